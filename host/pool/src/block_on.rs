@@ -1,0 +1,34 @@
+//! The asynchronous calls, for threads that may block.
+
+use std::future::Future;
+use std::sync::LazyLock;
+
+use tokio::runtime::{Builder, Runtime};
+
+/// Run a call of this crate to its end on this thread, in or outside of any runtime.
+///
+/// ```
+/// use millpond_pool::{Access, Parameters, Pool, block_on};
+///
+/// let pool = Pool::builder().open_in_memory()?;
+/// let connection = pool.get_blocking(Access::ReadWrite)?;
+/// block_on(connection.execute("CREATE TABLE t(a)", &Parameters::NONE))?;
+/// # Ok::<(), millpond_pool::Error>(())
+/// ```
+///
+/// # Panics
+///
+/// When the system refuses to start the one thread that keeps time, the first time.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    /// Keeps time for the calls that wait: a thread of its own, because the calling one blocks.
+    static TIME: LazyLock<Runtime> = LazyLock::new(|| {
+        Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("millpond-time")
+            .enable_time()
+            .build()
+            .expect("the system starts a thread")
+    });
+    let _context = TIME.enter();
+    pollster::block_on(future)
+}

@@ -1,0 +1,280 @@
+//! The pool's settings: what each means, its unit, default and bounds.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+use cap_std::fs::Dir;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::open::Location;
+use crate::pool::Pool;
+
+/// When SQLite waits for the disk (<https://sqlite.org/pragma.html#pragma_synchronous>).
+///
+/// Either way a process that crashes, or is killed, loses nothing that was committed, and the
+/// database is never damaged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Synchronous {
+    /// The log is synced at checkpoints only. Commits are faster; a power failure or a crash of
+    /// the system can undo the last of them.
+    Normal,
+    /// The log is synced at every commit: what was committed outlasts a power failure. SQLite's
+    /// own default, and this pool's.
+    #[default]
+    Full,
+}
+
+/// Settings as they were given; checked when the pool is built.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) max_size: u32,
+    pub(crate) timeout: Duration,
+    pub(crate) max_idle: Option<u32>,
+    pub(crate) synchronous: Synchronous,
+    pub(crate) cache_size: u64,
+    pub(crate) mmap_size: u64,
+    pub(crate) statement_cache: usize,
+    pub(crate) busy_timeout: Duration,
+    pub(crate) max_value_bytes: u64,
+    pub(crate) max_result_bytes: u64,
+    pub(crate) max_page_bytes: u64,
+}
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+const HOUR: Duration = Duration::from_secs(3600);
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            max_size: 5,
+            timeout: Duration::from_secs(10),
+            max_idle: None,
+            synchronous: Synchronous::Full,
+            cache_size: 2 * MIB,
+            mmap_size: 0,
+            statement_cache: 128,
+            busy_timeout: Duration::from_secs(5),
+            max_value_bytes: 4 * MIB,
+            max_result_bytes: 16 * MIB,
+            max_page_bytes: MIB,
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn max_idle(&self) -> u32 {
+        self.max_idle.unwrap_or(self.max_size)
+    }
+
+    fn check(&self) -> Result<()> {
+        within("max_size", self.max_size, 1..=1024, "connections")?;
+        within_duration("timeout", self.timeout)?;
+        within(
+            "max_idle",
+            self.max_idle(),
+            0..=self.max_size,
+            "connections",
+        )?;
+        within("cache_size", self.cache_size, 64 * KIB..=GIB, "bytes")?;
+        within("mmap_size", self.mmap_size, 0..=64 * GIB, "bytes")?;
+        within(
+            "statement_cache",
+            self.statement_cache,
+            0..=10_000,
+            "statements",
+        )?;
+        within_duration("busy_timeout", self.busy_timeout)?;
+        within(
+            "max_value_bytes",
+            self.max_value_bytes,
+            64 * KIB..=GIB - 1,
+            "bytes",
+        )?;
+        within(
+            "max_result_bytes",
+            self.max_result_bytes,
+            64 * KIB..=GIB,
+            "bytes",
+        )?;
+        within(
+            "max_page_bytes",
+            self.max_page_bytes,
+            KIB..=64 * MIB,
+            "bytes",
+        )
+    }
+}
+
+fn within<T: PartialOrd + Display>(
+    name: &str,
+    value: T,
+    bounds: RangeInclusive<T>,
+    unit: &str,
+) -> Result<()> {
+    if bounds.contains(&value) {
+        return Ok(());
+    }
+    let (from, to) = (bounds.start(), bounds.end());
+    Err(Error::new(
+        ErrorKind::Config,
+        format!("{name} is {value} {unit}: it must be between {from} and {to}"),
+    ))
+}
+
+fn within_duration(name: &str, value: Duration) -> Result<()> {
+    if value <= HOUR {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Config,
+        format!("{name} is {value:?}: it must be at most one hour"),
+    ))
+}
+
+/// Builds a [`Pool`].
+///
+/// Every setting has a default that suits a small server. The settings are checked when the
+/// pool is built: one out of its bounds is an error of the kind
+/// [`Config`](ErrorKind::Config) that names it.
+///
+/// ```
+/// use std::time::Duration;
+/// use millpond_pool::{Pool, Synchronous};
+///
+/// let pool = Pool::builder()
+///     .max_size(8)
+///     .timeout(Duration::from_secs(2))
+///     .synchronous(Synchronous::Normal)
+///     .open_in_memory()?;
+/// # Ok::<(), millpond_pool::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing until it opens the pool"]
+pub struct PoolBuilder {
+    settings: Settings,
+}
+
+impl PoolBuilder {
+    /// The most connections that exist at once, idle and in use together. Default 5; 1 to 1024.
+    pub fn max_size(mut self, connections: u32) -> Self {
+        self.settings.max_size = connections;
+        self
+    }
+
+    /// How long a caller waits for a connection, and a writer for its turn. Default 10 s; 0
+    /// (do not wait at all) to one hour.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeout = timeout;
+        self
+    }
+
+    /// How many idle connections are kept. One that comes back to a pool with as many is
+    /// closed. Default: `max_size`; 0 to `max_size`.
+    pub fn max_idle(mut self, connections: u32) -> Self {
+        self.settings.max_idle = Some(connections);
+        self
+    }
+
+    /// When SQLite waits for the disk. Default [`Synchronous::Full`].
+    pub fn synchronous(mut self, synchronous: Synchronous) -> Self {
+        self.settings.synchronous = synchronous;
+        self
+    }
+
+    /// The page cache of each connection, in bytes, rounded down to KiB
+    /// (<https://sqlite.org/pragma.html#pragma_cache_size>). A pool can use `max_size` times as
+    /// much. Default 2 MiB; 64 KiB to 1 GiB.
+    pub fn cache_size(mut self, bytes: u64) -> Self {
+        self.settings.cache_size = bytes;
+        self
+    }
+
+    /// How much of the file each connection maps into memory, in bytes
+    /// (<https://sqlite.org/mmap.html>). With it, an I/O error of the disk is a signal that
+    /// ends the process, not an error. Default 0, none; up to 64 GiB.
+    pub fn mmap_size(mut self, bytes: u64) -> Self {
+        self.settings.mmap_size = bytes;
+        self
+    }
+
+    /// How many compiled statements each connection keeps for the next time. Default 128; 0 to
+    /// 10,000.
+    pub fn statement_cache(mut self, statements: usize) -> Self {
+        self.settings.statement_cache = statements;
+        self
+    }
+
+    /// How long a statement waits for a writer **in another process**; writers of this pool
+    /// queue in the pool. The wait blocks the thread. Default 5 s; 0 to one hour.
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.busy_timeout = timeout;
+        self
+    }
+
+    /// The longest text, blob or row, in bytes
+    /// (<https://sqlite.org/limits.html#max_length>). Default 4 MiB; 64 KiB to 1 GiB less 1.
+    pub fn max_value_bytes(mut self, bytes: u64) -> Self {
+        self.settings.max_value_bytes = bytes;
+        self
+    }
+
+    /// The largest result that [`Connection::query`](crate::Connection::query) holds in memory,
+    /// in bytes of its values. Default 16 MiB; 64 KiB to 1 GiB.
+    pub fn max_result_bytes(mut self, bytes: u64) -> Self {
+        self.settings.max_result_bytes = bytes;
+        self
+    }
+
+    /// The size at which a page of [`Statement::query`](crate::Statement::query) ends, in bytes
+    /// of its values. It is passed by at most one row. Default 1 MiB; 1 KiB to 64 MiB.
+    pub fn max_page_bytes(mut self, bytes: u64) -> Self {
+        self.settings.max_page_bytes = bytes;
+        self
+    }
+
+    /// Build the pool for the file at `path`, which is created if there is none, readable by
+    /// its owner alone. Symbolic links in the path are followed once, now.
+    ///
+    /// Opens one connection, and so blocks for as long as that takes: up to the busy timeout
+    /// where another process has the database locked.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](ErrorKind::Config): a setting is out of its bounds.
+    /// [`CannotOpen`](ErrorKind::CannotOpen): a folder is missing, the path names a directory,
+    /// the disk is read-only or has no shared memory, or the system refuses.
+    /// [`Corrupt`](ErrorKind::Corrupt): the file is not a database, or is damaged. Each names
+    /// the database.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Pool> {
+        self.settings.check()?;
+        Pool::open(Location::path(path.as_ref())?, self.settings)
+    }
+
+    /// Build the pool for the file `name` in the folder `dir`. The name is one file name: no
+    /// path leads out of the folder, and a symbolic link is not followed.
+    ///
+    /// Creates the file, blocks and fails as [`open`](PoolBuilder::open) does. The folder's
+    /// path is looked up once, now; where the system cannot tell it (Windows), use `open`.
+    pub fn open_in(self, dir: &Dir, name: &str) -> Result<Pool> {
+        self.settings.check()?;
+        Pool::open(Location::in_dir(dir, name)?, self.settings)
+    }
+
+    /// Build the pool for a new database in memory, shared by all of the pool's connections
+    /// and gone with the pool. For tests.
+    ///
+    /// SQLite has no write-ahead log in memory: unlike in a file, a reader and the writer keep
+    /// each other out, for up to the busy timeout.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](ErrorKind::Config): a setting is out of its bounds.
+    pub fn open_in_memory(self) -> Result<Pool> {
+        self.settings.check()?;
+        Pool::open(Location::memory(), self.settings)
+    }
+}

@@ -1,0 +1,58 @@
+//! Compiled statements, kept by their text for the next time. A statement is in the cache or in
+//! use, never both.
+
+use hashlink::LruCache;
+
+use crate::policy::Control;
+use crate::raw::RawStatement;
+
+/// A compiled statement with what its compilation told.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) raw: RawStatement,
+    pub(crate) control: Control,
+    pub(crate) read_only: bool,
+    sql: Box<str>,
+}
+
+impl Compiled {
+    pub(crate) fn new(raw: RawStatement, control: Control, sql: &str) -> Compiled {
+        // `EXPLAIN DELETE …` counts as writing for SQLite, and writes nothing.
+        let read_only = raw.is_read_only() || raw.is_explain();
+        Compiled {
+            raw,
+            control,
+            read_only,
+            sql: sql.into(),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct StatementCache {
+    statements: LruCache<Box<str>, Compiled>,
+}
+
+impl StatementCache {
+    pub(crate) fn new(capacity: usize) -> StatementCache {
+        StatementCache {
+            statements: LruCache::new(capacity),
+        }
+    }
+
+    /// The statement of this text, if it is here.
+    pub(crate) fn take(&mut self, sql: &str) -> Option<Compiled> {
+        let (sql, mut compiled) = self.statements.remove_entry(sql)?;
+        compiled.sql = sql;
+        Some(compiled)
+    }
+
+    /// Keep a statement, reset and without the values it was bound to. The one least recently
+    /// used makes room for it.
+    pub(crate) fn put(&mut self, mut compiled: Compiled) {
+        compiled.raw.reset();
+        compiled.raw.clear_bindings();
+        let sql = std::mem::take(&mut compiled.sql);
+        self.statements.insert(sql, compiled);
+    }
+}

@@ -1,0 +1,215 @@
+//! Why a call failed, in one type for the whole crate.
+
+use std::fmt;
+use std::time::Duration;
+
+/// The result of everything here that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, as far as a caller could act on it.
+///
+/// The kinds after [`Config`](ErrorKind::Config) are those of the contract's `error-kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A setting of the pool is out of its bounds. Only when a pool is built.
+    Config,
+    /// The database file could not be opened: it is missing, a directory, or out of reach.
+    CannotOpen,
+    /// The statement, table, function, pragma or write is not allowed here.
+    NotAuthorized,
+    /// Every connection stayed lent for as long as the caller was ready to wait.
+    PoolTimeout {
+        /// How long the caller waited.
+        waited: Duration,
+        /// Connections in use when it gave up.
+        in_use: u32,
+    },
+    /// The pool is closed, or closing.
+    PoolClosed,
+    /// Another writer held the database for as long as the caller was ready to wait, or the
+    /// caller would have waited for itself.
+    Busy,
+    /// The transaction read before a later commit: roll it back and run it again.
+    BusySnapshot,
+    /// A statement ran past its deadline.
+    DeadlineExceeded,
+    /// A result, value or SQL text is larger than the pool allows.
+    TooLarge,
+    /// The database reached its largest size, or the disk is full.
+    QuotaExceeded,
+    /// A `UNIQUE` constraint.
+    ConstraintUnique,
+    /// A `PRIMARY KEY` constraint.
+    ConstraintPrimaryKey,
+    /// A `FOREIGN KEY` constraint.
+    ConstraintForeignKey,
+    /// A `NOT NULL` constraint.
+    ConstraintNotNull,
+    /// A `CHECK` constraint.
+    ConstraintCheck,
+    /// Any other constraint, such as a value of the wrong type in a `STRICT` table.
+    ConstraintOther,
+    /// SQL that does not parse, names what is not there, or holds more than one statement.
+    Sql,
+    /// Parameters that do not fit the statement.
+    Parameters,
+    /// A text value that is not UTF-8.
+    NotUtf8,
+    /// A handle used after its connection was returned, or its transaction ended.
+    StaleHandle,
+    /// The file is not a database, or is damaged.
+    Corrupt,
+    /// The disk failed.
+    Io,
+    /// Anything else that SQLite reports.
+    Other,
+}
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    kind: ErrorKind,
+    code: i32,
+    message: String,
+    offset: Option<u32>,
+    rolled_back: bool,
+}
+
+impl Error {
+    /// What a caller could act on.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// SQLite's extended result code (<https://sqlite.org/rescode.html>); 0 where the error
+    /// is not SQLite's.
+    pub fn code(&self) -> i32 {
+        self.code
+    }
+
+    /// Where in the SQL text, in bytes, where SQLite knows.
+    pub fn offset(&self) -> Option<u32> {
+        self.offset
+    }
+
+    /// Whether SQLite ended the open transaction: nothing of it is kept.
+    pub fn rolled_back(&self) -> bool {
+        self.rolled_back
+    }
+
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error {
+            kind,
+            code: 0,
+            message: message.into(),
+            offset: None,
+            rolled_back: false,
+        }
+    }
+
+    pub(crate) fn sqlite(code: i32, message: impl Into<String>, offset: Option<u32>) -> Error {
+        Error {
+            kind: kind_of(code),
+            code,
+            message: message.into(),
+            offset,
+            rolled_back: false,
+        }
+    }
+
+    pub(crate) fn stale_connection() -> Error {
+        Error::new(ErrorKind::StaleHandle, "the connection has been returned")
+    }
+
+    pub(crate) fn closed() -> Error {
+        Error::new(ErrorKind::PoolClosed, "the pool is closed")
+    }
+
+    pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Error {
+        self.kind = kind;
+        self
+    }
+
+    pub(crate) fn with_message(mut self, message: impl Into<String>) -> Error {
+        self.message = message.into();
+        self
+    }
+
+    pub(crate) fn with_rolled_back(mut self) -> Error {
+        self.rolled_back = true;
+        self
+    }
+
+    /// The same error, at `offset` bytes in the SQL text.
+    pub(crate) fn at(mut self, offset: usize) -> Error {
+        self.offset = u32::try_from(offset).ok();
+        self
+    }
+
+    /// The same error at `base` bytes further into a longer text.
+    pub(crate) fn shifted(mut self, base: usize) -> Error {
+        self.offset = self
+            .offset
+            .and_then(|offset| u32::try_from(base).ok()?.checked_add(offset));
+        self
+    }
+
+    /// Whether the connection that saw this error can no longer be trusted with the file.
+    pub(crate) fn is_unhealthy(&self) -> bool {
+        matches!(self.kind, ErrorKind::Corrupt | ErrorKind::Io)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Error {
+        match error {
+            rusqlite::Error::SqliteFailure(failure, message) => Error::sqlite(
+                failure.extended_code,
+                message.unwrap_or_else(|| failure.to_string()),
+                None,
+            ),
+            other => Error::new(ErrorKind::Other, other.to_string()),
+        }
+    }
+}
+
+/// The kind of an extended result code.
+fn kind_of(code: i32) -> ErrorKind {
+    use rusqlite::ffi::*;
+    match code {
+        SQLITE_BUSY_SNAPSHOT => return ErrorKind::BusySnapshot,
+        SQLITE_CONSTRAINT_UNIQUE => return ErrorKind::ConstraintUnique,
+        SQLITE_CONSTRAINT_PRIMARYKEY | SQLITE_CONSTRAINT_ROWID => {
+            return ErrorKind::ConstraintPrimaryKey;
+        }
+        SQLITE_CONSTRAINT_FOREIGNKEY => return ErrorKind::ConstraintForeignKey,
+        SQLITE_CONSTRAINT_NOTNULL => return ErrorKind::ConstraintNotNull,
+        SQLITE_CONSTRAINT_CHECK => return ErrorKind::ConstraintCheck,
+        _ => {}
+    }
+    // The low byte is the primary code: https://sqlite.org/rescode.html#pve
+    match code & 0xff {
+        SQLITE_BUSY | SQLITE_LOCKED => ErrorKind::Busy,
+        SQLITE_AUTH | SQLITE_READONLY | SQLITE_PERM => ErrorKind::NotAuthorized,
+        SQLITE_INTERRUPT => ErrorKind::DeadlineExceeded,
+        SQLITE_TOOBIG => ErrorKind::TooLarge,
+        SQLITE_FULL => ErrorKind::QuotaExceeded,
+        SQLITE_CONSTRAINT | SQLITE_MISMATCH => ErrorKind::ConstraintOther,
+        SQLITE_ERROR | SQLITE_SCHEMA => ErrorKind::Sql,
+        SQLITE_RANGE => ErrorKind::Parameters,
+        // A read that was under way when its transaction was rolled back.
+        SQLITE_ABORT => ErrorKind::StaleHandle,
+        SQLITE_CORRUPT | SQLITE_NOTADB => ErrorKind::Corrupt,
+        SQLITE_IOERR | SQLITE_CANTOPEN | SQLITE_PROTOCOL | SQLITE_NOLFS => ErrorKind::Io,
+        _ => ErrorKind::Other,
+    }
+}

@@ -1,0 +1,77 @@
+//! A pool of SQLite connections, for many borrowers who do not trust each other.
+//!
+//! A [`Pool`] lends [`Connection`]s to one database, up to a number, to callers in the order they
+//! came. What a borrower leaves behind (an open transaction, temporary tables, a last insert
+//! rowid, statements half-way) is undone when its connection comes back, or the connection is
+//! closed: the next borrower cannot see it.
+//!
+//! ```
+//! use millpond_pool::{Access, Parameters, Pool, Value};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), millpond_pool::Error> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("app.db");
+//! let pool = Pool::builder().max_size(5).open(path)?;
+//! {
+//!     let connection = pool.get(Access::ReadWrite).await?;
+//!     connection.execute_script("CREATE TABLE note(id INTEGER PRIMARY KEY, body TEXT)").await?;
+//!     let body = Parameters::Positional(vec![Value::Text("hello".into())]);
+//!     let done = connection.execute("INSERT INTO note(body) VALUES (?1)", &body).await?;
+//!     assert_eq!((done.changes, done.last_insert_rowid), (1, 1));
+//! } // The connection goes back here.
+//! let connection = pool.get(Access::ReadOnly).await?;
+//! let table = connection.query("SELECT body FROM note", &Parameters::NONE).await?;
+//! assert_eq!(table.rows, [[Value::Text("hello".into())]]);
+//! # drop(connection);
+//! # pool.close(std::time::Duration::from_secs(1)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Readers and writers
+//!
+//! The database is in write-ahead logging mode (<https://sqlite.org/wal.html>): readers see the
+//! last commit and never wait for a writer. One connection at a time writes; the others wait for
+//! their turn in the pool, in order, without a thread and without SQLite's polling. A turn begins
+//! with the first statement that writes, however it is written, and lasts until its transaction
+//! ends.
+//!
+//! # Where to find what
+//!
+//! `slots` is the heart: places, idle connections and counters, without SQLite. `turn` is the
+//! writers' queue. `db` is a connection at work; `connection`, `statement` and `transaction` are
+//! the handles to it. `open` and `policy` decide how a connection is set up and what it runs,
+//! `raw` has all the unsafe code.
+
+mod block_on;
+mod builder;
+mod cache;
+mod cells;
+mod connection;
+mod db;
+mod error;
+pub mod migrations;
+mod open;
+mod policy;
+mod pool;
+mod raw;
+mod slots;
+mod statement;
+mod stats;
+mod transaction;
+mod turn;
+mod value;
+mod watch;
+
+pub use block_on::block_on;
+pub use builder::{PoolBuilder, Synchronous};
+pub use connection::Connection;
+pub use db::{Access, TransactionMode};
+pub use error::{Error, ErrorKind, Result};
+pub use pool::Pool;
+pub use statement::{Cursor, Page, Statement};
+pub use stats::PoolStats;
+pub use transaction::Transaction;
+pub use turn::RequestId;
+pub use value::{Cells, Column, Parameters, Summary, Table, Value};

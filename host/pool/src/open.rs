@@ -1,0 +1,312 @@
+//! Opening one SQLite connection: where the file is, how it is set up, and what is said of a file
+//! that cannot be used.
+
+use std::fs;
+use std::io::ErrorKind as IoErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cap_std::fs::Dir;
+use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::builder::{Settings, Synchronous};
+use crate::error::{Error, ErrorKind, Result};
+use crate::policy::Seen;
+use crate::watch::Watch;
+
+/// Older versions can corrupt a write-ahead log that several connections write
+/// (<https://sqlite.org/wal.html#walresetbug>), or overflow in FTS5.
+const OLDEST_SQLITE: i32 = 3_053_002;
+
+/// VDBE instructions between two looks at the deadline: about 0.1 ms.
+const PROGRESS_INTERVAL: i32 = 1_000;
+
+/// Limits that no setting changes (<https://sqlite.org/c3ref/c_limit_attached.html>). They keep
+/// what one statement needs of stack and memory small, whatever a guest writes.
+const LIMITS: &[(Limit, i32)] = &[
+    // None: it bars ATTACH, and with it VACUUM INTO, which would write any file.
+    (Limit::SQLITE_LIMIT_ATTACHED, 0),
+    (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 100),
+    (Limit::SQLITE_LIMIT_EXPR_DEPTH, 100),
+    (Limit::SQLITE_LIMIT_FUNCTION_ARG, 100),
+    // The matcher recurses once a wildcard: a longer pattern could overflow the stack.
+    (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000),
+    (Limit::SQLITE_LIMIT_PARSER_DEPTH, 100),
+    (Limit::SQLITE_LIMIT_SQL_LENGTH, 1_000_000),
+    (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 10),
+    (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
+];
+
+/// A database, and how it is named in errors.
+#[derive(Debug)]
+pub(crate) struct Location {
+    target: Target,
+    name: String,
+}
+
+#[derive(Debug)]
+enum Target {
+    /// An absolute path whose folder has no symbolic link in it.
+    File(PathBuf),
+    /// A `file:` URI of SQLite's memdb VFS.
+    Memory(String),
+}
+
+/// A connection that is set up and known to reach its database.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) conn: Connection,
+    pub(crate) seen: Arc<Seen>,
+    pub(crate) watch: Arc<Watch>,
+}
+
+impl Location {
+    /// A path that the operator gives. Symbolic links in it are followed, once, now.
+    pub(crate) fn path(path: &Path) -> Result<Location> {
+        let name = path.display().to_string();
+        let resolved = match fs::canonicalize(path) {
+            Ok(resolved) => resolved,
+            Err(_) => {
+                let file = path
+                    .file_name()
+                    .ok_or_else(|| cannot_open(&name, "it is not a file name"))?;
+                let folder = match path.parent() {
+                    Some(folder) if !folder.as_os_str().is_empty() => folder,
+                    _ => Path::new("."),
+                };
+                let folder = fs::canonicalize(folder).map_err(|error| match error.kind() {
+                    IoErrorKind::NotFound => cannot_open(
+                        &name,
+                        &format!(
+                            "the folder {} does not exist: create it first",
+                            folder.display()
+                        ),
+                    ),
+                    _ => cannot_open(&name, &error.to_string()),
+                })?;
+                folder.join(file)
+            }
+        };
+        Ok(Location {
+            target: Target::File(resolved),
+            name,
+        })
+    }
+
+    /// A file in a folder that the embedder has opened. The name is one plain component.
+    pub(crate) fn in_dir(dir: &Dir, name: &str) -> Result<Location> {
+        let mut components = Path::new(name).components();
+        let plain = matches!(
+            (components.next(), components.next()),
+            (Some(std::path::Component::Normal(part)), None) if part == name
+        );
+        if !plain || name.contains(['\0', '\\', ':']) {
+            return Err(cannot_open(
+                name,
+                "the name of a database is one file name, without a folder",
+            ));
+        }
+        let folder = folder_of(dir).map_err(|error| cannot_open(name, &error.to_string()))?;
+        Ok(Location {
+            target: Target::File(folder.join(name)),
+            name: name.to_owned(),
+        })
+    }
+
+    /// A database in memory that every connection of one pool shares.
+    pub(crate) fn memory() -> Location {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        // A name that begins with a slash is shared: https://sqlite.org/inmemorydb.html
+        Location {
+            target: Target::Memory(format!("file:/millpond-{number}?vfs=memdb")),
+            name: ":memory:".to_owned(),
+        }
+    }
+
+    pub(crate) fn is_memory(&self) -> bool {
+        matches!(self.target, Target::Memory(_))
+    }
+
+    /// Create the file where there is none, and say what is wrong with it where it is no file.
+    pub(crate) fn create(&self) -> Result<()> {
+        if rusqlite::version_number() < OLDEST_SQLITE {
+            return Err(cannot_open(
+                &self.name,
+                &format!(
+                    "SQLite {} is too old: 3.53.2 is needed",
+                    rusqlite::version()
+                ),
+            ));
+        }
+        let Target::File(path) = &self.target else {
+            return Ok(());
+        };
+        match fs::symlink_metadata(path) {
+            Ok(found) if found.is_file() => Ok(()),
+            Ok(found) if found.is_dir() => Err(cannot_open(&self.name, "it is a directory")),
+            Ok(_) => Err(cannot_open(&self.name, "it is not a regular file")),
+            Err(error) if error.kind() == IoErrorKind::NotFound => {
+                create_private(path).map_err(|error| cannot_open(&self.name, &error.to_string()))
+            }
+            Err(error) => Err(cannot_open(&self.name, &error.to_string())),
+        }
+    }
+
+    /// Open a connection. Blocks for as long as opening a file takes, and where another process
+    /// is just recovering the database, up to the busy timeout.
+    pub(crate) fn open(&self, settings: &Settings) -> Result<Opened> {
+        self.open_inner(settings)
+            .map_err(|error| self.explain(error))
+    }
+
+    fn open_inner(&self, settings: &Settings) -> Result<Opened> {
+        // Not CREATE: a file that vanished must not come back empty.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_EXRESCODE
+            | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
+        let mut conn = match &self.target {
+            Target::File(path) => {
+                Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NOFOLLOW)?
+            }
+            Target::Memory(uri) => Connection::open_with_flags(
+                uri,
+                flags | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_CREATE,
+            )?,
+        };
+        // First of all, so that what follows waits for another process instead of failing.
+        conn.busy_timeout(settings.busy_timeout)?;
+        self.configure(&conn, settings)?;
+
+        let seen = Arc::new(Seen::default());
+        let authorizer = Arc::clone(&seen);
+        conn.authorizer(Some(move |context: rusqlite::hooks::AuthContext<'_>| {
+            authorizer.authorize(&context)
+        }))?;
+        let watch = Arc::new(Watch::default());
+        let progress = Arc::clone(&watch);
+        conn.progress_handler(PROGRESS_INTERVAL, Some(move || progress.must_stop()))?;
+        Ok(Opened { conn, seen, watch })
+    }
+
+    fn configure(&self, conn: &Connection, settings: &Settings) -> Result<()> {
+        // What https://sqlite.org/security.html asks for where SQL is not trusted.
+        for (setting, value) in [
+            (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+            (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+            (DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, false),
+            (DbConfig::SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, false),
+            (DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_CREATE, false),
+            (DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_WRITE, false),
+            (DbConfig::SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, false),
+            (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
+            (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
+            (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true),
+        ] {
+            conn.set_db_config(setting, value)?;
+        }
+        for (limit, value) in LIMITS {
+            conn.set_limit(*limit, *value)?;
+        }
+        conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, settings.max_value_bytes as i32)?;
+
+        if !self.is_memory() {
+            if conn.is_readonly("main")? {
+                return Err(Error::new(
+                    ErrorKind::CannotOpen,
+                    "the file or its disk is read-only: make it writable",
+                ));
+            }
+            let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+            if mode != "wal" {
+                return Err(Error::new(
+                    ErrorKind::CannotOpen,
+                    "its disk has no shared memory, which write-ahead logging needs: use a local disk",
+                ));
+            }
+        }
+        let synchronous = match settings.synchronous {
+            Synchronous::Normal => "NORMAL",
+            Synchronous::Full => "FULL",
+        };
+        conn.execute_batch(&format!(
+            "PRAGMA synchronous = {synchronous};
+             PRAGMA cache_size = -{cache};
+             PRAGMA mmap_size = {mmap};
+             PRAGMA temp_store = MEMORY;
+             PRAGMA cell_size_check = ON;",
+            cache = settings.cache_size / 1024,
+            mmap = settings.mmap_size,
+        ))?;
+        // Reads the header and the schema, so that a file which is no database, or damaged
+        // where it matters first, is found now and not by a guest.
+        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        Ok(())
+    }
+
+    fn explain(&self, error: Error) -> Error {
+        let reason = match error.kind() {
+            ErrorKind::Corrupt if error.code() == rusqlite::ffi::SQLITE_NOTADB => {
+                "it is not a SQLite database".to_owned()
+            }
+            ErrorKind::Corrupt => format!("it is damaged: {error}"),
+            ErrorKind::Busy => "another process has it locked".to_owned(),
+            _ => error.to_string(),
+        };
+        let kind = match error.kind() {
+            ErrorKind::Corrupt => ErrorKind::Corrupt,
+            _ => ErrorKind::CannotOpen,
+        };
+        let message = cannot_open(&self.name, &reason).to_string();
+        error.with_kind(kind).with_message(message)
+    }
+}
+
+fn cannot_open(name: &str, reason: &str) -> Error {
+    Error::new(
+        ErrorKind::CannotOpen,
+        format!("cannot open the database {name}: {reason}"),
+    )
+}
+
+/// Create an empty file that nobody else on the machine may read. SQLite gives the log and the
+/// shared memory beside it the same mode.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        // Another process was quicker.
+        Err(error) if error.kind() == IoErrorKind::AlreadyExists => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
+/// Where an open folder is. SQLite opens the log and the shared memory by path, at any time,
+/// so that it cannot be given the folder itself.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn folder_of(dir: &Dir) -> std::io::Result<PathBuf> {
+    use std::os::fd::{AsFd, AsRawFd};
+    fs::read_link(format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd()))
+}
+
+/// See above.
+#[cfg(target_vendor = "apple")]
+fn folder_of(dir: &Dir) -> std::io::Result<PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+    let path = rustix::fs::getpath(dir)?;
+    Ok(std::ffi::OsString::from_vec(path.into_bytes()).into())
+}
+
+/// See above.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+fn folder_of(_: &Dir) -> std::io::Result<PathBuf> {
+    Err(std::io::Error::other(
+        "this system cannot tell where an open folder is: open it by path",
+    ))
+}

@@ -1,0 +1,271 @@
+//! The pool: connections to one database, lent and taken back.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+use tokio::time::timeout_at;
+
+use crate::block_on::block_on;
+use crate::builder::{PoolBuilder, Settings};
+use crate::connection::{Connection, Lent};
+use crate::db::{Access, Db};
+use crate::error::{Error, ErrorKind, Result};
+use crate::open::{Location, Opened};
+use crate::slots::{Closed, Place, Returned, Slots};
+use crate::stats::PoolStats;
+use crate::turn::{RequestId, Turn, TurnQueue};
+
+/// A pool of connections to one SQLite database. Clones share it.
+///
+/// At most [`max_size`](PoolBuilder::max_size) connections exist. Callers wait for one in the
+/// order they came. A connection that comes back is made as new before it is lent again, or
+/// closed if it cannot be.
+///
+/// Dropping the last clone closes the idle connections; those still lent are closed when they
+/// come back. To be sure that the log is written into the database and gone, use
+/// [`close`](Pool::close).
+#[derive(Clone, Debug)]
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+/// What the pool and its lent connections have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    location: Location,
+    settings: Settings,
+    slots: Slots<Db>,
+    turns: Arc<TurnQueue>,
+    /// The connections in use, for the pool to end when it closes.
+    lent: Mutex<Slab<Weak<Lent>>>,
+    /// A database in memory lasts as long as a connection to it: this one, never lent.
+    _anchor: Option<Mutex<Opened>>,
+}
+
+impl Pool {
+    /// Start to build a pool.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::default()
+    }
+
+    pub(crate) fn open(location: Location, settings: Settings) -> Result<Pool> {
+        location.create()?;
+        let anchor = match location.is_memory() {
+            true => Some(Mutex::new(location.open(&settings)?)),
+            false => None,
+        };
+        // Opened even if it is not kept: what is wrong with the file is to be known now.
+        let first = location.open(&settings)?;
+        let turns = TurnQueue::new();
+        let slots = Slots::new(settings.max_size, settings.max_idle());
+        if settings.max_idle() > 0 {
+            slots.add_idle(Db::new(first, &settings, Arc::clone(&turns)));
+        }
+        let shared = Shared {
+            location,
+            settings,
+            slots,
+            turns,
+            lent: Mutex::default(),
+            _anchor: anchor,
+        };
+        Ok(Pool {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Get a connection, for a request of its own.
+    ///
+    /// With one idle it is lent at once. With none and fewer than `max_size` open, one is opened
+    /// on the calling thread, which takes about as long as reading the schema. Otherwise it
+    /// waits, without a thread, in the order callers came, for up to
+    /// [`timeout`](PoolBuilder::timeout). Dropping the future leaves the line.
+    ///
+    /// Must be awaited within a tokio runtime with time enabled; elsewhere use
+    /// [`get_blocking`](Pool::get_blocking).
+    ///
+    /// # Errors
+    ///
+    /// [`PoolTimeout`](ErrorKind::PoolTimeout): none came free in time.
+    /// [`PoolClosed`](ErrorKind::PoolClosed): the pool is closed, or was while waiting.
+    /// [`CannotOpen`](ErrorKind::CannotOpen), [`Corrupt`](ErrorKind::Corrupt): a connection
+    /// had to be opened, and could not be.
+    pub async fn get(&self, access: Access) -> Result<Connection> {
+        self.get_for(RequestId::new(), access, None).await
+    }
+
+    /// As [`get`](Pool::get), for a request that may hold more connections, and wait no longer
+    /// than until `deadline`.
+    ///
+    /// The deadline also ends the connection's statements, and its waits for the turn to
+    /// write: see [`DeadlineExceeded`](ErrorKind::DeadlineExceeded).
+    pub async fn get_for(
+        &self,
+        request: RequestId,
+        access: Access,
+        deadline: Option<Instant>,
+    ) -> Result<Connection> {
+        let shared = &self.shared;
+        let place = match shared.slots.try_place().map_err(|Closed| Error::closed())? {
+            Some(place) => place,
+            None => {
+                let since = Instant::now();
+                let until = shared.wait_until(since, deadline);
+                match timeout_at(until.into(), shared.slots.wait_place()).await {
+                    Ok(place) => place.map_err(|Closed| Error::closed())?,
+                    Err(_) => return Err(shared.timed_out(since)),
+                }
+            }
+        };
+        Shared::lend(shared, place, request, access, deadline)
+    }
+
+    /// As [`get`](Pool::get), on a thread that may block, in or outside of any runtime.
+    pub fn get_blocking(&self, access: Access) -> Result<Connection> {
+        block_on(self.get(access))
+    }
+
+    /// The pool's counters, all taken at the same moment.
+    pub fn stats(&self) -> PoolStats {
+        self.shared.slots.stats()
+    }
+
+    /// Close the pool: nobody gets a connection any more, and those in line get
+    /// [`PoolClosed`](ErrorKind::PoolClosed) at once.
+    ///
+    /// Waits up to `grace` for the connections in use to come back. Those that have not are
+    /// ended: their statement is stopped, their transaction rolled back, and their handles
+    /// answer [`StaleHandle`](ErrorKind::StaleHandle). Then the log is written into the
+    /// database, and every connection closed: if no other process has the database open, no
+    /// `-wal` file is left.
+    ///
+    /// Closing a closed pool does nothing. Needs a tokio runtime with time enabled, as
+    /// [`get`](Pool::get) does.
+    pub async fn close(&self, grace: Duration) {
+        let shared = &self.shared;
+        shared.slots.close();
+        if tokio::time::timeout(grace, shared.slots.drained())
+            .await
+            .is_err()
+        {
+            shared.turns.close();
+            shared.end_all();
+            shared.slots.drained().await;
+        }
+        shared.turns.close();
+        let mut idle = shared.slots.empty();
+        if let Some(last) = idle.last_mut() {
+            // A failure leaves the log to whoever opens the database next: nothing is lost.
+            let _ = last.checkpoint();
+        }
+        drop(idle);
+    }
+
+    /// As [`close`](Pool::close), on a thread that may block.
+    pub fn close_blocking(&self, grace: Duration) {
+        block_on(self.close(grace));
+    }
+}
+
+impl Shared {
+    fn lend(
+        shared: &Arc<Shared>,
+        place: Place,
+        request: RequestId,
+        access: Access,
+        deadline: Option<Instant>,
+    ) -> Result<Connection> {
+        let idle = shared
+            .slots
+            .take_idle(&place, |db| db.suits(access))
+            .map_err(|Closed| Error::closed())?;
+        let mut db = match idle {
+            Some(db) => db,
+            None => {
+                let opened = shared.location.open(&shared.settings)?;
+                let db = Db::new(opened, &shared.settings, Arc::clone(&shared.turns));
+                shared.slots.opened();
+                db
+            }
+        };
+        let lending = match db.lend(request, access) {
+            Ok(lending) => lending,
+            Err(error) => {
+                shared.slots.give_back(place, db, Returned::Discard, false);
+                return Err(error);
+            }
+        };
+        db.set_deadline(deadline);
+        let lent = Lent::new(Arc::clone(shared), db, place, request, lending);
+        Ok(Connection::new(lent))
+    }
+
+    fn timed_out(&self, since: Instant) -> Error {
+        let in_use = self.slots.timed_out();
+        let waited = since.elapsed();
+        Error::new(
+            ErrorKind::PoolTimeout { waited, in_use },
+            format!(
+                "no connection came free in {waited:.1?}: {in_use} of {} are in use",
+                self.settings.max_size
+            ),
+        )
+    }
+
+    /// Wait for the turn to write.
+    pub(crate) async fn wait_turn(
+        &self,
+        request: RequestId,
+        deadline: Option<Instant>,
+    ) -> Result<Turn> {
+        let since = Instant::now();
+        let until = self.wait_until(since, deadline);
+        match timeout_at(until.into(), self.turns.wait(request)).await {
+            Ok(Some(turn)) => Ok(turn),
+            Ok(None) => Err(Error::closed()),
+            Err(_) => Err(Error::new(
+                ErrorKind::Busy,
+                format!(
+                    "another writer held the database for {:.1?}",
+                    since.elapsed()
+                ),
+            )),
+        }
+    }
+
+    fn wait_until(&self, since: Instant, deadline: Option<Instant>) -> Instant {
+        let until = since + self.settings.timeout;
+        deadline.map_or(until, |deadline| deadline.min(until))
+    }
+
+    /// Enter a connection in the list of those in use.
+    pub(crate) fn enter(&self, lent: Weak<Lent>) -> usize {
+        self.lent().insert(lent)
+    }
+
+    /// Take a connection back: reset it, and keep or close it.
+    pub(crate) fn take_back(&self, entry: usize, mut db: Db, place: Place, close: bool) {
+        self.lent().try_remove(entry);
+        let (rolled_back, clean) = db.reset();
+        let returned = match (clean, close) {
+            (false, _) => Returned::Discard,
+            (true, true) => Returned::Close,
+            (true, false) => Returned::Clean,
+        };
+        self.slots.give_back(place, db, returned, rolled_back);
+    }
+
+    /// End every connection in use.
+    fn end_all(&self) {
+        let lent: Vec<Weak<Lent>> = self.lent().iter().map(|(_, lent)| lent.clone()).collect();
+        // Outside the lock: taking a connection back needs it.
+        for lent in lent.iter().filter_map(Weak::upgrade) {
+            lent.end();
+        }
+    }
+
+    fn lent(&self) -> MutexGuard<'_, Slab<Weak<Lent>>> {
+        self.lent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,289 @@
+//! The owned form of a compiled statement, and the few calls of SQLite that rusqlite does not
+//! have in the shape needed here. The only unsafe code of the crate.
+//!
+//! rusqlite's statements borrow their connection, while a guest's live as handles, for as long
+//! as it likes. So a statement here owns its `sqlite3_stmt` and borrows nothing, under one rule:
+//!
+//! **Invariant:** a `RawStatement` and its `Connection` are fields of one `Db`, which is behind
+//! one mutex, and the `Db` drops its statements before its connection. So no statement is
+//! touched by two threads at once, which SQLite's multi-thread mode asks for
+//! (<https://sqlite.org/threadsafe.html>), and none outlives its connection. Should one do so by
+//! mistake, `sqlite3_close` refuses (<https://sqlite.org/c3ref/close.html>) and the connection
+//! leaks: nothing dangles.
+#![expect(
+    unsafe_code,
+    reason = "SQLite's C interface; each block states why it holds"
+)]
+
+use std::ffi::{CStr, c_char, c_int};
+use std::ptr::{self, NonNull};
+
+use rusqlite::{Connection, ffi};
+
+use crate::error::{Error, Result};
+use crate::value::ValueRef;
+
+/// A compiled statement.
+#[derive(Debug)]
+pub(crate) struct RawStatement(NonNull<ffi::sqlite3_stmt>);
+
+// SAFETY: SQLite's multi-thread mode lets a statement move between threads as long as one at a
+// time uses it and its connection: the module's invariant.
+unsafe impl Send for RawStatement {}
+
+/// Whether a step came to a row or to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Row,
+    Done,
+}
+
+impl RawStatement {
+    /// Compile the first statement of `sql`. Returns it, or `None` where there is only space
+    /// and comments, with the number of bytes that were read.
+    pub(crate) fn prepare(conn: &Connection, sql: &str) -> Result<(Option<RawStatement>, usize)> {
+        let len = c_int::try_from(sql.len())
+            .map_err(|_| Error::sqlite(ffi::SQLITE_TOOBIG, "the SQL text is too long", None))?;
+        let mut stmt = ptr::null_mut();
+        let mut tail: *const c_char = ptr::null();
+        // SAFETY: the connection is open; `sql` is valid for `len` bytes and need not end in a
+        // NUL, because its length is given; both out-pointers are valid.
+        let code = unsafe {
+            ffi::sqlite3_prepare_v3(
+                conn.handle(),
+                sql.as_ptr().cast(),
+                len,
+                ffi::SQLITE_PREPARE_PERSISTENT,
+                &mut stmt,
+                &mut tail,
+            )
+        };
+        if code != ffi::SQLITE_OK {
+            return Err(failure(conn, code));
+        }
+        // SQLite leaves `tail` within the text it was given, at the end of the statement.
+        let read = (tail as usize)
+            .saturating_sub(sql.as_ptr() as usize)
+            .min(sql.len());
+        Ok((NonNull::new(stmt).map(RawStatement), read))
+    }
+
+    pub(crate) fn step(&mut self, conn: &Connection) -> Result<Step> {
+        // SAFETY: the statement is live, and nothing borrowed from its row is (`&mut self`).
+        match unsafe { ffi::sqlite3_step(self.0.as_ptr()) } {
+            ffi::SQLITE_ROW => Ok(Step::Row),
+            ffi::SQLITE_DONE => Ok(Step::Done),
+            code => Err(failure(conn, code)),
+        }
+    }
+
+    /// Back to before the first step. The result of the last step is dropped: it was reported.
+    pub(crate) fn reset(&mut self) {
+        // SAFETY: the statement is live, and nothing borrowed from its row is (`&mut self`).
+        unsafe { ffi::sqlite3_reset(self.0.as_ptr()) };
+    }
+
+    /// Every parameter null, so that no value of one user reaches the next.
+    pub(crate) fn clear_bindings(&mut self) {
+        // SAFETY: the statement is live.
+        unsafe { ffi::sqlite3_clear_bindings(self.0.as_ptr()) };
+    }
+
+    /// Bind one parameter, counted from 1. The bytes are copied.
+    pub(crate) fn bind(
+        &mut self,
+        conn: &Connection,
+        index: usize,
+        value: ValueRef<'_>,
+    ) -> Result<()> {
+        let stmt = self.0.as_ptr();
+        let index = c_int::try_from(index)
+            .map_err(|_| Error::sqlite(ffi::SQLITE_RANGE, "too many parameters", None))?;
+        // SAFETY: the statement is live. Text and blobs are valid for their length, which is
+        // given; SQLITE_TRANSIENT makes SQLite copy them before the call returns. An empty slice
+        // has a non-null pointer, so SQLite stores an empty value and not a null.
+        let code = unsafe {
+            match value {
+                ValueRef::Null => ffi::sqlite3_bind_null(stmt, index),
+                ValueRef::Integer(value) => ffi::sqlite3_bind_int64(stmt, index, value),
+                ValueRef::Real(value) => ffi::sqlite3_bind_double(stmt, index, value),
+                ValueRef::Text(value) => ffi::sqlite3_bind_text64(
+                    stmt,
+                    index,
+                    value.as_ptr().cast(),
+                    value.len() as u64,
+                    ffi::SQLITE_TRANSIENT(),
+                    ffi::SQLITE_UTF8 as _,
+                ),
+                ValueRef::Blob(value) => ffi::sqlite3_bind_blob64(
+                    stmt,
+                    index,
+                    value.as_ptr().cast(),
+                    value.len() as u64,
+                    ffi::SQLITE_TRANSIENT(),
+                ),
+            }
+        };
+        if code == ffi::SQLITE_OK {
+            Ok(())
+        } else {
+            Err(failure(conn, code))
+        }
+    }
+
+    pub(crate) fn parameter_count(&self) -> usize {
+        // SAFETY: the statement is live.
+        unsafe { ffi::sqlite3_bind_parameter_count(self.0.as_ptr()) as usize }
+    }
+
+    /// The name of a parameter, counted from 1, with its prefix.
+    pub(crate) fn parameter_name(&self, index: usize) -> Option<&str> {
+        // SAFETY: the statement is live; SQLite answers null for an index out of range, and the
+        // name lives as long as the statement.
+        let name = unsafe {
+            let name = ffi::sqlite3_bind_parameter_name(self.0.as_ptr(), index as c_int);
+            if name.is_null() {
+                return None;
+            }
+            CStr::from_ptr(name)
+        };
+        name.to_str().ok()
+    }
+
+    pub(crate) fn column_count(&self) -> usize {
+        // SAFETY: the statement is live.
+        unsafe { ffi::sqlite3_column_count(self.0.as_ptr()) as usize }
+    }
+
+    /// The name of a column, counted from 0. A damaged schema may hold bytes that are no
+    /// UTF-8: they are replaced.
+    pub(crate) fn column_name(&self, index: usize) -> String {
+        // SAFETY: the statement is live; SQLite answers null for an index out of range. The
+        // name is copied before any call that could move it.
+        unsafe { text_of(ffi::sqlite3_column_name(self.0.as_ptr(), index as c_int)) }
+            .unwrap_or_default()
+    }
+
+    /// The declared type of the table column behind a result column.
+    pub(crate) fn column_declared_type(&self, index: usize) -> Option<String> {
+        // SAFETY: as `column_name`.
+        unsafe {
+            text_of(ffi::sqlite3_column_decltype(
+                self.0.as_ptr(),
+                index as c_int,
+            ))
+        }
+    }
+
+    /// A value of the current row, counted from 0; null where there is no row or no such column.
+    pub(crate) fn column(&self, index: usize) -> ValueRef<'_> {
+        let stmt = self.0.as_ptr();
+        let index = index as c_int;
+        // SAFETY: the statement is live; SQLite answers null for a column out of range. The
+        // bytes stay where they are until the next step, reset or finalize, which need
+        // `&mut self`, and no conversion follows that would move them.
+        unsafe {
+            match ffi::sqlite3_column_type(stmt, index) {
+                ffi::SQLITE_INTEGER => ValueRef::Integer(ffi::sqlite3_column_int64(stmt, index)),
+                ffi::SQLITE_FLOAT => ValueRef::Real(ffi::sqlite3_column_double(stmt, index)),
+                ffi::SQLITE_TEXT => {
+                    let data = ffi::sqlite3_column_text(stmt, index);
+                    let len = ffi::sqlite3_column_bytes(stmt, index);
+                    ValueRef::Text(bytes_of(data, len))
+                }
+                ffi::SQLITE_BLOB => {
+                    let data = ffi::sqlite3_column_blob(stmt, index);
+                    let len = ffi::sqlite3_column_bytes(stmt, index);
+                    ValueRef::Blob(bytes_of(data.cast(), len))
+                }
+                _ => ValueRef::Null,
+            }
+        }
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        // SAFETY: the statement is live.
+        unsafe { ffi::sqlite3_stmt_readonly(self.0.as_ptr()) != 0 }
+    }
+
+    /// `EXPLAIN` and `EXPLAIN QUERY PLAN` describe a statement, and run nothing.
+    pub(crate) fn is_explain(&self) -> bool {
+        // SAFETY: the statement is live.
+        unsafe { ffi::sqlite3_stmt_isexplain(self.0.as_ptr()) != 0 }
+    }
+}
+
+impl Drop for RawStatement {
+    fn drop(&mut self) {
+        // SAFETY: the statement is live until here, and nothing borrows from it.
+        unsafe { ffi::sqlite3_finalize(self.0.as_ptr()) };
+    }
+}
+
+/// Pretend that the connection last inserted the row `rowid`
+/// (<https://sqlite.org/c3ref/set_last_insert_rowid.html>).
+pub(crate) fn set_last_insert_rowid(conn: &Connection, rowid: i64) {
+    // SAFETY: the connection is open.
+    unsafe { ffi::sqlite3_set_last_insert_rowid(conn.handle(), rowid) };
+}
+
+/// How far a transaction has got (<https://sqlite.org/c3ref/txn_state.html>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TransactionState {
+    None,
+    Read,
+    Write,
+}
+
+pub(crate) fn transaction_state(conn: &Connection) -> TransactionState {
+    // SAFETY: the connection is open; a null schema asks for the highest state of any.
+    match unsafe { ffi::sqlite3_txn_state(conn.handle(), ptr::null()) } {
+        ffi::SQLITE_TXN_NONE => TransactionState::None,
+        ffi::SQLITE_TXN_READ => TransactionState::Read,
+        _ => TransactionState::Write,
+    }
+}
+
+/// The error that the connection's last call ended with. Its text is copied: the next call
+/// overwrites it.
+fn failure(conn: &Connection, code: c_int) -> Error {
+    // SAFETY: the connection is open, and this thread alone uses it, so that the text is this
+    // call's and stays until it is copied.
+    unsafe {
+        let db = conn.handle();
+        let message = text_of(ffi::sqlite3_errmsg(db)).unwrap_or_default();
+        let offset = u32::try_from(ffi::sqlite3_error_offset(db)).ok();
+        Error::sqlite(code, message, offset)
+    }
+}
+
+/// A copy of a C string; `None` for a null pointer.
+///
+/// # Safety
+///
+/// `text` is null, or ends in a NUL and stays valid during the call.
+unsafe fn text_of(text: *const c_char) -> Option<String> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    Some(
+        unsafe { CStr::from_ptr(text) }
+            .to_string_lossy()
+            .into_owned(),
+    )
+}
+
+/// The bytes at `data`; none for a null pointer, which SQLite returns for an empty blob and
+/// when it is out of memory.
+///
+/// # Safety
+///
+/// `data` is null, or valid for `len` bytes during `'a`.
+unsafe fn bytes_of<'a>(data: *const u8, len: c_int) -> &'a [u8] {
+    if data.is_null() {
+        return &[];
+    }
+    // SAFETY: the caller's promise.
+    unsafe { std::slice::from_raw_parts(data, usize::try_from(len).unwrap_or(0)) }
+}

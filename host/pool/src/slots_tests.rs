@@ -1,0 +1,253 @@
+//! Every sequence of a few steps, in every order, against what must always hold.
+//!
+//! The slots are a state machine behind one lock, and their futures are polled by hand, so that
+//! trying all sequences tries all schedules of that many steps.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use super::*;
+
+/// Counts itself for as long as it lives, so that one lost or one too many shows.
+#[derive(Debug)]
+struct Fake(Arc<AtomicU32>);
+
+impl Fake {
+    fn new(alive: &Arc<AtomicU32>) -> Fake {
+        alive.fetch_add(1, Ordering::Relaxed);
+        Fake(Arc::clone(alive))
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Get,
+    /// Get, and fail to open where that is needed.
+    GetUnopenable,
+    Return(Returned),
+    /// The caller who has waited longest goes away.
+    CancelFirst,
+    CancelLast,
+    TimeOutFirst,
+    Close,
+}
+
+const ACTIONS: [Action; 9] = [
+    Action::Get,
+    Action::GetUnopenable,
+    Action::Return(Returned::Clean),
+    Action::Return(Returned::Close),
+    Action::Return(Returned::Discard),
+    Action::CancelFirst,
+    Action::CancelLast,
+    Action::TimeOutFirst,
+    Action::Close,
+];
+
+type Wait<'a> = Pin<Box<dyn Future<Output = Result<Place, Closed>> + 'a>>;
+
+struct Waiter<'a> {
+    future: Wait<'a>,
+    can_open: bool,
+}
+
+struct World<'a> {
+    slots: &'a Slots<Fake>,
+    max_size: u32,
+    max_idle: u32,
+    alive: Arc<AtomicU32>,
+    held: VecDeque<(Place, Fake)>,
+    waiting: VecDeque<Waiter<'a>>,
+    closed: bool,
+    lent: u64,
+    timeouts: u64,
+    discarded: u64,
+}
+
+impl<'a> World<'a> {
+    fn step(&mut self, action: Action) {
+        match action {
+            Action::Get | Action::GetUnopenable => self.get(action == Action::Get),
+            Action::Return(returned) => {
+                if let Some((place, fake)) = self.held.pop_front() {
+                    self.discarded += u64::from(returned == Returned::Discard);
+                    self.slots.give_back(place, fake, returned, false);
+                }
+            }
+            Action::CancelFirst => drop(self.waiting.pop_front()),
+            Action::CancelLast => drop(self.waiting.pop_back()),
+            Action::TimeOutFirst => {
+                if let Some(waiter) = self.waiting.pop_front() {
+                    drop(waiter);
+                    assert_eq!(self.slots.timed_out() as usize, self.held.len());
+                    self.timeouts += 1;
+                }
+            }
+            Action::Close => {
+                self.slots.close();
+                self.closed = true;
+            }
+        }
+        self.poll();
+        self.check();
+    }
+
+    fn get(&mut self, can_open: bool) {
+        match self.slots.try_place() {
+            Err(Closed) => assert!(self.closed),
+            Ok(Some(place)) => self.take(place, can_open),
+            Ok(None) => {
+                let future = Box::pin(self.slots.wait_place());
+                self.waiting.push_back(Waiter { future, can_open });
+            }
+        }
+    }
+
+    fn take(&mut self, place: Place, can_open: bool) {
+        match self.slots.take_idle(&place, |_| false) {
+            Err(Closed) => assert!(self.closed),
+            Ok(Some(fake)) => {
+                self.lent += 1;
+                self.held.push_back((place, fake));
+            }
+            Ok(None) if can_open => {
+                let fake = Fake::new(&self.alive);
+                self.slots.opened();
+                self.lent += 1;
+                self.held.push_back((place, fake));
+            }
+            Ok(None) => drop(place),
+        }
+    }
+
+    /// Let everybody in line look, the last in line first: whoever is served must still be the
+    /// first.
+    fn poll(&mut self) {
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            let mut served = None;
+            for (index, waiter) in self.waiting.iter_mut().enumerate().rev() {
+                if let Poll::Ready(place) = waiter.future.as_mut().poll(&mut context) {
+                    served = Some((index, place));
+                    break;
+                }
+            }
+            let Some((index, place)) = served else {
+                return;
+            };
+            let waiter = self.waiting.remove(index).expect("it was there");
+            match place {
+                Ok(place) => {
+                    assert_eq!(index, 0, "served out of order");
+                    drop(waiter.future);
+                    self.take(place, waiter.can_open);
+                }
+                Err(Closed) => assert!(self.closed),
+            }
+        }
+    }
+
+    fn check(&self) {
+        let stats = self.slots.stats();
+        let in_use = self.held.len() as u32;
+        assert_eq!(stats.in_use, in_use);
+        assert_eq!(stats.waiting as usize, self.waiting.len());
+        assert_eq!(stats.pool_hits + stats.pool_misses, self.lent);
+        assert_eq!(stats.timeouts, self.timeouts);
+        assert_eq!(stats.discarded, self.discarded);
+        let open = stats.connections_created - stats.connections_closed;
+        assert_eq!(open, u64::from(stats.pool_size + in_use));
+        assert_eq!(self.alive.load(Ordering::Relaxed), stats.pool_size + in_use);
+        assert!(stats.pool_size <= self.max_idle);
+        assert!(stats.pool_size + in_use <= self.max_size);
+        if !self.waiting.is_empty() {
+            assert!(!self.closed, "somebody waits for closed slots");
+            assert_eq!(in_use, self.max_size, "somebody waits beside a free place");
+        }
+    }
+
+    /// However it went, nothing is lost: every place can be had again, or closed for good.
+    fn end(mut self) {
+        self.waiting.clear();
+        while !self.held.is_empty() {
+            self.step(Action::Return(Returned::Clean));
+        }
+        if self.closed {
+            assert!(self.slots.try_place().is_err());
+            let drained = std::pin::pin!(self.slots.drained());
+            assert!(drained.poll(&mut Context::from_waker(Waker::noop())).is_ready());
+        } else {
+            for _ in 0..self.max_size {
+                self.get(true);
+            }
+            assert_eq!(self.held.len() as u32, self.max_size);
+            while !self.held.is_empty() {
+                self.step(Action::Return(Returned::Clean));
+            }
+        }
+        self.slots.empty();
+        assert_eq!(self.alive.load(Ordering::Relaxed), 0);
+        let stats = self.slots.stats();
+        assert_eq!(stats.connections_created, stats.connections_closed);
+    }
+}
+
+fn run(max_size: u32, max_idle: u32, actions: &[Action]) {
+    let slots = Slots::new(max_size, max_idle);
+    let mut world = World {
+        slots: &slots,
+        max_size,
+        max_idle,
+        alive: Arc::default(),
+        held: VecDeque::new(),
+        waiting: VecDeque::new(),
+        closed: false,
+        lent: 0,
+        timeouts: 0,
+        discarded: 0,
+    };
+    for action in actions {
+        world.step(*action);
+    }
+    world.end();
+}
+
+/// All sequences of `length` actions.
+fn every_sequence(length: u32, mut run: impl FnMut(&[Action])) {
+    let mut sequence = vec![ACTIONS[0]; length as usize];
+    for mut number in 0..ACTIONS.len().pow(length) {
+        for action in &mut sequence {
+            *action = ACTIONS[number % ACTIONS.len()];
+            number /= ACTIONS.len();
+        }
+        run(&sequence);
+    }
+}
+
+#[test]
+fn nothing_is_lost_in_any_sequence() {
+    every_sequence(6, |sequence| run(1, 1, sequence));
+}
+
+#[test]
+fn nothing_is_lost_in_any_sequence_of_two_places() {
+    every_sequence(5, |sequence| run(2, 1, sequence));
+    // Two in use and three in line, before anything goes.
+    let full = [Action::Get; 5];
+    every_sequence(4, |sequence| run(2, 2, &[&full, sequence].concat()));
+}
+
+#[test]
+fn nothing_is_lost_where_nothing_idle_is_kept() {
+    every_sequence(5, |sequence| run(2, 0, sequence));
+}

@@ -1,0 +1,37 @@
+//! The pool's counters, as one consistent snapshot.
+
+use std::time::Duration;
+
+/// A pool's counters, taken at one moment.
+///
+/// They are consistent with each other: `connections_created - connections_closed` is
+/// `pool_size + in_use`, and `pool_hits + pool_misses` is the number of connections ever lent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolStats {
+    /// Connections opened. The first is opened when the pool is built.
+    pub connections_created: u64,
+    /// Times that a connection was lent which was open already.
+    pub connections_reused: u64,
+    /// Connections closed, for whatever reason.
+    pub connections_closed: u64,
+    /// Connections lent at once, from the idle ones.
+    pub pool_hits: u64,
+    /// Connections lent after opening one, or after waiting for one.
+    pub pool_misses: u64,
+    /// Connections idle now.
+    pub pool_size: u32,
+    /// The most connections that exist at once, idle and in use together.
+    pub max_pool_size: u32,
+    /// Connections lent now.
+    pub in_use: u32,
+    /// Callers waiting for a connection now.
+    pub waiting: u32,
+    /// Callers that gave up after the timeout.
+    pub timeouts: u64,
+    /// How long callers have waited for a connection, in all.
+    pub wait_time: Duration,
+    /// Connections that came back with a transaction open, which was rolled back.
+    pub rolled_back: u64,
+    /// Connections that came back in a state which could not be made as new, and were closed.
+    pub discarded: u64,
+}

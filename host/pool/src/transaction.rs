@@ -1,0 +1,50 @@
+//! An open transaction, as a guard.
+
+use std::sync::Arc;
+
+use crate::connection::{Lent, unless_stale};
+use crate::error::Result;
+
+/// An open transaction. Dropped without [`commit`](Transaction::commit), it rolls back.
+///
+/// SQL text may end it as well; the guard is stale then, and ends no other transaction.
+#[derive(Debug)]
+pub struct Transaction {
+    lent: Arc<Lent>,
+    /// Which of the connection's transactions it is.
+    number: u64,
+}
+
+impl Transaction {
+    pub(crate) fn new(lent: Arc<Lent>, number: u64) -> Transaction {
+        Transaction { lent, number }
+    }
+
+    /// Make everything since it began lasting. Waits for no other writer: the turn is its own.
+    ///
+    /// # Errors
+    ///
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle): it has ended, with
+    /// [`rolled_back`](crate::Error::rolled_back) where SQLite ended it. Any other error, such
+    /// as a deferred foreign key that does not hold: it has been rolled back.
+    pub fn commit(self) -> Result<()> {
+        self.lent.with(|db| db.commit(self.number))?
+    }
+
+    /// Undo everything since it began.
+    ///
+    /// # Errors
+    ///
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle): SQL text has ended it. Where SQLite
+    /// rolled it back by itself, this succeeds.
+    pub fn rollback(self) -> Result<()> {
+        self.lent.with(|db| db.rollback(self.number))?
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        // After a commit or a rollback this finds it ended, and does nothing.
+        let _ = unless_stale(self.lent.with(|db| db.rollback(self.number)), Ok(()));
+    }
+}

@@ -1,0 +1,97 @@
+//! Values, parameters and rows: the contract's data, in Rust.
+
+/// One SQLite value, by storage class (<https://sqlite.org/datatype3.html>).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// `NULL`.
+    Null,
+    /// A signed 64-bit integer.
+    Integer(i64),
+    /// A 64-bit float. SQLite stores NaN as `NULL`.
+    Real(f64),
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Blob(Vec<u8>),
+}
+
+/// What a statement's parameters are bound to. Every parameter must be bound.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Parameters {
+    /// Values for `?1`, `?2`, … in order.
+    Positional(Vec<Value>),
+    /// Names without their `:`, `@`, `$` or `?`, each bound once.
+    Named(Vec<(String, Value)>),
+}
+
+impl Parameters {
+    /// No parameters.
+    pub const NONE: Parameters = Parameters::Positional(Vec::new());
+}
+
+/// A column of a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// The name after `AS`, or whatever SQLite calls the column without one.
+    pub name: String,
+    /// The type in the table's declaration, where the column comes straight from a table.
+    pub declared_type: Option<String>,
+}
+
+/// A whole result, held in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    /// The columns, in order.
+    pub columns: Vec<Column>,
+    /// The rows, each as long as `columns`.
+    pub rows: Vec<Vec<Value>>,
+}
+
+/// What a statement that finished did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Rows inserted, updated or deleted by the statement itself.
+    pub changes: u64,
+    /// The rowid of the last row this connection inserted while lent; 0 before any.
+    pub last_insert_rowid: i64,
+}
+
+/// Many rows of values in five flat lists.
+///
+/// Walk [`kinds`](Cells::kinds): each entry says from which list the next value is taken.
+/// Every list is read front to back.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cells {
+    /// One entry a value, row after row: 1 integer, 2 real, 3 text, 4 blob, 5 null.
+    pub kinds: Vec<u8>,
+    /// The integers, in order.
+    pub integers: Vec<i64>,
+    /// The reals, in order.
+    pub reals: Vec<f64>,
+    /// The length in bytes of each text and blob, in order.
+    pub lengths: Vec<u32>,
+    /// The texts and blobs, back to back.
+    pub bytes: Vec<u8>,
+}
+
+/// A value that is read where it lies. Text is bytes until somebody has checked it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ValueRef<'a> {
+    Null,
+    Integer(i64),
+    Real(f64),
+    Text(&'a [u8]),
+    Blob(&'a [u8]),
+}
+
+impl<'a> From<&'a Value> for ValueRef<'a> {
+    fn from(value: &'a Value) -> ValueRef<'a> {
+        match value {
+            Value::Null => ValueRef::Null,
+            Value::Integer(value) => ValueRef::Integer(*value),
+            Value::Real(value) => ValueRef::Real(*value),
+            Value::Text(value) => ValueRef::Text(value.as_bytes()),
+            Value::Blob(value) => ValueRef::Blob(value),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! One request's state: what it was granted, and what it holds.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use millpond_pool::{Access, Error, ErrorKind, Pool, RequestId};
+use wasmtime::component::{HasData, ResourceTable};
+
+use crate::convert::{Failure, Mistake};
+
+/// What a connection handle stands for. The request's [`SqliteCtx`] knows of it too, and gives
+/// it back when the request ends, even if the embedder keeps the resource table.
+#[expect(unreachable_pub, reason = "the generated code exports it again")]
+pub type Connection = Arc<millpond_pool::Connection>;
+
+/// A database as one guest has it: the pool behind its name, with which access, and how much.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    pool: Pool,
+    access: Access,
+    max_connections: u32,
+}
+
+impl Grant {
+    /// Grant connections of `pool`, for reading or for reading and writing.
+    pub fn new(pool: &Pool, access: Access) -> Grant {
+        Grant {
+            pool: pool.clone(),
+            access,
+            max_connections: 4,
+        }
+    }
+
+    /// The most connections that the request may hold at once. More is `too-many-handles` for
+    /// the guest. Default 4; 0 grants none; never more than the pool has, because waiting for
+    /// those would be waiting for itself.
+    pub fn max_connections(mut self, connections: u32) -> Grant {
+        self.max_connections = connections;
+        self
+    }
+}
+
+/// Builds a [`SqliteCtx`]. Without a grant, a guest has no database.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it builds the context"]
+pub struct SqliteCtxBuilder {
+    ctx: SqliteCtx,
+}
+
+impl SqliteCtxBuilder {
+    /// Grant a database under `name`, which is all that the guest knows of it. The name
+    /// `default` is the one that guest libraries take where none is given. A second grant of the
+    /// same name replaces the first.
+    pub fn grant(mut self, name: impl Into<String>, grant: Grant) -> Self {
+        self.ctx.granted.insert(
+            name.into(),
+            Granted {
+                grant,
+                held: Vec::new(),
+            },
+        );
+        self
+    }
+
+    /// When the request's statements and waits are to end. One under way then fails with
+    /// `deadline-exceeded`, and a wait with the error that its timeout has. Default: never.
+    ///
+    /// It does not bound the guest's own computing: use wasmtime's epochs
+    /// ([`Store::set_epoch_deadline`](wasmtime::Store::set_epoch_deadline)) for that.
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.ctx.deadline = Some(deadline);
+        self
+    }
+
+    /// The most statements that the request may have open at once. Default 64.
+    pub fn max_statements(mut self, statements: u32) -> Self {
+        self.ctx.statements = Count::up_to(statements);
+        self
+    }
+
+    /// The most cursors that the request may have open at once. Default 64.
+    pub fn max_cursors(mut self, cursors: u32) -> Self {
+        self.ctx.cursors = Count::up_to(cursors);
+        self
+    }
+
+    /// The context, ready for one request.
+    pub fn build(self) -> SqliteCtx {
+        self.ctx
+    }
+}
+
+/// One request's state: what it was granted, and what it holds.
+///
+/// Make one for each request. Dropping it ends the request: every connection that the guest still
+/// holds goes back to its pool, cleaned, and every handle left is stale. That happens as well when
+/// the [`Store`](wasmtime::Store) that owns it is dropped, after a trap or a cancelled call.
+#[derive(Debug)]
+pub struct SqliteCtx {
+    granted: BTreeMap<String, Granted>,
+    request: RequestId,
+    deadline: Option<Instant>,
+    pub(crate) statements: Count,
+    pub(crate) cursors: Count,
+}
+
+#[derive(Debug)]
+struct Granted {
+    grant: Grant,
+    /// The connections lent under this grant, some of which may have gone back.
+    held: Vec<Weak<millpond_pool::Connection>>,
+}
+
+impl SqliteCtx {
+    /// Start to build a context.
+    pub fn builder() -> SqliteCtxBuilder {
+        SqliteCtxBuilder {
+            ctx: SqliteCtx {
+                granted: BTreeMap::new(),
+                request: RequestId::new(),
+                deadline: None,
+                statements: Count::up_to(64),
+                cursors: Count::up_to(64),
+            },
+        }
+    }
+
+    pub(crate) async fn get_connection(
+        &mut self,
+        database: &str,
+        access: Access,
+    ) -> Result<Connection, Failure> {
+        let (request, deadline) = (self.request, self.deadline);
+        let granted = self.granted_mut(database)?;
+        if access == Access::ReadWrite && granted.grant.access == Access::ReadOnly {
+            return Err(Mistake::new(
+                ErrorKind::NotAuthorized,
+                format!("the database {database:?} is granted read-only"),
+            )
+            .into());
+        }
+        granted
+            .held
+            .retain(|connection| connection.strong_count() > 0);
+        let pool = &granted.grant.pool;
+        let most = granted
+            .grant
+            .max_connections
+            .min(pool.stats().max_pool_size);
+        if granted.held.len() >= most as usize {
+            return Err(Mistake::too_many("connections", most).into());
+        }
+        let connection = pool
+            .get_for(request, access, deadline)
+            .await
+            .map_err(|error| hide_host(database, &error))?;
+        let connection = Arc::new(connection);
+        granted.held.push(Arc::downgrade(&connection));
+        Ok(connection)
+    }
+
+    pub(crate) fn stats(&mut self, database: &str) -> Result<millpond_pool::PoolStats, Failure> {
+        Ok(self.granted_mut(database)?.grant.pool.stats())
+    }
+
+    pub(crate) fn databases(&self) -> Vec<String> {
+        self.granted.keys().cloned().collect()
+    }
+
+    fn granted_mut(&mut self, database: &str) -> Result<&mut Granted, Mistake> {
+        self.granted
+            .get_mut(database)
+            .ok_or_else(|| Mistake::no_such_database(database))
+    }
+}
+
+impl Drop for SqliteCtx {
+    fn drop(&mut self) {
+        for connection in self.granted.values().flat_map(|granted| &granted.held) {
+            if let Some(connection) = connection.upgrade() {
+                connection.give_back();
+            }
+        }
+    }
+}
+
+/// What went wrong while opening a file names the file: that is the host's business.
+fn hide_host(database: &str, error: &Error) -> Failure {
+    match error.kind() {
+        ErrorKind::CannotOpen | ErrorKind::Corrupt => Mistake::new(
+            error.kind(),
+            format!("the database {database:?} cannot be opened"),
+        )
+        .into(),
+        _ => error.clone().into(),
+    }
+}
+
+/// How many of something a request has open, and may.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Count {
+    open: u32,
+    most: u32,
+}
+
+impl Count {
+    fn up_to(most: u32) -> Count {
+        Count { open: 0, most }
+    }
+
+    /// Refuse one more, where there are too many.
+    pub(crate) fn check(&self, what: &str) -> Result<(), Failure> {
+        if self.open >= self.most {
+            Err(Mistake::too_many(what, self.most).into())
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(crate) fn add(&mut self) {
+        self.open += 1;
+    }
+
+    pub(crate) fn remove(&mut self) {
+        self.open = self.open.saturating_sub(1);
+    }
+}
+
+/// What the functions of the contract work on.
+#[derive(Debug)]
+pub struct SqliteCtxView<'a> {
+    /// The request's state.
+    pub ctx: &'a mut SqliteCtx,
+    /// Where the guest's handles are kept.
+    pub table: &'a mut ResourceTable,
+}
+
+/// Leads to the [`SqliteCtx`] in an embedder's own store data.
+///
+/// ```
+/// use millpond_wasmtime::{SqliteCtx, SqliteCtxView, SqliteView};
+/// use wasmtime::component::ResourceTable;
+///
+/// struct Host {
+///     sqlite: SqliteCtx,
+///     table: ResourceTable,
+/// }
+///
+/// impl SqliteView for Host {
+///     fn sqlite(&mut self) -> SqliteCtxView<'_> {
+///         SqliteCtxView { ctx: &mut self.sqlite, table: &mut self.table }
+///     }
+/// }
+/// ```
+pub trait SqliteView: Send {
+    /// The request's state, with the table of its handles.
+    fn sqlite(&mut self) -> SqliteCtxView<'_>;
+}
+
+/// Marks [`SqliteCtxView`] as the data that this crate's host functions work on.
+#[derive(Debug)]
+pub struct Sqlite;
+
+impl HasData for Sqlite {
+    type Data<'a> = SqliteCtxView<'a>;
+}

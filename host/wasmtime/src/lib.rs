@@ -1,0 +1,93 @@
+//! Pooled SQLite connections for WebAssembly components run by wasmtime: the package
+//! `millpond:sqlite` for an embedder's [`Linker`](wasmtime::component::Linker).
+//!
+//! A guest names a database, gets a connection from the pool behind that name, and works through
+//! handles. It sees no path and no other guest's data. When its [`SqliteCtx`] is dropped, after a
+//! success, a trap, a timeout or a cancellation, everything it still holds goes back to the pool,
+//! cleaned.
+//!
+//! # A whole program
+//!
+//! What an existing wasmtime program adds is marked with `// +`.
+//!
+//! ```no_run
+//! use millpond_wasmtime::pool::{Access, Pool};                                         // +
+//! use millpond_wasmtime::{Grant, SqliteCtx, SqliteCtxView, SqliteView};                // +
+//! use wasmtime::component::{Component, Linker, ResourceTable};
+//! use wasmtime::{Engine, Result, Store};
+//! use wasmtime_wasi::p2::bindings::Command;
+//! use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+//!
+//! struct Host {
+//!     wasi: WasiCtx,
+//!     sqlite: SqliteCtx,                                                               // +
+//!     table: ResourceTable,
+//! }
+//!
+//! impl WasiView for Host {
+//!     fn ctx(&mut self) -> WasiCtxView<'_> {
+//!         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+//!     }
+//! }
+//!
+//! impl SqliteView for Host {                                                           // +
+//!     fn sqlite(&mut self) -> SqliteCtxView<'_> {                                      // +
+//!         SqliteCtxView { ctx: &mut self.sqlite, table: &mut self.table }              // +
+//!     }                                                                                // +
+//! }                                                                                    // +
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<()> {
+//!     let engine = Engine::default();
+//!     let mut linker = Linker::<Host>::new(&engine);
+//!     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+//!     millpond_wasmtime::add_to_linker(&mut linker)?;                                  // +
+//!     let component = Component::from_file(&engine, "guest.wasm")?;
+//!
+//!     let pool = Pool::builder().open("app.db")?;                                      // +
+//!
+//!     // For each request:
+//!     let sqlite = SqliteCtx::builder()                                                // +
+//!         .grant("default", Grant::new(&pool, Access::ReadWrite))                      // +
+//!         .build();                                                                    // +
+//!     let wasi = WasiCtx::builder().inherit_stdio().build();
+//!     let host = Host { wasi, sqlite, table: ResourceTable::new() };
+//!     let mut store = Store::new(&engine, host);
+//!     let command = Command::instantiate_async(&mut store, &component, &linker).await?;
+//!     let outcome = command.wasi_cli_run().call_run(&mut store).await?;
+//!     drop(store); // Whatever the guest still held is back in the pool now.
+//!
+//!     pool.close(std::time::Duration::from_secs(10)).await;                            // +
+//!     std::process::exit(if outcome.is_ok() { 0 } else { 1 });
+//! }
+//! ```
+//!
+//! # The parts
+//!
+//! They have the names that wasmtime's own host interfaces have: [`SqliteCtx`] is one request's
+//! state, with its [`SqliteCtxBuilder`]; [`SqliteView`] is what the embedder implements to lead to
+//! it, by a [`SqliteCtxView`]; [`Sqlite`] is the [`HasData`](wasmtime::component::HasData) marker;
+//! [`add_to_linker`] and its blocking twin [`add_to_linker_sync`] define the functions.
+//!
+//! # What blocks
+//!
+//! Waiting, for a connection or for the turn to write, holds no thread in the asynchronous form:
+//! it needs a tokio runtime with time enabled. A statement runs on the thread that polls the
+//! guest, so an embedder that serves many guests polls them on more than one thread. It runs on
+//! the guest's fiber too: with wasmtime's defaults the host's part of that stack is 1.5 MiB, and
+//! SQLite, as this crate's pool limits it, stays far below.
+//!
+//! # Errors and traps
+//!
+//! A guest's mistake is an error value of the contract. Only what a correct host and a correct
+//! component cannot do traps: a handle that is in nobody's table.
+
+mod bindings;
+mod convert;
+mod ctx;
+mod host;
+
+pub use ctx::{Grant, Sqlite, SqliteCtx, SqliteCtxBuilder, SqliteCtxView, SqliteView};
+pub use host::{add_to_linker, add_to_linker_sync};
+/// The pool, so that an embedder needs one dependency.
+pub use millpond_pool as pool;
