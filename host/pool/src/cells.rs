@@ -56,7 +56,7 @@ impl Cells {
                 "the statement has no parameters, so its rows have no width",
             ));
         }
-        if self.kinds.len() % width != 0 {
+        if !self.kinds.len().is_multiple_of(width) {
             return Err(malformed(&format!(
                 "{} values do not divide into rows of {width}",
                 self.kinds.len()

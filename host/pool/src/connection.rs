@@ -187,7 +187,13 @@ impl Lent {
         mut work: impl FnMut(&mut Db) -> Attempt<T>,
     ) -> Result<T> {
         loop {
-            match self.with(&mut work)? {
+            let attempt = self.with(|db| {
+                let attempt = work(db);
+                // A turn that was waited for, and then not needed, must not stay here.
+                db.settle();
+                attempt
+            });
+            match attempt? {
                 Ok(done) => return Ok(done),
                 Err(Stop::Error(error)) => return Err(error),
                 Err(Stop::Turn) => {

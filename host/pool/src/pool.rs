@@ -126,6 +126,11 @@ impl Pool {
         block_on(self.get(access))
     }
 
+    /// The most connections that exist at once.
+    pub fn max_size(&self) -> u32 {
+        self.shared.settings.max_size
+    }
+
     /// The pool's counters, all taken at the same moment.
     pub fn stats(&self) -> PoolStats {
         self.shared.slots.stats()

@@ -185,7 +185,11 @@ impl<'a> World<'a> {
         if self.closed {
             assert!(self.slots.try_place().is_err());
             let drained = std::pin::pin!(self.slots.drained());
-            assert!(drained.poll(&mut Context::from_waker(Waker::noop())).is_ready());
+            assert!(
+                drained
+                    .poll(&mut Context::from_waker(Waker::noop()))
+                    .is_ready()
+            );
         } else {
             for _ in 0..self.max_size {
                 self.get(true);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use millpond_pool::{Access, Connection, ErrorKind, Parameters, Pool, TransactionMode, Value};
 
-const NONE: Parameters = Parameters::NONE;
+static NONE: Parameters = Parameters::NONE;
 
 struct Fixture {
     folder: tempfile::TempDir,
@@ -27,7 +27,13 @@ fn fixture(max_size: u32, timeout: Duration) -> Fixture {
 fn files(fixture: &Fixture) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(fixture.folder.path())
         .expect("the folder")
-        .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("UTF-8")
+        })
         .collect();
     names.sort();
     names
@@ -43,9 +49,15 @@ async fn a_returned_connection_is_lent_again() {
     drop(get(&f.pool).await);
     drop(get(&f.pool).await);
     let stats = f.pool.stats();
-    assert_eq!((stats.connections_created, stats.connections_reused), (1, 2));
+    assert_eq!(
+        (stats.connections_created, stats.connections_reused),
+        (1, 2)
+    );
     assert_eq!((stats.pool_hits, stats.pool_misses), (2, 0));
-    assert_eq!((stats.pool_size, stats.in_use, stats.max_pool_size), (1, 0, 5));
+    assert_eq!(
+        (stats.pool_size, stats.in_use, stats.max_pool_size),
+        (1, 0, 5)
+    );
 }
 
 #[tokio::test]
@@ -59,7 +71,10 @@ async fn no_more_than_the_maximum_exist() {
     assert!(waited >= Duration::from_millis(1));
     assert_eq!(in_use, 2);
     let stats = f.pool.stats();
-    assert_eq!((stats.connections_created, stats.in_use, stats.timeouts), (2, 2, 1));
+    assert_eq!(
+        (stats.connections_created, stats.in_use, stats.timeouts),
+        (2, 2, 1)
+    );
     assert!(stats.wait_time >= Duration::from_millis(1));
     assert_eq!(stats.waiting, 0);
 }
@@ -78,20 +93,32 @@ async fn waiters_are_served_in_order_and_a_cancelled_one_is_skipped() {
     assert_eq!(f.pool.stats().waiting, 3);
     drop(first);
     drop(held);
-    assert!(third.as_mut().poll(&mut context).is_pending(), "the third came before the second");
+    assert!(
+        third.as_mut().poll(&mut context).is_pending(),
+        "the third came before the second"
+    );
     let Poll::Ready(Ok(second)) = second.as_mut().poll(&mut context) else {
         panic!("the second waits");
     };
     drop(second);
-    assert!(matches!(third.as_mut().poll(&mut context), Poll::Ready(Ok(_))));
+    assert!(matches!(
+        third.as_mut().poll(&mut context),
+        Poll::Ready(Ok(_))
+    ));
     assert_eq!(f.pool.stats().connections_created, 1);
 }
 
 #[test]
 fn a_thread_gets_a_connection_without_a_runtime() {
     let f = fixture(1, Duration::from_millis(20));
-    let held = f.pool.get_blocking(Access::ReadWrite).expect("a connection");
-    let error = f.pool.get_blocking(Access::ReadWrite).expect_err("none is free");
+    let held = f
+        .pool
+        .get_blocking(Access::ReadWrite)
+        .expect("a connection");
+    let error = f
+        .pool
+        .get_blocking(Access::ReadWrite)
+        .expect_err("none is free");
     assert!(matches!(error.kind(), ErrorKind::PoolTimeout { .. }));
     let pool = f.pool.clone();
     let waiter = std::thread::spawn(move || {
@@ -114,7 +141,10 @@ async fn a_closed_connection_is_not_lent_again() {
     let f = fixture(5, Duration::from_secs(10));
     get(&f.pool).await.close();
     let stats = f.pool.stats();
-    assert_eq!((stats.connections_closed, stats.pool_size, stats.in_use), (1, 0, 0));
+    assert_eq!(
+        (stats.connections_closed, stats.pool_size, stats.in_use),
+        (1, 0, 0)
+    );
     drop(get(&f.pool).await);
     assert_eq!(f.pool.stats().connections_created, 2);
 }
@@ -122,7 +152,10 @@ async fn a_closed_connection_is_not_lent_again() {
 #[tokio::test]
 async fn no_more_idle_connections_are_kept_than_asked() {
     let folder = tempfile::tempdir().expect("a folder");
-    let pool = Pool::builder().max_idle(1).open(folder.path().join("app.db")).expect("a pool");
+    let pool = Pool::builder()
+        .max_idle(1)
+        .open(folder.path().join("app.db"))
+        .expect("a pool");
     let (one, two) = (get(&pool).await, get(&pool).await);
     drop((one, two));
     assert_eq!(pool.stats().pool_size, 1);
@@ -133,21 +166,44 @@ async fn no_more_idle_connections_are_kept_than_asked() {
 async fn closing_refuses_callers_and_leaves_no_log() {
     let f = fixture(2, Duration::from_secs(10));
     let connection = get(&f.pool).await;
-    connection.execute("CREATE TABLE t(a)", &NONE).await.expect("a table");
+    connection
+        .execute("CREATE TABLE t(a)", &NONE)
+        .await
+        .expect("a table");
     let _other = get(&f.pool).await;
     assert!(files(&f).contains(&"app.db-wal".to_owned()));
     let mut waiter = pin!(f.pool.get(Access::ReadWrite));
-    assert!(waiter.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert!(
+        waiter
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_pending()
+    );
 
     let mut close = pin!(f.pool.close(Duration::from_secs(3600)));
-    assert!(close.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    assert_eq!(waiter.await.expect_err("closed").kind(), ErrorKind::PoolClosed);
+    assert!(
+        close
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_pending()
+    );
     assert_eq!(
-        f.pool.get(Access::ReadOnly).await.expect_err("closed").kind(),
+        waiter.await.expect_err("closed").kind(),
+        ErrorKind::PoolClosed
+    );
+    assert_eq!(
+        f.pool
+            .get(Access::ReadOnly)
+            .await
+            .expect_err("closed")
+            .kind(),
         ErrorKind::PoolClosed
     );
     // The lent ones finish their work.
-    connection.execute("INSERT INTO t VALUES (1)", &NONE).await.expect("a row");
+    connection
+        .execute("INSERT INTO t VALUES (1)", &NONE)
+        .await
+        .expect("a row");
     drop((connection, _other));
     close.await;
     assert_eq!(files(&f), ["app.db"]);
@@ -155,8 +211,14 @@ async fn closing_refuses_callers_and_leaves_no_log() {
     assert_eq!(stats.connections_created, stats.connections_closed);
     assert_eq!((stats.pool_size, stats.in_use), (0, 0));
 
-    let again = Pool::builder().open(f.folder.path().join("app.db")).expect("a pool");
-    let table = get(&again).await.query("SELECT a FROM t", &NONE).await.expect("rows");
+    let again = Pool::builder()
+        .open(f.folder.path().join("app.db"))
+        .expect("a pool");
+    let table = get(&again)
+        .await
+        .query("SELECT a FROM t", &NONE)
+        .await
+        .expect("rows");
     assert_eq!(table.rows, [[Value::Integer(1)]]);
 }
 
@@ -164,32 +226,55 @@ async fn closing_refuses_callers_and_leaves_no_log() {
 async fn closing_ends_those_that_do_not_come_back() {
     let f = fixture(2, Duration::from_secs(10));
     let idle = get(&f.pool).await;
-    idle.execute("CREATE TABLE t(a)", &NONE).await.expect("a table");
-    let transaction = idle.begin(TransactionMode::Immediate).await.expect("a transaction");
-    idle.execute("INSERT INTO t VALUES (1)", &NONE).await.expect("a row");
+    idle.execute("CREATE TABLE t(a)", &NONE)
+        .await
+        .expect("a table");
+    let transaction = idle
+        .begin(TransactionMode::Immediate)
+        .await
+        .expect("a transaction");
+    idle.execute("INSERT INTO t VALUES (1)", &NONE)
+        .await
+        .expect("a row");
 
     // One that runs for ever, on a thread of its own.
     let busy = get(&f.pool).await;
     let (started, is_started) = std::sync::mpsc::channel();
     let runner = std::thread::spawn(move || {
         started.send(()).expect("a listener");
-        let forever = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+        let forever =
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
         millpond_pool::block_on(busy.query(forever, &NONE))
     });
     is_started.recv().expect("started");
     let since = Instant::now();
     f.pool.close(Duration::from_millis(10)).await;
-    assert!(since.elapsed() < Duration::from_secs(5), "it waited for the endless statement");
+    assert!(
+        since.elapsed() < Duration::from_secs(5),
+        "it waited for the endless statement"
+    );
     let error = runner.join().expect("no panic").expect_err("stopped");
-    assert!(matches!(error.kind(), ErrorKind::PoolClosed | ErrorKind::StaleHandle), "{error:?}");
-    assert_eq!(transaction.commit().expect_err("ended").kind(), ErrorKind::StaleHandle);
+    assert!(
+        matches!(error.kind(), ErrorKind::PoolClosed | ErrorKind::StaleHandle),
+        "{error:?}"
+    );
     assert_eq!(
-        idle.execute("SELECT 1", &NONE).await.expect_err("ended").kind(),
+        transaction.commit().expect_err("ended").kind(),
+        ErrorKind::StaleHandle
+    );
+    assert_eq!(
+        idle.execute("SELECT 1", &NONE)
+            .await
+            .expect_err("ended")
+            .kind(),
         ErrorKind::StaleHandle
     );
     assert_eq!(files(&f), ["app.db"]);
     let stats = f.pool.stats();
-    assert_eq!((stats.in_use, stats.pool_size, stats.rolled_back), (0, 0, 1));
+    assert_eq!(
+        (stats.in_use, stats.pool_size, stats.rolled_back),
+        (0, 0, 1)
+    );
 }
 
 #[tokio::test]
@@ -197,12 +282,20 @@ async fn a_deadline_ends_a_statement_and_not_the_next_borrowers() {
     let f = fixture(1, Duration::from_secs(10));
     let connection = get(&f.pool).await;
     connection.set_deadline(Some(Instant::now()));
-    let forever = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
-    let error = connection.query(forever, &NONE).await.expect_err("a deadline");
+    let forever =
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+    let error = connection
+        .query(forever, &NONE)
+        .await
+        .expect_err("a deadline");
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
     drop(connection);
     let long = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) SELECT max(i) FROM n";
-    let table = get(&f.pool).await.query(long, &NONE).await.expect("no deadline");
+    let table = get(&f.pool)
+        .await
+        .query(long, &NONE)
+        .await
+        .expect("no deadline");
     assert_eq!(table.rows, [[Value::Integer(50_000)]]);
     assert_eq!(f.pool.stats().connections_created, 1);
 }

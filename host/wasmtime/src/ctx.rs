@@ -144,10 +144,7 @@ impl SqliteCtx {
             .held
             .retain(|connection| connection.strong_count() > 0);
         let pool = &granted.grant.pool;
-        let most = granted
-            .grant
-            .max_connections
-            .min(pool.stats().max_pool_size);
+        let most = granted.grant.max_connections.min(pool.max_size());
         if granted.held.len() >= most as usize {
             return Err(Mistake::too_many("connections", most).into());
         }

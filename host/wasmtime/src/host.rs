@@ -247,3 +247,7 @@ macro_rules! implement {
 
 implement!(asynchronous, awaited, async);
 implement!(blocking, blocked);
+
+#[cfg(test)]
+#[path = "host_tests.rs"]
+mod tests;

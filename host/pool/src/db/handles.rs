@@ -1,0 +1,242 @@
+//! Statements and cursors that handles keep open.
+
+use super::compile::bare;
+use super::run::columns_of;
+use super::{Attempt, Db, Stop, aborted};
+use crate::cache::Compiled;
+use crate::error::{Error, ErrorKind, Result};
+use crate::policy::Control;
+use crate::raw::Step;
+use crate::value::{Cells, Column, Parameters, Summary};
+
+/// A statement that a handle keeps open.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) compiled: Compiled,
+    /// Whether the statement's own handle still exists.
+    held: bool,
+    /// How often it has been run. A cursor belongs to one run.
+    run: u64,
+    /// Whether a cursor over the current run exists.
+    cursor: bool,
+    /// The statement stands on a row that has not been read.
+    on_row: bool,
+}
+
+impl Db {
+    pub(crate) fn prepare(&mut self, sql: &str) -> Result<usize> {
+        if self.aborted {
+            return Err(aborted());
+        }
+        let compiled = self.compile(sql)?;
+        Ok(self.statements.insert(Open {
+            compiled,
+            held: true,
+            run: 0,
+            cursor: false,
+            on_row: false,
+        }))
+    }
+
+    pub(crate) fn columns(&self, key: usize) -> Vec<Column> {
+        self.statements
+            .get(key)
+            .map_or_else(Vec::new, |open| columns_of(&open.compiled.raw))
+    }
+
+    pub(crate) fn parameter_names(&self, key: usize) -> Vec<Option<String>> {
+        let Some(open) = self.statements.get(key) else {
+            return Vec::new();
+        };
+        let raw = &open.compiled.raw;
+        (1..=raw.parameter_count())
+            .map(|index| raw.parameter_name(index).map(bare).map(str::to_owned))
+            .collect()
+    }
+
+    pub(crate) fn is_read_only(&self, key: usize) -> bool {
+        self.statements
+            .get(key)
+            .is_none_or(|open| open.compiled.read_only)
+    }
+
+    /// Run the statement behind `key` through `work`, from the start: an open cursor is stale.
+    fn with_open<T>(
+        &mut self,
+        key: usize,
+        work: impl FnOnce(&mut Db, &mut Open) -> Attempt<T>,
+    ) -> Attempt<T> {
+        // Taken out, because `work` needs the connection too; put back under the same key.
+        let slot = self
+            .statements
+            .get_mut(key)
+            .ok_or_else(Error::stale_connection)?;
+        slot.compiled.raw.reset();
+        slot.run += 1;
+        (slot.cursor, slot.on_row) = (false, false);
+        self.settle();
+        self.on_open(key, work)
+    }
+
+    fn on_open<T>(
+        &mut self,
+        key: usize,
+        work: impl FnOnce(&mut Db, &mut Open) -> Attempt<T>,
+    ) -> Attempt<T> {
+        let mut statements = std::mem::take(&mut self.statements);
+        let result = match statements.get_mut(key) {
+            Some(open) => work(self, open),
+            None => Err(Error::stale_connection().into()),
+        };
+        self.statements = statements;
+        result
+    }
+
+    pub(crate) fn execute_open(&mut self, key: usize, parameters: &Parameters) -> Attempt<Summary> {
+        self.with_open(key, |db, open| {
+            db.execute_compiled(&mut open.compiled, parameters)
+        })
+    }
+
+    pub(crate) fn execute_many(&mut self, key: usize, cells: &Cells) -> Attempt<Summary> {
+        self.with_open(key, |db, open| {
+            let compiled = &mut open.compiled;
+            if compiled.control != Control::None {
+                return Err(Error::new(
+                    ErrorKind::Sql,
+                    "a transaction statement does not run once a row",
+                )
+                .into());
+            }
+            let width = compiled.raw.parameter_count();
+            let mut rows = cells.rows(width)?;
+            if !db.admit(compiled)? {
+                return Ok(Summary::default());
+            }
+            Ok(db.tracked(Control::None, |db| {
+                db.atomically(|db| {
+                    let mut changes = 0;
+                    while !rows.is_at_end() {
+                        for index in 1..=width {
+                            compiled.raw.bind(&db.conn, index, rows.next())?;
+                        }
+                        changes += db.run_to_end(compiled)?.changes;
+                    }
+                    Ok(Summary {
+                        changes,
+                        last_insert_rowid: db.conn.last_insert_rowid(),
+                    })
+                })
+            })?)
+        })
+    }
+
+    /// Run a statement and read its first rows. Returns the run's number where there are more.
+    pub(crate) fn query_open(
+        &mut self,
+        key: usize,
+        parameters: &Parameters,
+        max_rows: u32,
+    ) -> Attempt<(Cells, Option<u64>)> {
+        self.with_open(key, |db, open| {
+            db.bind(&mut open.compiled, parameters)?;
+            if !db.admit(&open.compiled)? {
+                return Ok((Cells::default(), None));
+            }
+            let control = open.compiled.control;
+            let (cells, more) = db.tracked(control, |db| db.read_page(open, max_rows))?;
+            open.cursor = more;
+            Ok((cells, more.then_some(open.run)))
+        })
+    }
+
+    /// Read on. No rows once the end has been reached.
+    pub(crate) fn next_page(&mut self, key: usize, run: u64, max_rows: u32) -> Result<Cells> {
+        if self.aborted {
+            return Err(aborted());
+        }
+        let page = self.on_open(key, |db, open| {
+            if open.run != run {
+                return Err(
+                    Error::new(ErrorKind::StaleHandle, "the statement has been run again").into(),
+                );
+            }
+            if !open.cursor {
+                return Ok(Cells::default());
+            }
+            let page = db.tracked(open.compiled.control, |db| db.read_page(open, max_rows));
+            open.cursor = matches!(page, Ok((_, true)));
+            Ok(page?.0)
+        });
+        page.map_err(|stop| match stop {
+            Stop::Error(error) => error,
+            // Reading on writes nothing new: the first step had the turn already.
+            Stop::Turn => Error::new(ErrorKind::Busy, "another request is writing"),
+        })
+    }
+
+    /// Read rows until there are `max_rows` of them (no bound if 0) or a page is full. Returns
+    /// whether there are more.
+    fn read_page(&mut self, open: &mut Open, max_rows: u32) -> Result<(Cells, bool)> {
+        let result = self.read_rows(open, max_rows);
+        if !matches!(result, Ok((_, true))) {
+            open.on_row = false;
+            open.compiled.raw.reset();
+        }
+        result
+    }
+
+    fn read_rows(&mut self, open: &mut Open, max_rows: u32) -> Result<(Cells, bool)> {
+        let raw = &mut open.compiled.raw;
+        let mut cells = Cells::default();
+        let mut rows = 0;
+        loop {
+            if !open.on_row {
+                if raw.step(&self.conn)? == Step::Done {
+                    return Ok((cells, false));
+                }
+                open.on_row = true;
+            }
+            if (max_rows > 0 && rows == max_rows) || cells.size() >= self.max_page_bytes {
+                return Ok((cells, true));
+            }
+            for column in 0..raw.column_count() {
+                cells.push(raw.column(column), column)?;
+            }
+            open.on_row = false;
+            rows += 1;
+        }
+    }
+
+    pub(crate) fn drop_statement(&mut self, key: usize) {
+        if let Some(open) = self.statements.get_mut(key) {
+            open.held = false;
+            self.drop_unused(key);
+        }
+    }
+
+    pub(crate) fn drop_cursor(&mut self, key: usize, run: u64) {
+        if let Some(open) = self.statements.get_mut(key)
+            && open.run == run
+            && open.cursor
+        {
+            open.cursor = false;
+            open.on_row = false;
+            open.compiled.raw.reset();
+            self.drop_unused(key);
+            self.settle();
+        }
+    }
+
+    fn drop_unused(&mut self, key: usize) {
+        if self
+            .statements
+            .get(key)
+            .is_some_and(|open| !open.held && !open.cursor)
+        {
+            let open = self.statements.remove(key);
+            self.cache.put(open.compiled);
+            self.settle();
+        }
+    }
+}

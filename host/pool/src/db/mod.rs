@@ -1,0 +1,256 @@
+//! One lent connection at work: statements, transactions and the turn to write.
+//!
+//! Everything here runs on the calling thread and waits for nobody: a call that needs the turn
+//! to write, and cannot have it at once, ends with [`Stop::Turn`] and changes nothing, so that
+//! its caller can wait without holding the connection, and try again.
+
+mod compile;
+mod handles;
+mod reset;
+mod run;
+mod transactions;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rusqlite::Connection;
+use slab::Slab;
+
+use self::handles::Open;
+
+use crate::builder::Settings;
+use crate::cache::{Compiled, StatementCache};
+use crate::error::{Error, ErrorKind, Result};
+use crate::open::Opened;
+use crate::policy::{Control, Seen};
+use crate::raw;
+use crate::turn::{NoTurn, RequestId, Turn, TurnQueue};
+use crate::watch::Watch;
+
+/// What a connection is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Reads. Never waits for a writer, and refuses every write.
+    ReadOnly,
+    /// Reads and writes.
+    ReadWrite,
+}
+
+/// How a transaction begins (<https://sqlite.org/lang_transaction.html>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TransactionMode {
+    /// Reads a snapshot, and becomes a writer at its first write.
+    Deferred,
+    /// A writer from the start: waits its turn.
+    Immediate,
+}
+
+/// Why a call did not do what it was to do.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// Another request writes: wait for the turn, and call again.
+    Turn,
+    Error(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Error(error)
+    }
+}
+
+/// The result of a call that may need the turn to write.
+pub(crate) type Attempt<T> = std::result::Result<T, Stop>;
+
+#[derive(Debug)]
+pub(crate) struct Db {
+    // Statements before the connection: they are dropped in this order, as `raw` asks.
+    statements: Slab<Open>,
+    cache: StatementCache,
+    turn: Option<Turn>,
+    turns: Arc<TurnQueue>,
+    request: RequestId,
+    access: Access,
+    /// How many transactions of this connection have ended: a handle to an earlier one is stale.
+    ended: u64,
+    /// SQLite ended the last transaction, and its owner has not yet ended it too.
+    aborted: bool,
+    /// The file failed under this connection.
+    unhealthy: bool,
+    /// `PRAGMA query_only` as it stands.
+    query_only: bool,
+    max_result_bytes: u64,
+    max_page_bytes: u64,
+    seen: Arc<Seen>,
+    watch: Arc<Watch>,
+    conn: Connection,
+}
+
+impl Db {
+    pub(crate) fn new(opened: Opened, settings: &Settings, turns: Arc<TurnQueue>) -> Db {
+        Db {
+            statements: Slab::new(),
+            cache: StatementCache::new(settings.statement_cache),
+            turn: None,
+            turns,
+            request: RequestId::new(),
+            access: Access::ReadWrite,
+            ended: 0,
+            aborted: false,
+            unhealthy: false,
+            query_only: false,
+            max_result_bytes: settings.max_result_bytes,
+            max_page_bytes: settings.max_page_bytes,
+            seen: opened.seen,
+            watch: opened.watch,
+            conn: opened.conn,
+        }
+    }
+
+    // ----- lending -----
+
+    /// Whether it can be lent for `access` as it is.
+    pub(crate) fn suits(&self, access: Access) -> bool {
+        self.query_only == (access == Access::ReadOnly)
+    }
+
+    /// Get ready for a new borrower. Returns the lending's number.
+    pub(crate) fn lend(&mut self, request: RequestId, access: Access) -> Result<u64> {
+        if !self.suits(access) {
+            let query_only = access == Access::ReadOnly;
+            self.trusted(&format!("PRAGMA query_only = {}", u8::from(query_only)))?;
+            self.query_only = query_only;
+        }
+        self.request = request;
+        self.access = access;
+        Ok(self.watch.lend())
+    }
+
+    pub(crate) fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+
+    pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.watch.set_deadline(deadline);
+    }
+
+    /// Write the log into the database and empty it, so that closing leaves the file alone.
+    pub(crate) fn checkpoint(&mut self) -> Result<()> {
+        self.trusted("PRAGMA wal_checkpoint(TRUNCATE)")
+    }
+
+    pub(super) fn trusted(&self, sql: &str) -> Result<()> {
+        Ok(self.seen.trusting(|| self.conn.execute_batch(sql))?)
+    }
+
+    // ----- the turn to write -----
+
+    /// Keep a turn that was waited for. It is given on as soon as it proves not to be needed.
+    pub(crate) fn take_turn(&mut self, turn: Turn) {
+        self.turn = Some(turn);
+    }
+
+    /// Everything that must hold before a statement may run. False where there is nothing to
+    /// run: a `ROLLBACK` of what SQLite has rolled back already.
+    fn admit(&mut self, compiled: &Compiled) -> Attempt<bool> {
+        if self.aborted {
+            return match compiled.control {
+                Control::Rollback => {
+                    self.aborted = false;
+                    Ok(false)
+                }
+                Control::Commit => {
+                    self.aborted = false;
+                    Err(aborted().into())
+                }
+                _ => Err(aborted().into()),
+            };
+        }
+        if compiled.read_only {
+            return Ok(true);
+        }
+        if self.access == Access::ReadOnly {
+            return Err(Error::sqlite(
+                rusqlite::ffi::SQLITE_READONLY,
+                "the connection is read-only: take one with read-write access",
+                None,
+            )
+            .into());
+        }
+        if self.turn.is_none() {
+            self.turn = Some(match self.turns.try_take(self.request) {
+                Ok(turn) => turn,
+                Err(NoTurn::Taken) => return Err(Stop::Turn),
+                Err(NoTurn::Own) => {
+                    return Err(Error::new(
+                        ErrorKind::Busy,
+                        "another connection of this request is writing: waiting for it would never end",
+                    )
+                    .into());
+                }
+                Err(NoTurn::Closed) => return Err(Error::closed().into()),
+            });
+        }
+        Ok(true)
+    }
+
+    /// Give the turn on as soon as nothing is being written any more.
+    pub(crate) fn settle(&mut self) {
+        if self.turn.is_some() && raw::transaction_state(&self.conn) != raw::TransactionState::Write
+        {
+            self.turn = None;
+        }
+    }
+
+    // ----- running -----
+
+    /// Run `work` and keep the books: whether a transaction ended, who ended it, whether the
+    /// file is still sound, whether the turn can go on.
+    fn tracked<T>(
+        &mut self,
+        control: Control,
+        work: impl FnOnce(&mut Db) -> Result<T>,
+    ) -> Result<T> {
+        let was_open = !self.conn.is_autocommit();
+        let mut result = work(self).map_err(|error| self.explain(error));
+        if was_open && self.conn.is_autocommit() {
+            self.ended += 1;
+            if let Err(error) = result {
+                result = Err(error.with_rolled_back());
+                // The guest that asked for the end knows of it; any other must be told, until
+                // it has ended the transaction too.
+                self.aborted = !matches!(control, Control::Commit | Control::Rollback);
+            }
+        }
+        if let Err(error) = &result {
+            self.unhealthy |= error.is_unhealthy();
+        }
+        self.settle();
+        result
+    }
+
+    /// Say what SQLite does not know: why the authorizer or the progress handler refused.
+    fn explain(&self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::DeadlineExceeded if self.watch.is_stopped() => error
+                .with_kind(ErrorKind::PoolClosed)
+                .with_message("the pool is closing"),
+            ErrorKind::DeadlineExceeded => {
+                error.with_message("the statement ran past its deadline")
+            }
+            ErrorKind::NotAuthorized => match self.seen.take_refusal() {
+                Some(what) => error.with_message(format!("not allowed here: {what}")),
+                None => error,
+            },
+            _ => error,
+        }
+    }
+}
+
+fn aborted() -> Error {
+    Error::new(
+        ErrorKind::StaleHandle,
+        "SQLite has rolled the transaction back: end it before anything else",
+    )
+    .with_rolled_back()
+}

@@ -1,0 +1,51 @@
+//! Making a connection as new for the next borrower.
+
+use super::Db;
+use crate::error::{Error, ErrorKind, Result};
+use crate::raw;
+
+impl Db {
+    /// Make the connection as new. Returns whether a transaction was open, and whether it
+    /// succeeded: if not, the connection is to be discarded.
+    pub(crate) fn reset(&mut self) -> (bool, bool) {
+        // Nothing that was meant to stop the borrower may stop what follows.
+        self.watch.lend();
+        for mut open in self.statements.drain() {
+            // A statement under way would keep its snapshot, and ROLLBACK from succeeding.
+            open.compiled.raw.reset();
+            self.cache.put(open.compiled);
+        }
+        let open = !self.conn.is_autocommit();
+        let rolled_back = open && self.trusted("ROLLBACK").is_ok();
+        let clean = self.conn.is_autocommit()
+            && raw::transaction_state(&self.conn) == raw::TransactionState::None
+            && self.drop_temporary().is_ok()
+            && !self.unhealthy;
+        raw::set_last_insert_rowid(&self.conn, 0);
+        self.ended += 1;
+        self.aborted = false;
+        self.turn = None;
+        (rolled_back || (open && !clean), clean)
+    }
+
+    /// Drop every temporary table, view, index and trigger: the next borrower would find them
+    /// in front of the database's own. Changing where they are stored deletes them all
+    /// (<https://sqlite.org/pragma.html#pragma_temp_store>).
+    fn drop_temporary(&mut self) -> Result<()> {
+        if !self.seen.temporary() {
+            return Ok(());
+        }
+        self.trusted("PRAGMA temp_store = FILE; PRAGMA temp_store = MEMORY;")?;
+        let left: i64 = self.seen.trusting(|| {
+            self.conn
+                .query_row("SELECT count(*) FROM temp.sqlite_schema", [], |row| {
+                    row.get(0)
+                })
+        })?;
+        if left > 0 {
+            return Err(Error::new(ErrorKind::Other, "temporary objects are left"));
+        }
+        self.seen.forget_temporary();
+        Ok(())
+    }
+}

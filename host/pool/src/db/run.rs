@@ -1,0 +1,196 @@
+//! Running statements that are given as text.
+
+use super::compile::check_text;
+use super::{Attempt, Db};
+use crate::cache::Compiled;
+use crate::cells::check_utf8;
+use crate::error::{Error, ErrorKind, Result};
+use crate::raw::{RawStatement, Step};
+use crate::value::{Column, Parameters, Summary, Table, Value, ValueRef};
+
+impl Db {
+    pub(crate) fn execute(&mut self, sql: &str, parameters: &Parameters) -> Attempt<Summary> {
+        self.with_compiled(sql, |db, compiled| {
+            db.execute_compiled(compiled, parameters)
+        })
+    }
+
+    pub(super) fn execute_compiled(
+        &mut self,
+        compiled: &mut Compiled,
+        parameters: &Parameters,
+    ) -> Attempt<Summary> {
+        self.bind(compiled, parameters)?;
+        if !self.admit(compiled)? {
+            return Ok(self.summary_since(self.conn.total_changes()));
+        }
+        Ok(self.tracked(compiled.control, |db| db.run_to_end(compiled))?)
+    }
+
+    pub(crate) fn query(&mut self, sql: &str, parameters: &Parameters) -> Attempt<Table> {
+        self.with_compiled(sql, |db, compiled| {
+            db.bind(compiled, parameters)?;
+            if !db.admit(compiled)? {
+                return Ok(Table {
+                    columns: Vec::new(),
+                    rows: Vec::new(),
+                });
+            }
+            // A result that cannot be had whole must not leave half of the work behind.
+            let undoable = !compiled.read_only && compiled.raw.column_count() > 0;
+            Ok(db.tracked(compiled.control, |db| {
+                if undoable {
+                    db.atomically(|db| {
+                        let table = db.read_table(compiled);
+                        compiled.raw.reset();
+                        table
+                    })
+                } else {
+                    db.read_table(compiled)
+                }
+            })?)
+        })
+    }
+
+    fn read_table(&mut self, compiled: &mut Compiled) -> Result<Table> {
+        let raw = &mut compiled.raw;
+        let mut rows = Vec::new();
+        let mut size = 0;
+        while raw.step(&self.conn)? == Step::Row {
+            let row = (0..raw.column_count())
+                .map(|column| owned(raw.column(column), column))
+                .collect::<Result<Vec<Value>>>()?;
+            size += row.iter().map(value_size).sum::<u64>();
+            if size > self.max_result_bytes {
+                return Err(Error::new(
+                    ErrorKind::TooLarge,
+                    format!(
+                        "the result is larger than {} bytes: read it page by page",
+                        self.max_result_bytes
+                    ),
+                ));
+            }
+            rows.push(row);
+        }
+        // After the last step: a schema that changed has been seen by now.
+        Ok(Table {
+            columns: columns_of(raw),
+            rows,
+        })
+    }
+
+    /// Run a script from `*start` on, which moves past each statement that ran.
+    pub(crate) fn execute_script(&mut self, sql: &str, start: &mut usize) -> Attempt<()> {
+        check_text(sql)?;
+        loop {
+            let base = *start;
+            let first = self
+                .compile_first(&sql[base..])
+                .map_err(|error| error.shifted(base))?;
+            let Some((mut compiled, read)) = first else {
+                return Ok(());
+            };
+            if compiled.raw.parameter_count() > 0 {
+                return Err(Error::new(
+                    ErrorKind::Parameters,
+                    "a script's statements take no parameters",
+                )
+                .at(base)
+                .into());
+            }
+            if self.admit(&compiled)? {
+                self.tracked(compiled.control, |db| db.run_to_end(&mut compiled))
+                    .map_err(|error| error.shifted(base))?;
+            }
+            *start = base + read;
+        }
+    }
+
+    /// Step to the end, and sum up.
+    pub(super) fn run_to_end(&mut self, compiled: &mut Compiled) -> Result<Summary> {
+        let before = self.conn.total_changes();
+        let result = loop {
+            match compiled.raw.step(&self.conn) {
+                Ok(Step::Row) => {}
+                Ok(Step::Done) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        compiled.raw.reset();
+        result?;
+        Ok(self.summary_since(before))
+    }
+
+    pub(super) fn summary_since(&self, total_changes_before: u64) -> Summary {
+        // `changes` keeps its value over statements that change nothing, so it counts only if
+        // the total moved.
+        let changed = self.conn.total_changes() != total_changes_before;
+        Summary {
+            changes: if changed { self.conn.changes() } else { 0 },
+            last_insert_rowid: self.conn.last_insert_rowid(),
+        }
+    }
+
+    /// Run `work` so that all or nothing of it is kept, inside a transaction or outside.
+    pub(super) fn atomically<T>(&mut self, work: impl FnOnce(&mut Db) -> Result<T>) -> Result<T> {
+        self.control("SAVEPOINT millpond")?;
+        let result = work(self).and_then(|value| {
+            self.control("RELEASE millpond")?;
+            Ok(value)
+        });
+        // SQLite may have rolled back everything by itself, the savepoint with it.
+        if result.is_err() && !self.conn.is_autocommit() {
+            self.control("ROLLBACK TO millpond")?;
+            self.control("RELEASE millpond")?;
+        }
+        result
+    }
+
+    pub(super) fn control(&mut self, sql: &str) -> Result<()> {
+        let mut compiled = self.compile(sql)?;
+        let result = self.run_to_end(&mut compiled);
+        self.cache.put(compiled);
+        result.map(|_| ())
+    }
+
+    /// Compile `sql`, hand it to `work`, and keep it for the next time.
+    pub(super) fn with_compiled<T>(
+        &mut self,
+        sql: &str,
+        work: impl FnOnce(&mut Db, &mut Compiled) -> Attempt<T>,
+    ) -> Attempt<T> {
+        let mut compiled = self.compile(sql)?;
+        let result = work(self, &mut compiled);
+        self.cache.put(compiled);
+        result
+    }
+}
+
+pub(super) fn columns_of(raw: &RawStatement) -> Vec<Column> {
+    (0..raw.column_count())
+        .map(|index| Column {
+            name: raw.column_name(index),
+            declared_type: raw.column_declared_type(index),
+        })
+        .collect()
+}
+
+fn owned(value: ValueRef<'_>, column: usize) -> Result<Value> {
+    Ok(match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(value) => Value::Integer(value),
+        ValueRef::Real(value) => Value::Real(value),
+        ValueRef::Text(value) => Value::Text(check_utf8(value, column)?.to_owned()),
+        ValueRef::Blob(value) => Value::Blob(value.to_owned()),
+    })
+}
+
+/// What a value takes in a result: its bytes, and its place in the row.
+fn value_size(value: &Value) -> u64 {
+    let bytes = match value {
+        Value::Null | Value::Integer(_) | Value::Real(_) => 0,
+        Value::Text(value) => value.len(),
+        Value::Blob(value) => value.len(),
+    };
+    (bytes + size_of::<Value>()) as u64
+}

@@ -1,0 +1,61 @@
+//! Transactions that handles keep open.
+
+use super::{Attempt, Db, TransactionMode, aborted};
+use crate::error::{Error, ErrorKind, Result};
+use crate::policy::Control;
+use crate::value::Parameters;
+
+impl Db {
+    /// Begin a transaction. Returns its number.
+    pub(crate) fn begin(&mut self, mode: TransactionMode) -> Attempt<u64> {
+        let sql = match mode {
+            TransactionMode::Deferred => "BEGIN",
+            TransactionMode::Immediate => "BEGIN IMMEDIATE",
+        };
+        self.execute(sql, &Parameters::NONE)?;
+        Ok(self.ended)
+    }
+
+    pub(crate) fn commit(&mut self, number: u64) -> Result<()> {
+        self.check_transaction(number)?;
+        let result = self.tracked(Control::Commit, |db| db.control("COMMIT"));
+        if result.is_err() && !self.conn.is_autocommit() {
+            // The handle is gone with this call: nobody could roll back later.
+            self.end()?;
+            return result.map_err(Error::with_rolled_back);
+        }
+        result
+    }
+
+    pub(crate) fn rollback(&mut self, number: u64) -> Result<()> {
+        match self.check_transaction(number) {
+            Ok(()) => self.end(),
+            Err(error) if error.rolled_back() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.tracked(Control::Rollback, |db| db.control("ROLLBACK"))
+    }
+
+    /// Whether transaction `number` is the one that is open.
+    fn check_transaction(&mut self, number: u64) -> Result<()> {
+        if self.ended == number && !self.conn.is_autocommit() {
+            return Ok(());
+        }
+        if self.aborted && self.ended == number + 1 {
+            // Its owner knows now.
+            self.aborted = false;
+            return Err(aborted());
+        }
+        Err(Error::new(
+            ErrorKind::StaleHandle,
+            "the transaction has ended",
+        ))
+    }
+
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.aborted || !self.conn.is_autocommit()
+    }
+}
