@@ -10,7 +10,7 @@
 //!
 //! What an existing wasmtime program adds is marked with `// +`.
 //!
-//! ```no_run
+//! ```
 //! use millpond_wasmtime::pool::{Access, Pool};                                         // +
 //! use millpond_wasmtime::{Grant, SqliteCtx, SqliteCtxView, SqliteView};                // +
 //! use wasmtime::component::{Component, Linker, ResourceTable};
@@ -42,9 +42,12 @@
 //!     let mut linker = Linker::<Host>::new(&engine);
 //!     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
 //!     millpond_wasmtime::add_to_linker(&mut linker)?;                                  // +
-//!     let component = Component::from_file(&engine, "guest.wasm")?;
+//!     # let guest = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guest.wat");
+//!     let component = Component::from_file(&engine, guest)?;
 //!
-//!     let pool = Pool::builder().open("app.db")?;                                      // +
+//!     # let folder = tempfile::tempdir()?;
+//!     # let path = folder.path().join("app.db");
+//!     let pool = Pool::builder().open(path)?;                                          // +
 //!
 //!     // For each request:
 //!     let sqlite = SqliteCtx::builder()                                                // +
@@ -56,9 +59,10 @@
 //!     let command = Command::instantiate_async(&mut store, &component, &linker).await?;
 //!     let outcome = command.wasi_cli_run().call_run(&mut store).await?;
 //!     drop(store); // Whatever the guest still held is back in the pool now.
+//!     # assert_eq!(pool.stats().in_use, 0);
 //!
 //!     pool.close(std::time::Duration::from_secs(10)).await;                            // +
-//!     std::process::exit(if outcome.is_ok() { 0 } else { 1 });
+//!     outcome.map_err(|()| wasmtime::format_err!("the guest failed"))
 //! }
 //! ```
 //!
