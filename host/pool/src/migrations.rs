@@ -1,1 +1,125 @@
-//! Migrations.
+//! Migrations: a folder of SQL files, each run once, in order, before the pool opens.
+//!
+//! ```
+//! use millpond_pool::migrations::Migrations;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let here = tempfile::tempdir()?;
+//! # let (folder, database) = (here.path().join("migrations"), here.path().join("app.db"));
+//! # std::fs::create_dir(&folder)?;
+//! std::fs::write(folder.join("001-create-note.sql"), "CREATE TABLE note(body TEXT);")?;
+//! let migrations = Migrations::open(&folder)?;
+//! assert_eq!(migrations.run(&database)?.applied, ["001-create-note.sql"]);
+//! assert_eq!(migrations.run(&database)?.already_applied, ["001-create-note.sql"]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Files
+//!
+//! A migration is a file `NNN-name.sql`, UTF-8, at most 16 MiB. Its number decides the order, and
+//! may have any number of digits and gaps. Files that do not end in `.sql` or begin with `.`, and
+//! folders, are ignored. Once applied, a file must stay as it is; it may be renamed as long as it
+//! keeps its number. Line endings do not count as a change.
+//!
+//! # What holds while one runs
+//!
+//! Each migration runs in a transaction of its own, with its record in the table
+//! `millpond_migrations`: it is there whole or not at all. Foreign keys are not enforced meanwhile,
+//! so that a table can be rebuilt (<https://sqlite.org/lang_altertable.html#otheralter>), and no
+//! `ON DELETE` or `ON UPDATE` action runs; instead all foreign keys are checked before the commit.
+//! What SQLite does not do in a transaction (`VACUUM`, most settings by `PRAGMA`), a migration
+//! cannot do.
+
+mod error;
+mod folder;
+mod run;
+
+use std::path::Path;
+
+use cap_std::fs::Dir;
+
+pub use error::MigrationError;
+
+/// The largest migration that is read, in bytes: 16 MiB. Data in bulk is better imported by a
+/// program.
+pub const MAX_MIGRATION_BYTES: u64 = 16 << 20;
+
+/// The migrations of one folder, read and in order.
+#[derive(Clone, Debug)]
+pub struct Migrations {
+    files: Vec<Migration>,
+}
+
+/// One file.
+#[derive(Clone, Debug)]
+struct Migration {
+    number: u32,
+    file: String,
+    sql: String,
+    /// SHA-256 of the text, in hexadecimal.
+    sha256: String,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// The files that this run applied, in order.
+    pub applied: Vec<String>,
+    /// The files that were applied before, or by another process meanwhile, in order.
+    pub already_applied: Vec<String>,
+}
+
+impl Migrations {
+    /// Reads the migrations in a folder. Blocks while it reads; no database is touched.
+    ///
+    /// # Errors
+    ///
+    /// [`Read`](MigrationError::Read), [`Name`](MigrationError::Name),
+    /// [`Duplicate`](MigrationError::Duplicate), [`TooLarge`](MigrationError::TooLarge),
+    /// [`NotUtf8`](MigrationError::NotUtf8).
+    pub fn read(folder: &Dir) -> Result<Migrations, MigrationError> {
+        Ok(Migrations {
+            files: folder::read(folder)?,
+        })
+    }
+
+    /// Reads the migrations in the folder at `path`, as [`read`](Migrations::read) does.
+    ///
+    /// # Errors
+    ///
+    /// [`Folder`](MigrationError::Folder) where there is no such folder, and those of
+    /// [`read`](Migrations::read).
+    pub fn open(path: impl AsRef<Path>) -> Result<Migrations, MigrationError> {
+        let path = path.as_ref();
+        let folder =
+            Dir::open_ambient_dir(path, cap_std::ambient_authority()).map_err(|error| {
+                MigrationError::Folder {
+                    path: path.to_owned(),
+                    error,
+                }
+            })?;
+        Migrations::read(&folder)
+    }
+
+    /// Runs those that the database does not have yet, on a connection of its own, and creates
+    /// the database where there is none.
+    ///
+    /// Blocks until done. Where another process writes, or runs the same migrations, it waits up
+    /// to 30 seconds for each; the processes agree on who runs which, and each runs once. With
+    /// nothing to run it waits for no writer.
+    ///
+    /// # Errors
+    ///
+    /// [`Database`](MigrationError::Database) where the database cannot be opened, or another
+    /// process held it too long. [`Changed`](MigrationError::Changed),
+    /// [`Missing`](MigrationError::Missing) and [`OutOfOrder`](MigrationError::OutOfOrder) where
+    /// the files and the database do not agree: nothing has run then.
+    /// [`Transaction`](MigrationError::Transaction), [`Failed`](MigrationError::Failed) and
+    /// [`ForeignKey`](MigrationError::ForeignKey) where a migration does not work: it is undone,
+    /// those before it are kept, those after it have not run.
+    pub fn run(&self, database: impl AsRef<Path>) -> Result<Report, MigrationError> {
+        run::run(&self.files, database.as_ref())
+    }
+}

@@ -238,11 +238,13 @@ impl Db {
             ErrorKind::DeadlineExceeded => {
                 error.with_message("the statement ran past its deadline")
             }
-            ErrorKind::NotAuthorized => match self.seen.take_refusal() {
-                Some(what) => error.with_message(format!("not allowed here: {what}")),
+            // For a function that it may not use SQLite has no code of its own.
+            _ => match self.seen.take_refusal() {
+                Some(what) => error
+                    .with_kind(ErrorKind::NotAuthorized)
+                    .with_message(format!("not allowed here: {what}")),
                 None => error,
             },
-            _ => error,
         }
     }
 }

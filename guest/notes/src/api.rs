@@ -1,0 +1,129 @@
+//! The JSON API: what each route answers.
+
+use serde::Serialize;
+use wstd::http::body::Bytes;
+use wstd::http::body::util::{BodyExt, Empty, LengthLimitError, Limited};
+use wstd::http::{Body, HeaderMap, Response, StatusCode};
+
+use crate::failure::Failure;
+use crate::note::Draft;
+use crate::query::ListQuery;
+use crate::routes::NOTES;
+use crate::store;
+
+/// The largest body of a request, in bytes: above what the longest note takes as JSON, and
+/// little enough that nobody fills this component's memory with one.
+const MAX_REQUEST: usize = 256 * 1024;
+
+/// `GET /api/notes?search=&page=`
+pub(crate) fn list(query: &str) -> Result<Response<Body>, Failure> {
+    let query = ListQuery::parse(query)?;
+    let listing = store::list(&query.search, query.page)?;
+    Ok(json(StatusCode::OK, &listing))
+}
+
+/// `POST /api/notes`
+pub(crate) fn create(draft: Draft) -> Result<Response<Body>, Failure> {
+    let note = store::create(&draft)?;
+    let mut response = json(StatusCode::CREATED, &note);
+    let location = format!("{NOTES}/{}", note.id);
+    if let Ok(location) = location.parse() {
+        response.headers_mut().insert("location", location);
+    }
+    Ok(response)
+}
+
+/// `GET /api/notes/{id}`
+pub(crate) fn read(id: i64) -> Result<Response<Body>, Failure> {
+    match store::read(id)? {
+        Some(note) => Ok(json(StatusCode::OK, &note)),
+        None => Err(Failure::no_such_note(id)),
+    }
+}
+
+/// `PUT /api/notes/{id}`
+pub(crate) fn replace(id: i64, draft: Draft) -> Result<Response<Body>, Failure> {
+    match store::replace(id, &draft)? {
+        Some(note) => Ok(json(StatusCode::OK, &note)),
+        None => Err(Failure::no_such_note(id)),
+    }
+}
+
+/// `DELETE /api/notes/{id}`
+pub(crate) fn delete(id: i64) -> Result<Response<Body>, Failure> {
+    if !store::delete(id)? {
+        return Err(Failure::no_such_note(id));
+    }
+    let mut response = Response::new(no_body());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(response)
+}
+
+/// The draft in a request.
+///
+/// Only `application/json` is taken: another site's page can make a browser send a form here,
+/// but not JSON.
+pub(crate) async fn draft(headers: &HeaderMap, body: Body) -> Result<Draft, Failure> {
+    if !is_json(headers) {
+        return Err(Failure::not_json());
+    }
+    let body = Limited::new(body.into_boxed_body(), MAX_REQUEST);
+    match body.collect().await {
+        Ok(body) => Draft::from_json(&body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Failure::too_large(MAX_REQUEST)),
+        Err(_) => Err(Failure::bad_body()),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(Ok(value)) = headers.get("content-type").map(|value| value.to_str()) else {
+        return false;
+    };
+    let media_type = value.split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/json")
+}
+
+/// A response of JSON, which no cache keeps.
+pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
+    let (status, body) = match serde_json::to_vec(body) {
+        Ok(body) => (status, body),
+        // Nothing here has keys that are no strings, which is all that could fail.
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, Vec::new()),
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        ("content-type", "application/json"),
+        ("cache-control", "no-store"),
+    ] {
+        headers.insert(name, wstd::http::HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// The body of a response that has none. `Body::empty` would not do: wstd writes its nothing to
+/// a stream that the server has closed already, and panics.
+pub(crate) fn no_body() -> Body {
+    Body::from_http_body(Empty::<Bytes>::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_json_is_json() {
+        let with = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("content-type", value.parse().unwrap());
+            is_json(&headers)
+        };
+        assert!(with("application/json"));
+        assert!(with("Application/JSON; charset=utf-8"));
+        assert!(!with("text/plain"));
+        assert!(!with("application/jsonp"));
+        assert!(!with("text/plain; application/json"));
+        assert!(!is_json(&HeaderMap::new()));
+    }
+}

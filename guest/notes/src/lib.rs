@@ -1,0 +1,69 @@
+//! Notes in a SQLite database, as a web page and a JSON API: one component, which the host
+//! runs once for each request.
+//!
+//! Follow a request: `main` finds its `Route`, `api` answers those under `/api/notes` from
+//! what `store` reads and writes, `page` answers the others, and whatever goes wrong on the way
+//! is a `Failure`.
+#![cfg_attr(
+    not(any(target_family = "wasm", test)),
+    expect(
+        dead_code,
+        reason = "natively there is no host to call main, only tests"
+    )
+)]
+
+mod api;
+mod failure;
+mod note;
+mod page;
+mod query;
+mod routes;
+mod search;
+mod store;
+
+use wstd::http::{Body, Error, HeaderValue, Method, Request, Response};
+
+use failure::Failure;
+use routes::Route;
+
+#[cfg_attr(target_family = "wasm", wstd::http_server)]
+async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
+    let head = request.method() == Method::HEAD;
+    let mut response = match answer(request).await {
+        Ok(response) => response,
+        Err(failure) => failure.into_response(),
+    };
+    if head {
+        *response.body_mut() = api::no_body();
+    }
+    for (name, value) in SECURITY_HEADERS {
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().insert(name, value);
+    }
+    Ok(response)
+}
+
+async fn answer(request: Request<Body>) -> Result<Response<Body>, Failure> {
+    let (head, body) = request.into_parts();
+    match Route::of(&head.method, head.uri.path())? {
+        Route::File(file) => Ok(page::serve(file)),
+        Route::List => api::list(head.uri.query().unwrap_or_default()),
+        Route::Create => api::create(api::draft(&head.headers, body).await?),
+        Route::Read(id) => api::read(id),
+        Route::Replace(id) => api::replace(id, api::draft(&head.headers, body).await?),
+        Route::Delete(id) => api::delete(id),
+    }
+}
+
+/// On every response. Notes are somebody's text: should one ever reach the page as markup, the
+/// policy still runs no script and loads nothing that is not this component's own.
+const SECURITY_HEADERS: [(&str, &str); 4] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+         connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("referrer-policy", "no-referrer"),
+    ("x-content-type-options", "nosniff"),
+];

@@ -1,0 +1,49 @@
+//! The web page: four files, compiled in.
+
+use wstd::http::{Body, HeaderValue, Response};
+
+/// A file of the page.
+#[derive(Debug)]
+pub(crate) struct File {
+    path: &'static str,
+    content_type: &'static str,
+    text: &'static str,
+}
+
+static FILES: [File; 4] = [
+    File {
+        path: "/",
+        content_type: "text/html; charset=utf-8",
+        text: include_str!("../page/notes.html"),
+    },
+    File {
+        path: "/notes.css",
+        content_type: "text/css; charset=utf-8",
+        text: include_str!("../page/notes.css"),
+    },
+    File {
+        path: "/notes.js",
+        content_type: "text/javascript; charset=utf-8",
+        text: include_str!("../page/notes.js"),
+    },
+    File {
+        path: "/notes.svg",
+        content_type: "image/svg+xml",
+        text: include_str!("../page/notes.svg"),
+    },
+];
+
+/// The file at a path.
+pub(crate) fn file(path: &str) -> Option<&'static File> {
+    FILES.iter().find(|file| file.path == path)
+}
+
+/// A response of a file. Browsers ask again each time, so that they never run an old script
+/// against a new API.
+pub(crate) fn serve(file: &'static File) -> Response<Body> {
+    let mut response = Response::new(Body::from(file.text));
+    let headers = response.headers_mut();
+    headers.insert("content-type", HeaderValue::from_static(file.content_type));
+    headers.insert("cache-control", HeaderValue::from_static("no-cache"));
+    response
+}

@@ -1,0 +1,220 @@
+//! Connections: taken from the host's pool, worked through, given back.
+
+use crate::bindings::{pool, types as wit};
+use crate::params::parameters;
+use crate::{Access, MappedRows, Params, PoolStats, Result, Row, Statement, Summary, Table};
+
+/// Takes a connection to a database, by the name that the host granted it under.
+///
+/// Waits until one is free, in the order that callers came, up to the pool's timeout (10
+/// seconds unless the host chose otherwise). For the request's one connection to the database
+/// `default`, there is [`db`](crate::db).
+///
+/// # Errors
+///
+/// - [`NoSuchDatabase`](crate::ErrorKind::NoSuchDatabase): no database of this name was granted.
+/// - [`NotAuthorized`](crate::ErrorKind::NotAuthorized): the grant is read-only, and
+///   [`Access::ReadWrite`] was asked for.
+/// - [`TooManyHandles`](crate::ErrorKind::TooManyHandles): this request already holds as many
+///   connections as its grant allows (4 unless the host chose otherwise).
+/// - [`PoolTimeout`](crate::ErrorKind::PoolTimeout): every connection stayed lent.
+/// - [`PoolClosed`](crate::ErrorKind::PoolClosed): the host is shutting down.
+/// - [`Corrupt`](crate::ErrorKind::Corrupt), [`Io`](crate::ErrorKind::Io): a new connection
+///   could not be opened.
+pub fn get(database: &str, access: Access) -> Result<Connection> {
+    Ok(Connection {
+        raw: pool::get_connection(database, access)?,
+    })
+}
+
+/// The counters of a database's pool since it opened. Does not wait.
+///
+/// # Errors
+///
+/// [`NoSuchDatabase`](crate::ErrorKind::NoSuchDatabase).
+pub fn stats(database: &str) -> Result<PoolStats> {
+    Ok(pool::stats(database)?)
+}
+
+/// The names of the databases granted to this guest, in alphabetical order. Does not wait.
+pub fn databases() -> Vec<String> {
+    pool::databases()
+}
+
+/// A connection to a database, lent to this request.
+///
+/// Dropped, or still held when the request ends, it goes back to the pool: an open transaction
+/// is rolled back. It comes as new: nothing of whoever had it before is left in it.
+///
+/// Once given back it is gone, and so is everything made from it:
+///
+/// ```compile_fail
+/// # fn main() -> millpond_guest::Result<()> {
+/// use millpond_guest::{Access, get};
+///
+/// let connection = get("default", Access::ReadOnly)?;
+/// let count: i64 = connection.query_row("SELECT count(*) FROM notes", (), |row| row.get(0))?;
+/// connection.return_connection();
+/// connection.execute("DELETE FROM notes", ())?; // used after it was returned
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Nothing else is wrong with that:
+///
+/// ```no_run
+/// # fn main() -> millpond_guest::Result<()> {
+/// use millpond_guest::{Access, get};
+///
+/// let connection = get("default", Access::ReadOnly)?;
+/// let count: i64 = connection.query_row("SELECT count(*) FROM notes", (), |row| row.get(0))?;
+/// connection.execute("DELETE FROM notes", ())?;
+/// connection.return_connection();
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Connection {
+    raw: wit::Connection,
+}
+
+impl Connection {
+    /// Runs one statement for its effect. Rows that it yields are not kept.
+    ///
+    /// A statement that writes waits for its turn to write; any other does not wait.
+    ///
+    /// ```no_run
+    /// # fn main() -> millpond_guest::Result<()> {
+    /// # let db = millpond_guest::db()?;
+    /// let summary = db.execute("INSERT INTO notes (title) VALUES (?1)", ["Milk"])?;
+    /// println!("note {}", summary.last_insert_rowid);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Sql`](crate::ErrorKind::Sql) where the text holds no statement or more than one,
+    /// [`Parameters`](crate::ErrorKind::Parameters), [`Busy`](crate::ErrorKind::Busy),
+    /// [`BusySnapshot`](crate::ErrorKind::BusySnapshot), and what the statement deserves.
+    pub fn execute(&self, sql: &str, params: impl Params) -> Result<Summary> {
+        Ok(self.raw.execute(sql, &parameters(params)?)?)
+    }
+
+    /// Runs one statement once for each of `rows`, all or none. See
+    /// [`Statement::execute_many`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Statement::execute_many`].
+    pub fn execute_many<I>(&self, sql: &str, rows: I) -> Result<Summary>
+    where
+        I: IntoIterator,
+        I::Item: Params,
+    {
+        self.prepare(sql)?.execute_many(rows)
+    }
+
+    /// Runs every statement of a script, in order, up to the first that fails. What ran before
+    /// it stays, unless the script began a transaction and you roll it back.
+    ///
+    /// A statement that writes waits for its turn to write, each for itself unless the script
+    /// begins a transaction.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Connection::execute); the offset counts from the beginning of the script.
+    pub fn execute_script(&self, sql: &str) -> Result<()> {
+        Ok(self.raw.execute_script(sql)?)
+    }
+
+    /// Runs one statement and takes its whole result, in a single call to the host: for results
+    /// known to be small. For any others there are [`query_map`](Connection::query_map) and
+    /// [`Statement::query`].
+    ///
+    /// A statement that writes waits for its turn to write; any other does not wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Connection::execute); [`TooLarge`](crate::ErrorKind::TooLarge) where the
+    /// result exceeds the host's limit (16 MiB unless it chose otherwise), and
+    /// [`NotUtf8`](crate::ErrorKind::NotUtf8). What the statement wrote is then undone.
+    pub fn query(&self, sql: &str, params: impl Params) -> Result<Table> {
+        Ok(self.raw.query(sql, &parameters(params)?)?)
+    }
+
+    /// Runs one statement and makes a value of its first row. Further rows are skipped.
+    ///
+    /// ```no_run
+    /// # fn main() -> millpond_guest::Result<()> {
+    /// # let db = millpond_guest::db()?;
+    /// let count: i64 = db.query_row("SELECT count(*) FROM notes", (), |row| row.get(0))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Statement::query_row`].
+    pub fn query_row<T, F>(&self, sql: &str, params: impl Params, f: F) -> Result<T>
+    where
+        F: FnOnce(&Row<'_>) -> Result<T>,
+    {
+        self.prepare(sql)?.query_row(params, f)
+    }
+
+    /// Runs one statement and iterates over what `f` makes of each row, of which there may be
+    /// any number: see [`Rows`](crate::Rows).
+    ///
+    /// ```no_run
+    /// # fn main() -> millpond_guest::Result<()> {
+    /// # let db = millpond_guest::db()?;
+    /// for title in db.query_map("SELECT title FROM notes", (), |row| row.get::<String>(0))? {
+    ///     println!("{}", title?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Statement::query`].
+    pub fn query_map<T, F>(&self, sql: &str, params: impl Params, f: F) -> Result<MappedRows<'_, F>>
+    where
+        F: FnMut(&Row<'_>) -> Result<T>,
+    {
+        self.prepare(sql)?.into_mapped(params, f)
+    }
+
+    /// Compiles one statement to run many times. Does not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Sql`](crate::ErrorKind::Sql) where the text holds no statement or more than one;
+    /// [`TooManyHandles`](crate::ErrorKind::TooManyHandles).
+    pub fn prepare(&self, sql: &str) -> Result<Statement<'_>> {
+        Ok(Statement::new(self.raw.prepare(sql)?, self))
+    }
+
+    /// Whether a transaction is open, begun by a guard or by SQL text. Does not wait.
+    pub fn in_transaction(&self) -> bool {
+        self.raw.in_transaction()
+    }
+
+    /// Gives it back for the next borrower. Does not wait. Dropping it does the same.
+    ///
+    /// An open transaction, begun by SQL text, is rolled back.
+    pub fn return_connection(self) {
+        pool::return_connection(self.raw);
+    }
+
+    /// Closes it instead of giving it back, for a guest that doubts the state of its
+    /// connection. Does not wait. The pool opens another when one is next needed.
+    pub fn close_connection(self) {
+        pool::close_connection(self.raw);
+    }
+
+    pub(crate) fn raw(&self) -> &wit::Connection {
+        &self.raw
+    }
+}

@@ -1,0 +1,67 @@
+//! The request's one connection, the same for every caller.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::{Access, Connection, Result, get};
+
+/// The name of the database that [`db`] opens.
+const DEFAULT: &str = "default";
+
+thread_local! {
+    static READ_WRITE: RefCell<Option<Rc<Connection>>> = const { RefCell::new(None) };
+    static READ_ONLY: RefCell<Option<Rc<Connection>>> = const { RefCell::new(None) };
+}
+
+/// The request's one connection to the database `default`, to read and write: the first call
+/// takes it from the pool, every later one returns the same.
+///
+/// The first call waits as [`get`] does; later ones do not. It goes back to the pool
+/// when the request ends. A host may let an instance outlive its request, though millpond's own
+/// gives every request a new one: a guest for such a host ends each request with [`return_db`].
+///
+/// ```no_run
+/// # fn main() -> millpond_guest::Result<()> {
+/// use millpond_guest::db;
+///
+/// db()?.execute("INSERT INTO notes (title) VALUES (?1)", ["Milk"])?;
+/// let count: i64 = db()?.query_row("SELECT count(*) FROM notes", (), |row| row.get(0))?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// As [`get`]. [`NotAuthorized`](crate::ErrorKind::NotAuthorized) means that the grant is
+/// read-only: use [`db_read_only`].
+pub fn db() -> Result<Rc<Connection>> {
+    READ_WRITE.with_borrow_mut(|held| the_one(held, Access::ReadWrite))
+}
+
+/// The request's one connection to the database `default`, to read: for a guest whose grant is
+/// read-only. It is another one than [`db`]'s, whose reads wait for no writer either.
+///
+/// # Errors
+///
+/// As [`get`].
+pub fn db_read_only() -> Result<Rc<Connection>> {
+    READ_ONLY.with_borrow_mut(|held| the_one(held, Access::ReadOnly))
+}
+
+/// Gives back what [`db`] and [`db_read_only`] hold; their next calls take new ones. Does not
+/// wait.
+///
+/// Where something still holds what they returned, the connection goes back when that is
+/// dropped too.
+pub fn return_db() {
+    READ_WRITE.take();
+    READ_ONLY.take();
+}
+
+fn the_one(held: &mut Option<Rc<Connection>>, access: Access) -> Result<Rc<Connection>> {
+    let connection = match held.take() {
+        Some(connection) => connection,
+        None => Rc::new(get(DEFAULT, access)?),
+    };
+    Ok(held.insert(connection).clone())
+}

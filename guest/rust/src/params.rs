@@ -1,0 +1,264 @@
+//! What a statement's parameters are bound to.
+
+use crate::bindings::types::Parameters;
+use crate::{Result, ToSql, ToSqlOutput, Value};
+
+/// The parameters of one run of a statement. Every parameter of the statement must be among
+/// them, and nothing else.
+///
+/// | written                                   | for                                       |
+/// |-------------------------------------------|-------------------------------------------|
+/// | `()`                                      | no parameter                              |
+/// | `[a, b]`, `&[a, b]`, `&vec[..]`           | `?1`, `?2`, … of one type                 |
+/// | `(a,)` up to 16                           | `?1`, `?2`, … of any types                |
+/// | [`params![a, b]`](crate::params!)         | `?1`, `?2`, … of any types and number     |
+/// | [`params_from_iter(iter)`](params_from_iter) | `?1`, `?2`, … of as many as come       |
+/// | `[("name", a)]`, `&[("name", a)]`         | `:name`, of one type                      |
+/// | [`named_params! { ":name": a }`](crate::named_params!) | `:name`, … of any types      |
+///
+/// Names are written with or without their prefix (`:`, `@`, `$`), whatever it is in the SQL.
+pub trait Params: sealed::Sealed {
+    /// Shows every parameter to `visit`, in order, with its name where it has one.
+    #[doc(hidden)]
+    fn visit(self, visit: &mut Visit<'_>) -> Result<()>;
+}
+
+/// What is shown each parameter.
+pub(crate) type Visit<'v> = dyn FnMut(Option<&str>, ToSqlOutput<'_>) -> Result<()> + 'v;
+
+mod sealed {
+    /// Keeps [`Params`](super::Params) free to change.
+    pub trait Sealed {}
+}
+
+/// The contract's form of some parameters.
+pub(crate) fn parameters(params: impl Params) -> Result<Parameters> {
+    let mut positional: Vec<Value> = Vec::new();
+    let mut named: Vec<(String, Value)> = Vec::new();
+    params.visit(&mut |name, value| {
+        match name {
+            None => positional.push(value.into_value()),
+            Some(name) => named.push((bare(name).to_owned(), value.into_value())),
+        }
+        Ok(())
+    })?;
+    Ok(if named.is_empty() {
+        Parameters::Positional(positional)
+    } else {
+        Parameters::Named(named)
+    })
+}
+
+/// A parameter's name without its prefix, as the contract has it.
+pub(crate) fn bare(name: &str) -> &str {
+    name.strip_prefix([':', '@', '$', '?']).unwrap_or(name)
+}
+
+impl sealed::Sealed for () {}
+impl Params for () {
+    fn visit(self, _: &mut Visit<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl<T: ToSql> sealed::Sealed for &[T] {}
+impl<T: ToSql> Params for &[T] {
+    fn visit(self, visit: &mut Visit<'_>) -> Result<()> {
+        self.iter()
+            .try_for_each(|value| visit(None, value.to_sql()?))
+    }
+}
+
+impl<T: ToSql> sealed::Sealed for &Vec<T> {}
+impl<T: ToSql> Params for &Vec<T> {
+    fn visit(self, visit: &mut Visit<'_>) -> Result<()> {
+        self.as_slice().visit(visit)
+    }
+}
+
+impl<T: ToSql, const N: usize> sealed::Sealed for &[T; N] {}
+impl<T: ToSql, const N: usize> Params for &[T; N] {
+    fn visit(self, visit: &mut Visit<'_>) -> Result<()> {
+        self.as_slice().visit(visit)
+    }
+}
+
+impl<T: ToSql, const N: usize> sealed::Sealed for [T; N] {}
+impl<T: ToSql, const N: usize> Params for [T; N] {
+    fn visit(self, visit: &mut Visit<'_>) -> Result<()> {
+        self.as_slice().visit(visit)
+    }
+}
+
+impl<T: ToSql> sealed::Sealed for &[(&str, T)] {}
+impl<T: ToSql> Params for &[(&str, T)] {
+    fn visit(self, visit: &mut Visit<'_>) -> Result<()> {
+        self.iter()
+            .try_for_each(|(name, value)| visit(Some(name), value.to_sql()?))
+    }
+}
+
+impl<T: ToSql, const N: usize> sealed::Sealed for &[(&str, T); N] {}
+impl<T: ToSql, const N: usize> Params for &[(&str, T); N] {
+    fn visit(self, visit: &mut Visit<'_>) -> Result<()> {
+        self.as_slice().visit(visit)
+    }
+}
+
+impl<T: ToSql, const N: usize> sealed::Sealed for [(&str, T); N] {}
+impl<T: ToSql, const N: usize> Params for [(&str, T); N] {
+    fn visit(self, visit: &mut Visit<'_>) -> Result<()> {
+        self.as_slice().visit(visit)
+    }
+}
+
+macro_rules! params_of_tuple {
+    ($($name:ident)*) => {
+        impl<$($name: ToSql),*> sealed::Sealed for ($($name,)*) {}
+        impl<$($name: ToSql),*> Params for ($($name,)*) {
+            fn visit(self, visit: &mut Visit<'_>) -> Result<()> {
+                #[expect(non_snake_case, reason = "one word is the type and the value")]
+                let ($($name,)*) = self;
+                $(visit(None, $name.to_sql()?)?;)*
+                Ok(())
+            }
+        }
+    };
+}
+
+params_of_tuple!(A);
+params_of_tuple!(A B);
+params_of_tuple!(A B C);
+params_of_tuple!(A B C D);
+params_of_tuple!(A B C D E);
+params_of_tuple!(A B C D E F);
+params_of_tuple!(A B C D E F G);
+params_of_tuple!(A B C D E F G H);
+params_of_tuple!(A B C D E F G H I);
+params_of_tuple!(A B C D E F G H I J);
+params_of_tuple!(A B C D E F G H I J K);
+params_of_tuple!(A B C D E F G H I J K L);
+params_of_tuple!(A B C D E F G H I J K L M);
+params_of_tuple!(A B C D E F G H I J K L M N);
+params_of_tuple!(A B C D E F G H I J K L M N O);
+params_of_tuple!(A B C D E F G H I J K L M N O P);
+
+/// Positional parameters, as many as an iterator yields.
+///
+/// ```no_run
+/// use millpond_guest::{Result, db, params_from_iter};
+///
+/// fn count(tags: &[String]) -> Result<i64> {
+///     let marks = vec!["?"; tags.len()].join(", ");
+///     let sql = format!("SELECT count(*) FROM tags WHERE name IN ({marks})");
+///     db()?.query_row(&sql, params_from_iter(tags), |row| row.get(0))
+/// }
+/// ```
+pub fn params_from_iter<I>(iter: I) -> ParamsFromIter<I>
+where
+    I: IntoIterator,
+    I::Item: ToSql,
+{
+    ParamsFromIter(iter)
+}
+
+/// What [`params_from_iter`] returns.
+#[derive(Clone, Debug)]
+pub struct ParamsFromIter<I>(I);
+
+impl<I: IntoIterator<Item: ToSql>> sealed::Sealed for ParamsFromIter<I> {}
+impl<I: IntoIterator<Item: ToSql>> Params for ParamsFromIter<I> {
+    fn visit(self, visit: &mut Visit<'_>) -> Result<()> {
+        self.0
+            .into_iter()
+            .try_for_each(|value| visit(None, value.to_sql()?))
+    }
+}
+
+/// Positional parameters of any types and number, as a [`Params`].
+///
+/// ```no_run
+/// # fn main() -> millpond_guest::Result<()> {
+/// use millpond_guest::{db, params};
+///
+/// let sql = "INSERT INTO notes (title, body) VALUES (?1, ?2)";
+/// db()?.execute(sql, params!["Milk", None::<String>])?;
+/// # Ok(())
+/// # }
+/// ```
+#[macro_export]
+macro_rules! params {
+    ($($value:expr),* $(,)?) => {
+        &[$(&$value as &dyn $crate::ToSql),*] as &[&dyn $crate::ToSql]
+    };
+}
+
+/// Named parameters of any types and number, as a [`Params`].
+///
+/// ```no_run
+/// # fn main() -> millpond_guest::Result<()> {
+/// use millpond_guest::{db, named_params};
+///
+/// let sql = "UPDATE notes SET title = :title WHERE id = :id";
+/// db()?.execute(sql, named_params! { ":id": 7, ":title": "Bread" })?;
+/// # Ok(())
+/// # }
+/// ```
+#[macro_export]
+macro_rules! named_params {
+    ($($name:literal: $value:expr),* $(,)?) => {
+        &[$(($name, &$value as &dyn $crate::ToSql)),*] as &[(&str, &dyn $crate::ToSql)]
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    fn one_and_a() -> Parameters {
+        Parameters::Positional(vec![Value::Integer(1), Value::Text("a".to_owned())])
+    }
+
+    fn ones(count: usize) -> Parameters {
+        Parameters::Positional(vec![Value::Integer(1); count])
+    }
+
+    #[test]
+    fn every_positional_form_binds_in_order() {
+        assert_eq!(parameters((1, "a")), Ok(one_and_a()));
+        assert_eq!(parameters(params![1, "a"]), Ok(one_and_a()));
+        let values = [Value::Integer(1), Value::Text("a".to_owned())];
+        assert_eq!(parameters(values.as_slice()), Ok(one_and_a()));
+        assert_eq!(parameters(params_from_iter(&values)), Ok(one_and_a()));
+        assert_eq!(parameters(&values), Ok(one_and_a()));
+        assert_eq!(parameters(values), Ok(one_and_a()));
+        assert_eq!(parameters(&vec![1, 1]), Ok(ones(2)));
+        let sixteen = (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1);
+        assert_eq!(parameters(sixteen), Ok(ones(16)));
+    }
+
+    #[test]
+    fn nothing_to_bind_is_an_empty_list() {
+        assert_eq!(parameters(()), Ok(ones(0)));
+        assert_eq!(parameters(params![]), Ok(ones(0)));
+        assert_eq!(parameters(named_params! {}), Ok(ones(0)));
+    }
+
+    #[test]
+    fn every_named_form_loses_its_prefix() {
+        let expected = Ok(Parameters::Named(vec![
+            ("a".to_owned(), Value::Integer(1)),
+            ("b".to_owned(), Value::Integer(2)),
+        ]));
+        assert_eq!(parameters(named_params! { ":a": 1, "b": 2_u8 }), expected);
+        assert_eq!(parameters([("@a", 1), ("$b", 2)]), expected);
+        assert_eq!(parameters([("a", 1), ("b", 2)].as_slice()), expected);
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_bound_binds_nothing() {
+        let error = parameters((1, u64::MAX)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ToSqlConversionFailure);
+    }
+}

@@ -1,0 +1,250 @@
+//! The databases that the command line names: opened before anything runs, granted to every
+//! guest, closed at the end.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use millpond_pool::{Access, Pool, PoolStats, Synchronous};
+use millpond_wasmtime::{Grant, SqliteCtx};
+use tokio::task::JoinSet;
+
+use crate::failure::Failure;
+use crate::migrate;
+use crate::values::{self, DEFAULT, Named};
+
+/// Written for a path, a database in memory.
+pub(crate) const MEMORY: &str = ":memory:";
+/// Names the path of the database `default`, where no flag does.
+pub(crate) const DATABASE_PATH: &str = "DATABASE_PATH";
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Databases")]
+pub(crate) struct DatabaseOptions {
+    /// Grant the database in this file, for reading and writing; created where missing.
+    ///
+    /// The guest knows it by NAME, and never sees the path. NAME is `default` unless it is
+    /// given. The path `:memory:` is a new database in memory. May be given several times;
+    /// without any, the guest has no database. [env: DATABASE_PATH, for `default`]
+    #[arg(long, value_name = "[NAME=]PATH", value_parser = values::named)]
+    db: Vec<Named>,
+
+    /// Grant the database in this file, for reading only; created where missing.
+    #[arg(long, value_name = "[NAME=]PATH", value_parser = values::named)]
+    db_read_only: Vec<Named>,
+
+    /// Apply the migrations in this folder first, to the database NAME (`default`).
+    #[arg(long, value_name = "[NAME=]DIR", value_parser = values::named)]
+    migrations: Vec<Named>,
+
+    #[command(flatten)]
+    pool: PoolOptions,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PoolOptions {
+    /// The most connections to each database, 1 to 1024.
+    #[arg(
+        long,
+        value_name = "N",
+        env = "DB_POOL_SIZE",
+        hide_env_values = true,
+        default_value_t = 5,
+        value_parser = clap::value_parser!(u32).range(1..=1024)
+    )]
+    pool_size: u32,
+
+    /// How long a guest waits for a connection, or for its turn to write.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "DB_TIMEOUT",
+        hide_env_values = true,
+        default_value = "10s",
+        value_parser = values::duration
+    )]
+    timeout: Duration,
+
+    /// When a commit waits for the disk: `full`, always; `normal`, not always: a power failure
+    /// can undo the last commits.
+    #[arg(long, value_name = "WHEN", default_value = "full")]
+    synchronous: Sync,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Sync {
+    Full,
+    Normal,
+}
+
+impl PoolOptions {
+    fn open(&self, path: &Path) -> Result<Pool, Failure> {
+        let builder = Pool::builder()
+            .max_size(self.pool_size)
+            .timeout(self.timeout)
+            .synchronous(match self.synchronous {
+                Sync::Full => Synchronous::Full,
+                Sync::Normal => Synchronous::Normal,
+            });
+        let opened = match path.to_str() {
+            Some(MEMORY) => builder.open_in_memory(),
+            _ => builder.open(path),
+        };
+        opened.map_err(|error| Failure::mistake(error.to_string()))
+    }
+}
+
+impl DatabaseOptions {
+    /// Migrate and open every database. Blocks for as long as the migrations take.
+    pub(crate) fn open(&self) -> Result<Databases, Failure> {
+        let granted = granted(&self.db, &self.db_read_only, env::var_os(DATABASE_PATH))?;
+        migrate::apply_all(&self.migrations, &granted)?;
+        let mut open = Vec::new();
+        for Granted { named, access } in granted {
+            open.push(Database {
+                pool: self.pool.open(&named.path)?,
+                name: named.name,
+                access,
+            });
+        }
+        Ok(Databases { open })
+    }
+}
+
+/// A database that is granted, not open yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Granted {
+    pub(crate) named: Named,
+    pub(crate) access: Access,
+}
+
+/// What is granted, each name once, in the order of the command line. `default` is the path of
+/// the database of that name, unless a flag has it.
+pub(crate) fn granted(
+    writable: &[Named],
+    read_only: &[Named],
+    default: Option<OsString>,
+) -> Result<Vec<Granted>, Failure> {
+    let writable = writable.iter().map(|named| (named, Access::ReadWrite));
+    let read_only = read_only.iter().map(|named| (named, Access::ReadOnly));
+    let mut granted: Vec<Granted> = Vec::new();
+    for (named, access) in writable.chain(read_only) {
+        if granted.iter().any(|other| other.named.name == named.name) {
+            return Err(Failure::mistake(format_args!(
+                "the database `{}` is granted twice: give each its own name, as --db NAME=PATH",
+                named.name
+            )));
+        }
+        granted.push(Granted {
+            named: named.clone(),
+            access,
+        });
+    }
+    let has_default = granted.iter().any(|granted| granted.named.name == DEFAULT);
+    if let Some(path) = default.filter(|path| !path.is_empty() && !has_default) {
+        let named = Named {
+            name: DEFAULT.to_string(),
+            path: path.into(),
+        };
+        granted.push(Granted {
+            named,
+            access: Access::ReadWrite,
+        });
+    }
+    Ok(granted)
+}
+
+/// The open databases.
+#[derive(Clone, Debug)]
+pub(crate) struct Databases {
+    open: Vec<Database>,
+}
+
+#[derive(Clone, Debug)]
+struct Database {
+    name: String,
+    access: Access,
+    pool: Pool,
+}
+
+impl Databases {
+    /// The grant of one guest, whose statements and waits end at `deadline`.
+    pub(crate) fn grant(&self, deadline: Option<Instant>) -> SqliteCtx {
+        let mut ctx = SqliteCtx::builder();
+        for database in &self.open {
+            ctx = ctx.grant(&database.name, Grant::new(&database.pool, database.access));
+        }
+        if let Some(deadline) = deadline {
+            ctx = ctx.deadline(deadline);
+        }
+        ctx.build()
+    }
+
+    pub(crate) fn stats(&self) -> Vec<(&str, PoolStats)> {
+        let databases = self.open.iter();
+        databases
+            .map(|database| (database.name.as_str(), database.pool.stats()))
+            .collect()
+    }
+
+    /// Close every pool, all at the same time: what is still lent is ended after `grace`.
+    pub(crate) async fn close(&self, grace: Duration) {
+        let mut closing = JoinSet::new();
+        for Database { pool, .. } in self.open.clone() {
+            closing.spawn(async move { pool.close(grace).await });
+        }
+        closing.join_all().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(texts: &[&str]) -> Vec<Named> {
+        texts
+            .iter()
+            .map(|text| values::named(text).unwrap())
+            .collect()
+    }
+
+    fn names_of(granted: Vec<Granted>) -> Vec<(String, Access)> {
+        let granted = granted.into_iter();
+        granted
+            .map(|granted| (granted.named.name, granted.access))
+            .collect()
+    }
+
+    #[test]
+    fn flags_grant_by_name() {
+        let all = granted(&named(&["app.db"]), &named(&["geo=/data/geo.db"]), None).unwrap();
+        assert_eq!(all[1].named.path, Path::new("/data/geo.db"));
+        let expected = [
+            ("default".to_string(), Access::ReadWrite),
+            ("geo".to_string(), Access::ReadOnly),
+        ];
+        assert_eq!(names_of(all), expected);
+    }
+
+    #[test]
+    fn a_name_is_granted_once() {
+        assert!(granted(&named(&["a.db", "b.db"]), &[], None).is_err());
+        assert!(granted(&named(&["a.db"]), &named(&["default=a.db"]), None).is_err());
+    }
+
+    #[test]
+    fn the_environment_names_the_default_unless_a_flag_does() {
+        let with = |flags: &[&str], path: &str| {
+            let all = granted(&named(flags), &[], Some(path.into())).unwrap();
+            all.iter()
+                .map(|granted| granted.named.path.display().to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(with(&[], "env.db"), ["env.db"]);
+        assert_eq!(with(&["a.db"], "env.db"), ["a.db"]);
+        assert_eq!(with(&["b=b.db"], "env.db"), ["b.db", "env.db"]);
+        assert_eq!(with(&[], ""), [""; 0]);
+    }
+}

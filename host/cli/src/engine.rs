@@ -1,0 +1,231 @@
+//! Compiles a component, or loads it from the cache, in an engine configured for hostile guests.
+
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::{
+    Cache, CacheConfig, Config, Enabled, Engine, PoolingAllocationConfig, WasmBacktraceDetails,
+};
+
+use crate::failure::{Failure, reason};
+use crate::guest::{self, Guest, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES};
+use crate::interfaces::{self, Import};
+use crate::output::say;
+
+/// How often a guest that computes lets the host look at its deadline.
+pub(crate) const TICK: Duration = Duration::from_millis(10);
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// What a guest's own frames may use of its stack.
+const WASM_STACK: usize = 512 * KIB;
+/// What is left of it for the host: SQLite runs there, and needs 1 MiB for the worst statement
+/// that its limits let through.
+const HOST_STACK: usize = 2 * MIB;
+
+/// Whether guests are many and short-lived.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Instances {
+    /// One, for as long as the command runs.
+    One,
+    /// One a request: memory and stacks are taken from a pool for up to `at_once`.
+    Pooled { at_once: u32, max_memory: usize },
+}
+
+/// A compiled component, and what it runs in.
+pub(crate) struct Loaded {
+    pub(crate) engine: Engine,
+    pub(crate) component: Component,
+    linker: Linker<Guest>,
+}
+
+/// Load the component at `path`.
+///
+/// The first engine that accepts it is taken, from the most restricted on. Only WASI 0.3 needs
+/// concurrency within an instance, which is the youngest code in wasmtime; and what does not fit
+/// the pool of instances gets memory of its own.
+pub(crate) fn load(path: &Path, instances: Instances) -> Result<Loaded, Failure> {
+    let bytes = fs::read(path).map_err(|error| Failure::about(path, error))?;
+    check_header(path, &bytes)?;
+    let cache = Cache::new(CacheConfig::new()).ok();
+    let _notice = SlowNotice::after(Duration::from_secs(1), path);
+
+    let alone = match instances {
+        Instances::One => &[Instances::One][..],
+        Instances::Pooled { .. } => &[instances, Instances::One],
+    };
+    let mut refusal = None;
+    for &instances in alone {
+        for concurrency in [false, true] {
+            let engine = Engine::new(&config(instances, concurrency, cache.clone()));
+            match engine.and_then(|engine| Component::new(&engine, &bytes).map(|c| (engine, c))) {
+                Ok((engine, component)) => {
+                    let linker = guest::linker(&engine, concurrency)
+                        .map_err(|error| Failure::mistake(reason(&error)))?;
+                    return Ok(Loaded {
+                        engine,
+                        component,
+                        linker,
+                    });
+                }
+                Err(error) => refusal = Some(error),
+            }
+        }
+    }
+    let refusal = refusal.map(|error| reason(&error)).unwrap_or_default();
+    Err(Failure::about(
+        path,
+        format_args!("not a component that can be run: {refusal}"),
+    ))
+}
+
+impl Loaded {
+    pub(crate) fn imports(&self) -> Vec<Import> {
+        interfaces::imports(&self.engine, &self.component)
+    }
+
+    pub(crate) fn exports(&self) -> Vec<String> {
+        interfaces::exports(&self.engine, &self.component)
+    }
+
+    /// Connect every import, or say which cannot be.
+    pub(crate) fn link(&self) -> Result<InstancePre<Guest>, String> {
+        self.linker
+            .instantiate_pre(&self.component)
+            .map_err(|error| {
+                let imports = self.imports().into_iter();
+                let missing: Vec<_> = imports
+                    .filter(|import| !import.provided)
+                    .map(|import| import.name)
+                    .collect();
+                match missing.as_slice() {
+                    [] => reason(&error),
+                    missing => format!(
+                        "it imports what this host does not provide: {}",
+                        missing.join(", ")
+                    ),
+                }
+            })
+    }
+
+    /// Advance the engine's epoch every [`TICK`], for as long as there is an engine.
+    pub(crate) fn start_ticking(&self) {
+        let engine = self.engine.weak();
+        thread::spawn(move || {
+            while let Some(engine) = engine.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                thread::sleep(TICK);
+            }
+        });
+    }
+}
+
+fn check_header(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    // https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md
+    const CORE_LAYER: &[u8] = &[0, 0];
+    let Some(rest) = bytes.strip_prefix(b"\0asm") else {
+        return Err(Failure::about(path, "not a WebAssembly file"));
+    };
+    match rest.get(2..4) {
+        None => Err(Failure::about(
+            path,
+            "the file ends in its header: it is cut short",
+        )),
+        Some(CORE_LAYER) => Err(Failure::about(
+            path,
+            "a core module, not a component: build it for wasm32-wasip2, or make a component of \
+             it with `wasm-tools component new`",
+        )),
+        Some(_) => Ok(()),
+    }
+}
+
+fn config(instances: Instances, concurrency: bool, cache: Option<Cache>) -> Config {
+    let mut config = Config::new();
+    config.cache(cache);
+    config.epoch_interruption(true);
+    config
+        .max_wasm_stack(WASM_STACK)
+        .async_stack_size(WASM_STACK + HOST_STACK);
+    config.async_stack_zeroing(true);
+    config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
+
+    // A guest for WASI needs none of these, and each is code that a hostile one could reach.
+    config
+        .concurrency_support(concurrency)
+        .wasm_component_model_async(concurrency);
+    config
+        .wasm_gc(false)
+        .wasm_function_references(false)
+        .wasm_exceptions(false);
+    config
+        .wasm_threads(false)
+        .shared_memory(false)
+        .wasm_memory64(false);
+
+    if let Instances::Pooled {
+        at_once,
+        max_memory,
+    } = instances
+    {
+        config.allocation_strategy(pooling(at_once, max_memory));
+    }
+    config
+}
+
+fn pooling(at_once: u32, max_memory: usize) -> PoolingAllocationConfig {
+    /// Core modules in a component: its own, and those that adapt and connect it.
+    const CORE_INSTANCES: u32 = 16;
+    /// A WASI 0.3 guest has a stack for each of its tasks.
+    const STACKS: u32 = 4;
+
+    let mut pooling = PoolingAllocationConfig::new();
+    pooling
+        .total_component_instances(at_once)
+        .total_core_instances(at_once.saturating_mul(CORE_INSTANCES))
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .max_component_instance_size(MIB)
+        .total_memories(at_once.saturating_mul(MAX_MEMORIES))
+        .max_memories_per_component(MAX_MEMORIES)
+        .max_memory_size(max_memory)
+        .total_tables(at_once.saturating_mul(MAX_TABLES))
+        .max_tables_per_component(MAX_TABLES)
+        .table_elements(MAX_TABLE_ELEMENTS)
+        .total_stacks(at_once.saturating_mul(STACKS))
+        // Pages that stay mapped are cleared faster than they are given back and faulted in.
+        .linear_memory_keep_resident(512 * KIB)
+        .table_keep_resident(64 * KIB)
+        .async_stack_keep_resident(64 * KIB)
+        .pagemap_scan(Enabled::Auto);
+    pooling
+}
+
+/// Tells a person at a terminal what takes so long.
+struct SlowNotice {
+    /// Dropped when there is nothing more to wait for.
+    _done: mpsc::Sender<()>,
+}
+
+impl SlowNotice {
+    fn after(patience: Duration, path: &Path) -> SlowNotice {
+        let (done, is_done) = mpsc::channel::<()>();
+        if io::stderr().is_terminal() {
+            let path = path.display().to_string();
+            thread::spawn(move || {
+                if is_done.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    say(format_args!(
+                        "Compiling {path} (next time it comes from the cache)"
+                    ));
+                }
+            });
+        }
+        SlowNotice { _done: done }
+    }
+}

@@ -1,0 +1,71 @@
+//! `millpond inspect`: what a component needs, and whether this host has it.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::engine::{self, Instances};
+use crate::failure::{Failure, MISTAKE};
+use crate::interfaces;
+use crate::output::print;
+
+/// Says what a component imports and exports, and whether it can be run here
+///
+/// Reads the component and runs nothing of it.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  millpond inspect notes.wasm
+
+Exit status: 0 where `millpond run` or `millpond serve` can run the component; 2 where not.
+An import of `millpond:sqlite` is provided by every run. Which databases it reaches is what
+`--db` grants: without one, the guest has none.")]
+pub(crate) struct Inspect {
+    /// The component's file.
+    component: PathBuf,
+}
+
+impl Inspect {
+    pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
+        let loaded = engine::load(&self.component, Instances::One)?;
+        let (imports, exports) = (loaded.imports(), loaded.exports());
+        let roles = interfaces::roles(&exports);
+        let linked = loaded.link();
+
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let mut line = |line: std::fmt::Arguments<'_>| _ = writeln!(text, "{line}");
+        line(format_args!("{}", self.component.display()));
+        for role in &roles {
+            line(format_args!("  {}", role.describe()));
+        }
+        if roles.is_empty() {
+            line(format_args!(
+                "  neither a command nor an HTTP handler: this host cannot run it by itself"
+            ));
+        }
+        line(format_args!("imports"));
+        for import in &imports {
+            let mark = if import.provided {
+                "provided"
+            } else {
+                "missing "
+            };
+            line(format_args!("  {mark}  {}", import.name));
+        }
+        line(format_args!("exports"));
+        for export in &exports {
+            line(format_args!("  {export}"));
+        }
+        if let Err(reason) = &linked {
+            line(format_args!("cannot run: {reason}"));
+        }
+        print(&text);
+        match linked.is_ok() && !roles.is_empty() {
+            true => Ok(ExitCode::SUCCESS),
+            false => Ok(ExitCode::from(MISTAKE)),
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! What a component imports and exports, in the words of this host: provided or missing, and how
+//! it can be run.
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
+
+/// The interfaces that the host defines in every version that is compatible with the one named.
+/// The linker has the last word; this list is for telling people.
+const PROVIDED: &[(&str, &str, &[&str])] = &[
+    ("millpond:sqlite", "0.1", &["types", "pool"]),
+    (
+        "wasi:cli",
+        "0.2",
+        &[
+            "environment",
+            "exit",
+            "stdin",
+            "stdout",
+            "stderr",
+            "terminal-input",
+            "terminal-output",
+            "terminal-stdin",
+            "terminal-stdout",
+            "terminal-stderr",
+        ],
+    ),
+    ("wasi:clocks", "0.2", &["wall-clock", "monotonic-clock"]),
+    ("wasi:filesystem", "0.2", &["types", "preopens"]),
+    ("wasi:http", "0.2", &["types", "outgoing-handler"]),
+    ("wasi:io", "0.2", &["error", "poll", "streams"]),
+    (
+        "wasi:random",
+        "0.2",
+        &["random", "insecure", "insecure-seed"],
+    ),
+    (
+        "wasi:sockets",
+        "0.2",
+        &[
+            "tcp",
+            "udp",
+            "tcp-create-socket",
+            "udp-create-socket",
+            "network",
+            "instance-network",
+            "ip-name-lookup",
+        ],
+    ),
+    (
+        "wasi:cli",
+        "0.3",
+        &[
+            "environment",
+            "exit",
+            "types",
+            "stdin",
+            "stdout",
+            "stderr",
+            "terminal-input",
+            "terminal-output",
+            "terminal-stdin",
+            "terminal-stdout",
+            "terminal-stderr",
+        ],
+    ),
+    (
+        "wasi:clocks",
+        "0.3",
+        &["types", "system-clock", "monotonic-clock"],
+    ),
+    ("wasi:filesystem", "0.3", &["types", "preopens"]),
+    ("wasi:http", "0.3", &["types", "client"]),
+    (
+        "wasi:random",
+        "0.3",
+        &["random", "insecure", "insecure-seed"],
+    ),
+    ("wasi:sockets", "0.3", &["types", "ip-name-lookup"]),
+];
+
+/// How a component can be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Command02,
+    Command03,
+    Http02,
+    Http03,
+}
+
+impl Role {
+    const ALL: [(Role, &str, &str, &str); 4] = [
+        (Role::Http02, "wasi:http", "incoming-handler", "0.2"),
+        (Role::Http03, "wasi:http", "handler", "0.3"),
+        (Role::Command02, "wasi:cli", "run", "0.2"),
+        (Role::Command03, "wasi:cli", "run", "0.3"),
+    ];
+
+    pub(crate) fn describe(self) -> &'static str {
+        match self {
+            Role::Command02 => "a command (WASI 0.2): run it with `millpond run`",
+            Role::Command03 => "a command (WASI 0.3): run it with `millpond run`",
+            Role::Http02 => "an HTTP handler (WASI 0.2): run it with `millpond serve`",
+            Role::Http03 => "an HTTP handler (WASI 0.3): run it with `millpond serve`",
+        }
+    }
+}
+
+/// One import, and whether the host has it.
+#[derive(Debug)]
+pub(crate) struct Import {
+    pub(crate) name: String,
+    pub(crate) provided: bool,
+}
+
+pub(crate) fn imports(engine: &Engine, component: &Component) -> Vec<Import> {
+    let component_type = component.component_type();
+    let imports = component_type.imports(engine);
+    let imports = imports.map(|(name, import)| Import {
+        name: name.to_string(),
+        provided: is_provided(name) || needs_nothing(engine, &import.ty),
+    });
+    imports.collect()
+}
+
+pub(crate) fn exports(engine: &Engine, component: &Component) -> Vec<String> {
+    let component_type = component.component_type();
+    let exports = component_type.exports(engine);
+    exports.map(|(name, _)| name.to_string()).collect()
+}
+
+/// The ways that a component with these exports can be run.
+pub(crate) fn roles(exports: &[String]) -> Vec<Role> {
+    let exported = |package, interface, version| {
+        let mut names = exports.iter().filter_map(|name| Name::parse(name));
+        names.any(|name| name.is(package, interface, version))
+    };
+    let roles = Role::ALL
+        .iter()
+        .filter(|(_, package, interface, version)| exported(*package, *interface, *version));
+    roles.map(|(role, ..)| *role).collect()
+}
+
+fn is_provided(name: &str) -> bool {
+    let Some(name) = Name::parse(name) else {
+        return false;
+    };
+    PROVIDED.iter().any(|(package, version, interfaces)| {
+        let mut interfaces = interfaces.iter();
+        interfaces.any(|interface| name.is(package, interface, version))
+    })
+}
+
+/// Plain types mean the same on both sides: nobody has to provide them.
+fn needs_nothing(engine: &Engine, item: &ComponentItem) -> bool {
+    match item {
+        ComponentItem::Type(_) => true,
+        ComponentItem::ComponentInstance(instance) => instance
+            .exports(engine)
+            .all(|(_, export)| needs_nothing(engine, &export.ty)),
+        _ => false,
+    }
+}
+
+/// `package:name/interface@version`, taken apart.
+struct Name<'a> {
+    package: &'a str,
+    interface: &'a str,
+    version: &'a str,
+}
+
+impl<'a> Name<'a> {
+    fn parse(name: &'a str) -> Option<Name<'a>> {
+        let (package, rest) = name.split_once('/')?;
+        let (interface, version) = rest.split_once('@')?;
+        Some(Name {
+            package,
+            interface,
+            version,
+        })
+    }
+
+    /// Whether this names `interface` in a version compatible with `version`, which is two
+    /// numbers: before 1.0 those have to be the same. A pre-release is compatible with nothing.
+    fn is(&self, package: &str, interface: &str, version: &str) -> bool {
+        let patch = self
+            .version
+            .strip_prefix(version)
+            .and_then(|rest| rest.strip_prefix('.'));
+        self.package == package
+            && self.interface == interface
+            && patch.is_some_and(|patch| patch.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compatible_version_is_provided() {
+        assert!(is_provided("wasi:io/streams@0.2.0"));
+        assert!(is_provided("wasi:io/streams@0.2.12"));
+        assert!(is_provided("millpond:sqlite/pool@0.1.0"));
+        assert!(!is_provided("wasi:io/streams@0.3.0"));
+        assert!(!is_provided("wasi:io/streams@0.20.0"));
+        assert!(!is_provided("wasi:http/types@0.3.0-rc-2026-03-15"));
+        assert!(!is_provided("wasi:io/streams"));
+        assert!(!is_provided("wasi:keyvalue/store@0.2.0"));
+        assert!(!is_provided("streams"));
+    }
+
+    #[test]
+    fn exports_tell_how_to_run() {
+        let roles_of =
+            |names: &[&str]| roles(&names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(roles_of(&["wasi:cli/run@0.2.3"]), [Role::Command02]);
+        assert_eq!(
+            roles_of(&["wasi:http/incoming-handler@0.2.9"]),
+            [Role::Http02]
+        );
+        assert_eq!(roles_of(&["wasi:http/handler@0.3.0"]), [Role::Http03]);
+        assert_eq!(roles_of(&["run", "acme:app/run@0.2.0"]), []);
+    }
+}

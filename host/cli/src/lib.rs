@@ -1,0 +1,168 @@
+//! The `millpond` command as a library: [`main_from`] is all of it.
+//!
+//! One file a subcommand. `databases` has the options that they share, and opens what those
+//! name; `engine` loads a component; `guest` is the state that one instance runs with.
+
+mod databases;
+mod engine;
+mod failure;
+mod guest;
+mod inspect;
+mod interfaces;
+mod migrate;
+mod output;
+mod run;
+mod serve;
+mod stats;
+mod values;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::failure::Failure;
+
+/// Runs and serves WebAssembly components that use pooled SQLite connections.
+#[derive(Parser)]
+#[command(name = "millpond", version, propagate_version = true, after_help = EXAMPLES)]
+struct Millpond {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Run),
+    Serve(serve::Serve),
+    Migrate(migrate::Migrate),
+    Inspect(inspect::Inspect),
+    Stats(stats::Stats),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  millpond serve --db notes.db --migrations migrations notes.wasm
+  millpond run --db app.db import.wasm people.csv
+  millpond inspect notes.wasm
+
+Exit status: 0 done; 2 a mistake in the command line, a file or a setting, in one line on
+stderr. `run` passes the guest's own exit code on, and exits with 134 where the guest trapped.";
+
+/// Run the command with `args`, of which the first is the program's name.
+///
+/// Blocks until the command is done; for `serve`, until a signal ends it. Failures are printed
+/// on stderr, each in one line, and told by the exit code.
+pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let outcome = parse(args).and_then(|parsed| match parsed {
+        Parsed::Command(command) => execute(command),
+        Parsed::Text(text) => {
+            output::print(&text);
+            Ok(ExitCode::SUCCESS)
+        }
+    });
+    outcome.unwrap_or_else(|failure| {
+        output::say(format_args!("millpond: {failure}"));
+        failure.exit_code()
+    })
+}
+
+enum Parsed {
+    Command(Command),
+    /// What `--help` or `--version` prints.
+    Text(String),
+}
+
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, Failure> {
+    use clap::error::ErrorKind;
+    match Millpond::try_parse_from(args) {
+        Ok(millpond) => Ok(Parsed::Command(millpond.command)),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                Ok(Parsed::Text(error.render().ansi().to_string()))
+            }
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Err(Failure::mistake(format!(
+                "name a command: {} (see `millpond --help`)",
+                subcommands()
+            ))),
+            _ => Err(Failure::mistake(first_paragraph(&error.to_string()))),
+        },
+    }
+}
+
+fn subcommands() -> String {
+    let command = Millpond::command();
+    let names: Vec<_> = command
+        .get_subcommands()
+        .map(clap::Command::get_name)
+        .collect();
+    names.join(", ")
+}
+
+/// clap explains at length, in paragraphs. The first says what is wrong.
+fn first_paragraph(explanation: &str) -> String {
+    let lines = explanation
+        .lines()
+        .take_while(|line| !line.trim().is_empty());
+    let joined = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+    let reason = joined.strip_prefix("error: ").unwrap_or(&joined);
+    format!("{reason} (see `millpond --help`)")
+}
+
+fn execute(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Run(run) => run.execute(),
+        Command::Serve(serve) => serve.execute(),
+        Command::Migrate(migrate) => migrate.execute(),
+        Command::Inspect(inspect) => inspect.execute(),
+        Command::Stats(stats) => stats.execute(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::MISTAKE;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Millpond::command().debug_assert();
+    }
+
+    #[test]
+    fn every_mistake_in_the_command_line_is_one_line() {
+        for args in [
+            &["millpond"][..],
+            &["millpond", "fly"],
+            &["millpond", "run"],
+            &["millpond", "serve", "x.wasm", "--pool-size", "many"],
+            &["millpond", "serve", "x.wasm", "--timeout", "soon"],
+            &["millpond", "serve", "x.wasm", "--synchronous", "off"],
+            &["millpond", "migrate"],
+        ] {
+            let Err(failure) = parse(args.iter().map(OsString::from)) else {
+                panic!("{args:?} parsed");
+            };
+            assert_eq!(failure.to_string().lines().count(), 1, "{args:?}");
+            assert_eq!(failure.exit_code(), ExitCode::from(MISTAKE), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn every_help_is_there() {
+        for args in [
+            "--help",
+            "run --help",
+            "serve --help",
+            "migrate --help",
+            "inspect --help",
+            "stats --help",
+        ] {
+            let args = ["millpond"].into_iter().chain(args.split(' '));
+            assert!(matches!(
+                parse(args.map(OsString::from)),
+                Ok(Parsed::Text(_))
+            ));
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! `millpond serve`: an HTTP server whose every request is handled by a new instance of a guest.
+//!
+//! The network runs on one runtime, guests each on a thread of their own (see `handler`): a
+//! statement of SQLite's, and a guest's own computing, hold up nobody else.
+
+mod answer;
+mod handler;
+mod listener;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::databases::DatabaseOptions;
+use crate::engine::{self, Instances};
+use crate::failure::{Failure, reason};
+use crate::guest::GuestOptions;
+use crate::interfaces::{self, Role};
+use crate::output::say;
+use crate::serve::handler::Handler;
+use crate::{stats, values};
+
+/// Serves an HTTP component
+///
+/// Every request gets a new instance and its own grant of the databases: what it still holds
+/// when it ends, however it ends, goes back to the pool. The guest has no files and no network.
+/// SIGTERM and ctrl-c end the server; a second one at once.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  millpond serve --db notes.db --migrations migrations notes.wasm
+  millpond serve --listen 127.0.0.1:0 --db :memory: notes.wasm
+  millpond serve --db app.db --pool-size 8 --stats 127.0.0.1:9090 app.wasm
+
+Answers of the host's own: 503 with Retry-After where --max-requests run already; 504 after
+--request-timeout; 500 where the guest trapped or set no response.
+
+Exit status: 0 after a signal; 2 for a mistake in the command line, a file or a setting.")]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    http: HttpOptions,
+
+    #[command(flatten)]
+    guest: GuestOptions,
+
+    #[command(flatten)]
+    databases: DatabaseOptions,
+
+    /// The component's file.
+    component: PathBuf,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "HTTP")]
+struct HttpOptions {
+    /// The address to listen on; with port 0, the first line on stderr tells which port it is.
+    #[arg(
+        long,
+        alias = "addr",
+        value_name = "SOCKADDR",
+        default_value = "127.0.0.1:8080"
+    )]
+    listen: SocketAddr,
+
+    /// How long a request may take, to the end of its response.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::positive_duration)]
+    request_timeout: Duration,
+
+    /// The most requests that run at the same time, each with a thread and an instance.
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    max_requests: u32,
+
+    /// How long running requests may go on once the server is told to end.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
+    grace: Duration,
+
+    /// Answer with every database's pool counters, as JSON, at this address.
+    #[arg(long, value_name = "SOCKADDR")]
+    stats: Option<SocketAddr>,
+
+    /// Do not write a line on stderr for each request.
+    #[arg(long)]
+    no_access_log: bool,
+}
+
+/// What is left of a shutdown when `--grace` is over: time for the threads to notice.
+const LAST_GRACE: Duration = Duration::from_secs(2);
+
+impl Serve {
+    pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
+        // Databases last: a mistake in anything else must not leave a new file behind.
+        let server = bind(self.http.listen)?;
+        let stats_server = self.http.stats.map(bind).transpose()?;
+        let handler = self.load()?;
+        let databases = self.databases.open()?;
+
+        let runtime = self.runtime()?;
+        let handler = Arc::new(handler(databases));
+        let outcome = runtime.block_on(self.serve(handler, server, stats_server));
+        // A guest's thread that did not notice in time ends with the process.
+        runtime.shutdown_background();
+        outcome.map(|()| ExitCode::SUCCESS)
+    }
+
+    /// Load the component, and make sure that it can be served. What is missing is the databases.
+    fn load(&self) -> Result<impl FnOnce(crate::databases::Databases) -> Handler, Failure> {
+        let instances = Instances::Pooled {
+            at_once: self.http.max_requests,
+            max_memory: self.guest.max_memory_size,
+        };
+        let loaded = engine::load(&self.component, instances)?;
+        let roles = interfaces::roles(&loaded.exports());
+        let is_http = |role: &&Role| matches!(role, Role::Http02 | Role::Http03);
+        let role = *roles.iter().find(is_http).ok_or_else(|| {
+            Failure::about(
+                &self.component,
+                match roles.is_empty() {
+                    true => {
+                        "not an HTTP handler: it exports neither wasi:http/incoming-handler@0.2 \
+                         nor wasi:http/handler@0.3"
+                    }
+                    false => "a command, not an HTTP handler: run it with `millpond run`",
+                },
+            )
+        })?;
+        let pre = loaded
+            .link()
+            .map_err(|reason| Failure::about(&self.component, reason))?;
+        let pre = handler::proxy(role, pre)
+            .map_err(|error| Failure::about(&self.component, reason(&error)))?;
+        loaded.start_ticking();
+        let (guest, http) = (self.guest.clone(), self.http.clone());
+        Ok(move |databases| Handler::new(loaded.engine, pre, guest, databases, http))
+    }
+
+    fn runtime(&self) -> Result<Runtime, Failure> {
+        /// Threads for the runtime's own blocking work, beside those of the guests.
+        const SPARE_THREADS: usize = 8;
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .max_blocking_threads(self.http.max_requests as usize + SPARE_THREADS)
+            .build()
+            .map_err(Failure::mistake)
+    }
+
+    async fn serve(
+        &self,
+        handler: Arc<Handler>,
+        server: TcpListener,
+        stats_server: Option<TcpListener>,
+    ) -> Result<(), Failure> {
+        let (stop, stopped) = watch::channel(());
+        let mut signals = Signals::new()?;
+
+        let address = server.local_addr().map_err(Failure::mistake)?;
+        let requests = listener::serve(server, stopped.clone(), {
+            let handler = Arc::clone(&handler);
+            move |request| {
+                let handler = Arc::clone(&handler);
+                async move { handler.handle(request).await }
+            }
+        })
+        .map_err(Failure::mistake)?;
+        let requests = tokio::spawn(requests);
+        say(format_args!("Serving HTTP on http://{address}/"));
+        if let Some(server) = stats_server {
+            let address = server.local_addr().map_err(Failure::mistake)?;
+            let handler = Arc::clone(&handler);
+            let counters = listener::serve(server, stopped, move |_| {
+                let answer = answer::json(&stats::to_json(&handler.databases().stats()));
+                std::future::ready(answer)
+            })
+            .map_err(Failure::mistake)?;
+            tokio::spawn(counters);
+            say(format_args!("Serving pool counters on http://{address}/"));
+        }
+
+        signals.next().await;
+        say(format_args!(
+            "Ending: up to {:?} for what runs (again to end at once)",
+            self.http.grace
+        ));
+        drop(stop);
+        let mut finish = pin!(async {
+            // The first is over when all connections are, the second when all guests are.
+            let _ = requests.await;
+            handler.finished().await;
+        });
+        let finished = tokio::select! {
+            finished = tokio::time::timeout(self.http.grace, &mut finish) => finished.is_ok(),
+            () = signals.next() => false,
+        };
+        handler.end_all();
+        let close = async {
+            handler.databases().close(Duration::ZERO).await;
+            if !finished {
+                finish.await;
+            }
+        };
+        let _ = tokio::time::timeout(LAST_GRACE, close).await;
+        for line in stats::to_table(&handler.databases().stats()).lines() {
+            say(format_args!("{line}"));
+        }
+        Ok(())
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .map_err(|error| Failure::mistake(format_args!("cannot listen on {address}: {error}")))
+}
+
+/// What tells the server to end.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, Failure> {
+        Ok(Signals {
+            #[cfg(unix)]
+            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+                .map_err(Failure::mistake)?,
+        })
+    }
+
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = self.terminate.recv() => {}
+        }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}

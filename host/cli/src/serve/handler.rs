@@ -1,0 +1,292 @@
+//! One request: its place, its thread, its guest and its time.
+//!
+//! A guest runs on a blocking thread of the runtime, and nothing else does. SQLite's statements
+//! run on the thread that polls the guest, so a thread shared between guests would be a queue.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_channel::oneshot;
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use wasmtime::component::InstancePre;
+use wasmtime::{AsContextMut, Engine, PoolConcurrencyLimitError, Store};
+use wasmtime_wasi_http::handler::{Prepared, Proxy, ProxyPre};
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView, p2, p3};
+
+use crate::databases::Databases;
+use crate::failure::guest_failure;
+use crate::guest::{Guest, GuestOptions};
+use crate::interfaces::Role;
+use crate::output::{GuestOutput, say};
+use crate::serve::HttpOptions;
+use crate::serve::answer::{self, Line, Outgoing};
+
+type Answer = Result<Response<WasiBody>, wasmtime::Error>;
+
+/// The component's handler, ready to be instantiated.
+pub(super) fn proxy(role: Role, pre: InstancePre<Guest>) -> wasmtime::Result<ProxyPre<Guest>> {
+    match role {
+        Role::Http03 => Ok(ProxyPre::P3(p3::bindings::ServicePre::new(pre)?)),
+        _ => Ok(ProxyPre::P2(p2::bindings::ProxyPre::new(pre)?)),
+    }
+}
+
+/// What all requests have in common.
+pub(super) struct Handler {
+    engine: Engine,
+    pre: ProxyPre<Guest>,
+    guest: GuestOptions,
+    databases: Databases,
+    request_timeout: Duration,
+    access_log: bool,
+    max_requests: u32,
+    /// A place for every request that may run. A guest keeps its own until its store is dropped.
+    places: Arc<Semaphore>,
+    requests: AtomicU64,
+    /// Dropped when every guest must end.
+    end: Mutex<Option<watch::Sender<()>>>,
+    ended: watch::Receiver<()>,
+}
+
+impl Handler {
+    pub(super) fn new(
+        engine: Engine,
+        pre: ProxyPre<Guest>,
+        guest: GuestOptions,
+        databases: Databases,
+        http: HttpOptions,
+    ) -> Handler {
+        let (end, ended) = watch::channel(());
+        Handler {
+            engine,
+            pre,
+            guest,
+            databases,
+            request_timeout: http.request_timeout,
+            access_log: !http.no_access_log,
+            max_requests: http.max_requests,
+            places: Arc::new(Semaphore::new(http.max_requests as usize)),
+            requests: AtomicU64::new(0),
+            end: Mutex::new(Some(end)),
+            ended,
+        }
+    }
+
+    pub(super) fn databases(&self) -> &Databases {
+        &self.databases
+    }
+
+    /// Waits until no guest runs.
+    pub(super) async fn finished(&self) {
+        let _ = self.places.acquire_many(self.max_requests).await;
+    }
+
+    /// Ends every guest that still runs, as soon as its thread is not inside a statement.
+    pub(super) fn end_all(&self) {
+        self.end
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+    }
+
+    /// Handle one request. Dropped before it is done, because the client went away, it ends the
+    /// guest too.
+    pub(super) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Outgoing> {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let line = Line::new(number, &request, self.access_log);
+        let cut = Arc::new(AtomicBool::new(false));
+        let response = match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(place) => self.run(request, &line, place, Arc::clone(&cut)).await,
+            Err(_) => answer::text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "as many requests run as this server allows: try again\n",
+            ),
+        };
+        Outgoing::wrap(response, line, cut)
+    }
+
+    async fn run(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        line: &Line,
+        place: OwnedSemaphorePermit,
+        cut: Arc<AtomicBool>,
+    ) -> Response<WasiBody> {
+        let (number, deadline) = (line.number, line.since + self.request_timeout);
+        let (answer, answered) = oneshot::channel();
+        let (here, client) = oneshot::channel();
+        let task = Task {
+            number,
+            deadline,
+            client,
+            place,
+            cut,
+        };
+        let runtime = Handle::current();
+        tokio::task::spawn_blocking(move || runtime.block_on(task.run(&self, request, answer)));
+
+        // The guest's thread may be inside a statement: the client does not wait for it to notice.
+        let answer = tokio::time::timeout_at(deadline.into(), answered).await;
+        // From here on the guest is not to be ended because of the client: it may have work to
+        // do after its response.
+        let _ = here.send(());
+        match answer {
+            Ok(Ok(Ok(response))) => response,
+            Ok(Ok(Err(error))) => failed(number, &error),
+            _ if Instant::now() >= deadline => answer::text(
+                StatusCode::GATEWAY_TIMEOUT,
+                "the request took longer than this server allows\n",
+            ),
+            _ => answer::text(StatusCode::SERVICE_UNAVAILABLE, "the server is ending\n"),
+        }
+    }
+}
+
+fn failed(number: u64, error: &wasmtime::Error) -> Response<WasiBody> {
+    say(format_args!("[{number}] {}", guest_failure(error)));
+    match error.downcast_ref::<PoolConcurrencyLimitError>() {
+        Some(_) => answer::text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "out of instances: try again\n",
+        ),
+        None => answer::text(StatusCode::INTERNAL_SERVER_ERROR, "the guest failed\n"),
+    }
+}
+
+/// One guest at work on one request.
+struct Task {
+    number: u64,
+    deadline: Instant,
+    /// Resolves when the response's head is sent, and fails when the client is gone before.
+    client: oneshot::Receiver<()>,
+    place: OwnedSemaphorePermit,
+    cut: Arc<AtomicBool>,
+}
+
+impl Task {
+    async fn run(
+        self,
+        handler: &Handler,
+        request: Request<Incoming>,
+        answer: oneshot::Sender<Answer>,
+    ) {
+        let output = GuestOutput::new(self.number);
+        let mut wasi = handler.guest.wasi();
+        wasi.stdout(output.clone()).stderr(output);
+        let sqlite = handler.databases.grant(Some(self.deadline));
+        let mut store = handler.guest.store(&handler.engine, wasi.build(), sqlite);
+
+        let mut ended = handler.ended.clone();
+        let client = self.client;
+        let client_gone = async {
+            if client.await.is_ok() {
+                std::future::pending().await
+            }
+        };
+        let request = request.map(|body| body.map_err(Error::from).boxed_unsync());
+        let outcome = tokio::select! {
+            // A guest whose time is over does not get to run once more.
+            biased;
+            () = tokio::time::sleep_until(self.deadline.into()) => None,
+            () = client_gone => None,
+            _ = ended.changed() => None,
+            outcome = call(&mut store, &handler.pre, request, answer) => Some(outcome),
+        };
+        if !matches!(outcome, Some(Ok(()))) {
+            // Before the store, and with it the sending end of the body, is dropped.
+            self.cut.store(true, Ordering::Release);
+        }
+        if let Some(Err(error)) = outcome {
+            say(format_args!("[{}] {}", self.number, guest_failure(&error)));
+        }
+        drop(store); // Every connection that the guest still held is back now.
+        drop(self.place);
+    }
+}
+
+/// Run a new instance to its end. An error from before the response goes where the response
+/// would have gone; one from after it is returned.
+async fn call(
+    store: &mut Store<Guest>,
+    pre: &ProxyPre<Guest>,
+    request: Request<WasiBody>,
+    answer: oneshot::Sender<Answer>,
+) -> wasmtime::Result<()> {
+    let proxy = match pre.instantiate_async(&mut *store).await {
+        Ok(proxy) => proxy,
+        Err(error) => {
+            let _ = answer.send(Err(error));
+            return Ok(());
+        }
+    };
+    match &proxy {
+        Proxy::P2(proxy) => call_02(store, proxy, request, answer).await,
+        Proxy::P3(_) => call_03(store, &proxy, request, answer).await,
+    }
+}
+
+async fn call_02(
+    store: &mut Store<Guest>,
+    proxy: &p2::bindings::Proxy,
+    request: Request<WasiBody>,
+    answer: oneshot::Sender<Answer>,
+) -> wasmtime::Result<()> {
+    let answer = Arc::new(Mutex::new(Some(answer)));
+    let take =
+        |answer: &Mutex<Option<_>>| answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let request = store
+        .data_mut()
+        .http()
+        .new_incoming_request(Scheme::Http, request)?;
+    let outparam = store
+        .data_mut()
+        .http()
+        .new_response_outparam_from_callback({
+            let answer = Arc::clone(&answer);
+            move |response| {
+                if let Some(answer) = take(&answer) {
+                    let _ = answer.send(response.map_err(wasmtime::Error::from));
+                }
+            }
+        })?;
+    let outcome = proxy
+        .wasi_http_incoming_handler()
+        .call_handle(store, request, outparam)
+        .await;
+    let Some(answer) = take(&answer) else {
+        return outcome;
+    };
+    let error = match outcome {
+        Ok(()) => wasmtime::format_err!("it returned without setting a response"),
+        Err(error) => error,
+    };
+    let _ = answer.send(Err(error));
+    Ok(())
+}
+
+async fn call_03(
+    store: &mut Store<Guest>,
+    proxy: &Proxy,
+    request: Request<WasiBody>,
+    answer: oneshot::Sender<Answer>,
+) -> wasmtime::Result<()> {
+    store
+        .run_concurrent(async |accessor| {
+            let prepared = accessor.with(|mut store| {
+                Prepared::new(store.as_context_mut(), proxy, request, Guest::http, answer)
+            })?;
+            // Whoever polls this has the deadline.
+            prepared.run(accessor, std::future::pending()).await?;
+            // The response's body, and what the guest does after it, are tasks of their own.
+            poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+            Ok(())
+        })
+        .await?
+}

@@ -1,0 +1,164 @@
+//! Pool counters for people and programs, and `millpond stats`, which reads them from a server.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use millpond_pool::PoolStats;
+use serde_json::{Map, Value, json};
+
+use crate::failure::Failure;
+use crate::output::print;
+
+/// Prints the pool counters of a running `millpond serve --stats ADDR`
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  millpond serve --stats 127.0.0.1:9090 --db notes.db notes.wasm
+  millpond stats 127.0.0.1:9090
+  curl http://127.0.0.1:9090/        (the same as JSON)")]
+pub(crate) struct Stats {
+    /// The address given to --stats, with or without `http://`.
+    #[arg(value_name = "ADDR")]
+    address: String,
+}
+
+/// How long the server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The counters of a thousand databases are smaller than this.
+const MAX_ANSWER_BYTES: u64 = 1024 * 1024;
+
+impl Stats {
+    pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
+        let address = self
+            .address
+            .strip_prefix("http://")
+            .unwrap_or(&self.address);
+        let address = address.trim_end_matches('/');
+        let answer = get(address)
+            .map_err(|error| Failure::mistake(format_args!("cannot reach {address}: {error}")))?;
+        let counters = parse(&answer).ok_or_else(|| {
+            Failure::mistake(format_args!(
+                "{address} does not answer with pool counters: is it the address given to --stats?"
+            ))
+        })?;
+        print(&table(&counters));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// HTTP/1.0, so that the answer ends with the connection.
+fn get(address: &str) -> std::io::Result<Vec<u8>> {
+    let mut server = TcpStream::connect(address)?;
+    server.set_read_timeout(Some(PATIENCE))?;
+    server.set_write_timeout(Some(PATIENCE))?;
+    server.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    let mut answer = Vec::new();
+    server.take(MAX_ANSWER_BYTES).read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+fn parse(answer: &[u8]) -> Option<Map<String, Value>> {
+    let body = answer.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
+    let mut answer: Value = serde_json::from_slice(&answer[body..]).ok()?;
+    match answer.get_mut("databases")?.take() {
+        Value::Object(databases) => Some(databases),
+        _ => None,
+    }
+}
+
+/// `{"databases": {NAME: {COUNTER: NUMBER}}}`.
+pub(crate) fn to_json(stats: &[(&str, PoolStats)]) -> Value {
+    json!({ "databases": databases(stats) })
+}
+
+/// A line a counter, a column a database.
+pub(crate) fn to_table(stats: &[(&str, PoolStats)]) -> String {
+    table(&databases(stats))
+}
+
+fn databases(stats: &[(&str, PoolStats)]) -> Map<String, Value> {
+    let databases = stats.iter().map(|(name, stats)| {
+        let counters = json!({
+            "connections_created": stats.connections_created,
+            "connections_reused": stats.connections_reused,
+            "connections_closed": stats.connections_closed,
+            "pool_hits": stats.pool_hits,
+            "pool_misses": stats.pool_misses,
+            "pool_size": stats.pool_size,
+            "max_pool_size": stats.max_pool_size,
+            "in_use": stats.in_use,
+            "waiting": stats.waiting,
+            "timeouts": stats.timeouts,
+            "wait_time_ms": u64::try_from(stats.wait_time.as_millis()).unwrap_or(u64::MAX),
+            "rolled_back": stats.rolled_back,
+            "discarded": stats.discarded,
+        });
+        (name.to_string(), counters)
+    });
+    databases.collect()
+}
+
+fn table(databases: &Map<String, Value>) -> String {
+    let counters = databases
+        .values()
+        .filter_map(Value::as_object)
+        .max_by_key(|counters| counters.len());
+    let Some(counters) = counters else {
+        return "no databases\n".to_string();
+    };
+    let mut text = format!("{:<20}", "");
+    // Writing to a string cannot fail.
+    for name in databases.keys() {
+        _ = write!(text, " {name:>12}");
+    }
+    text.push('\n');
+    for counter in counters.keys() {
+        _ = write!(text, "{counter:<20}");
+        for database in databases.values() {
+            let number = database
+                .get(counter)
+                .map(Value::to_string)
+                .unwrap_or_default();
+            _ = write!(text, " {number:>12}");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_sends_is_read_back() {
+        let stats = PoolStats {
+            pool_hits: 7,
+            wait_time: Duration::from_millis(12),
+            ..PoolStats::default()
+        };
+        let stats = [("default", stats), ("geo", PoolStats::default())];
+        let answer = format!("HTTP/1.0 200 OK\r\nx: y\r\n\r\n{}", to_json(&stats));
+        let databases = parse(answer.as_bytes()).expect("the answer is readable");
+        assert_eq!(databases["default"]["pool_hits"], 7);
+        assert_eq!(databases["default"]["wait_time_ms"], 12);
+        assert_eq!(table(&databases), to_table(&stats));
+    }
+
+    #[test]
+    fn any_other_answer_is_refused() {
+        for answer in [
+            "",
+            "hello",
+            "HTTP/1.1 200 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n\r\n[]",
+            "x\r\n\r\n{\"databases\":3}",
+        ] {
+            assert!(parse(answer.as_bytes()).is_none(), "{answer}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! How values on the command line are written: durations, sizes, `NAME=VALUE`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The database that a guest gets when it names none, and an option means when it names none.
+pub(crate) const DEFAULT: &str = "default";
+
+/// `10s`, `500ms`, `2m`, or a plain number of seconds.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = split_unit(text);
+    let seconds_in_unit = match unit {
+        "" | "s" => 1.0,
+        "ms" => 1e-3,
+        "us" => 1e-6,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("unknown unit `{unit}`: write 10s, 500ms, 2m or 1h")),
+    };
+    let number: f64 = number
+        .parse()
+        .map_err(|_| "write a number with a unit, as 10s, 500ms, 2m or 1h".to_string())?;
+    Duration::try_from_secs_f64(number * seconds_in_unit).map_err(|error| error.to_string())
+}
+
+/// A duration that a limit can be: more than nothing.
+pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("it must be more than 0".to_string()),
+        duration => Ok(duration),
+    }
+}
+
+/// `256MiB`, `64K`, or a plain number of bytes. A unit is always a power of 1024.
+pub(crate) fn size(text: &str) -> Result<usize, String> {
+    let (number, unit) = split_unit(text);
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        _ => return Err(format!("unknown unit `{unit}`: write 64MiB or 1GiB")),
+    };
+    let number: usize = number
+        .parse()
+        .map_err(|_| "write a whole number with a unit, as 64MiB or 1GiB".to_string())?;
+    number
+        .checked_mul(1 << shift)
+        .ok_or_else(|| "it is too large".to_string())
+}
+
+fn split_unit(text: &str) -> (&str, &str) {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    (&text[..digits], text[digits..].trim())
+}
+
+/// A path with the name of the database that it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+}
+
+/// `PATH` for the database `default`, or `NAME=PATH`. What stands before the first `=` is a name,
+/// unless it cannot be one because it holds a slash or a dot: then it is part of the path.
+pub(crate) fn named(text: &str) -> Result<Named, String> {
+    let (name, path) = match text.split_once('=') {
+        Some((name, path)) if !name.contains(['/', '\\', '.']) => (name, path),
+        _ => (DEFAULT, text),
+    };
+    if !is_name(name) {
+        return Err(format!(
+            "`{name}` is no name for a database: use up to 64 letters, digits, `-` and `_`"
+        ));
+    }
+    if path.is_empty() {
+        return Err("the path is empty".to_string());
+    }
+    Ok(Named {
+        name: name.to_string(),
+        path: path.into(),
+    })
+}
+
+fn is_name(name: &str) -> bool {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    (1..=64).contains(&name.len()) && name.chars().all(is_allowed)
+}
+
+/// `NAME=VALUE`, or `NAME` for the value that the command itself has.
+pub(crate) fn variable(text: &str) -> Result<(String, String), String> {
+    if let Some((name, value)) = text.split_once('=') {
+        return match name {
+            "" => Err("the name is empty".to_string()),
+            _ => Ok((name.to_string(), value.to_string())),
+        };
+    }
+    match std::env::var(text) {
+        Ok(value) => Ok((text.to_string(), value)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
+        assert_eq!(duration("0.25"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        for wrong in [
+            "",
+            "s",
+            "-1",
+            "1d",
+            "1.2.3",
+            "NaN",
+            "inf",
+            "1e400",
+            "99999999999999999999",
+        ] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+        assert!(positive_duration("0ms").is_err());
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("65536"), Ok(65536));
+        assert_eq!(size("64K"), Ok(64 << 10));
+        assert_eq!(size("256MiB"), Ok(256 << 20));
+        assert_eq!(size("1 GiB"), Ok(1 << 30));
+        for wrong in ["", "M", "1.5M", "-1", "1TB", "99999999999G"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_path_may_be_named() {
+        let named_as = |text| named(text).map(|named| (named.name, named.path));
+        let pair = |name: &str, path: &str| Ok((name.to_string(), PathBuf::from(path)));
+        assert_eq!(named_as("app.db"), pair(DEFAULT, "app.db"));
+        assert_eq!(named_as("cache=/tmp/c.db"), pair("cache", "/tmp/c.db"));
+        assert_eq!(named_as("a=b=c"), pair("a", "b=c"));
+        assert_eq!(named_as("./a=b.db"), pair(DEFAULT, "./a=b.db"));
+        assert_eq!(named_as(":memory:"), pair(DEFAULT, ":memory:"));
+        for wrong in ["", "name=", "=path", "a b=path"] {
+            assert!(named(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_variable_has_a_value_or_inherits_one() {
+        let pair = |name: &str, value: &str| Ok((name.to_string(), value.to_string()));
+        assert_eq!(variable("A=1"), pair("A", "1"));
+        assert_eq!(variable("A="), pair("A", ""));
+        let path = std::env::var("PATH").expect("a test runs with a PATH");
+        assert_eq!(variable("PATH"), pair("PATH", &path));
+        assert!(variable("=1").is_err());
+        assert!(variable("MILLPOND_TEST_THIS_IS_NOT_SET").is_err());
+    }
+}

@@ -1,0 +1,71 @@
+//! Compiles the guest programs and the demonstration guest to components, and tells the suites
+//! where they are.
+//!
+//! A program's name begins with the suite that runs it. Each suite gets a macro that lists its
+//! programs, by which it asserts that it has a test for each.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use millpond_build::Guests;
+
+const SUITES: [&str; 6] = [
+    "clean",
+    "cli",
+    "contract",
+    "endings",
+    "handles",
+    "transactions",
+];
+
+fn main() -> Result<()> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for input in ["Cargo.toml", "Cargo.lock", "guest", "tests/programs", "wit"] {
+        println!("cargo:rerun-if-changed={}", workspace.join(input).display());
+    }
+    let components = Guests::in_build_script(&workspace)?
+        .package("millpond-test-programs")
+        .package("millpond-notes")
+        .build()?;
+
+    let mut code = String::from(
+        "/// Where the component of this name is.\n\
+         fn path_of(name: &str) -> Option<&'static str> {\n    Some(match name {\n",
+    );
+    let mut suites: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, path) in &components {
+        writeln!(
+            code,
+            "        {name:?} => {:?},",
+            path.to_str().context("a path that is no UTF-8")?
+        )?;
+        if name == "millpond_notes" {
+            continue;
+        }
+        let suite = name.split('_').next().unwrap_or_default();
+        if !SUITES.contains(&suite) {
+            bail!(
+                "the program {name} belongs to no suite: name it <suite>_<behaviour>, with one of \
+                 {SUITES:?}, or add a suite to tests/build.rs and tests/tests/suites"
+            );
+        }
+        suites.entry(suite).or_default().push(name);
+    }
+    code.push_str("        _ => return None,\n    })\n}\n");
+    for suite in SUITES {
+        writeln!(
+            code,
+            "/// Calls a macro with the name of each program of the suite `{suite}`.\n\
+             #[macro_export]\nmacro_rules! foreach_{suite} {{\n    ($mac:ident) => {{"
+        )?;
+        for name in suites.remove(suite).unwrap_or_default() {
+            writeln!(code, "        $mac!({name});")?;
+        }
+        code.push_str("    };\n}\n");
+    }
+    let out = std::env::var("OUT_DIR")?;
+    std::fs::write(Path::new(&out).join("components.rs"), code)?;
+    Ok(())
+}

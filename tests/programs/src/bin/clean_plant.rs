@@ -1,0 +1,11 @@
+//! Runs the script in its argument on its connection, and ends without a word: whatever the
+//! script leaves is for the next guest to look for.
+
+use millpond_guest::db;
+
+fn main() {
+    let script = std::env::args().nth(1).unwrap();
+    // What the host refuses cannot be planted.
+    let result = db().unwrap().execute_script(&script);
+    println!("{result:?}");
+}

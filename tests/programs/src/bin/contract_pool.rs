@@ -1,0 +1,57 @@
+//! Taking, returning and closing connections, and counting them.
+
+use millpond_guest::bindings::pool::{
+    Access, close_connection, databases, get_connection, return_connection, stats,
+};
+use millpond_guest::bindings::types::{ErrorKind, Parameters};
+
+fn main() {
+    assert_eq!(databases(), ["default"]);
+    for name in ["", "Default", "main", "app.db", "../app.db", "default\0"] {
+        assert_eq!(
+            get_connection(name, Access::ReadOnly).unwrap_err().kind,
+            ErrorKind::NoSuchDatabase
+        );
+        assert_eq!(stats(name).unwrap_err().kind, ErrorKind::NoSuchDatabase);
+    }
+    let start = stats("default").unwrap();
+    assert_eq!(
+        (start.in_use, start.pool_size, start.max_pool_size),
+        (0, 1, 5)
+    );
+
+    let one = get_connection("default", Access::ReadWrite).unwrap();
+    let two = get_connection("default", Access::ReadOnly).unwrap();
+    let now = stats("default").unwrap();
+    assert_eq!(
+        (now.in_use, now.connections_created, now.connections_reused),
+        (2, 2, 1)
+    );
+    assert_eq!((now.pool_hits, now.pool_misses), (1, 1));
+
+    return_connection(one);
+    let now = stats("default").unwrap();
+    assert_eq!(
+        (now.in_use, now.pool_size, now.connections_closed),
+        (1, 1, 0)
+    );
+    close_connection(two);
+    let now = stats("default").unwrap();
+    assert_eq!(
+        (now.in_use, now.pool_size, now.connections_closed),
+        (0, 1, 1)
+    );
+
+    // One that is dropped goes back as well, its transaction rolled back.
+    let three = get_connection("default", Access::ReadWrite).unwrap();
+    three
+        .execute("BEGIN", &Parameters::Positional(vec![]))
+        .unwrap();
+    drop(three);
+    let now = stats("default").unwrap();
+    assert_eq!((now.in_use, now.pool_size, now.rolled_back), (0, 1, 1));
+    assert_eq!(
+        (now.waiting, now.timeouts, now.wait_time, now.discarded),
+        (0, 0, 0, 0)
+    );
+}

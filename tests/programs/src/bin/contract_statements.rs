@@ -1,0 +1,110 @@
+//! What a text must be to be a statement, and what a statement tells of itself.
+
+use millpond_guest::bindings::pool::{Access, get_connection};
+use millpond_guest::bindings::types::{ErrorKind, Parameters, Value};
+
+fn main() {
+    let none = Parameters::Positional(vec![]);
+    let db = get_connection("default", Access::ReadWrite).unwrap();
+    db.execute_script("CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT NOT NULL, size)")
+        .unwrap();
+
+    for sql in [
+        "",
+        "  \n",
+        "-- nothing",
+        "/* nothing */",
+        ";",
+        "SELEC",
+        "SELECT",
+        "SELECT missing FROM t",
+        "SELECT * FROM missing",
+        "SELECT 1; SELECT 2",
+        "SELECT 1; garbage",
+        "INSERT INTO t(name) VALUES ('a'); DROP TABLE t",
+        "SELECT 1\0",
+        "SELECT 1 \0; DROP TABLE t",
+        "SELECT \"a string\"",
+        "SELECT unclosed('",
+    ] {
+        for error in [
+            db.execute(sql, &none).unwrap_err(),
+            db.query(sql, &none).unwrap_err(),
+            db.prepare(sql).unwrap_err(),
+        ] {
+            assert_eq!(error.kind, ErrorKind::Sql, "{sql:?}: {error:?}");
+            assert!(!error.rolled_back);
+        }
+    }
+    let table = db.query("SELECT count(*) FROM t", &none).unwrap();
+    assert!(
+        matches!(table.rows[0][0], Value::Integer(0)),
+        "a refused text has run"
+    );
+
+    for sql in [
+        "SELECT 1;",
+        "SELECT 1 ;  \n",
+        "SELECT 1; -- one",
+        "/* a */ SELECT 1 /* b */; /* c */ ;",
+    ] {
+        db.query(sql, &none)
+            .unwrap_or_else(|error| panic!("{sql:?}: {error:?}"));
+    }
+    assert_eq!(
+        db.execute("SELECT id, wrong FROM t", &none)
+            .unwrap_err()
+            .offset,
+        Some(11)
+    );
+
+    let select = db
+        .prepare("SELECT id, name AS label, size, 1 + 1, upper(name) FROM t")
+        .unwrap();
+    let columns = select.columns();
+    let described: Vec<_> = columns
+        .iter()
+        .map(|column| (column.name.as_str(), column.declared_type.as_deref()))
+        .collect();
+    assert_eq!(
+        described,
+        [
+            ("id", Some("INTEGER")),
+            ("label", Some("TEXT")),
+            ("size", None),
+            ("1 + 1", None),
+            ("upper(name)", None)
+        ]
+    );
+    assert!(select.is_read_only());
+    for (sql, read_only) in [
+        ("INSERT INTO t(name) VALUES ('a')", false),
+        (
+            "WITH n AS (SELECT 'b') INSERT INTO t(name) SELECT * FROM n",
+            false,
+        ),
+        ("DELETE FROM t", false),
+        ("CREATE TABLE u(a)", false),
+        ("BEGIN", true),
+        ("BEGIN IMMEDIATE", false),
+        ("EXPLAIN DELETE FROM t", true),
+        ("PRAGMA table_info(t)", true),
+    ] {
+        let statement = db.prepare(sql).unwrap();
+        assert_eq!(statement.is_read_only(), read_only, "{sql}");
+        if sql.starts_with("INSERT") {
+            assert!(statement.columns().is_empty());
+        }
+    }
+
+    // A table that changes under a statement: it is compiled again, and tells the new columns.
+    let all = db.prepare("SELECT * FROM t").unwrap();
+    db.execute("ALTER TABLE t ADD COLUMN extra INTEGER DEFAULT 7", &none)
+        .unwrap();
+    db.execute("INSERT INTO t(name) VALUES ('a')", &none)
+        .unwrap();
+    let page = all.query(&none, 1).unwrap();
+    assert_eq!(page.cells.kinds, [1, 3, 5, 1]);
+    assert_eq!(all.columns().len(), 4);
+    assert_eq!(db.query("SELECT * FROM t", &none).unwrap().columns.len(), 4);
+}

@@ -1,0 +1,36 @@
+//! What is larger than the host allows is an error, never cut short.
+
+use millpond_guest::bindings::pool::{Access, get_connection};
+use millpond_guest::bindings::types::{ErrorKind, Parameters, Value};
+
+fn main() {
+    let none = Parameters::Positional(vec![]);
+    let db = get_connection("default", Access::ReadWrite).unwrap();
+    // 16 MiB of result, 4 MiB of value: the defaults.
+    let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20) SELECT zeroblob(1000000) FROM n";
+    assert_eq!(db.query(rows, &none).unwrap_err().kind, ErrorKind::TooLarge);
+    assert_eq!(
+        db.query("SELECT zeroblob(5000000)", &none)
+            .unwrap_err()
+            .kind,
+        ErrorKind::TooLarge
+    );
+    let blob = Parameters::Positional(vec![Value::Blob(vec![0; 5_000_000])]);
+    assert_eq!(
+        db.execute("SELECT ?1", &blob).unwrap_err().kind,
+        ErrorKind::TooLarge
+    );
+    let sql = format!("SELECT '{}'", "x".repeat(2_000_000));
+    assert_eq!(
+        db.execute(&sql, &none).unwrap_err().kind,
+        ErrorKind::TooLarge
+    );
+    // The connection works on.
+    assert_eq!(
+        db.query("SELECT zeroblob(1000000)", &none)
+            .unwrap()
+            .rows
+            .len(),
+        1
+    );
+}

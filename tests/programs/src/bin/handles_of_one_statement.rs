@@ -1,0 +1,73 @@
+//! A statement and its cursors: run again, dropped, reused.
+
+use millpond_guest::bindings::pool::{Access, get_connection};
+use millpond_guest::bindings::types::{ErrorKind, Parameters};
+
+fn main() {
+    let none = Parameters::Positional(vec![]);
+    let db = get_connection("default", Access::ReadWrite).unwrap();
+    let three = "SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3";
+
+    // A cursor outlives its statement's handle.
+    let statement = db.prepare(three).unwrap();
+    let cursor = statement.query(&none, 1).unwrap().rest.unwrap();
+    drop(statement);
+    assert_eq!(cursor.next(0).unwrap().integers, [2, 3]);
+    drop(cursor);
+
+    // Run again, by any way, the first cursor is stale, and stays so.
+    for again in ["query", "execute"] {
+        let statement = db.prepare(three).unwrap();
+        let cursor = statement.query(&none, 1).unwrap().rest.unwrap();
+        let second = match again {
+            "query" => statement.query(&none, 1).unwrap().rest,
+            _ => {
+                statement.execute(&none).unwrap();
+                None
+            }
+        };
+        assert_eq!(
+            cursor.next(1).unwrap_err().kind,
+            ErrorKind::StaleHandle,
+            "{again}"
+        );
+        drop(cursor);
+        // Dropping the stale one ended nothing of the new one.
+        if let Some(second) = second {
+            assert_eq!(second.next(0).unwrap().integers, [2, 3]);
+        }
+    }
+
+    // The same text twice is two statements, which do not disturb each other.
+    let (one, two) = (db.prepare(three).unwrap(), db.prepare(three).unwrap());
+    let (a, b) = (
+        one.query(&none, 1).unwrap().rest.unwrap(),
+        two.query(&none, 2).unwrap().rest.unwrap(),
+    );
+    assert_eq!(a.next(1).unwrap().integers, [2]);
+    assert_eq!(b.next(1).unwrap().integers, [3]);
+    assert_eq!(a.next(1).unwrap().integers, [3]);
+
+    // A cursor that is dropped early holds nothing: the table can go.
+    db.execute_script("CREATE TABLE t(a); INSERT INTO t VALUES (1), (2), (3)")
+        .unwrap();
+    let scan = db.prepare("SELECT a FROM t").unwrap();
+    drop(scan.query(&none, 1).unwrap());
+    db.execute("DROP TABLE t", &none).unwrap();
+
+    // Rows of a statement that writes: all is written by the first of them.
+    db.execute_script("CREATE TABLE t(a)").unwrap();
+    let insert = db
+        .prepare("INSERT INTO t VALUES (1), (2), (3) RETURNING a")
+        .unwrap();
+    let page = insert.query(&none, 1).unwrap();
+    assert_eq!(page.cells.integers, [1]);
+    drop(page);
+    assert_eq!(
+        db.query("SELECT count(*) FROM t", &none)
+            .unwrap()
+            .rows
+            .len(),
+        1
+    );
+}

@@ -1,0 +1,43 @@
+//! More handles than the grant allows: an error, and room again when one is dropped.
+
+use millpond_guest::bindings::pool::{Access, get_connection};
+use millpond_guest::bindings::types::{ErrorKind, Parameters};
+
+fn main() {
+    let none = Parameters::Positional(vec![]);
+    let mut connections: Vec<_> = (0..4)
+        .map(|_| get_connection("default", Access::ReadOnly).unwrap())
+        .collect();
+    for _ in 0..100 {
+        let error = get_connection("default", Access::ReadOnly).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::TooManyHandles);
+    }
+    connections.pop();
+    connections.push(get_connection("default", Access::ReadOnly).unwrap());
+
+    let db = &connections[0];
+    let sql = "SELECT 1 UNION ALL SELECT 2";
+    let mut statements: Vec<_> = (0..64).map(|_| db.prepare(sql).unwrap()).collect();
+    assert_eq!(db.prepare(sql).unwrap_err().kind, ErrorKind::TooManyHandles);
+    statements.pop();
+    statements.push(db.prepare(sql).unwrap());
+
+    let mut cursors: Vec<_> = statements
+        .iter()
+        .map(|statement| statement.query(&none, 1).unwrap().rest.unwrap())
+        .collect();
+    let error = statements[0].query(&none, 1).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::TooManyHandles);
+    assert_eq!(
+        cursors[0].next(1).unwrap().integers,
+        [2],
+        "the refused call ended a cursor"
+    );
+    cursors.pop();
+    statements[63].query(&none, 1).unwrap();
+    // A million prepared and dropped hold nothing.
+    drop(statements);
+    for _ in 0..10_000 {
+        db.prepare(sql).unwrap();
+    }
+}

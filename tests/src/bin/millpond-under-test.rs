@@ -1,0 +1,7 @@
+//! The `millpond` command, as a binary of this package, so that cargo builds it for the suites.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    millpond::main_from(std::env::args_os())
+}

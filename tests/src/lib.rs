@@ -1,0 +1,316 @@
+//! The harness: a pool on a file of its own, and guest programs run against it.
+//!
+//! A test makes a [`Lab`], runs programs in it, and looks at how they ended:
+//!
+//! ```no_run
+//! # async fn example() {
+//! let lab = millpond_tests::Lab::new();
+//! lab.run("contract_values").await.succeeds();
+//! # }
+//! ```
+//!
+//! Whatever a program does, and however it ends, nothing may be in use afterwards:
+//! [`Run::go`] asserts it every time.
+
+use std::future::{Future, IntoFuture};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::LazyLock;
+use std::time::Instant;
+
+use millpond_pool::{Access, Pool, PoolBuilder, PoolStats};
+use millpond_wasmtime::{Grant, SqliteCtx, SqliteCtxBuilder, SqliteCtxView, SqliteView};
+use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::{Cache, CacheConfig, Config, Engine, Store, StoreLimits, StoreLimitsBuilder};
+use wasmtime_wasi::p2::bindings;
+use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+include!(concat!(env!("OUT_DIR"), "/components.rs"));
+
+// The README's Rust compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
+/// Where the component of a guest program, or the guest `millpond_notes`, is.
+///
+/// # Panics
+///
+/// There is none of that name.
+pub fn component(name: &str) -> &'static Path {
+    Path::new(path_of(name).unwrap_or_else(|| panic!("there is no guest program {name}")))
+}
+
+/// Compiled components are kept, so that each is compiled once.
+static CACHE: LazyLock<Cache> = LazyLock::new(|| {
+    let mut config = CacheConfig::new();
+    config.with_directory(concat!(env!("OUT_DIR"), "/cache"));
+    Cache::new(config).expect("a cache")
+});
+
+/// A pool on a file in a folder of its own, which goes with it, and an engine.
+pub struct Lab {
+    folder: tempfile::TempDir,
+    pool: Pool,
+    engine: Engine,
+}
+
+impl std::fmt::Debug for Lab {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lab")
+            .field("pool", &self.pool)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Lab {
+    /// A pool with its default settings.
+    pub fn new() -> Lab {
+        Lab::with(Pool::builder())
+    }
+
+    /// A pool with these settings.
+    pub fn with(builder: PoolBuilder) -> Lab {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pool = builder.open(folder.path().join("app.db")).expect("a pool");
+        let mut config = Config::new();
+        config.epoch_interruption(true).cache(Some(CACHE.clone()));
+        let engine = Engine::new(&config).expect("an engine");
+        Lab {
+            folder,
+            pool,
+            engine,
+        }
+    }
+
+    /// The engine of the programs. Its epoch moves only when the test moves it, and ends them
+    /// when it does.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The pool that programs get their connections from.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The database's file.
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("app.db")
+    }
+
+    /// Prepare to run a program, with the database granted as `default`, for reading and writing.
+    pub fn run(&self, program: &str) -> Run<'_> {
+        Run {
+            lab: self,
+            component: Component::from_file(&self.engine, component(program)).expect("a component"),
+            ctx: SqliteCtx::builder().grant("default", Grant::new(&self.pool, Access::ReadWrite)),
+            args: vec![program.to_owned()],
+            memory: usize::MAX,
+        }
+    }
+}
+
+impl Default for Lab {
+    fn default() -> Lab {
+        Lab::new()
+    }
+}
+
+/// A program that is about to run. Awaiting it runs it, as [`go`](Run::go) does.
+#[must_use = "a run does nothing until it is awaited"]
+pub struct Run<'a> {
+    lab: &'a Lab,
+    component: Component,
+    ctx: SqliteCtxBuilder,
+    args: Vec<String>,
+    memory: usize,
+}
+
+impl std::fmt::Debug for Run<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run")
+            .field("args", &self.args)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// What `wasi:cli/run` returned, or the trap. A call of `exit` counts as a trap for wasmtime.
+    pub result: wasmtime::Result<Result<(), ()>>,
+    /// What it wrote, to standard output and then to standard error.
+    pub output: String,
+    /// The pool's counters afterwards.
+    pub stats: PoolStats,
+}
+
+impl Ended {
+    /// Asserts that the program came to its end without a trap.
+    #[track_caller]
+    pub fn succeeds(self) -> Ended {
+        match &self.result {
+            Ok(Ok(())) => self,
+            other => panic!("the guest failed: {other:?}\n{}", self.output),
+        }
+    }
+
+    /// Asserts that the program was ended by a trap, and that it had come where it was to be:
+    /// it printed `ready`.
+    #[track_caller]
+    pub fn traps(self) -> Ended {
+        assert!(
+            self.output.contains("ready"),
+            "it ended too early: {}",
+            self.output
+        );
+        assert!(self.result.is_err(), "no trap: {:?}", self.result);
+        self
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Change what the program is granted, and its limits.
+    pub fn ctx(mut self, change: impl FnOnce(SqliteCtxBuilder) -> SqliteCtxBuilder) -> Self {
+        self.ctx = change(self.ctx);
+        self
+    }
+
+    /// Grant the database for reading only.
+    pub fn read_only(self) -> Self {
+        let grant = Grant::new(&self.lab.pool, Access::ReadOnly);
+        self.ctx(|ctx| ctx.grant("default", grant))
+    }
+
+    /// An argument for the program.
+    pub fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.to_owned());
+        self
+    }
+
+    /// The most memory that the program may have, in bytes.
+    pub fn memory(mut self, bytes: usize) -> Self {
+        self.memory = bytes;
+        self
+    }
+
+    /// When the program's statements and waits are to end.
+    pub fn deadline(self, deadline: Instant) -> Self {
+        self.ctx(|ctx| ctx.deadline(deadline))
+    }
+
+    /// Run the program to its end, drop everything of it, and look. Dropping this future half-way
+    /// ends the program as a host's own timeout would.
+    pub async fn go(self) -> Ended {
+        let lab = self.lab;
+        let held = lab.pool.stats().in_use;
+        let (mut store, component, pipes) = self.store();
+        let mut linker = Linker::new(&lab.engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI");
+        millpond_wasmtime::add_to_linker(&mut linker).expect("Millpond");
+        let command = bindings::Command::instantiate_async(&mut store, &component, &linker)
+            .await
+            .expect("an instance");
+        let result = command.wasi_cli_run().call_run(&mut store).await;
+        drop(store);
+        Ended::look(result, &pipes, lab, held)
+    }
+
+    /// As [`go`](Run::go), with the host functions that block, and without a runtime.
+    pub fn go_blocking(self) -> Ended {
+        let lab = self.lab;
+        let held = lab.pool.stats().in_use;
+        let (mut store, component, pipes) = self.store();
+        let mut linker = Linker::new(&lab.engine);
+        wasmtime_wasi::p2::add_to_linker_sync(&mut linker).expect("WASI");
+        millpond_wasmtime::add_to_linker_sync(&mut linker).expect("Millpond");
+        let command = bindings::sync::Command::instantiate(&mut store, &component, &linker)
+            .expect("an instance");
+        let result = command.wasi_cli_run().call_run(&mut store);
+        drop(store);
+        Ended::look(result, &pipes, lab, held)
+    }
+
+    fn store(self) -> (Store<Host>, Component, [MemoryOutputPipe; 2]) {
+        let pipes = [
+            MemoryOutputPipe::new(1 << 20),
+            MemoryOutputPipe::new(1 << 20),
+        ];
+        let wasi = WasiCtx::builder()
+            .args(&self.args)
+            .stdout(pipes[0].clone())
+            .stderr(pipes[1].clone())
+            .build();
+        let host = Host {
+            wasi,
+            sqlite: self.ctx.build(),
+            table: ResourceTable::new(),
+            limits: StoreLimitsBuilder::new().memory_size(self.memory).build(),
+        };
+        let mut store = Store::new(&self.lab.engine, host);
+        store.limiter(|host| &mut host.limits);
+        store.set_epoch_deadline(1);
+        (store, self.component, pipes)
+    }
+}
+
+impl<'a> IntoFuture for Run<'a> {
+    type Output = Ended;
+    type IntoFuture = Pin<Box<dyn Future<Output = Ended> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.go())
+    }
+}
+
+impl Ended {
+    /// `held` is what the test itself holds.
+    fn look(
+        result: wasmtime::Result<Result<(), ()>>,
+        pipes: &[MemoryOutputPipe; 2],
+        lab: &Lab,
+        held: u32,
+    ) -> Ended {
+        let output = pipes
+            .iter()
+            .map(|pipe| String::from_utf8_lossy(&pipe.contents()).into_owned());
+        let ended = Ended {
+            result,
+            output: output.collect(),
+            stats: lab.pool.stats(),
+        };
+        assert_eq!(
+            ended.stats.in_use, held,
+            "the guest is gone, and a connection with it"
+        );
+        ended
+    }
+}
+
+/// The data of a store, as an embedder writes it.
+struct Host {
+    wasi: WasiCtx,
+    sqlite: SqliteCtx,
+    table: ResourceTable,
+    limits: StoreLimits,
+}
+
+impl WasiView for Host {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl SqliteView for Host {
+    fn sqlite(&mut self) -> SqliteCtxView<'_> {
+        SqliteCtxView {
+            ctx: &mut self.sqlite,
+            table: &mut self.table,
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! A headless Chromium and one page in it, used as a person would: by clicks and keys.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+
+use serde_json::{Value, json};
+
+use crate::process::PATIENCE;
+
+/// The names that Chromium has on one system or another.
+const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+
+/// Where Chromium is, if it is installed: what the environment variable `CHROMIUM` names, or one
+/// of its usual names on the path.
+pub(crate) fn installed() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("CHROMIUM") {
+        return Some(path.into());
+    }
+    let path = std::env::var_os("PATH")?;
+    let mut found = NAMES.iter().flat_map(|name| {
+        let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+        folders.into_iter().map(move |folder| folder.join(name))
+    });
+    found.find(|file| file.is_file())
+}
+
+/// A page in a browser of its own, which speaks the DevTools protocol
+/// (<https://chromedevtools.github.io/devtools-protocol/>) through a pair of pipes.
+#[derive(Debug)]
+pub(crate) struct Page {
+    browser: Child,
+    commands: Option<ChildStdin>,
+    messages: Receiver<Value>,
+    last_id: u64,
+    session: Option<String>,
+    /// What the page reported as an error.
+    pub(crate) complaints: Vec<Value>,
+    _profile: tempfile::TempDir,
+}
+
+impl Page {
+    /// Starts the browser, and opens the page at `url`.
+    pub(crate) fn open(chromium: PathBuf, url: &str) -> Page {
+        let profile = tempfile::tempdir().expect("a folder");
+        let mut browser = Command::new("sh")
+            // The browser wants its commands on descriptor 3, and answers on 4.
+            .args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null"])
+            .arg(chromium)
+            // Containers often bar the sandbox; the only page is our own.
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-dev-shm-usage",
+                "--disable-gpu",
+            ])
+            .args([
+                "--no-first-run",
+                "--no-proxy-server",
+                "--remote-debugging-pipe",
+            ])
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a shell");
+        let answers = BufReader::new(browser.stdout.take().expect("its answers"));
+        let (message, messages) = channel();
+        std::thread::spawn(move || {
+            for text in answers.split(0).map_while(Result::ok) {
+                let _ = message.send(serde_json::from_slice(&text).expect("JSON"));
+            }
+        });
+        let mut page = Page {
+            commands: browser.stdin.take(),
+            browser,
+            messages,
+            last_id: 0,
+            session: None,
+            complaints: Vec::new(),
+            _profile: profile,
+        };
+        let target = page.call("Target.createTarget", json!({"url": "about:blank"}));
+        let attach = json!({"targetId": target["targetId"], "flatten": true});
+        let attached = page.call("Target.attachToTarget", attach);
+        page.session = attached["sessionId"].as_str().map(str::to_owned);
+        for domain in ["Page", "Runtime", "Log"] {
+            page.call(&format!("{domain}.enable"), json!({}));
+        }
+        page.load("Page.navigate", json!({"url": url}));
+        page
+    }
+
+    /// Loads the page again.
+    pub(crate) fn reload(&mut self) {
+        self.load("Page.reload", json!({}));
+    }
+
+    /// Waits until the JavaScript expression is true, and returns its value. It is looked at
+    /// again whenever anything on the page changes.
+    #[track_caller]
+    pub(crate) fn until(&mut self, expression: &str) -> Value {
+        let script = format!(
+            "new Promise((resolve) => {{
+                const observer = new MutationObserver(look);
+                function look() {{
+                    const value = {expression};
+                    if (!value) return;
+                    observer.disconnect();
+                    resolve(value);
+                }}
+                observer.observe(document, {{
+                    subtree: true, childList: true, attributes: true, characterData: true,
+                }});
+                look();
+            }})"
+        );
+        self.evaluate(&script)
+    }
+
+    /// Clicks in the middle of what the selector finds, once it is there to be clicked.
+    #[track_caller]
+    pub(crate) fn click(&mut self, selector: &str) {
+        let selector = Value::from(selector).to_string();
+        self.until(&format!(
+            "document.querySelector({selector})?.checkVisibility()"
+        ));
+        let middle = self.evaluate(&format!(
+            "(() => {{
+                const element = document.querySelector({selector});
+                element.scrollIntoView({{ block: 'center' }});
+                const box = element.getBoundingClientRect();
+                const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+                return {{ x, y, hit: element.contains(document.elementFromPoint(x, y)) }};
+            }})()"
+        ));
+        assert_eq!(middle["hit"], true, "{selector} is covered");
+        for kind in ["mousePressed", "mouseReleased"] {
+            let (x, y) = (&middle["x"], &middle["y"]);
+            self.call(
+                "Input.dispatchMouseEvent",
+                json!({"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1}),
+            );
+        }
+    }
+
+    /// Clicks into a field, and types over whatever is in it.
+    #[track_caller]
+    pub(crate) fn write(&mut self, selector: &str, text: &str) {
+        self.click(selector);
+        let select = json!({"type": "rawKeyDown", "commands": ["selectAll"]});
+        self.call("Input.dispatchKeyEvent", select);
+        if text.is_empty() {
+            let key =
+                json!({"type": "rawKeyDown", "key": "Backspace", "commands": ["deleteBackward"]});
+            self.call("Input.dispatchKeyEvent", key);
+        } else {
+            self.call("Input.insertText", json!({"text": text}));
+        }
+    }
+
+    fn load(&mut self, method: &str, parameters: Value) {
+        let started = self.call(method, parameters);
+        assert_eq!(started["errorText"], Value::Null);
+        loop {
+            let message = self.next(method);
+            if message["method"] == "Page.loadEventFired" {
+                return;
+            }
+        }
+    }
+
+    #[track_caller]
+    fn evaluate(&mut self, expression: &str) -> Value {
+        let parameters =
+            json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
+        let mut answer = self.call("Runtime.evaluate", parameters);
+        assert_eq!(answer["exceptionDetails"], Value::Null, "{expression}");
+        answer["result"]["value"].take()
+    }
+
+    #[track_caller]
+    fn call(&mut self, method: &str, parameters: Value) -> Value {
+        self.last_id += 1;
+        let mut command = json!({"id": self.last_id, "method": method, "params": parameters});
+        if let Some(session) = &self.session {
+            command["sessionId"] = session.as_str().into();
+        }
+        let commands = self.commands.as_mut().expect("a browser");
+        commands
+            .write_all(format!("{command}\0").as_bytes())
+            .expect("a browser that listens");
+        let what = command.to_string();
+        loop {
+            let mut message = self.next(&what);
+            if message["id"] == self.last_id {
+                assert_eq!(message["error"], Value::Null, "{what}");
+                return message["result"].take();
+            }
+        }
+    }
+
+    #[track_caller]
+    fn next(&mut self, what: &str) -> Value {
+        let message = match self.messages.recv_timeout(PATIENCE) {
+            Ok(message) => message,
+            Err(error) => panic!(
+                "no answer to {what}: {error}; complaints: {:#?}",
+                self.complaints
+            ),
+        };
+        let is_complaint = message["method"] == "Runtime.exceptionThrown"
+            || message["params"]["entry"]["level"] == "error";
+        if is_complaint {
+            self.complaints.push(message["params"].clone());
+        }
+        message
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        // The browser ends when nobody can command it any more; then its profile can go.
+        self.commands.take();
+        while !matches!(
+            self.messages.recv_timeout(PATIENCE),
+            Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout)
+        ) {}
+        let _ = self.browser.kill();
+        let _ = self.browser.wait();
+    }
+}

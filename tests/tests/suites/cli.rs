@@ -1,0 +1,299 @@
+//! The command as a process: `run`, `serve`, `migrate`, `inspect` and `stats`.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use millpond_tests::{component, foreach_cli};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::assert_test_exists;
+use crate::process::{MIGRATIONS, Request, Server, ask, millpond};
+
+foreach_cli!(assert_test_exists);
+
+fn here() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("app.db");
+    (folder, database)
+}
+
+fn output(args: &[&str], rest: &[&Path]) -> Output {
+    millpond()
+        .args(args)
+        .args(rest)
+        .output()
+        .expect("the command runs")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("text")
+}
+
+#[test]
+fn cli_speaks() {
+    let mut child = millpond()
+        .args(["run", "--env", "GREETING=hello there"])
+        .arg(component("cli_speaks"))
+        .args(["one", "--two", ""])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    let mut input = child.stdin.take().expect("its stdin");
+    input.write_all(b"a line\n").expect("it reads");
+    drop(input);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(
+        text(&output.stdout),
+        "argument one\nargument --two\nargument \nenvironment GREETING=hello there\ninput a line\n"
+    );
+    assert!(text(&output.stderr).lines().any(|line| line == "error"));
+    assert_eq!(output.status.code(), Some(7));
+}
+
+#[test]
+fn cli_counts_visits() {
+    let (_folder, database) = here();
+    for visits in 1..=3 {
+        let output = millpond()
+            .arg("run")
+            .arg("--db")
+            .arg(&database)
+            .arg(component("cli_counts_visits"))
+            .output()
+            .expect("the command runs");
+        assert_eq!(text(&output.stdout), format!("{visits} visits\n"));
+        assert_eq!(output.status.code(), Some(0));
+    }
+    assert!(!log_of(&database).exists(), "the pool was closed");
+}
+
+#[test]
+fn a_guest_without_a_database_fails_by_itself() {
+    let output = output(&["run"], &[component("cli_counts_visits")]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("NoSuchDatabase"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn cli_panics() {
+    let (_folder, database) = here();
+    let output = output(&["run", "--db"], &[&database, component("cli_panics")]);
+    assert_eq!(output.status.code(), Some(134), "{output:?}");
+    let rows = Connection::open(&database)
+        .and_then(|db| db.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)));
+    assert_eq!(rows, Ok(0));
+}
+
+#[test]
+fn migrations_are_applied_once_and_a_mistake_in_one_is_told() {
+    let (folder, database) = here();
+    let migrations = folder.path().join("migrations");
+    std::fs::create_dir(&migrations).expect("a folder");
+    std::fs::write(migrations.join("001-t.sql"), "CREATE TABLE t(a);").expect("a file");
+    let migrate = || {
+        let mut command = millpond();
+        command
+            .arg("migrate")
+            .arg("--db")
+            .arg(&database)
+            .arg("--migrations")
+            .arg(&migrations);
+        command.output().expect("the command runs")
+    };
+    for what in [": applied 001-t.sql\n", ": already applied 001-t.sql\n"] {
+        let output = migrate();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(text(&output.stdout).ends_with(what), "{output:?}");
+    }
+    std::fs::write(migrations.join("002-u.sql"), "\nCREATE TABEL u(a);").expect("a file");
+    let output = migrate();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(
+        text(&output.stderr).contains("002-u.sql fails in line 2"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn a_component_is_inspected() {
+    let output = output(&["inspect"], &[component("millpond_notes")]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    for interface in [
+        "millpond:sqlite/pool@0.1.0",
+        "wasi:http/incoming-handler@0.2",
+    ] {
+        assert!(text(&output.stdout).contains(interface), "{output:?}");
+    }
+}
+
+#[test]
+fn a_command_is_not_served_and_a_handler_not_run() {
+    let served = output(
+        &["serve", "--listen", "127.0.0.1:0"],
+        &[component("cli_speaks")],
+    );
+    let run = output(&["run"], &[component("millpond_notes")]);
+    for (output, other) in [(served, "millpond run"), (run, "millpond serve")] {
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(text(&output.stderr).contains(other), "{output:?}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_a_mistake() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("its address").to_string();
+    let output = output(
+        &["serve", "--listen", &address],
+        &[component("millpond_notes")],
+    );
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[test]
+fn fifty_clients_are_served_at_once_and_nothing_stays_in_use() {
+    const CLIENTS: u32 = 50;
+    const REQUESTS: u32 = 20;
+    let (_folder, database) = here();
+    let server = Server::notes(&database, &["--no-access-log"]);
+    let created = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let (server, created) = (&server, &created);
+            scope.spawn(move || {
+                for request in 0..REQUESTS {
+                    if request % 4 == 0 {
+                        let note = json!({"title": format!("{client}, {request}")});
+                        server.ask("POST", "/api/notes", Some(&note)).is(201);
+                        created.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        server.ask("GET", "/api/notes?search=4", None).is(200);
+                    }
+                }
+            });
+        }
+    });
+    let total = server.ask("GET", "/api/notes", None).is(200).json()["total"].clone();
+    assert_eq!(total, created.into_inner());
+
+    // A connection is back before its request's last byte is sent, or soon after: the end of the
+    // server waits for that.
+    server.terminate();
+    let line = server.line_with("in_use");
+    assert_eq!(line.split_whitespace().last(), Some("0"), "{line}");
+    assert!(server.wait().success());
+}
+
+/// A request whose guest runs, and waits for the rest of its note.
+fn begun(server: &Server) -> (Request, Vec<u8>) {
+    let note = json!({"title": "in two parts"}).to_string().into_bytes();
+    let request = Request::hold(server.address, "POST", "/api/notes", note.len());
+    (request.expect("a guest that waits"), note)
+}
+
+#[test]
+fn more_requests_than_may_run_are_told_to_come_back() {
+    let (_folder, database) = here();
+    let server = Server::notes(&database, &["--max-requests", "1"]);
+    let (mut held, note) = begun(&server);
+    let refused = server.ask("GET", "/api/notes", None).is(503);
+    let seconds: u32 = refused.headers["retry-after"].parse().expect("seconds");
+    assert!(seconds > 0);
+    held.send(&note).expect("it reads");
+    assert_eq!(held.answer().expect("an answer").status, 201);
+}
+
+#[test]
+fn a_request_that_takes_too_long_is_ended() {
+    let (_folder, database) = here();
+    let server = Server::notes(&database, &["--request-timeout", "1s"]);
+    let (held, _) = begun(&server);
+    assert_eq!(held.answer().expect("an answer").status, 504);
+    server.ask("GET", "/api/notes", None).is(200);
+}
+
+#[test]
+fn told_to_end_a_server_finishes_what_runs_and_closes_its_pool() {
+    let (_folder, database) = here();
+    let server = Server::notes(&database, &[]);
+    let (mut held, note) = begun(&server);
+    assert!(log_of(&database).exists());
+    let address = server.address;
+    server.terminate();
+    server.line_with("Ending");
+    held.send(&note).expect("it reads");
+    assert_eq!(held.answer().expect("an answer").status, 201);
+    assert!(server.wait().success());
+    assert!(ask(address, "GET", "/", "", b"").is_err());
+    assert!(!log_of(&database).exists(), "the log is in the database");
+    let notes = Connection::open(&database)
+        .and_then(|db| db.query_row("SELECT count(*) FROM notes", [], |row| row.get::<_, i64>(0)));
+    assert_eq!(notes, Ok(1));
+}
+
+#[test]
+fn told_twice_a_server_ends_at_once() {
+    let (_folder, database) = here();
+    let server = Server::notes(&database, &["--grace", "1h"]);
+    let (held, _) = begun(&server);
+    server.terminate();
+    server.line_with("Ending");
+    server.terminate();
+    assert!(server.wait().success());
+    drop(held);
+}
+
+#[test]
+fn counters_are_served_and_printed() {
+    let (_folder, database) = here();
+    let server = Server::notes(&database, &["--pool-size", "3"]);
+    server.ask("GET", "/api/notes", None).is(200);
+    let counters = server.counters();
+    assert_eq!(counters["max_pool_size"], 3);
+    assert_ne!(counters["pool_hits"], Value::from(0));
+    let output = output(&["stats", &server.counters_address()], &[]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(text(&output.stdout).contains("max_pool_size"), "{output:?}");
+}
+
+#[test]
+fn each_request_has_a_line_in_the_access_log() {
+    let (_folder, database) = here();
+    let server = Server::notes(&database, &[]);
+    server.ask("GET", "/api/notes?search=secret", None).is(200);
+    server.ask("GET", "/nothing", None).is(404);
+    let line = server.line_with("/api/notes");
+    assert!(line.contains("GET") && line.contains("200"), "{line}");
+    let line = server.line_with("/nothing");
+    assert!(line.contains("404"), "{line}");
+}
+
+#[test]
+fn a_database_granted_for_reading_refuses_writes() {
+    let (_folder, database) = here();
+    let migrated = output(
+        &["migrate", "--migrations", MIGRATIONS, "--db"],
+        &[&database],
+    );
+    assert_eq!(migrated.status.code(), Some(0), "{migrated:?}");
+    let guest = component("cli_counts_visits");
+    let output = output(&["run", "--db-read-only"], &[&database, guest]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output.stderr).contains("NotAuthorized"), "{output:?}");
+}
+
+/// The write-ahead log beside a database.
+fn log_of(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}

@@ -1,0 +1,25 @@
+//! Handles that outlive what they belong to, and too many of them.
+
+use millpond_tests::{Lab, foreach_handles};
+
+use crate::assert_test_exists;
+
+foreach_handles!(assert_test_exists);
+
+#[tokio::test]
+async fn handles_stale_after_return() {
+    Lab::new()
+        .run("handles_stale_after_return")
+        .await
+        .succeeds();
+}
+
+#[tokio::test]
+async fn handles_of_one_statement() {
+    Lab::new().run("handles_of_one_statement").await.succeeds();
+}
+
+#[tokio::test]
+async fn handles_too_many() {
+    Lab::new().run("handles_too_many").await.succeeds();
+}

@@ -1,0 +1,26 @@
+//! Suites that run real components against the real host. One binary, because each links all of
+//! wasmtime.
+
+mod blocking;
+mod browser;
+mod chromium;
+mod clean;
+mod cli;
+mod contract;
+mod durability;
+mod endings;
+mod handles;
+mod notes;
+mod process;
+mod readme;
+mod transactions;
+
+/// Asserts that there is a test of the name of each program of a suite: one without does not
+/// compile.
+macro_rules! assert_test_exists {
+    ($name:ident) => {
+        #[expect(unused_imports, reason = "to assert that it exists")]
+        use self::$name as _;
+    };
+}
+pub(crate) use assert_test_exists;

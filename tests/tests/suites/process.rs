@@ -1,0 +1,281 @@
+//! The command as a process: run to its end, or serving, and asked over HTTP.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// How long anything may take that a test waits for. Only a failing test waits that long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The migrations of the demonstration.
+pub(crate) const MIGRATIONS: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../guest/notes/migrations");
+
+/// The `millpond` command, away from the settings and the cache of whoever runs the tests.
+pub(crate) fn millpond() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millpond-under-test"));
+    for variable in ["DATABASE_PATH", "DB_POOL_SIZE", "DB_TIMEOUT"] {
+        command.env_remove(variable);
+    }
+    command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
+    command
+}
+
+/// A `millpond serve`. Dropped, it is killed.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    counters: SocketAddr,
+    lines: Receiver<String>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Serves the demonstration out of the database at `path`, with further arguments.
+    pub(crate) fn notes(path: &Path, args: &[&str]) -> Server {
+        let component = millpond_tests::component("millpond_notes");
+        let mut command = millpond();
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--stats", "127.0.0.1:0"])
+            .args(["--migrations", MIGRATIONS])
+            .arg("--db")
+            .arg(path)
+            .args(args)
+            .arg(component);
+        Server::start(command)
+    }
+
+    fn start(mut command: Command) -> Server {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command starts");
+        let stderr = BufReader::new(child.stderr.take().expect("its stderr"));
+        let (line, lines) = channel();
+        // Read to the end, whoever listens: a full pipe would stop the server.
+        let reader = std::thread::spawn(move || {
+            for text in stderr.lines().map_while(Result::ok) {
+                let _ = line.send(text);
+            }
+        });
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut server = Server {
+            child,
+            address: nowhere,
+            counters: nowhere,
+            lines,
+            reader: Some(reader),
+        };
+        server.address = address_in(&server.line_with("Serving HTTP on"));
+        server.counters = address_in(&server.line_with("Serving pool counters on"));
+        server
+    }
+
+    /// Waits for a line on standard error.
+    pub(crate) fn line_with(&self, text: &str) -> String {
+        let mut seen = Vec::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => seen.push(line),
+                Err(_) => panic!("no line with {text:?} came, but {seen:#?}"),
+            }
+        }
+    }
+
+    /// Asks, with a JSON body where there is one.
+    pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let (kind, body) = match body {
+            Some(body) => ("content-type: application/json\r\n", body.to_string()),
+            None => ("", String::new()),
+        };
+        self.ask_raw(method, path, kind, body.as_bytes())
+    }
+
+    /// Asks, with these header lines and this body.
+    pub(crate) fn ask_raw(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
+        ask(self.address, method, path, headers, body).expect("an answer")
+    }
+
+    /// Where the server serves its counters.
+    pub(crate) fn counters_address(&self) -> String {
+        self.counters.to_string()
+    }
+
+    /// The counters of the pool behind the database `default`.
+    pub(crate) fn counters(&self) -> Value {
+        let answer = ask(self.counters, "GET", "/", "", b"").expect("the counters");
+        answer.json()["databases"]["default"].clone()
+    }
+
+    /// Tells the server to end.
+    pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Kills the server where it stands.
+    pub(crate) fn kill(mut self) {
+        self.signal(Signal::KILL);
+        let _ = self.child.wait();
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a signal");
+    }
+
+    /// Waits for the end of the server, after [`terminate`](Server::terminate).
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        // Its standard error ends when the process does.
+        self.reader.take().map(JoinHandle::join);
+        self.child.wait().expect("an exit status")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn address_in(line: &str) -> SocketAddr {
+    let (_, address) = line.split_once("http://").expect("an address");
+    address.trim_end_matches('/').parse().expect("an address")
+}
+
+/// What a server answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// By name in lower case.
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Asserts the status.
+    #[track_caller]
+    pub(crate) fn is(self, status: u16) -> Answer {
+        let body = String::from_utf8_lossy(&self.body);
+        assert_eq!(self.status, status, "{body}");
+        self
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Answer> {
+        let end = bytes.windows(4).position(|end| end == b"\r\n\r\n")?;
+        let mut lines = std::str::from_utf8(&bytes[..end]).ok()?.split("\r\n");
+        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+        let headers = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
+        Some(Answer {
+            status,
+            headers: headers.collect(),
+            body: bytes[end + 4..].to_vec(),
+        })
+    }
+}
+
+/// Asks in HTTP/1.0, so that the answer ends with the connection.
+///
+/// # Errors
+///
+/// The connection is refused, or ends before the answer is whole.
+pub(crate) fn ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &[u8],
+) -> std::io::Result<Answer> {
+    let mut request = Request::begin(address, method, path, "1.0", headers, body.len())?;
+    request.send(body)?;
+    request.answer()
+}
+
+/// A request that is sent in parts, to hold a guest at its work.
+#[derive(Debug)]
+pub(crate) struct Request {
+    stream: TcpStream,
+}
+
+impl Request {
+    fn begin(
+        address: SocketAddr,
+        method: &str,
+        path: &str,
+        version: &str,
+        headers: &str,
+        length: usize,
+    ) -> std::io::Result<Request> {
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        write!(
+            stream,
+            "{method} {path} HTTP/{version}\r\nhost: {address}\r\nconnection: close\r\n\
+             {headers}content-length: {length}\r\n\r\n"
+        )?;
+        Ok(Request { stream })
+    }
+
+    /// Sends the head of a request with a JSON body of `length` bytes, and waits until the server
+    /// asks for the body: then its handler is at work, and can get no further.
+    ///
+    /// # Errors
+    ///
+    /// The server answers otherwise.
+    pub(crate) fn hold(
+        address: SocketAddr,
+        method: &str,
+        path: &str,
+        length: usize,
+    ) -> std::io::Result<Request> {
+        let headers = "content-type: application/json\r\nexpect: 100-continue\r\n";
+        let mut request = Request::begin(address, method, path, "1.1", headers, length)?;
+        let mut asked = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+        request.stream.read_exact(&mut asked)?;
+        match &asked {
+            b"HTTP/1.1 100 Continue\r\n\r\n" => Ok(request),
+            other => Err(std::io::Error::other(
+                String::from_utf8_lossy(other).into_owned(),
+            )),
+        }
+    }
+
+    /// Sends the body.
+    pub(crate) fn send(&mut self, body: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(body)
+    }
+
+    /// Waits for the answer. The body of one to a held request may be in chunks.
+    ///
+    /// # Errors
+    ///
+    /// The connection ends before the answer is whole.
+    pub(crate) fn answer(mut self) -> std::io::Result<Answer> {
+        let mut bytes = Vec::new();
+        self.stream.read_to_end(&mut bytes)?;
+        let broken = || std::io::Error::other(String::from_utf8_lossy(&bytes).into_owned());
+        let answer = Answer::parse(&bytes).ok_or_else(broken)?;
+        match answer.headers.get("content-length") {
+            Some(length) if *length != answer.body.len().to_string() => Err(broken()),
+            _ => Ok(answer),
+        }
+    }
+}
