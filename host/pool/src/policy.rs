@@ -70,6 +70,10 @@ const TABLES_DENIED: &[&str] = &[
     "tables_used",
 ];
 
+/// Tables of the host's own begin like this: the record of migrations, without which they would
+/// all run again. They can be read.
+const HOST_TABLES: &str = "millpond_";
+
 /// What a statement does to the transaction that it runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -160,21 +164,25 @@ impl Seen {
         match context.action {
             AuthAction::Select
             | AuthAction::Recursive
-            | AuthAction::Insert { .. }
-            | AuthAction::Update { .. }
-            | AuthAction::Delete { .. }
-            | AuthAction::CreateIndex { .. }
-            | AuthAction::CreateTable { .. }
-            | AuthAction::CreateTrigger { .. }
             | AuthAction::CreateView { .. }
             | AuthAction::DropIndex { .. }
-            | AuthAction::DropTable { .. }
             | AuthAction::DropTrigger { .. }
             | AuthAction::DropView { .. }
             | AuthAction::DropVtable { .. }
-            | AuthAction::AlterTable { .. }
             | AuthAction::Analyze { .. }
             | AuthAction::Reindex { .. } => Ok(()),
+            AuthAction::Insert { table_name }
+            | AuthAction::Update { table_name, .. }
+            | AuthAction::Delete { table_name }
+            | AuthAction::CreateIndex { table_name, .. }
+            | AuthAction::CreateTable { table_name }
+            | AuthAction::CreateTrigger { table_name, .. }
+            | AuthAction::DropTable { table_name }
+            | AuthAction::AlterTable { table_name, .. } => {
+                refuse_if(is_host_table(table_name), || {
+                    format!("changing the host's table {table_name}")
+                })
+            }
             AuthAction::CreateTempIndex { .. }
             | AuthAction::CreateTempTable { .. }
             | AuthAction::CreateTempTrigger { .. }
@@ -255,6 +263,11 @@ fn contains(names: &[&str], name: &str) -> bool {
     names.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
+fn is_host_table(name: &str) -> bool {
+    name.get(..HOST_TABLES.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(HOST_TABLES))
+}
+
 fn changes_something(action: &AuthAction<'_>) -> bool {
     !matches!(
         action,
@@ -291,6 +304,24 @@ mod tests {
             code: 99,
             arg1: Some("x"),
             arg2: None
+        }));
+    }
+
+    #[test]
+    fn the_hosts_tables_are_only_read() {
+        let table_name = "Millpond_migrations";
+        assert!(!decide(AuthAction::Delete { table_name }));
+        assert!(!decide(AuthAction::DropTable { table_name }));
+        assert!(!decide(AuthAction::CreateTrigger {
+            trigger_name: "t",
+            table_name
+        }));
+        assert!(decide(AuthAction::Read {
+            table_name,
+            column_name: "number"
+        }));
+        assert!(decide(AuthAction::Delete {
+            table_name: "millpon\u{e4}s"
         }));
     }
 

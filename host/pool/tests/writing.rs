@@ -82,6 +82,64 @@ async fn writers_queue_in_order_for_as_long_as_a_transaction_lasts() {
 }
 
 #[tokio::test]
+async fn a_turn_that_was_waited_for_is_used_by_whatever_waited() {
+    let f = fixture(Duration::from_secs(10)).await;
+    let (one, two, three) = (get(&f.pool).await, get(&f.pool).await, get(&f.pool).await);
+    let prepared = two
+        .prepare("INSERT INTO t VALUES (random()) RETURNING a")
+        .expect("compiled");
+    let rows = Cells {
+        kinds: vec![5],
+        ..Cells::default()
+    };
+    let many = two.prepare("INSERT INTO t VALUES (?1)").expect("compiled");
+    type Wait<'a> = std::pin::Pin<Box<dyn Future<Output = bool> + 'a>>;
+    let waits: [(&str, Wait<'_>); 6] = [
+        (
+            "execute",
+            Box::pin(async { two.execute(INSERT, &NONE).await.is_ok() }),
+        ),
+        (
+            "query",
+            Box::pin(async { two.query(INSERT, &NONE).await.is_ok() }),
+        ),
+        (
+            "execute_script",
+            Box::pin(async { two.execute_script(INSERT).await.is_ok() }),
+        ),
+        (
+            "statement.execute",
+            Box::pin(async { prepared.execute(&NONE).await.is_ok() }),
+        ),
+        (
+            "statement.query",
+            Box::pin(async { prepared.query(&NONE, 0).await.is_ok() }),
+        ),
+        (
+            "statement.execute_many",
+            Box::pin(async { many.execute_many(&rows).await.is_ok() }),
+        ),
+    ];
+    for (how, mut wait) in waits {
+        let transaction = one
+            .begin(TransactionMode::Immediate)
+            .await
+            .expect("a transaction");
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(wait.as_mut().poll(&mut context).is_pending(), "{how}");
+        // Somebody stands behind it, who would get the turn if it were let go.
+        let mut behind = pin!(three.execute(INSERT, &NONE));
+        assert!(is_pending(behind.as_mut()));
+        transaction.commit().expect("a commit");
+        assert!(
+            matches!(wait.as_mut().poll(&mut context), Poll::Ready(true)),
+            "{how}"
+        );
+        behind.await.expect("its turn");
+    }
+}
+
+#[tokio::test]
 async fn a_transaction_begun_by_text_keeps_its_turn_until_it_ends() {
     let f = fixture(Duration::from_secs(10)).await;
     let (one, two) = (get(&f.pool).await, get(&f.pool).await);

@@ -74,7 +74,6 @@ impl Db {
         slot.compiled.raw.reset();
         slot.run += 1;
         (slot.cursor, slot.on_row) = (false, false);
-        self.settle();
         self.on_open(key, work)
     }
 
