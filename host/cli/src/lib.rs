@@ -55,9 +55,10 @@ stderr. `run` passes the guest's own exit code on, and exits with 134 where the 
 /// on stderr, each in one line, and told by the exit code.
 pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = parse(args).and_then(|parsed| match parsed {
-        Parsed::Command(command) => execute(command),
-        Parsed::Text(text) => {
-            output::print(&text);
+        Parsed::Command(command) => execute(*command),
+        Parsed::Help(help) => {
+            // Whoever closed stdout has read enough.
+            let _ = help.print();
             Ok(ExitCode::SUCCESS)
         }
     });
@@ -68,19 +69,17 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 enum Parsed {
-    Command(Command),
+    Command(Box<Command>),
     /// What `--help` or `--version` prints.
-    Text(String),
+    Help(clap::Error),
 }
 
 fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, Failure> {
     use clap::error::ErrorKind;
     match Millpond::try_parse_from(args) {
-        Ok(millpond) => Ok(Parsed::Command(millpond.command)),
+        Ok(millpond) => Ok(Parsed::Command(Box::new(millpond.command))),
         Err(error) => match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                Ok(Parsed::Text(error.render().ansi().to_string()))
-            }
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Parsed::Help(error)),
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Err(Failure::mistake(format!(
                 "name a command: {} (see `millpond --help`)",
                 subcommands()
@@ -161,7 +160,7 @@ mod tests {
             let args = ["millpond"].into_iter().chain(args.split(' '));
             assert!(matches!(
                 parse(args.map(OsString::from)),
-                Ok(Parsed::Text(_))
+                Ok(Parsed::Help(_))
             ));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -81,7 +81,7 @@ fn apply(folder: &Named, database: &Path) -> Result<Report, Failure> {
         .map_err(Failure::mistake)
 }
 
-fn describe(database: &Path, folder: &PathBuf, report: &Report) -> String {
+fn describe(database: &Path, folder: &Path, report: &Report) -> String {
     let mut text = String::new();
     let database = database.display();
     // Writing to a string cannot fail.

@@ -30,18 +30,18 @@ Examples:
 Exit status: the guest's own; 134 where it trapped; 2 for a mistake in the command line, a
 file or a setting.")]
 pub(crate) struct Run {
-    #[command(flatten)]
-    guest: GuestOptions,
-
-    #[command(flatten)]
-    databases: DatabaseOptions,
-
     /// The component's file.
     component: PathBuf,
 
     /// The guest's arguments.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
+
+    #[command(flatten)]
+    guest: GuestOptions,
+
+    #[command(flatten)]
+    databases: DatabaseOptions,
 }
 
 impl Run {
@@ -77,7 +77,7 @@ impl Run {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
-        let runtime = runtime.map_err(|error| Failure::mistake(error))?;
+        let runtime = runtime.map_err(Failure::mistake)?;
         let outcome = runtime.block_on(async {
             let outcome = call(&mut store, &pre, role).await;
             drop(store); // The connections that the guest still held are back now.

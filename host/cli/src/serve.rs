@@ -44,6 +44,9 @@ Answers of the host's own: 503 with Retry-After where --max-requests run already
 
 Exit status: 0 after a signal; 2 for a mistake in the command line, a file or a setting.")]
 pub(crate) struct Serve {
+    /// The component's file.
+    component: PathBuf,
+
     #[command(flatten)]
     http: HttpOptions,
 
@@ -52,9 +55,6 @@ pub(crate) struct Serve {
 
     #[command(flatten)]
     databases: DatabaseOptions,
-
-    /// The component's file.
-    component: PathBuf,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -218,28 +218,42 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
         .map_err(|error| Failure::mistake(format_args!("cannot listen on {address}: {error}")))
 }
 
-/// What tells the server to end.
+/// What tells the server to end. Listened for from the start, so that one that comes early is
+/// not the system's to handle, which would end the process where it stands.
+#[cfg(unix)]
 struct Signals {
-    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
+#[cfg(unix)]
 impl Signals {
     fn new() -> Result<Signals, Failure> {
+        use tokio::signal::unix::{SignalKind, signal};
         Ok(Signals {
-            #[cfg(unix)]
-            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-                .map_err(Failure::mistake)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(Failure::mistake)?,
+            terminate: signal(SignalKind::terminate()).map_err(Failure::mistake)?,
         })
     }
 
     async fn next(&mut self) {
-        #[cfg(unix)]
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
+            _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
-        #[cfg(not(unix))]
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> Result<Signals, Failure> {
+        Ok(Signals)
+    }
+
+    async fn next(&mut self) {
         let _ = tokio::signal::ctrl_c().await;
     }
 }

@@ -53,7 +53,8 @@ fn cli_speaks() {
         "argument one\nargument --two\nargument \nenvironment GREETING=hello there\ninput a line\n"
     );
     assert!(text(&output.stderr).lines().any(|line| line == "error"));
-    assert_eq!(output.status.code(), Some(7));
+    // Whatever code a guest gives, the exit of WASI 0.2 tells success from failure and no more.
+    assert_eq!(output.status.code(), Some(1));
 }
 
 #[test]

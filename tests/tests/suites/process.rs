@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -35,7 +36,8 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
     counters: SocketAddr,
-    lines: Receiver<String>,
+    /// Behind a lock, so that clients on many threads may share the server.
+    lines: Mutex<Receiver<String>>,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -74,7 +76,7 @@ impl Server {
             child,
             address: nowhere,
             counters: nowhere,
-            lines,
+            lines: Mutex::new(lines),
             reader: Some(reader),
         };
         server.address = address_in(&server.line_with("Serving HTTP on"));
@@ -84,9 +86,10 @@ impl Server {
 
     /// Waits for a line on standard error.
     pub(crate) fn line_with(&self, text: &str) -> String {
+        let lines = self.lines.lock().expect("a test that did not panic");
         let mut seen = Vec::new();
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            match lines.recv_timeout(PATIENCE) {
                 Ok(line) if line.contains(text) => return line,
                 Ok(line) => seen.push(line),
                 Err(_) => panic!("no line with {text:?} came, but {seen:#?}"),

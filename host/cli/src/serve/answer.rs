@@ -13,6 +13,7 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use serde_json::Value;
 use wasmtime_wasi_http::{Error, WasiBody};
 
+use crate::failure::one_line;
 use crate::output::say;
 
 pub(super) fn text(status: StatusCode, text: &'static str) -> Response<WasiBody> {
@@ -68,11 +69,17 @@ impl Line {
             number,
             since: Instant::now(),
             method: request.method().clone(),
-            path: request.uri().path().to_string(),
+            path: loggable(request.uri().path()),
             outcome: None,
             wanted,
         }
     }
+}
+
+/// A client chooses its path: it must not steer the terminal that the log is read on, nor fill it.
+fn loggable(path: &str) -> String {
+    const MAX_CHARS: usize = 512;
+    one_line(path).chars().take(MAX_CHARS).collect()
 }
 
 impl Drop for Line {
@@ -98,6 +105,7 @@ pub(super) struct Outgoing {
     line: Line,
     bytes: u64,
     ended: bool,
+    failed: bool,
     /// Set before the guest is dropped with its work undone.
     cut: Arc<AtomicBool>,
 }
@@ -115,6 +123,7 @@ impl Outgoing {
             status,
             line,
             bytes: 0,
+            failed: false,
             cut,
         })
     }
@@ -128,14 +137,14 @@ impl Body for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let mut frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        // To a client, the body of a guest that was stopped half-way must not look whole.
+        if frame.is_none() && self.cut.load(Ordering::Acquire) {
+            frame = Some(Err(Error::ConnectionTerminated));
+        }
         match &frame {
             Some(Ok(frame)) => self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
-            Some(Err(_)) => {}
-            // To a client, the body of a guest that was stopped half-way must not look whole.
-            None if self.cut.load(Ordering::Acquire) => {
-                return Poll::Ready(Some(Err(Error::ConnectionTerminated)));
-            }
+            Some(Err(_)) => self.failed = true,
             None => self.ended = true,
         }
         Poll::Ready(frame)
@@ -156,9 +165,49 @@ impl Drop for Outgoing {
         let bytes = self.bytes;
         // hyper drops the body of a response that has none, and one with a length once it is
         // sent, without asking for its end.
-        let sent = self.ended || self.body.is_end_stream() || self.size_hint().exact() == Some(0);
-        let sent = sent || self.line.method == Method::HEAD;
+        let sent = self.ended
+            || self.line.method == Method::HEAD
+            || self.body.is_end_stream()
+            || self.size_hint().exact() == Some(0);
+        let sent = sent && !self.failed;
         let cut = if sent { "" } else { " (cut short)" };
         self.line.outcome = Some(format!("{status} {bytes} bytes{cut}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes of a response's body, or `None` where it breaks off.
+    fn received(cut: bool) -> Option<Bytes> {
+        let response = text(StatusCode::OK, "hello");
+        let line = Line::new(1, &Request::new(()), false);
+        let body = Outgoing::wrap(response, line, Arc::new(AtomicBool::new(cut)));
+        let collected = millpond_pool::block_on(body.into_body().collect());
+        collected.ok().map(|body| body.to_bytes())
+    }
+
+    #[test]
+    fn a_body_that_was_cut_does_not_look_whole() {
+        assert_eq!(received(false), Some(Bytes::from_static(b"hello")));
+        assert_eq!(received(true), None);
+    }
+
+    #[test]
+    fn a_refusal_says_when_to_come_back() {
+        let busy = text(StatusCode::SERVICE_UNAVAILABLE, "");
+        assert!(busy.headers().contains_key(RETRY_AFTER));
+        assert!(
+            !text(StatusCode::GATEWAY_TIMEOUT, "")
+                .headers()
+                .contains_key(RETRY_AFTER)
+        );
+    }
+
+    #[test]
+    fn a_path_in_the_log_is_bounded_and_plain() {
+        assert_eq!(loggable("/a\u{9b}b"), "/a\u{fffd}b");
+        assert_eq!(loggable(&"/".repeat(70_000)).len(), 512);
     }
 }

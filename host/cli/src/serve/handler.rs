@@ -96,6 +96,10 @@ impl Handler {
             .take();
     }
 
+    fn is_ending(&self) -> bool {
+        self.ended.has_changed().is_err()
+    }
+
     /// Handle one request. Dropped before it is done, because the client went away, it ends the
     /// guest too.
     pub(super) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Outgoing> {
@@ -129,8 +133,8 @@ impl Handler {
             place,
             cut,
         };
-        let runtime = Handle::current();
-        tokio::task::spawn_blocking(move || runtime.block_on(task.run(&self, request, answer)));
+        let (handler, runtime) = (Arc::clone(&self), Handle::current());
+        tokio::task::spawn_blocking(move || runtime.block_on(task.run(&handler, request, answer)));
 
         // The guest's thread may be inside a statement: the client does not wait for it to notice.
         let answer = tokio::time::timeout_at(deadline.into(), answered).await;
@@ -144,7 +148,11 @@ impl Handler {
                 StatusCode::GATEWAY_TIMEOUT,
                 "the request took longer than this server allows\n",
             ),
-            _ => answer::text(StatusCode::SERVICE_UNAVAILABLE, "the server is ending\n"),
+            // The guest ended without an answer; why, its thread has said.
+            _ if self.is_ending() => {
+                answer::text(StatusCode::SERVICE_UNAVAILABLE, "the server is ending\n")
+            }
+            _ => guest_failed(),
         }
     }
 }
@@ -156,8 +164,12 @@ fn failed(number: u64, error: &wasmtime::Error) -> Response<WasiBody> {
             StatusCode::SERVICE_UNAVAILABLE,
             "out of instances: try again\n",
         ),
-        None => answer::text(StatusCode::INTERNAL_SERVER_ERROR, "the guest failed\n"),
+        None => guest_failed(),
     }
+}
+
+fn guest_failed() -> Response<WasiBody> {
+    answer::text(StatusCode::INTERNAL_SERVER_ERROR, "the guest failed\n")
 }
 
 /// One guest at work on one request.
