@@ -1,145 +1,20 @@
-//! The pool's settings: what each means, its unit, default and bounds.
+//! Building a pool: what each setting means, its unit, default and bounds.
 
-use std::fmt::Display;
-use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
 use cap_std::fs::Dir;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::open::Location;
 use crate::pool::Pool;
-
-/// When SQLite waits for the disk (<https://sqlite.org/pragma.html#pragma_synchronous>).
-///
-/// Either way a process that crashes, or is killed, loses nothing that was committed, and the
-/// database is never damaged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Synchronous {
-    /// The log is synced at checkpoints only. Commits are faster; a power failure or a crash of
-    /// the system can undo the last of them.
-    Normal,
-    /// The log is synced at every commit: what was committed outlasts a power failure. SQLite's
-    /// own default, and this pool's.
-    #[default]
-    Full,
-}
-
-/// Settings as they were given; checked when the pool is built.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) max_size: u32,
-    pub(crate) timeout: Duration,
-    pub(crate) max_idle: Option<u32>,
-    pub(crate) synchronous: Synchronous,
-    pub(crate) cache_size: u64,
-    pub(crate) mmap_size: u64,
-    pub(crate) statement_cache: usize,
-    pub(crate) busy_timeout: Duration,
-    pub(crate) max_value_bytes: u64,
-    pub(crate) max_result_bytes: u64,
-    pub(crate) max_page_bytes: u64,
-}
-
-const KIB: u64 = 1024;
-const MIB: u64 = 1024 * KIB;
-const GIB: u64 = 1024 * MIB;
-const HOUR: Duration = Duration::from_secs(3600);
-
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
-            max_size: 5,
-            timeout: Duration::from_secs(10),
-            max_idle: None,
-            synchronous: Synchronous::Full,
-            cache_size: 2 * MIB,
-            mmap_size: 0,
-            statement_cache: 128,
-            busy_timeout: Duration::from_secs(5),
-            max_value_bytes: 4 * MIB,
-            max_result_bytes: 16 * MIB,
-            max_page_bytes: MIB,
-        }
-    }
-}
-
-impl Settings {
-    pub(crate) fn max_idle(&self) -> u32 {
-        self.max_idle.unwrap_or(self.max_size)
-    }
-
-    fn check(&self) -> Result<()> {
-        within("max_size", self.max_size, 1..=1024, "connections")?;
-        within_duration("timeout", self.timeout)?;
-        within(
-            "max_idle",
-            self.max_idle(),
-            0..=self.max_size,
-            "connections",
-        )?;
-        within("cache_size", self.cache_size, 64 * KIB..=GIB, "bytes")?;
-        within("mmap_size", self.mmap_size, 0..=64 * GIB, "bytes")?;
-        within(
-            "statement_cache",
-            self.statement_cache,
-            0..=10_000,
-            "statements",
-        )?;
-        within_duration("busy_timeout", self.busy_timeout)?;
-        within(
-            "max_value_bytes",
-            self.max_value_bytes,
-            64 * KIB..=GIB - 1,
-            "bytes",
-        )?;
-        within(
-            "max_result_bytes",
-            self.max_result_bytes,
-            64 * KIB..=GIB,
-            "bytes",
-        )?;
-        within(
-            "max_page_bytes",
-            self.max_page_bytes,
-            KIB..=64 * MIB,
-            "bytes",
-        )
-    }
-}
-
-fn within<T: PartialOrd + Display>(
-    name: &str,
-    value: T,
-    bounds: RangeInclusive<T>,
-    unit: &str,
-) -> Result<()> {
-    if bounds.contains(&value) {
-        return Ok(());
-    }
-    let (from, to) = (bounds.start(), bounds.end());
-    Err(Error::new(
-        ErrorKind::Config,
-        format!("{name} is {value} {unit}: it must be between {from} and {to}"),
-    ))
-}
-
-fn within_duration(name: &str, value: Duration) -> Result<()> {
-    if value <= HOUR {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::Config,
-        format!("{name} is {value:?}: it must be at most one hour"),
-    ))
-}
+use crate::settings::{Settings, Synchronous};
 
 /// Builds a [`Pool`].
 ///
 /// Every setting has a default that suits a small server. The settings are checked when the
 /// pool is built: one out of its bounds is an error of the kind
-/// [`Config`](ErrorKind::Config) that names it.
+/// [`Config`](crate::ErrorKind::Config) that names it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -244,10 +119,10 @@ impl PoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`Config`](ErrorKind::Config): a setting is out of its bounds.
-    /// [`CannotOpen`](ErrorKind::CannotOpen): a folder is missing, the path names a directory,
+    /// [`Config`](crate::ErrorKind::Config): a setting is out of its bounds.
+    /// [`CannotOpen`](crate::ErrorKind::CannotOpen): a folder is missing, the path names a directory,
     /// the disk is read-only or has no shared memory, or the system refuses.
-    /// [`Corrupt`](ErrorKind::Corrupt): the file is not a database, or is damaged. Each names
+    /// [`Corrupt`](crate::ErrorKind::Corrupt): the file is not a database, or is damaged. Each names
     /// the database.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Pool> {
         self.settings.check()?;
@@ -272,7 +147,7 @@ impl PoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`Config`](ErrorKind::Config): a setting is out of its bounds.
+    /// [`Config`](crate::ErrorKind::Config): a setting is out of its bounds.
     pub fn open_in_memory(self) -> Result<Pool> {
         self.settings.check()?;
         Pool::open(Location::memory(), self.settings)

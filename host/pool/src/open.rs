@@ -12,9 +12,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::builder::{Settings, Synchronous};
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::Seen;
+use crate::settings::{Settings, Synchronous};
 use crate::watch::Watch;
 
 /// Older versions can corrupt a write-ahead log that several connections write

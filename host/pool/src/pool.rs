@@ -7,14 +7,18 @@ use slab::Slab;
 use tokio::time::timeout_at;
 
 use crate::block_on::block_on;
-use crate::builder::{PoolBuilder, Settings};
+use crate::builder::PoolBuilder;
 use crate::connection::{Connection, Lent};
 use crate::db::{Access, Db};
 use crate::error::{Error, ErrorKind, Result};
 use crate::open::{Location, Opened};
+use crate::settings::Settings;
 use crate::slots::{Closed, Place, Returned, Slots};
 use crate::stats::PoolStats;
 use crate::turn::{RequestId, Turn, TurnQueue};
+
+/// How long closing waits before it ends connections in use once more.
+const END_AGAIN: Duration = Duration::from_millis(10);
 
 /// A pool of connections to one SQLite database. Clones share it.
 ///
@@ -150,15 +154,14 @@ impl Pool {
     pub async fn close(&self, grace: Duration) {
         let shared = &self.shared;
         shared.slots.close();
-        if tokio::time::timeout(grace, shared.slots.drained())
-            .await
-            .is_err()
-        {
-            shared.turns.close();
-            shared.end_all();
-            shared.slots.drained().await;
-        }
+        let mut drained = tokio::time::timeout(grace, shared.slots.drained()).await;
         shared.turns.close();
+        while drained.is_err() {
+            shared.end_all();
+            // Again, because a connection that was just being lent may not have been in the
+            // list of those in use.
+            drained = tokio::time::timeout(END_AGAIN, shared.slots.drained()).await;
+        }
         let mut idle = shared.slots.empty();
         if let Some(last) = idle.last_mut() {
             // A failure leaves the log to whoever opens the database next: nothing is lost.

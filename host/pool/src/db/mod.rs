@@ -18,12 +18,12 @@ use slab::Slab;
 
 use self::handles::Open;
 
-use crate::builder::Settings;
 use crate::cache::{Compiled, StatementCache};
 use crate::error::{Error, ErrorKind, Result};
 use crate::open::Opened;
 use crate::policy::{Control, Seen};
 use crate::raw;
+use crate::settings::Settings;
 use crate::turn::{NoTurn, RequestId, Turn, TurnQueue};
 use crate::watch::Watch;
 
