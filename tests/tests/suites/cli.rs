@@ -216,10 +216,9 @@ fn more_requests_than_may_run_are_told_to_come_back() {
 #[test]
 fn a_request_that_takes_too_long_is_ended() {
     let (_folder, database) = here();
-    let server = Server::notes(&database, &["--request-timeout", "1s"]);
+    let server = Server::notes(&database, &["--request-timeout", "3s"]);
     let (held, _) = begun(&server);
     assert_eq!(held.answer().expect("an answer").status, 504);
-    server.ask("GET", "/api/notes", None).is(200);
 }
 
 #[test]
