@@ -11,22 +11,39 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use millpond_build::Guests;
 
-const SUITES: [&str; 6] = [
+const SUITES: [&str; 7] = [
     "clean",
     "cli",
     "contract",
     "endings",
     "handles",
     "transactions",
+    "wasi03",
 ];
 
-fn main() -> Result<()> {
+fn main() {
+    if let Err(error) = build() {
+        // One line, also where backtraces are on: it says what to do.
+        eprintln!("{error:#}");
+        std::process::exit(1);
+    }
+}
+
+fn build() -> Result<()> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for input in ["Cargo.toml", "Cargo.lock", "guest", "tests/programs", "wit"] {
+    for input in [
+        "Cargo.toml",
+        "Cargo.lock",
+        "guest",
+        "tests/programs",
+        "tests/wasi03",
+        "wit",
+    ] {
         println!("cargo:rerun-if-changed={}", workspace.join(input).display());
     }
     let components = Guests::in_build_script(&workspace)?
         .package("millpond-test-programs")
+        .package("millpond-test-wasi03")
         .package("millpond-notes")
         .build()?;
 

@@ -9,7 +9,14 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use millpond_build::Guests;
 
-fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
+    demo().unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn demo() -> Result<ExitCode> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let workspace = workspace
         .canonicalize()

@@ -14,6 +14,7 @@ mod notes;
 mod process;
 mod readme;
 mod transactions;
+mod wasi03;
 
 /// Asserts that there is a test of the name of each program of a suite: one without does not
 /// compile.

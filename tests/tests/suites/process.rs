@@ -44,15 +44,19 @@ pub(crate) struct Server {
 impl Server {
     /// Serves the demonstration out of the database at `path`, with further arguments.
     pub(crate) fn notes(path: &Path, args: &[&str]) -> Server {
-        let component = millpond_tests::component("millpond_notes");
+        let args = [&["--migrations", MIGRATIONS], args].concat();
+        Server::of("millpond_notes", path, &args)
+    }
+
+    /// Serves a component out of the database at `path`, with further arguments.
+    pub(crate) fn of(name: &str, path: &Path, args: &[&str]) -> Server {
         let mut command = millpond();
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--stats", "127.0.0.1:0"])
-            .args(["--migrations", MIGRATIONS])
             .arg("--db")
             .arg(path)
             .args(args)
-            .arg(component);
+            .arg(millpond_tests::component(name));
         Server::start(command)
     }
 
@@ -135,6 +139,16 @@ impl Server {
 
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("a signal");
+    }
+
+    /// Ends the server and asserts that nothing is in use. A connection is back before its
+    /// request's last byte is sent, or soon after: the end of the server waits for that.
+    #[track_caller]
+    pub(crate) fn ends_with_nothing_in_use(self) {
+        self.terminate();
+        let line = self.line_with("in_use");
+        assert_eq!(line.split_whitespace().last(), Some("0"), "{line}");
+        assert!(self.wait().success());
     }
 
     /// Waits for the end of the server, after [`terminate`](Server::terminate).

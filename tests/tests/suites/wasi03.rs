@@ -1,0 +1,142 @@
+//! Components for WASI 0.3, whose functions and bodies are asynchronous: served, and run.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use millpond_tests::{component, foreach_wasi03};
+
+use crate::assert_test_exists;
+use crate::process::{Request, Server, millpond};
+
+foreach_wasi03!(assert_test_exists);
+
+const GUEST: &str = "wasi03_visits";
+
+fn here() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("app.db");
+    (folder, database)
+}
+
+fn serve(database: &Path) -> Server {
+    Server::of(GUEST, database, &["--no-access-log"])
+}
+
+/// What a whole answer to a GET says.
+fn get(server: &Server, path: &str) -> String {
+    let answer = server.ask("GET", path, None).is(200);
+    String::from_utf8(answer.body).expect("text")
+}
+
+fn text(output: &Output) -> &str {
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    std::str::from_utf8(&output.stdout).expect("text")
+}
+
+fn numbers() -> String {
+    (1..=100_000).map(|number| format!("{number}\n")).collect()
+}
+
+#[test]
+fn wasi03_visits() {
+    let (_folder, database) = here();
+    for visits in 1..=2 {
+        let mut command = millpond();
+        command.arg("run").arg("--db").arg(&database);
+        let output = command.arg(component(GUEST)).output().expect("it runs");
+        assert_eq!(text(&output), format!("{visits} visits\n"));
+    }
+    let server = serve(&database);
+    for visits in 3..=5 {
+        assert_eq!(get(&server, "/visits"), visits.to_string());
+    }
+    server.ends_with_nothing_in_use();
+}
+
+#[test]
+fn inspect_says_how_it_can_be_run() {
+    let mut command = millpond();
+    command.arg("inspect").arg(component(GUEST));
+    let output = command.output().expect("it runs");
+    for line in [
+        "an HTTP handler (WASI 0.3)",
+        "a command (WASI 0.3)",
+        "provided  wasi:http/types@0.3",
+        "provided  millpond:sqlite/pool@0.1.0",
+    ] {
+        assert!(text(&output).contains(line), "{output:?}");
+    }
+    assert!(!text(&output).contains("missing"), "{output:?}");
+}
+
+#[test]
+fn fifty_clients_are_served_at_once() {
+    const CLIENTS: usize = 50;
+    const REQUESTS: usize = 4;
+    let (_folder, database) = here();
+    let server = serve(&database);
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                for _ in 0..REQUESTS {
+                    get(&server, "/visits");
+                }
+            });
+        }
+    });
+    let visits = CLIENTS * REQUESTS + 1;
+    assert_eq!(get(&server, "/visits"), visits.to_string());
+    server.ends_with_nothing_in_use();
+}
+
+#[test]
+fn bodies_are_streamed_both_ways() {
+    let (_folder, database) = here();
+    let server = serve(&database);
+    assert!(get(&server, "/numbers") == numbers());
+    let upload = vec![b'a'; 3_000_000];
+    let answer = server.ask_raw("POST", "/upload", "", &upload).is(200);
+    assert_eq!(answer.body, b"3000000");
+
+    // The guest is inside its transaction while it waits for the second half.
+    let mut held = Request::hold(server.address, "POST", "/upload", 10).expect("a guest");
+    held.send(b"first").expect("it reads");
+    assert_eq!(server.counters()["in_use"], 1);
+    held.send(b", too").expect("it reads");
+    let answer = held.answer().expect("an answer");
+    assert_eq!(answer.status, 200);
+    assert!(String::from_utf8_lossy(&answer.body).contains("3000010"));
+    server.ends_with_nothing_in_use();
+}
+
+#[test]
+fn what_a_client_breaks_off_is_rolled_back() {
+    let (_folder, database) = here();
+    let server = serve(&database);
+    let mut held = Request::hold(server.address, "POST", "/upload", 10).expect("a guest");
+    held.send(b"first").expect("it reads");
+    assert_eq!(server.counters()["in_use"], 1);
+    drop(held);
+    // It waits until the turn to write is free again.
+    let answer = server.ask_raw("POST", "/upload", "", b"whole").is(200);
+    assert_eq!(answer.body, b"5");
+    server.ends_with_nothing_in_use();
+}
+
+#[test]
+fn a_trap_gives_everything_back() {
+    let (_folder, database) = here();
+    let server = Server::of(GUEST, &database, &[]);
+    // One after another: more than there are connections.
+    for _ in 0..10 {
+        server.ask("GET", "/trap", None).is(500);
+    }
+    assert_eq!(get(&server, "/visits"), "1");
+
+    // After the head of the response is sent, only the end of the body can tell.
+    let broken = server.ask("GET", "/numbers/trap", None).is(200);
+    assert!(broken.body.len() < numbers().len() && numbers().as_bytes().starts_with(&broken.body));
+    server.line_with("cut short");
+    assert_eq!(get(&server, "/visits"), "2");
+    server.ends_with_nothing_in_use();
+}

@@ -1,0 +1,139 @@
+//! For WASI 0.3, an HTTP handler and a command in one: visits in the database `default`.
+//!
+//! - `/visits` adds one, and answers how many there are.
+//! - `/upload` stores the request's body as it comes, in one transaction, and answers its size.
+//! - `/numbers` sends the numbers to 100,000 while a cursor reads them.
+//! - `/numbers/trap` does the same, and traps half-way.
+//! - `/trap` traps with a visit in an open transaction.
+
+use std::fmt::{Display, Write};
+
+use millpond_guest::{Error, TransactionMode, db};
+use wasip3::exports::{cli, http};
+use wasip3::http::types::{ErrorCode, Fields, Request, Response};
+use wasip3::wit_bindgen::{StreamResult, StreamWriter};
+use wasip3::{spawn_local, wit_future, wit_stream};
+
+const SCHEMA: &str = "\
+    CREATE TABLE IF NOT EXISTS visit(at TEXT);\
+    CREATE TABLE IF NOT EXISTS upload(part BLOB)";
+
+struct Program;
+
+wasip3::http::service::export!(Program);
+wasip3::cli::command::export!(Program);
+
+impl cli::run::Guest for Program {
+    async fn run() -> Result<(), ()> {
+        let line = match visit() {
+            Ok(visits) => format!("{visits} visits\n"),
+            Err(error) => format!("{error}\n"),
+        };
+        let (mut writer, reader) = wit_stream::new();
+        spawn_local(async move {
+            writer.write_all(line.into_bytes()).await;
+        });
+        let written = wasip3::cli::stdout::write_via_stream(reader).await;
+        written.map_err(drop)
+    }
+}
+
+impl http::handler::Guest for Program {
+    async fn handle(request: Request) -> Result<Response, ErrorCode> {
+        let path = request.get_path_with_query().unwrap_or_default();
+        match path.as_str() {
+            "/visits" => Ok(text(visit().map_err(failed)?)),
+            "/upload" => Ok(text(upload(request).await?)),
+            "/numbers" => Ok(respond(|writer| numbers(writer, u32::MAX))),
+            "/numbers/trap" => Ok(respond(|writer| numbers(writer, 50_000))),
+            "/trap" => trap(),
+            _ => Err(ErrorCode::HttpRequestUriInvalid),
+        }
+    }
+}
+
+fn visit() -> Result<i64, Error> {
+    let db = db()?;
+    db.transaction(|tx| {
+        tx.execute_script(SCHEMA)?;
+        tx.execute("INSERT INTO visit VALUES (datetime())", ())?;
+        tx.query_row("SELECT count(*) FROM visit", (), |row| row.get(0))
+    })
+}
+
+fn trap() -> ! {
+    let db = db().expect("a connection");
+    db.execute_script(SCHEMA).expect("tables");
+    let _transaction = db.begin(TransactionMode::Immediate).expect("a transaction");
+    db.execute("INSERT INTO visit VALUES (datetime())", ())
+        .expect("a visit");
+    panic!("on purpose");
+}
+
+async fn upload(request: Request) -> Result<i64, ErrorCode> {
+    let db = db().map_err(failed)?;
+    let transaction = db.begin(TransactionMode::Immediate).map_err(failed)?;
+    db.execute_script(SCHEMA).map_err(failed)?;
+    let (_, consumed) = wit_future::new(|| Ok(()));
+    let (mut body, trailers) = Request::consume_body(request, consumed);
+    loop {
+        let (result, part) = body.read(Vec::with_capacity(64 * 1024)).await;
+        db.execute("INSERT INTO upload VALUES (?1)", [part])
+            .map_err(failed)?;
+        if !matches!(result, StreamResult::Complete(_)) {
+            break;
+        }
+    }
+    // Whether the body is whole: its stream ends the same way where the client broke off.
+    trailers.await?;
+    let sum = "SELECT coalesce(sum(length(part)), 0) FROM upload";
+    let size = db.query_row(sum, (), |row| row.get(0)).map_err(failed)?;
+    transaction.commit().map_err(failed)?;
+    Ok(size)
+}
+
+/// Sends each number on a line of its own, and traps after `trap_after`.
+async fn numbers(mut writer: StreamWriter<u8>, trap_after: u32) {
+    const SQL: &str = "\
+        WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number LIMIT 100000) \
+        SELECT n FROM number";
+    let db = db().expect("a connection");
+    let mut statement = db.prepare(SQL).expect("a statement");
+    let mut rows = statement.query(()).expect("rows");
+    let mut lines = String::new();
+    while let Some(row) = rows.next().expect("a row") {
+        let number: u32 = row.get(0).expect("a number");
+        assert!(number <= trap_after, "on purpose");
+        writeln!(lines, "{number}").expect("a string to write to");
+        if number.is_multiple_of(1000) {
+            let unread = writer
+                .write_all(std::mem::take(&mut lines).into_bytes())
+                .await;
+            if !unread.is_empty() {
+                return; // Nobody reads any more.
+            }
+        }
+    }
+}
+
+fn text(body: impl Display) -> Response {
+    let body = body.to_string().into_bytes();
+    respond(|mut writer| async move {
+        writer.write_all(body).await;
+    })
+}
+
+/// A response whose body is written after the handler has returned.
+fn respond<F>(body: impl FnOnce(StreamWriter<u8>) -> F) -> Response
+where
+    F: Future<Output = ()> + 'static,
+{
+    let (writer, reader) = wit_stream::new();
+    let (_, trailers) = wit_future::new(|| Ok(None));
+    spawn_local(body(writer));
+    Response::new(Fields::new(), Some(reader), trailers).0
+}
+
+fn failed(error: Error) -> ErrorCode {
+    ErrorCode::InternalError(Some(error.to_string()))
+}
