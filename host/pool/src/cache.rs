@@ -6,6 +6,10 @@ use hashlink::LruCache;
 use crate::policy::Control;
 use crate::raw::RawStatement;
 
+/// The longest text whose statement is kept, in bytes: a guest could fill the cache with texts
+/// that are never run again.
+const MAX_KEPT_SQL_BYTES: usize = 16 * 1024;
+
 /// A compiled statement with what its compilation told.
 #[derive(Debug)]
 pub(crate) struct Compiled {
@@ -50,6 +54,9 @@ impl StatementCache {
     /// Keep a statement, reset and without the values it was bound to. The one least recently
     /// used makes room for it.
     pub(crate) fn put(&mut self, mut compiled: Compiled) {
+        if compiled.sql.len() > MAX_KEPT_SQL_BYTES {
+            return;
+        }
         compiled.raw.reset();
         compiled.raw.clear_bindings();
         let sql = std::mem::take(&mut compiled.sql);

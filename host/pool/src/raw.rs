@@ -15,12 +15,12 @@
     reason = "SQLite's C interface; each block states why it holds"
 )]
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr::{self, NonNull};
 
 use rusqlite::{Connection, ffi};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::value::ValueRef;
 
 /// A compiled statement.
@@ -38,20 +38,47 @@ pub(crate) enum Step {
     Done,
 }
 
+/// SQL text as SQLite takes it: it ends in a NUL, and has none before.
+#[derive(Debug)]
+pub(crate) struct SqlText(CString);
+
+impl SqlText {
+    /// SQLite reads up to the first NUL: what follows one would silently not run.
+    pub(crate) fn new(sql: &str) -> Result<SqlText> {
+        CString::new(sql).map(SqlText).map_err(|error| {
+            Error::new(ErrorKind::Sql, "the SQL text holds a NUL character")
+                .at(error.nul_position())
+        })
+    }
+
+    /// How long it is, in bytes, without its end.
+    pub(crate) fn len(&self) -> usize {
+        self.0.as_bytes().len()
+    }
+}
+
 impl RawStatement {
-    /// Compile the first statement of `sql`. Returns it, or `None` where there is only space
-    /// and comments, with the number of bytes that were read.
-    pub(crate) fn prepare(conn: &Connection, sql: &str) -> Result<(Option<RawStatement>, usize)> {
-        let len = c_int::try_from(sql.len())
+    /// Compile the first statement of `sql` from the byte `start` on. Returns it, or `None` where
+    /// there is only space or a comment, and where it ends.
+    ///
+    /// SQLite would copy a text that does not end in a NUL, whole, for each of its statements: a
+    /// guest could make that take hours.
+    pub(crate) fn prepare(
+        conn: &Connection,
+        sql: &SqlText,
+        start: usize,
+    ) -> Result<(Option<RawStatement>, usize)> {
+        let text = &sql.0.as_bytes_with_nul()[start.min(sql.len())..];
+        let len = c_int::try_from(text.len())
             .map_err(|_| Error::sqlite(ffi::SQLITE_TOOBIG, "the SQL text is too long", None))?;
         let mut stmt = ptr::null_mut();
         let mut tail: *const c_char = ptr::null();
-        // SAFETY: the connection is open; `sql` is valid for `len` bytes and need not end in a
-        // NUL, because its length is given; both out-pointers are valid.
+        // SAFETY: the connection is open; `text` is valid for `len` bytes, the last of which is
+        // a NUL; both out-pointers are valid.
         let code = unsafe {
             ffi::sqlite3_prepare_v3(
                 conn.handle(),
-                sql.as_ptr().cast(),
+                text.as_ptr().cast(),
                 len,
                 ffi::SQLITE_PREPARE_PERSISTENT,
                 &mut stmt,
@@ -59,13 +86,12 @@ impl RawStatement {
             )
         };
         if code != ffi::SQLITE_OK {
-            return Err(failure(conn, code));
+            return Err(failure(conn, code).shifted(start));
         }
         // SQLite leaves `tail` within the text it was given, at the end of the statement.
-        let read = (tail as usize)
-            .saturating_sub(sql.as_ptr() as usize)
-            .min(sql.len());
-        Ok((NonNull::new(stmt).map(RawStatement), read))
+        let read = (tail as usize).saturating_sub(text.as_ptr() as usize);
+        let end = (start + read).min(sql.len());
+        Ok((NonNull::new(stmt).map(RawStatement), end))
     }
 
     pub(crate) fn step(&mut self, conn: &Connection) -> Result<Step> {

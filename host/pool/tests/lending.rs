@@ -328,3 +328,79 @@ async fn the_counters_hold_under_load() {
     assert_eq!(stats.pool_hits + stats.pool_misses, 16 * 200);
     assert_eq!((stats.in_use, stats.waiting, stats.timeouts), (0, 0, 0));
 }
+
+#[tokio::test]
+async fn a_text_of_a_million_empty_statements_ends_in_time() {
+    let f = fixture(1, Duration::from_secs(10));
+    let connection = get(&f.pool).await;
+    // A deadline that is far too long for a text that is copied for each of its statements, and
+    // long enough for one that is not.
+    connection.set_deadline(Some(Instant::now() + Duration::from_secs(60)));
+    let empty = ";".repeat(900_000);
+    connection
+        .execute_script(&empty)
+        .await
+        .expect("nothing to do");
+    let error = connection
+        .execute(&empty, &NONE)
+        .await
+        .expect_err("no statement");
+    assert_eq!(error.kind(), ErrorKind::Sql);
+    let short = "SELECT 1;".repeat(100_000);
+    connection
+        .execute_script(&short)
+        .await
+        .expect("short statements");
+
+    // No statement of these runs long enough to be stopped: the text is.
+    connection.set_deadline(Some(Instant::now()));
+    for text in [&empty, &short] {
+        let error = connection
+            .execute_script(text)
+            .await
+            .expect_err("a deadline");
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_can_be_rolled_back_after_the_deadline() {
+    let f = fixture(2, Duration::from_secs(10));
+    let connection = get(&f.pool).await;
+    connection
+        .execute("CREATE TABLE t(a)", &NONE)
+        .await
+        .expect("a table");
+    for end in ["drop", "text"] {
+        connection.set_deadline(None);
+        let transaction = connection
+            .begin(TransactionMode::Immediate)
+            .await
+            .expect("begun");
+        connection
+            .execute("INSERT INTO t VALUES (1)", &NONE)
+            .await
+            .expect("a row");
+        connection.set_deadline(Some(Instant::now()));
+        let error = connection.execute("INSERT INTO t VALUES (2)", &NONE).await;
+        assert_eq!(
+            error.expect_err("a deadline").kind(),
+            ErrorKind::DeadlineExceeded
+        );
+        match end {
+            "drop" => drop(transaction),
+            _ => drop(
+                connection
+                    .execute("ROLLBACK", &NONE)
+                    .await
+                    .expect("a rollback"),
+            ),
+        }
+        assert!(!connection.in_transaction(), "{end}");
+        let other = get(&f.pool).await;
+        other
+            .execute("INSERT INTO t VALUES (3)", &NONE)
+            .await
+            .expect("the turn is free");
+    }
+}

@@ -1,12 +1,23 @@
 //! From SQL text to a compiled statement with its parameters bound.
 
+use std::collections::{HashMap, HashSet};
+
 use rusqlite::Connection;
+use rusqlite::ffi::SQLITE_INTERRUPT;
 
 use super::Db;
 use crate::cache::Compiled;
 use crate::error::{Error, ErrorKind, Result};
-use crate::raw::RawStatement;
+use crate::policy::Control;
+use crate::raw::{RawStatement, SqlText};
 use crate::value::{Parameters, Value};
+
+/// A statement of a text, and where in the text it ends.
+pub(super) struct First {
+    pub(super) raw: RawStatement,
+    pub(super) control: Control,
+    pub(super) end: usize,
+}
 
 impl Db {
     /// The one statement of `sql`.
@@ -14,42 +25,56 @@ impl Db {
         if let Some(compiled) = self.cache.take(sql) {
             return Ok(compiled);
         }
-        check_text(sql)?;
-        let Some((compiled, read)) = self.compile_first(sql)? else {
+        let text = SqlText::new(sql)?;
+        let Some(First { raw, control, end }) = self.compile_next(&text, 0)? else {
             return Err(Error::new(
                 ErrorKind::Sql,
                 "the SQL text holds no statement",
             ));
         };
-        match self.compile_first(&sql[read..]) {
-            Ok(None) => Ok(compiled),
+        match self.compile_next(&text, end) {
+            Ok(None) => Ok(Compiled::new(raw, control, sql)),
             Ok(Some(_)) | Err(_) => Err(Error::new(
                 ErrorKind::Sql,
                 "the SQL text holds more than one statement: run them one by one, or as a script",
             )
-            .at(read)),
+            .at(end)),
         }
     }
 
-    /// The first statement of `sql` and where it ends; `None` where there is none at all.
-    pub(super) fn compile_first(&mut self, sql: &str) -> Result<Option<(Compiled, usize)>> {
-        let mut start = 0;
+    /// The next statement of `sql` from the byte `start` on; `None` where there is none.
+    pub(super) fn compile_next(
+        &mut self,
+        sql: &SqlText,
+        mut start: usize,
+    ) -> Result<Option<First>> {
+        // Comments and empty statements come one at a time.
         while start < sql.len() {
             self.seen.start();
-            let text = &sql[start..];
-            let (raw, read) = RawStatement::prepare(&self.conn, text)
-                .map_err(|error| self.explain(error).shifted(start))?;
+            let (raw, end) = RawStatement::prepare(&self.conn, sql, start)
+                .map_err(|error| self.explain(error))?;
             match raw {
                 Some(raw) => {
-                    let compiled = Compiled::new(raw, self.seen.control(), &sql[..start + read]);
-                    return Ok(Some((compiled, start + read)));
+                    let control = self.seen.control();
+                    return Ok(Some(First { raw, control, end }));
                 }
-                // An empty statement, as in `;;`, ends where it is read to.
-                None if read == 0 => return Ok(None),
-                None => start += read,
+                None if end == start => return Ok(None),
+                None => {
+                    start = end;
+                    // A text can hold a million of them, none of which runs, to be stopped.
+                    self.check_deadline()?;
+                }
             }
         }
         Ok(None)
+    }
+
+    /// Whether the borrower's time is not over yet.
+    pub(super) fn check_deadline(&self) -> Result<()> {
+        match self.watch.must_stop() {
+            true => Err(self.explain(Error::sqlite(SQLITE_INTERRUPT, "interrupted", None))),
+            false => Ok(()),
+        }
     }
 
     pub(super) fn bind(&self, compiled: &mut Compiled, parameters: &Parameters) -> Result<()> {
@@ -76,40 +101,27 @@ impl Db {
     }
 }
 
-/// SQLite reads text up to the first NUL; what follows would silently not run.
-pub(super) fn check_text(sql: &str) -> Result<()> {
-    match sql.bytes().position(|byte| byte == 0) {
-        None => Ok(()),
-        Some(offset) => {
-            Err(Error::new(ErrorKind::Sql, "the SQL text holds a NUL character").at(offset))
-        }
-    }
-}
-
 fn bind_named(conn: &Connection, raw: &mut RawStatement, values: &[(String, Value)]) -> Result<()> {
     let wrong = |message: String| Err(Error::new(ErrorKind::Parameters, message));
-    let mut used = vec![false; values.len()];
-    for index in 1..=raw.parameter_count() {
-        let Some(name) = raw.parameter_name(index).map(bare).map(str::to_owned) else {
-            return wrong(format!("parameter {index} has no name: bind by position"));
-        };
-        let mut given = values
-            .iter()
-            .enumerate()
-            .filter(|(_, (known, _))| bare(known) == name);
-        match (given.next(), given.next()) {
-            (Some((at, (_, value))), None) => {
-                used[at] = true;
-                raw.bind(conn, index, value.into())?;
-            }
-            (Some(_), Some(_)) => {
-                return wrong(format!("the parameter {name} was given more than once"));
-            }
-            (None, _) => return wrong(format!("the parameter {name} was not given")),
+    let mut given = HashMap::with_capacity(values.len());
+    for (name, value) in values {
+        if given.insert(bare(name), value).is_some() {
+            return wrong(format!("the parameter {name} was given more than once"));
         }
     }
-    match used.iter().position(|used| !used) {
-        Some(at) => wrong(format!("the statement has no parameter {}", values[at].0)),
+    let mut named = HashSet::with_capacity(values.len());
+    for index in 1..=raw.parameter_count() {
+        let Some(name) = raw.parameter_name(index).map(bare) else {
+            return wrong(format!("parameter {index} has no name: bind by position"));
+        };
+        let Some((name, value)) = given.get_key_value(name) else {
+            return wrong(format!("the parameter {name} was not given"));
+        };
+        named.insert(*name);
+        raw.bind(conn, index, (*value).into())?;
+    }
+    match given.keys().find(|name| !named.contains(*name)) {
+        Some(name) => wrong(format!("the statement has no parameter {name}")),
         None => Ok(()),
     }
 }

@@ -166,6 +166,11 @@ impl Db {
                 _ => Err(aborted().into()),
             };
         }
+        // A statement may be too short for the progress handler, but guests run many; and a
+        // guest whose time is over must still be able to roll back.
+        if compiled.control != Control::Rollback {
+            self.check_deadline()?;
+        }
         if compiled.read_only {
             return Ok(true);
         }

@@ -1,11 +1,11 @@
 //! Running statements that are given as text.
 
-use super::compile::check_text;
+use super::compile::First;
 use super::{Attempt, Db};
 use crate::cache::Compiled;
 use crate::cells::check_utf8;
 use crate::error::{Error, ErrorKind, Result};
-use crate::raw::{RawStatement, Step};
+use crate::raw::{RawStatement, SqlText, Step};
 use crate::value::{Column, Parameters, Summary, Table, Value, ValueRef};
 
 impl Db {
@@ -81,16 +81,13 @@ impl Db {
 
     /// Run a script from `*start` on, which moves past each statement that ran.
     pub(crate) fn execute_script(&mut self, sql: &str, start: &mut usize) -> Attempt<()> {
-        check_text(sql)?;
+        let text = SqlText::new(sql)?;
         loop {
             let base = *start;
-            let first = self
-                .compile_first(&sql[base..])
-                .map_err(|error| error.shifted(base))?;
-            let Some((mut compiled, read)) = first else {
+            let Some(First { raw, control, end }) = self.compile_next(&text, base)? else {
                 return Ok(());
             };
-            if compiled.raw.parameter_count() > 0 {
+            if raw.parameter_count() > 0 {
                 return Err(Error::new(
                     ErrorKind::Parameters,
                     "a script's statements take no parameters",
@@ -98,11 +95,13 @@ impl Db {
                 .at(base)
                 .into());
             }
+            // Not kept for the next time: a script runs once.
+            let mut compiled = Compiled::new(raw, control, "");
             if self.admit(&compiled)? {
-                self.tracked(compiled.control, |db| db.run_to_end(&mut compiled))
+                self.tracked(control, |db| db.run_to_end(&mut compiled))
                     .map_err(|error| error.shifted(base))?;
             }
-            *start = base + read;
+            *start = end;
         }
     }
 

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use super::{Migration, MigrationError, Report};
 use crate::error::{Error, ErrorKind};
 use crate::open::Location;
-use crate::raw::{RawStatement, Step};
+use crate::raw::{RawStatement, SqlText, Step};
 
 /// How long to wait for another process that writes, or migrates. Longer than the pool's own
 /// busy timeout, because another process's migrations take what they take.
@@ -192,12 +192,15 @@ fn execute(migration: &Migration, conn: &mut Connection) -> Result<(), Migration
     let database = |error: rusqlite::Error| MigrationError::Database(error.into());
     conn.authorizer(Some(authorizer)).map_err(database)?;
 
+    let text = SqlText::new(sql);
     let mut at = 0;
     while at < sql.len() {
         // A statement does not outlive this turn of the loop, nor the connection.
-        let read = execute_first(conn, &sql[at..]).map_err(|error| {
-            let begin = at + blank(&sql[at..]);
-            let offset = error.offset().map_or(begin, |offset| at + offset as usize);
+        let end = text.as_ref().map_err(Error::clone);
+        let end = end.and_then(|text| execute_next(conn, text, at));
+        let end = end.map_err(|error| {
+            let begin = at + sql.get(at..).map_or(0, blank);
+            let offset = error.offset().map_or(begin, |offset| offset as usize);
             let line = 1 + sql
                 .bytes()
                 .take(offset)
@@ -213,18 +216,18 @@ fn execute(migration: &Migration, conn: &mut Connection) -> Result<(), Migration
                 }
             }
         })?;
-        if read == 0 {
+        if end == at {
             break;
         }
-        at += read;
+        at = end;
     }
     conn.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)
         .map_err(database)
 }
 
-/// Runs the first statement of `sql`, and returns its length in bytes.
-fn execute_first(conn: &Connection, sql: &str) -> Result<usize, Error> {
-    let (statement, read) = RawStatement::prepare(conn, sql)?;
+/// Runs the statement of `sql` that begins at the byte `start`, and returns where it ends.
+fn execute_next(conn: &Connection, sql: &SqlText, start: usize) -> Result<usize, Error> {
+    let (statement, end) = RawStatement::prepare(conn, sql, start)?;
     if let Some(mut statement) = statement {
         if statement.parameter_count() > 0 {
             return Err(Error::new(
@@ -234,7 +237,7 @@ fn execute_first(conn: &Connection, sql: &str) -> Result<usize, Error> {
         }
         while statement.step(conn)? == Step::Row {}
     }
-    Ok(read)
+    Ok(end)
 }
 
 /// The length in bytes of the space and comments that `sql` begins with.
