@@ -404,3 +404,39 @@ async fn a_transaction_can_be_rolled_back_after_the_deadline() {
             .expect("the turn is free");
     }
 }
+
+#[test]
+fn closing_under_load_ends_everything_and_leaves_no_log() {
+    for round in 0..20 {
+        let f = fixture(3, Duration::from_secs(10));
+        let setup = f
+            .pool
+            .get_blocking(Access::ReadWrite)
+            .expect("a connection");
+        millpond_pool::block_on(setup.execute("CREATE TABLE t(a)", &NONE)).expect("a table");
+        drop(setup);
+        std::thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    // Some are in line, some being lent to, some writing, some coming back.
+                    while let Ok(connection) = f.pool.get_blocking(Access::ReadWrite) {
+                        let _ = millpond_pool::block_on(
+                            connection.execute("INSERT INTO t VALUES (1)", &NONE),
+                        );
+                    }
+                });
+            }
+            while f.pool.stats().connections_reused < 10 + round {
+                std::thread::yield_now();
+            }
+            // Two at once, one of whom has no patience.
+            scope.spawn(|| f.pool.close_blocking(Duration::ZERO));
+            f.pool.close_blocking(Duration::from_millis(1));
+        });
+        f.pool.close_blocking(Duration::ZERO);
+        let stats = f.pool.stats();
+        assert_eq!((stats.in_use, stats.pool_size, stats.waiting), (0, 0, 0));
+        assert_eq!(stats.connections_created, stats.connections_closed);
+        assert_eq!(files(&f), ["app.db"]);
+    }
+}
