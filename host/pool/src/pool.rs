@@ -13,7 +13,7 @@ use crate::db::{Access, Db};
 use crate::error::{Error, ErrorKind, Result};
 use crate::open::{Location, Opened};
 use crate::settings::Settings;
-use crate::slots::{Closed, Place, Returned, Slots};
+use crate::slots::{Closed, Place, Returned, Slots, Taken};
 use crate::stats::PoolStats;
 use crate::turn::{RequestId, Turn, TurnQueue};
 
@@ -162,12 +162,10 @@ impl Pool {
             // list of those in use.
             drained = tokio::time::timeout(END_AGAIN, shared.slots.drained()).await;
         }
-        let mut idle = shared.slots.empty();
-        if let Some(last) = idle.last_mut() {
+        shared.slots.empty(|last| {
             // A failure leaves the log to whoever opens the database next: nothing is lost.
             let _ = last.checkpoint();
-        }
-        drop(idle);
+        });
     }
 
     /// As [`close`](Pool::close), on a thread that may block.
@@ -184,17 +182,16 @@ impl Shared {
         access: Access,
         deadline: Option<Instant>,
     ) -> Result<Connection> {
-        let idle = shared
+        let taken = shared
             .slots
-            .take_idle(&place, |db| db.suits(access))
+            .take(&place, |db| db.suits(access))
             .map_err(|Closed| Error::closed())?;
-        let mut db = match idle {
-            Some(db) => db,
-            None => {
+        let mut db = match taken {
+            Taken::Idle(db) => db,
+            Taken::Open(opening) => {
                 let opened = shared.location.open(&shared.settings)?;
                 let db = Db::new(opened, &shared.settings, Arc::clone(&shared.turns));
-                shared.slots.opened();
-                db
+                opening.opened(db).map_err(|Closed| Error::closed())?
             }
         };
         let lending = match db.lend(request, access) {

@@ -21,6 +21,9 @@ pub(crate) struct Slots<R> {
     state: Mutex<State<R>>,
     /// Told whenever the last resource in use comes back to closed slots.
     drained: Notify,
+    /// Held while a resource of closed slots is dropped, one after the other: only a connection
+    /// that closes as the last of all takes the log away with it.
+    closing: Mutex<()>,
     max_idle: usize,
 }
 
@@ -28,6 +31,8 @@ pub(crate) struct Slots<R> {
 struct State<R> {
     /// The last is the one used last, and so the warmest.
     idle: Vec<R>,
+    /// Holders of a place who are opening a resource just now.
+    opening: u32,
     closed: bool,
     counters: PoolStats,
 }
@@ -37,6 +42,20 @@ struct State<R> {
 pub(crate) struct Place {
     _permit: OwnedSemaphorePermit,
     waited: bool,
+}
+
+/// What the holder of a place gets.
+#[derive(Debug)]
+pub(crate) enum Taken<'a, R> {
+    Idle(R),
+    /// None is idle: it is to open one.
+    Open(Opening<'a, R>),
+}
+
+/// A resource is being opened. Dropped, it was not.
+#[derive(Debug)]
+pub(crate) struct Opening<'a, R> {
+    slots: &'a Slots<R>,
 }
 
 /// The slots are closed.
@@ -60,6 +79,7 @@ impl<R> Slots<R> {
             places: Arc::new(Semaphore::new(max_size as usize)),
             state: Mutex::new(State {
                 idle: Vec::with_capacity(max_idle as usize),
+                opening: 0,
                 closed: false,
                 counters: PoolStats {
                     max_pool_size: max_size,
@@ -67,6 +87,7 @@ impl<R> Slots<R> {
                 },
             }),
             drained: Notify::new(),
+            closing: Mutex::new(()),
             max_idle: max_idle as usize,
         }
     }
@@ -103,18 +124,18 @@ impl<R> Slots<R> {
     }
 
     /// An idle resource for `place`: the warmest that `prefer` likes, or else the warmest.
-    /// `None` where the holder of the place is to open one.
-    pub(crate) fn take_idle(
+    pub(crate) fn take(
         &self,
         place: &Place,
         prefer: impl Fn(&R) -> bool,
-    ) -> Result<Option<R>, Closed> {
+    ) -> Result<Taken<'_, R>, Closed> {
         let mut state = self.lock();
         if state.closed {
             return Err(Closed);
         }
         let Some(last) = state.idle.len().checked_sub(1) else {
-            return Ok(None);
+            state.opening += 1;
+            return Ok(Taken::Open(Opening { slots: self }));
         };
         let index = state.idle.iter().rposition(prefer).unwrap_or(last);
         let resource = state.idle.remove(index);
@@ -125,15 +146,7 @@ impl<R> Slots<R> {
         } else {
             state.counters.pool_hits += 1;
         }
-        Ok(Some(resource))
-    }
-
-    /// Count a resource that the holder of a place has opened and now uses.
-    pub(crate) fn opened(&self) {
-        let mut state = self.lock();
-        state.counters.connections_created += 1;
-        state.counters.in_use += 1;
-        state.counters.pool_misses += 1;
+        Ok(Taken::Idle(resource))
     }
 
     /// Put in a resource that nobody has used yet.
@@ -161,14 +174,13 @@ impl<R> Slots<R> {
         } else {
             // Dropped outside the lock: closing may write to the disk. It still counts as in
             // use meanwhile, so that nobody who waits for the slots to drain comes too early.
+            let closed = state.closed;
             drop(state);
-            drop(resource);
+            self.drop_outside(resource, closed);
             let mut state = self.lock();
             state.counters.connections_closed += 1;
             state.counters.in_use -= 1;
-            if state.closed && state.counters.in_use == 0 {
-                self.drained.notify_waiters();
-            }
+            self.tell_if_drained(&state);
         }
         drop(place);
     }
@@ -191,24 +203,75 @@ impl<R> Slots<R> {
     pub(crate) async fn drained(&self) {
         loop {
             let notified = self.drained.notified();
-            if self.lock().counters.in_use == 0 {
+            if self.lock().is_drained() {
                 return;
             }
             notified.await;
         }
     }
 
-    /// Take out every idle resource, for the caller to close.
-    pub(crate) fn empty(&self) -> Vec<R> {
+    /// Drop every idle resource; the last of them goes through `last` before.
+    pub(crate) fn empty(&self, last: impl FnOnce(&mut R)) {
         let mut state = self.lock();
-        let idle = std::mem::take(&mut state.idle);
+        let mut idle = std::mem::take(&mut state.idle);
         state.counters.connections_closed += idle.len() as u64;
-        idle
+        drop(state);
+        let _one_by_one = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(resource) = idle.last_mut() {
+            last(resource);
+        }
+        // While nobody else closes one.
+        drop(idle);
+    }
+
+    /// Drop a resource, which may write to the disk.
+    fn drop_outside(&self, resource: R, closed: bool) {
+        let _one_by_one =
+            closed.then(|| self.closing.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(resource);
+    }
+
+    fn tell_if_drained(&self, state: &State<R>) {
+        if state.closed && state.is_drained() {
+            self.drained.notify_waiters();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<R>> {
         // Nothing that can panic runs under this lock, so a poisoned state is a whole one.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R> State<R> {
+    fn is_drained(&self) -> bool {
+        self.counters.in_use == 0 && self.opening == 0
+    }
+}
+
+impl<R> Opening<'_, R> {
+    /// Count a resource that was opened, and is now in use. Slots that were closed meanwhile
+    /// drop it.
+    pub(crate) fn opened(self, resource: R) -> Result<R, Closed> {
+        let mut state = self.slots.lock();
+        state.counters.connections_created += 1;
+        if state.closed {
+            state.counters.connections_closed += 1;
+            drop(state);
+            self.slots.drop_outside(resource, true);
+            return Err(Closed);
+        }
+        state.counters.in_use += 1;
+        state.counters.pool_misses += 1;
+        Ok(resource)
+    }
+}
+
+impl<R> Drop for Opening<'_, R> {
+    fn drop(&mut self) {
+        let mut state = self.slots.lock();
+        state.opening -= 1;
+        self.slots.tell_if_drained(&state);
     }
 }
 

@@ -114,19 +114,18 @@ impl<'a> World<'a> {
     }
 
     fn take(&mut self, place: Place, can_open: bool) {
-        match self.slots.take_idle(&place, |_| false) {
+        match self.slots.take(&place, |_| false) {
             Err(Closed) => assert!(self.closed),
-            Ok(Some(fake)) => {
+            Ok(Taken::Idle(fake)) => {
                 self.lent += 1;
                 self.held.push_back((place, fake));
             }
-            Ok(None) if can_open => {
-                let fake = Fake::new(&self.alive);
-                self.slots.opened();
+            Ok(Taken::Open(opening)) if can_open => {
+                let fake = opening.opened(Fake::new(&self.alive)).expect("not closed");
                 self.lent += 1;
                 self.held.push_back((place, fake));
             }
-            Ok(None) => drop(place),
+            Ok(Taken::Open(_)) => drop(place),
         }
     }
 
@@ -199,7 +198,7 @@ impl<'a> World<'a> {
                 self.step(Action::Return(Returned::Clean));
             }
         }
-        self.slots.empty();
+        self.slots.empty(|_| {});
         assert_eq!(self.alive.load(Ordering::Relaxed), 0);
         let stats = self.slots.stats();
         assert_eq!(stats.connections_created, stats.connections_closed);
@@ -254,4 +253,29 @@ fn nothing_is_lost_in_any_sequence_of_two_places() {
 #[test]
 fn nothing_is_lost_where_nothing_idle_is_kept() {
     every_sequence(5, |sequence| run(2, 0, sequence));
+}
+
+#[test]
+fn what_is_opened_while_the_slots_close_is_waited_for_and_dropped() {
+    let slots = Slots::new(1, 1);
+    let alive = Arc::default();
+    let place = slots.try_place().expect("open").expect("a place");
+    let Ok(Taken::Open(opening)) = slots.take(&place, |_| true) else {
+        panic!("there is nothing idle");
+    };
+    slots.close();
+    let mut drained = std::pin::pin!(slots.drained());
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(drained.as_mut().poll(&mut context).is_pending());
+    assert_eq!(
+        opening.opened(Fake::new(&alive)).expect_err("closed"),
+        Closed
+    );
+    assert!(drained.as_mut().poll(&mut context).is_ready());
+    assert_eq!(alive.load(Ordering::Relaxed), 0);
+    let stats = slots.stats();
+    assert_eq!(
+        (stats.connections_created, stats.connections_closed),
+        (1, 1)
+    );
 }
