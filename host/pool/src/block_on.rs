@@ -30,5 +30,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
             .expect("the system starts a thread")
     });
     let _context = TIME.enter();
-    pollster::block_on(future)
+    // Outside a task nothing refills tokio's budget for it, and every wait would be for ever
+    // once it is spent.
+    pollster::block_on(tokio::task::coop::unconstrained(future))
 }

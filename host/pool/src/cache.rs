@@ -23,6 +23,12 @@ impl Compiled {
     pub(crate) fn new(raw: RawStatement, control: Control, sql: &str) -> Compiled {
         // `EXPLAIN DELETE …` counts as writing for SQLite, and writes nothing.
         let read_only = raw.is_read_only() || raw.is_explain();
+        // Nor does `EXPLAIN ROLLBACK` end a transaction.
+        let control = if raw.is_explain() {
+            Control::None
+        } else {
+            control
+        };
         Compiled {
             raw,
             control,

@@ -15,6 +15,7 @@ const PRAGMAS_BARE: &[&str] = &[
     "application_id",
     "collation_list",
     "data_version",
+    "defer_foreign_keys",
     "encoding",
     "foreign_keys",
     "freelist_count",
@@ -39,14 +40,12 @@ const PRAGMAS_ABOUT: &[&str] = &[
     "table_xinfo",
 ];
 
-/// Pragmas that change the connection until its transaction ends, and no longer.
-const PRAGMAS_OF_TRANSACTION: &[&str] = &["defer_foreign_keys"];
-
 /// Functions that reach beyond the database: other code, the host's log, the library itself,
 /// raw pointers, or what an earlier borrower of the connection did.
 const FUNCTIONS_DENIED: &[&str] = &[
     "changes",
     "fts3_tokenizer",
+    "fts5_source_id",
     "load_extension",
     "matchinfo",
     "rtreecheck",
@@ -219,7 +218,6 @@ impl Seen {
                     }
                     Some(_) => contains(PRAGMAS_ABOUT, pragma_name),
                 };
-                let known = known || contains(PRAGMAS_OF_TRANSACTION, pragma_name);
                 refuse_if(!known, || {
                     let given = if pragma_value.is_some() {
                         " with a value"

@@ -72,7 +72,10 @@ impl Db {
             .get_mut(key)
             .ok_or_else(Error::stale_connection)?;
         slot.compiled.raw.reset();
-        slot.run += 1;
+        // Of the connection, not of the statement: a statement's place is used again, and an
+        // old cursor must not take a later one's rows.
+        self.runs += 1;
+        slot.run = self.runs;
         (slot.cursor, slot.on_row) = (false, false);
         self.on_open(key, work)
     }

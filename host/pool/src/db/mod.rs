@@ -71,6 +71,8 @@ pub(crate) struct Db {
     turns: Arc<TurnQueue>,
     request: RequestId,
     access: Access,
+    /// How often its statements have been run through handles.
+    runs: u64,
     /// How many transactions of this connection have ended: a handle to an earlier one is stale.
     ended: u64,
     /// SQLite ended the last transaction, and its owner has not yet ended it too.
@@ -95,6 +97,7 @@ impl Db {
             turns,
             request: RequestId::new(),
             access: Access::ReadWrite,
+            runs: 0,
             ended: 0,
             aborted: false,
             unhealthy: false,
