@@ -36,6 +36,11 @@ async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
     if head {
         *response.body_mut() = api::no_body();
     }
+    // So that a client can tell an answer that broke off from a whole one.
+    if let Some(length @ 1..) = response.body().content_length() {
+        let length = HeaderValue::from(length);
+        response.headers_mut().insert("content-length", length);
+    }
     for (name, value) in SECURITY_HEADERS {
         let value = HeaderValue::from_static(value);
         response.headers_mut().insert(name, value);

@@ -5,6 +5,7 @@ use hashlink::LruCache;
 
 use crate::policy::Control;
 use crate::raw::RawStatement;
+use crate::text::is_definition;
 
 /// The longest text whose statement is kept, in bytes: a guest could fill the cache with texts
 /// that are never run again.
@@ -20,9 +21,11 @@ pub(crate) struct Compiled {
 }
 
 impl Compiled {
-    pub(crate) fn new(raw: RawStatement, control: Control, sql: &str) -> Compiled {
-        // `EXPLAIN DELETE …` counts as writing for SQLite, and writes nothing.
-        let read_only = raw.is_read_only() || raw.is_explain();
+    /// What `text` compiled to. It is not kept for the next time.
+    pub(crate) fn new(raw: RawStatement, control: Control, text: &str) -> Compiled {
+        // `EXPLAIN DELETE …` counts as writing for SQLite, and writes nothing; and
+        // `DROP TRIGGER IF EXISTS x` as reading, until there is such a trigger.
+        let read_only = raw.is_explain() || (raw.is_read_only() && !is_definition(text));
         // Nor does `EXPLAIN ROLLBACK` end a transaction.
         let control = if raw.is_explain() {
             Control::None
@@ -33,8 +36,13 @@ impl Compiled {
             raw,
             control,
             read_only,
-            sql: sql.into(),
+            sql: Box::default(),
         }
+    }
+
+    /// Keep it for the next time that `sql` is to be compiled.
+    pub(crate) fn keep_as(&mut self, sql: &str) {
+        self.sql = sql.into();
     }
 }
 
@@ -60,7 +68,7 @@ impl StatementCache {
     /// Keep a statement, reset and without the values it was bound to. The one least recently
     /// used makes room for it.
     pub(crate) fn put(&mut self, mut compiled: Compiled) {
-        if compiled.sql.len() > MAX_KEPT_SQL_BYTES {
+        if !(1..=MAX_KEPT_SQL_BYTES).contains(&compiled.sql.len()) {
             return;
         }
         compiled.raw.reset();

@@ -60,6 +60,7 @@ mod settings;
 mod slots;
 mod statement;
 mod stats;
+mod text;
 mod transaction;
 mod turn;
 mod value;

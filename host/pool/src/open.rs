@@ -29,6 +29,7 @@ const PROGRESS_INTERVAL: i32 = 1_000;
 const LIMITS: &[(Limit, i32)] = &[
     // None: it bars ATTACH, and with it VACUUM INTO, which would write any file.
     (Limit::SQLITE_LIMIT_ATTACHED, 0),
+    (Limit::SQLITE_LIMIT_COLUMN, 1_000),
     (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 100),
     (Limit::SQLITE_LIMIT_EXPR_DEPTH, 100),
     (Limit::SQLITE_LIMIT_FUNCTION_ARG, 100),

@@ -71,7 +71,7 @@ const TABLES_DENIED: &[&str] = &[
 
 /// Tables of the host's own begin like this: the record of migrations, without which they would
 /// all run again. They can be read.
-const HOST_TABLES: &str = "millpond_";
+pub(crate) const HOST_TABLES: &str = "millpond_";
 
 /// What a statement does to the transaction that it runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +94,8 @@ pub(crate) struct Seen {
     trusted: AtomicBool,
     /// Something temporary was created or written since the last reset.
     temporary: AtomicBool,
+    /// The statement alters a table.
+    alters: AtomicBool,
     control: AtomicU8,
     refusal: Mutex<Option<String>>,
 }
@@ -102,6 +104,7 @@ impl Seen {
     /// Forget what the last statement was, before the next is compiled.
     pub(crate) fn start(&self) {
         self.control.store(Control::None as u8, Ordering::Relaxed);
+        self.alters.store(false, Ordering::Relaxed);
         *self.refusal() = None;
     }
 
@@ -113,6 +116,10 @@ impl Seen {
             4 => Control::Savepoint,
             _ => Control::None,
         }
+    }
+
+    pub(crate) fn alters(&self) -> bool {
+        self.alters.load(Ordering::Relaxed)
     }
 
     /// What the last statement was refused for.
@@ -163,7 +170,6 @@ impl Seen {
         match context.action {
             AuthAction::Select
             | AuthAction::Recursive
-            | AuthAction::CreateView { .. }
             | AuthAction::DropIndex { .. }
             | AuthAction::DropTrigger { .. }
             | AuthAction::DropView { .. }
@@ -173,15 +179,18 @@ impl Seen {
             AuthAction::Insert { table_name }
             | AuthAction::Update { table_name, .. }
             | AuthAction::Delete { table_name }
-            | AuthAction::CreateIndex { table_name, .. }
             | AuthAction::CreateTable { table_name }
             | AuthAction::CreateTrigger { table_name, .. }
-            | AuthAction::DropTable { table_name }
-            | AuthAction::AlterTable { table_name, .. } => {
-                refuse_if(is_host_table(table_name), || {
-                    format!("changing the host's table {table_name}")
-                })
+            | AuthAction::DropTable { table_name } => unless_of_host(table_name),
+            AuthAction::AlterTable { table_name, .. } => {
+                self.alters.store(true, Ordering::Relaxed);
+                unless_of_host(table_name)
             }
+            AuthAction::CreateIndex {
+                index_name,
+                table_name,
+            } => unless_of_host(table_name).and_then(|()| unless_of_host(index_name)),
+            AuthAction::CreateView { view_name } => unless_of_host(view_name),
             AuthAction::CreateTempIndex { .. }
             | AuthAction::CreateTempTable { .. }
             | AuthAction::CreateTempTrigger { .. }
@@ -203,10 +212,14 @@ impl Seen {
                     format!("the function {function_name}()")
                 })
             }
-            AuthAction::CreateVtable { module_name, .. } => {
+            AuthAction::CreateVtable {
+                table_name,
+                module_name,
+            } => {
                 refuse_if(!contains(MODULES, module_name), || {
                     format!("a virtual table of the module {module_name}")
-                })
+                })?;
+                unless_of_host(table_name)
             }
             AuthAction::Pragma {
                 pragma_name,
@@ -261,9 +274,11 @@ fn contains(names: &[&str], name: &str) -> bool {
     names.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-fn is_host_table(name: &str) -> bool {
-    name.get(..HOST_TABLES.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(HOST_TABLES))
+fn unless_of_host(name: &str) -> Result<(), String> {
+    let of_host = name
+        .get(..HOST_TABLES.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(HOST_TABLES));
+    refuse_if(of_host, || format!("changing the host's own {name}"))
 }
 
 fn changes_something(action: &AuthAction<'_>) -> bool {

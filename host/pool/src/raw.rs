@@ -15,12 +15,13 @@
     reason = "SQLite's C interface; each block states why it holds"
 )]
 
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int};
 use std::ptr::{self, NonNull};
 
 use rusqlite::{Connection, ffi};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
+use crate::text::SqlText;
 use crate::value::ValueRef;
 
 /// A compiled statement.
@@ -38,25 +39,6 @@ pub(crate) enum Step {
     Done,
 }
 
-/// SQL text as SQLite takes it: it ends in a NUL, and has none before.
-#[derive(Debug)]
-pub(crate) struct SqlText(CString);
-
-impl SqlText {
-    /// SQLite reads up to the first NUL: what follows one would silently not run.
-    pub(crate) fn new(sql: &str) -> Result<SqlText> {
-        CString::new(sql).map(SqlText).map_err(|error| {
-            Error::new(ErrorKind::Sql, "the SQL text holds a NUL character")
-                .at(error.nul_position())
-        })
-    }
-
-    /// How long it is, in bytes, without its end.
-    pub(crate) fn len(&self) -> usize {
-        self.0.as_bytes().len()
-    }
-}
-
 impl RawStatement {
     /// Compile the first statement of `sql` from the byte `start` on. Returns it, or `None` where
     /// there is only space or a comment, and where it ends.
@@ -65,10 +47,10 @@ impl RawStatement {
     /// guest could make that take hours.
     pub(crate) fn prepare(
         conn: &Connection,
-        sql: &SqlText,
+        sql: &SqlText<'_>,
         start: usize,
     ) -> Result<(Option<RawStatement>, usize)> {
-        let text = &sql.0.as_bytes_with_nul()[start.min(sql.len())..];
+        let text = sql.from(start);
         let len = c_int::try_from(text.len())
             .map_err(|_| Error::sqlite(ffi::SQLITE_TOOBIG, "the SQL text is too long", None))?;
         let mut stmt = ptr::null_mut();
@@ -107,6 +89,15 @@ impl RawStatement {
     pub(crate) fn reset(&mut self) {
         // SAFETY: the statement is live, and nothing borrowed from its row is (`&mut self`).
         unsafe { ffi::sqlite3_reset(self.0.as_ptr()) };
+    }
+
+    /// As [`reset`](RawStatement::reset), before the last row: what that comes to.
+    pub(crate) fn finish(&mut self, conn: &Connection) -> Result<()> {
+        // SAFETY: the statement is live, and nothing borrowed from its row is (`&mut self`).
+        match unsafe { ffi::sqlite3_reset(self.0.as_ptr()) } {
+            ffi::SQLITE_OK => Ok(()),
+            code => Err(failure(conn, code)),
+        }
     }
 
     /// Every parameter null, so that no value of one user reaches the next.

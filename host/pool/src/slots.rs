@@ -212,11 +212,13 @@ impl<R> Slots<R> {
 
     /// Drop every idle resource; the last of them goes through `last` before.
     pub(crate) fn empty(&self, last: impl FnOnce(&mut R)) {
+        // Before they are taken: another call, which finds none, must not return before they
+        // are gone.
+        let _one_by_one = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.lock();
         let mut idle = std::mem::take(&mut state.idle);
         state.counters.connections_closed += idle.len() as u64;
         drop(state);
-        let _one_by_one = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(resource) = idle.last_mut() {
             last(resource);
         }

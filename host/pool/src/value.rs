@@ -84,6 +84,17 @@ pub(crate) enum ValueRef<'a> {
     Blob(&'a [u8]),
 }
 
+impl ValueRef<'_> {
+    /// What it takes in a result: its bytes, and its place in the row.
+    pub(crate) fn size(&self) -> u64 {
+        let bytes = match self {
+            ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => 0,
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len(),
+        };
+        (bytes + size_of::<Value>()) as u64
+    }
+}
+
 impl<'a> From<&'a Value> for ValueRef<'a> {
     fn from(value: &'a Value) -> ValueRef<'a> {
         match value {

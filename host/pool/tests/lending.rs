@@ -136,6 +136,28 @@ fn a_thread_gets_a_connection_without_a_runtime() {
     waiter.join().expect("no panic");
 }
 
+#[test]
+fn a_task_that_blocks_waits_any_number_of_times() {
+    let f = fixture(1, Duration::from_millis(1));
+    let pool = f.pool.clone();
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let _held = get(&pool).await;
+            // More often than tokio lets a task go on without giving way.
+            let timeouts = (0..300)
+                .filter(|_| pool.get_blocking(Access::ReadWrite).is_err())
+                .count();
+            let _ = done.send(timeouts);
+        });
+    });
+    assert_eq!(ended.recv_timeout(Duration::from_secs(30)), Ok(300));
+}
+
 #[tokio::test]
 async fn a_closed_connection_is_not_lent_again() {
     let f = fixture(5, Duration::from_secs(10));

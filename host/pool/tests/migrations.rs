@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use millpond_pool::ErrorKind;
 use millpond_pool::migrations::{MAX_MIGRATION_BYTES, MigrationError, Migrations, Report};
+use millpond_pool::{Access, ErrorKind, Pool, block_on};
 use rusqlite::Connection;
 
 /// An empty folder of migrations, and a database that does not exist yet.
@@ -75,6 +75,33 @@ fn migrations_run_in_the_order_of_their_numbers_and_are_recorded() {
         13
     );
     assert_eq!(scene.one::<String>("PRAGMA journal_mode"), "wal");
+}
+
+#[test]
+fn a_guest_cannot_take_the_name_of_the_record() {
+    let scene = Scene::new(&[NOTE]);
+    let pool = Pool::builder().open(scene.database()).unwrap();
+    let connection = pool.get_blocking(Access::ReadWrite).unwrap();
+    let run = |sql: &str| block_on(connection.execute_script(sql));
+    run("CREATE TABLE t(a)").unwrap();
+    for sql in [
+        "CREATE TABLE millpond_migrations(a)",
+        "CREATE VIEW Millpond_Migrations AS SELECT 1",
+        "CREATE VIRTUAL TABLE millpond_migrations USING fts5(a)",
+        "CREATE INDEX millpond_migrations ON t(a)",
+        "ALTER TABLE t RENAME TO millpond_migrations",
+        "ALTER TABLE t RENAME TO \"MILLPOND_migrations\"",
+        "BEGIN; ALTER TABLE t RENAME TO [millpond_migrations]; COMMIT",
+    ] {
+        assert_eq!(
+            run(sql).unwrap_err().kind(),
+            ErrorKind::NotAuthorized,
+            "{sql}"
+        );
+        let _ = run("ROLLBACK");
+    }
+    run("ALTER TABLE t RENAME TO u").unwrap();
+    assert_eq!(scene.run().unwrap().applied, [NOTE.0]);
 }
 
 #[test]

@@ -30,6 +30,9 @@ const PLANT: &[&str] = &[
     "SAVEPOINT s; INSERT INTO t VALUES (99)",
     "SAVEPOINT s; SAVEPOINT r; DELETE FROM t; RELEASE r",
     "BEGIN; PRAGMA defer_foreign_keys = ON; INSERT INTO child VALUES (99)",
+    "PRAGMA defer_foreign_keys = ON",
+    "PRAGMA defer_foreign_keys = ON; INSERT INTO child VALUES (99)",
+    "EXPLAIN PRAGMA defer_foreign_keys = ON",
     "BEGIN; CREATE TABLE planted(a)",
     "BEGIN; INSERT OR ROLLBACK INTO u VALUES (1)",
     "CREATE TEMP TABLE t(a); INSERT INTO temp.t VALUES ('evil')",
@@ -129,6 +132,10 @@ async fn look(connection: &Connection) -> Vec<String> {
     let inserted = connection.execute("INSERT INTO u VALUES (2)", &NONE).await;
     seen.push(format!("insert: {inserted:?}"));
     let left = connection.query("SELECT count(*) FROM u", &NONE).await;
+    let orphan = connection
+        .execute("INSERT INTO child VALUES (99)", &NONE)
+        .await;
+    seen.push(format!("orphan: {orphan:?}"));
     seen.push(format!("after: {:?}", left.map(|table| table.rows)));
     connection
         .execute("DELETE FROM u WHERE a = 2", &NONE)
@@ -173,6 +180,7 @@ async fn what_would_outlive_the_transaction_is_refused() {
         "VACUUM",
         "VACUUM INTO 'planted.db'",
         "SELECT load_extension('planted')",
+        "SELECT fts5_source_id()",
     ] {
         connection.execute_script(refused).await.expect_err(refused);
     }
@@ -244,6 +252,32 @@ async fn a_late_end_of_a_handle_does_not_reach_the_next_borrower() {
     );
     transaction.commit().expect("still open");
     assert_eq!(f.pool.stats().rolled_back, 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_saw_a_damaged_schema_is_discarded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.db");
+    let pool = Pool::builder().max_size(1).open(&path).expect("a pool");
+    let connection = get(&pool).await;
+    connection
+        .execute_script("CREATE TABLE t(a); BEGIN; CREATE TABLE u(a); ROLLBACK")
+        .await
+        .expect("a table");
+    // Another process damages the schema. After a rollback that changed it, it is read again
+    // for the next statement to be compiled.
+    let other = rusqlite::Connection::open(&path).expect("the file");
+    other
+        .execute_batch(
+            "PRAGMA writable_schema = ON;
+             UPDATE sqlite_schema SET sql = 'CREATE TABLE t(';
+             PRAGMA schema_version = 77;",
+        )
+        .expect("damaged");
+    let error = connection.prepare("SELECT * FROM t").expect_err("damaged");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    drop(connection);
+    assert_eq!(pool.stats().discarded, 1);
 }
 
 #[tokio::test]

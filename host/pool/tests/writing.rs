@@ -157,6 +157,24 @@ async fn a_transaction_begun_by_text_keeps_its_turn_until_it_ends() {
 }
 
 #[tokio::test]
+async fn a_definition_waits_its_turn_also_where_there_is_nothing_to_do() {
+    let f = fixture(Duration::from_secs(10)).await;
+    let (one, two) = (get(&f.pool).await, get(&f.pool).await);
+    // SQLite takes these for reading, until there is something to drop or to create.
+    let drop_trigger = two
+        .prepare("-- nothing yet\nDROP TRIGGER IF EXISTS r")
+        .expect("a statement");
+    assert!(!drop_trigger.is_read_only());
+    one.execute_script("CREATE TRIGGER r AFTER INSERT ON t BEGIN SELECT 1; END; BEGIN IMMEDIATE")
+        .await
+        .expect("a writer");
+    let mut dropping = pin!(drop_trigger.execute(&NONE));
+    assert!(is_pending(dropping.as_mut()));
+    one.execute("COMMIT", &NONE).await.expect("a commit");
+    dropping.await.expect("its turn");
+}
+
+#[tokio::test]
 async fn readers_never_wait_for_a_writer() {
     let f = fixture(Duration::from_secs(10)).await;
     let writer = get(&f.pool).await;
@@ -356,7 +374,12 @@ async fn a_transaction_that_sqlite_ended_is_told_until_it_is_ended() {
         assert_eq!(error.kind(), ErrorKind::ConstraintUnique);
         assert!(error.rolled_back());
         // Nothing slips into a transaction of its own.
-        for sql in ["INSERT INTO t VALUES (3)", "SELECT 1", "BEGIN"] {
+        for sql in [
+            "INSERT INTO t VALUES (3)",
+            "SELECT 1",
+            "BEGIN",
+            "EXPLAIN ROLLBACK",
+        ] {
             let error = one.execute(sql, &NONE).await.expect_err(sql);
             assert_eq!(error.kind(), ErrorKind::StaleHandle, "{sql}");
             assert!(error.rolled_back());

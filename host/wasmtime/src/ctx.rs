@@ -85,6 +85,13 @@ impl SqliteCtxBuilder {
         self
     }
 
+    /// The most transaction handles that the request may have open at once; those whose
+    /// transaction SQL text has ended count until they are dropped. Default 64.
+    pub fn max_transactions(mut self, transactions: u32) -> Self {
+        self.ctx.transactions = Count::up_to(transactions);
+        self
+    }
+
     /// The context, ready for one request.
     pub fn build(self) -> SqliteCtx {
         self.ctx
@@ -103,6 +110,7 @@ pub struct SqliteCtx {
     deadline: Option<Instant>,
     pub(crate) statements: Count,
     pub(crate) cursors: Count,
+    pub(crate) transactions: Count,
 }
 
 #[derive(Debug)]
@@ -122,6 +130,7 @@ impl SqliteCtx {
                 deadline: None,
                 statements: Count::up_to(64),
                 cursors: Count::up_to(64),
+                transactions: Count::up_to(64),
             },
         }
     }

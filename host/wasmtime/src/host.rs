@@ -139,9 +139,12 @@ macro_rules! implement {
                     this: Resource<Connection>,
                     mode: types::TransactionMode,
                 ) -> Result<Resource<Transaction>, Failure> {
+                    self.ctx.transactions.check("transactions")?;
                     let connection = self.table.get(&this)?;
                     let transaction = $wait!(connection.begin(mode.into()))?;
-                    Ok(self.table.push(transaction)?)
+                    let transaction = self.table.push(transaction)?;
+                    self.ctx.transactions.add();
+                    Ok(transaction)
                 }
 
                 fn in_transaction(&mut self, this: Resource<Connection>) -> wasmtime::Result<bool> {
@@ -229,15 +232,20 @@ macro_rules! implement {
 
             impl types::HostTransaction for SqliteCtxView<'_> {
                 fn commit(&mut self, this: Resource<Transaction>) -> Result<(), Failure> {
-                    Ok(self.table.delete(this)?.commit()?)
+                    let transaction = self.table.delete(this)?;
+                    self.ctx.transactions.remove();
+                    Ok(transaction.commit()?)
                 }
 
                 fn rollback(&mut self, this: Resource<Transaction>) -> Result<(), Failure> {
-                    Ok(self.table.delete(this)?.rollback()?)
+                    let transaction = self.table.delete(this)?;
+                    self.ctx.transactions.remove();
+                    Ok(transaction.rollback()?)
                 }
 
                 fn drop(&mut self, this: Resource<Transaction>) -> wasmtime::Result<()> {
                     self.table.delete(this)?;
+                    self.ctx.transactions.remove();
                     Ok(())
                 }
             }

@@ -31,7 +31,7 @@ fn every_acknowledged_note_survives_a_kill() {
                         let note = json!({"title": title}).to_string();
                         let headers = "content-type: application/json\r\n";
                         let answer = ask(address, "POST", "/api/notes", headers, note.as_bytes());
-                        // An answer that broke off acknowledges nothing.
+                        // An answer that broke off, as its length tells, acknowledges nothing.
                         let Ok(answer) = answer else { break };
                         let id = answer.is(201).json()["id"].as_u64().expect("an id");
                         let _ = acknowledge.send((id, title));

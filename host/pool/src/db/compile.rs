@@ -3,19 +3,19 @@
 use std::collections::{HashMap, HashSet};
 
 use rusqlite::Connection;
-use rusqlite::ffi::SQLITE_INTERRUPT;
+use rusqlite::ffi::{SQLITE_AUTH, SQLITE_INTERRUPT};
 
 use super::Db;
 use crate::cache::Compiled;
 use crate::error::{Error, ErrorKind, Result};
-use crate::policy::Control;
-use crate::raw::{RawStatement, SqlText};
+use crate::policy::HOST_TABLES;
+use crate::raw::RawStatement;
+use crate::text::{SqlText, mentions};
 use crate::value::{Parameters, Value};
 
 /// A statement of a text, and where in the text it ends.
 pub(super) struct First {
-    pub(super) raw: RawStatement,
-    pub(super) control: Control,
+    pub(super) compiled: Compiled,
     pub(super) end: usize,
 }
 
@@ -26,14 +26,17 @@ impl Db {
             return Ok(compiled);
         }
         let text = SqlText::new(sql)?;
-        let Some(First { raw, control, end }) = self.compile_next(&text, 0)? else {
+        let Some(First { mut compiled, end }) = self.compile_next(&text, 0)? else {
             return Err(Error::new(
                 ErrorKind::Sql,
                 "the SQL text holds no statement",
             ));
         };
         match self.compile_next(&text, end) {
-            Ok(None) => Ok(Compiled::new(raw, control, sql)),
+            Ok(None) => {
+                compiled.keep_as(sql);
+                Ok(compiled)
+            }
             Ok(Some(_)) | Err(_) => Err(Error::new(
                 ErrorKind::Sql,
                 "the SQL text holds more than one statement: run them one by one, or as a script",
@@ -45,18 +48,26 @@ impl Db {
     /// The next statement of `sql` from the byte `start` on; `None` where there is none.
     pub(super) fn compile_next(
         &mut self,
-        sql: &SqlText,
+        sql: &SqlText<'_>,
         mut start: usize,
     ) -> Result<Option<First>> {
         // Comments and empty statements come one at a time.
         while start < sql.len() {
             self.seen.start();
-            let (raw, end) = RawStatement::prepare(&self.conn, sql, start)
-                .map_err(|error| self.explain(error))?;
+            let (raw, end) = match RawStatement::prepare(&self.conn, sql, start) {
+                Ok(compiled) => compiled,
+                Err(error) => {
+                    // Compiling reads the schema, which may be what is damaged.
+                    self.unhealthy |= error.is_unhealthy();
+                    return Err(self.explain(error));
+                }
+            };
             match raw {
                 Some(raw) => {
-                    let control = self.seen.control();
-                    return Ok(Some(First { raw, control, end }));
+                    let text = sql.statement(start, end);
+                    self.check_names(text)?;
+                    let compiled = Compiled::new(raw, self.seen.control(), text);
+                    return Ok(Some(First { compiled, end }));
                 }
                 None if end == start => return Ok(None),
                 None => {
@@ -67,6 +78,21 @@ impl Db {
             }
         }
         Ok(None)
+    }
+
+    /// SQLite does not ask about the name that `ALTER TABLE` gives, so it is looked for in the
+    /// text, where it has to stand as it is.
+    fn check_names(&self, sql: &str) -> Result<()> {
+        if self.seen.alters() && mentions(sql, HOST_TABLES) {
+            return Err(Error::sqlite(
+                SQLITE_AUTH,
+                format!(
+                    "not allowed here: altering a table to or of the host's names, {HOST_TABLES}*"
+                ),
+                None,
+            ));
+        }
+        Ok(())
     }
 
     /// Whether the borrower's time is not over yet.

@@ -189,12 +189,11 @@ impl Db {
     }
 
     fn read_rows(&mut self, open: &mut Open, max_rows: u32) -> Result<(Cells, bool)> {
-        let raw = &mut open.compiled.raw;
         let mut cells = Cells::default();
         let mut rows = 0;
         loop {
             if !open.on_row {
-                if raw.step(&self.conn)? == Step::Done {
+                if open.compiled.raw.step(&self.conn)? == Step::Done {
                     return Ok((cells, false));
                 }
                 open.on_row = true;
@@ -202,8 +201,13 @@ impl Db {
             if (max_rows > 0 && rows == max_rows) || cells.size() >= self.max_page_bytes {
                 return Ok((cells, true));
             }
+            let raw = &open.compiled.raw;
+            let mut size = 0;
             for column in 0..raw.column_count() {
-                cells.push(raw.column(column), column)?;
+                let value = raw.column(column);
+                size += value.size();
+                self.check_result("row", size)?;
+                cells.push(value, column)?;
             }
             open.on_row = false;
             rows += 1;
@@ -224,7 +228,11 @@ impl Db {
         {
             open.cursor = false;
             open.on_row = false;
-            open.compiled.raw.reset();
+            // Outside a transaction this commits what the statement wrote. Nobody asks whether
+            // that succeeds, but a disk that fails must not be the next borrower's.
+            if let Err(error) = open.compiled.raw.finish(&self.conn) {
+                self.unhealthy |= error.is_unhealthy();
+            }
             self.drop_unused(key);
             self.settle();
         }

@@ -174,6 +174,19 @@ impl Db {
         if compiled.control != Control::Rollback {
             self.check_deadline()?;
         }
+        // SQLite commits no write before the last cursor of one ends: another would be
+        // acknowledged, and then lost with a cursor that fails.
+        let begins = matches!(compiled.control, Control::Begin | Control::Savepoint);
+        if (begins || !compiled.read_only)
+            && self.conn.is_autocommit()
+            && raw::transaction_state(&self.conn) == raw::TransactionState::Write
+        {
+            return Err(Error::new(
+                ErrorKind::Busy,
+                "a cursor of a statement that writes is open: read it to the end or drop it first",
+            )
+            .into());
+        }
         if compiled.read_only {
             return Ok(true);
         }

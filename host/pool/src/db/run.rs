@@ -5,7 +5,8 @@ use super::{Attempt, Db};
 use crate::cache::Compiled;
 use crate::cells::check_utf8;
 use crate::error::{Error, ErrorKind, Result};
-use crate::raw::{RawStatement, SqlText, Step};
+use crate::raw::{RawStatement, Step};
+use crate::text::SqlText;
 use crate::value::{Column, Parameters, Summary, Table, Value, ValueRef};
 
 impl Db {
@@ -57,18 +58,13 @@ impl Db {
         let mut rows = Vec::new();
         let mut size = 0;
         while raw.step(&self.conn)? == Step::Row {
-            let row = (0..raw.column_count())
-                .map(|column| owned(raw.column(column), column))
-                .collect::<Result<Vec<Value>>>()?;
-            size += row.iter().map(value_size).sum::<u64>();
-            if size > self.max_result_bytes {
-                return Err(Error::new(
-                    ErrorKind::TooLarge,
-                    format!(
-                        "the result is larger than {} bytes: read it page by page",
-                        self.max_result_bytes
-                    ),
-                ));
+            let mut row = Vec::with_capacity(raw.column_count());
+            for column in 0..raw.column_count() {
+                let value = raw.column(column);
+                // Before it is copied: one row can be columns times the largest value.
+                size += value.size();
+                self.check_result("result", size)?;
+                row.push(owned(value, column)?);
             }
             rows.push(row);
         }
@@ -79,15 +75,28 @@ impl Db {
         })
     }
 
+    pub(super) fn check_result(&self, what: &str, size: u64) -> Result<()> {
+        if size > self.max_result_bytes {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!(
+                    "the {what} is larger than {} bytes: select less at a time",
+                    self.max_result_bytes
+                ),
+            ));
+        }
+        Ok(())
+    }
+
     /// Run a script from `*start` on, which moves past each statement that ran.
     pub(crate) fn execute_script(&mut self, sql: &str, start: &mut usize) -> Attempt<()> {
         let text = SqlText::new(sql)?;
         loop {
             let base = *start;
-            let Some(First { raw, control, end }) = self.compile_next(&text, base)? else {
+            let Some(First { mut compiled, end }) = self.compile_next(&text, base)? else {
                 return Ok(());
             };
-            if raw.parameter_count() > 0 {
+            if compiled.raw.parameter_count() > 0 {
                 return Err(Error::new(
                     ErrorKind::Parameters,
                     "a script's statements take no parameters",
@@ -96,9 +105,8 @@ impl Db {
                 .into());
             }
             // Not kept for the next time: a script runs once.
-            let mut compiled = Compiled::new(raw, control, "");
             if self.admit(&compiled)? {
-                self.tracked(control, |db| db.run_to_end(&mut compiled))
+                self.tracked(compiled.control, |db| db.run_to_end(&mut compiled))
                     .map_err(|error| error.shifted(base))?;
             }
             *start = end;
@@ -132,6 +140,7 @@ impl Db {
 
     /// Run `work` so that all or nothing of it is kept, inside a transaction or outside.
     pub(super) fn atomically<T>(&mut self, work: impl FnOnce(&mut Db) -> Result<T>) -> Result<T> {
+        let outermost = self.conn.is_autocommit();
         self.control("SAVEPOINT millpond")?;
         let result = work(self).and_then(|value| {
             self.control("RELEASE millpond")?;
@@ -139,8 +148,12 @@ impl Db {
         });
         // SQLite may have rolled back everything by itself, the savepoint with it.
         if result.is_err() && !self.conn.is_autocommit() {
-            self.control("ROLLBACK TO millpond")?;
-            self.control("RELEASE millpond")?;
+            if outermost {
+                self.control("ROLLBACK")?;
+            } else {
+                self.control("ROLLBACK TO millpond")?;
+                self.control("RELEASE millpond")?;
+            }
         }
         result
     }
@@ -182,14 +195,4 @@ fn owned(value: ValueRef<'_>, column: usize) -> Result<Value> {
         ValueRef::Text(value) => Value::Text(check_utf8(value, column)?.to_owned()),
         ValueRef::Blob(value) => Value::Blob(value.to_owned()),
     })
-}
-
-/// What a value takes in a result: its bytes, and its place in the row.
-fn value_size(value: &Value) -> u64 {
-    let bytes = match value {
-        Value::Null | Value::Integer(_) | Value::Real(_) => 0,
-        Value::Text(value) => value.len(),
-        Value::Blob(value) => value.len(),
-    };
-    (bytes + size_of::<Value>()) as u64
 }

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::{Migration, MigrationError, Report};
 use crate::error::{Error, ErrorKind};
 use crate::open::Location;
-use crate::raw::{RawStatement, SqlText, Step};
+use crate::raw::{RawStatement, Step};
+use crate::text::{SqlText, blank};
 
 /// How long to wait for another process that writes, or migrates. Longer than the pool's own
 /// busy timeout, because another process's migrations take what they take.
@@ -62,6 +64,9 @@ fn open(database: &Path) -> Result<Connection, Error> {
     let opened = Connection::open_with_flags(path, flags).and_then(|conn| {
         conn.busy_timeout(LOCK_TIMEOUT)?;
         write_ahead_logging(&conn)?;
+        // The file may hold triggers and views that a guest has made.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
         conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF")?;
         Ok(conn)
     });
@@ -161,7 +166,7 @@ fn next<'a>(
 fn recorded(conn: &Connection) -> Result<Vec<(u32, String, String)>, rusqlite::Error> {
     let is_new = conn
         .query_row(
-            "SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = 'millpond_migrations'",
+            "SELECT 1 FROM main.sqlite_schema WHERE name = 'millpond_migrations' COLLATE NOCASE",
             [],
             |_| Ok(()),
         )
@@ -226,7 +231,7 @@ fn execute(migration: &Migration, conn: &mut Connection) -> Result<(), Migration
 }
 
 /// Runs the statement of `sql` that begins at the byte `start`, and returns where it ends.
-fn execute_next(conn: &Connection, sql: &SqlText, start: usize) -> Result<usize, Error> {
+fn execute_next(conn: &Connection, sql: &SqlText<'_>, start: usize) -> Result<usize, Error> {
     let (statement, end) = RawStatement::prepare(conn, sql, start)?;
     if let Some(mut statement) = statement {
         if statement.parameter_count() > 0 {
@@ -238,22 +243,6 @@ fn execute_next(conn: &Connection, sql: &SqlText, start: usize) -> Result<usize,
         while statement.step(conn)? == Step::Row {}
     }
     Ok(end)
-}
-
-/// The length in bytes of the space and comments that `sql` begins with.
-fn blank(sql: &str) -> usize {
-    let mut rest = sql.trim_start();
-    loop {
-        let comment = if rest.starts_with("--") {
-            rest.find('\n')
-        } else if let Some(text) = rest.strip_prefix("/*") {
-            text.find("*/").map(|end| end + 4)
-        } else {
-            return sql.len() - rest.len();
-        };
-        // A comment that never ends goes to the end of the text.
-        rest = rest[comment.unwrap_or(rest.len())..].trim_start();
-    }
 }
 
 /// The check that <https://sqlite.org/lang_altertable.html#otheralter> asks for, since foreign
@@ -273,25 +262,5 @@ fn check_foreign_keys(migration: &Migration, conn: &Connection) -> Result<(), Mi
             rowid,
             parent,
         }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::blank;
-
-    #[test]
-    fn a_statement_begins_after_space_and_comments() {
-        for (sql, begin) in [
-            ("SELECT 1", 0),
-            ("\n -- a\n-- b\n  SELECT 1", 14),
-            ("/* a\n*/ /**/SELECT 1", 12),
-            ("-- never ends", 13),
-            ("/* never ends", 13),
-            ("/*/", 3),
-            ("", 0),
-        ] {
-            assert_eq!(blank(sql), begin, "{sql}");
-        }
     }
 }

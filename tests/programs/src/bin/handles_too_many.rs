@@ -1,7 +1,7 @@
 //! More handles than the grant allows: an error, and room again when one is dropped.
 
 use millpond_guest::bindings::pool::{Access, get_connection};
-use millpond_guest::bindings::types::{ErrorKind, Parameters};
+use millpond_guest::bindings::types::{ErrorKind, Parameters, Transaction, TransactionMode};
 
 fn main() {
     let none = Parameters::Positional(vec![]);
@@ -35,7 +35,24 @@ fn main() {
     );
     cursors.pop();
     statements[63].query(&none, 1).unwrap();
-    // A million prepared and dropped hold nothing.
+
+    // A transaction that text has ended leaves its handle, which counts.
+    let begin = || db.begin(TransactionMode::Deferred);
+    let mut transactions: Vec<_> = (0..64)
+        .map(|_| {
+            let transaction = begin().unwrap();
+            db.execute("ROLLBACK", &none).unwrap();
+            transaction
+        })
+        .collect();
+    assert_eq!(begin().unwrap_err().kind, ErrorKind::TooManyHandles);
+    transactions.pop();
+    for _ in 0..1_000 {
+        let transaction = begin().unwrap();
+        Transaction::commit(transaction).unwrap();
+        drop(begin().unwrap());
+    }
+    // Ten thousand prepared and dropped hold nothing.
     drop(statements);
     for _ in 0..10_000 {
         db.prepare(sql).unwrap();

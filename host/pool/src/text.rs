@@ -1,0 +1,112 @@
+//! SQL text, before SQLite reads it.
+
+use std::ffi::CString;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// SQL text as SQLite takes it: it ends in a NUL, and has none before.
+#[derive(Debug)]
+pub(crate) struct SqlText<'a> {
+    text: &'a str,
+    terminated: CString,
+}
+
+impl<'a> SqlText<'a> {
+    /// SQLite reads up to the first NUL: what follows one would silently not run.
+    pub(crate) fn new(text: &'a str) -> Result<SqlText<'a>> {
+        match CString::new(text) {
+            Ok(terminated) => Ok(SqlText { text, terminated }),
+            Err(error) => Err(
+                Error::new(ErrorKind::Sql, "the SQL text holds a NUL character")
+                    .at(error.nul_position()),
+            ),
+        }
+    }
+
+    /// How long it is, in bytes, without its end.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// From the byte `start` on, with the NUL at its end.
+    pub(crate) fn from(&self, start: usize) -> &[u8] {
+        &self.terminated.as_bytes_with_nul()[start.min(self.len())..]
+    }
+
+    /// The statement between two bytes, as SQLite has divided the text.
+    pub(crate) fn statement(&self, start: usize, end: usize) -> &'a str {
+        // Whatever is checked of a statement holds for the whole text as well.
+        self.text.get(start..end).unwrap_or(self.text)
+    }
+}
+
+/// The length in bytes of what `sql` begins with and means nothing: space, comments, and the
+/// ends of empty statements.
+pub(crate) fn blank(sql: &str) -> usize {
+    let mut rest = sql;
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', '\n', '\x0c', '\r', ';', '\u{feff}']);
+        let comment = if rest.starts_with("--") {
+            rest.find('\n')
+        } else if let Some(text) = rest.strip_prefix("/*") {
+            text.find("*/").map(|end| end + 4)
+        } else {
+            return sql.len() - rest.len();
+        };
+        // A comment that never ends goes to the end of the text.
+        rest = &rest[comment.unwrap_or(rest.len())..];
+    }
+}
+
+/// Whether a statement makes or drops a table, an index, a view or a trigger.
+pub(crate) fn is_definition(sql: &str) -> bool {
+    let sql = &sql.as_bytes()[blank(sql)..];
+    ["CREATE", "DROP", "ALTER"].iter().any(|verb| {
+        sql.get(..verb.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(verb.as_bytes()))
+    })
+}
+
+/// Whether `name` stands anywhere in the text, in letters of either case.
+pub(crate) fn mentions(sql: &str, name: &str) -> bool {
+    sql.as_bytes()
+        .windows(name.len())
+        .any(|part| part.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_begins_after_space_and_comments() {
+        for (sql, begin) in [
+            ("SELECT 1", 0),
+            ("\n -- a\n-- b\n  SELECT 1", 14),
+            ("/* a\n*/ /**/SELECT 1", 12),
+            ("-- never ends", 13),
+            ("/* never ends", 13),
+            ("/*/", 3),
+            (" ;; SELECT 1", 4),
+            ("\u{feff}SELECT 1", 3),
+            ("", 0),
+        ] {
+            assert_eq!(blank(sql), begin, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_definition_is_told_by_its_verb() {
+        for sql in ["create table t(a)", "/**/ DROP TRIGGER x", ";ALTER TABLE t"] {
+            assert!(is_definition(sql), "{sql}");
+        }
+        for sql in [
+            "SELECT 'create'",
+            "CRE",
+            "-- create",
+            "EXPLAIN CREATE TABLE t(a)",
+        ] {
+            assert!(!is_definition(sql), "{sql}");
+        }
+    }
+}
