@@ -19,7 +19,9 @@ use std::sync::LazyLock;
 use std::time::Instant;
 
 use millpond_pool::{Access, Pool, PoolBuilder, PoolStats};
-use millpond_wasmtime::{Grant, SqliteCtx, SqliteCtxBuilder, SqliteCtxView, SqliteView};
+use millpond_wasmtime::{
+    Grant, SqliteCtx, SqliteCtxBuilder, SqliteCtxView, SqliteView, StatsScope,
+};
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Cache, CacheConfig, Config, Engine, Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::p2::bindings;
@@ -100,12 +102,18 @@ impl Lab {
         self.folder.path().join("app.db")
     }
 
+    fn grant(&self, access: Access) -> Grant {
+        Grant::new(&self.pool, access)
+            .stats(StatsScope::Pool)
+            .temporary(true)
+    }
+
     /// Prepare to run a program, with the database granted as `default`, for reading and writing.
     pub fn run(&self, program: &str) -> Run<'_> {
         Run {
             lab: self,
             component: Component::from_file(&self.engine, component(program)).expect("a component"),
-            ctx: SqliteCtx::builder().grant("default", Grant::new(&self.pool, Access::ReadWrite)),
+            ctx: SqliteCtx::builder().grant("default", self.grant(Access::ReadWrite)),
             args: vec![program.to_owned()],
             memory: usize::MAX,
         }
@@ -180,7 +188,7 @@ impl<'a> Run<'a> {
 
     /// Grant the database for reading only.
     pub fn read_only(self) -> Self {
-        let grant = Grant::new(&self.lab.pool, Access::ReadOnly);
+        let grant = self.lab.grant(Access::ReadOnly);
         self.ctx(|ctx| ctx.grant("default", grant))
     }
 

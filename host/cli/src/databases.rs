@@ -3,12 +3,13 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use millpond_pool::{Access, Pool, PoolStats, Synchronous};
-use millpond_wasmtime::{Grant, SqliteCtx};
+use millpond_wasmtime::{Grant, SqliteCtx, SqliteCtxBuilder, StatsScope};
 use tokio::task::JoinSet;
 
 use crate::failure::Failure;
@@ -102,11 +103,29 @@ impl DatabaseOptions {
         let granted = granted(&self.db, &self.db_read_only, env::var_os(DATABASE_PATH))?;
         migrate::apply_all(&self.migrations, &granted)?;
         let mut open = Vec::new();
+        let mut files: Vec<(PathBuf, Pool)> = Vec::new();
         for Granted { named, access } in granted {
+            // One pool for each file, whatever it is called: two would not know of each other's
+            // writers. There is a file now, unless it could not be opened.
+            let opened = fs::canonicalize(&named.path);
+            let shared = opened.ok().and_then(|path| {
+                let (_, pool) = files.iter().find(|(other, _)| *other == path)?;
+                Some(pool.clone())
+            });
+            let pool = match shared {
+                Some(pool) => pool,
+                None => self.pool.open(&named.path)?,
+            };
+            if let Ok(path) = fs::canonicalize(&named.path) {
+                files.push((path, pool.clone()));
+            }
             open.push(Database {
-                pool: self.pool.open(&named.path)?,
+                // How long a request may take is bounded as a whole.
+                grant: Grant::new(&pool, access)
+                    .max_statement_time(Duration::MAX)
+                    .max_hold_time(Duration::MAX)
+                    .stats(StatsScope::Pool),
                 name: named.name,
-                access,
             });
         }
         Ok(Databases { open })
@@ -165,19 +184,26 @@ pub(crate) struct Databases {
 #[derive(Clone, Debug)]
 struct Database {
     name: String,
-    access: Access,
-    pool: Pool,
+    grant: Grant,
 }
 
 impl Databases {
-    /// The grant of one guest, whose statements and waits end at `deadline`.
-    pub(crate) fn grant(&self, deadline: Option<Instant>) -> SqliteCtx {
-        let mut ctx = SqliteCtx::builder();
+    /// What one request is granted. Its statements and waits end at `deadline`.
+    pub(crate) fn grant(&self, deadline: Instant) -> SqliteCtx {
+        let ctx = SqliteCtx::builder().deadline(deadline);
+        self.granted(ctx, |grant| grant)
+    }
+
+    /// What a guest is granted that has the databases for itself.
+    pub(crate) fn grant_alone(&self) -> SqliteCtx {
+        self.granted(SqliteCtx::builder(), |grant| {
+            grant.max_transaction_time(Duration::MAX)
+        })
+    }
+
+    fn granted(&self, mut ctx: SqliteCtxBuilder, change: impl Fn(Grant) -> Grant) -> SqliteCtx {
         for database in &self.open {
-            ctx = ctx.grant(&database.name, Grant::new(&database.pool, database.access));
-        }
-        if let Some(deadline) = deadline {
-            ctx = ctx.deadline(deadline);
+            ctx = ctx.grant(&database.name, change(database.grant.clone()));
         }
         ctx.build()
     }
@@ -185,15 +211,15 @@ impl Databases {
     pub(crate) fn stats(&self) -> Vec<(&str, PoolStats)> {
         let databases = self.open.iter();
         databases
-            .map(|database| (database.name.as_str(), database.pool.stats()))
+            .map(|database| (database.name.as_str(), database.grant.pool().stats()))
             .collect()
     }
 
     /// Close every pool, all at the same time: what is still lent is ended after `grace`.
     pub(crate) async fn close(&self, grace: Duration) {
         let mut closing = JoinSet::new();
-        for Database { pool, .. } in self.open.clone() {
-            closing.spawn(async move { pool.close(grace).await });
+        for Database { grant, .. } in self.open.clone() {
+            closing.spawn(async move { grant.pool().close(grace).await });
         }
         closing.join_all().await;
     }

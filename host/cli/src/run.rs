@@ -72,7 +72,7 @@ impl Run {
         wasi.arg(name).args(&self.args).inherit_stdio();
         let mut store = self
             .guest
-            .store(&loaded.engine, wasi.build(), databases.grant(None));
+            .store(&loaded.engine, wasi.build(), databases.grant_alone());
 
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -90,6 +90,16 @@ impl PoolBuilder {
         self
     }
 
+    /// The size that the database may grow to, in bytes, rounded down to pages
+    /// (<https://sqlite.org/pragma.html#pragma_max_page_count>). A write beyond fails with
+    /// [`QuotaExceeded`](crate::ErrorKind::QuotaExceeded). A database that is larger already can
+    /// be read, and does not grow. The log beside it is not counted: one transaction can make it
+    /// as large as what it writes. Default 10 GiB; 1 MiB to 16 TiB.
+    pub fn max_database_bytes(mut self, bytes: u64) -> Self {
+        self.settings.max_database_bytes = bytes;
+        self
+    }
+
     /// The longest text, blob or row, in bytes
     /// (<https://sqlite.org/limits.html#max_length>). Default 4 MiB; 64 KiB to 1 GiB less 1.
     pub fn max_value_bytes(mut self, bytes: u64) -> Self {

@@ -1,9 +1,11 @@
 //! Compiled statements, kept by their text for the next time. A statement is in the cache or in
 //! use, never both.
 
+use std::sync::Arc;
+
 use hashlink::LruCache;
 
-use crate::policy::Control;
+use crate::policy::{Control, Policy};
 use crate::raw::RawStatement;
 use crate::text::is_definition;
 
@@ -46,16 +48,49 @@ impl Compiled {
     }
 }
 
+/// How many policies have statements kept for them.
+const MAX_POLICIES: usize = 4;
+
+type Statements = LruCache<Box<str>, Compiled>;
+
 #[derive(Debug)]
 pub(crate) struct StatementCache {
-    statements: LruCache<Box<str>, Compiled>,
+    capacity: usize,
+    /// Those of the present policy.
+    statements: Statements,
+    policy: Arc<Policy>,
+    /// Those of others, the one used last at the end.
+    others: Vec<(Arc<Policy>, Statements)>,
 }
 
 impl StatementCache {
     pub(crate) fn new(capacity: usize) -> StatementCache {
         StatementCache {
+            capacity,
             statements: LruCache::new(capacity),
+            policy: Arc::new(Policy::new()),
+            others: Vec::new(),
         }
+    }
+
+    /// Use what was compiled under `policy` from now on, and nothing else: SQLite asks whether
+    /// a statement is allowed when it compiles it, not when it runs.
+    pub(crate) fn set_policy(&mut self, policy: &Arc<Policy>) {
+        let same = |other: &Arc<Policy>| Arc::ptr_eq(other, policy) || other == policy;
+        if same(&self.policy) {
+            return;
+        }
+        let found = self.others.iter().position(|(other, _)| same(other));
+        let next = match found {
+            Some(index) => self.others.remove(index),
+            None => (Arc::clone(policy), LruCache::new(self.capacity)),
+        };
+        let last = std::mem::replace(&mut self.statements, next.1);
+        let last_policy = std::mem::replace(&mut self.policy, next.0);
+        if self.others.len() == MAX_POLICIES - 1 {
+            self.others.remove(0);
+        }
+        self.others.push((last_policy, last));
     }
 
     /// The statement of this text, if it is here.

@@ -1,8 +1,10 @@
 //! A lent connection, and its way back to the pool.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::clock;
 use crate::db::{Attempt, Db, Stop, TransactionMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::Shared;
@@ -38,6 +40,10 @@ pub(crate) struct Lent {
     watch: Arc<Watch>,
     /// The number of this lending, for the watch.
     lending: u64,
+    /// Until when it may be held, by `clock`.
+    hold_until: u64,
+    /// The pool took it back before its borrower gave it.
+    overdue: AtomicBool,
     /// `None` once it has gone back.
     held: Mutex<Option<Held>>,
 }
@@ -97,7 +103,7 @@ impl Connection {
     ///
     /// [`Sql`](ErrorKind::Sql): the text holds no statement or more than one.
     pub fn prepare(&self, sql: &str) -> Result<Statement> {
-        let key = self.lent.with(|db| db.prepare(sql))??;
+        let key = self.lent.call(|db| db.prepare(sql))??;
         Ok(Statement::new(Arc::clone(&self.lent), key))
     }
 
@@ -158,6 +164,7 @@ impl Lent {
         place: Place,
         request: RequestId,
         lending: u64,
+        hold_until: u64,
     ) -> Arc<Lent> {
         let watch = Arc::clone(db.watch());
         Arc::new_cyclic(|lent| {
@@ -167,6 +174,8 @@ impl Lent {
                 request,
                 watch,
                 lending,
+                hold_until,
+                overdue: AtomicBool::new(false),
                 held: Mutex::new(Some(Held { db, place, entry })),
             }
         })
@@ -176,8 +185,29 @@ impl Lent {
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Db) -> T) -> Result<T> {
         match self.held().as_mut() {
             Some(held) => Ok(work(&mut held.db)),
-            None => Err(Error::stale_connection()),
+            None => Err(self.stale()),
         }
+    }
+
+    /// Run SQL on the connection, unless it has gone back or been held for too long.
+    pub(crate) fn call<T>(&self, work: impl FnOnce(&mut Db) -> T) -> Result<T> {
+        if clock::now() >= self.hold_until {
+            self.end_overdue();
+        }
+        self.with(|db| {
+            db.start_call(self.hold_until);
+            work(db)
+        })
+    }
+
+    fn stale(&self) -> Error {
+        if self.overdue.load(Ordering::Relaxed) {
+            return Error::new(
+                ErrorKind::StaleHandle,
+                "the connection was held for too long and has been taken back",
+            );
+        }
+        Error::stale_connection()
     }
 
     /// Do something that may need the turn to write, waiting for it where it must. The
@@ -187,7 +217,7 @@ impl Lent {
         mut work: impl FnMut(&mut Db) -> Attempt<T>,
     ) -> Result<T> {
         loop {
-            let attempt = self.with(|db| {
+            let attempt = self.call(|db| {
                 let attempt = work(db);
                 // A turn that was waited for, and then not needed, must not stay here.
                 db.settle();
@@ -211,6 +241,33 @@ impl Lent {
     pub(crate) fn end(&self) {
         self.watch.stop(self.lending);
         self.give_back(true);
+    }
+
+    /// Take the connection back, if it has been held for too long. Does not wait: one on which a
+    /// statement runs is left until that ends, which is soon, because its time is over too.
+    pub(crate) fn end_overdue(&self) {
+        if clock::now() < self.hold_until {
+            return;
+        }
+        let Ok(mut held) = self.held.try_lock() else {
+            return;
+        };
+        if let Some(held) = held.take() {
+            self.overdue.store(true, Ordering::Relaxed);
+            self.pool.take_back(held.entry, held.db, held.place, false);
+        }
+    }
+
+    /// As [`end_overdue`](Lent::end_overdue), for a transaction that has been open for too long.
+    pub(crate) fn end_overdue_transaction(&self) {
+        if clock::now() < self.watch.transaction_until() {
+            return;
+        }
+        if let Ok(mut held) = self.held.try_lock()
+            && let Some(held) = held.as_mut()
+        {
+            held.db.end_overdue();
+        }
     }
 
     fn give_back(&self, close: bool) {

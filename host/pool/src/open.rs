@@ -13,7 +13,9 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::functions;
 use crate::policy::Seen;
+use crate::raw;
 use crate::settings::{Settings, Synchronous};
 use crate::watch::Watch;
 
@@ -21,25 +23,32 @@ use crate::watch::Watch;
 /// (<https://sqlite.org/wal.html#walresetbug>), or overflow in FTS5.
 const OLDEST_SQLITE: i32 = 3_053_002;
 
-/// VDBE instructions between two looks at the deadline: about 0.1 ms.
-const PROGRESS_INTERVAL: i32 = 1_000;
+/// VDBE instructions between two looks at the deadline. One instruction can be a function's call
+/// on a large value, so that even this few take milliseconds.
+const PROGRESS_INTERVAL: i32 = 50;
 
 /// Limits that no setting changes (<https://sqlite.org/c3ref/c_limit_attached.html>). They keep
-/// what one statement needs of stack and memory small, whatever a guest writes.
+/// what one statement needs of time, stack and memory small, whatever a guest writes.
 const LIMITS: &[(Limit, i32)] = &[
     // None: it bars ATTACH, and with it VACUUM INTO, which would write any file.
     (Limit::SQLITE_LIMIT_ATTACHED, 0),
     (Limit::SQLITE_LIMIT_COLUMN, 1_000),
-    (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 100),
+    (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 50),
     (Limit::SQLITE_LIMIT_EXPR_DEPTH, 100),
     (Limit::SQLITE_LIMIT_FUNCTION_ARG, 100),
     // The matcher recurses once a wildcard: a longer pattern could overflow the stack.
-    (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000),
+    (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 100),
     (Limit::SQLITE_LIMIT_PARSER_DEPTH, 100),
     (Limit::SQLITE_LIMIT_SQL_LENGTH, 1_000_000),
     (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 10),
+    (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 32_766),
+    (Limit::SQLITE_LIMIT_VDBE_OP, 250_000),
     (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
 ];
+
+/// What is left of the log, in bytes, once it has been written into the database: it grows
+/// beyond while a transaction is large, or a reader keeps an old snapshot.
+const JOURNAL_SIZE_LIMIT: u32 = 4 << 20;
 
 /// A database, and how it is named in errors.
 #[derive(Debug)]
@@ -179,16 +188,17 @@ impl Location {
                 flags | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_CREATE,
             )?,
         };
+        let watch = Arc::new(Watch::new(settings.busy_timeout));
         // First of all, so that what follows waits for another process instead of failing.
-        conn.busy_timeout(settings.busy_timeout)?;
+        raw::set_busy_handler(&conn, &watch)?;
         self.configure(&conn, settings)?;
+        functions::install(&conn)?;
 
-        let seen = Arc::new(Seen::default());
+        let seen = Arc::new(Seen::new(modules(&conn)?));
         let authorizer = Arc::clone(&seen);
         conn.authorizer(Some(move |context: rusqlite::hooks::AuthContext<'_>| {
             authorizer.authorize(&context)
         }))?;
-        let watch = Arc::new(Watch::default());
         let progress = Arc::clone(&watch);
         conn.progress_handler(PROGRESS_INTERVAL, Some(move || progress.must_stop()))?;
         Ok(Opened { conn, seen, watch })
@@ -213,6 +223,8 @@ impl Location {
         for (limit, value) in LIMITS {
             conn.set_limit(*limit, *value)?;
         }
+        let page_size: u32 = conn.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+        let max_pages = settings.max_database_bytes / u64::from(page_size.max(1));
         conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, settings.max_value_bytes as i32)?;
 
         if !self.is_memory() {
@@ -239,7 +251,9 @@ impl Location {
              PRAGMA cache_size = -{cache};
              PRAGMA mmap_size = {mmap};
              PRAGMA temp_store = MEMORY;
-             PRAGMA cell_size_check = ON;",
+             PRAGMA cell_size_check = ON;
+             PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT};
+             PRAGMA max_page_count = {max_pages};",
             cache = settings.cache_size / 1024,
             mmap = settings.mmap_size,
         ))?;
@@ -265,6 +279,13 @@ impl Location {
         let message = cannot_open(&self.name, &reason).to_string();
         error.with_kind(kind).with_message(message)
     }
+}
+
+/// The virtual tables that the linked library knows.
+fn modules(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    conn.prepare("SELECT name FROM pragma_module_list")?
+        .query_map([], |row| row.get(0))?
+        .collect()
 }
 
 fn cannot_open(name: &str, reason: &str) -> Error {

@@ -1,5 +1,7 @@
 //! The pool: connections to one database, lent and taken back.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -8,9 +10,11 @@ use tokio::time::timeout_at;
 
 use crate::block_on::block_on;
 use crate::builder::PoolBuilder;
+use crate::clock;
 use crate::connection::{Connection, Lent};
 use crate::db::{Access, Db};
 use crate::error::{Error, ErrorKind, Result};
+use crate::grant::Grant;
 use crate::open::{Location, Opened};
 use crate::settings::Settings;
 use crate::slots::{Closed, Place, Returned, Slots, Taken};
@@ -19,6 +23,9 @@ use crate::turn::{RequestId, Turn, TurnQueue};
 
 /// How long closing waits before it ends connections in use once more.
 const END_AGAIN: Duration = Duration::from_millis(10);
+
+/// How often those who wait look whether somebody holds what they wait for too long.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A pool of connections to one SQLite database. Clones share it.
 ///
@@ -96,18 +103,15 @@ impl Pool {
     /// [`CannotOpen`](ErrorKind::CannotOpen), [`Corrupt`](ErrorKind::Corrupt): a connection
     /// had to be opened, and could not be.
     pub async fn get(&self, access: Access) -> Result<Connection> {
-        self.get_for(RequestId::new(), access, None).await
+        let grant = Grant::new(self, access);
+        self.lend(&grant, access, RequestId::new(), None).await
     }
 
-    /// As [`get`](Pool::get), for a request that may hold more connections, and wait no longer
-    /// than until `deadline`.
-    ///
-    /// The deadline also ends the connection's statements, and its waits for the turn to
-    /// write: see [`DeadlineExceeded`](ErrorKind::DeadlineExceeded).
-    pub async fn get_for(
+    pub(crate) async fn lend(
         &self,
-        request: RequestId,
+        grant: &Grant,
         access: Access,
+        request: RequestId,
         deadline: Option<Instant>,
     ) -> Result<Connection> {
         let shared = &self.shared;
@@ -116,13 +120,15 @@ impl Pool {
             None => {
                 let since = Instant::now();
                 let until = shared.wait_until(since, deadline);
-                match timeout_at(until.into(), shared.slots.wait_place()).await {
-                    Ok(place) => place.map_err(|Closed| Error::closed())?,
-                    Err(_) => return Err(shared.timed_out(since)),
+                let place = shared.slots.wait_place();
+                let end_overdue = |lent: &Lent| lent.end_overdue();
+                match shared.wait(place, until, end_overdue).await {
+                    Some(place) => place.map_err(|Closed| Error::closed())?,
+                    None => return Err(shared.timed_out(since)),
                 }
             }
         };
-        Shared::lend(shared, place, request, access, deadline)
+        Shared::lend(shared, place, grant, access, request, deadline)
     }
 
     /// As [`get`](Pool::get), on a thread that may block, in or outside of any runtime.
@@ -178,8 +184,9 @@ impl Shared {
     fn lend(
         shared: &Arc<Shared>,
         place: Place,
-        request: RequestId,
+        grant: &Grant,
         access: Access,
+        request: RequestId,
         deadline: Option<Instant>,
     ) -> Result<Connection> {
         let taken = shared
@@ -194,7 +201,7 @@ impl Shared {
                 opening.opened(db).map_err(|Closed| Error::closed())?
             }
         };
-        let lending = match db.lend(request, access) {
+        let lending = match db.lend(request, grant, access) {
             Ok(lending) => lending,
             Err(error) => {
                 shared.slots.give_back(place, db, Returned::Discard, false);
@@ -202,7 +209,8 @@ impl Shared {
             }
         };
         db.set_deadline(deadline);
-        let lent = Lent::new(Arc::clone(shared), db, place, request, lending);
+        let hold_until = clock::after(grant.limits().hold);
+        let lent = Lent::new(Arc::clone(shared), db, place, request, lending, hold_until);
         Ok(Connection::new(lent))
     }
 
@@ -226,16 +234,38 @@ impl Shared {
     ) -> Result<Turn> {
         let since = Instant::now();
         let until = self.wait_until(since, deadline);
-        match timeout_at(until.into(), self.turns.wait(request)).await {
-            Ok(Some(turn)) => Ok(turn),
-            Ok(None) => Err(Error::closed()),
-            Err(_) => Err(Error::new(
+        let turn = self.turns.wait(request);
+        let end_overdue = |lent: &Lent| lent.end_overdue_transaction();
+        match self.wait(turn, until, end_overdue).await {
+            Some(Some(turn)) => Ok(turn),
+            Some(None) => Err(Error::closed()),
+            None => Err(Error::new(
                 ErrorKind::Busy,
                 format!(
                     "another writer held the database for {:.1?}",
                     since.elapsed()
                 ),
             )),
+        }
+    }
+
+    /// Wait for `wanted` until a time; `None` when that comes first. Whoever waits looks after
+    /// those who keep it waiting, and ends what has been held for too long: where nobody waits,
+    /// nobody is harmed by it.
+    async fn wait<T>(
+        &self,
+        wanted: impl Future<Output = T>,
+        until: Instant,
+        end_overdue: impl Fn(&Lent),
+    ) -> Option<T> {
+        let mut wanted = pin!(wanted);
+        loop {
+            let next = until.min(Instant::now() + LOOK_AGAIN);
+            match timeout_at(next.into(), wanted.as_mut()).await {
+                Ok(had) => return Some(had),
+                Err(_) if Instant::now() >= until => return None,
+                Err(_) => self.in_use().iter().for_each(|lent| end_overdue(lent)),
+            }
         }
     }
 
@@ -263,11 +293,15 @@ impl Shared {
 
     /// End every connection in use.
     fn end_all(&self) {
-        let lent: Vec<Weak<Lent>> = self.lent().iter().map(|(_, lent)| lent.clone()).collect();
-        // Outside the lock: taking a connection back needs it.
-        for lent in lent.iter().filter_map(Weak::upgrade) {
+        for lent in self.in_use() {
             lent.end();
         }
+    }
+
+    /// The connections in use just now. Not under their lock, because taking one back needs it.
+    fn in_use(&self) -> Vec<Arc<Lent>> {
+        let lent = self.lent();
+        lent.iter().filter_map(|(_, lent)| lent.upgrade()).collect()
     }
 
     fn lent(&self) -> MutexGuard<'_, Slab<Weak<Lent>>> {

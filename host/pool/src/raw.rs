@@ -15,14 +15,16 @@
     reason = "SQLite's C interface; each block states why it holds"
 )]
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
 use rusqlite::{Connection, ffi};
 
 use crate::error::{Error, Result};
 use crate::text::SqlText;
 use crate::value::ValueRef;
+use crate::watch::Watch;
 
 /// A compiled statement.
 #[derive(Debug)]
@@ -242,6 +244,26 @@ impl Drop for RawStatement {
 pub(crate) fn set_last_insert_rowid(conn: &Connection, rowid: i64) {
     // SAFETY: the connection is open.
     unsafe { ffi::sqlite3_set_last_insert_rowid(conn.handle(), rowid) };
+}
+
+/// Ask `watch` whether to go on waiting, wherever SQLite finds the database locked by another
+/// process (<https://sqlite.org/c3ref/busy_handler.html>). rusqlite's own handler is a function
+/// without data, which cannot know of a deadline.
+///
+/// The handler lasts as long as the connection, and `watch` must outlast it: the connection's
+/// owner keeps both, and drops the connection first.
+pub(crate) fn set_busy_handler(conn: &Connection, watch: &Arc<Watch>) -> Result<()> {
+    unsafe extern "C" fn wait(watch: *mut c_void, tries: c_int) -> c_int {
+        // SAFETY: the `Watch` that was given below, which is shared and lives.
+        let watch = unsafe { &*watch.cast::<Watch>() };
+        c_int::from(watch.wait_busy(u32::try_from(tries).unwrap_or(u32::MAX)))
+    }
+    let data = Arc::as_ptr(watch).cast_mut().cast();
+    // SAFETY: the connection is open; `data` is what `wait` takes it for, and only read.
+    match unsafe { ffi::sqlite3_busy_handler(conn.handle(), Some(wait), data) } {
+        ffi::SQLITE_OK => Ok(()),
+        code => Err(failure(conn, code)),
+    }
 }
 
 /// How far a transaction has got (<https://sqlite.org/c3ref/txn_state.html>).

@@ -32,6 +32,7 @@ pub(crate) struct Settings {
     pub(crate) mmap_size: u64,
     pub(crate) statement_cache: usize,
     pub(crate) busy_timeout: Duration,
+    pub(crate) max_database_bytes: u64,
     pub(crate) max_value_bytes: u64,
     pub(crate) max_result_bytes: u64,
     pub(crate) max_page_bytes: u64,
@@ -53,6 +54,7 @@ impl Default for Settings {
             mmap_size: 0,
             statement_cache: 128,
             busy_timeout: Duration::from_secs(5),
+            max_database_bytes: 10 * GIB,
             max_value_bytes: 4 * MIB,
             max_result_bytes: 16 * MIB,
             max_page_bytes: MIB,
@@ -83,6 +85,12 @@ impl Settings {
             "statements",
         )?;
         within_duration("busy_timeout", self.busy_timeout)?;
+        within(
+            "max_database_bytes",
+            self.max_database_bytes,
+            MIB..=16 * 1024 * GIB,
+            "bytes",
+        )?;
         within(
             "max_value_bytes",
             self.max_value_bytes,

@@ -122,7 +122,7 @@ impl Cursor {
     /// run again. [`NotUtf8`](crate::ErrorKind::NotUtf8). Any error ends the result.
     pub fn next(&self, max_rows: u32) -> Result<Cells> {
         self.lent
-            .with(|db| db.next_page(self.key, self.run, max_rows))?
+            .call(|db| db.next_page(self.key, self.run, max_rows))?
     }
 }
 

@@ -33,6 +33,11 @@ impl<'a> SqlText<'a> {
         &self.terminated.as_bytes_with_nul()[start.min(self.len())..]
     }
 
+    /// The text from the byte `start` on.
+    pub(crate) fn rest(&self, start: usize) -> &'a str {
+        self.text.get(start..).unwrap_or(self.text)
+    }
+
     /// The statement between two bytes, as SQLite has divided the text.
     pub(crate) fn statement(&self, start: usize, end: usize) -> &'a str {
         // Whatever is checked of a statement holds for the whole text as well.
@@ -60,8 +65,13 @@ pub(crate) fn blank(sql: &str) -> usize {
 
 /// Whether a statement makes or drops a table, an index, a view or a trigger.
 pub(crate) fn is_definition(sql: &str) -> bool {
+    begins_with(sql, &["CREATE", "DROP", "ALTER"])
+}
+
+/// Whether a statement begins with one of these verbs.
+pub(crate) fn begins_with(sql: &str, verbs: &[&str]) -> bool {
     let sql = &sql.as_bytes()[blank(sql)..];
-    ["CREATE", "DROP", "ALTER"].iter().any(|verb| {
+    verbs.iter().any(|verb| {
         sql.get(..verb.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(verb.as_bytes()))
     })

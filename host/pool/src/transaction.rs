@@ -28,7 +28,7 @@ impl Transaction {
     /// [`rolled_back`](crate::Error::rolled_back) where SQLite ended it. Any other error, such
     /// as a deferred foreign key that does not hold: it has been rolled back.
     pub fn commit(self) -> Result<()> {
-        self.lent.with(|db| db.commit(self.number))?
+        self.lent.call(|db| db.commit(self.number))?
     }
 
     /// Undo everything since it began.

@@ -1,32 +1,58 @@
 //! Stopping a statement from outside: SQLite asks, every so many instructions, whether to go on
-//! (<https://sqlite.org/c3ref/progress_handler.html>).
+//! (<https://sqlite.org/c3ref/progress_handler.html>), and while it waits for another process,
+//! whether to go on waiting (<https://sqlite.org/c3ref/busy_handler.html>).
 //!
-//! `sqlite3_interrupt` would do it too, but an interrupt that comes late hits whatever the
-//! connection runs next, which may be another borrower's statement. Here the one to be stopped
-//! is named by its number.
+//! `sqlite3_interrupt` would do the first too, but not the second, and an interrupt that comes
+//! late hits whatever the connection runs next, which may be another borrower's statement. Here
+//! the one to be stopped is named by its number.
 
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// Shared by a connection's progress handler and whoever may stop it.
-#[derive(Debug, Default)]
+use crate::clock::{self, NEVER};
+
+/// How long to wait, at most, before looking again whether another process has let go.
+const BUSY_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Shared by a connection's handlers and whoever may stop it.
+#[derive(Debug)]
 pub(crate) struct Watch {
     /// How many times the connection has been lent.
     lending: AtomicU64,
     /// The lending to be stopped; 0 for none.
     stopped: AtomicU64,
-    /// Nanoseconds since [`START`]; 0 for no deadline.
+    /// When the borrower's request is to end, by [`clock`].
     deadline: AtomicU64,
+    /// When what runs now is to end.
+    until: AtomicU64,
+    /// When the transaction that is open is to end, for those who wait for it to look at.
+    transaction_until: AtomicU64,
+    /// How long to wait for another process, in nanoseconds.
+    busy_timeout: u64,
+    /// When the wait for another process that is under way began.
+    busy_since: AtomicU64,
 }
 
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-
 impl Watch {
+    pub(crate) fn new(busy_timeout: Duration) -> Watch {
+        Watch {
+            // Not the number that stands for nobody to be stopped.
+            lending: AtomicU64::new(1),
+            stopped: AtomicU64::new(0),
+            deadline: AtomicU64::new(NEVER),
+            until: AtomicU64::new(NEVER),
+            transaction_until: AtomicU64::new(NEVER),
+            busy_timeout: u64::try_from(busy_timeout.as_nanos()).unwrap_or(NEVER),
+            busy_since: AtomicU64::new(0),
+        }
+    }
+
     /// The connection is lent anew: nothing that was meant for an earlier borrower holds.
     /// Returns the lending's number.
     pub(crate) fn lend(&self) -> u64 {
-        self.deadline.store(0, Ordering::Relaxed);
+        for time in [&self.deadline, &self.until, &self.transaction_until] {
+            time.store(NEVER, Ordering::Relaxed);
+        }
         self.lending.fetch_add(1, Ordering::Relaxed) + 1
     }
 
@@ -39,31 +65,69 @@ impl Watch {
         self.stopped.load(Ordering::Acquire) == self.lending.load(Ordering::Relaxed)
     }
 
+    /// End the borrower's statements and waits at `deadline`.
     pub(crate) fn set_deadline(&self, deadline: Option<Instant>) {
-        let nanos = deadline.map_or(0, |deadline| {
-            let since = deadline.saturating_duration_since(*START).as_nanos();
-            u64::try_from(since).unwrap_or(u64::MAX).max(1)
+        let deadline = deadline.map_or(NEVER, |deadline| {
+            clock::after(deadline.saturating_duration_since(Instant::now()))
         });
-        self.deadline.store(nanos, Ordering::Relaxed);
+        self.deadline.store(deadline, Ordering::Relaxed);
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.deadline.load(Ordering::Relaxed) {
-            0 => None,
-            nanos => START.checked_add(std::time::Duration::from_nanos(nanos)),
+            NEVER => None,
+            nanos => {
+                let left = Duration::from_nanos(nanos.saturating_sub(clock::now()));
+                Instant::now().checked_add(left)
+            }
         }
+    }
+
+    /// What is about to run is to end at `until`, by [`clock`], or at the deadline before.
+    pub(crate) fn start(&self, until: u64) {
+        let deadline = self.deadline.load(Ordering::Relaxed);
+        self.until.store(until.min(deadline), Ordering::Relaxed);
+    }
+
+    /// What is about to run must come to its end: the host's own rollback.
+    pub(crate) fn start_unbounded(&self) {
+        self.until.store(NEVER, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_transaction_until(&self, until: u64) {
+        self.transaction_until.store(until, Ordering::Relaxed);
+    }
+
+    pub(crate) fn transaction_until(&self) -> u64 {
+        self.transaction_until.load(Ordering::Relaxed)
     }
 
     /// The progress handler's answer. It must not panic: SQLite would go on.
     pub(crate) fn must_stop(&self) -> bool {
-        self.is_stopped() || self.is_past_deadline()
+        self.is_stopped() || self.is_overdue()
     }
 
-    pub(crate) fn is_past_deadline(&self) -> bool {
-        match self.deadline.load(Ordering::Relaxed) {
-            0 => false,
-            nanos => START.elapsed().as_nanos() >= u128::from(nanos),
+    fn is_overdue(&self) -> bool {
+        let until = self.until.load(Ordering::Relaxed);
+        until != NEVER && clock::now() >= until
+    }
+
+    /// The busy handler: waits a little for another process, and answers whether to try again.
+    /// `tries` have been made since the database was found locked. SQLite's own handler asks
+    /// nobody: a statement would outlive its deadline by the whole busy timeout.
+    pub(crate) fn wait_busy(&self, tries: u32) -> bool {
+        let now = clock::now();
+        if tries == 0 {
+            self.busy_since.store(now, Ordering::Relaxed);
         }
+        let since = self.busy_since.load(Ordering::Relaxed);
+        if self.must_stop() || now.saturating_sub(since) >= self.busy_timeout {
+            return false;
+        }
+        // Short at first, because most locks are held for a moment.
+        let wait = Duration::from_micros(100) * 2_u32.saturating_pow(tries.min(16));
+        std::thread::sleep(wait.min(BUSY_INTERVAL));
+        true
     }
 }
 
@@ -73,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_late_stop_does_not_hit_the_next_borrower() {
-        let watch = Watch::default();
+        let watch = Watch::new(Duration::ZERO);
         let first = watch.lend();
         let second = watch.lend();
         watch.stop(first);
@@ -82,5 +146,21 @@ mod tests {
         assert!(watch.must_stop());
         watch.lend();
         assert!(!watch.must_stop());
+    }
+
+    #[test]
+    fn a_wait_for_another_process_ends_in_time() {
+        let watch = Watch::new(Duration::ZERO);
+        watch.lend();
+        assert!(!watch.wait_busy(0), "no time to wait");
+        let watch = Watch::new(Duration::from_secs(3600));
+        let lending = watch.lend();
+        assert!(watch.wait_busy(0));
+        watch.start(clock::now());
+        assert!(!watch.wait_busy(1), "past its deadline");
+        watch.start(NEVER);
+        assert!(watch.wait_busy(2));
+        watch.stop(lending);
+        assert!(!watch.wait_busy(3), "stopped");
     }
 }

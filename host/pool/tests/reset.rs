@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use millpond_pool::{Access, Connection, ErrorKind, Parameters, Pool, Value};
+use millpond_pool::{Access, Connection, ErrorKind, Grant, Parameters, Pool, RequestId, Value};
 
 static NONE: Parameters = Parameters::NONE;
 
@@ -122,6 +122,13 @@ async fn get(pool: &Pool) -> Connection {
     pool.get(Access::ReadWrite).await.expect("a connection")
 }
 
+/// A connection whose borrower may do as much as any.
+async fn get_wide(pool: &Pool) -> Connection {
+    let grant = Grant::new(pool, Access::ReadWrite).temporary(true);
+    let connection = grant.get(Access::ReadWrite, RequestId::new(), None).await;
+    connection.expect("a connection")
+}
+
 async fn look(connection: &Connection) -> Vec<String> {
     let mut seen = vec![format!("in transaction: {}", connection.in_transaction())];
     for sql in LOOK {
@@ -149,7 +156,7 @@ async fn nothing_that_is_planted_is_found() {
     let fresh = look(&get(&fixture().await.pool).await).await;
     for plant in PLANT {
         let f = fixture().await;
-        let planter = get(&f.pool).await;
+        let planter = get_wide(&f.pool).await;
         let _ = planter.execute_script(plant).await;
         drop(planter);
         let stats = f.pool.stats();

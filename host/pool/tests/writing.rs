@@ -6,7 +6,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use millpond_pool::{
-    Access, Cells, Connection, ErrorKind, Parameters, Pool, RequestId, TransactionMode, Value,
+    Access, Cells, Connection, ErrorKind, Grant, Parameters, Pool, RequestId, TransactionMode,
+    Value,
 };
 
 static NONE: Parameters = Parameters::NONE;
@@ -202,14 +203,13 @@ async fn readers_never_wait_for_a_writer() {
 async fn a_request_that_would_wait_for_itself_is_busy_at_once() {
     let f = fixture(Duration::from_secs(3600)).await;
     let request = RequestId::new();
-    let one = f
-        .pool
-        .get_for(request, Access::ReadWrite, None)
+    let grant = Grant::new(&f.pool, Access::ReadWrite);
+    let one = grant
+        .get(Access::ReadWrite, request, None)
         .await
         .expect("one");
-    let two = f
-        .pool
-        .get_for(request, Access::ReadWrite, None)
+    let two = grant
+        .get(Access::ReadWrite, request, None)
         .await
         .expect("two");
     let transaction = one

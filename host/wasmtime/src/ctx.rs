@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use millpond_pool::{Access, Error, ErrorKind, Pool, RequestId};
+use millpond_pool::{Access, Error, ErrorKind, Grant, PoolStats, RequestId, StatsScope};
 use wasmtime::component::{HasData, ResourceTable};
 
 use crate::convert::{Failure, Mistake};
@@ -13,33 +13,6 @@ use crate::convert::{Failure, Mistake};
 /// it back when the request ends, even if the embedder keeps the resource table.
 #[expect(unreachable_pub, reason = "the generated code exports it again")]
 pub type Connection = Arc<millpond_pool::Connection>;
-
-/// A database as one guest has it: the pool behind its name, with which access, and how much.
-#[derive(Clone, Debug)]
-pub struct Grant {
-    pool: Pool,
-    access: Access,
-    max_connections: u32,
-}
-
-impl Grant {
-    /// Grant connections of `pool`, for reading or for reading and writing.
-    pub fn new(pool: &Pool, access: Access) -> Grant {
-        Grant {
-            pool: pool.clone(),
-            access,
-            max_connections: 4,
-        }
-    }
-
-    /// The most connections that the request may hold at once. More is `too-many-handles` for
-    /// the guest. Default 4; 0 grants none; never more than the pool has, because waiting for
-    /// those would be waiting for itself.
-    pub fn max_connections(mut self, connections: u32) -> Grant {
-        self.max_connections = connections;
-        self
-    }
-}
 
 /// Builds a [`SqliteCtx`]. Without a grant, a guest has no database.
 #[derive(Debug)]
@@ -142,23 +115,16 @@ impl SqliteCtx {
     ) -> Result<Connection, Failure> {
         let (request, deadline) = (self.request, self.deadline);
         let granted = self.granted_mut(database)?;
-        if access == Access::ReadWrite && granted.grant.access == Access::ReadOnly {
-            return Err(Mistake::new(
-                ErrorKind::NotAuthorized,
-                format!("the database {database:?} is granted read-only"),
-            )
-            .into());
-        }
         granted
             .held
             .retain(|connection| connection.strong_count() > 0);
-        let pool = &granted.grant.pool;
-        let most = granted.grant.max_connections.min(pool.max_size());
+        let most = granted.grant.connections();
         if granted.held.len() >= most as usize {
             return Err(Mistake::too_many("connections", most).into());
         }
-        let connection = pool
-            .get_for(request, access, deadline)
+        let connection = granted
+            .grant
+            .get(access, request, deadline)
             .await
             .map_err(|error| hide_host(database, &error))?;
         let connection = Arc::new(connection);
@@ -166,8 +132,27 @@ impl SqliteCtx {
         Ok(connection)
     }
 
-    pub(crate) fn stats(&mut self, database: &str) -> Result<millpond_pool::PoolStats, Failure> {
-        Ok(self.granted_mut(database)?.grant.pool.stats())
+    pub(crate) fn stats(&mut self, database: &str) -> Result<PoolStats, Failure> {
+        let Granted { grant, held } = self.granted_mut(database)?;
+        match grant.stats_scope() {
+            StatsScope::Pool => Ok(grant.pool().stats()),
+            StatsScope::Request => Ok(PoolStats {
+                max_pool_size: grant.connections(),
+                in_use: held.iter().filter(|held| held.strong_count() > 0).count() as u32,
+                ..PoolStats::default()
+            }),
+            StatsScope::Nothing => Err(Mistake::new(
+                ErrorKind::NotAuthorized,
+                format!("the statistics of the database {database:?} are not granted"),
+            )
+            .into()),
+        }
+    }
+
+    /// Changes what is granted under a name, for the tests of this crate.
+    #[cfg(test)]
+    pub(crate) fn set_grant(&mut self, database: &str, grant: Grant) {
+        self.granted.get_mut(database).expect("a grant").grant = grant;
     }
 
     pub(crate) fn databases(&self) -> Vec<String> {

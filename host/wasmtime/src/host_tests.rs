@@ -1,7 +1,7 @@
 //! The functions of the contract, called as a guest's calls arrive, without a guest: both
 //! implementations answer hostile input with an error value, and keep no connection.
 
-use millpond_pool::{Access, Pool, PoolStats};
+use millpond_pool::{Access, Pool, PoolStats, StatsScope};
 use wasmtime::component::{Resource, ResourceTable};
 
 use crate::bindings::blocking::millpond::sqlite::pool::Host as _;
@@ -222,12 +222,26 @@ fn an_error_keeps_its_code_and_its_place() {
 }
 
 #[test]
-fn stats_are_the_pools() {
+fn stats_tell_as_much_as_is_granted() {
     let mut f = fixture(Access::ReadWrite);
-    let _connection = f.get();
-    let stats: pool::PoolStats = f.view().stats("default".into()).expect("stats");
-    assert_eq!(
-        (stats.in_use, stats.pool_hits, stats.max_pool_size),
-        (1, 1, 5)
-    );
+    let _other = f.pool.get_blocking(Access::ReadOnly).expect("another's");
+    let _own = f.get();
+    for (scope, told) in [
+        (StatsScope::Pool, Ok((2, 1, 1, 5))),
+        (StatsScope::Request, Ok((1, 0, 0, 2))),
+        (StatsScope::Nothing, Err(ErrorKind::NotAuthorized)),
+    ] {
+        let grant = Grant::new(&f.pool, Access::ReadWrite);
+        let grant = grant.max_connections(2).stats(scope);
+        f.ctx.set_grant("default", grant);
+        let told_now = match f.view().stats("default".into()) {
+            Ok(stats) => {
+                let stats: pool::PoolStats = stats.into();
+                let used = (stats.in_use, stats.pool_hits, stats.pool_misses);
+                Ok((used.0, used.1, used.2, stats.max_pool_size))
+            }
+            Err(failure) => Err(f.error::<()>(Err(failure)).kind),
+        };
+        assert_eq!(told_now, told, "{scope:?}");
+    }
 }

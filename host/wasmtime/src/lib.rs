@@ -91,7 +91,8 @@ mod convert;
 mod ctx;
 mod host;
 
-pub use ctx::{Grant, Sqlite, SqliteCtx, SqliteCtxBuilder, SqliteCtxView, SqliteView};
+pub use ctx::{Sqlite, SqliteCtx, SqliteCtxBuilder, SqliteCtxView, SqliteView};
 pub use host::{add_to_linker, add_to_linker_sync};
 /// The pool, so that an embedder needs one dependency.
 pub use millpond_pool as pool;
+pub use millpond_pool::{Grant, StatsScope, TableGrant};

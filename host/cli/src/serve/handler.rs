@@ -192,7 +192,7 @@ impl Task {
         let output = GuestOutput::new(self.number);
         let mut wasi = handler.guest.wasi();
         wasi.stdout(output.clone()).stderr(output);
-        let sqlite = handler.databases.grant(Some(self.deadline));
+        let sqlite = handler.databases.grant(self.deadline);
         let mut store = handler.guest.store(&handler.engine, wasi.build(), sqlite);
 
         let mut ended = handler.ended.clone();

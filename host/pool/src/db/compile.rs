@@ -8,9 +8,8 @@ use rusqlite::ffi::{SQLITE_AUTH, SQLITE_INTERRUPT};
 use super::Db;
 use crate::cache::Compiled;
 use crate::error::{Error, ErrorKind, Result};
-use crate::policy::HOST_TABLES;
 use crate::raw::RawStatement;
-use crate::text::{SqlText, mentions};
+use crate::text::SqlText;
 use crate::value::{Parameters, Value};
 
 /// A statement of a text, and where in the text it ends.
@@ -53,7 +52,7 @@ impl Db {
     ) -> Result<Option<First>> {
         // Comments and empty statements come one at a time.
         while start < sql.len() {
-            self.seen.start();
+            self.seen.start(sql.rest(start));
             let (raw, end) = match RawStatement::prepare(&self.conn, sql, start) {
                 Ok(compiled) => compiled,
                 Err(error) => {
@@ -65,7 +64,9 @@ impl Db {
             match raw {
                 Some(raw) => {
                     let text = sql.statement(start, end);
-                    self.check_names(text)?;
+                    self.seen
+                        .check_compiled(text, raw.column_count())
+                        .map_err(|refusal| Error::sqlite(SQLITE_AUTH, refusal, None))?;
                     let compiled = Compiled::new(raw, self.seen.control(), text);
                     return Ok(Some(First { compiled, end }));
                 }
@@ -78,21 +79,6 @@ impl Db {
             }
         }
         Ok(None)
-    }
-
-    /// SQLite does not ask about the name that `ALTER TABLE` gives, so it is looked for in the
-    /// text, where it has to stand as it is.
-    fn check_names(&self, sql: &str) -> Result<()> {
-        if self.seen.alters() && mentions(sql, HOST_TABLES) {
-            return Err(Error::sqlite(
-                SQLITE_AUTH,
-                format!(
-                    "not allowed here: altering a table to or of the host's names, {HOST_TABLES}*"
-                ),
-                None,
-            ));
-        }
-        Ok(())
     }
 
     /// Whether the borrower's time is not over yet.

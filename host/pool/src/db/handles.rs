@@ -2,7 +2,7 @@
 
 use super::compile::bare;
 use super::run::columns_of;
-use super::{Attempt, Db, Stop, aborted};
+use super::{Attempt, Db, Stop};
 use crate::cache::Compiled;
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::Control;
@@ -25,8 +25,8 @@ pub(super) struct Open {
 
 impl Db {
     pub(crate) fn prepare(&mut self, sql: &str) -> Result<usize> {
-        if self.aborted {
-            return Err(aborted());
+        if let Some(aborted) = self.aborted {
+            return Err(aborted.into_error());
         }
         let compiled = self.compile(sql)?;
         Ok(self.statements.insert(Open {
@@ -154,8 +154,8 @@ impl Db {
 
     /// Read on. No rows once the end has been reached.
     pub(crate) fn next_page(&mut self, key: usize, run: u64, max_rows: u32) -> Result<Cells> {
-        if self.aborted {
-            return Err(aborted());
+        if let Some(aborted) = self.aborted {
+            return Err(aborted.into_error());
         }
         let page = self.on_open(key, |db, open| {
             if open.run != run {
@@ -218,6 +218,20 @@ impl Db {
         if let Some(open) = self.statements.get_mut(key) {
             open.held = false;
             self.drop_unused(key);
+        }
+    }
+
+    /// Make every open cursor stale. What a statement has written outside a transaction is
+    /// committed by that.
+    pub(super) fn end_cursors(&mut self) {
+        for (_, open) in &mut self.statements {
+            if open.cursor {
+                self.runs += 1;
+                (open.run, open.cursor, open.on_row) = (self.runs, false, false);
+                if let Err(error) = open.compiled.raw.finish(&self.conn) {
+                    self.unhealthy |= error.is_unhealthy();
+                }
+            }
         }
     }
 

@@ -19,7 +19,9 @@ use slab::Slab;
 use self::handles::Open;
 
 use crate::cache::{Compiled, StatementCache};
+use crate::clock::{self, NEVER};
 use crate::error::{Error, ErrorKind, Result};
+use crate::grant::{Grant, TimeLimits};
 use crate::open::Opened;
 use crate::policy::{Control, Seen};
 use crate::raw;
@@ -75,17 +77,27 @@ pub(crate) struct Db {
     runs: u64,
     /// How many transactions of this connection have ended: a handle to an earlier one is stale.
     ended: u64,
-    /// SQLite ended the last transaction, and its owner has not yet ended it too.
-    aborted: bool,
+    /// SQLite or the host ended the last transaction, and its owner has not yet ended it too.
+    aborted: Option<Aborted>,
     /// The file failed under this connection.
     unhealthy: bool,
     /// `PRAGMA query_only` as it stands.
     query_only: bool,
     max_result_bytes: u64,
     max_page_bytes: u64,
+    limits: TimeLimits,
     seen: Arc<Seen>,
-    watch: Arc<Watch>,
     conn: Connection,
+    // After the connection, whose busy handler uses it: see `raw`.
+    watch: Arc<Watch>,
+}
+
+/// Who ended a transaction before its owner did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Aborted {
+    Sqlite,
+    /// It was open for longer than its grant allows.
+    Overdue,
 }
 
 impl Db {
@@ -99,14 +111,15 @@ impl Db {
             access: Access::ReadWrite,
             runs: 0,
             ended: 0,
-            aborted: false,
+            aborted: None,
             unhealthy: false,
             query_only: false,
             max_result_bytes: settings.max_result_bytes,
             max_page_bytes: settings.max_page_bytes,
+            limits: TimeLimits::default(),
             seen: opened.seen,
-            watch: opened.watch,
             conn: opened.conn,
+            watch: opened.watch,
         }
     }
 
@@ -118,7 +131,12 @@ impl Db {
     }
 
     /// Get ready for a new borrower. Returns the lending's number.
-    pub(crate) fn lend(&mut self, request: RequestId, access: Access) -> Result<u64> {
+    pub(crate) fn lend(
+        &mut self,
+        request: RequestId,
+        grant: &Grant,
+        access: Access,
+    ) -> Result<u64> {
         if !self.suits(access) {
             let query_only = access == Access::ReadOnly;
             self.trusted(&format!("PRAGMA query_only = {}", u8::from(query_only)))?;
@@ -126,11 +144,45 @@ impl Db {
         }
         self.request = request;
         self.access = access;
+        self.limits = grant.limits();
+        self.seen.set_policy(grant.policy());
+        self.cache.set_policy(grant.policy());
         Ok(self.watch.lend())
     }
 
     pub(crate) fn watch(&self) -> &Arc<Watch> {
         &self.watch
+    }
+
+    // ----- time -----
+
+    /// A call that runs SQL begins. It ends when its statement's time, its transaction's, or
+    /// its borrower's is over.
+    pub(crate) fn start_call(&mut self, hold_until: u64) {
+        if clock::now() >= self.watch.transaction_until() {
+            self.end_overdue();
+        }
+        let until = clock::after(self.limits.statement)
+            .min(self.watch.transaction_until())
+            .min(hold_until);
+        self.watch.start(until);
+    }
+
+    /// End a transaction, or a cursor outside of one, that has been open for too long: its
+    /// owner is told at its next call.
+    pub(crate) fn end_overdue(&mut self) {
+        if clock::now() < self.watch.transaction_until() {
+            return;
+        }
+        self.watch.start_unbounded();
+        self.end_cursors();
+        if !self.conn.is_autocommit() {
+            // What cannot be rolled back is discarded when the connection comes back.
+            let _ = self.trusted("ROLLBACK");
+            self.ended += 1;
+            self.aborted = Some(Aborted::Overdue);
+        }
+        self.settle();
     }
 
     pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) {
@@ -156,17 +208,17 @@ impl Db {
     /// Everything that must hold before a statement may run. False where there is nothing to
     /// run: a `ROLLBACK` of what SQLite has rolled back already.
     fn admit(&mut self, compiled: &Compiled) -> Attempt<bool> {
-        if self.aborted {
+        if let Some(aborted) = self.aborted {
             return match compiled.control {
                 Control::Rollback => {
-                    self.aborted = false;
+                    self.aborted = None;
                     Ok(false)
                 }
                 Control::Commit => {
-                    self.aborted = false;
-                    Err(aborted().into())
+                    self.aborted = None;
+                    Err(aborted.into_error().into())
                 }
-                _ => Err(aborted().into()),
+                _ => Err(aborted.into_error().into()),
             };
         }
         // A statement may be too short for the progress handler, but guests run many; and a
@@ -215,11 +267,21 @@ impl Db {
         Ok(true)
     }
 
-    /// Give the turn on as soon as nothing is being written any more.
+    /// Give the turn on as soon as nothing is being written any more, and take note of when a
+    /// transaction began: a cursor outside of one is a transaction too, as far as others wait.
     pub(crate) fn settle(&mut self) {
-        if self.turn.is_some() && raw::transaction_state(&self.conn) != raw::TransactionState::Write
-        {
+        let state = raw::transaction_state(&self.conn);
+        if self.turn.is_some() && state != raw::TransactionState::Write {
             self.turn = None;
+        }
+        let open = state != raw::TransactionState::None || !self.conn.is_autocommit();
+        match (open, self.watch.transaction_until()) {
+            (true, NEVER) => {
+                let until = clock::after(self.limits.transaction);
+                self.watch.set_transaction_until(until);
+            }
+            (true, _) | (false, NEVER) => {}
+            (false, _) => self.watch.set_transaction_until(NEVER),
         }
     }
 
@@ -240,7 +302,8 @@ impl Db {
                 result = Err(error.with_rolled_back());
                 // The guest that asked for the end knows of it; any other must be told, until
                 // it has ended the transaction too.
-                self.aborted = !matches!(control, Control::Commit | Control::Rollback);
+                let told = matches!(control, Control::Commit | Control::Rollback);
+                self.aborted = (!told).then_some(Aborted::Sqlite);
             }
         }
         if let Err(error) = &result {
@@ -253,27 +316,36 @@ impl Db {
     /// Say what SQLite does not know: why the authorizer or the progress handler refused.
     fn explain(&self, error: Error) -> Error {
         match error.kind() {
-            ErrorKind::DeadlineExceeded if self.watch.is_stopped() => error
+            ErrorKind::DeadlineExceeded | ErrorKind::Busy if self.watch.is_stopped() => error
                 .with_kind(ErrorKind::PoolClosed)
                 .with_message("the pool is closing"),
-            ErrorKind::DeadlineExceeded => {
-                error.with_message("the statement ran past its deadline")
-            }
+            ErrorKind::DeadlineExceeded => error.with_message("the statement ran out of time"),
+            // The busy handler gave up for want of time, not of patience.
+            ErrorKind::Busy if self.watch.must_stop() => error
+                .with_kind(ErrorKind::DeadlineExceeded)
+                .with_message("the statement ran out of time, waiting for another process"),
             // For a function that it may not use SQLite has no code of its own.
             _ => match self.seen.take_refusal() {
-                Some(what) => error
+                Some(refusal) => error
                     .with_kind(ErrorKind::NotAuthorized)
-                    .with_message(format!("not allowed here: {what}")),
+                    .with_message(refusal),
                 None => error,
             },
         }
     }
 }
 
-fn aborted() -> Error {
-    Error::new(
-        ErrorKind::StaleHandle,
-        "SQLite has rolled the transaction back: end it before anything else",
-    )
-    .with_rolled_back()
+impl Aborted {
+    fn into_error(self) -> Error {
+        let message = match self {
+            Aborted::Sqlite => {
+                "SQLite has rolled the transaction back: end it before anything else"
+            }
+            Aborted::Overdue => {
+                "the transaction was open for too long and has been rolled back: end it before \
+                 anything else"
+            }
+        };
+        Error::new(ErrorKind::StaleHandle, message).with_rolled_back()
+    }
 }

@@ -23,7 +23,7 @@ impl Db {
             && !self.unhealthy;
         raw::set_last_insert_rowid(&self.conn, 0);
         self.ended += 1;
-        self.aborted = false;
+        self.aborted = None;
         self.turn = None;
         (rolled_back || (open && !clean), clean)
     }

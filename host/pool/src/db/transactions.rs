@@ -1,6 +1,6 @@
 //! Transactions that handles keep open.
 
-use super::{Attempt, Db, TransactionMode, aborted};
+use super::{Attempt, Db, TransactionMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::Control;
 use crate::value::Parameters;
@@ -36,6 +36,8 @@ impl Db {
     }
 
     fn end(&mut self) -> Result<()> {
+        // Also for a borrower whose time is over.
+        self.watch.start_unbounded();
         self.tracked(Control::Rollback, |db| db.control("ROLLBACK"))
     }
 
@@ -44,10 +46,12 @@ impl Db {
         if self.ended == number && !self.conn.is_autocommit() {
             return Ok(());
         }
-        if self.aborted && self.ended == number + 1 {
+        if let Some(aborted) = self.aborted
+            && self.ended == number + 1
+        {
             // Its owner knows now.
-            self.aborted = false;
-            return Err(aborted());
+            self.aborted = None;
+            return Err(aborted.into_error());
         }
         Err(Error::new(
             ErrorKind::StaleHandle,
@@ -56,6 +60,6 @@ impl Db {
     }
 
     pub(crate) fn in_transaction(&self) -> bool {
-        self.aborted || !self.conn.is_autocommit()
+        self.aborted.is_some() || !self.conn.is_autocommit()
     }
 }

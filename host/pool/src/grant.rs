@@ -1,0 +1,216 @@
+//! What a borrower may do with the connections of a pool, and how much of them it may use.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::connection::Connection;
+use crate::db::Access;
+use crate::error::{Error, ErrorKind, Result};
+use crate::policy::Policy;
+pub use crate::policy::TableGrant;
+use crate::pool::Pool;
+use crate::turn::RequestId;
+
+/// A pool as one borrower has it: with which access, to which tables, and how much of it.
+///
+/// Without more, a grant reads or reads and writes every table and may change the schema, but
+/// makes no temporary objects. With [`table`](Grant::table), it has the tables named and no
+/// others, and leaves the schema as it is.
+///
+/// Whatever a grant says, no statement of a borrower attaches a file, runs `VACUUM`, loads an
+/// extension, sets a pragma, calls a function that tells of the host or runs without bound, or
+/// writes SQLite's own tables or the host's, which begin with `millpond_`.
+///
+/// SQLite checks a statement while it compiles it, with all that it reaches
+/// (<https://sqlite.org/c3ref/set_authorizer.html>): the tables behind a view, and those that
+/// the triggers of a table read and write, must be granted as well.
+///
+/// ```
+/// use millpond_pool::{Access, ErrorKind, Grant, Parameters, Pool, RequestId, TableGrant, block_on};
+///
+/// let pool = Pool::builder().open_in_memory()?;
+/// let setup = pool.get_blocking(Access::ReadWrite)?;
+/// block_on(setup.execute_script("CREATE TABLE note(body, author); CREATE TABLE secret(x)"))?;
+///
+/// let grant = Grant::new(&pool, Access::ReadWrite)
+///     .table("note", TableGrant::new().read().insert().hide("author"));
+/// let connection = block_on(grant.get(Access::ReadWrite, RequestId::new(), None))?;
+/// block_on(connection.execute("INSERT INTO note VALUES ('a', 'me')", &Parameters::NONE))?;
+/// let refused = block_on(connection.execute("DELETE FROM note", &Parameters::NONE));
+/// assert_eq!(refused.unwrap_err().kind(), ErrorKind::NotAuthorized);
+/// # Ok::<(), millpond_pool::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Grant {
+    pool: Pool,
+    access: Access,
+    policy: Arc<Policy>,
+    max_connections: u32,
+    limits: TimeLimits,
+    stats: StatsScope,
+}
+
+/// What a borrower learns from the counters of a pool. Those of the whole pool tell of others:
+/// how many there are, when they come, how long they take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum StatsScope {
+    /// Nothing.
+    Nothing,
+    /// How many connections its own request holds, and may hold.
+    #[default]
+    Request,
+    /// Everything that [`Pool::stats`] tells.
+    Pool,
+}
+
+/// How long a borrower may do what others wait for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TimeLimits {
+    pub(crate) statement: Duration,
+    pub(crate) transaction: Duration,
+    pub(crate) hold: Duration,
+}
+
+impl Default for TimeLimits {
+    fn default() -> TimeLimits {
+        TimeLimits {
+            statement: Duration::from_secs(10),
+            transaction: Duration::from_secs(10),
+            hold: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Grant {
+    /// Grant connections of `pool`, for reading or for reading and writing.
+    pub fn new(pool: &Pool, access: Access) -> Grant {
+        Grant {
+            pool: pool.clone(),
+            access,
+            policy: Arc::new(Policy::new()),
+            max_connections: 4,
+            limits: TimeLimits::default(),
+            stats: StatsScope::default(),
+        }
+    }
+
+    /// Grant the table `name`, in letters of either case, and no table that is not named like
+    /// this. What may be done to it is what `table` says, as far as the access allows it.
+    ///
+    /// A full-text or R*Tree table brings the tables that it keeps its content in.
+    ///
+    /// A grant with tables sees neither `sqlite_schema` nor the pragmas that describe tables other
+    /// than its own, unless it may change the schema.
+    pub fn table(mut self, name: &str, table: TableGrant) -> Grant {
+        Arc::make_mut(&mut self.policy).table(name, table);
+        self
+    }
+
+    /// Whether the schema may be changed: tables, indexes, views and triggers made, altered and
+    /// dropped. Default: if no [`table`](Grant::table) is named. With it, a borrower reaches
+    /// whatever is not in a table: a view or trigger that it makes is held to its grant, but may
+    /// be run by others, whose grants are wider.
+    pub fn schema(mut self, allowed: bool) -> Grant {
+        Arc::make_mut(&mut self.policy).schema = Some(allowed);
+        self
+    }
+
+    /// Whether temporary tables, views, triggers and indexes may be made. Default: no. They are
+    /// gone when the connection goes back, which then costs more than usual
+    /// (<https://sqlite.org/pragma.html#pragma_temp_store>).
+    pub fn temporary(mut self, allowed: bool) -> Grant {
+        Arc::make_mut(&mut self.policy).temporary = allowed;
+        self
+    }
+
+    /// The most connections that a request may hold at once, for those who serve requests to
+    /// enforce. Default 4; 0 grants none; never more than the pool has, because waiting for
+    /// those would be waiting for itself.
+    pub fn max_connections(mut self, connections: u32) -> Grant {
+        self.max_connections = connections;
+        self
+    }
+
+    /// How long one call may keep SQLite at work. It then fails with
+    /// [`DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded); what the statement wrote is
+    /// undone. Waiting for a connection or for the turn to write does not count. Default 10 s.
+    pub fn max_statement_time(mut self, time: Duration) -> Grant {
+        self.limits.statement = time;
+        self
+    }
+
+    /// How long a transaction may stay open, and a cursor outside of one. After that the next
+    /// call finds it rolled back, and so does another writer who waits for its turn: it goes on.
+    /// Default 10 s.
+    pub fn max_transaction_time(mut self, time: Duration) -> Grant {
+        self.limits.transaction = time;
+        self
+    }
+
+    /// How long a connection may be held. After that the next call finds it returned, and
+    /// another caller who waits for a connection gets it. Default 60 s.
+    pub fn max_hold_time(mut self, time: Duration) -> Grant {
+        self.limits.hold = time;
+        self
+    }
+
+    /// What a guest learns from the pool's counters, for those who serve guests to enforce.
+    /// Default: [`StatsScope::Request`].
+    pub fn stats(mut self, scope: StatsScope) -> Grant {
+        self.stats = scope;
+        self
+    }
+
+    /// Get a connection, as [`Pool::get`] does, for a request that may hold more, and wait no
+    /// longer than until `deadline`.
+    ///
+    /// The deadline also ends the connection's statements, and its waits for the turn to write
+    /// and for other processes: see [`DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded).
+    ///
+    /// # Errors
+    ///
+    /// [`NotAuthorized`](ErrorKind::NotAuthorized): the grant is read-only, and the connection
+    /// is to write. Otherwise as [`Pool::get`].
+    pub async fn get(
+        &self,
+        access: Access,
+        request: RequestId,
+        deadline: Option<Instant>,
+    ) -> Result<Connection> {
+        if (access, self.access) == (Access::ReadWrite, Access::ReadOnly) {
+            return Err(Error::new(
+                ErrorKind::NotAuthorized,
+                "the database is granted read-only",
+            ));
+        }
+        self.pool.lend(self, access, request, deadline).await
+    }
+
+    /// The pool behind it.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Whether it reads only.
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// What a guest learns from the pool's counters.
+    pub fn stats_scope(&self) -> StatsScope {
+        self.stats
+    }
+
+    /// The most connections that a request may hold at once.
+    pub fn connections(&self) -> u32 {
+        self.max_connections.min(self.pool.max_size())
+    }
+
+    pub(crate) fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    pub(crate) fn limits(&self) -> TimeLimits {
+        self.limits
+    }
+}

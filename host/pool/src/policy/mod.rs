@@ -1,0 +1,492 @@
+//! What SQL a connection runs for whoever it is lent to: SQLite's authorizer, which sees every
+//! statement while it is compiled (<https://sqlite.org/c3ref/set_authorizer.html>).
+//!
+//! Whatever it does not know is denied. SQLite passes no name for `ATTACH ?1`, and an action of
+//! a later version has no name here: both arrive as unknown, and both must not pass.
+
+pub(crate) mod names;
+mod rights;
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization, TransactionOperation};
+
+use self::names::PragmaScope;
+pub(crate) use self::rights::Policy;
+pub use self::rights::TableGrant;
+use self::rights::Verb;
+use crate::text::{begins_with, mentions};
+
+/// Tables of the host's own begin like this: the record of migrations, without which they would
+/// all run again. They can be read.
+const HOST_TABLES: &str = "millpond_";
+
+/// What a statement does to the transaction that it runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Control {
+    /// Nothing: it is not a transaction statement.
+    None = 0,
+    Begin = 1,
+    Commit = 2,
+    Rollback = 3,
+    /// `SAVEPOINT`, `RELEASE` or `ROLLBACK TO`.
+    Savepoint = 4,
+}
+
+/// What the authorizer knows and saw. Shared with the connection that it is installed on, and
+/// used only while that connection compiles a statement.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// The host's own statement is being compiled: everything goes.
+    trusted: AtomicBool,
+    /// Something temporary was created or written since the last reset.
+    temporary: AtomicBool,
+    /// The statement alters a table.
+    alters: AtomicBool,
+    /// The statement changes the schema, and SQLite writes its own tables for it.
+    defines: AtomicBool,
+    /// The statement writes a table that may not be read, or not all of it.
+    writes_unread: AtomicBool,
+    control: AtomicU8,
+    refusal: Mutex<Option<String>>,
+    policy: Mutex<Arc<Policy>>,
+    /// Virtual tables of the linked library that would be there without being created, and are
+    /// not known to be harmless. In lower case.
+    closed_tables: Vec<String>,
+}
+
+/// Why an action is denied: what was to be done, and what a grant would have to allow for it.
+struct Refusal {
+    what: String,
+    needs: Option<&'static str>,
+}
+
+/// The answer to an action, where it is not denied.
+enum Allowed {
+    Yes,
+    /// Yes, but with a null in place of the column.
+    Hidden,
+}
+
+type Decision = Result<Allowed, Refusal>;
+
+impl Seen {
+    /// `modules` are those that the linked library has.
+    pub(crate) fn new(modules: impl IntoIterator<Item = String>) -> Seen {
+        let closed = modules
+            .into_iter()
+            .filter(|name| !names::is_open_module(name));
+        Seen {
+            trusted: AtomicBool::new(false),
+            temporary: AtomicBool::new(false),
+            alters: AtomicBool::new(false),
+            defines: AtomicBool::new(false),
+            writes_unread: AtomicBool::new(false),
+            control: AtomicU8::new(Control::None as u8),
+            refusal: Mutex::new(None),
+            policy: Mutex::new(Arc::new(Policy::new())),
+            closed_tables: closed.map(|name| name.to_ascii_lowercase()).collect(),
+        }
+    }
+
+    /// Ask by `policy` from now on.
+    pub(crate) fn set_policy(&self, policy: &Arc<Policy>) {
+        *self.policy() = Arc::clone(policy);
+    }
+
+    /// Forget what the last statement was, before `sql` is compiled.
+    pub(crate) fn start(&self, sql: &str) {
+        self.control.store(Control::None as u8, Ordering::Relaxed);
+        self.alters.store(false, Ordering::Relaxed);
+        self.writes_unread.store(false, Ordering::Relaxed);
+        // For `ANALYZE t` SQLite writes its own tables first, and asks whether it may after that.
+        let analyzes = begins_with(sql, &["ANALYZE"]);
+        self.defines.store(analyzes, Ordering::Relaxed);
+        *self.refusal() = None;
+    }
+
+    pub(crate) fn control(&self) -> Control {
+        match self.control.load(Ordering::Relaxed) {
+            1 => Control::Begin,
+            2 => Control::Commit,
+            3 => Control::Rollback,
+            4 => Control::Savepoint,
+            _ => Control::None,
+        }
+    }
+
+    /// What SQLite does not ask about: the name that `ALTER TABLE` gives, and the columns that
+    /// `RETURNING` reads. `sql` has been compiled, with `columns` in its result.
+    pub(crate) fn check_compiled(&self, sql: &str, columns: usize) -> Result<(), String> {
+        let refusal = if self.alters.load(Ordering::Relaxed) && mentions(sql, HOST_TABLES) {
+            // A name has to stand in the text as it is.
+            Refusal::always(format!("{HOST_TABLES} in a statement that alters a table"))
+        } else if self.writes_unread.load(Ordering::Relaxed) && columns > 0 {
+            Refusal::needing("RETURNING", "`read` on the table, and no hidden column")
+        } else {
+            return Ok(());
+        };
+        Err(refusal.into_message())
+    }
+
+    /// What the last statement was refused for.
+    pub(crate) fn take_refusal(&self) -> Option<String> {
+        self.refusal().take()
+    }
+
+    pub(crate) fn temporary(&self) -> bool {
+        self.temporary.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn forget_temporary(&self) {
+        self.temporary.store(false, Ordering::Relaxed);
+    }
+
+    /// Run `work` with everything allowed: for the host's own statements.
+    pub(crate) fn trusting<T>(&self, work: impl FnOnce() -> T) -> T {
+        struct Reset<'a>(&'a AtomicBool);
+        impl Drop for Reset<'_> {
+            fn drop(&mut self) {
+                self.0.store(false, Ordering::Relaxed);
+            }
+        }
+        self.trusted.store(true, Ordering::Relaxed);
+        let _reset = Reset(&self.trusted);
+        work()
+    }
+
+    /// The authorizer's answer.
+    pub(crate) fn authorize(&self, context: &AuthContext<'_>) -> Authorization {
+        if self.trusted.load(Ordering::Relaxed) {
+            return Authorization::Allow;
+        }
+        let policy = self.policy();
+        match self.decide(&policy, context) {
+            Ok(Allowed::Yes) => Authorization::Allow,
+            Ok(Allowed::Hidden) => Authorization::Ignore,
+            Err(refusal) => {
+                *self.refusal() = Some(refusal.into_message());
+                Authorization::Deny
+            }
+        }
+    }
+
+    fn decide(&self, policy: &Policy, context: &AuthContext<'_>) -> Decision {
+        // Temporary objects are a schema of their own, with a table `sqlite_temp_schema`.
+        let temporary = context.database_name == Some("temp");
+        // SQLite rewrites the names in it too when it alters a table.
+        let by_sqlite = self.alters.load(Ordering::Relaxed)
+            && matches!(context.action, AuthAction::Update { .. });
+        if temporary && !by_sqlite && changes_something(&context.action) {
+            self.may_be_temporary(policy)?;
+        }
+        match context.action {
+            AuthAction::Select | AuthAction::Recursive => Ok(Allowed::Yes),
+            AuthAction::Read {
+                table_name,
+                column_name,
+            } => match temporary && policy.temporary {
+                true => Ok(Allowed::Yes),
+                false => self.read(policy, table_name, column_name),
+            },
+            AuthAction::Insert { table_name } => {
+                self.write(policy, Verb::Insert, table_name, temporary)
+            }
+            AuthAction::Delete { table_name } => {
+                self.write(policy, Verb::Delete, table_name, temporary)
+            }
+            AuthAction::Update {
+                table_name,
+                column_name,
+            } => {
+                refuse_if(policy.is_hidden(table_name, column_name), || {
+                    Refusal::needing("update of a hidden column", "the column in sight")
+                })?;
+                self.write(policy, Verb::Update, table_name, temporary)
+            }
+            AuthAction::CreateTable { table_name: name }
+            | AuthAction::CreateView { view_name: name }
+            | AuthAction::DropTable { table_name: name }
+            | AuthAction::DropView { view_name: name }
+            | AuthAction::DropVtable {
+                table_name: name, ..
+            }
+            | AuthAction::Reindex { index_name: name }
+            | AuthAction::Analyze { table_name: name } => self.define(policy, &[name]),
+            AuthAction::CreateIndex {
+                index_name,
+                table_name,
+            }
+            | AuthAction::DropIndex {
+                index_name,
+                table_name,
+            } => self.define(policy, &[index_name, table_name]),
+            AuthAction::CreateTrigger {
+                trigger_name,
+                table_name,
+            }
+            | AuthAction::DropTrigger {
+                trigger_name,
+                table_name,
+            } => self.define(policy, &[trigger_name, table_name]),
+            AuthAction::AlterTable { table_name, .. } => {
+                self.alters.store(true, Ordering::Relaxed);
+                self.define(policy, &[table_name])
+            }
+            AuthAction::CreateVtable {
+                table_name,
+                module_name,
+            } => {
+                refuse_if(!names::is_module(module_name), || {
+                    Refusal::always(format!("a virtual table of the module {module_name}"))
+                })?;
+                self.define(policy, &[table_name])
+            }
+            AuthAction::CreateTempIndex { .. }
+            | AuthAction::CreateTempTable { .. }
+            | AuthAction::CreateTempTrigger { .. }
+            | AuthAction::CreateTempView { .. }
+            | AuthAction::DropTempIndex { .. }
+            | AuthAction::DropTempTable { .. }
+            | AuthAction::DropTempTrigger { .. }
+            | AuthAction::DropTempView { .. } => self.may_be_temporary(policy),
+            AuthAction::Function { function_name } => {
+                let known = names::is_function(function_name)
+                    || (self.alters.load(Ordering::Relaxed)
+                        && names::is_function_of_alter(function_name));
+                refuse_if(!known, || {
+                    Refusal::always(format!("the function {function_name}()"))
+                })
+            }
+            AuthAction::Pragma {
+                pragma_name,
+                pragma_value,
+            } => pragma(policy, pragma_name, pragma_value),
+            AuthAction::Transaction { operation } => {
+                let control = match operation {
+                    TransactionOperation::Begin => Control::Begin,
+                    TransactionOperation::Rollback => Control::Rollback,
+                    // rusqlite has no name for COMMIT, the third of SQLite's three.
+                    _ => Control::Commit,
+                };
+                self.control.store(control as u8, Ordering::Relaxed);
+                Ok(Allowed::Yes)
+            }
+            AuthAction::Savepoint { .. } => {
+                self.control
+                    .store(Control::Savepoint as u8, Ordering::Relaxed);
+                Ok(Allowed::Yes)
+            }
+            AuthAction::Attach { .. } => Err(Refusal::always("ATTACH")),
+            AuthAction::Detach { .. } => Err(Refusal::always("DETACH")),
+            _ => Err(Refusal::always("this kind of statement")),
+        }
+    }
+
+    fn read(&self, policy: &Policy, table: &str, column: &str) -> Decision {
+        // As many columns as a statement names are asked about, and most connections have no
+        // such table.
+        let closed = self
+            .closed_tables
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(table));
+        refuse_if(closed, || {
+            Refusal::always(format!("reading the table {table}"))
+        })?;
+        let by_sqlite =
+            self.defines.load(Ordering::Relaxed) && names::starts_with(table, "sqlite_stat");
+        if policy.has_all_tables() || names::is_open_table(table) || by_sqlite {
+            return Ok(Allowed::Yes);
+        }
+        if is_schema(table) {
+            let may = policy.may_change_schema();
+            return refuse_if(!may, || {
+                Refusal::needing(format!("reading {table}"), "`schema`")
+            });
+        }
+        refuse_if(!policy.may_read(table), || {
+            Refusal::needing(format!("reading the table {table}"), "`read` on it")
+        })?;
+        match policy.is_hidden(table, column) {
+            true => Ok(Allowed::Hidden),
+            false => Ok(Allowed::Yes),
+        }
+    }
+
+    fn write(&self, policy: &Policy, verb: Verb, table: &str, temporary: bool) -> Decision {
+        let what = || format!("{} on the table {table}", verb.name());
+        if temporary || is_schema(table) {
+            // SQLite itself lets nobody but itself write its schema, since connections are
+            // defensive, and whether it may is asked by what is defined.
+            return Ok(Allowed::Yes);
+        }
+        if names::starts_with(table, "sqlite_") {
+            let by_sqlite = self.defines.load(Ordering::Relaxed);
+            return refuse_if(!by_sqlite, || Refusal::always(what()));
+        }
+        refuse_if(is_host_table(table), || Refusal::always(what()))?;
+        refuse_if(!policy.may_write(verb, table), || {
+            Refusal::needing(what(), verb.needs())
+        })?;
+        if !policy.may_read_whole(table) {
+            self.writes_unread.store(true, Ordering::Relaxed);
+        }
+        Ok(Allowed::Yes)
+    }
+
+    /// A table, index, view or trigger is made, altered or dropped.
+    fn define(&self, policy: &Policy, objects: &[&str]) -> Decision {
+        let what = || format!("changing the schema ({})", objects.join(", "));
+        refuse_if(objects.iter().any(|name| is_host_table(name)), || {
+            Refusal::always(what())
+        })?;
+        refuse_if(!policy.may_change_schema(), || {
+            Refusal::needing(what(), "`schema`")
+        })?;
+        self.defines.store(true, Ordering::Relaxed);
+        Ok(Allowed::Yes)
+    }
+
+    fn may_be_temporary(&self, policy: &Policy) -> Decision {
+        refuse_if(!policy.temporary, || {
+            Refusal::needing("a temporary object", "`temporary`")
+        })?;
+        self.temporary.store(true, Ordering::Relaxed);
+        Ok(Allowed::Yes)
+    }
+
+    fn refusal(&self) -> MutexGuard<'_, Option<String>> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn policy(&self) -> MutexGuard<'_, Arc<Policy>> {
+        self.policy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn pragma(policy: &Policy, name: &str, value: Option<&str>) -> Decision {
+    let what = || match value {
+        Some(_) => format!("PRAGMA {name} with a value"),
+        None => format!("PRAGMA {name}"),
+    };
+    let Some(scope) = names::pragma_scope(name, value) else {
+        return Err(Refusal::always(what()));
+    };
+    let in_sight = match scope {
+        PragmaScope::Database => true,
+        PragmaScope::Schema | PragmaScope::Index => policy.may_change_schema(),
+        PragmaScope::Table => {
+            policy.may_change_schema() || value.is_some_and(|table| policy.may_read(table))
+        }
+    };
+    refuse_if(!in_sight, || Refusal::needing(what(), "`schema`"))
+}
+
+impl Refusal {
+    fn always(what: impl Into<String>) -> Refusal {
+        Refusal {
+            what: what.into(),
+            needs: None,
+        }
+    }
+
+    fn needing(what: impl Into<String>, needs: &'static str) -> Refusal {
+        Refusal {
+            what: what.into(),
+            needs: Some(needs),
+        }
+    }
+
+    fn into_message(self) -> String {
+        let mut message = format!("not allowed: {}", self.what);
+        let _ = match self.needs {
+            Some(needs) => write!(message, "; it needs a grant with {needs}"),
+            None => write!(message, "; no grant allows it"),
+        };
+        message
+    }
+}
+
+fn refuse_if(refuse: bool, refusal: impl FnOnce() -> Refusal) -> Decision {
+    if refuse {
+        Err(refusal())
+    } else {
+        Ok(Allowed::Yes)
+    }
+}
+
+/// The table of the schema, by any of its names (<https://sqlite.org/schematab.html>).
+fn is_schema(table: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "sqlite_master",
+        "sqlite_schema",
+        "sqlite_temp_master",
+        "sqlite_temp_schema",
+    ];
+    names::contains(NAMES, table)
+}
+
+fn is_host_table(name: &str) -> bool {
+    names::starts_with(name, HOST_TABLES)
+}
+
+fn changes_something(action: &AuthAction<'_>) -> bool {
+    !matches!(
+        action,
+        AuthAction::Read { .. }
+            | AuthAction::Select
+            | AuthAction::Recursive
+            | AuthAction::Function { .. }
+            | AuthAction::Pragma { .. }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decide(action: AuthAction<'_>) -> bool {
+        let context = AuthContext {
+            action,
+            database_name: None,
+            accessor: None,
+        };
+        Seen::new([]).decide(&Policy::new(), &context).is_ok()
+    }
+
+    #[test]
+    fn what_is_unknown_is_denied() {
+        // `ATTACH ?1` and `ATTACH 'a'||'b'` arrive like this: SQLite passes no name.
+        assert!(!decide(AuthAction::Unknown {
+            code: 24,
+            arg1: None,
+            arg2: None
+        }));
+        assert!(!decide(AuthAction::Unknown {
+            code: 99,
+            arg1: Some("x"),
+            arg2: None
+        }));
+    }
+
+    #[test]
+    fn the_hosts_tables_are_only_read() {
+        let table_name = "Millpond_migrations";
+        assert!(!decide(AuthAction::Delete { table_name }));
+        assert!(!decide(AuthAction::DropTable { table_name }));
+        assert!(!decide(AuthAction::CreateTrigger {
+            trigger_name: "t",
+            table_name
+        }));
+        assert!(decide(AuthAction::Read {
+            table_name,
+            column_name: "number"
+        }));
+        assert!(decide(AuthAction::Delete {
+            table_name: "millpon\u{e4}s"
+        }));
+    }
+}

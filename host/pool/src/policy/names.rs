@@ -1,0 +1,250 @@
+//! The names that SQL may use: lists of what is allowed. What a later SQLite adds is in none of
+//! them, and so is denied.
+
+/// Functions (<https://sqlite.org/lang_corefunc.html> and the pages beside it). Not among them:
+///
+/// - what tells of the host, the library or earlier borrowers: `sqlite_version` and its like,
+///   `changes`, `total_changes`;
+/// - what reaches code or memory: `load_extension`, `fts3_tokenizer`, `fts5`, `subtype`,
+///   `rtreenode`, `rtreedepth`, `rtreecheck`; or the host's log: `sqlite_log`;
+/// - what takes time with the square of its argument and asks no progress handler meanwhile:
+///   `json_patch`, `jsonb_patch`. Others of this kind are replaced: see `functions`.
+const FUNCTIONS: &[&str] = &[
+    "->",
+    "->>",
+    "abs",
+    "avg",
+    "bm25",
+    "char",
+    "coalesce",
+    "concat",
+    "concat_ws",
+    "count",
+    "cume_dist",
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "date",
+    "datetime",
+    "dense_rank",
+    "first_value",
+    "format",
+    "fts5_get_locale",
+    "fts5_locale",
+    "glob",
+    "group_concat",
+    "hex",
+    "highlight",
+    "if",
+    "ifnull",
+    "iif",
+    "instr",
+    "json",
+    "json_array",
+    "json_array_insert",
+    "json_array_length",
+    "json_error_position",
+    "json_extract",
+    "json_group_array",
+    "json_group_object",
+    "json_insert",
+    "json_object",
+    "json_pretty",
+    "json_quote",
+    "json_remove",
+    "json_replace",
+    "json_set",
+    "json_type",
+    "json_valid",
+    "jsonb",
+    "jsonb_array",
+    "jsonb_array_insert",
+    "jsonb_extract",
+    "jsonb_group_array",
+    "jsonb_group_object",
+    "jsonb_insert",
+    "jsonb_object",
+    "jsonb_remove",
+    "jsonb_replace",
+    "jsonb_set",
+    "julianday",
+    "lag",
+    "last_insert_rowid",
+    "last_value",
+    "lead",
+    "length",
+    "like",
+    "likelihood",
+    "likely",
+    "lower",
+    "ltrim",
+    "match",
+    "max",
+    "min",
+    "nth_value",
+    "ntile",
+    "nullif",
+    "octet_length",
+    "percent_rank",
+    "printf",
+    "quote",
+    "random",
+    "randomblob",
+    "rank",
+    "replace",
+    "round",
+    "row_number",
+    "rtrim",
+    "sign",
+    "snippet",
+    "soundex",
+    "strftime",
+    "string_agg",
+    "substr",
+    "substring",
+    "sum",
+    "time",
+    "timediff",
+    "total",
+    "trim",
+    "typeof",
+    "unhex",
+    "unicode",
+    "unistr",
+    "unistr_quote",
+    "unixepoch",
+    "unlikely",
+    "upper",
+    "zeroblob",
+];
+
+/// Functions that SQLite's own `ALTER TABLE` calls, and nobody else can: SQLite takes them for
+/// unknown in any other statement.
+const FUNCTIONS_OF_ALTER: &[&str] = &[
+    "sqlite_add_constraint",
+    "sqlite_drop_column",
+    "sqlite_drop_constraint",
+    "sqlite_fail",
+    "sqlite_find_constraint",
+    "sqlite_rename_column",
+    "sqlite_rename_quotefix",
+    "sqlite_rename_table",
+    "sqlite_rename_test",
+];
+
+/// Pragmas that only read, and only the database that the statement may read anyhow; none
+/// takes a value.
+const PRAGMAS_BARE: &[&str] = &[
+    "application_id",
+    "collation_list",
+    "data_version",
+    "defer_foreign_keys",
+    "encoding",
+    "foreign_keys",
+    "freelist_count",
+    "page_count",
+    "page_size",
+    "schema_version",
+    "user_version",
+];
+
+/// Pragmas that go through every table.
+const PRAGMAS_OF_SCHEMA: &[&str] = &[
+    "foreign_key_check",
+    "integrity_check",
+    "quick_check",
+    "table_list",
+];
+
+/// Pragmas whose value is the name of a table to describe or to check.
+const PRAGMAS_ABOUT_TABLE: &[&str] = &[
+    "foreign_key_check",
+    "foreign_key_list",
+    "index_list",
+    "integrity_check",
+    "quick_check",
+    "table_info",
+    "table_list",
+    "table_xinfo",
+];
+
+/// Pragmas whose value is the name of an index to describe.
+const PRAGMAS_ABOUT_INDEX: &[&str] = &["index_info", "index_xinfo"];
+
+/// Virtual tables that may be created.
+const MODULES: &[&str] = &["fts5", "fts5vocab", "rtree", "rtree_i32"];
+
+/// Virtual tables that are there without being created.
+const TABLES: &[&str] = &["json_each", "json_tree"];
+
+/// What full-text and R*Tree tables append to their names for the tables that they keep their
+/// content in (<https://sqlite.org/vtab.html#the_xshadowname_method>).
+const SHADOWS: &[&str] = &[
+    "_config", "_content", "_data", "_docsize", "_idx", "_node", "_parent", "_rowid",
+];
+
+/// What a pragma is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PragmaScope {
+    /// The file, or settings of the connection.
+    Database,
+    Schema,
+    Table,
+    Index,
+}
+
+pub(super) fn is_function(name: &str) -> bool {
+    contains(FUNCTIONS, name)
+}
+
+pub(super) fn is_function_of_alter(name: &str) -> bool {
+    contains(FUNCTIONS_OF_ALTER, name)
+}
+
+/// What a pragma is about, if it may be used like this at all.
+pub(super) fn pragma_scope(name: &str, value: Option<&str>) -> Option<PragmaScope> {
+    let lists = match value {
+        None => [
+            (PRAGMAS_BARE, PragmaScope::Database),
+            (PRAGMAS_OF_SCHEMA, PragmaScope::Schema),
+        ],
+        Some(_) => [
+            (PRAGMAS_ABOUT_TABLE, PragmaScope::Table),
+            (PRAGMAS_ABOUT_INDEX, PragmaScope::Index),
+        ],
+    };
+    let found = lists.iter().find(|(names, _)| contains(names, name));
+    found.map(|(_, scope)| *scope)
+}
+
+pub(super) fn is_module(name: &str) -> bool {
+    contains(MODULES, name)
+}
+
+/// Whether a module that the library has makes a table which may be read without being created.
+/// The tables of pragmas are asked about as pragmas.
+pub(crate) fn is_open_module(name: &str) -> bool {
+    contains(TABLES, name) || contains(MODULES, name) || starts_with(name, "pragma_")
+}
+
+pub(super) fn is_open_table(name: &str) -> bool {
+    contains(TABLES, name) || starts_with(name, "pragma_")
+}
+
+/// The table whose content `name` keeps, if it is named like one that keeps another's.
+pub(super) fn shadowed(name: &str) -> Option<&str> {
+    SHADOWS.iter().find_map(|suffix| {
+        let at = name.len().checked_sub(suffix.len())?;
+        let (owner, end) = (name.get(..at)?, name.get(at..)?);
+        end.eq_ignore_ascii_case(suffix).then_some(owner)
+    })
+}
+
+pub(super) fn contains(names: &[&str], name: &str) -> bool {
+    names.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+pub(super) fn starts_with(name: &str, start: &str) -> bool {
+    name.get(..start.len())
+        .is_some_and(|begin| begin.eq_ignore_ascii_case(start))
+}
