@@ -101,7 +101,9 @@ impl PoolBuilder {
     }
 
     /// The longest text, blob or row, in bytes
-    /// (<https://sqlite.org/limits.html#max_length>). Default 4 MiB; 64 KiB to 1 GiB less 1.
+    /// (<https://sqlite.org/limits.html#max_length>). One call of a function such
+    /// as `LIKE` goes through it in one instruction, which no deadline ends: at the default that
+    /// takes up to 50 ms or so. Default 1 MiB; 64 KiB to 1 GiB less 1.
     pub fn max_value_bytes(mut self, bytes: u64) -> Self {
         self.settings.max_value_bytes = bytes;
         self

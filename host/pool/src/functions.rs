@@ -1,11 +1,13 @@
 //! SQL functions in place of SQLite's own that take time with the product of their arguments'
 //! lengths: one call of SQLite's `trim(x, y)` on a megabyte runs for a minute, and no progress
-//! handler is asked meanwhile. These take time with the sum of the lengths, and give what
-//! SQLite's give (<https://sqlite.org/lang_corefunc.html>).
+//! handler is asked meanwhile. These take time with the sum of the lengths, or look at the
+//! deadline themselves, and give what SQLite's give
+//! (<https://sqlite.org/lang_corefunc.html>).
 //!
 //! **Invariant:** SQLite calls a function with as many arguments as it was registered for, each
-//! valid until the call returns, and on the thread that uses the connection. Nothing here
-//! unwinds: no code below panics on any bytes.
+//! valid until the call returns, on the thread that uses the connection, and with the `Watch`
+//! that it was registered with, which outlives the connection. Nothing here unwinds: no code
+//! below panics on any bytes.
 #![expect(
     unsafe_code,
     reason = "SQLite's own conversion of values; each block states why it holds"
@@ -17,12 +19,14 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_int, c_void};
-use std::ptr;
+use std::sync::Arc;
 
 use memchr::memmem;
 use rusqlite::{Connection, ffi};
 
 use crate::error::{Error, Result};
+use crate::like::{self, Pattern};
+use crate::watch::Watch;
 
 /// The most bytes of a character in UTF-8.
 const MAX_CHARACTER: usize = 4;
@@ -37,21 +41,25 @@ const FUNCTIONS: &[(&CStr, c_int, Function)] = &[
     (c"ltrim", 2, trim::<true, false>),
     (c"rtrim", 2, trim::<false, true>),
     (c"unhex", 2, unhex),
+    (c"like", 2, like),
+    (c"like", 3, like),
+    (c"glob", 2, glob),
 ];
 
-/// Put them in place of SQLite's own.
-pub(crate) fn install(conn: &Connection) -> Result<()> {
+/// Put them in place of SQLite's own. `watch` must outlive the connection, as it does for
+/// [`raw::set_busy_handler`](crate::raw::set_busy_handler).
+pub(crate) fn install(conn: &Connection, watch: &Arc<Watch>) -> Result<()> {
     let flags = ffi::SQLITE_UTF8 | ffi::SQLITE_DETERMINISTIC | ffi::SQLITE_INNOCUOUS;
     for (name, arguments, function) in FUNCTIONS {
         // SAFETY: the connection is open, the name ends in a NUL, and the function keeps the
-        // module's invariant. It has no data to outlive.
+        // module's invariant. Its data is only read.
         let code = unsafe {
             ffi::sqlite3_create_function_v2(
                 conn.handle(),
                 name.as_ptr(),
                 *arguments,
                 flags as c_int,
-                ptr::null_mut(),
+                Arc::as_ptr(watch).cast_mut().cast(),
                 Some(*function),
                 None,
                 None,
@@ -119,7 +127,7 @@ unsafe extern "C" fn replace(
             return;
         }
         let z = text(z);
-        let limit = limit(context);
+        let limit = limit(context, ffi::SQLITE_LIMIT_LENGTH);
         let mut result = Vec::new();
         let mut start = 0;
         for at in memmem::find_iter(x, y) {
@@ -203,6 +211,73 @@ unsafe extern "C" fn unhex(
             result.len() as u64,
             ffi::SQLITE_TRANSIENT(),
         );
+    }
+}
+
+/// `like(y, x)` and `like(y, x, escape)`, which `x LIKE y ESCAPE escape` calls.
+unsafe extern "C" fn like(
+    context: *mut ffi::sqlite3_context,
+    count: c_int,
+    values: *mut *mut ffi::sqlite3_value,
+) {
+    // SAFETY: the module's invariant: two or three values, as `count` says, each a buffer of
+    // its own.
+    unsafe {
+        let escape = match count {
+            3 if is_null(*values.add(2)) => return,
+            3 => {
+                let mut escape = until_nul(text(*values.add(2)));
+                match (like::next(&mut escape), escape.is_empty()) {
+                    (Some(escape), true) => Some(escape),
+                    _ => return result_error(context, "ESCAPE is to be a single character"),
+                }
+            }
+            _ => None,
+        };
+        match_pattern(context, values, |pattern| Pattern::like(pattern, escape));
+    }
+}
+
+/// `glob(y, x)`, which `x GLOB y` calls.
+unsafe extern "C" fn glob(
+    context: *mut ffi::sqlite3_context,
+    _: c_int,
+    values: *mut *mut ffi::sqlite3_value,
+) {
+    // SAFETY: the module's invariant: two values.
+    unsafe { match_pattern(context, values, Pattern::glob) }
+}
+
+/// # Safety
+///
+/// `context` is that of the call under way, and there are two values at least, each a buffer of
+/// its own.
+unsafe fn match_pattern(
+    context: *mut ffi::sqlite3_context,
+    values: *mut *mut ffi::sqlite3_value,
+    read: impl FnOnce(&[u8]) -> Option<Pattern>,
+) {
+    // SAFETY: the caller's promise; the data is the `Watch` of the module's invariant.
+    unsafe {
+        let (y, x) = (*values, *values.add(1));
+        if is_null(y) || is_null(x) {
+            return;
+        }
+        let (pattern, text) = (text(y), until_nul(text(x)));
+        if pattern.len() > limit(context, ffi::SQLITE_LIMIT_LIKE_PATTERN_LENGTH) {
+            return result_error(context, "the pattern of LIKE or GLOB is too long");
+        }
+        let watch = &*ffi::sqlite3_user_data(context).cast::<Watch>();
+        let matches = match read(until_nul(pattern)) {
+            None => Ok(false),
+            Some(pattern) => pattern.matches(text, || watch.must_stop()),
+        };
+        match matches {
+            Ok(matches) => ffi::sqlite3_result_int(context, c_int::from(matches)),
+            Err(like::Stopped) => {
+                ffi::sqlite3_result_error_code(context, ffi::SQLITE_INTERRUPT);
+            }
+        }
     }
 }
 
@@ -328,11 +403,11 @@ unsafe fn bytes<'a>(data: *const u8, len: c_int) -> &'a [u8] {
 /// # Safety
 ///
 /// `context` is that of the call under way.
-unsafe fn limit(context: *mut ffi::sqlite3_context) -> usize {
+unsafe fn limit(context: *mut ffi::sqlite3_context, which: c_int) -> usize {
     // SAFETY: the caller's promise; a negative value only asks.
     let limit = unsafe {
         let db = ffi::sqlite3_context_db_handle(context);
-        ffi::sqlite3_limit(db, ffi::SQLITE_LIMIT_LENGTH, -1)
+        ffi::sqlite3_limit(db, which, -1)
     };
     usize::try_from(limit).unwrap_or(0)
 }
@@ -351,5 +426,15 @@ unsafe fn result_text(context: *mut ffi::sqlite3_context, text: &[u8]) {
             ffi::SQLITE_TRANSIENT(),
             ffi::SQLITE_UTF8 as _,
         );
+    }
+}
+
+/// # Safety
+///
+/// As [`limit`].
+unsafe fn result_error(context: *mut ffi::sqlite3_context, message: &str) {
+    // SAFETY: the caller's promise; the message is copied before the call returns.
+    unsafe {
+        ffi::sqlite3_result_error(context, message.as_ptr().cast(), message.len() as c_int);
     }
 }

@@ -17,6 +17,7 @@ use crate::functions;
 use crate::policy::Seen;
 use crate::raw;
 use crate::settings::{Settings, Synchronous};
+use crate::temp_files;
 use crate::watch::Watch;
 
 /// Older versions can corrupt a write-ahead log that several connections write
@@ -35,9 +36,8 @@ const LIMITS: &[(Limit, i32)] = &[
     (Limit::SQLITE_LIMIT_COLUMN, 1_000),
     (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 50),
     (Limit::SQLITE_LIMIT_EXPR_DEPTH, 100),
-    (Limit::SQLITE_LIMIT_FUNCTION_ARG, 100),
-    // The matcher recurses once a wildcard: a longer pattern could overflow the stack.
-    (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 100),
+    (Limit::SQLITE_LIMIT_FUNCTION_ARG, 32),
+    (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000),
     (Limit::SQLITE_LIMIT_PARSER_DEPTH, 100),
     (Limit::SQLITE_LIMIT_SQL_LENGTH, 1_000_000),
     (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 10),
@@ -141,6 +141,15 @@ impl Location {
         matches!(self.target, Target::Memory(_))
     }
 
+    /// Where SQLite is to keep what it sorts, and temporary tables: see `temp_files`. A database
+    /// in memory has another VFS, without them.
+    pub(crate) fn temp_store(&self) -> &'static str {
+        match self.is_memory() {
+            true => "MEMORY",
+            false => "FILE",
+        }
+    }
+
     /// Create the file where there is none, and say what is wrong with it where it is no file.
     pub(crate) fn create(&self) -> Result<()> {
         if rusqlite::version_number() < OLDEST_SQLITE {
@@ -181,7 +190,9 @@ impl Location {
             | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
         let mut conn = match &self.target {
             Target::File(path) => {
-                Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NOFOLLOW)?
+                temp_files::register()?;
+                let flags = flags | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+                Connection::open_with_flags_and_vfs(path, flags, temp_files::VFS)?
             }
             Target::Memory(uri) => Connection::open_with_flags(
                 uri,
@@ -192,7 +203,7 @@ impl Location {
         // First of all, so that what follows waits for another process instead of failing.
         raw::set_busy_handler(&conn, &watch)?;
         self.configure(&conn, settings)?;
-        functions::install(&conn)?;
+        functions::install(&conn, &watch)?;
 
         let seen = Arc::new(Seen::new(modules(&conn)?));
         let authorizer = Arc::clone(&seen);
@@ -250,10 +261,11 @@ impl Location {
             "PRAGMA synchronous = {synchronous};
              PRAGMA cache_size = -{cache};
              PRAGMA mmap_size = {mmap};
-             PRAGMA temp_store = MEMORY;
+             PRAGMA temp_store = {temp_store};
              PRAGMA cell_size_check = ON;
              PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT};
              PRAGMA max_page_count = {max_pages};",
+            temp_store = self.temp_store(),
             cache = settings.cache_size / 1024,
             mmap = settings.mmap_size,
         ))?;

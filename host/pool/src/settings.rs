@@ -55,7 +55,7 @@ impl Default for Settings {
             statement_cache: 128,
             busy_timeout: Duration::from_secs(5),
             max_database_bytes: 10 * GIB,
-            max_value_bytes: 4 * MIB,
+            max_value_bytes: MIB,
             max_result_bytes: 16 * MIB,
             max_page_bytes: MIB,
         }

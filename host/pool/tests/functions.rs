@@ -89,6 +89,92 @@ fn they_give_what_sqlite_gives() {
 }
 
 #[test]
+fn patterns_match_what_sqlite_says() {
+    let pool = Pool::builder().open_in_memory().expect("a pool");
+    let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
+    let native = rusqlite::Connection::open_in_memory().expect("a connection");
+    let texts = [
+        "", "a", "A", "ab", "abc", "ABC", "aabb", "abab", "a%b", "a_b", "a*b", "a?b", "a[b]", "ä",
+        "Ä", "äb", "a-b", "]", "^", "-", "a\u{0}b", "€𝄞", "aaaaab", "!", "a!b", "\\",
+    ];
+    // All short patterns of what means something, and some longer ones.
+    let pieces = [
+        "", "%", "_", "a", "B", "ä", "!", "*", "?", "[ab]", "[^a]", "[a-c]", "[]a]", "[-", "]",
+    ];
+    let mut patterns: Vec<String> = vec![
+        "\u{0}a".into(),
+        "a\u{0}".into(),
+        "[a-".into(),
+        "[^]]".into(),
+        "[a-]".into(),
+        "[]-a]".into(),
+    ];
+    for one in pieces {
+        for two in pieces {
+            for three in pieces {
+                for four in ["", "b", "%", "*", "c"] {
+                    patterns.push(format!("{one}{two}{three}{four}"));
+                }
+            }
+        }
+    }
+    patterns.sort();
+    patterns.dedup();
+    // As many in one statement as there are texts: a pattern is one row.
+    let columns: Vec<String> = (0..texts.len())
+        .map(|n| {
+            let x = n + 2;
+            format!("?{x} LIKE ?1, ?{x} GLOB ?1, ?{x} LIKE ?1 ESCAPE '!', ?{x} LIKE ?1 ESCAPE '%', ?{x} LIKE ?1 ESCAPE '_'")
+        })
+        .collect();
+    let sql = format!("SELECT {}", columns.join(", "));
+    let ours = connection.prepare(&sql).expect("a statement");
+    let mut theirs = native.prepare(&sql).expect("a statement");
+    let mut matched = 0;
+    for pattern in &patterns {
+        let arguments: Vec<&str> = std::iter::once(pattern.as_str()).chain(texts).collect();
+        let values = arguments.iter().map(|text| Value::Text((*text).to_owned()));
+        let page = block_on(ours.query(&Parameters::Positional(values.collect()), 1));
+        let ours = page.expect("a row").cells.integers;
+        let theirs: Vec<i64> = theirs
+            .query_row(rusqlite::params_from_iter(&arguments), |row| {
+                (0..texts.len() * 5).map(|column| row.get(column)).collect()
+            })
+            .expect("a row");
+        assert_eq!(ours, theirs, "{pattern:?}");
+        matched += ours.iter().sum::<i64>();
+    }
+    assert!(
+        patterns.len() > 5_000 && matched > 5_000,
+        "{} {matched}",
+        patterns.len()
+    );
+    let bytes = [
+        "x'c3'",
+        "x'a4'",
+        "x'ff'",
+        "x'fe80'",
+        "x'c3a4a4'",
+        "x'f8808080'",
+        "x'eda080'",
+        "x'c080'",
+    ];
+    for pattern in bytes {
+        for text in bytes {
+            for sql in [
+                format!("SELECT {text} LIKE {pattern}"),
+                format!("SELECT {text} LIKE '%' || CAST({pattern} AS TEXT) || '%'"),
+                format!("SELECT {text} GLOB '?' || CAST({pattern} AS TEXT) || '*'"),
+            ] {
+                let ours = block_on(connection.query(&sql, &Parameters::NONE)).expect(&sql);
+                let theirs: i64 = native.query_row(&sql, [], |row| row.get(0)).expect(&sql);
+                assert_eq!(ours.rows, [[Value::Integer(theirs)]], "{sql}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_value_is_what_it_was_after_a_call() {
     let pool = Pool::builder().open_in_memory().expect("a pool");
     let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");

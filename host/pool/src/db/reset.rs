@@ -35,17 +35,22 @@ impl Db {
         if !self.seen.temporary() {
             return Ok(());
         }
-        self.trusted("PRAGMA temp_store = FILE; PRAGMA temp_store = MEMORY;")?;
-        let left: i64 = self.seen.trusting(|| {
-            self.conn
-                .query_row("SELECT count(*) FROM temp.sqlite_schema", [], |row| {
-                    row.get(0)
-                })
-        })?;
+        let store = self.trusted_number("PRAGMA temp_store")?;
+        // FILE is 1, MEMORY 2.
+        let other = 3 - store;
+        self.trusted(&format!(
+            "PRAGMA temp_store = {other}; PRAGMA temp_store = {store};"
+        ))?;
+        let left = self.trusted_number("SELECT count(*) FROM temp.sqlite_schema")?;
         if left > 0 {
             return Err(Error::new(ErrorKind::Other, "temporary objects are left"));
         }
         self.seen.forget_temporary();
         Ok(())
+    }
+
+    fn trusted_number(&self, sql: &str) -> Result<i64> {
+        let number = || self.conn.query_row(sql, [], |row| row.get(0));
+        Ok(self.seen.trusting(number)?)
     }
 }

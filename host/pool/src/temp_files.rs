@@ -1,0 +1,359 @@
+//! SQLite's temporary files, kept in memory: what it sorts, and temporary tables that outgrow
+//! their cache.
+//!
+//! Neither of SQLite's own ways will do. With `temp_store = FILE` a guest fills the disk. With
+//! `temp_store = MEMORY` SQLite sorts everything at once, in a single instruction that no
+//! deadline ends; with files it sorts in parts as large as the page cache, and looks at the
+//! deadline between them (<https://sqlite.org/tempfiles.html>). So the connections here have
+//! temporary files, in memory that SQLite itself allocates, for which what bounds SQLite's
+//! memory holds.
+//!
+//! They are the files of a VFS (<https://sqlite.org/vfs.html>) that is the system's default one
+//! in everything else.
+//!
+//! **Invariant:** a `File` begins as SQLite's own `sqlite3_file`, and SQLite calls its methods
+//! between opening and closing it, one at a time. Nothing here unwinds: no code below panics,
+//! whatever SQLite asks for.
+#![expect(
+    unsafe_code,
+    reason = "SQLite's C interface; each block states why it holds"
+)]
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr::{self, NonNull};
+use std::sync::OnceLock;
+
+use rusqlite::ffi;
+
+use crate::error::{Error, Result};
+
+/// The name of the VFS.
+pub(crate) const VFS: &CStr = c"millpond";
+
+/// How much is allocated at a time, in bytes.
+const CHUNK: usize = 32 * 1024;
+
+/// What SQLite opens without a name of its own, and never again.
+const TEMPORARY: c_int = ffi::SQLITE_OPEN_TEMP_DB
+    | ffi::SQLITE_OPEN_TEMP_JOURNAL
+    | ffi::SQLITE_OPEN_TRANSIENT_DB
+    | ffi::SQLITE_OPEN_SUBJOURNAL;
+
+/// Make the VFS known to SQLite, once.
+pub(crate) fn register() -> Result<()> {
+    static REGISTERED: OnceLock<c_int> = OnceLock::new();
+    let code = *REGISTERED.get_or_init(|| {
+        // SAFETY: SQLite keeps a VFS that it finds for as long as the process lasts, as ours is
+        // kept, which is leaked. It is a copy, with another name and another way to open files.
+        unsafe {
+            let base = ffi::sqlite3_vfs_find(ptr::null());
+            if base.is_null() {
+                return ffi::SQLITE_ERROR;
+            }
+            let vfs = Box::leak(Box::new(ffi::sqlite3_vfs {
+                pNext: ptr::null_mut(),
+                zName: VFS.as_ptr(),
+                xOpen: Some(open),
+                ..*base
+            }));
+            vfs.szOsFile = vfs.szOsFile.max(size_of::<File>() as c_int);
+            let _ = BASE.set(Base(base));
+            ffi::sqlite3_vfs_register(vfs, 0)
+        }
+    });
+    match code {
+        ffi::SQLITE_OK => Ok(()),
+        code => Err(Error::sqlite(
+            code,
+            "the files of SQLite cannot be reached",
+            None,
+        )),
+    }
+}
+
+/// The system's default VFS.
+#[derive(Debug)]
+struct Base(*mut ffi::sqlite3_vfs);
+
+// SAFETY: SQLite uses a VFS from every thread.
+unsafe impl Send for Base {}
+// SAFETY: as above.
+unsafe impl Sync for Base {}
+
+static BASE: OnceLock<Base> = OnceLock::new();
+
+#[repr(C)]
+struct File {
+    base: ffi::sqlite3_file,
+    content: *mut Content,
+}
+
+/// What a temporary file holds.
+#[derive(Debug, Default)]
+struct Content {
+    chunks: Vec<Chunk>,
+    len: u64,
+}
+
+/// [`CHUNK`] bytes of SQLite's memory.
+#[derive(Debug)]
+struct Chunk(NonNull<u8>);
+
+impl Chunk {
+    /// `None` where SQLite has no more memory to give.
+    fn new() -> Option<Chunk> {
+        // SAFETY: any size may be asked for; the memory is ours and `CHUNK` long.
+        let bytes = NonNull::new(unsafe { ffi::sqlite3_malloc64(CHUNK as u64) }.cast::<u8>())?;
+        // SAFETY: as above.
+        unsafe { bytes.write_bytes(0, CHUNK) };
+        Some(Chunk(bytes))
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: the memory is initialised, `CHUNK` long, and ours alone.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_ptr(), CHUNK) }
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        // SAFETY: it was allocated by SQLite, and nothing refers to it any more.
+        unsafe { ffi::sqlite3_free(self.0.as_ptr().cast()) };
+    }
+}
+
+impl Content {
+    /// Fill `into` from `offset` on, with zeros where the file has ended. Returns whether it
+    /// had as much.
+    fn read(&mut self, into: &mut [u8], offset: u64) -> bool {
+        let there = self.len.saturating_sub(offset).min(into.len() as u64) as usize;
+        let (have, beyond) = into.split_at_mut(there);
+        beyond.fill(0);
+        self.each_part(have.len(), offset, |part, range| {
+            have[range].copy_from_slice(part);
+        });
+        beyond.is_empty()
+    }
+
+    /// Returns whether there was memory for it.
+    fn write(&mut self, from: &[u8], offset: u64) -> bool {
+        let Some(end) = offset.checked_add(from.len() as u64) else {
+            return false;
+        };
+        while (self.chunks.len() * CHUNK) as u64 <= end {
+            let Some(chunk) = Chunk::new() else {
+                return false;
+            };
+            self.chunks.push(chunk);
+        }
+        self.len = self.len.max(end);
+        self.each_part(from.len(), offset, |part, range| {
+            part.copy_from_slice(&from[range]);
+        });
+        true
+    }
+
+    /// Go through the parts of chunks that the `len` bytes from `offset` on are in, each with
+    /// where in those bytes it is.
+    fn each_part(
+        &mut self,
+        len: usize,
+        offset: u64,
+        mut work: impl FnMut(&mut [u8], std::ops::Range<usize>),
+    ) {
+        let mut done = 0;
+        while done < len {
+            let at = offset + done as u64;
+            let (index, start) = ((at / CHUNK as u64) as usize, (at % CHUNK as u64) as usize);
+            let count = (CHUNK - start).min(len - done);
+            let Some(chunk) = self.chunks.get_mut(index) else {
+                return;
+            };
+            work(&mut chunk.bytes()[start..start + count], done..done + count);
+            done += count;
+        }
+    }
+
+    fn truncate(&mut self, len: u64) {
+        self.len = self.len.min(len);
+        let chunks = self.len.div_ceil(CHUNK as u64) as usize;
+        self.chunks.truncate(chunks);
+        // What is written behind a gap later finds zeros in it.
+        let start = (self.len % CHUNK as u64) as usize;
+        if let Some(last) = self.chunks.get_mut((self.len / CHUNK as u64) as usize) {
+            last.bytes()[start..].fill(0);
+        }
+    }
+}
+
+unsafe extern "C" fn open(
+    _: *mut ffi::sqlite3_vfs,
+    name: *const c_char,
+    file: *mut ffi::sqlite3_file,
+    flags: c_int,
+    out_flags: *mut c_int,
+) -> c_int {
+    let Some(Base(base)) = BASE.get() else {
+        return ffi::SQLITE_CANTOPEN;
+    };
+    // SAFETY: SQLite gives room for `szOsFile` bytes at `file`, which is enough for either kind.
+    // `out_flags` is null or valid. The base VFS is called as SQLite would call it.
+    unsafe {
+        if name.is_null() && flags & TEMPORARY != 0 {
+            let content = Box::into_raw(Box::<Content>::default());
+            let base = ffi::sqlite3_file { pMethods: &METHODS };
+            file.cast::<File>().write(File { base, content });
+            if !out_flags.is_null() {
+                *out_flags = flags;
+            }
+            return ffi::SQLITE_OK;
+        }
+        match (**base).xOpen {
+            Some(open) => open(*base, name, file, flags, out_flags),
+            None => ffi::SQLITE_CANTOPEN,
+        }
+    }
+}
+
+static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
+    iVersion: 1,
+    xClose: Some(close),
+    xRead: Some(read),
+    xWrite: Some(write),
+    xTruncate: Some(truncate),
+    xSync: Some(nothing),
+    xFileSize: Some(file_size),
+    xLock: Some(nothing),
+    xUnlock: Some(nothing),
+    xCheckReservedLock: Some(is_reserved),
+    xFileControl: Some(file_control),
+    xSectorSize: Some(zero),
+    xDeviceCharacteristics: Some(characteristics),
+    xShmMap: None,
+    xShmLock: None,
+    xShmBarrier: None,
+    xShmUnmap: None,
+    xFetch: None,
+    xUnfetch: None,
+};
+
+/// # Safety
+///
+/// `file` is one that [`open`] made, is not closed, and no other reference to it is in use.
+unsafe fn content<'a>(file: *mut ffi::sqlite3_file) -> &'a mut Content {
+    // SAFETY: the caller's promise.
+    unsafe { &mut *(*file.cast::<File>()).content }
+}
+
+unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
+    // SAFETY: the module's invariant; nothing is called on it after this.
+    unsafe { drop(Box::from_raw((*file.cast::<File>()).content)) };
+    ffi::SQLITE_OK
+}
+
+unsafe extern "C" fn read(
+    file: *mut ffi::sqlite3_file,
+    into: *mut c_void,
+    len: c_int,
+    offset: i64,
+) -> c_int {
+    let (Ok(len), Ok(offset)) = (usize::try_from(len), u64::try_from(offset)) else {
+        return ffi::SQLITE_IOERR_READ;
+    };
+    // SAFETY: the module's invariant; SQLite gives room for `len` bytes, which are made valid
+    // before they are borrowed.
+    let whole = unsafe {
+        into.cast::<u8>().write_bytes(0, len);
+        content(file).read(std::slice::from_raw_parts_mut(into.cast(), len), offset)
+    };
+    match whole {
+        true => ffi::SQLITE_OK,
+        false => ffi::SQLITE_IOERR_SHORT_READ,
+    }
+}
+
+unsafe extern "C" fn write(
+    file: *mut ffi::sqlite3_file,
+    from: *const c_void,
+    len: c_int,
+    offset: i64,
+) -> c_int {
+    let (Ok(len), Ok(offset)) = (usize::try_from(len), u64::try_from(offset)) else {
+        return ffi::SQLITE_IOERR_WRITE;
+    };
+    // SAFETY: the module's invariant; SQLite gives `len` bytes.
+    let written =
+        unsafe { content(file).write(std::slice::from_raw_parts(from.cast(), len), offset) };
+    match written {
+        true => ffi::SQLITE_OK,
+        false => ffi::SQLITE_FULL,
+    }
+}
+
+unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, len: i64) -> c_int {
+    // SAFETY: the module's invariant.
+    unsafe { content(file).truncate(u64::try_from(len).unwrap_or(0)) };
+    ffi::SQLITE_OK
+}
+
+unsafe extern "C" fn file_size(file: *mut ffi::sqlite3_file, size: *mut i64) -> c_int {
+    // SAFETY: the module's invariant; `size` is valid.
+    unsafe { *size = content(file).len as i64 };
+    ffi::SQLITE_OK
+}
+
+unsafe extern "C" fn nothing(_: *mut ffi::sqlite3_file, _: c_int) -> c_int {
+    ffi::SQLITE_OK
+}
+
+unsafe extern "C" fn zero(_: *mut ffi::sqlite3_file) -> c_int {
+    0
+}
+
+unsafe extern "C" fn is_reserved(_: *mut ffi::sqlite3_file, reserved: *mut c_int) -> c_int {
+    // SAFETY: `reserved` is valid. Nobody else can have the file.
+    unsafe { *reserved = 0 };
+    ffi::SQLITE_OK
+}
+
+unsafe extern "C" fn file_control(_: *mut ffi::sqlite3_file, _: c_int, _: *mut c_void) -> c_int {
+    ffi::SQLITE_NOTFOUND
+}
+
+unsafe extern "C" fn characteristics(_: *mut ffi::sqlite3_file) -> c_int {
+    // Nothing here outlives the process, so that nothing need be ordered or synced.
+    ffi::SQLITE_IOCAP_ATOMIC | ffi::SQLITE_IOCAP_SAFE_APPEND | ffi::SQLITE_IOCAP_SEQUENTIAL
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_holds_what_was_written_where_it_was() {
+        let mut file = Content::default();
+        let mut model: Vec<u8> = Vec::new();
+        // Writes and truncations on and around the borders of chunks, with gaps.
+        for (round, offset) in [0, 10, CHUNK - 3, CHUNK, 2 * CHUNK - 1, 5 * CHUNK, 7, 0]
+            .into_iter()
+            .enumerate()
+        {
+            let bytes: Vec<u8> = (0..CHUNK + 5).map(|i| (i + round) as u8 | 1).collect();
+            assert!(file.write(&bytes, offset as u64));
+            model.resize(model.len().max(offset + bytes.len()), 0);
+            model[offset..offset + bytes.len()].copy_from_slice(&bytes);
+            if round == 4 {
+                file.truncate((CHUNK + 11) as u64);
+                model.truncate(CHUNK + 11);
+            }
+            let mut read = vec![9; model.len()];
+            assert!(file.read(&mut read, 0));
+            assert!(read == model, "round {round}");
+            let mut beyond = vec![9; 10];
+            assert!(!file.read(&mut beyond, model.len() as u64 - 4));
+            assert_eq!(beyond[..4], model[model.len() - 4..]);
+            assert_eq!(beyond[4..], [0; 6]);
+        }
+        assert!(!file.write(&[1], u64::MAX));
+    }
+}
