@@ -38,19 +38,22 @@ pub enum ErrorKind {
     /// The grant does not allow this: a write through a read-only grant, a table, a function, a
     /// pragma, `ATTACH`.
     NotAuthorized,
-    /// The request holds as many connections, statements or cursors as its grant allows: drop
-    /// one first.
+    /// The request holds as many connections, statements, cursors or transactions as its grant
+    /// allows: drop one first.
     TooManyHandles,
     /// Every connection was lent for as long as the caller was ready to wait.
     PoolTimeout,
     /// The host is shutting the pool down.
     PoolClosed,
     /// Another writer held the database for as long as the caller was ready to wait, or for
-    /// ever: the caller itself.
+    /// ever: the caller itself, by another connection, or by rows of a statement that writes
+    /// which have not been read to the end.
     Busy,
-    /// This transaction read before a later commit: roll it back and run it again.
+    /// The write would build on a snapshot from before a later commit. In a transaction: roll it
+    /// back and run it again. Outside one, rows that are still being read hold the snapshot:
+    /// read them to the end or drop them, and try again.
     BusySnapshot,
-    /// A statement ran longer than its budget of time or work.
+    /// A statement ran for longer than one may, or its request is over.
     DeadlineExceeded,
     /// A result, value or SQL text is larger than the grant allows.
     TooLarge,

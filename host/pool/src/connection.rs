@@ -22,6 +22,9 @@ use crate::watch::Watch;
 /// thread; dropping its future leaves the line. Calls that wait need a tokio runtime with time
 /// enabled, or [`block_on`](crate::block_on). The statement itself runs on the calling thread.
 ///
+/// Make one call at a time: of two calls that write at once, the second may wait for a
+/// transaction that the first begins on the same connection, until the timeout.
+///
 /// # Errors
 ///
 /// Every call that runs SQL can fail with the kinds that SQLite's result codes are mapped to, and

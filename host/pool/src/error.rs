@@ -28,11 +28,14 @@ pub enum ErrorKind {
     /// The pool is closed, or closing.
     PoolClosed,
     /// Another writer held the database for as long as the caller was ready to wait, or the
-    /// caller would have waited for itself.
+    /// caller would have waited for itself: for another of its connections, or for an open cursor
+    /// of a statement that writes.
     Busy,
-    /// The transaction read before a later commit: roll it back and run it again.
+    /// The write would build on a snapshot from before a later commit. In a transaction: roll it
+    /// back and run it again. Outside one, an open cursor holds the snapshot: read it to the
+    /// end or drop it, and try again.
     BusySnapshot,
-    /// A statement ran past its deadline.
+    /// A statement ran for longer than its grant allows, or its request is over.
     DeadlineExceeded,
     /// A result, value or SQL text is larger than the pool allows.
     TooLarge,

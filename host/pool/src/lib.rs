@@ -41,8 +41,9 @@
 //!
 //! `slots` is the heart: places, idle connections and counters, without SQLite. `turn` is the
 //! writers' queue. `db` is a connection at work; `connection`, `statement` and `transaction` are
-//! the handles to it. `open` and `policy` decide how a connection is set up and what it runs,
-//! `raw` has all the unsafe code.
+//! the handles to it, `grant` what their holder may do. `open` and `policy` decide how a connection
+//! is set up and what it runs. Unsafe code is in `raw` (statements), `functions` (SQL functions)
+//! and `temp_files` (temporary files in memory), and nowhere else.
 
 mod block_on;
 mod builder;

@@ -155,6 +155,10 @@ impl Pool {
     /// database, and every connection closed: if no other process has the database open, no
     /// `-wal` file is left.
     ///
+    /// Ending a connection waits for the statement that it runs to notice, which takes
+    /// milliseconds, and the last steps write to the disk: both block the thread, and both come
+    /// on top of `grace`.
+    ///
     /// Closing a closed pool does nothing. Needs a tokio runtime with time enabled, as
     /// [`get`](Pool::get) does.
     pub async fn close(&self, grace: Duration) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// `pool_size + in_use`, and `pool_hits + pool_misses` is the number of connections ever lent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolStats {
-    /// Connections opened. The first is opened when the pool is built.
+    /// Connections opened. The first is opened when the pool is built, and counted if it is kept.
     pub connections_created: u64,
     /// Times that a connection was lent which was open already.
     pub connections_reused: u64,
