@@ -18,6 +18,8 @@ use crate::values::{self, DEFAULT, Named};
 
 /// Written for a path, a database in memory.
 pub(crate) const MEMORY: &str = ":memory:";
+/// How long a guest waits, unless it is said.
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// Names the path of the database `default`, where no flag does.
 pub(crate) const DATABASE_PATH: &str = "DATABASE_PATH";
 
@@ -32,7 +34,8 @@ pub(crate) struct DatabaseOptions {
     #[arg(long, value_name = "[NAME=]PATH", value_parser = values::named)]
     db: Vec<Named>,
 
-    /// Grant the database in this file, for reading only; created where missing.
+    /// Grant the database in this file, for reading only; created where missing if it has
+    /// --migrations.
     #[arg(long, value_name = "[NAME=]PATH", value_parser = values::named)]
     db_read_only: Vec<Named>,
 
@@ -46,54 +49,78 @@ pub(crate) struct DatabaseOptions {
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PoolOptions {
-    /// The most connections to each database, 1 to 1024.
-    #[arg(
-        long,
-        value_name = "N",
-        env = "DB_POOL_SIZE",
-        hide_env_values = true,
-        default_value_t = 5,
-        value_parser = clap::value_parser!(u32).range(1..=1024)
-    )]
-    pool_size: u32,
+    /// The most connections to each database, 1 to 1024. [default: 5] [env: DB_POOL_SIZE]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pool_size: Option<u32>,
 
-    /// How long a guest waits for a connection, or for its turn to write.
-    #[arg(
-        long,
-        value_name = "DURATION",
-        env = "DB_TIMEOUT",
-        hide_env_values = true,
-        default_value = "10s",
-        value_parser = values::duration
-    )]
-    timeout: Duration,
+    /// How long a guest waits for a connection, or for its turn to write: 0 to 1h, as 500ms, 10s
+    /// or 2m, or a number of seconds. [default: 10s] [env: DB_TIMEOUT]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = values::timeout)]
+    timeout: Option<Duration>,
+
+    /// The size that each database may grow to, in bytes or with a unit (powers of 1024): 1MiB to
+    /// 16384GiB. A write beyond fails for the guest.
+    #[arg(long, value_name = "BYTES", default_value = "10GiB", value_parser = values::size)]
+    max_database_size: usize,
+
+    /// How long a guest may keep a transaction open while others wait for their turn to write: it
+    /// is rolled back then. No limit for `run`.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
+    max_transaction_time: Duration,
 
     /// When a commit waits for the disk: `full`, always; `normal`, not always: a power failure
     /// can undo the last commits.
     #[arg(long, value_name = "WHEN", default_value = "full")]
-    synchronous: Sync,
+    synchronous: Durability,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Sync {
+enum Durability {
     Full,
     Normal,
 }
 
 impl PoolOptions {
     fn open(&self, path: &Path) -> Result<Pool, Failure> {
+        let size = |text: &str| {
+            let size = text.parse().ok().filter(|size| (1..=1024).contains(size));
+            size.ok_or_else(|| "write a number, 1 to 1024".to_string())
+        };
         let builder = Pool::builder()
-            .max_size(self.pool_size)
-            .timeout(self.timeout)
+            .max_size(given(self.pool_size, "DB_POOL_SIZE", size, 5)?)
+            .timeout(given(self.timeout, "DB_TIMEOUT", values::timeout, TIMEOUT)?)
+            .max_database_bytes(self.max_database_size as u64)
             .synchronous(match self.synchronous {
-                Sync::Full => Synchronous::Full,
-                Sync::Normal => Synchronous::Normal,
+                Durability::Full => Synchronous::Full,
+                Durability::Normal => Synchronous::Normal,
             });
         let opened = match path.to_str() {
             Some(MEMORY) => builder.open_in_memory(),
             _ => builder.open(path),
         };
         opened.map_err(|error| Failure::mistake(error.to_string()))
+    }
+}
+
+/// What a flag says, or else the environment, where an empty value says nothing.
+fn given<T>(
+    flag: Option<T>,
+    variable: &str,
+    parse: impl Fn(&str) -> Result<T, String>,
+    default: T,
+) -> Result<T, Failure> {
+    let value = env::var_os(variable).filter(|value| !value.is_empty());
+    match (flag, value) {
+        (Some(flag), _) => Ok(flag),
+        (None, None) => Ok(default),
+        (None, Some(value)) => value
+            .to_str()
+            .ok_or_else(|| "it is not UTF-8".to_string())
+            .and_then(parse)
+            .map_err(|reason| {
+                let value = value.display();
+                Failure::mistake(format_args!("{variable} is `{value}`: {reason}"))
+            }),
     }
 }
 
@@ -105,6 +132,14 @@ impl DatabaseOptions {
         let mut open = Vec::new();
         let mut files: Vec<(PathBuf, Pool)> = Vec::new();
         for Granted { named, access } in granted {
+            if access == Access::ReadOnly && !named.path.exists() && named.path != Path::new(MEMORY)
+            {
+                return Err(Failure::about(
+                    &named.path,
+                    "there is no such file, and one that is only read stays empty: grant it by --db, \
+                     or give its --migrations",
+                ));
+            }
             // One pool for each file, whatever it is called: two would not know of each other's
             // writers. There is a file now, unless it could not be opened.
             let opened = fs::canonicalize(&named.path);
@@ -124,6 +159,7 @@ impl DatabaseOptions {
                 grant: Grant::new(&pool, access)
                     .max_statement_time(Duration::MAX)
                     .max_hold_time(Duration::MAX)
+                    .max_transaction_time(self.pool.max_transaction_time)
                     .stats(StatsScope::Pool),
                 name: named.name,
             });

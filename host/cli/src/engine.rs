@@ -114,6 +114,22 @@ impl Loaded {
             })
     }
 
+    /// Whether an instance fits into `max_memory` bytes of memory when it starts.
+    pub(crate) fn check_memory(&self, max_memory: usize) -> Result<(), String> {
+        /// WebAssembly counts memory in these.
+        const PAGE: u64 = 64 * 1024;
+        let required = self.component.resources_required();
+        let pages = required.and_then(|required| required.max_initial_memory_size);
+        let needed = pages.unwrap_or(0).saturating_mul(PAGE);
+        if needed > max_memory as u64 {
+            return Err(format!(
+                "it needs {} KiB of memory from the start: raise --max-memory-size",
+                needed / 1024
+            ));
+        }
+        Ok(())
+    }
+
     /// Advance the engine's epoch every [`TICK`], for as long as there is an engine.
     pub(crate) fn start_ticking(&self) {
         let engine = self.engine.weak();
@@ -131,7 +147,14 @@ fn check_header(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     // https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md
     const CORE_LAYER: &[u8] = &[0, 0];
     let Some(rest) = bytes.strip_prefix(b"\0asm") else {
-        return Err(Failure::about(path, "not a WebAssembly file"));
+        let what = match bytes {
+            [] => "the file is empty",
+            [b'(', ..] => {
+                "WebAssembly in the text format, which is not read: convert it with `wasm-tools parse`"
+            }
+            _ => "not a WebAssembly file",
+        };
+        return Err(Failure::about(path, what));
     };
     match rest.get(2..4) {
         None => Err(Failure::about(

@@ -36,7 +36,8 @@ pub(crate) struct GuestOptions {
     #[arg(long, value_name = "NAME[=VAL]", value_parser = values::variable)]
     env: Vec<(String, String)>,
 
-    /// The most linear memory of an instance, in bytes or with a unit.
+    /// The most linear memory of an instance, in bytes or with a unit (powers of 1024): 64KiB to
+    /// 4GiB.
     #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = max_memory)]
     pub(crate) max_memory_size: usize,
 }

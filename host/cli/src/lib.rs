@@ -76,7 +76,8 @@ enum Parsed {
 
 fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, Failure> {
     use clap::error::ErrorKind;
-    match Millpond::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    match Millpond::try_parse_from(&args) {
         Ok(millpond) => Ok(Parsed::Command(Box::new(millpond.command))),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Parsed::Help(error)),
@@ -84,7 +85,11 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, Failure> {
                 "name a command: {} (see `millpond --help`)",
                 subcommands()
             ))),
-            _ => Err(Failure::mistake(first_paragraph(&error.to_string()))),
+            _ => Err(Failure::mistake(format_args!(
+                "{} (see `{}`)",
+                in_one_line(&error.to_string()),
+                help_for(args.get(1))
+            ))),
         },
     }
 }
@@ -98,14 +103,30 @@ fn subcommands() -> String {
     names.join(", ")
 }
 
-/// clap explains at length, in paragraphs. The first says what is wrong.
-fn first_paragraph(explanation: &str) -> String {
-    let lines = explanation
-        .lines()
-        .take_while(|line| !line.trim().is_empty());
-    let joined = lines.map(str::trim).collect::<Vec<_>>().join(" ");
-    let reason = joined.strip_prefix("error: ").unwrap_or(&joined);
-    format!("{reason} (see `millpond --help`)")
+/// The page that tells how the command is to be used.
+fn help_for(subcommand: Option<&OsString>) -> String {
+    let command = Millpond::command();
+    let name = subcommand.and_then(|name| name.to_str());
+    match name.and_then(|name| command.find_subcommand(name)) {
+        Some(subcommand) => format!("millpond {} --help", subcommand.get_name()),
+        None => "millpond --help".to_string(),
+    }
+}
+
+/// clap explains at length, in paragraphs. The first says what is wrong, one may give a tip.
+fn in_one_line(explanation: &str) -> String {
+    let explanation = explanation.replace(
+        "the following required arguments were not provided:",
+        "missing:",
+    );
+    let mut paragraphs = explanation.split("\n\n");
+    let joined = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let first = joined(paragraphs.next().unwrap_or_default());
+    let reason = first.strip_prefix("error: ").unwrap_or(&first).to_string();
+    match paragraphs.find(|paragraph| paragraph.trim_start().starts_with("tip:")) {
+        Some(tip) => format!("{reason}; {}", joined(tip)),
+        None => reason,
+    }
 }
 
 fn execute(command: Command) -> Result<ExitCode, Failure> {
@@ -138,12 +159,44 @@ mod tests {
             &["millpond", "serve", "x.wasm", "--timeout", "soon"],
             &["millpond", "serve", "x.wasm", "--synchronous", "off"],
             &["millpond", "migrate"],
+            &["millpond", "run", "--pol-size", "3"],
+            &["millpond", "serve", "x.wasm", "--timeout", "2h"],
+            &["millpond", "serve", "x.wasm", "--timeout", "-1"],
+            &["millpond", "serve", "x.wasm", "--listen", "localhost:80"],
         ] {
             let Err(failure) = parse(args.iter().map(OsString::from)) else {
                 panic!("{args:?} parsed");
             };
             assert_eq!(failure.to_string().lines().count(), 1, "{args:?}");
             assert_eq!(failure.exit_code(), ExitCode::from(MISTAKE), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_names_what_is_wrong_and_what_helps() {
+        for (args, words) in [
+            ("run", &["<COMPONENT>", "millpond run --help"][..]),
+            ("run --pol-size 3 x.wasm", &["--pol-size", "--pool-size"]),
+            ("serve x.wasm --timeout 2h", &["--timeout", "one hour"]),
+            ("serve x.wasm --timeout soon", &["--timeout", "10s"]),
+            (
+                "serve x.wasm --listen 8080",
+                &["--listen", "127.0.0.1:8080"],
+            ),
+            ("serve x.wasm --stats x", &["--stats", "127.0.0.1:8080"]),
+            (
+                "run --env MILLPOND_NOT_SET x.wasm",
+                &["MILLPOND_NOT_SET=VALUE"],
+            ),
+            ("fly", &["fly", "millpond --help"]),
+        ] {
+            let args = ["millpond"].into_iter().chain(args.split(' '));
+            let Err(failure) = parse(args.map(OsString::from)) else {
+                panic!("it parsed");
+            };
+            for word in words {
+                assert!(failure.to_string().contains(word), "{failure}");
+            }
         }
     }
 

@@ -42,7 +42,13 @@ impl Migrate {
         for folder in &self.migrations {
             let path = database_of(folder, &databases)?;
             let report = apply(folder, path)?;
-            print(&describe(path, &folder.path, &report));
+            if report == Report::default() {
+                return Err(Failure::about(
+                    &folder.path,
+                    "there are no migrations in this folder: their names are NNN-name.sql",
+                ));
+            }
+            print(&describe(path, &report));
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -81,7 +87,7 @@ fn apply(folder: &Named, database: &Path) -> Result<Report, Failure> {
         .map_err(Failure::mistake)
 }
 
-fn describe(database: &Path, folder: &Path, report: &Report) -> String {
+fn describe(database: &Path, report: &Report) -> String {
     let mut text = String::new();
     let database = database.display();
     // Writing to a string cannot fail.
@@ -90,9 +96,6 @@ fn describe(database: &Path, folder: &Path, report: &Report) -> String {
     }
     for file in &report.applied {
         _ = writeln!(text, "{database}: applied {file}");
-    }
-    if text.is_empty() {
-        _ = writeln!(text, "{database}: no migrations in {}", folder.display());
     }
     text
 }

@@ -59,7 +59,8 @@ impl Run {
             )
         })?;
         let pre = loaded
-            .link()
+            .check_memory(self.guest.max_memory_size)
+            .and_then(|()| loaded.link())
             .map_err(|reason| Failure::about(&self.component, reason))?;
         let databases = self.databases.open()?;
 

@@ -60,12 +60,13 @@ pub(crate) struct Serve {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "HTTP")]
 struct HttpOptions {
-    /// The address to listen on; with port 0, the first line on stderr tells which port it is.
+    /// The IP address and port to listen on; with port 0, the first line on stderr tells which port it is.
     #[arg(
         long,
         alias = "addr",
         value_name = "SOCKADDR",
-        default_value = "127.0.0.1:8080"
+        default_value = "127.0.0.1:8080",
+        value_parser = values::address
     )]
     listen: SocketAddr,
 
@@ -73,7 +74,7 @@ struct HttpOptions {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::positive_duration)]
     request_timeout: Duration,
 
-    /// The most requests that run at the same time, each with a thread and an instance.
+    /// The most requests that run at the same time, each with a thread and an instance: 1 to 4096.
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=4096))]
     max_requests: u32,
 
@@ -82,7 +83,7 @@ struct HttpOptions {
     grace: Duration,
 
     /// Answer with every database's pool counters, as JSON, at this address.
-    #[arg(long, value_name = "SOCKADDR")]
+    #[arg(long, value_name = "SOCKADDR", value_parser = values::address)]
     stats: Option<SocketAddr>,
 
     /// Do not write a line on stderr for each request.
@@ -96,8 +97,9 @@ const LAST_GRACE: Duration = Duration::from_secs(2);
 impl Serve {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
         // Databases last: a mistake in anything else must not leave a new file behind.
-        let server = bind(self.http.listen)?;
-        let stats_server = self.http.stats.map(bind).transpose()?;
+        let server = bind("--listen", self.http.listen)?;
+        let stats_server = self.http.stats.map(|address| bind("--stats", address));
+        let stats_server = stats_server.transpose()?;
         let handler = self.load()?;
         let databases = self.databases.open()?;
 
@@ -131,7 +133,8 @@ impl Serve {
             )
         })?;
         let pre = loaded
-            .link()
+            .check_memory(self.guest.max_memory_size)
+            .and_then(|()| loaded.link())
             .map_err(|reason| Failure::about(&self.component, reason))?;
         let pre = handler::proxy(role, pre)
             .map_err(|error| Failure::about(&self.component, reason(&error)))?;
@@ -212,10 +215,14 @@ impl Serve {
     }
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-        .map_err(|error| Failure::mistake(format_args!("cannot listen on {address}: {error}")))
+        .map_err(|error| {
+            Failure::mistake(format_args!(
+                "cannot listen on {address}: {error}: choose another address by {flag}"
+            ))
+        })
 }
 
 /// What tells the server to end. Listened for from the start, so that one that comes early is

@@ -38,6 +38,12 @@ impl Stats {
             .strip_prefix("http://")
             .unwrap_or(&self.address);
         let address = address.trim_end_matches('/');
+        if address.contains("://") || !address.contains(':') {
+            return Err(Failure::mistake(format_args!(
+                "`{address}` is no address: write the one given to --stats, with its port, as \
+                 127.0.0.1:9090"
+            )));
+        }
         let answer = get(address)
             .map_err(|error| Failure::mistake(format_args!("cannot reach {address}: {error}")))?;
         let counters = parse(&answer).ok_or_else(|| {

@@ -1,5 +1,7 @@
 //! How values on the command line are written: durations, sizes, `NAME=VALUE`.
 
+use std::env::VarError;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +23,21 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .parse()
         .map_err(|_| "write a number with a unit, as 10s, 500ms, 2m or 1h".to_string())?;
     Duration::try_from_secs_f64(number * seconds_in_unit).map_err(|error| error.to_string())
+}
+
+/// A duration that a pool waits: at most one hour.
+pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
+    let timeout = duration(text)?;
+    match timeout <= Duration::from_secs(3600) {
+        true => Ok(timeout),
+        false => Err("it must be at most one hour".to_string()),
+    }
+}
+
+/// An address to listen on, or to ask.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    let example = "write an IP address and a port, as 127.0.0.1:8080";
+    text.parse().map_err(|_| example.to_string())
 }
 
 /// A duration that a limit can be: more than nothing.
@@ -99,7 +116,8 @@ pub(crate) fn variable(text: &str) -> Result<(String, String), String> {
     }
     match std::env::var(text) {
         Ok(value) => Ok((text.to_string(), value)),
-        Err(error) => Err(error.to_string()),
+        Err(VarError::NotPresent) => Err(format!("{text} is not set: write {text}=VALUE")),
+        Err(VarError::NotUnicode(_)) => Err(format!("the value of {text} is not UTF-8")),
     }
 }
 

@@ -122,12 +122,55 @@ fn inspect_names_what_is_missing() {
 }
 
 #[test]
+fn an_import_that_is_missing() {
+    let folder = folder_with("x.wasm", &importing("acme:thing/api@1.0.0"));
+    // Neither a command nor a handler either: what it exports is looked at first.
+    refused(folder.path(), &["run", "x.wasm"]);
+    refused(
+        folder.path(),
+        &["serve", "--listen", "127.0.0.1:0", "x.wasm"],
+    );
+}
+
+#[test]
+fn files_of_other_kinds_are_called_by_their_names() {
+    for (contents, word) in [
+        (&b""[..], "empty"),
+        (b"(component)", "wasm-tools parse"),
+        (b"hello", "not a WebAssembly file"),
+    ] {
+        for line in refused_by_all(Some(contents)) {
+            assert!(line.contains(word), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_database_that_is_only_read_is_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let args = ["run", "--db-read-only", "missing.db", "x.wasm"];
+    refused(folder.path(), &args);
+    assert!(!folder.path().join("missing.db").exists());
+}
+
+#[test]
+fn an_address_of_counters_that_is_none() {
+    for address in ["", "127.0.0.1", "https://127.0.0.1:1", "x"] {
+        let line = refused(Path::new("."), &["stats", address]);
+        assert!(line.contains("127.0.0.1:9090"), "{line}");
+    }
+}
+
+#[test]
 fn a_port_in_use() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("its address").to_string();
     let folder = folder_with("x.wasm", EMPTY_COMPONENT);
     let line = refused(folder.path(), &["serve", "--listen", &address, "x.wasm"]);
-    assert!(line.contains(&address), "{line}");
+    assert!(
+        line.contains(&address) && line.contains("--listen"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -148,6 +191,8 @@ fn databases_that_cannot_be_migrated() {
     fs::create_dir(&bad).expect("a folder");
     fs::write(bad.join("001-a.sql"), "CREATE TABEL a(b);").expect("a migration");
 
+    fs::create_dir(folder.path().join("empty")).expect("a folder");
+
     for args in [
         &["--db", "damaged.db", "--migrations", "migrations"][..],
         &["--db", "nowhere/app.db", "--migrations", "migrations"],
@@ -155,6 +200,7 @@ fn databases_that_cannot_be_migrated() {
         &["--db", ":memory:", "--migrations", "migrations"],
         &["--db", "app.db", "--migrations", "nowhere"],
         &["--db", "app.db", "--migrations", "bad"],
+        &["--db", "app.db", "--migrations", "empty"],
         &["--db", "app.db", "--migrations", "other=migrations"],
         &[
             "--db",

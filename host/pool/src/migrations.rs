@@ -18,7 +18,8 @@
 //! # Files
 //!
 //! A migration is a file `NNN-name.sql`, UTF-8, at most 16 MiB. Its number decides the order, and
-//! may have any number of digits and gaps. Files that do not end in `.sql` or begin with `.`, and
+//! may have leading zeros and gaps; it is at most 9,223,372,036,854,775,807, so that a time to the
+//! second will do. Files that do not end in `.sql` or begin with `.`, and
 //! folders, are ignored. Once applied, a file must stay as it is; it may be renamed as long as it
 //! keeps its number. Line endings do not count as a change.
 //!
@@ -54,7 +55,7 @@ pub struct Migrations {
 /// One file.
 #[derive(Clone, Debug)]
 struct Migration {
-    number: u32,
+    number: i64,
     file: String,
     sql: String,
     /// SHA-256 of the text, in hexadecimal.

@@ -1,7 +1,9 @@
 //! Every sequence of a few steps, in every order, against what must always hold.
 //!
 //! The slots are a state machine behind one lock, and their futures are polled by hand, so that
-//! trying all sequences tries all schedules of that many steps.
+//! trying all sequences tries all orders of that many steps. A step is polled to where it waits
+//! before the next begins: what happens between a place and the resource in it is tried by
+//! hand, below.
 
 use std::collections::VecDeque;
 use std::future::Future;

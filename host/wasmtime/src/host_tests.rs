@@ -236,7 +236,7 @@ fn stats_tell_as_much_as_is_granted() {
         f.ctx.set_grant("default", grant);
         let told_now = match f.view().stats("default".into()) {
             Ok(stats) => {
-                let stats: pool::PoolStats = stats.into();
+                let stats: pool::PoolStats = stats;
                 let used = (stats.in_use, stats.pool_hits, stats.pool_misses);
                 Ok((used.0, used.1, used.2, stats.max_pool_size))
             }

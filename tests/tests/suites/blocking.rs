@@ -25,6 +25,8 @@ fn every_program_of_the_contract_runs_the_same() {
         "transactions_by_text",
         "transactions_of_two_connections",
         "transactions_ended_by_sqlite",
+        "transactions_read_only",
+        "contract_pages",
     ] {
         Lab::new().run(program).go_blocking().succeeds();
     }

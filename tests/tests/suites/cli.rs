@@ -75,6 +75,96 @@ fn cli_counts_visits() {
 }
 
 #[test]
+fn the_environment_says_what_no_flag_does() {
+    let (folder, database) = here();
+    let run = |variables: &[(&str, &str)], args: &[&str]| {
+        let output = millpond()
+            .args(["run"])
+            .args(args)
+            .arg(component("cli_counts_visits"))
+            .current_dir(folder.path())
+            .envs(variables.iter().copied())
+            .output()
+            .expect("the command runs");
+        let errors = text(&output.stderr).to_owned();
+        (output.status.code(), errors)
+    };
+    let path = ("DATABASE_PATH", "app.db");
+    assert_eq!(run(&[path], &[]).0, Some(0));
+    assert!(database.exists());
+    // A flag goes before it.
+    assert_eq!(
+        run(&[("DATABASE_PATH", "no/app.db")], &["--db", "app.db"]).0,
+        Some(0)
+    );
+    // An empty one says nothing.
+    for name in ["DB_POOL_SIZE", "DB_TIMEOUT"] {
+        assert_eq!(run(&[path, (name, "")], &[]).0, Some(0), "{name}");
+    }
+    assert_eq!(
+        run(&[("DATABASE_PATH", "")], &[]).0,
+        Some(1),
+        "no database is granted"
+    );
+    for (name, value, flag) in [
+        ("DB_POOL_SIZE", "abc", ["--pool-size", "2"]),
+        ("DB_POOL_SIZE", "0", ["--pool-size", "2"]),
+        ("DB_TIMEOUT", "xx", ["--timeout", "2s"]),
+        ("DB_TIMEOUT", "2h", ["--timeout", "2s"]),
+    ] {
+        let (code, line) = run(&[path, (name, value)], &[]);
+        assert_eq!(code, Some(2), "{name}");
+        assert!(line.contains(name) && line.lines().count() == 1, "{line}");
+        assert_eq!(run(&[path, (name, value)], &flag).0, Some(0), "{name}");
+    }
+    let mut serve = millpond();
+    serve
+        .args(["serve", "--listen", "127.0.0.1:0", "--stats", "127.0.0.1:0"])
+        .args(["--migrations", MIGRATIONS])
+        .env("DATABASE_PATH", folder.path().join("notes.db"))
+        .env("DB_POOL_SIZE", "3")
+        .env("DB_TIMEOUT", "1s")
+        .arg(component("millpond_notes"));
+    let server = Server::start(serve);
+    assert_eq!(server.counters()["max_pool_size"], 3);
+}
+
+#[test]
+fn cli_two_names() {
+    let (folder, database) = here();
+    let link = folder.path().join("link.db");
+    std::fs::write(&database, "").expect("a file");
+    std::os::unix::fs::symlink(&database, &link).expect("a link");
+    let output = millpond()
+        .args(["run", "--db", "app.db", "--db", "other=link.db"])
+        .args(["--db-read-only", "third=./app.db"])
+        .arg(component("cli_two_names"))
+        .current_dir(folder.path())
+        .output()
+        .expect("the command runs");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "busy\n");
+}
+
+#[test]
+fn a_component_that_needs_more_memory_than_it_may_have() {
+    let (_folder, database) = here();
+    for command in ["run", "serve"] {
+        let name = ["cli_counts_visits", "millpond_notes"][usize::from(command == "serve")];
+        let output = millpond()
+            .args([command, "--max-memory-size", "64KiB", "--db"])
+            .arg(&database)
+            .arg(component(name))
+            .output()
+            .expect("the command runs");
+        let line = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        assert!(line.contains("--max-memory-size"), "{line}");
+        assert!(!database.exists());
+    }
+}
+
+#[test]
 fn a_guest_without_a_database_fails_by_itself() {
     let output = output(&["run"], &[component("cli_counts_visits")]);
     assert_eq!(output.status.code(), Some(1));

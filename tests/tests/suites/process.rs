@@ -60,7 +60,8 @@ impl Server {
         Server::start(command)
     }
 
-    fn start(mut command: Command) -> Server {
+    /// Starts a command that serves, and its counters too.
+    pub(crate) fn start(mut command: Command) -> Server {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())

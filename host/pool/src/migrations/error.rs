@@ -32,7 +32,7 @@ pub enum MigrationError {
     /// Two files have one number.
     Duplicate {
         /// The number.
-        number: u32,
+        number: i64,
         /// The two files, in alphabetical order.
         files: [String; 2],
     },

@@ -14,7 +14,7 @@ pub(super) fn read(folder: &Dir) -> Result<Vec<Migration>, MigrationError> {
         file: ".".to_owned(),
         error,
     };
-    let mut migrations = BTreeMap::<u32, Migration>::new();
+    let mut migrations = BTreeMap::<i64, Migration>::new();
     for entry in folder.entries().map_err(unreadable)? {
         let name = entry.map_err(unreadable)?.file_name();
         let file = name.to_string_lossy().into_owned();
@@ -46,7 +46,7 @@ pub(super) fn read(folder: &Dir) -> Result<Vec<Migration>, MigrationError> {
     Ok(migrations.into_values().collect())
 }
 
-fn migration(number: u32, file: String, bytes: Vec<u8>) -> Result<Migration, MigrationError> {
+fn migration(number: i64, file: String, bytes: Vec<u8>) -> Result<Migration, MigrationError> {
     if bytes.len() as u64 > MAX_MIGRATION_BYTES {
         return Err(MigrationError::TooLarge { file });
     }
@@ -73,7 +73,7 @@ fn migration(number: u32, file: String, bytes: Vec<u8>) -> Result<Migration, Mig
 }
 
 /// The number in `NNN-name.sql`.
-fn number_of(file: &str) -> Option<u32> {
+fn number_of(file: &str) -> Option<i64> {
     let (digits, name) = file.strip_suffix(".sql")?.split_once('-')?;
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     if is_number && !name.is_empty() {
@@ -92,6 +92,7 @@ mod tests {
         assert_eq!(number_of("001-create-note.sql"), Some(1));
         assert_eq!(number_of("20261123-ähnlich.sql"), Some(20_261_123));
         assert_eq!(number_of("0-zero.sql"), Some(0));
+        assert_eq!(number_of("20261123120000-a.sql"), Some(20_261_123_120_000));
         for file in [
             "1.sql",
             "1-.sql",
@@ -100,7 +101,7 @@ mod tests {
             "1_name.sql",
             "v1-name.sql",
             "1-x.SQL",
-            "4294967296-too-high.sql",
+            "9223372036854775808-too-high.sql",
             "x.sql",
             ".sql",
         ] {

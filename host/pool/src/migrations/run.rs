@@ -163,7 +163,7 @@ fn next<'a>(
 }
 
 /// Number, name and hash of every migration that the database has, by number.
-fn recorded(conn: &Connection) -> Result<Vec<(u32, String, String)>, rusqlite::Error> {
+fn recorded(conn: &Connection) -> Result<Vec<(i64, String, String)>, rusqlite::Error> {
     let is_new = conn
         .query_row(
             "SELECT 1 FROM main.sqlite_schema WHERE name = 'millpond_migrations' COLLATE NOCASE",

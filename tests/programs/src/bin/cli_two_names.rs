@@ -1,0 +1,20 @@
+//! Two names of one file: whoever writes through one keeps the other's turn.
+
+use millpond_guest::bindings::pool::{Access, get_connection};
+use millpond_guest::bindings::types::{ErrorKind, Parameters, TransactionMode};
+
+fn main() {
+    let none = Parameters::Positional(vec![]);
+    let one = get_connection("default", Access::ReadWrite).unwrap();
+    let two = get_connection("other", Access::ReadWrite).unwrap();
+    one.execute("CREATE TABLE t(a)", &none).unwrap();
+    let transaction = one.begin(TransactionMode::Immediate).unwrap();
+    // At once, because one pool knows that both are the same request's.
+    let error = two.execute("INSERT INTO t VALUES (1)", &none).unwrap_err();
+    assert_eq!((error.kind, error.code), (ErrorKind::Busy, 0));
+    drop(transaction);
+    two.execute("INSERT INTO t VALUES (1)", &none).unwrap();
+    let three = get_connection("third", Access::ReadOnly).unwrap();
+    assert_eq!(three.query("SELECT a FROM t", &none).unwrap().rows.len(), 1);
+    println!("busy");
+}
