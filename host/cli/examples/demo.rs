@@ -36,7 +36,8 @@ fn demo() -> Result<ExitCode> {
 
     let given: Vec<OsString> = std::env::args_os().skip(1).collect();
     let mut args: Vec<OsString> = vec!["millpond".into(), "serve".into()];
-    if !has(&given, "--db") {
+    let named = std::env::var_os("DATABASE_PATH").is_some_and(|path| !path.is_empty());
+    if !named && !has(&given, "--db") && !has(&given, "--db-read-only") {
         let database = target.join("notes.db");
         eprintln!("Keeping the notes in {}", database.display());
         args.extend(["--db".into(), database.into()]);

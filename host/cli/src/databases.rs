@@ -63,6 +63,11 @@ pub(crate) struct PoolOptions {
     #[arg(long, value_name = "BYTES", default_value = "10GiB", value_parser = values::size)]
     max_database_size: usize,
 
+    /// The memory that SQLite may take for each connection, in bytes or with a unit: 4MiB to 64GiB.
+    /// A statement that needs more fails for the guest.
+    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = values::size)]
+    max_connection_memory: usize,
+
     /// How long a guest may keep a transaction open while others wait for their turn to write: it
     /// is rolled back then. No limit for `run`.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
@@ -89,6 +94,7 @@ impl PoolOptions {
         let builder = Pool::builder()
             .max_size(given(self.pool_size, "DB_POOL_SIZE", size, 5)?)
             .timeout(given(self.timeout, "DB_TIMEOUT", values::timeout, TIMEOUT)?)
+            .max_memory_bytes(self.max_connection_memory as u64)
             .max_database_bytes(self.max_database_size as u64)
             .synchronous(match self.synchronous {
                 Durability::Full => Synchronous::Full,

@@ -66,6 +66,15 @@ pub(crate) fn load(path: &Path, instances: Instances) -> Result<Loaded, Failure>
             let engine = Engine::new(&config(instances, concurrency, cache.clone()));
             match engine.and_then(|engine| Component::new(&engine, &bytes).map(|c| (engine, c))) {
                 Ok((engine, component)) => {
+                    if let (Instances::One, Some(refusal)) = (instances, &refusal)
+                        && alone.len() > 1
+                    {
+                        say(format_args!(
+                            "{} does not fit the pool of instances, so each request is slower: {}",
+                            path.display(),
+                            reason(refusal)
+                        ));
+                    }
                     let linker = guest::linker(&engine, concurrency)
                         .map_err(|error| Failure::mistake(reason(&error)))?;
                     return Ok(Loaded {

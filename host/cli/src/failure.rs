@@ -72,11 +72,19 @@ pub(crate) fn reason(error: &wasmtime::Error) -> String {
 /// error quotes.
 pub(crate) fn one_line(text: &str) -> String {
     let words = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let joined = words.collect::<Vec<_>>().join(" ");
-    joined
-        .chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    printable(&words.collect::<Vec<_>>().join(" "))
+}
+
+/// A guest's text must not steer the terminal of whoever reads it.
+pub(crate) fn printable(text: &str) -> String {
+    let printable = |c: char| {
+        if c.is_control() && c != '\t' {
+            '\u{fffd}'
+        } else {
+            c
+        }
+    };
+    text.chars().map(printable).collect()
 }
 
 #[cfg(test)]

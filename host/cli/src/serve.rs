@@ -4,6 +4,7 @@
 //! statement of SQLite's, and a guest's own computing, hold up nobody else.
 
 mod answer;
+mod guest_output;
 mod handler;
 mod listener;
 

@@ -122,9 +122,8 @@ fn inspect_names_what_is_missing() {
 }
 
 #[test]
-fn an_import_that_is_missing() {
+fn neither_a_command_nor_a_handler() {
     let folder = folder_with("x.wasm", &importing("acme:thing/api@1.0.0"));
-    // Neither a command nor a handler either: what it exports is looked at first.
     refused(folder.path(), &["run", "x.wasm"]);
     refused(
         folder.path(),

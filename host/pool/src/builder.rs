@@ -90,6 +90,17 @@ impl PoolBuilder {
         self
     }
 
+    /// The memory that SQLite may take for each connection, in bytes: its page cache, compiled
+    /// statements, values, what it sorts, and temporary tables. A statement that would take more
+    /// fails with [`QuotaExceeded`](crate::ErrorKind::QuotaExceeded), and its transaction may have
+    /// been rolled back. For a database in memory, what a connection adds to it counts too. All
+    /// pools together: [`set_process_memory_limit`](crate::set_process_memory_limit). Default
+    /// 64 MiB; [`cache_size`](PoolBuilder::cache_size) and 2 MiB, to 64 GiB.
+    pub fn max_memory_bytes(mut self, bytes: u64) -> Self {
+        self.settings.max_memory_bytes = bytes;
+        self
+    }
+
     /// The size that the database may grow to, in bytes, rounded down to pages
     /// (<https://sqlite.org/pragma.html#pragma_max_page_count>). A write beyond fails with
     /// [`QuotaExceeded`](crate::ErrorKind::QuotaExceeded). A database that is larger already can

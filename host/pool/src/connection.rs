@@ -187,7 +187,10 @@ impl Lent {
     /// Do something with the connection, unless it has gone back.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Db) -> T) -> Result<T> {
         match self.held().as_mut() {
-            Some(held) => Ok(work(&mut held.db)),
+            Some(held) => {
+                let _scope = held.db.enter();
+                Ok(work(&mut held.db))
+            }
             None => Err(self.stale()),
         }
     }
@@ -269,6 +272,7 @@ impl Lent {
         if let Ok(mut held) = self.held.try_lock()
             && let Some(held) = held.as_mut()
         {
+            let _scope = held.db.enter();
             held.db.end_overdue();
         }
     }

@@ -39,7 +39,8 @@ pub enum ErrorKind {
     DeadlineExceeded,
     /// A result, value or SQL text is larger than the pool allows.
     TooLarge,
-    /// The database reached its largest size, or the disk is full.
+    /// The database reached its largest size, SQLite needs more memory than it may take, or the
+    /// disk is full.
     QuotaExceeded,
     /// A `UNIQUE` constraint.
     ConstraintUnique,
@@ -158,6 +159,12 @@ impl Error {
         self
     }
 
+    /// Whether SQLite was refused memory.
+    pub(crate) fn is_no_memory(&self) -> bool {
+        use rusqlite::ffi::{SQLITE_IOERR_NOMEM, SQLITE_NOMEM};
+        matches!(self.code, SQLITE_NOMEM | SQLITE_IOERR_NOMEM)
+    }
+
     /// Whether the connection that saw this error can no longer be trusted with the file.
     pub(crate) fn is_unhealthy(&self) -> bool {
         matches!(self.kind, ErrorKind::Corrupt | ErrorKind::Io)
@@ -195,6 +202,7 @@ fn kind_of(code: i32) -> ErrorKind {
             return ErrorKind::ConstraintPrimaryKey;
         }
         SQLITE_CONSTRAINT_FOREIGNKEY => return ErrorKind::ConstraintForeignKey,
+        SQLITE_IOERR_NOMEM => return ErrorKind::QuotaExceeded,
         SQLITE_CONSTRAINT_NOTNULL => return ErrorKind::ConstraintNotNull,
         SQLITE_CONSTRAINT_CHECK => return ErrorKind::ConstraintCheck,
         _ => {}
@@ -205,7 +213,7 @@ fn kind_of(code: i32) -> ErrorKind {
         SQLITE_AUTH | SQLITE_READONLY | SQLITE_PERM => ErrorKind::NotAuthorized,
         SQLITE_INTERRUPT => ErrorKind::DeadlineExceeded,
         SQLITE_TOOBIG => ErrorKind::TooLarge,
-        SQLITE_FULL => ErrorKind::QuotaExceeded,
+        SQLITE_FULL | SQLITE_NOMEM => ErrorKind::QuotaExceeded,
         SQLITE_CONSTRAINT | SQLITE_MISMATCH => ErrorKind::ConstraintOther,
         SQLITE_ERROR | SQLITE_SCHEMA => ErrorKind::Sql,
         SQLITE_RANGE => ErrorKind::Parameters,

@@ -42,8 +42,8 @@
 //! `slots` is the heart: places, idle connections and counters, without SQLite. `turn` is the
 //! writers' queue. `db` is a connection at work; `connection`, `statement` and `transaction` are
 //! the handles to it, `grant` what their holder may do. `open` and `policy` decide how a connection
-//! is set up and what it runs. Unsafe code is in `raw` (statements), `functions` (SQL functions)
-//! and `temp_files` (temporary files in memory), and nowhere else.
+//! is set up and what it runs. Unsafe code is in `raw` (statements), `functions` (SQL functions),
+//! `memory` (SQLite's allocator) and `temp_files` (temporary files in memory), and nowhere else.
 
 mod block_on;
 mod builder;
@@ -56,6 +56,7 @@ mod error;
 mod functions;
 mod grant;
 mod like;
+mod memory;
 pub mod migrations;
 mod open;
 mod policy;
@@ -78,6 +79,7 @@ pub use connection::Connection;
 pub use db::{Access, TransactionMode};
 pub use error::{Error, ErrorKind, Result};
 pub use grant::{Grant, StatsScope, TableGrant};
+pub use memory::set_process_memory_limit;
 pub use pool::Pool;
 pub use settings::Synchronous;
 pub use statement::{Cursor, Page, Statement};

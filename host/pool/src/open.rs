@@ -14,6 +14,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::functions;
+use crate::memory::{self, Budget};
 use crate::policy::Seen;
 use crate::raw;
 use crate::settings::{Settings, Synchronous};
@@ -71,6 +72,8 @@ pub(crate) struct Opened {
     pub(crate) conn: Connection,
     pub(crate) seen: Arc<Seen>,
     pub(crate) watch: Arc<Watch>,
+    // After the connection, whose memory it counts.
+    pub(crate) memory: Budget,
 }
 
 impl Location {
@@ -161,6 +164,12 @@ impl Location {
                 ),
             ));
         }
+        if !memory::is_installed() {
+            return Err(cannot_open(
+                &self.name,
+                "SQLite was used before this program's `main`, so that its memory cannot be bounded",
+            ));
+        }
         let Target::File(path) = &self.target else {
             return Ok(());
         };
@@ -183,6 +192,8 @@ impl Location {
     }
 
     fn open_inner(&self, settings: &Settings) -> Result<Opened> {
+        let memory = Budget::new(settings.max_memory_bytes);
+        let _scope = memory.enter();
         // Not CREATE: a file that vanished must not come back empty.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
@@ -212,7 +223,12 @@ impl Location {
         }))?;
         let progress = Arc::clone(&watch);
         conn.progress_handler(PROGRESS_INTERVAL, Some(move || progress.must_stop()))?;
-        Ok(Opened { conn, seen, watch })
+        Ok(Opened {
+            conn,
+            seen,
+            watch,
+            memory,
+        })
     }
 
     fn configure(&self, conn: &Connection, settings: &Settings) -> Result<()> {

@@ -32,6 +32,7 @@ pub(crate) struct Settings {
     pub(crate) mmap_size: u64,
     pub(crate) statement_cache: usize,
     pub(crate) busy_timeout: Duration,
+    pub(crate) max_memory_bytes: u64,
     pub(crate) max_database_bytes: u64,
     pub(crate) max_value_bytes: u64,
     pub(crate) max_result_bytes: u64,
@@ -54,6 +55,7 @@ impl Default for Settings {
             mmap_size: 0,
             statement_cache: 128,
             busy_timeout: Duration::from_secs(5),
+            max_memory_bytes: 64 * MIB,
             max_database_bytes: 10 * GIB,
             max_value_bytes: MIB,
             max_result_bytes: 16 * MIB,
@@ -85,6 +87,13 @@ impl Settings {
             "statements",
         )?;
         within_duration("busy_timeout", self.busy_timeout)?;
+        // The cache counts, and is not all that SQLite needs.
+        within(
+            "max_memory_bytes",
+            self.max_memory_bytes,
+            self.cache_size + 2 * MIB..=64 * GIB,
+            "bytes",
+        )?;
         within(
             "max_database_bytes",
             self.max_database_bytes,

@@ -286,7 +286,7 @@ unsafe extern "C" fn write(
         unsafe { content(file).write(std::slice::from_raw_parts(from.cast(), len), offset) };
     match written {
         true => ffi::SQLITE_OK,
-        false => ffi::SQLITE_FULL,
+        false => ffi::SQLITE_IOERR_NOMEM,
     }
 }
 

@@ -331,3 +331,42 @@ async fn texts_and_parameters_have_their_longest() {
         .expect_err("too large");
     assert_eq!(error.kind(), ErrorKind::TooLarge);
 }
+
+#[tokio::test]
+async fn sqlite_takes_no_more_memory_than_it_may() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pool = Pool::builder()
+        .max_size(1)
+        .max_memory_bytes(8 << 20)
+        .open(folder.path().join("t.db"))
+        .expect("a pool");
+    let connection = pool.get(Access::ReadWrite).await.expect("a connection");
+    connection
+        .execute_script("CREATE TABLE kept(a); BEGIN; INSERT INTO kept VALUES (1)")
+        .await
+        .expect("a transaction");
+    let many = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n LIMIT 100000)";
+    for hog in [
+        // What it sorts, what it has seen, and values that are large together.
+        format!("{many} SELECT randomblob(1000) FROM n ORDER BY 1 LIMIT 1 OFFSET 99999"),
+        format!("{many} SELECT count(*) FROM (SELECT DISTINCT randomblob(1000) FROM n)"),
+        format!("SELECT {}", ["randomblob(900000)"; 12].join(", ")),
+    ] {
+        let error = connection.query(&hog, &NONE).await.expect_err("too much");
+        assert!(
+            matches!(error.kind(), ErrorKind::QuotaExceeded | ErrorKind::TooLarge),
+            "{hog}: {error:?}"
+        );
+    }
+    // What only reads has not ended the transaction.
+    connection.execute("COMMIT", &NONE).await.expect("a commit");
+    let table = connection.query("SELECT a FROM kept", &NONE).await;
+    assert_eq!(table.expect("the row").rows.len(), 1);
+
+    let error = Pool::builder()
+        .cache_size(8 << 20)
+        .max_memory_bytes(8 << 20)
+        .open(folder.path().join("t.db"))
+        .expect_err("the cache alone would fill it");
+    assert_eq!(error.kind(), ErrorKind::Config);
+}

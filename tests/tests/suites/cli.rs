@@ -375,6 +375,29 @@ fn a_database_granted_for_reading_refuses_writes() {
     assert!(text(&output.stderr).contains("NotAuthorized"), "{output:?}");
 }
 
+#[test]
+fn an_import_that_this_host_lacks_is_named() {
+    const HAS: &[u8] = b"millpond:sqlite/";
+    const LACKS: &[u8] = b"millpond:other0/";
+    for (subcommand, guest) in [("run", "cli_counts_visits"), ("serve", "millpond_notes")] {
+        let (folder, database) = here();
+        // Names of the same length are renamed in place: the component stays valid.
+        let mut renamed = std::fs::read(component(guest)).expect("the component");
+        while let Some(at) = renamed.windows(HAS.len()).position(|bytes| bytes == HAS) {
+            renamed[at..at + HAS.len()].copy_from_slice(LACKS);
+        }
+        let path = folder.path().join("renamed.wasm");
+        std::fs::write(&path, renamed).expect("the renamed component");
+
+        let output = output(&[subcommand, "--db"], &[&database, &path]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let line = text(&output.stderr);
+        assert!(line.contains("millpond:other0/pool@0.1.0"), "{line}");
+        assert_eq!(line.lines().count(), 1, "{line}");
+        assert!(!database.exists(), "{subcommand}");
+    }
+}
+
 /// The write-ahead log beside a database.
 fn log_of(database: &Path) -> PathBuf {
     let mut name = database.as_os_str().to_owned();

@@ -18,6 +18,10 @@ const ADDRESS: &str = "127.0.0.1:8080";
 #[test]
 fn the_transcript_is_what_happens() {
     if Command::new("curl").arg("--version").output().is_err() {
+        assert!(
+            std::env::var_os("MILLPOND_REQUIRE_CURL").is_none(),
+            "MILLPOND_REQUIRE_CURL is set, and there is no curl"
+        );
         // Not by a macro: the harness would keep what a passing test says to itself.
         let _ = writeln!(
             std::io::stderr(),

@@ -24,9 +24,10 @@ use crate::databases::Databases;
 use crate::failure::guest_failure;
 use crate::guest::{Guest, GuestOptions};
 use crate::interfaces::Role;
-use crate::output::{GuestOutput, say};
+use crate::output::say;
 use crate::serve::HttpOptions;
 use crate::serve::answer::{self, Line, Outgoing};
+use crate::serve::guest_output::GuestOutput;
 
 type Answer = Result<Response<WasiBody>, wasmtime::Error>;
 

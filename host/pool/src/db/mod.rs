@@ -8,25 +8,26 @@ mod compile;
 mod handles;
 mod reset;
 mod run;
+mod time;
 mod transactions;
+mod turn;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use rusqlite::Connection;
 use slab::Slab;
 
 use self::handles::Open;
+use self::time::Aborted;
 
-use crate::cache::{Compiled, StatementCache};
-use crate::clock::{self, NEVER};
+use crate::cache::StatementCache;
 use crate::error::{Error, ErrorKind, Result};
 use crate::grant::{Grant, TimeLimits};
+use crate::memory::{Budget, Scope};
 use crate::open::Opened;
 use crate::policy::{Control, Seen};
-use crate::raw;
 use crate::settings::Settings;
-use crate::turn::{NoTurn, RequestId, Turn, TurnQueue};
+use crate::turn::{RequestId, Turn, TurnQueue};
 use crate::watch::Watch;
 
 /// What a connection is taken for.
@@ -90,14 +91,7 @@ pub(crate) struct Db {
     conn: Connection,
     // After the connection, whose busy handler uses it: see `raw`.
     watch: Arc<Watch>,
-}
-
-/// Who ended a transaction before its owner did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Aborted {
-    Sqlite,
-    /// It was open for longer than its grant allows.
-    Overdue,
+    memory: Budget,
 }
 
 impl Db {
@@ -120,10 +114,9 @@ impl Db {
             seen: opened.seen,
             conn: opened.conn,
             watch: opened.watch,
+            memory: opened.memory,
         }
     }
-
-    // ----- lending -----
 
     /// Whether it can be lent for `access` as it is.
     pub(crate) fn suits(&self, access: Access) -> bool {
@@ -137,6 +130,7 @@ impl Db {
         grant: &Grant,
         access: Access,
     ) -> Result<u64> {
+        let _scope = self.enter();
         if !self.suits(access) {
             let query_only = access == Access::ReadOnly;
             self.trusted(&format!("PRAGMA query_only = {}", u8::from(query_only)))?;
@@ -150,43 +144,13 @@ impl Db {
         Ok(self.watch.lend())
     }
 
+    /// Until the scope is dropped, what SQLite allocates on this thread is this connection's.
+    pub(crate) fn enter(&self) -> Scope {
+        self.memory.enter()
+    }
+
     pub(crate) fn watch(&self) -> &Arc<Watch> {
         &self.watch
-    }
-
-    // ----- time -----
-
-    /// A call that runs SQL begins. It ends when its statement's time, its transaction's, or
-    /// its borrower's is over.
-    pub(crate) fn start_call(&mut self, hold_until: u64) {
-        if clock::now() >= self.watch.transaction_until() {
-            self.end_overdue();
-        }
-        let until = clock::after(self.limits.statement)
-            .min(self.watch.transaction_until())
-            .min(hold_until);
-        self.watch.start(until);
-    }
-
-    /// End a transaction, or a cursor outside of one, that has been open for too long: its
-    /// owner is told at its next call.
-    pub(crate) fn end_overdue(&mut self) {
-        if clock::now() < self.watch.transaction_until() {
-            return;
-        }
-        self.watch.start_unbounded();
-        self.end_cursors();
-        if !self.conn.is_autocommit() {
-            // What cannot be rolled back is discarded when the connection comes back.
-            let _ = self.trusted("ROLLBACK");
-            self.ended += 1;
-            self.aborted = Some(Aborted::Overdue);
-        }
-        self.settle();
-    }
-
-    pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) {
-        self.watch.set_deadline(deadline);
     }
 
     /// Write the log into the database and empty it, so that closing leaves the file alone.
@@ -197,95 +161,6 @@ impl Db {
     pub(super) fn trusted(&self, sql: &str) -> Result<()> {
         Ok(self.seen.trusting(|| self.conn.execute_batch(sql))?)
     }
-
-    // ----- the turn to write -----
-
-    /// Keep a turn that was waited for. It is given on as soon as it proves not to be needed.
-    pub(crate) fn take_turn(&mut self, turn: Turn) {
-        self.turn = Some(turn);
-    }
-
-    /// Everything that must hold before a statement may run. False where there is nothing to
-    /// run: a `ROLLBACK` of what SQLite has rolled back already.
-    fn admit(&mut self, compiled: &Compiled) -> Attempt<bool> {
-        if let Some(aborted) = self.aborted {
-            return match compiled.control {
-                Control::Rollback => {
-                    self.aborted = None;
-                    Ok(false)
-                }
-                Control::Commit => {
-                    self.aborted = None;
-                    Err(aborted.into_error().into())
-                }
-                _ => Err(aborted.into_error().into()),
-            };
-        }
-        // A statement may be too short for the progress handler, but guests run many; and a
-        // guest whose time is over must still be able to roll back.
-        if compiled.control != Control::Rollback {
-            self.check_deadline()?;
-        }
-        // SQLite commits no write before the last cursor of one ends: another would be
-        // acknowledged, and then lost with a cursor that fails.
-        let begins = matches!(compiled.control, Control::Begin | Control::Savepoint);
-        if (begins || !compiled.read_only)
-            && self.conn.is_autocommit()
-            && raw::transaction_state(&self.conn) == raw::TransactionState::Write
-        {
-            return Err(Error::new(
-                ErrorKind::Busy,
-                "a cursor of a statement that writes is open: read it to the end or drop it first",
-            )
-            .into());
-        }
-        if compiled.read_only {
-            return Ok(true);
-        }
-        if self.access == Access::ReadOnly {
-            return Err(Error::sqlite(
-                rusqlite::ffi::SQLITE_READONLY,
-                "the connection is read-only: take one with read-write access",
-                None,
-            )
-            .into());
-        }
-        if self.turn.is_none() {
-            self.turn = Some(match self.turns.try_take(self.request) {
-                Ok(turn) => turn,
-                Err(NoTurn::Taken) => return Err(Stop::Turn),
-                Err(NoTurn::Own) => {
-                    return Err(Error::new(
-                        ErrorKind::Busy,
-                        "another connection of this request is writing: waiting for it would never end",
-                    )
-                    .into());
-                }
-                Err(NoTurn::Closed) => return Err(Error::closed().into()),
-            });
-        }
-        Ok(true)
-    }
-
-    /// Give the turn on as soon as nothing is being written any more, and take note of when a
-    /// transaction began: a cursor outside of one is a transaction too, as far as others wait.
-    pub(crate) fn settle(&mut self) {
-        let state = raw::transaction_state(&self.conn);
-        if self.turn.is_some() && state != raw::TransactionState::Write {
-            self.turn = None;
-        }
-        let open = state != raw::TransactionState::None || !self.conn.is_autocommit();
-        match (open, self.watch.transaction_until()) {
-            (true, NEVER) => {
-                let until = clock::after(self.limits.transaction);
-                self.watch.set_transaction_until(until);
-            }
-            (true, _) | (false, NEVER) => {}
-            (false, _) => self.watch.set_transaction_until(NEVER),
-        }
-    }
-
-    // ----- running -----
 
     /// Run `work` and keep the books: whether a transaction ended, who ended it, whether the
     /// file is still sound, whether the turn can go on.
@@ -319,6 +194,9 @@ impl Db {
             ErrorKind::DeadlineExceeded | ErrorKind::Busy if self.watch.is_stopped() => error
                 .with_kind(ErrorKind::PoolClosed)
                 .with_message("the pool is closing"),
+            ErrorKind::QuotaExceeded if error.is_no_memory() => {
+                error.with_message("the statement needs more memory than a connection may take")
+            }
             ErrorKind::DeadlineExceeded => error.with_message("the statement ran out of time"),
             // The busy handler gave up for want of time, not of patience.
             ErrorKind::Busy if self.watch.must_stop() => error
@@ -332,20 +210,5 @@ impl Db {
                 None => error,
             },
         }
-    }
-}
-
-impl Aborted {
-    fn into_error(self) -> Error {
-        let message = match self {
-            Aborted::Sqlite => {
-                "SQLite has rolled the transaction back: end it before anything else"
-            }
-            Aborted::Overdue => {
-                "the transaction was open for too long and has been rolled back: end it before \
-                 anything else"
-            }
-        };
-        Error::new(ErrorKind::StaleHandle, message).with_rolled_back()
     }
 }

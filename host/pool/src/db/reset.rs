@@ -8,6 +8,7 @@ impl Db {
     /// Make the connection as new. Returns whether a transaction was open, and whether it
     /// succeeded: if not, the connection is to be discarded.
     pub(crate) fn reset(&mut self) -> (bool, bool) {
+        let _scope = self.enter();
         // Nothing that was meant to stop the borrower may stop what follows.
         self.watch.lend();
         for mut open in self.statements.drain() {

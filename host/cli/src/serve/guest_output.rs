@@ -1,0 +1,182 @@
+//! What served guests write, as lines of the host's own log.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use hyper::body::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+use crate::failure::printable;
+use crate::output::say;
+
+/// A longer line is cut into several.
+const MAX_LINE_BYTES: usize = 4096;
+/// What one request may write. A guest that writes in a loop would fill the host's disk.
+const MAX_REQUEST_BYTES: usize = 64 * 1024;
+
+/// A served guest's stdout and stderr: whole lines on the host's stderr, marked with the request
+/// that they belong to.
+#[derive(Clone)]
+pub(crate) struct GuestOutput(Arc<Mutex<Lines>>);
+
+impl GuestOutput {
+    pub(crate) fn new(request: u64) -> GuestOutput {
+        GuestOutput(Arc::new(Mutex::new(Lines {
+            request,
+            partial: Vec::new(),
+            left: MAX_REQUEST_BYTES,
+        })))
+    }
+
+    fn take(&self, bytes: &[u8]) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.take(bytes, &mut |line| say(format_args!("{line}")));
+    }
+}
+
+struct Lines {
+    request: u64,
+    partial: Vec<u8>,
+    /// How many bytes the request may still write.
+    left: usize,
+}
+
+impl Lines {
+    fn take(&mut self, bytes: &[u8], print: &mut dyn FnMut(&str)) {
+        let taken = &bytes[..bytes.len().min(self.left)];
+        for byte in taken {
+            if *byte == b'\n' {
+                self.end_line(print);
+            } else {
+                self.partial.push(*byte);
+                if self.partial.len() == MAX_LINE_BYTES {
+                    self.end_line(print);
+                }
+            }
+        }
+        let was_full = self.left == 0;
+        self.left -= taken.len();
+        if self.left == 0 && !was_full {
+            self.end_line(print);
+            print(&format!(
+                "[{}] guest: (more than {MAX_REQUEST_BYTES} bytes: the rest is dropped)",
+                self.request
+            ));
+        }
+    }
+
+    fn end_line(&mut self, print: &mut dyn FnMut(&str)) {
+        let line = std::mem::take(&mut self.partial);
+        let line = printable(&String::from_utf8_lossy(&line));
+        print(&format!("[{}] guest: {line}", self.request));
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        if !self.partial.is_empty() {
+            self.end_line(&mut |line| say(format_args!("{line}")));
+        }
+    }
+}
+
+impl IsTerminal for GuestOutput {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for GuestOutput {
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+}
+
+impl OutputStream for GuestOutput {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.take(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(MAX_REQUEST_BYTES)
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for GuestOutput {
+    async fn ready(&mut self) {}
+}
+
+impl AsyncWrite for GuestOutput {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.take(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines_of(writes: &[&[u8]]) -> Vec<String> {
+        let mut printed = Vec::new();
+        let mut lines = Lines {
+            request: 7,
+            partial: Vec::new(),
+            left: MAX_REQUEST_BYTES,
+        };
+        for write in writes {
+            lines.take(write, &mut |line| printed.push(line.to_string()));
+        }
+        printed
+    }
+
+    #[test]
+    fn writes_become_whole_lines() {
+        assert_eq!(
+            lines_of(&[b"one\ntw", b"o\n", b"thr"]),
+            ["[7] guest: one", "[7] guest: two"]
+        );
+    }
+
+    #[test]
+    fn controls_do_not_reach_the_terminal() {
+        assert_eq!(
+            lines_of(&[b"a\x1b[2J\xff\n"]),
+            ["[7] guest: a\u{fffd}[2J\u{fffd}"]
+        );
+    }
+
+    #[test]
+    fn a_flood_is_cut_off_once() {
+        let flood = vec![b'x'; MAX_REQUEST_BYTES];
+        let printed = lines_of(&[&flood, &flood, b"more\n"]);
+        assert_eq!(printed.len(), MAX_REQUEST_BYTES / MAX_LINE_BYTES + 2);
+        assert!(printed.iter().all(|line| line.len() < MAX_LINE_BYTES + 100));
+    }
+}

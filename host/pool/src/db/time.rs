@@ -1,0 +1,65 @@
+//! When a call has to end, and what becomes of a transaction that outlasts its time.
+
+use std::time::Instant;
+
+use super::Db;
+use crate::clock;
+use crate::error::{Error, ErrorKind};
+
+/// Who ended a transaction before its owner did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aborted {
+    Sqlite,
+    /// It was open for longer than its grant allows.
+    Overdue,
+}
+
+impl Aborted {
+    pub(super) fn into_error(self) -> Error {
+        let message = match self {
+            Aborted::Sqlite => {
+                "SQLite has rolled the transaction back: end it before anything else"
+            }
+            Aborted::Overdue => {
+                "the transaction was open for too long and has been rolled back: end it before \
+                 anything else"
+            }
+        };
+        Error::new(ErrorKind::StaleHandle, message).with_rolled_back()
+    }
+}
+
+impl Db {
+    /// A call that runs SQL begins. It ends when its statement's time, its transaction's, or
+    /// its borrower's is over.
+    pub(crate) fn start_call(&mut self, hold_until: u64) {
+        if clock::now() >= self.watch.transaction_until() {
+            self.end_overdue();
+        }
+        let until = clock::after(self.limits.statement)
+            .min(self.watch.transaction_until())
+            .min(hold_until);
+        self.watch.start(until);
+    }
+
+    /// End a transaction, or a cursor outside of one, that has been open for too long: its
+    /// owner is told at its next call.
+    pub(crate) fn end_overdue(&mut self) {
+        if clock::now() < self.watch.transaction_until() {
+            return;
+        }
+        self.watch.start_unbounded();
+        self.end_cursors();
+        if !self.conn.is_autocommit() {
+            // What cannot be rolled back is discarded when the connection comes back.
+            let _ = self.trusted("ROLLBACK");
+            self.ended += 1;
+            self.aborted = Some(Aborted::Overdue);
+        }
+        self.settle();
+    }
+
+    pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.watch.set_deadline(deadline);
+    }
+}

@@ -1,0 +1,96 @@
+//! What must hold before a statement may run: above all, that it is its turn to write.
+
+use super::{Access, Attempt, Db, Stop};
+use crate::cache::Compiled;
+use crate::clock::{self, NEVER};
+use crate::error::{Error, ErrorKind};
+use crate::policy::Control;
+use crate::raw;
+use crate::turn::{NoTurn, Turn};
+
+impl Db {
+    /// Keep a turn that was waited for. It is given on as soon as it proves not to be needed.
+    pub(crate) fn take_turn(&mut self, turn: Turn) {
+        self.turn = Some(turn);
+    }
+
+    /// Everything that must hold before a statement may run. False where there is nothing to
+    /// run: a `ROLLBACK` of what SQLite has rolled back already.
+    pub(super) fn admit(&mut self, compiled: &Compiled) -> Attempt<bool> {
+        if let Some(aborted) = self.aborted {
+            return match compiled.control {
+                Control::Rollback => {
+                    self.aborted = None;
+                    Ok(false)
+                }
+                Control::Commit => {
+                    self.aborted = None;
+                    Err(aborted.into_error().into())
+                }
+                _ => Err(aborted.into_error().into()),
+            };
+        }
+        // A statement may be too short for the progress handler, but guests run many; and a
+        // guest whose time is over must still be able to roll back.
+        if compiled.control != Control::Rollback {
+            self.check_deadline()?;
+        }
+        // SQLite commits no write before the last cursor of one ends: another would be
+        // acknowledged, and then lost with a cursor that fails.
+        let begins = matches!(compiled.control, Control::Begin | Control::Savepoint);
+        if (begins || !compiled.read_only)
+            && self.conn.is_autocommit()
+            && raw::transaction_state(&self.conn) == raw::TransactionState::Write
+        {
+            return Err(Error::new(
+                ErrorKind::Busy,
+                "a cursor of a statement that writes is open: read it to the end or drop it first",
+            )
+            .into());
+        }
+        if compiled.read_only {
+            return Ok(true);
+        }
+        if self.access == Access::ReadOnly {
+            return Err(Error::sqlite(
+                rusqlite::ffi::SQLITE_READONLY,
+                "the connection is read-only: take one with read-write access",
+                None,
+            )
+            .into());
+        }
+        if self.turn.is_none() {
+            self.turn = Some(match self.turns.try_take(self.request) {
+                Ok(turn) => turn,
+                Err(NoTurn::Taken) => return Err(Stop::Turn),
+                Err(NoTurn::Own) => {
+                    return Err(Error::new(
+                        ErrorKind::Busy,
+                        "another connection of this request is writing: waiting for it would never end",
+                    )
+                    .into());
+                }
+                Err(NoTurn::Closed) => return Err(Error::closed().into()),
+            });
+        }
+        Ok(true)
+    }
+
+    /// Give the turn on as soon as nothing is being written any more, and take note of when a
+    /// transaction began: a cursor outside of one is a transaction too, as far as others wait.
+    pub(crate) fn settle(&mut self) {
+        let state = raw::transaction_state(&self.conn);
+        if self.turn.is_some() && state != raw::TransactionState::Write {
+            self.turn = None;
+        }
+        let open = state != raw::TransactionState::None || !self.conn.is_autocommit();
+        match (open, self.watch.transaction_until()) {
+            (true, NEVER) => {
+                let until = clock::after(self.limits.transaction);
+                self.watch.set_transaction_until(until);
+            }
+            (true, _) | (false, NEVER) => {}
+            (false, _) => self.watch.set_transaction_until(NEVER),
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! How much memory SQLite takes, for one connection and in the whole process.
+//!
+//! SQLite asks one allocator for everything: the pages it caches, what it compiles, the rows it
+//! sorts, the values of expressions, and the temporary files here. This is that allocator
+//! (<https://sqlite.org/c3ref/config.html>, `SQLITE_CONFIG_MALLOC`). It gets its memory from
+//! Rust's, and keeps accounts: while a thread is in a [`Budget`]'s scope, what SQLite asks for
+//! counts against that budget, and what would exceed it is refused, which SQLite reports as
+//! `SQLITE_NOMEM`. Each allocation remembers its account, so that it is freed from the right one
+//! on whatever thread and in whatever scope.
+//!
+//! What other code of the process does with SQLite is in no scope, and is never refused.
+//!
+//! SQLite takes an allocator only before it is first used, which another crate may do before any
+//! pool is opened: so this one is installed before `main`. SQLite's own statistics of memory, a
+//! counter behind a lock that all connections would share, are switched off
+//! (`SQLITE_CONFIG_MEMSTATUS`).
+//!
+//! **Invariant:** every pointer that SQLite gives back comes from here and has a [`Header`] in
+//! front of it, because there is no other allocator before or after. Accounts are never freed.
+//! Nothing here unwinds: no code below panics, whatever SQLite asks for.
+#![expect(
+    unsafe_code,
+    reason = "SQLite's C interface; each block states why it holds"
+)]
+
+use std::alloc::{Layout, alloc, dealloc, realloc};
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rusqlite::ffi;
+
+/// What all connections together may take unless [`set_process_memory_limit`] says otherwise.
+const DEFAULT_PROCESS_LIMIT: usize = 4 << 30;
+
+/// Accounts report to the process in steps of this many bytes, so that connections do not
+/// contend for one counter.
+const STEP: usize = 256 << 10;
+
+static INSTALLED: AtomicBool = AtomicBool::new(false);
+static PROCESS: AtomicUsize = AtomicUsize::new(0);
+static PROCESS_LIMIT: AtomicUsize = AtomicUsize::new(DEFAULT_PROCESS_LIMIT);
+
+/// What is in no budget's scope.
+static HOST: Account = Account::new(usize::MAX);
+
+thread_local! {
+    static CURRENT: Cell<&'static Account> = const { Cell::new(&HOST) };
+}
+
+/// Bound the memory that SQLite takes for the connections of **all** pools in this process
+/// together, in bytes: a backstop behind [`max_memory_bytes`](crate::PoolBuilder::max_memory_bytes),
+/// for a process with many pools. A statement that would exceed it fails with
+/// [`QuotaExceeded`](crate::ErrorKind::QuotaExceeded). Counted in steps of 256 KiB a connection.
+/// Takes effect at once, and frees nothing. Default 4 GiB.
+pub fn set_process_memory_limit(bytes: usize) {
+    PROCESS_LIMIT.store(bytes, Ordering::Relaxed);
+}
+
+/// Whether SQLite allocates from here. Not where something before `main` was quicker to use it.
+pub(crate) fn is_installed() -> bool {
+    INSTALLED.load(Ordering::Relaxed)
+}
+
+/// What may be taken, and what has been.
+#[derive(Debug)]
+struct Account {
+    used: AtomicUsize,
+    limit: AtomicUsize,
+    #[cfg(test)]
+    peak: AtomicUsize,
+}
+
+impl Account {
+    const fn new(limit: usize) -> Account {
+        Account {
+            used: AtomicUsize::new(0),
+            limit: AtomicUsize::new(limit),
+            #[cfg(test)]
+            peak: AtomicUsize::new(0),
+        }
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+        let after = before.saturating_add(bytes);
+        let steps = (after / STEP).saturating_sub(before / STEP);
+        let total = match steps {
+            0 => 0,
+            _ => PROCESS.fetch_add(steps * STEP, Ordering::Relaxed) + steps * STEP,
+        };
+        let process_limit = match limit {
+            usize::MAX => usize::MAX,
+            _ => PROCESS_LIMIT.load(Ordering::Relaxed),
+        };
+        let granted = after <= limit && total <= process_limit;
+        #[cfg(test)]
+        let granted = granted && (limit == usize::MAX || !tests::fails());
+        if !granted {
+            self.give_back(bytes);
+        }
+        #[cfg(test)]
+        if granted {
+            self.peak.fetch_max(after, Ordering::Relaxed);
+        }
+        granted
+    }
+
+    fn give_back(&self, bytes: usize) {
+        let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
+        let steps = (before / STEP).saturating_sub(before.saturating_sub(bytes) / STEP);
+        if steps > 0 {
+            PROCESS.fetch_sub(steps * STEP, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The memory that one connection may take.
+#[derive(Debug)]
+pub(crate) struct Budget(&'static Account);
+
+/// Accounts whose connections are closed. They are never freed, because SQLite may share an
+/// allocation between connections to one file, and free it with the last: until then its account
+/// is not used again.
+static SPARE: Mutex<Vec<&'static Account>> = Mutex::new(Vec::new());
+
+impl Budget {
+    pub(crate) fn new(bytes: u64) -> Budget {
+        let limit = usize::try_from(bytes).unwrap_or(usize::MAX - 1);
+        let mut spares = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        let empty = |account: &&Account| account.used.load(Ordering::Relaxed) == 0;
+        let spare = spares.iter().position(empty);
+        let spare = spare.map(|spare| spares.swap_remove(spare));
+        drop(spares);
+        let account = spare.unwrap_or_else(|| Box::leak(Box::new(Account::new(0))));
+        account.limit.store(limit, Ordering::Relaxed);
+        #[cfg(test)]
+        account.peak.store(0, Ordering::Relaxed);
+        Budget(account)
+    }
+
+    /// Until the scope is dropped, what SQLite allocates on this thread counts against this
+    /// budget.
+    pub(crate) fn enter(&self) -> Scope {
+        Scope {
+            before: CURRENT.replace(self.0),
+            not_send: std::marker::PhantomData,
+        }
+    }
+
+    /// The most that was taken at once, in bytes, and what is taken now.
+    #[cfg(test)]
+    pub(crate) fn peak_and_used(&self) -> (usize, usize) {
+        (
+            self.0.peak.load(Ordering::Relaxed),
+            self.0.used.load(Ordering::Relaxed),
+        )
+    }
+}
+
+impl Drop for Budget {
+    fn drop(&mut self) {
+        SPARE
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(self.0);
+    }
+}
+
+/// See [`Budget::enter`].
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Scope {
+    before: &'static Account,
+    /// It is this thread's.
+    not_send: std::marker::PhantomData<*const ()>,
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        CURRENT.set(self.before);
+    }
+}
+
+/// Stands in front of each allocation. As long as the strictest alignment that SQLite needs is
+/// wide, twice, so that what follows is aligned.
+#[repr(C, align(16))]
+struct Header {
+    account: &'static Account,
+    /// What SQLite asked for.
+    size: usize,
+}
+
+const HEADER: usize = size_of::<Header>();
+
+fn layout(size: usize) -> Option<Layout> {
+    Layout::from_size_align(HEADER.checked_add(size)?, align_of::<Header>()).ok()
+}
+
+// SAFETY: this runs before `main`, where Rust's library may not be ready: it only stores to an
+// atomic, and calls a C function that copies what it is given.
+#[ctor::ctor(unsafe)]
+fn install() {
+    let methods = ffi::sqlite3_mem_methods {
+        xMalloc: Some(sqlite_malloc),
+        xFree: Some(sqlite_free),
+        xRealloc: Some(sqlite_realloc),
+        xSize: Some(sqlite_size),
+        xRoundup: Some(sqlite_roundup),
+        xInit: Some(sqlite_init),
+        xShutdown: Some(sqlite_shutdown),
+        pAppData: ptr::null_mut(),
+    };
+    // SAFETY: SQLite copies the structure before the call returns. No other thread runs yet, or
+    // none that uses SQLite without having started it, and then the call is refused.
+    let code = unsafe {
+        let code = ffi::sqlite3_config(ffi::SQLITE_CONFIG_MALLOC, &raw const methods);
+        ffi::sqlite3_config(ffi::SQLITE_CONFIG_MEMSTATUS, 0);
+        code
+    };
+    INSTALLED.store(code == ffi::SQLITE_OK, Ordering::Relaxed);
+}
+
+unsafe extern "C" fn sqlite_malloc(size: c_int) -> *mut c_void {
+    let Ok(size) = usize::try_from(size) else {
+        return ptr::null_mut();
+    };
+    let Some(layout) = layout(size) else {
+        return ptr::null_mut();
+    };
+    let account = CURRENT.get();
+    if !account.take(layout.size()) {
+        return ptr::null_mut();
+    }
+    // SAFETY: the layout has a size, that of the header at least; what is written fits, and is
+    // aligned.
+    unsafe {
+        let header = alloc(layout).cast::<Header>();
+        if header.is_null() {
+            account.give_back(layout.size());
+            return ptr::null_mut();
+        }
+        header.write(Header { account, size });
+        header.add(1).cast()
+    }
+}
+
+unsafe extern "C" fn sqlite_free(memory: *mut c_void) {
+    if memory.is_null() {
+        return;
+    }
+    // SAFETY: the module's invariant: there is a header in front, and its size was a layout's.
+    unsafe {
+        let header = memory.cast::<Header>().sub(1);
+        let Header { account, size } = header.read();
+        if let Some(layout) = layout(size) {
+            dealloc(header.cast(), layout);
+            account.give_back(layout.size());
+        }
+    }
+}
+
+unsafe extern "C" fn sqlite_realloc(memory: *mut c_void, size: c_int) -> *mut c_void {
+    if memory.is_null() {
+        // SAFETY: as SQLite would call it.
+        return unsafe { sqlite_malloc(size) };
+    }
+    let Ok(size) = usize::try_from(size) else {
+        return ptr::null_mut();
+    };
+    // SAFETY: the module's invariant. Where nothing could be had, what was there stays.
+    unsafe {
+        let header = memory.cast::<Header>().sub(1);
+        let Header {
+            account,
+            size: before,
+        } = header.read();
+        let (Some(old), Some(new)) = (layout(before), layout(size)) else {
+            return ptr::null_mut();
+        };
+        if size > before && !account.take(size - before) {
+            return ptr::null_mut();
+        }
+        let moved = realloc(header.cast(), old, new.size()).cast::<Header>();
+        if moved.is_null() {
+            account.give_back(size.saturating_sub(before));
+            return ptr::null_mut();
+        }
+        account.give_back(before.saturating_sub(size));
+        moved.write(Header { account, size });
+        moved.add(1).cast()
+    }
+}
+
+unsafe extern "C" fn sqlite_size(memory: *mut c_void) -> c_int {
+    if memory.is_null() {
+        return 0;
+    }
+    // SAFETY: the module's invariant. The size came from a `c_int`.
+    unsafe { (*memory.cast::<Header>().sub(1)).size as c_int }
+}
+
+unsafe extern "C" fn sqlite_roundup(size: c_int) -> c_int {
+    size.saturating_add(7) & !7
+}
+
+unsafe extern "C" fn sqlite_init(_: *mut c_void) -> c_int {
+    ffi::SQLITE_OK
+}
+
+unsafe extern "C" fn sqlite_shutdown(_: *mut c_void) {}
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;
