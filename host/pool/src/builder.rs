@@ -143,8 +143,8 @@ impl PoolBuilder {
     /// # Errors
     ///
     /// [`Config`](crate::ErrorKind::Config): a setting is out of its bounds.
-    /// [`CannotOpen`](crate::ErrorKind::CannotOpen): a folder is missing, the path names a directory,
-    /// the disk is read-only or has no shared memory, or the system refuses.
+    /// [`CannotOpen`](crate::ErrorKind::CannotOpen): a folder is missing, the path names a directory
+    /// or a file with several hard links, the disk is read-only or has no shared memory, or the system refuses.
     /// [`Corrupt`](crate::ErrorKind::Corrupt): the file is not a database, or is damaged. Each names
     /// the database.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Pool> {
@@ -155,8 +155,8 @@ impl PoolBuilder {
     /// Build the pool for the file `name` in the folder `dir`. The name is one file name: no
     /// path leads out of the folder, and a symbolic link is not followed.
     ///
-    /// Creates the file, blocks and fails as [`open`](PoolBuilder::open) does. The folder's
-    /// path is looked up once, now; where the system cannot tell it (Windows), use `open`.
+    /// Creates the file, blocks and fails as [`open`](PoolBuilder::open) does. The folder stays
+    /// the same one, whatever happens to its path. Not on Windows: use `open` there.
     pub fn open_in(self, dir: &Dir, name: &str) -> Result<Pool> {
         self.settings.check()?;
         Pool::open(Location::in_dir(dir, name)?, self.settings)

@@ -43,7 +43,7 @@
 //! writers' queue. `db` is a connection at work; `connection`, `statement` and `transaction` are
 //! the handles to it, `grant` what their holder may do. `open` and `policy` decide how a connection
 //! is set up and what it runs. Unsafe code is in `raw` (statements), `functions` (SQL functions),
-//! `memory` (SQLite's allocator) and `temp_files` (temporary files in memory), and nowhere else.
+//! `memory` (SQLite's allocator) and `vfs` (its files), and nowhere else.
 
 mod block_on;
 mod builder;
@@ -62,15 +62,16 @@ mod open;
 mod policy;
 mod pool;
 mod raw;
+mod self_test;
 mod settings;
 mod slots;
 mod statement;
 mod stats;
-mod temp_files;
 mod text;
 mod transaction;
 mod turn;
 mod value;
+mod vfs;
 mod watch;
 
 pub use block_on::block_on;

@@ -1,13 +1,14 @@
 //! Opening one SQLite connection: where the file is, how it is set up, and what is said of a file
 //! that cannot be used.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::ErrorKind as IoErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, Metadata, OpenOptions};
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
@@ -18,7 +19,7 @@ use crate::memory::{self, Budget};
 use crate::policy::Seen;
 use crate::raw;
 use crate::settings::{Settings, Synchronous};
-use crate::temp_files;
+use crate::vfs::{self, Folder};
 use crate::watch::Watch;
 
 /// Older versions can corrupt a write-ahead log that several connections write
@@ -60,8 +61,8 @@ pub(crate) struct Location {
 
 #[derive(Debug)]
 enum Target {
-    /// An absolute path whose folder has no symbolic link in it.
-    File(PathBuf),
+    /// A file in an open folder: SQLite's name for it, and ours.
+    File { folder: Arc<Folder>, file: OsString },
     /// A `file:` URI of SQLite's memdb VFS.
     Memory(String),
 }
@@ -74,14 +75,19 @@ pub(crate) struct Opened {
     pub(crate) watch: Arc<Watch>,
     // After the connection, whose memory it counts.
     pub(crate) memory: Budget,
+    /// Closing may remove the log from it.
+    pub(crate) _folder: Option<Arc<Folder>>,
 }
 
 impl Location {
     /// A path that the operator gives. Symbolic links in it are followed, once, now.
     pub(crate) fn path(path: &Path) -> Result<Location> {
         let name = path.display().to_string();
-        let resolved = match fs::canonicalize(path) {
-            Ok(resolved) => resolved,
+        let (folder, file) = match fs::canonicalize(path) {
+            Ok(resolved) => (
+                resolved.parent().unwrap_or(Path::new("/")).to_owned(),
+                resolved.file_name().unwrap_or_default().to_owned(),
+            ),
             Err(_) => {
                 let file = path
                     .file_name()
@@ -100,11 +106,13 @@ impl Location {
                     ),
                     _ => cannot_open(&name, &error.to_string()),
                 })?;
-                folder.join(file)
+                (folder, file.to_owned())
             }
         };
+        let folder =
+            Folder::open(&folder).map_err(|error| cannot_open(&name, &error.to_string()))?;
         Ok(Location {
-            target: Target::File(resolved),
+            target: Target::File { folder, file },
             name,
         })
     }
@@ -122,9 +130,10 @@ impl Location {
                 "the name of a database is one file name, without a folder",
             ));
         }
-        let folder = folder_of(dir).map_err(|error| cannot_open(name, &error.to_string()))?;
+        let folder = Folder::of(dir).map_err(|error| cannot_open(name, &error.to_string()))?;
+        let file = name.into();
         Ok(Location {
-            target: Target::File(folder.join(name)),
+            target: Target::File { folder, file },
             name: name.to_owned(),
         })
     }
@@ -144,7 +153,14 @@ impl Location {
         matches!(self.target, Target::Memory(_))
     }
 
-    /// Where SQLite is to keep what it sorts, and temporary tables: see `temp_files`. A database
+    fn folder(&self) -> Option<Arc<Folder>> {
+        match &self.target {
+            Target::File { folder, .. } => Some(Arc::clone(folder)),
+            Target::Memory(_) => None,
+        }
+    }
+
+    /// Where SQLite is to keep what it sorts, and temporary tables: see `vfs`. A database
     /// in memory has another VFS, without them.
     pub(crate) fn temp_store(&self) -> &'static str {
         match self.is_memory() {
@@ -170,15 +186,20 @@ impl Location {
                 "SQLite was used before this program's `main`, so that its memory cannot be bounded",
             ));
         }
-        let Target::File(path) = &self.target else {
+        let Target::File { folder, file } = &self.target else {
             return Ok(());
         };
-        match fs::symlink_metadata(path) {
+        match folder.dir().symlink_metadata(file) {
+            Ok(found) if found.is_file() && has_other_names(&found) => Err(cannot_open(
+                &self.name,
+                "it has several names (hard links), each of which would have a log of its own",
+            )),
             Ok(found) if found.is_file() => Ok(()),
             Ok(found) if found.is_dir() => Err(cannot_open(&self.name, "it is a directory")),
             Ok(_) => Err(cannot_open(&self.name, "it is not a regular file")),
             Err(error) if error.kind() == IoErrorKind::NotFound => {
-                create_private(path).map_err(|error| cannot_open(&self.name, &error.to_string()))
+                create_private(folder.dir(), file)
+                    .map_err(|error| cannot_open(&self.name, &error.to_string()))
             }
             Err(error) => Err(cannot_open(&self.name, &error.to_string())),
         }
@@ -200,10 +221,10 @@ impl Location {
             | OpenFlags::SQLITE_OPEN_EXRESCODE
             | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
         let mut conn = match &self.target {
-            Target::File(path) => {
-                temp_files::register()?;
+            Target::File { folder, file } => {
+                vfs::register()?;
                 let flags = flags | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-                Connection::open_with_flags_and_vfs(path, flags, temp_files::VFS)?
+                Connection::open_with_flags_and_vfs(folder.path_of(file), flags, vfs::VFS)?
             }
             Target::Memory(uri) => Connection::open_with_flags(
                 uri,
@@ -228,6 +249,7 @@ impl Location {
             seen,
             watch,
             memory,
+            _folder: self.folder(),
         })
     }
 
@@ -245,10 +267,15 @@ impl Location {
             (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
             (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true),
         ] {
-            conn.set_db_config(setting, value)?;
+            if conn.set_db_config(setting, value)? != value {
+                return Err(not_taken(format_args!("{setting:?}")));
+            }
         }
         for (limit, value) in LIMITS {
             conn.set_limit(*limit, *value)?;
+            if conn.limit(*limit)? > *value {
+                return Err(not_taken(format_args!("{limit:?}")));
+            }
         }
         let page_size: u32 = conn.query_row("PRAGMA page_size", [], |row| row.get(0))?;
         let max_pages = settings.max_database_bytes / u64::from(page_size.max(1));
@@ -309,6 +336,12 @@ impl Location {
     }
 }
 
+/// What SQLite was built without, or otherwise than this crate builds it.
+fn not_taken(setting: std::fmt::Arguments<'_>) -> Error {
+    let message = format!("the SQLite that this program is linked with refuses {setting}");
+    Error::new(ErrorKind::CannotOpen, message)
+}
+
 /// The virtual tables that the linked library knows.
 fn modules(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     conn.prepare("SELECT name FROM pragma_module_list")?
@@ -325,38 +358,26 @@ fn cannot_open(name: &str, reason: &str) -> Error {
 
 /// Create an empty file that nobody else on the machine may read. SQLite gives the log and the
 /// shared memory beside it the same mode.
-fn create_private(path: &Path) -> std::io::Result<()> {
-    let mut options = fs::OpenOptions::new();
+fn create_private(folder: &Dir, file: &OsStr) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
+    cap_std::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match folder.open_with(file, &options) {
         // Another process was quicker.
         Err(error) if error.kind() == IoErrorKind::AlreadyExists => Ok(()),
         other => other.map(|_| ()),
     }
 }
 
-/// Where an open folder is. SQLite opens the log and the shared memory by path, at any time,
-/// so that it cannot be given the folder itself.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn folder_of(dir: &Dir) -> std::io::Result<PathBuf> {
-    use std::os::fd::{AsFd, AsRawFd};
-    fs::read_link(format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd()))
+#[cfg(unix)]
+fn has_other_names(file: &Metadata) -> bool {
+    use cap_std::fs::MetadataExt;
+    file.nlink() > 1
 }
 
-/// See above.
-#[cfg(target_vendor = "apple")]
-fn folder_of(dir: &Dir) -> std::io::Result<PathBuf> {
-    use std::os::unix::ffi::OsStringExt;
-    let path = rustix::fs::getpath(dir)?;
-    Ok(std::ffi::OsString::from_vec(path.into_bytes()).into())
-}
-
-/// See above.
-#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-fn folder_of(_: &Dir) -> std::io::Result<PathBuf> {
-    Err(std::io::Error::other(
-        "this system cannot tell where an open folder is: open it by path",
-    ))
+/// Other systems do not tell.
+#[cfg(not(unix))]
+fn has_other_names(_: &Metadata) -> bool {
+    false
 }

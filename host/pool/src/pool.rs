@@ -16,6 +16,7 @@ use crate::db::{Access, Db};
 use crate::error::{Error, ErrorKind, Result};
 use crate::grant::Grant;
 use crate::open::{Location, Opened};
+use crate::self_test;
 use crate::settings::Settings;
 use crate::slots::{Closed, Place, Returned, Slots, Taken};
 use crate::stats::PoolStats;
@@ -68,6 +69,7 @@ impl Pool {
         };
         // Opened even if it is not kept: what is wrong with the file is to be known now.
         let first = location.open(&settings)?;
+        self_test::run(&first.conn)?;
         let turns = TurnQueue::new();
         let slots = Slots::new(settings.max_size, settings.max_idle());
         if settings.max_idle() > 0 {

@@ -106,6 +106,113 @@ fn a_name_in_a_folder_stays_in_it() {
 
 #[cfg(unix)]
 #[test]
+fn a_file_with_another_name_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.db");
+    fs::write(&path, "").expect("a file");
+    fs::hard_link(&path, folder.path().join("other.db")).expect("a link");
+    assert_eq!(refused(&path).kind(), ErrorKind::CannotOpen);
+    fs::remove_file(folder.path().join("other.db")).expect("removed");
+    Pool::builder().open(&path).expect("a pool");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_open_folder_is_kept_when_another_takes_its_place() {
+    let root = tempfile::tempdir().expect("a folder");
+    let (inner, moved) = (root.path().join("inner"), root.path().join("moved"));
+    let outside = root.path().join("outside");
+    fs::create_dir(&inner).expect("a folder");
+    fs::create_dir(&outside).expect("a folder");
+    let dir = Dir::open_ambient_dir(&inner, ambient_authority()).expect("the folder");
+    let pool = Pool::builder()
+        .max_size(2)
+        .max_idle(0)
+        .open_in(&dir, "app.db")
+        .expect("a pool");
+    let first = pool.get_blocking(Access::ReadWrite).expect("a connection");
+    block_on(first.execute("CREATE TABLE t(a)", &NONE)).expect("a table");
+
+    fs::rename(&inner, &moved).expect("moved");
+    std::os::unix::fs::symlink(&outside, &inner).expect("a link");
+    let second = pool.get_blocking(Access::ReadWrite).expect("a connection");
+    block_on(second.execute("INSERT INTO t VALUES (1)", &NONE)).expect("the same database");
+    drop((first, second));
+    pool.close_blocking(std::time::Duration::ZERO);
+    let left: Vec<_> = fs::read_dir(&moved).expect("the folder").collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(fs::read_dir(&outside).expect("the folder").count(), 0);
+}
+
+/// How often a connection is opened while another thread changes what its names mean:
+/// `MILLPOND_RACE_OPENS`, or few enough for every run of the tests.
+#[cfg(unix)]
+fn race_opens() -> u32 {
+    let given = std::env::var("MILLPOND_RACE_OPENS").ok();
+    given.map_or(1_000, |opens| opens.parse().expect("a number"))
+}
+
+#[cfg(unix)]
+#[test]
+fn no_link_is_followed_whenever_it_comes() {
+    use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let root = tempfile::tempdir().expect("a folder");
+    let (inner, outside) = (root.path().join("inner"), root.path().join("outside"));
+    fs::create_dir(&inner).expect("a folder");
+    fs::create_dir(&outside).expect("a folder");
+    let dir = Dir::open_ambient_dir(&inner, ambient_authority()).expect("the folder");
+    let names = ["app.db", "app.db-wal", "app.db-shm", "app.db-journal"];
+    let over = AtomicBool::new(false);
+    let mut opened = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                for name in names {
+                    // Long enough for some to be opened in between.
+                    (0..50).for_each(|_| std::thread::yield_now());
+                    // What is there is set aside, a link to somewhere outside put in its place,
+                    // and then the other way about. Any of it may fail, as files come and go.
+                    let (here, aside) = (inner.join(name), inner.join(format!("{name}-aside")));
+                    let _ = fs::rename(&here, &aside);
+                    let _ = symlink(outside.join(name), &here);
+                    std::thread::yield_now();
+                    let _ = fs::remove_file(&here);
+                    let _ = fs::rename(&aside, &here);
+                }
+                // The folder itself, likewise.
+                let aside = root.path().join("aside");
+                fs::rename(&inner, &aside).expect("moved");
+                symlink(&outside, &inner).expect("a link");
+                std::thread::yield_now();
+                fs::remove_file(&inner).expect("removed");
+                fs::rename(&aside, &inner).expect("moved back");
+            }
+        });
+        for _ in 0..race_opens() {
+            let builder = Pool::builder().busy_timeout(std::time::Duration::ZERO);
+            let Ok(pool) = builder.open_in(&dir, "app.db") else {
+                continue;
+            };
+            if let Ok(connection) = pool.get_blocking(Access::ReadWrite) {
+                let sql = "CREATE TABLE IF NOT EXISTS t(a); INSERT INTO t VALUES (1)";
+                opened += u32::from(block_on(connection.execute_script(sql)).is_ok());
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    let escaped: Vec<_> = fs::read_dir(&outside).expect("the folder").collect();
+    assert!(escaped.is_empty(), "{escaped:?}");
+    println!(
+        "{opened} of {} opened, written, and none outside",
+        race_opens()
+    );
+    assert!(opened > 0);
+}
+
+#[cfg(unix)]
+#[test]
 fn a_new_file_is_its_owners_alone() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().expect("a folder");

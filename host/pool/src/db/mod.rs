@@ -28,6 +28,7 @@ use crate::open::Opened;
 use crate::policy::{Control, Seen};
 use crate::settings::Settings;
 use crate::turn::{RequestId, Turn, TurnQueue};
+use crate::vfs::Folder;
 use crate::watch::Watch;
 
 /// What a connection is taken for.
@@ -92,6 +93,7 @@ pub(crate) struct Db {
     // After the connection, whose busy handler uses it: see `raw`.
     watch: Arc<Watch>,
     memory: Budget,
+    _folder: Option<Arc<Folder>>,
 }
 
 impl Db {
@@ -115,6 +117,7 @@ impl Db {
             conn: opened.conn,
             watch: opened.watch,
             memory: opened.memory,
+            _folder: opened._folder,
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
 
 use libc::{off_t, size_t, ssize_t};
+use millpond_pool::Pool;
 use rusqlite::ffi;
 
 /// How many calls are to succeed still; below 0 where none is to fail.
@@ -93,6 +94,10 @@ macro_rules! replace {
         fn install() {
             static ONCE: OnceLock<()> = OnceLock::new();
             ONCE.get_or_init(|| {
+                // The pool replaces some too, for names in its folders, and calls the system
+                // there: what replaces them here must come after.
+                let folder = tempfile::tempdir().expect("a folder");
+                Pool::builder().open(folder.path().join("t.db")).expect("a pool");
                 // SAFETY: the VFS of the system is there for as long as the process; each
                 // function has the type that SQLite calls the one of its name with.
                 unsafe {

@@ -8,27 +8,14 @@
 //! temporary files, in memory that SQLite itself allocates, for which what bounds SQLite's
 //! memory holds.
 //!
-//! They are the files of a VFS (<https://sqlite.org/vfs.html>) that is the system's default one
-//! in everything else.
-//!
 //! **Invariant:** a `File` begins as SQLite's own `sqlite3_file`, and SQLite calls its methods
 //! between opening and closing it, one at a time. Nothing here unwinds: no code below panics,
 //! whatever SQLite asks for.
-#![expect(
-    unsafe_code,
-    reason = "SQLite's C interface; each block states why it holds"
-)]
 
-use std::ffi::{CStr, c_char, c_int, c_void};
-use std::ptr::{self, NonNull};
-use std::sync::OnceLock;
+use std::ffi::{c_int, c_void};
+use std::ptr::NonNull;
 
 use rusqlite::ffi;
-
-use crate::error::{Error, Result};
-
-/// The name of the VFS.
-pub(crate) const VFS: &CStr = c"millpond";
 
 /// How much is allocated at a time, in bytes.
 const CHUNK: usize = 32 * 1024;
@@ -39,48 +26,25 @@ const TEMPORARY: c_int = ffi::SQLITE_OPEN_TEMP_DB
     | ffi::SQLITE_OPEN_TRANSIENT_DB
     | ffi::SQLITE_OPEN_SUBJOURNAL;
 
-/// Make the VFS known to SQLite, once.
-pub(crate) fn register() -> Result<()> {
-    static REGISTERED: OnceLock<c_int> = OnceLock::new();
-    let code = *REGISTERED.get_or_init(|| {
-        // SAFETY: SQLite keeps a VFS that it finds for as long as the process lasts, as ours is
-        // kept, which is leaked. It is a copy, with another name and another way to open files.
-        unsafe {
-            let base = ffi::sqlite3_vfs_find(ptr::null());
-            if base.is_null() {
-                return ffi::SQLITE_ERROR;
-            }
-            let vfs = Box::leak(Box::new(ffi::sqlite3_vfs {
-                pNext: ptr::null_mut(),
-                zName: VFS.as_ptr(),
-                xOpen: Some(open),
-                ..*base
-            }));
-            vfs.szOsFile = vfs.szOsFile.max(size_of::<File>() as c_int);
-            let _ = BASE.set(Base(base));
-            ffi::sqlite3_vfs_register(vfs, 0)
-        }
-    });
-    match code {
-        ffi::SQLITE_OK => Ok(()),
-        code => Err(Error::sqlite(
-            code,
-            "the files of SQLite cannot be reached",
-            None,
-        )),
-    }
+/// What SQLite must give room for, to open one.
+pub(super) const SIZE: c_int = size_of::<File>() as c_int;
+
+/// Whether what SQLite opens with these flags, and without a name, is one.
+pub(super) fn is_temporary(flags: c_int) -> bool {
+    flags & TEMPORARY != 0
 }
 
-/// The system's default VFS.
-#[derive(Debug)]
-struct Base(*mut ffi::sqlite3_vfs);
-
-// SAFETY: SQLite uses a VFS from every thread.
-unsafe impl Send for Base {}
-// SAFETY: as above.
-unsafe impl Sync for Base {}
-
-static BASE: OnceLock<Base> = OnceLock::new();
+/// Open a new one.
+///
+/// # Safety
+///
+/// There is room for [`SIZE`] bytes at `file`, aligned as SQLite aligns a `sqlite3_file`.
+pub(super) unsafe fn open(file: *mut ffi::sqlite3_file) {
+    let content = Box::into_raw(Box::<Content>::default());
+    let base = ffi::sqlite3_file { pMethods: &METHODS };
+    // SAFETY: the caller's promise.
+    unsafe { file.cast::<File>().write(File { base, content }) };
+}
 
 #[repr(C)]
 struct File {
@@ -182,35 +146,6 @@ impl Content {
         let start = (self.len % CHUNK as u64) as usize;
         if let Some(last) = self.chunks.get_mut((self.len / CHUNK as u64) as usize) {
             last.bytes()[start..].fill(0);
-        }
-    }
-}
-
-unsafe extern "C" fn open(
-    _: *mut ffi::sqlite3_vfs,
-    name: *const c_char,
-    file: *mut ffi::sqlite3_file,
-    flags: c_int,
-    out_flags: *mut c_int,
-) -> c_int {
-    let Some(Base(base)) = BASE.get() else {
-        return ffi::SQLITE_CANTOPEN;
-    };
-    // SAFETY: SQLite gives room for `szOsFile` bytes at `file`, which is enough for either kind.
-    // `out_flags` is null or valid. The base VFS is called as SQLite would call it.
-    unsafe {
-        if name.is_null() && flags & TEMPORARY != 0 {
-            let content = Box::into_raw(Box::<Content>::default());
-            let base = ffi::sqlite3_file { pMethods: &METHODS };
-            file.cast::<File>().write(File { base, content });
-            if !out_flags.is_null() {
-                *out_flags = flags;
-            }
-            return ffi::SQLITE_OK;
-        }
-        match (**base).xOpen {
-            Some(open) => open(*base, name, file, flags, out_flags),
-            None => ffi::SQLITE_CANTOPEN,
         }
     }
 }
