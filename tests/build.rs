@@ -11,7 +11,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use millpond_build::Guests;
 
-const SUITES: [&str; 7] = [
+const SUITES: [&str; 8] = [
+    "attacks",
     "clean",
     "cli",
     "contract",

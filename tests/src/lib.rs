@@ -51,9 +51,10 @@ static CACHE: LazyLock<Cache> = LazyLock::new(|| {
     Cache::new(config).expect("a cache")
 });
 
-/// A pool on a file in a folder of its own, which goes with it, and an engine.
+/// A pool on a file, in a folder of its own which goes with it, or in one that stays, and an engine.
 pub struct Lab {
-    folder: tempfile::TempDir,
+    path: PathBuf,
+    _folder: Option<tempfile::TempDir>,
     pool: Pool,
     engine: Engine,
 }
@@ -75,12 +76,22 @@ impl Lab {
     /// A pool with these settings.
     pub fn with(builder: PoolBuilder) -> Lab {
         let folder = tempfile::tempdir().expect("a folder");
-        let pool = builder.open(folder.path().join("app.db")).expect("a pool");
+        let lab = Lab::at(&folder.path().join("app.db"), builder);
+        Lab {
+            _folder: Some(folder),
+            ..lab
+        }
+    }
+
+    /// A pool with these settings, on this file.
+    pub fn at(path: &Path, builder: PoolBuilder) -> Lab {
+        let pool = builder.open(path).expect("a pool");
         let mut config = Config::new();
         config.epoch_interruption(true).cache(Some(CACHE.clone()));
         let engine = Engine::new(&config).expect("an engine");
         Lab {
-            folder,
+            path: path.to_owned(),
+            _folder: None,
             pool,
             engine,
         }
@@ -99,7 +110,7 @@ impl Lab {
 
     /// The database's file.
     pub fn path(&self) -> PathBuf {
-        self.folder.path().join("app.db")
+        self.path.clone()
     }
 
     fn grant(&self, access: Access) -> Grant {

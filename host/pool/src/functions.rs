@@ -155,17 +155,17 @@ unsafe extern "C" fn trim<const LEFT: bool, const RIGHT: bool>(
         if is_null(x) || is_null(y) {
             return;
         }
-        let (mut x, set) = (text(x), character_set(until_nul(text(y))));
+        let (mut x, set) = (text(x), CharacterSet::of(until_nul(text(y))));
         while LEFT {
             let heads = (1..=MAX_CHARACTER).filter_map(|len| x.get(..len));
-            match first_of(heads, &set) {
+            match set.first_of(heads) {
                 Some(len) => x = &x[len..],
                 None => break,
             }
         }
         while RIGHT {
             let tails = (1..=MAX_CHARACTER).filter_map(|len| x.get(x.len().checked_sub(len)?..));
-            match first_of(tails, &set) {
+            match set.first_of(tails) {
                 Some(len) => x = &x[..x.len() - len],
                 None => break,
             }
@@ -188,7 +188,7 @@ unsafe extern "C" fn unhex(
         if is_null(x) || is_null(y) {
             return;
         }
-        let (mut x, set) = (until_nul(text(x)), character_set(text(y)));
+        let (mut x, set) = (until_nul(text(x)), CharacterSet::of(text(y)));
         let mut result = Vec::with_capacity(x.len() / 2);
         while let Some(first) = x.first() {
             if let Some(high) = hex_digit(*first) {
@@ -200,7 +200,7 @@ unsafe extern "C" fn unhex(
                 continue;
             }
             let character = x.len().min(character_length(x));
-            if !set.contains_key(&x[..character]) {
+            if set.get(&x[..character]).is_none() {
                 return;
             }
             x = &x[character..];
@@ -296,29 +296,52 @@ fn until_nul(text: &[u8]) -> &[u8] {
     memchr::memchr(0, text).map_or(text, |end| &text[..end])
 }
 
-/// The characters of a text, as byte strings, and which of them each is. What is no UTF-8 and longer than any character is
-/// left out: nothing is found there.
-fn character_set(mut text: &[u8]) -> HashMap<&[u8], usize> {
-    let mut set = HashMap::new();
-    while !text.is_empty() {
-        let (character, rest) = text.split_at(character_length(text));
-        if character.len() <= MAX_CHARACTER {
-            let next = set.len();
-            set.entry(character).or_insert(next);
-        }
-        text = rest;
-    }
-    set
+/// The characters of a text, as byte strings, and in which order they stand there. What is no UTF-8 and
+/// longer than any character is left out: nothing is found there.
+struct CharacterSet<'a> {
+    /// Most often all: no hashing, in a text that a guest may make a megabyte long.
+    single: [Option<usize>; 256],
+    longer: HashMap<&'a [u8], usize>,
 }
 
-/// How long the part is that is in the set; of several, which takes bytes that are no UTF-8,
-/// the one that stands first there.
-fn first_of<'a>(
-    parts: impl Iterator<Item = &'a [u8]>,
-    set: &HashMap<&[u8], usize>,
-) -> Option<usize> {
-    let found = parts.filter_map(|part| Some((*set.get(part)?, part.len())));
-    found.min().map(|(_, len)| len)
+impl<'a> CharacterSet<'a> {
+    fn of(mut text: &'a [u8]) -> CharacterSet<'a> {
+        let mut set = CharacterSet {
+            single: [None; 256],
+            longer: HashMap::new(),
+        };
+        let mut at = 0;
+        while !text.is_empty() {
+            let (character, rest) = text.split_at(character_length(text));
+            match character {
+                [byte] => {
+                    set.single[usize::from(*byte)].get_or_insert(at);
+                }
+                _ if character.len() <= MAX_CHARACTER => {
+                    set.longer.entry(character).or_insert(at);
+                }
+                _ => {}
+            }
+            at += 1;
+            text = rest;
+        }
+        set
+    }
+
+    fn get(&self, part: &[u8]) -> Option<usize> {
+        match part {
+            [byte] => self.single[usize::from(*byte)],
+            _ if self.longer.is_empty() => None,
+            _ => self.longer.get(part).copied(),
+        }
+    }
+
+    /// How long the part is that is in the set; of several, which takes bytes that are no UTF-8, the
+    /// one that stands first there.
+    fn first_of<'p>(&self, parts: impl Iterator<Item = &'p [u8]>) -> Option<usize> {
+        let found = parts.filter_map(|part| Some((self.get(part)?, part.len())));
+        found.min().map(|(_, len)| len)
+    }
 }
 
 /// How many bytes the first character has, as SQLite divides texts: also those that are no

@@ -290,10 +290,20 @@ fn failure(conn: &Connection, code: c_int) -> Error {
     // call's and stays until it is copied.
     unsafe {
         let db = conn.handle();
-        let message = text_of(ffi::sqlite3_errmsg(db)).unwrap_or_default();
+        let message = shortened(text_of(ffi::sqlite3_errmsg(db)).unwrap_or_default());
         let offset = u32::try_from(ffi::sqlite3_error_offset(db)).ok();
         Error::sqlite(code, message, offset)
     }
+}
+
+/// SQLite quotes what it stumbles over, which a guest can make as long as a text may be.
+fn shortened(mut message: String) -> String {
+    const MAX_BYTES: usize = 500;
+    if message.len() > MAX_BYTES {
+        message.truncate(message.floor_char_boundary(MAX_BYTES));
+        message.push('…');
+    }
+    message
 }
 
 /// A copy of a C string; `None` for a null pointer.

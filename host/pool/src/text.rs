@@ -84,9 +84,81 @@ pub(crate) fn mentions(sql: &str, name: &str) -> bool {
         .any(|part| part.eq_ignore_ascii_case(name.as_bytes()))
 }
 
+/// Whether a statement, or one in the trigger that it makes, resolves conflicts by deleting the rows
+/// that are there (<https://sqlite.org/lang_conflict.html>): `REPLACE INTO` or `OR REPLACE`, and not a
+/// call of the function `replace`.
+pub(crate) fn replaces(sql: &str) -> bool {
+    let mut before = "";
+    let mut rest = sql;
+    while let Some((word, after)) = next_word(rest) {
+        let calls = after[blank(after)..].starts_with('(');
+        let is = |word: &str, keyword| str::eq_ignore_ascii_case(word, keyword);
+        if is(before, "REPLACE") && is(word, "INTO")
+            || is(before, "OR") && is(word, "REPLACE") && !calls
+        {
+            return true;
+        }
+        (before, rest) = (word, after);
+    }
+    false
+}
+
+/// The next keyword or plain name in `sql`, and what follows it. Comments and whatever is in quotes
+/// are skipped.
+fn next_word(sql: &str) -> Option<(&str, &str)> {
+    let mut rest = sql;
+    loop {
+        rest = &rest[blank(rest)..];
+        let first = rest.chars().next()?;
+        let quote = match first {
+            '\'' | '"' | '`' => Some(first),
+            '[' => Some(']'),
+            _ => None,
+        };
+        if let Some(quote) = quote {
+            // Two quotes within quotes are one: that is another quoted text, right after this one.
+            rest = rest[1..].split_once(quote)?.1;
+            continue;
+        }
+        let is_other = |c: char| c.is_ascii() && !c.is_ascii_alphanumeric() && c != '_' && c != '$';
+        let end = rest.find(is_other).unwrap_or(rest.len());
+        if end > 0 {
+            return Some(rest.split_at(end));
+        }
+        rest = &rest[first.len_utf8()..];
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn replacing_rows_is_told_from_replacing_text() {
+        for sql in [
+            "REPLACE INTO t VALUES (1)",
+            "replace/**/into t VALUES (1)",
+            "INSERT OR -- why\n REPLACE INTO t VALUES (1)",
+            "UPDATE OR REPLACE t SET a = 1",
+            "WITH x AS (SELECT ')') REPLACE INTO t SELECT * FROM x",
+            "EXPLAIN REPLACE INTO t VALUES (1)",
+            "CREATE TRIGGER g AFTER INSERT ON t BEGIN REPLACE INTO u VALUES (1); END",
+            "INSERT INTO t VALUES ('it''s'); INSERT OR REPLACE INTO t VALUES (1)",
+        ] {
+            assert!(replaces(sql), "{sql}");
+        }
+        for sql in [
+            "INSERT INTO t VALUES (replace('a', 'b', 'c'))",
+            "UPDATE t SET a = 1 WHERE b OR replace (a, 'b', 'c')",
+            "INSERT INTO t VALUES ('OR REPLACE INTO t')",
+            "INSERT INTO t /* OR REPLACE */ VALUES (1) -- REPLACE INTO t",
+            "INSERT INTO \"OR\" (\"REPLACE\") VALUES ([REPLACE INTO])",
+            "SELECT 'never ends OR REPLACE INTO",
+            "INSERT OR IGNORE INTO replaced VALUES (1)",
+        ] {
+            assert!(!replaces(sql), "{sql}");
+        }
+    }
 
     #[test]
     fn a_statement_begins_after_space_and_comments() {

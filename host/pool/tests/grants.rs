@@ -294,3 +294,40 @@ fn a_grant_of_the_schema_changes_it() {
     let error = run(&f.get(&none), "CREATE TABLE n(a)").expect_err("not granted");
     assert_eq!(error.kind(), ErrorKind::NotAuthorized);
 }
+
+#[test]
+fn rows_that_may_not_be_deleted_are_not_replaced() {
+    let f = fixture();
+    let connection = f.get(&f.narrow());
+    for sql in [
+        "REPLACE INTO note(id, body) VALUES (1, 'mine')",
+        "INSERT OR REPLACE INTO note(id, body) VALUES (1, 'mine')",
+        "INSERT /**/ or\nreplace INTO note(id, body) VALUES (1, 'mine')",
+        "REPLACE INTO log VALUES ('x')",
+    ] {
+        let error = run(&connection, sql).expect_err(sql);
+        assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{sql}");
+    }
+    run(
+        &connection,
+        "INSERT INTO note(body) VALUES (replace('a', 'a', 'b'))",
+    )
+    .expect("a function");
+    drop(connection);
+
+    // By a trigger of its own, whose statements are compiled when it runs.
+    let connection = f.get(&f.narrow().schema(true));
+    let trigger = "CREATE TRIGGER mine AFTER INSERT ON log
+                   BEGIN REPLACE INTO note(id, body) VALUES (1, 'mine'); END";
+    let error = run(&connection, trigger).expect_err("it would delete");
+    assert_eq!(error.kind(), ErrorKind::NotAuthorized);
+    drop(connection);
+
+    let all = TableGrant::new().read().insert().delete();
+    let connection = f.get(&Grant::new(&f.pool, Access::ReadWrite).table("note", all));
+    run(
+        &connection,
+        "REPLACE INTO note(id, body) VALUES (1, 'mine')",
+    )
+    .expect("it may delete");
+}

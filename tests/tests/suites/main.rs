@@ -1,6 +1,7 @@
 //! Suites that run real components against the real host. One binary, because each links all of
 //! wasmtime.
 
+mod attacks;
 mod blocking;
 mod browser;
 mod chromium;

@@ -17,7 +17,7 @@ use self::names::PragmaScope;
 pub(crate) use self::rights::Policy;
 pub use self::rights::TableGrant;
 use self::rights::Verb;
-use crate::text::{begins_with, mentions};
+use crate::text::{begins_with, mentions, replaces};
 
 /// Tables of the host's own begin like this: the record of migrations, without which they would
 /// all run again. They can be read.
@@ -50,6 +50,9 @@ pub(crate) struct Seen {
     defines: AtomicBool,
     /// The statement writes a table that may not be read, or not all of it.
     writes_unread: AtomicBool,
+    /// The statement writes rows of a table whose rows may not be deleted, or makes a trigger that
+    /// may.
+    writes_undeletable: AtomicBool,
     control: AtomicU8,
     refusal: Mutex<Option<String>>,
     policy: Mutex<Arc<Policy>>,
@@ -85,6 +88,7 @@ impl Seen {
             alters: AtomicBool::new(false),
             defines: AtomicBool::new(false),
             writes_unread: AtomicBool::new(false),
+            writes_undeletable: AtomicBool::new(false),
             control: AtomicU8::new(Control::None as u8),
             refusal: Mutex::new(None),
             policy: Mutex::new(Arc::new(Policy::new())),
@@ -102,6 +106,7 @@ impl Seen {
         self.control.store(Control::None as u8, Ordering::Relaxed);
         self.alters.store(false, Ordering::Relaxed);
         self.writes_unread.store(false, Ordering::Relaxed);
+        self.writes_undeletable.store(false, Ordering::Relaxed);
         // For `ANALYZE t` SQLite writes its own tables first, and asks whether it may after that.
         let analyzes = begins_with(sql, &["ANALYZE"]);
         self.defines.store(analyzes, Ordering::Relaxed);
@@ -118,14 +123,16 @@ impl Seen {
         }
     }
 
-    /// What SQLite does not ask about: the name that `ALTER TABLE` gives, and the columns that
-    /// `RETURNING` reads. `sql` has been compiled, with `columns` in its result.
+    /// What SQLite does not ask about: the name that `ALTER TABLE` gives, the columns that
+    /// `RETURNING` reads, and the rows that `REPLACE` deletes. `sql` has been compiled, with `columns` in its result.
     pub(crate) fn check_compiled(&self, sql: &str, columns: usize) -> Result<(), String> {
         let refusal = if self.alters.load(Ordering::Relaxed) && mentions(sql, HOST_TABLES) {
             // A name has to stand in the text as it is.
             Refusal::always(format!("{HOST_TABLES} in a statement that alters a table"))
         } else if self.writes_unread.load(Ordering::Relaxed) && columns > 0 {
             Refusal::needing("RETURNING", "`read` on the table, and no hidden column")
+        } else if self.writes_undeletable.load(Ordering::Relaxed) && replaces(sql) {
+            Refusal::needing("REPLACE", "`delete` on the table")
         } else {
             return Ok(());
         };
@@ -213,9 +220,12 @@ impl Seen {
             | AuthAction::DropView { view_name: name }
             | AuthAction::DropVtable {
                 table_name: name, ..
+            } => self.define(policy, &[name]),
+            // Of the host's tables too: neither changes what is in them, and without a name each is
+            // done to all.
+            AuthAction::Reindex { index_name: name } | AuthAction::Analyze { table_name: name } => {
+                self.maintain(policy, name)
             }
-            | AuthAction::Reindex { index_name: name }
-            | AuthAction::Analyze { table_name: name } => self.define(policy, &[name]),
             AuthAction::CreateIndex {
                 index_name,
                 table_name,
@@ -227,8 +237,14 @@ impl Seen {
             AuthAction::CreateTrigger {
                 trigger_name,
                 table_name,
+            } => {
+                // What it writes is asked about when it runs, and how is not.
+                if !policy.has_all_tables() {
+                    self.writes_undeletable.store(true, Ordering::Relaxed);
+                }
+                self.define(policy, &[trigger_name, table_name])
             }
-            | AuthAction::DropTrigger {
+            AuthAction::DropTrigger {
                 trigger_name,
                 table_name,
             } => self.define(policy, &[trigger_name, table_name]),
@@ -331,6 +347,9 @@ impl Seen {
         refuse_if(!policy.may_write(verb, table), || {
             Refusal::needing(what(), verb.needs())
         })?;
+        if verb != Verb::Delete && !policy.may_write(Verb::Delete, table) {
+            self.writes_undeletable.store(true, Ordering::Relaxed);
+        }
         if !policy.may_read_whole(table) {
             self.writes_unread.store(true, Ordering::Relaxed);
         }
@@ -343,8 +362,13 @@ impl Seen {
         refuse_if(objects.iter().any(|name| is_host_table(name)), || {
             Refusal::always(what())
         })?;
+        self.maintain(policy, &objects.join(", "))
+    }
+
+    /// What depends on the schema is made anew.
+    fn maintain(&self, policy: &Policy, objects: &str) -> Decision {
         refuse_if(!policy.may_change_schema(), || {
-            Refusal::needing(what(), "`schema`")
+            Refusal::needing(format!("changing the schema ({objects})"), "`schema`")
         })?;
         self.defines.store(true, Ordering::Relaxed);
         Ok(Allowed::Yes)

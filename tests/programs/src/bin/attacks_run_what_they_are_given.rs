@@ -1,0 +1,60 @@
+//! Runs the SQL that it is given, in the way it is told, and says what came of it.
+//!
+//! Arguments: the access, `script`, `query` or `pages`, the SQL, and text parameters. Prints the
+//! rows as far as it got, and `ended <kind> <code>`, or `ended ok`.
+
+use millpond_guest::bindings::pool::{Access, get_connection};
+use millpond_guest::bindings::types::{Connection, Error, Parameters, Value};
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let access = match args.next().as_deref() {
+        Some("read-only") => Access::ReadOnly,
+        _ => Access::ReadWrite,
+    };
+    let via = args.next().expect("a way to run it");
+    let sql = args.next().expect("SQL");
+    let parameters = Parameters::Positional(args.map(Value::Text).collect());
+    let connection = get_connection("default", access).expect("a connection");
+    match run(&connection, &via, &sql, &parameters) {
+        Ok(()) => println!("ended ok"),
+        Err(error) => {
+            println!("message {}", error.message);
+            println!("ended {:?} {}", error.kind, error.code);
+        }
+    }
+}
+
+fn run(
+    connection: &Connection,
+    via: &str,
+    sql: &str,
+    parameters: &Parameters,
+) -> Result<(), Error> {
+    match via {
+        "script" => connection.execute_script(sql),
+        "query" => {
+            for row in connection.query(sql, parameters)?.rows {
+                show(&format!("{row:?}"));
+            }
+            Ok(())
+        }
+        _ => {
+            let statement = connection.prepare(sql)?;
+            let page = statement.query(parameters, 100)?;
+            show(&String::from_utf8_lossy(&page.cells.bytes));
+            while let Some(rest) = &page.rest {
+                let cells = rest.next(100)?;
+                if cells.kinds.is_empty() {
+                    break;
+                }
+                show(&String::from_utf8_lossy(&cells.bytes));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn show(row: &str) {
+    println!("row {}", row.chars().take(300).collect::<String>());
+}
