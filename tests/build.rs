@@ -11,13 +11,14 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use millpond_build::Guests;
 
-const SUITES: [&str; 8] = [
+const SUITES: [&str; 9] = [
     "attacks",
     "clean",
     "cli",
     "contract",
     "endings",
     "handles",
+    "hostile",
     "transactions",
     "wasi03",
 ];

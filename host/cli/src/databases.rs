@@ -237,10 +237,13 @@ impl Databases {
     }
 
     /// What a guest is granted that has the databases for itself.
-    pub(crate) fn grant_alone(&self) -> SqliteCtx {
-        self.granted(SqliteCtx::builder(), |grant| {
-            grant.max_transaction_time(Duration::MAX)
-        })
+    pub(crate) fn grant_alone(&self, deadline: Option<Instant>) -> SqliteCtx {
+        let ctx = SqliteCtx::builder();
+        let ctx = match deadline {
+            Some(deadline) => ctx.deadline(deadline),
+            None => ctx,
+        };
+        self.granted(ctx, |grant| grant.max_transaction_time(Duration::MAX))
     }
 
     fn granted(&self, mut ctx: SqliteCtxBuilder, change: impl Fn(Grant) -> Grant) -> SqliteCtx {

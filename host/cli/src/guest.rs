@@ -23,6 +23,9 @@ pub(crate) const MAX_TABLE_ELEMENTS: usize = 20_000;
 const MAX_INSTANCES: usize = 32;
 /// The handles that one guest may have open, of all kinds together.
 const MAX_HANDLES: usize = 4096;
+/// What one call of the guest's may hand to the host: as many bytes as a statement's parameters, or the
+/// rows of one `execute-many`, reasonably are.
+const MAX_CALL_BYTES: usize = 32 << 20;
 /// The random bytes that a guest gets in one call.
 const MAX_RANDOM_BYTES: u64 = 64 * 1024;
 
@@ -84,6 +87,7 @@ impl GuestOptions {
         let mut store = Store::new(engine, guest);
         store.limiter(|guest| &mut guest.limits);
         store.set_max_component_handles(MAX_HANDLES);
+        store.set_hostcall_fuel(MAX_CALL_BYTES);
         // Without a deadline the first epoch would trap. At each, whoever polls the guest gets
         // to look at its own clock.
         store.set_epoch_deadline(1);

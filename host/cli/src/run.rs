@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use wasmtime::Store;
@@ -15,6 +15,7 @@ use crate::engine::{self, Instances};
 use crate::failure::Failure;
 use crate::guest::{Guest, GuestOptions};
 use crate::interfaces::{self, Role};
+use crate::values;
 
 /// Runs a command component
 ///
@@ -27,7 +28,8 @@ Examples:
   millpond run --db app.db --db-read-only geo=geo.db report.wasm
   millpond run --db :memory: --env LOG=debug try.wasm
 
-Exit status: the guest's own; 134 where it trapped; 2 for a mistake in the command line, a
+Exit status: the guest's own; 134 where it trapped, or ran for longer than
+--max-run-time; 2 for a mistake in the command line, a
 file or a setting.")]
 pub(crate) struct Run {
     /// The component's file.
@@ -36,6 +38,10 @@ pub(crate) struct Run {
     /// The guest's arguments.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
+
+    /// How long the guest may run, to its exit. [default: for ever]
+    #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
+    max_run_time: Option<Duration>,
 
     #[command(flatten)]
     guest: GuestOptions,
@@ -64,6 +70,11 @@ impl Run {
             .map_err(|reason| Failure::about(&self.component, reason))?;
         let databases = self.databases.open()?;
 
+        // Nobody looks at the clock of a guest that may run for ever.
+        let deadline = self.max_run_time.and_then(|time| {
+            loaded.start_ticking();
+            Instant::now().checked_add(time)
+        });
         let name = self
             .component
             .file_name()
@@ -71,16 +82,25 @@ impl Run {
             .to_string_lossy();
         let mut wasi = self.guest.wasi();
         wasi.arg(name).args(&self.args).inherit_stdio();
-        let mut store = self
-            .guest
-            .store(&loaded.engine, wasi.build(), databases.grant_alone());
+        let mut store = self.guest.store(
+            &loaded.engine,
+            wasi.build(),
+            databases.grant_alone(deadline),
+        );
 
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
         let runtime = runtime.map_err(Failure::mistake)?;
         let outcome = runtime.block_on(async {
-            let outcome = call(&mut store, &pre, role).await;
+            let outcome = match deadline {
+                None => call(&mut store, &pre, role).await,
+                Some(deadline) => {
+                    let call = call(&mut store, &pre, role);
+                    let ended = tokio::time::timeout_at(deadline.into(), call).await;
+                    ended.unwrap_or_else(|_| Err(wasmtime::format_err!("it ran for too long")))
+                }
+            };
             drop(store); // The connections that the guest still held are back now.
             databases.close(Duration::ZERO).await;
             outcome

@@ -11,6 +11,7 @@ mod contract;
 mod durability;
 mod endings;
 mod handles;
+mod hostile;
 mod notes;
 mod process;
 mod readme;

@@ -1,6 +1,7 @@
-//! Prints everything that a guest can find out about its connection.
+//! Prints everything that a guest can find out about its connection, and then what came of each
+//! statement of the script in its argument.
 
-use millpond_guest::{Access, get};
+use millpond_guest::{Access, Connection, get};
 
 const LOOK: &[&str] = &[
     "SELECT last_insert_rowid()",
@@ -23,12 +24,14 @@ const LOOK: &[&str] = &[
 fn main() {
     let db = get("default", Access::ReadWrite).unwrap();
     println!("in transaction: {}", db.in_transaction());
-    for sql in LOOK {
-        println!(
-            "{sql}: {:?}",
-            db.query(sql, ())
-                .map(|table| table.rows)
-                .map_err(|e| e.kind())
-        );
+    let script = std::env::args().nth(1).unwrap_or_default();
+    for sql in script.split("; ").filter(|sql| !sql.is_empty()) {
+        look(&db, sql);
     }
+    LOOK.iter().for_each(|sql| look(&db, sql));
+}
+
+fn look(db: &Connection, sql: &str) {
+    let seen = db.query(sql, ()).map(|table| table.rows);
+    println!("{sql}: {:?}", seen.map_err(|error| error.kind()));
 }

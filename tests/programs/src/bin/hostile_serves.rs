@@ -1,0 +1,58 @@
+//! An HTTP handler that answers `/quick` with a row, and does as its path tells otherwise: it loops,
+//! floods, holds what it can, and never answers.
+#![cfg_attr(
+    not(target_family = "wasm"),
+    expect(dead_code, reason = "natively there is no host to call the handler")
+)]
+
+use millpond_guest::bindings::pool::{Access, get_connection};
+use millpond_guest::bindings::types::{Parameters, TransactionMode};
+use wstd::http::{Body, Error, Request, Response};
+
+const NONE: Parameters = Parameters::Positional(Vec::new());
+const ENDLESS: &str =
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+
+#[cfg(target_family = "wasm")]
+#[wstd::http_server]
+async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
+    answer(request)
+}
+
+fn answer(request: Request<Body>) -> Result<Response<Body>, Error> {
+    let db = || get_connection("default", Access::ReadWrite);
+    match request.uri().path() {
+        "/quick" => {
+            let table = db().and_then(|db| db.query("SELECT 1", &NONE));
+            let table = table.map_err(|error| Error::msg(error.message))?;
+            Ok(Response::new(format!("{:?}", table.rows).into()))
+        }
+        "/loop" => loop {
+            std::hint::black_box(());
+        },
+        "/flood" => loop {
+            println!("{}", "x".repeat(10_000));
+        },
+        // Each ends in time; the guest does not.
+        "/sql" => loop {
+            let _ = db().and_then(|db| db.query(ENDLESS, &NONE));
+        },
+        "/hold" => {
+            let all: Vec<_> = std::iter::from_fn(|| db().ok()).collect();
+            let _transaction = all[0].begin(TransactionMode::Immediate);
+            loop {
+                std::hint::black_box(&all);
+            }
+        }
+        "/grow" => {
+            let mut all = Vec::new();
+            loop {
+                all.push(vec![1_u8; 1 << 20]);
+            }
+        }
+        _ => panic!("as told"),
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn main() {}
