@@ -11,11 +11,12 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use millpond_build::Guests;
 
-const SUITES: [&str; 9] = [
+const SUITES: [&str; 10] = [
     "attacks",
     "clean",
     "cli",
     "contract",
+    "differential",
     "endings",
     "handles",
     "hostile",

@@ -4,14 +4,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use crate::clock;
 use crate::db::{Attempt, Db, Stop, TransactionMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::Shared;
+use crate::request::RequestId;
 use crate::slots::Place;
 use crate::statement::Statement;
 use crate::transaction::Transaction;
-use crate::turn::RequestId;
 use crate::value::{Parameters, Summary, Table};
 use crate::watch::Watch;
 
@@ -55,6 +57,8 @@ pub(crate) struct Lent {
 struct Held {
     db: Db,
     place: Place,
+    /// Its part of what its grant may hold.
+    _share: Option<OwnedSemaphorePermit>,
     /// Where the pool's list of connections in use has it.
     entry: usize,
 }
@@ -147,11 +151,6 @@ impl Connection {
     pub fn close(self) {
         self.lent.give_back(true);
     }
-
-    /// The request that holds it.
-    pub fn request(&self) -> RequestId {
-        self.lent.request
-    }
 }
 
 impl Drop for Connection {
@@ -164,7 +163,7 @@ impl Lent {
     pub(crate) fn new(
         pool: Arc<Shared>,
         db: Db,
-        place: Place,
+        (place, share): (Place, Option<OwnedSemaphorePermit>),
         request: RequestId,
         lending: u64,
         hold_until: u64,
@@ -179,7 +178,12 @@ impl Lent {
                 lending,
                 hold_until,
                 overdue: AtomicBool::new(false),
-                held: Mutex::new(Some(Held { db, place, entry })),
+                held: Mutex::new(Some(Held {
+                    db,
+                    place,
+                    _share: share,
+                    entry,
+                })),
             }
         })
     }
@@ -233,10 +237,7 @@ impl Lent {
                 Ok(done) => return Ok(done),
                 Err(Stop::Error(error)) => return Err(error),
                 Err(Stop::Turn) => {
-                    let turn = self
-                        .pool
-                        .wait_turn(self.request, self.watch.deadline())
-                        .await?;
+                    let turn = self.pool.wait_turn(self.request, &self.watch).await?;
                     self.with(|db| db.take_turn(turn))?;
                 }
             }

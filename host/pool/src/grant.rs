@@ -1,15 +1,19 @@
 //! What a borrower may do with the connections of a pool, and how much of them it may use.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
+use crate::clock::NEVER;
 use crate::connection::Connection;
 use crate::db::Access;
 use crate::error::{Error, ErrorKind, Result};
+use crate::open::PROGRESS_INTERVAL;
 use crate::policy::Policy;
 pub use crate::policy::TableGrant;
 use crate::pool::Pool;
-use crate::turn::RequestId;
+use crate::request::Request;
 
 /// A pool as one borrower has it: with which access, to which tables, and how much of it.
 ///
@@ -26,7 +30,7 @@ use crate::turn::RequestId;
 /// the triggers of a table read and write, must be granted as well.
 ///
 /// ```
-/// use millpond_pool::{Access, ErrorKind, Grant, Parameters, Pool, RequestId, TableGrant, block_on};
+/// use millpond_pool::{Access, ErrorKind, Grant, Parameters, Pool, Request, TableGrant, block_on};
 ///
 /// let pool = Pool::builder().open_in_memory()?;
 /// let setup = pool.get_blocking(Access::ReadWrite)?;
@@ -34,7 +38,7 @@ use crate::turn::RequestId;
 ///
 /// let grant = Grant::new(&pool, Access::ReadWrite)
 ///     .table("note", TableGrant::new().read().insert().hide("author"));
-/// let connection = block_on(grant.get(Access::ReadWrite, RequestId::new(), None))?;
+/// let connection = block_on(grant.get(Access::ReadWrite, &Request::new()))?;
 /// block_on(connection.execute("INSERT INTO note VALUES ('a', 'me')", &Parameters::NONE))?;
 /// let refused = block_on(connection.execute("DELETE FROM note", &Parameters::NONE));
 /// assert_eq!(refused.unwrap_err().kind(), ErrorKind::NotAuthorized);
@@ -46,7 +50,8 @@ pub struct Grant {
     access: Access,
     policy: Arc<Policy>,
     max_connections: u32,
-    limits: TimeLimits,
+    limits: Limits,
+    share: Option<(u32, Arc<Semaphore>)>,
     stats: StatsScope,
 }
 
@@ -63,20 +68,23 @@ pub enum StatsScope {
     Pool,
 }
 
-/// How long a borrower may do what others wait for.
+/// How long a borrower may do what others wait for, and how much.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct TimeLimits {
+pub(crate) struct Limits {
     pub(crate) statement: Duration,
     pub(crate) transaction: Duration,
     pub(crate) hold: Duration,
+    /// In calls of the progress handler.
+    pub(crate) steps: u64,
 }
 
-impl Default for TimeLimits {
-    fn default() -> TimeLimits {
-        TimeLimits {
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
             statement: Duration::from_secs(10),
             transaction: Duration::from_secs(10),
             hold: Duration::from_secs(60),
+            steps: NEVER,
         }
     }
 }
@@ -89,7 +97,8 @@ impl Grant {
             access,
             policy: Arc::new(Policy::new()),
             max_connections: 4,
-            limits: TimeLimits::default(),
+            limits: Limits::default(),
+            share: None,
             stats: StatsScope::default(),
         }
     }
@@ -139,6 +148,25 @@ impl Grant {
         self
     }
 
+    /// How many instructions of SQLite's virtual machine (<https://sqlite.org/opcode.html>) one call may
+    /// run, counted in fifties. It then fails as one does that has run for too long. Unlike time, the
+    /// number does not depend on what else the machine does. Default: any.
+    pub fn max_statement_steps(mut self, steps: u64) -> Grant {
+        self.limits.steps = steps.div_ceil(PROGRESS_INTERVAL as u64);
+        self
+    }
+
+    /// How many of the pool's connections all requests under this grant may hold together, 1 at least.
+    /// The next ones wait for one another, in order, for up to the pool's timeout, and hold up
+    /// nobody else: not for a connection, and not for the turn to write, for which no more wait than
+    /// hold a connection. A grant and its clones have one share; give each tenant its own, smaller than
+    /// the pool. Default: all.
+    pub fn share(mut self, connections: u32) -> Grant {
+        let connections = connections.max(1);
+        self.share = Some((connections, Arc::new(Semaphore::new(connections as usize))));
+        self
+    }
+
     /// How long a transaction may stay open, and a cursor outside of one. After that the next
     /// call finds it rolled back, and so does another writer who waits for its turn: it goes on.
     /// Default 10 s.
@@ -162,7 +190,7 @@ impl Grant {
     }
 
     /// Get a connection, as [`Pool::get`] does, for a request that may hold more, and wait no
-    /// longer than until `deadline`.
+    /// longer than until the request's deadline.
     ///
     /// The deadline also ends the connection's statements, and its waits for the turn to write
     /// and for other processes: see [`DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded).
@@ -171,19 +199,14 @@ impl Grant {
     ///
     /// [`NotAuthorized`](ErrorKind::NotAuthorized): the grant is read-only, and the connection
     /// is to write. Otherwise as [`Pool::get`].
-    pub async fn get(
-        &self,
-        access: Access,
-        request: RequestId,
-        deadline: Option<Instant>,
-    ) -> Result<Connection> {
+    pub async fn get(&self, access: Access, request: &Request) -> Result<Connection> {
         if (access, self.access) == (Access::ReadWrite, Access::ReadOnly) {
             return Err(Error::new(
                 ErrorKind::NotAuthorized,
                 "the database is granted read-only",
             ));
         }
-        self.pool.lend(self, access, request, deadline).await
+        self.pool.lend(self, access, request).await
     }
 
     /// The pool behind it.
@@ -203,14 +226,19 @@ impl Grant {
 
     /// The most connections that a request may hold at once.
     pub fn connections(&self) -> u32 {
-        self.max_connections.min(self.pool.max_size())
+        let share = self.share.as_ref().map_or(u32::MAX, |(share, _)| *share);
+        self.max_connections.min(self.pool.max_size()).min(share)
+    }
+
+    pub(crate) fn shared(&self) -> Option<&Arc<Semaphore>> {
+        self.share.as_ref().map(|(_, semaphore)| semaphore)
     }
 
     pub(crate) fn policy(&self) -> &Arc<Policy> {
         &self.policy
     }
 
-    pub(crate) fn limits(&self) -> TimeLimits {
+    pub(crate) fn limits(&self) -> Limits {
         self.limits
     }
 }

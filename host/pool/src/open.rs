@@ -28,7 +28,7 @@ const OLDEST_SQLITE: i32 = 3_053_002;
 
 /// VDBE instructions between two looks at the deadline. One instruction can be a function's call
 /// on a large value, so that even this few take milliseconds.
-const PROGRESS_INTERVAL: i32 = 50;
+pub(crate) const PROGRESS_INTERVAL: i32 = 50;
 
 /// Limits that no setting changes (<https://sqlite.org/c3ref/c_limit_attached.html>). They keep
 /// what one statement needs of time, stack and memory small, whatever a guest writes.
@@ -243,7 +243,7 @@ impl Location {
             authorizer.authorize(&context)
         }))?;
         let progress = Arc::clone(&watch);
-        conn.progress_handler(PROGRESS_INTERVAL, Some(move || progress.must_stop()))?;
+        conn.progress_handler(PROGRESS_INTERVAL, Some(move || progress.progress()))?;
         Ok(Opened {
             conn,
             seen,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout_at;
 
 use crate::block_on::block_on;
@@ -16,17 +17,19 @@ use crate::db::{Access, Db};
 use crate::error::{Error, ErrorKind, Result};
 use crate::grant::Grant;
 use crate::open::{Location, Opened};
+use crate::request::{Request, RequestId};
 use crate::self_test;
 use crate::settings::Settings;
 use crate::slots::{Closed, Place, Returned, Slots, Taken};
 use crate::stats::PoolStats;
-use crate::turn::{RequestId, Turn, TurnQueue};
+use crate::turn::{Turn, TurnQueue};
+use crate::watch::Watch;
 
 /// How long closing waits before it ends connections in use once more.
 const END_AGAIN: Duration = Duration::from_millis(10);
 
 /// How often those who wait look whether somebody holds what they wait for too long.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A pool of connections to one SQLite database. Clones share it.
 ///
@@ -106,31 +109,32 @@ impl Pool {
     /// had to be opened, and could not be.
     pub async fn get(&self, access: Access) -> Result<Connection> {
         let grant = Grant::new(self, access);
-        self.lend(&grant, access, RequestId::new(), None).await
+        self.lend(&grant, access, &Request::new()).await
     }
 
     pub(crate) async fn lend(
         &self,
         grant: &Grant,
         access: Access,
-        request: RequestId,
-        deadline: Option<Instant>,
+        request: &Request,
     ) -> Result<Connection> {
         let shared = &self.shared;
+        let share = shared.share(grant, request).await?;
         let place = match shared.slots.try_place().map_err(|Closed| Error::closed())? {
             Some(place) => place,
             None => {
                 let since = Instant::now();
-                let until = shared.wait_until(since, deadline);
+                let until = shared.wait_until(since, request.ends_at());
                 let place = shared.slots.wait_place();
-                let end_overdue = |lent: &Lent| lent.end_overdue();
-                match shared.wait(place, until, end_overdue).await {
+                let look = |lent: &Lent| lent.end_overdue();
+                let is_over = || request.is_interrupted();
+                match shared.wait(place, until, is_over, look).await {
                     Some(place) => place.map_err(|Closed| Error::closed())?,
                     None => return Err(shared.timed_out(since)),
                 }
             }
         };
-        Shared::lend(shared, place, grant, access, request, deadline)
+        Shared::lend(shared, (place, share), grant, access, request)
     }
 
     /// As [`get`](Pool::get), on a thread that may block, in or outside of any runtime.
@@ -189,11 +193,10 @@ impl Pool {
 impl Shared {
     fn lend(
         shared: &Arc<Shared>,
-        place: Place,
+        (place, share): (Place, Option<OwnedSemaphorePermit>),
         grant: &Grant,
         access: Access,
-        request: RequestId,
-        deadline: Option<Instant>,
+        request: &Request,
     ) -> Result<Connection> {
         let taken = shared
             .slots
@@ -207,17 +210,50 @@ impl Shared {
                 opening.opened(db).map_err(|Closed| Error::closed())?
             }
         };
-        let lending = match db.lend(request, grant, access) {
+        let lending = match db.lend(request.id(), grant, access) {
             Ok(lending) => lending,
             Err(error) => {
                 shared.slots.give_back(place, db, Returned::Discard, false);
                 return Err(error);
             }
         };
-        db.set_deadline(deadline);
+        db.set_deadline(request.ends_at());
+        request.enter(db.watch(), lending);
         let hold_until = clock::after(grant.limits().hold);
-        let lent = Lent::new(Arc::clone(shared), db, place, request, lending, hold_until);
+        let place = (place, share);
+        let lent = Lent::new(
+            Arc::clone(shared),
+            db,
+            place,
+            request.id(),
+            lending,
+            hold_until,
+        );
         Ok(Connection::new(lent))
+    }
+
+    /// Wait for a part of what the grant may hold, behind others under the same grant alone.
+    async fn share(
+        &self,
+        grant: &Grant,
+        request: &Request,
+    ) -> Result<Option<OwnedSemaphorePermit>> {
+        let Some(share) = grant.shared() else {
+            return Ok(None);
+        };
+        if let Ok(permit) = Arc::clone(share).try_acquire_owned() {
+            return Ok(Some(permit));
+        }
+        let since = Instant::now();
+        let until = self.wait_until(since, request.ends_at());
+        let permit = Arc::clone(share).acquire_owned();
+        let look = |lent: &Lent| lent.end_overdue();
+        let is_over = || request.is_interrupted() || self.slots.is_closed();
+        match self.wait(permit, until, is_over, look).await {
+            Some(Ok(permit)) => Ok(Some(permit)),
+            _ if self.slots.is_closed() => Err(Error::closed()),
+            _ => Err(self.timed_out(since)),
+        }
     }
 
     fn timed_out(&self, since: Instant) -> Error {
@@ -233,16 +269,15 @@ impl Shared {
     }
 
     /// Wait for the turn to write.
-    pub(crate) async fn wait_turn(
-        &self,
-        request: RequestId,
-        deadline: Option<Instant>,
-    ) -> Result<Turn> {
+    pub(crate) async fn wait_turn(&self, request: RequestId, watch: &Watch) -> Result<Turn> {
         let since = Instant::now();
-        let until = self.wait_until(since, deadline);
+        let until = self.wait_until(since, watch.deadline());
         let turn = self.turns.wait(request);
-        let end_overdue = |lent: &Lent| lent.end_overdue_transaction();
-        match self.wait(turn, until, end_overdue).await {
+        let look = |lent: &Lent| lent.end_overdue_transaction();
+        match self
+            .wait(turn, until, || watch.is_interrupted(), look)
+            .await
+        {
             Some(Some(turn)) => Ok(turn),
             Some(None) => Err(Error::closed()),
             None => Err(Error::new(
@@ -255,22 +290,23 @@ impl Shared {
         }
     }
 
-    /// Wait for `wanted` until a time; `None` when that comes first. Whoever waits looks after
-    /// those who keep it waiting, and ends what has been held for too long: where nobody waits,
-    /// nobody is harmed by it.
+    /// Wait for `wanted` until a time, or until the wait is over; `None` when either comes first.
+    /// Whoever waits looks after those who keep it waiting, and ends what has been held for too long:
+    /// where nobody waits, nobody is harmed by it.
     async fn wait<T>(
         &self,
         wanted: impl Future<Output = T>,
         until: Instant,
-        end_overdue: impl Fn(&Lent),
+        is_over: impl Fn() -> bool,
+        look: impl Fn(&Lent),
     ) -> Option<T> {
         let mut wanted = pin!(wanted);
         loop {
             let next = until.min(Instant::now() + LOOK_AGAIN);
             match timeout_at(next.into(), wanted.as_mut()).await {
                 Ok(had) => return Some(had),
-                Err(_) if Instant::now() >= until => return None,
-                Err(_) => self.in_use().iter().for_each(|lent| end_overdue(lent)),
+                Err(_) if is_over() || Instant::now() >= until => return None,
+                Err(_) => self.in_use().iter().for_each(|lent| look(lent)),
             }
         }
     }

@@ -226,6 +226,10 @@ impl<R> Slots<R> {
         drop(idle);
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Drop a resource, which may write to the disk.
     fn drop_outside(&self, resource: R, closed: bool) {
         let _one_by_one =

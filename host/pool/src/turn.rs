@@ -8,24 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
-/// Names one request: the scope at whose end every connection it holds goes back.
-///
-/// Two connections of one request never wait for each other's turn to write, because that
-/// wait would have no end: the second gets [`Busy`](crate::ErrorKind::Busy) at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RequestId(u64);
-
-impl RequestId {
-    /// A name that no other request of this process has.
-    #[expect(
-        clippy::new_without_default,
-        reason = "each one is different: none is the default"
-    )]
-    pub fn new() -> RequestId {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        RequestId(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-}
+use crate::request::RequestId;
 
 #[derive(Debug)]
 pub(crate) struct TurnQueue {

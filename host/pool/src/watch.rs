@@ -21,6 +21,10 @@ pub(crate) struct Watch {
     lending: AtomicU64,
     /// The lending to be stopped; 0 for none.
     stopped: AtomicU64,
+    /// The lending whose request was interrupted; 0 for none.
+    interrupted: AtomicU64,
+    /// How many times the progress handler may still be asked for what runs now.
+    steps: AtomicU64,
     /// When the borrower's request is to end, by [`clock`].
     deadline: AtomicU64,
     /// When what runs now is to end.
@@ -39,6 +43,8 @@ impl Watch {
             // Not the number that stands for nobody to be stopped.
             lending: AtomicU64::new(1),
             stopped: AtomicU64::new(0),
+            interrupted: AtomicU64::new(0),
+            steps: AtomicU64::new(NEVER),
             deadline: AtomicU64::new(NEVER),
             until: AtomicU64::new(NEVER),
             transaction_until: AtomicU64::new(NEVER),
@@ -59,6 +65,20 @@ impl Watch {
     /// Stop what the lending runs, now and later. Does nothing to any other.
     pub(crate) fn stop(&self, lending: u64) {
         self.stopped.store(lending, Ordering::Release);
+    }
+
+    /// The number of the lending that is under way, or was last.
+    pub(crate) fn lending(&self) -> u64 {
+        self.lending.load(Ordering::Relaxed)
+    }
+
+    /// As [`stop`](Watch::stop), because the lending's request is over.
+    pub(crate) fn interrupt(&self, lending: u64) {
+        self.interrupted.store(lending, Ordering::Release);
+    }
+
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Acquire) == self.lending()
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -83,14 +103,17 @@ impl Watch {
         }
     }
 
-    /// What is about to run is to end at `until`, by [`clock`], or at the deadline before.
-    pub(crate) fn start(&self, until: u64) {
+    /// What is about to run is to end at `until`, by [`clock`], or at the deadline before, or after
+    /// so many calls of the progress handler.
+    pub(crate) fn start(&self, until: u64, steps: u64) {
+        self.steps.store(steps, Ordering::Relaxed);
         let deadline = self.deadline.load(Ordering::Relaxed);
         self.until.store(until.min(deadline), Ordering::Relaxed);
     }
 
     /// What is about to run must come to its end: the host's own rollback.
     pub(crate) fn start_unbounded(&self) {
+        self.steps.store(NEVER, Ordering::Relaxed);
         self.until.store(NEVER, Ordering::Relaxed);
     }
 
@@ -103,8 +126,22 @@ impl Watch {
     }
 
     /// The progress handler's answer. It must not panic: SQLite would go on.
+    pub(crate) fn progress(&self) -> bool {
+        let steps = self.steps.load(Ordering::Relaxed);
+        if steps != NEVER {
+            // Nobody else writes it while a statement runs.
+            self.steps.store(steps.saturating_sub(1), Ordering::Relaxed);
+        }
+        self.must_stop()
+    }
+
+    /// Whether what runs is to end.
     pub(crate) fn must_stop(&self) -> bool {
-        self.is_stopped() || self.is_overdue()
+        self.is_stopped() || self.is_interrupted() || self.is_out_of_steps() || self.is_overdue()
+    }
+
+    pub(crate) fn is_out_of_steps(&self) -> bool {
+        self.steps.load(Ordering::Relaxed) == 0
     }
 
     fn is_overdue(&self) -> bool {
@@ -144,6 +181,11 @@ mod tests {
         assert!(!watch.must_stop());
         watch.stop(second);
         assert!(watch.must_stop());
+        let third = watch.lend();
+        watch.interrupt(second);
+        assert!(!watch.must_stop());
+        watch.interrupt(third);
+        assert!(watch.must_stop());
         watch.lend();
         assert!(!watch.must_stop());
     }
@@ -156,9 +198,9 @@ mod tests {
         let watch = Watch::new(Duration::from_secs(3600));
         let lending = watch.lend();
         assert!(watch.wait_busy(0));
-        watch.start(clock::now());
+        watch.start(clock::now(), NEVER);
         assert!(!watch.wait_busy(1), "past its deadline");
-        watch.start(NEVER);
+        watch.start(NEVER, NEVER);
         assert!(watch.wait_busy(2));
         watch.stop(lending);
         assert!(!watch.wait_busy(3), "stopped");

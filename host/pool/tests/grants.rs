@@ -2,7 +2,7 @@
 //! whichever way.
 
 use millpond_pool::{
-    Access, Connection, ErrorKind, Grant, Parameters, Pool, RequestId, Result, Table, TableGrant,
+    Access, Connection, ErrorKind, Grant, Parameters, Pool, Request, Result, Table, TableGrant,
     Value, block_on,
 };
 
@@ -43,7 +43,7 @@ fn fixture() -> Fixture {
 
 impl Fixture {
     fn get(&self, grant: &Grant) -> Connection {
-        block_on(grant.get(Access::ReadWrite, RequestId::new(), None)).expect("a connection")
+        block_on(grant.get(Access::ReadWrite, &Request::new())).expect("a connection")
     }
 
     fn narrow(&self) -> Grant {
@@ -268,8 +268,7 @@ fn a_schema_that_changes_under_a_statement_is_asked_about_again() {
     let grant = Grant::new(&pool, Access::ReadWrite)
         .table("v", TableGrant::new().read())
         .table("note", TableGrant::new().read());
-    let guest =
-        block_on(grant.get(Access::ReadWrite, RequestId::new(), None)).expect("a connection");
+    let guest = block_on(grant.get(Access::ReadWrite, &Request::new())).expect("a connection");
     let statement = guest.prepare("SELECT x FROM v").expect("a statement");
     block_on(statement.query(&NONE, 0)).expect("rows");
     run(&owner, "DROP VIEW v; CREATE VIEW v AS SELECT x FROM secret").expect("a change");

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use millpond_pool::{
-    Access, Connection, ErrorKind, Grant, Parameters, Pool, RequestId, TransactionMode, Value,
+    Access, Connection, ErrorKind, Grant, Parameters, Pool, Request, TransactionMode, Value,
+    block_on,
 };
 
 static NONE: Parameters = Parameters::NONE;
@@ -43,7 +44,7 @@ impl Fixture {
     }
 
     async fn get(&self, grant: Grant) -> Connection {
-        let connection = grant.get(Access::ReadWrite, RequestId::new(), None).await;
+        let connection = grant.get(Access::ReadWrite, &Request::new()).await;
         connection.expect("a connection")
     }
 }
@@ -218,7 +219,7 @@ async fn a_wait_for_another_process_ends_with_the_request() {
     let deadline = Instant::now() + SHORT;
     let connection = f
         .grant()
-        .get(Access::ReadWrite, RequestId::new(), Some(deadline))
+        .get(Access::ReadWrite, &Request::new().deadline(deadline))
         .await
         .expect("a connection");
     let error = connection
@@ -369,4 +370,132 @@ async fn sqlite_takes_no_more_memory_than_it_may() {
         .open(folder.path().join("t.db"))
         .expect_err("the cache alone would fill it");
     assert_eq!(error.kind(), ErrorKind::Config);
+}
+
+const ENDLESS: &str =
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+
+#[tokio::test]
+async fn a_request_is_interrupted_in_whatever_it_does() {
+    let f = fixture(1).await;
+    let grant = f.grant().max_statement_time(HOUR);
+    let request = Request::new();
+    let connection = grant
+        .get(Access::ReadWrite, &request)
+        .await
+        .expect("a connection");
+    let start = "BEGIN; INSERT INTO t VALUES (99)";
+    connection
+        .execute_script(start)
+        .await
+        .expect("a transaction");
+
+    // In a statement, on another thread.
+    let running = std::thread::spawn(move || {
+        let ended = block_on(connection.query(ENDLESS, &NONE));
+        (connection, ended)
+    });
+    // Before it begins or while it runs: either way it ends.
+    request.interrupt();
+    let (connection, ended) = running.join().expect("it does not panic");
+    assert_eq!(
+        ended.expect_err("endless").kind(),
+        ErrorKind::DeadlineExceeded
+    );
+    let error = connection.query("SELECT 1", &NONE).await.expect_err("over");
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+    // What it may still do is end.
+    connection
+        .execute("ROLLBACK", &NONE)
+        .await
+        .expect("the end");
+
+    // In a wait for a connection: there is one, and this one has it.
+    let error = grant
+        .get(Access::ReadWrite, &request)
+        .await
+        .expect_err("over");
+    assert!(
+        matches!(error.kind(), ErrorKind::PoolTimeout { .. }),
+        "{error:?}"
+    );
+    drop(connection);
+
+    // Too late, for the next borrower of the connection.
+    let connection = f.get(f.grant()).await;
+    request.interrupt();
+    connection
+        .query("SELECT 1", &NONE)
+        .await
+        .expect("another request");
+    drop(connection);
+    assert_eq!(f.pool.stats().connections_created, 1);
+    // Lent to it all the same, and ended at once.
+    let connection = grant
+        .get(Access::ReadWrite, &request)
+        .await
+        .expect("a connection");
+    let error = connection.query("SELECT 1", &NONE).await.expect_err("over");
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn one_tenant_does_not_take_the_connections_of_another() {
+    let f = fixture(3).await;
+    let (flood, honest) = (f.grant().share(2), f.grant());
+    let first = f.get(flood.clone()).await;
+    let _second = f.get(flood.clone()).await;
+    let mut waiting = Vec::new();
+    for _ in 0..100 {
+        let grant = flood.clone();
+        waiting.push(tokio::spawn(async move {
+            grant.get(Access::ReadWrite, &Request::new()).await
+        }));
+        tokio::task::yield_now().await;
+    }
+    // There is one left, whoever came first.
+    assert_eq!(f.pool.stats().in_use, 2);
+    let third = f.get(honest).await;
+    assert_eq!(f.pool.stats().in_use, 3);
+    drop(third);
+    // A part that comes back goes to the next in the tenant's own line.
+    drop(first);
+    let next = waiting
+        .remove(0)
+        .await
+        .expect("it does not panic")
+        .expect("a connection");
+    assert_eq!(f.pool.stats().in_use, 2);
+    for waiting in waiting {
+        waiting.abort();
+    }
+    drop(next);
+}
+
+#[tokio::test]
+async fn a_statement_takes_only_so_many_steps() {
+    let f = fixture(1).await;
+    let connection = f.get(f.grant().max_statement_steps(10_000)).await;
+    let count = |rows: u32| {
+        format!(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {rows})
+             SELECT max(i) FROM n"
+        )
+    };
+    connection
+        .query(&count(100), &NONE)
+        .await
+        .expect("few enough");
+    let error = connection
+        .query(&count(10_000), &NONE)
+        .await
+        .expect_err("too many");
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+    // Each statement has its own.
+    for _ in 0..20 {
+        connection
+            .query(&count(100), &NONE)
+            .await
+            .expect("few enough");
+    }
 }

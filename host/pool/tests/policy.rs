@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use millpond_pool::{
-    Access, Connection, ErrorKind, Grant, Parameters, Pool, RequestId, Result, Value, block_on,
+    Access, Connection, ErrorKind, Grant, Parameters, Pool, Request, Result, Value, block_on,
 };
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/policy.golden");
@@ -128,8 +128,7 @@ fn listed(sql: &str) -> BTreeSet<(String, i64)> {
 
 /// What running `sql` alone comes to, with whatever it does undone.
 fn decide(pool: &Pool, grant: &Grant, sql: &str) -> &'static str {
-    let connection =
-        block_on(grant.get(Access::ReadWrite, RequestId::new(), None)).expect("a connection");
+    let connection = block_on(grant.get(Access::ReadWrite, &Request::new())).expect("a connection");
     let ran = run(&connection, sql);
     assert_eq!(pool.stats().in_use, 1);
     match ran {

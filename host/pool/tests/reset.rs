@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use millpond_pool::{Access, Connection, ErrorKind, Grant, Parameters, Pool, RequestId, Value};
+use millpond_pool::{Access, Connection, ErrorKind, Grant, Parameters, Pool, Request, Value};
 
 static NONE: Parameters = Parameters::NONE;
 
@@ -125,7 +125,7 @@ async fn get(pool: &Pool) -> Connection {
 /// A connection whose borrower may do as much as any.
 async fn get_wide(pool: &Pool) -> Connection {
     let grant = Grant::new(pool, Access::ReadWrite).temporary(true);
-    let connection = grant.get(Access::ReadWrite, RequestId::new(), None).await;
+    let connection = grant.get(Access::ReadWrite, &Request::new()).await;
     connection.expect("a connection")
 }
 

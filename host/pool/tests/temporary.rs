@@ -1,6 +1,6 @@
 //! What SQLite puts aside while it works: sorted in parts, and in memory.
 
-use millpond_pool::{Access, Connection, Grant, Parameters, Pool, RequestId, Value, block_on};
+use millpond_pool::{Access, Connection, Grant, Parameters, Pool, Request, Value, block_on};
 
 static NONE: Parameters = Parameters::NONE;
 
@@ -13,7 +13,7 @@ fn fixture() -> (tempfile::TempDir, Connection) {
         .open(folder.path().join("app.db"))
         .expect("a pool");
     let grant = Grant::new(&pool, Access::ReadWrite).temporary(true);
-    let connection = block_on(grant.get(Access::ReadWrite, RequestId::new(), None));
+    let connection = block_on(grant.get(Access::ReadWrite, &Request::new()));
     (folder, connection.expect("a connection"))
 }
 

@@ -6,8 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use millpond_pool::{
-    Access, Cells, Connection, ErrorKind, Grant, Parameters, Pool, RequestId, TransactionMode,
-    Value,
+    Access, Cells, Connection, ErrorKind, Grant, Parameters, Pool, Request, TransactionMode, Value,
 };
 
 static NONE: Parameters = Parameters::NONE;
@@ -202,16 +201,10 @@ async fn readers_never_wait_for_a_writer() {
 #[tokio::test]
 async fn a_request_that_would_wait_for_itself_is_busy_at_once() {
     let f = fixture(Duration::from_secs(3600)).await;
-    let request = RequestId::new();
+    let request = Request::new();
     let grant = Grant::new(&f.pool, Access::ReadWrite);
-    let one = grant
-        .get(Access::ReadWrite, request, None)
-        .await
-        .expect("one");
-    let two = grant
-        .get(Access::ReadWrite, request, None)
-        .await
-        .expect("two");
+    let one = grant.get(Access::ReadWrite, &request).await.expect("one");
+    let two = grant.get(Access::ReadWrite, &request).await.expect("two");
     let transaction = one
         .begin(TransactionMode::Immediate)
         .await

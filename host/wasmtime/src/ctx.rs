@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use millpond_pool::{Access, Error, ErrorKind, Grant, PoolStats, RequestId, StatsScope};
+use millpond_pool::{Access, Error, ErrorKind, Grant, PoolStats, Request, StatsScope};
 use wasmtime::component::{HasData, ResourceTable};
 
 use crate::convert::{Failure, Mistake};
@@ -42,7 +42,7 @@ impl SqliteCtxBuilder {
     /// It does not bound the guest's own computing: use wasmtime's epochs
     /// ([`Store::set_epoch_deadline`](wasmtime::Store::set_epoch_deadline)) for that.
     pub fn deadline(mut self, deadline: Instant) -> Self {
-        self.ctx.deadline = Some(deadline);
+        self.ctx.request = self.ctx.request.clone().deadline(deadline);
         self
     }
 
@@ -79,8 +79,7 @@ impl SqliteCtxBuilder {
 #[derive(Debug)]
 pub struct SqliteCtx {
     granted: BTreeMap<String, Granted>,
-    request: RequestId,
-    deadline: Option<Instant>,
+    request: Request,
     pub(crate) statements: Count,
     pub(crate) cursors: Count,
     pub(crate) transactions: Count,
@@ -99,8 +98,7 @@ impl SqliteCtx {
         SqliteCtxBuilder {
             ctx: SqliteCtx {
                 granted: BTreeMap::new(),
-                request: RequestId::new(),
-                deadline: None,
+                request: Request::new(),
                 statements: Count::up_to(64),
                 cursors: Count::up_to(64),
                 transactions: Count::up_to(64),
@@ -108,12 +106,18 @@ impl SqliteCtx {
         }
     }
 
+    /// The request, to be kept by whoever may have to end it while the guest runs on another thread,
+    /// perhaps inside a statement: see [`Request::interrupt`].
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
     pub(crate) async fn get_connection(
         &mut self,
         database: &str,
         access: Access,
     ) -> Result<Connection, Failure> {
-        let (request, deadline) = (self.request, self.deadline);
+        let request = self.request.clone();
         let granted = self.granted_mut(database)?;
         granted
             .held
@@ -124,7 +128,7 @@ impl SqliteCtx {
         }
         let connection = granted
             .grant
-            .get(access, request, deadline)
+            .get(access, &request)
             .await
             .map_err(|error| hide_host(database, &error))?;
         let connection = Arc::new(connection);

@@ -95,4 +95,4 @@ pub use ctx::{Sqlite, SqliteCtx, SqliteCtxBuilder, SqliteCtxView, SqliteView};
 pub use host::{add_to_linker, add_to_linker_sync};
 /// The pool, so that an embedder needs one dependency.
 pub use millpond_pool as pool;
-pub use millpond_pool::{Grant, StatsScope, TableGrant};
+pub use millpond_pool::{Grant, Request, StatsScope, TableGrant};

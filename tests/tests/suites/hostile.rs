@@ -1,6 +1,8 @@
 //! Components that do what no honest one does, each under `millpond run`, in a process of its own:
 //! the host answers or traps, ends in time, and the database is whole.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Output;
 
@@ -255,4 +257,23 @@ fn hostile_serves() {
         server.ask("GET", "/quick", None).is(200);
     }
     assert_eq!(server.counters()["in_use"], 0);
+}
+
+#[test]
+fn a_client_that_goes_away_ends_its_statement() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.db");
+    let server = Server::of("hostile_serves", &path, &["--request-timeout", "1h"]);
+    let mut client = TcpStream::connect(server.address).expect("a connection");
+    // One statement, which ends with the request's time and not before.
+    client
+        .write_all(b"GET /sql HTTP/1.1\r\nhost: x\r\n\r\n")
+        .expect("a request");
+    while server.counters()["in_use"] != 1 {
+        std::thread::yield_now();
+    }
+    drop(client);
+    while server.counters()["in_use"] != 0 {
+        std::thread::yield_now();
+    }
 }

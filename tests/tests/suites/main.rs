@@ -8,6 +8,7 @@ mod chromium;
 mod clean;
 mod cli;
 mod contract;
+mod differential;
 mod durability;
 mod endings;
 mod handles;

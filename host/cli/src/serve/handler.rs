@@ -12,6 +12,7 @@ use futures_channel::oneshot;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use millpond_wasmtime::SqliteCtx;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use wasmtime::component::InstancePre;
@@ -127,9 +128,13 @@ impl Handler {
         let (number, deadline) = (line.number, line.since + self.request_timeout);
         let (answer, answered) = oneshot::channel();
         let (here, client) = oneshot::channel();
+        let sqlite = self.databases.grant(deadline);
+        // The guest's thread may be inside a statement when the client goes away.
+        let mut interrupt = InterruptOnDrop(Some(sqlite.request().clone()));
         let task = Task {
             number,
             deadline,
+            sqlite,
             client,
             place,
             cut,
@@ -142,6 +147,7 @@ impl Handler {
         // From here on the guest is not to be ended because of the client: it may have work to
         // do after its response.
         let _ = here.send(());
+        interrupt.0.take();
         match answer {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(error))) => failed(number, &error),
@@ -154,6 +160,17 @@ impl Handler {
                 answer::text(StatusCode::SERVICE_UNAVAILABLE, "the server is ending\n")
             }
             _ => guest_failed(),
+        }
+    }
+}
+
+/// Interrupts a request's statements, unless it is told that they may go on.
+struct InterruptOnDrop(Option<millpond_wasmtime::Request>);
+
+impl Drop for InterruptOnDrop {
+    fn drop(&mut self) {
+        if let Some(request) = &self.0 {
+            request.interrupt();
         }
     }
 }
@@ -177,6 +194,7 @@ fn guest_failed() -> Response<WasiBody> {
 struct Task {
     number: u64,
     deadline: Instant,
+    sqlite: SqliteCtx,
     /// Resolves when the response's head is sent, and fails when the client is gone before.
     client: oneshot::Receiver<()>,
     place: OwnedSemaphorePermit,
@@ -193,8 +211,9 @@ impl Task {
         let output = GuestOutput::new(self.number);
         let mut wasi = handler.guest.wasi();
         wasi.stdout(output.clone()).stderr(output);
-        let sqlite = handler.databases.grant(self.deadline);
-        let mut store = handler.guest.store(&handler.engine, wasi.build(), sqlite);
+        let mut store = handler
+            .guest
+            .store(&handler.engine, wasi.build(), self.sqlite);
 
         let mut ended = handler.ended.clone();
         let client = self.client;

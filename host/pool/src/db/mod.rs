@@ -22,12 +22,13 @@ use self::time::Aborted;
 
 use crate::cache::StatementCache;
 use crate::error::{Error, ErrorKind, Result};
-use crate::grant::{Grant, TimeLimits};
+use crate::grant::{Grant, Limits};
 use crate::memory::{Budget, Scope};
 use crate::open::Opened;
 use crate::policy::{Control, Seen};
+use crate::request::RequestId;
 use crate::settings::Settings;
-use crate::turn::{RequestId, Turn, TurnQueue};
+use crate::turn::{Turn, TurnQueue};
 use crate::vfs::Folder;
 use crate::watch::Watch;
 
@@ -87,7 +88,7 @@ pub(crate) struct Db {
     query_only: bool,
     max_result_bytes: u64,
     max_page_bytes: u64,
-    limits: TimeLimits,
+    limits: Limits,
     seen: Arc<Seen>,
     conn: Connection,
     // After the connection, whose busy handler uses it: see `raw`.
@@ -112,7 +113,7 @@ impl Db {
             query_only: false,
             max_result_bytes: settings.max_result_bytes,
             max_page_bytes: settings.max_page_bytes,
-            limits: TimeLimits::default(),
+            limits: Limits::default(),
             seen: opened.seen,
             conn: opened.conn,
             watch: opened.watch,
@@ -199,6 +200,9 @@ impl Db {
                 .with_message("the pool is closing"),
             ErrorKind::QuotaExceeded if error.is_no_memory() => {
                 error.with_message("the statement needs more memory than a connection may take")
+            }
+            ErrorKind::DeadlineExceeded if self.watch.is_out_of_steps() => {
+                error.with_message("the statement took more steps than it may")
             }
             ErrorKind::DeadlineExceeded => error.with_message("the statement ran out of time"),
             // The busy handler gave up for want of time, not of patience.

@@ -39,7 +39,7 @@ impl Db {
         let until = clock::after(self.limits.statement)
             .min(self.watch.transaction_until())
             .min(hold_until);
-        self.watch.start(until);
+        self.watch.start(until, self.limits.steps);
     }
 
     /// End a transaction, or a cursor outside of one, that has been open for too long: its

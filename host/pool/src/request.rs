@@ -1,0 +1,113 @@
+//! A request: the scope at whose end everything that it holds goes back, and how it is ended from
+//! outside.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
+
+use crate::watch::Watch;
+
+/// A request, whose connections are lent together. Clones are the same request.
+///
+/// Two connections of one request never wait for each other's turn to write, because that wait would
+/// have no end: the second gets [`Busy`](crate::ErrorKind::Busy) at once.
+#[derive(Clone, Debug)]
+pub struct Request {
+    id: RequestId,
+    deadline: Option<Instant>,
+    shared: Arc<Shared>,
+}
+
+/// Names one request: no other of this process has the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct RequestId(pub(crate) u64);
+
+#[derive(Debug, Default)]
+struct Shared {
+    interrupted: AtomicBool,
+    /// What was lent to it, by the numbers of the lendings.
+    lent: Mutex<Vec<(Weak<Watch>, u64)>>,
+}
+
+impl RequestId {
+    pub(crate) fn new() -> RequestId {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        RequestId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Request {
+    /// A new request, without a deadline.
+    #[expect(
+        clippy::new_without_default,
+        reason = "each one is different: none is the default"
+    )]
+    pub fn new() -> Request {
+        Request {
+            id: RequestId::new(),
+            deadline: None,
+            shared: Arc::default(),
+        }
+    }
+
+    /// When the request's statements and waits are to end. Connections that it holds already keep
+    /// the deadline that they were lent with.
+    pub fn deadline(mut self, deadline: Instant) -> Request {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// End the request's statements and waits, now and from now on, on whatever thread they are: because
+    /// its client has gone, or the host is ending. They fail with
+    /// [`DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), and a wait for a connection with
+    /// [`PoolTimeout`](crate::ErrorKind::PoolTimeout).
+    ///
+    /// Does not wait. A statement notices within some milliseconds, a wait within 10. What the
+    /// request holds goes back when its connections are dropped, and a later borrower of theirs is not
+    /// interrupted, however late this comes.
+    pub fn interrupt(&self) {
+        // Before the list: a connection that is being lent just now is entered in it, or sees this.
+        self.shared.interrupted.store(true, Ordering::SeqCst);
+        let lent = self
+            .shared
+            .lent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (watch, lending) in lent.iter() {
+            if let Some(watch) = watch.upgrade() {
+                watch.interrupt(*lending);
+            }
+        }
+    }
+
+    /// Whether it has been interrupted.
+    pub fn is_interrupted(&self) -> bool {
+        self.shared.interrupted.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn id(&self) -> RequestId {
+        self.id
+    }
+
+    pub(crate) fn ends_at(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// A connection is lent to it.
+    pub(crate) fn enter(&self, watch: &Arc<Watch>, lending: u64) {
+        let mut lent = self
+            .shared
+            .lent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        lent.retain(|(watch, lending)| {
+            let watch = watch.upgrade();
+            watch.is_some_and(|watch| watch.lending() == *lending)
+        });
+        lent.push((Arc::downgrade(watch), lending));
+        drop(lent);
+        if self.is_interrupted() {
+            watch.interrupt(lending);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Runs each statement of its argument, which are apart by the character U+001E, and prints what came of
+//! it in a line: rows by type and value, or changes and the last rowid, or the code of the error.
+
+use millpond_guest::bindings::pool::{Access, get_connection};
+use millpond_guest::bindings::types::{Connection, Error, ErrorKind, Parameters, Value};
+
+fn main() {
+    let none = Parameters::Positional(vec![]);
+    let db = get_connection("default", Access::ReadWrite).expect("a connection");
+    let statements = std::env::args().nth(1).expect("statements");
+    for sql in statements.split('\u{1e}') {
+        match answer(&db, sql, &none) {
+            Ok(line) => println!("{line}"),
+            Err(error) if error.kind == ErrorKind::NotUtf8 => println!("not UTF-8"),
+            Err(error) if error.code == 0 => println!("refused: {error:?}"),
+            Err(error) => println!("error {}", error.code),
+        }
+    }
+}
+
+fn answer(db: &Connection, sql: &str, none: &Parameters) -> Result<String, Error> {
+    if db.prepare(sql)?.columns().is_empty() {
+        let summary = db.execute(sql, none)?;
+        return Ok(format!("{} {}", summary.changes, summary.last_insert_rowid));
+    }
+    let mut line = String::new();
+    for row in db.query(sql, none)?.rows {
+        for value in row {
+            line += &match value {
+                Value::Null => "null".to_owned(),
+                Value::Integer(value) => format!("i{value}"),
+                Value::Real(value) => format!("r{:016x}", value.to_bits()),
+                Value::Text(value) => format!("t{:02x?}", value.as_bytes()),
+                Value::Blob(value) => format!("b{value:02x?}"),
+            };
+            line.push(',');
+        }
+        line.push(';');
+    }
+    Ok(line)
+}

@@ -1,0 +1,521 @@
+//! The same statements by a guest and straight to SQLite: the same rows, types, changes and errors.
+//!
+//! The statements are made up, from a number: `MILLPOND_SEEDS` for more of them. They keep to what a
+//! guest may run.
+
+use std::fmt::Write;
+
+use millpond_tests::{Lab, foreach_differential};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Statement};
+
+use crate::assert_test_exists;
+
+foreach_differential!(assert_test_exists);
+
+/// How many statements are made of each number.
+const STATEMENTS: usize = 300;
+
+const SCHEMA: &str = "
+    CREATE TABLE a(id INTEGER PRIMARY KEY, n INTEGER, r REAL, t TEXT, b BLOB, x);
+    CREATE TABLE c(id INTEGER PRIMARY KEY, a INTEGER REFERENCES a(id), u TEXT UNIQUE, k INT CHECK (k > 0) NOT NULL);
+    CREATE TABLE s(i INT, t TEXT) STRICT;
+    CREATE TABLE w(k TEXT PRIMARY KEY COLLATE NOCASE, v) WITHOUT ROWID;
+    CREATE INDEX a_n ON a(n, t);
+    CREATE INDEX a_t ON a(t COLLATE NOCASE);
+    CREATE TABLE log(what, id);
+    CREATE TRIGGER a_log AFTER UPDATE OF n ON a BEGIN INSERT INTO log VALUES ('n', new.id); END;
+    CREATE VIEW both AS SELECT a.id, a.n, a.t, c.u FROM a LEFT JOIN c ON c.a = a.id;
+    CREATE VIRTUAL TABLE words USING fts5(text);
+    INSERT INTO a(n, r, t, b, x) VALUES (1, 1.5, 'one', x'01', NULL), (2, -0.0, 'Zwei', x'', 'x'),
+        (NULL, 9e300, '', NULL, 3), (9223372036854775807, 1e-300, 'ünï%_', x'ff00ff', -1.5);
+    INSERT INTO c VALUES (1, 1, 'u1', 1), (2, 2, 'u2', 2);
+    INSERT INTO w VALUES ('Key', 1), ('other', 'two');
+    INSERT INTO words VALUES ('still water'), ('lent out water')";
+
+#[tokio::test]
+async fn differential_answers() {
+    let seeds = std::env::var("MILLPOND_SEEDS").ok();
+    let seeds: u64 = seeds.map_or(40, |seeds| {
+        seeds.parse().expect("MILLPOND_SEEDS is a number")
+    });
+    let (mut rows, mut errors) = (0, 0);
+    for seed in 1..=seeds {
+        let mut maker = Maker(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let statements: Vec<String> = (0..STATEMENTS).map(|_| maker.statement()).collect();
+        let lab = Lab::new();
+        let setup = lab.pool().get_blocking(millpond_pool::Access::ReadWrite);
+        let setup = setup.expect("a connection");
+        setup.execute_script(SCHEMA).await.expect("a schema");
+        drop(setup);
+        let arg = statements.join("\u{1e}");
+        let answers = lab
+            .run("differential_answers")
+            .arg(&arg)
+            .await
+            .succeeds()
+            .output;
+        let mut answers = answers.lines();
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || Connection::open(folder.path().join("native.db")).expect("a database");
+        let script = format!("PRAGMA journal_mode = WAL; {SCHEMA}");
+        open().execute_batch(&script).expect("a schema");
+        let native = open();
+        native
+            .execute_batch("PRAGMA synchronous = OFF")
+            .expect("a setting");
+        for sql in &statements {
+            let expected = native_answer(&native, sql);
+            let answer = answers.next().expect("an answer for each");
+            assert_eq!(answer, expected, "{seed}: {sql}");
+            rows += expected.matches(';').count();
+            errors += usize::from(expected.starts_with("error"));
+        }
+        assert_eq!(answers.next(), None);
+    }
+    let all = seeds as usize * STATEMENTS;
+    println!("{all} statements, {rows} rows, {errors} errors: the same");
+    // Most of them do something.
+    assert!(
+        errors * 2 < all && rows > all / 4,
+        "{rows} rows and {errors} errors of {all}"
+    );
+}
+
+fn native_answer(native: &Connection, sql: &str) -> String {
+    let answer = || -> rusqlite::Result<String> {
+        let mut statement = native.prepare(sql)?;
+        if statement.column_count() == 0 {
+            let before = native.total_changes();
+            let changes = statement.execute([])?;
+            // What it did itself, which is left over from the last one where it did nothing.
+            let changes = if native.total_changes() == before {
+                0
+            } else {
+                changes
+            };
+            return Ok(format!("{changes} {}", native.last_insert_rowid()));
+        }
+        if statement.readonly() {
+            return rows(&mut statement);
+        }
+        // A result that the guest cannot be given is no reason to keep what was written for it.
+        native.execute_batch("SAVEPOINT whole")?;
+        let line = rows(&mut statement);
+        drop(statement);
+        if matches!(line.as_deref(), Ok("not UTF-8") | Err(_)) {
+            native.execute_batch("ROLLBACK TO whole")?;
+        }
+        native.execute_batch("RELEASE whole")?;
+        line
+    };
+    match answer() {
+        Ok(line) => line,
+        Err(rusqlite::Error::SqliteFailure(error, _)) => format!("error {}", error.extended_code),
+        Err(rusqlite::Error::SqlInputError { error, .. }) => {
+            format!("error {}", error.extended_code)
+        }
+        Err(other) => format!("{other:?}"),
+    }
+}
+
+fn rows(statement: &mut Statement<'_>) -> rusqlite::Result<String> {
+    let columns = statement.column_count();
+    let mut rows = statement.query([])?;
+    let (mut line, mut is_text) = (String::new(), true);
+    while let Some(row) = rows.next()? {
+        for column in 0..columns {
+            match row.get_ref(column)? {
+                ValueRef::Null => line.push_str("null"),
+                ValueRef::Integer(value) => write!(line, "i{value}").expect("text"),
+                ValueRef::Real(value) => write!(line, "r{:016x}", value.to_bits()).expect("text"),
+                ValueRef::Text(value) => {
+                    is_text &= str::from_utf8(value).is_ok();
+                    write!(line, "t{value:02x?}").expect("text");
+                }
+                ValueRef::Blob(value) => write!(line, "b{value:02x?}").expect("text"),
+            }
+            line.push(',');
+        }
+        line.push(';');
+    }
+    match is_text {
+        true => Ok(line),
+        false => Ok("not UTF-8".to_owned()),
+    }
+}
+
+/// Makes up statements.
+struct Maker(u64);
+
+impl Maker {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % end
+    }
+
+    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[self.below(of.len())]
+    }
+
+    fn statement(&mut self) -> String {
+        match self.below(20) {
+            0..=5 => format!("SELECT {}", self.list()),
+            6..=9 => self.select(),
+            10..=12 => self.insert(),
+            13 => format!(
+                "UPDATE {}a SET {} = {} WHERE {}",
+                self.conflict(),
+                self.column(),
+                self.expression(2),
+                self.expression(2)
+            ),
+            14 => format!(
+                "DELETE FROM {} WHERE {}",
+                self.one(&["a", "c", "log"]),
+                self.one(&["id % 3 = 0", "id > 20", "0", "id = (SELECT max(id) FROM a)"])
+            ),
+            15 => self
+                .one(&[
+                    "BEGIN",
+                    "COMMIT",
+                    "ROLLBACK",
+                    "BEGIN IMMEDIATE",
+                    "SAVEPOINT p",
+                    "RELEASE p",
+                    "ROLLBACK TO p",
+                ])
+                .to_owned(),
+            16 => self.define(),
+            17 => format!(
+                "SELECT text, rank < 0 FROM words WHERE words MATCH '{}' ORDER BY rowid",
+                self.one(&[
+                    "water",
+                    "still OR lent",
+                    "wat*",
+                    "\"lent out\"",
+                    "NEAR(lent water)",
+                    "(",
+                    "nothing"
+                ])
+            ),
+            18 => format!(
+                "SELECT {} FROM a GROUP BY {} ORDER BY 1",
+                self.aggregate(),
+                self.column()
+            ),
+            _ => format!("SELECT id, {} FROM a ORDER BY id", self.window()),
+        }
+    }
+
+    fn list(&mut self) -> String {
+        let list: Vec<_> = (0..=self.below(4)).map(|_| self.expression(3)).collect();
+        list.join(", ")
+    }
+
+    fn select(&mut self) -> String {
+        let from = self.one(&[
+            "a",
+            "both",
+            "a JOIN c ON c.a = a.id",
+            "w",
+            "s",
+            "c",
+            "a LEFT JOIN log ON log.id = a.id",
+        ]);
+        let columns = if self.below(2) == 0 || matches!(from, "w" | "s" | "c") {
+            "*".to_owned()
+        } else {
+            format!("{}, {}", self.expression_of(2, "a.id"), self.expression(1))
+        };
+        let filter = match from {
+            "a" => self.expression_of(2, "n"),
+            _ => self.expression(2),
+        };
+        let rest = match self.below(4) {
+            0 => " LIMIT 3",
+            1 => " LIMIT 2 OFFSET 1",
+            2 => " ORDER BY 1 DESC",
+            _ => "",
+        };
+        format!("SELECT {columns} FROM {from} WHERE {filter}{rest}")
+    }
+
+    fn insert(&mut self) -> String {
+        let conflict = self.conflict();
+        match self.below(6) {
+            0 | 1 => {
+                let rest = self.one(&[
+                    "",
+                    "",
+                    " RETURNING id, n, typeof(n)",
+                    " ON CONFLICT(id) DO UPDATE SET n = excluded.n + 1",
+                    " ON CONFLICT DO NOTHING",
+                ]);
+                format!(
+                    "INSERT INTO a(id, n, t, x) VALUES ({}, {}, {}, {}){rest}",
+                    self.one(&["NULL", "1", "7", "30"]),
+                    self.expression(1),
+                    self.expression(1),
+                    self.expression(2)
+                )
+            }
+            2 => format!(
+                "INSERT {conflict}INTO c(a, u, k) VALUES ({}, {}, {})",
+                self.one(&["1", "2", "NULL", "99"]),
+                self.one(&["'u1'", "'u9'", "NULL", "hex(5)"]),
+                self.one(&["1", "0", "NULL", "'x'", "3"])
+            ),
+            3 => format!(
+                "INSERT {conflict}INTO s VALUES ({}, {})",
+                self.expression(1),
+                self.expression(1)
+            ),
+            4 => format!(
+                "INSERT {conflict}INTO w VALUES ({}, {}) RETURNING *",
+                self.one(&["'key'", "'KEY'", "'new'", "NULL"]),
+                self.expression(2)
+            ),
+            _ => "INSERT INTO log SELECT 'copy', id FROM a WHERE id < 3".to_owned(),
+        }
+    }
+
+    fn define(&mut self) -> String {
+        self.one(&[
+            "CREATE TABLE IF NOT EXISTS made(a, b DEFAULT 5)",
+            "DROP TABLE IF EXISTS made",
+            "CREATE INDEX IF NOT EXISTS made_i ON a(x)",
+            "DROP INDEX IF EXISTS made_i",
+            "ALTER TABLE made ADD COLUMN c DEFAULT 'c'",
+            "INSERT INTO made(a) VALUES (1), (2)",
+            "SELECT * FROM made",
+            "CREATE TABLE a(again)",
+            "DROP TABLE nosuch",
+            "ANALYZE",
+            "PRAGMA table_info(a)",
+            "PRAGMA foreign_key_list(c)",
+            "EXPLAIN QUERY PLAN SELECT * FROM a WHERE n = 1",
+        ])
+        .to_owned()
+    }
+
+    fn conflict(&mut self) -> &'static str {
+        self.one(&["", "", "OR IGNORE ", "OR REPLACE ", "OR FAIL ", "OR ABORT "])
+    }
+
+    fn column(&mut self) -> &'static str {
+        self.one(&["n", "r", "t", "b", "x"])
+    }
+
+    fn aggregate(&mut self) -> String {
+        let of = self.column();
+        let function = self.one(&[
+            "count(*)",
+            "count",
+            "sum",
+            "total",
+            "avg",
+            "min",
+            "max",
+            "group_concat",
+            "json_group_array",
+            "count(DISTINCT n), sum",
+        ]);
+        match (function, of) {
+            ("count(*)", _) => function.to_owned(),
+            ("json_group_array", _) => "json_group_array(n)".to_owned(),
+            (function, of) => format!("{function}({of})"),
+        }
+    }
+
+    fn window(&mut self) -> String {
+        let function = self.one(&[
+            "row_number()",
+            "rank()",
+            "dense_rank()",
+            "ntile(2)",
+            "lag(n)",
+            "lead(t, 2, 'none')",
+            "first_value(t)",
+            "nth_value(n, 2)",
+            "sum(n)",
+            "count(*)",
+            "group_concat(t)",
+            "percent_rank()",
+            "cume_dist()",
+        ]);
+        let over = self.one(&[
+            "()",
+            "(ORDER BY id)",
+            "(PARTITION BY n > 1 ORDER BY id DESC)",
+            "(ORDER BY t COLLATE NOCASE, id)",
+            "(ORDER BY id ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING)",
+        ]);
+        format!("{function} OVER {over}")
+    }
+
+    fn literal(&mut self) -> &'static str {
+        self.one(&[
+            "NULL",
+            "0",
+            "1",
+            "-1",
+            "2",
+            "7",
+            "9223372036854775807",
+            "-9223372036854775808",
+            "0.0",
+            "-0.0",
+            "1.5",
+            "1e300",
+            "-2.5e-3",
+            "9e999",
+            "''",
+            "'a'",
+            "'abc'",
+            "'ABC'",
+            "'aXbXc'",
+            "'%b%'",
+            "'a_c'",
+            "'[a-c]*'",
+            "'12'",
+            "'1.5e1'",
+            "' 7 '",
+            "'ünïcödé'",
+            "'日本語'",
+            "x''",
+            "x'00'",
+            "x'616263'",
+            "x'ff'",
+            "x'f09f98'",
+            "'a' || char(0) || 'b'",
+            "CAST(x'ff61' AS TEXT)",
+            "'2024-02-29'",
+            "'{\"a\":[1,2,{\"b\":null}]}'",
+            "'[1,2.5,\"x\"]'",
+            "'$.a[1]'",
+            "'6a6B'",
+            "'\\'",
+        ])
+    }
+
+    fn expression(&mut self, depth: usize) -> String {
+        let literal = self.literal();
+        self.expression_of(depth, literal)
+    }
+
+    /// An expression of some depth, which has `leaf` in it here and there.
+    fn expression_of(&mut self, depth: usize, leaf: &str) -> String {
+        if depth == 0 || self.below(6) == 0 {
+            return match self.below(3) {
+                0 => leaf.to_owned(),
+                _ => self.literal().to_owned(),
+            };
+        }
+        let mut part = || self.expression_of(depth - 1, leaf);
+        let (x, y, z) = (part(), part(), part());
+        match self.below(9) {
+            0 | 1 => {
+                let operator = self.one(&[
+                    "+", "-", "*", "/", "%", "||", "<", "<=", "=", "<>", "IS", "IS NOT", "AND",
+                    "OR", "&", "|", "<<", ">>", "LIKE", "GLOB", "->", "->>",
+                ]);
+                format!("({x} {operator} {y})")
+            }
+            2 => {
+                let operator = self.one(&["-", "+", "~", "NOT "]);
+                format!("({operator}{x})")
+            }
+            3 => match self.below(6) {
+                0 => format!("CASE WHEN {x} THEN {y} ELSE {z} END"),
+                1 => format!("({x} BETWEEN {y} AND {z})"),
+                2 => format!("({x} IN ({y}, {z}))"),
+                3 => format!(
+                    "CAST({x} AS {})",
+                    self.one(&["INTEGER", "REAL", "TEXT", "BLOB", "NUMERIC"])
+                ),
+                4 => format!("({x} COLLATE NOCASE = {y})"),
+                _ => format!("(SELECT {x} WHERE {y})"),
+            },
+            4 | 5 => {
+                let function = self.one(&[
+                    "abs",
+                    "hex",
+                    "length",
+                    "lower",
+                    "upper",
+                    "typeof",
+                    "quote",
+                    "unicode",
+                    "sign",
+                    "round",
+                    "trim",
+                    "ltrim",
+                    "rtrim",
+                    "octet_length",
+                    "unhex",
+                    "json_valid",
+                    "json_type",
+                    "json_quote",
+                    "json_array_length",
+                    "date",
+                    "julianday",
+                    "ceil",
+                    "floor",
+                    "sqrt",
+                    "char",
+                ]);
+                format!("{function}({x})")
+            }
+            6 | 7 => {
+                let function = self.one(&[
+                    "instr",
+                    "ifnull",
+                    "nullif",
+                    "max",
+                    "min",
+                    "substr",
+                    "trim",
+                    "ltrim",
+                    "rtrim",
+                    "round",
+                    "glob",
+                    "like",
+                    "unhex",
+                    "coalesce",
+                    "concat",
+                    "json_extract",
+                    "json_array",
+                    "printf",
+                    "format",
+                    "pow",
+                    "datetime",
+                    "json_remove",
+                ]);
+                format!("{function}({x}, {y})")
+            }
+            _ => {
+                let function = self.one(&[
+                    "replace",
+                    "substr",
+                    "iif",
+                    "concat_ws",
+                    "json_set",
+                    "json_insert",
+                    "json_object",
+                    "like",
+                    "coalesce",
+                    "char",
+                    "strftime",
+                ]);
+                match function {
+                    "json_object" => format!("json_object('k', {y})"),
+                    function => format!("{function}({x}, {y}, {z})"),
+                }
+            }
+        }
+    }
+}
