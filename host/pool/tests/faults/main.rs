@@ -7,7 +7,8 @@
 mod system_calls;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use millpond_pool::{
@@ -15,7 +16,7 @@ use millpond_pool::{
     TransactionMode, Value, block_on,
 };
 
-use self::system_calls::{Fault, arm, disarm};
+use self::system_calls::{Fault, Over, arm, arm_hang, disarm, hangs, release};
 
 static NONE: Parameters = Parameters::NONE;
 
@@ -126,9 +127,8 @@ fn work(pool: &Pool, told: &mut Told) -> Result<()> {
     Ok(())
 }
 
-/// One run with one fault. Returns how many calls failed.
-fn run(folder: &Path, nth: i64, fault: Fault) -> i64 {
-    let context = format!("{nth}: {fault:?}");
+/// A new file.
+fn prepare(folder: &Path) -> PathBuf {
     let path = folder.join("app.db");
     for suffix in ["", "-wal", "-shm"] {
         let _ = std::fs::remove_file(folder.join(format!("app.db{suffix}")));
@@ -140,8 +140,13 @@ fn run(folder: &Path, nth: i64, fault: Fault) -> i64 {
              CREATE TABLE t(id INTEGER PRIMARY KEY, v)",
         )
         .expect("a table");
-    drop(setup);
+    path
+}
 
+/// One run with one fault. Returns how many calls failed.
+fn run(folder: &Path, nth: i64, fault: Fault) -> i64 {
+    let context = format!("{nth}: {fault:?}");
+    let path = prepare(folder);
     let mut told = Told::default();
     arm(nth, fault);
     let pool = builder().open(&path);
@@ -150,7 +155,42 @@ fn run(folder: &Path, nth: i64, fault: Fault) -> i64 {
         let _ = work(pool, &mut told);
     }
     let failed = disarm();
+    check(&path, pool, told, &context);
+    failed
+}
 
+/// One run in which a call hangs, until everybody else has come as far as they get. Returns whether
+/// there was such a call.
+fn run_with_hang(folder: &Path, nth: i64) -> bool {
+    let context = format!("{nth} hangs");
+    let path = prepare(folder);
+    let pool = builder().open(&path).expect("a pool");
+    arm_hang(nth);
+    let (hung, told) = std::thread::scope(|scope| {
+        let both = scope.spawn(|| {
+            let _over = Over;
+            let reader = scope.spawn(|| {
+                let connection = pool.get_blocking(Access::ReadOnly)?;
+                block_on(connection.query("SELECT count(*) FROM t", &NONE))
+            });
+            let mut told = Told::default();
+            work(&pool, &mut told).expect(&context);
+            reader.join().expect("no panic").expect(&context);
+            told
+        });
+        let hung = hangs();
+        // The pool itself answers, whatever its connections wait for.
+        assert!(pool.stats().in_use <= 2, "{context}");
+        release();
+        (hung, both.join().expect("no panic"))
+    });
+    check(&path, Ok(pool), told, &context);
+    hung
+}
+
+/// Everything is whole.
+fn check(path: &Path, pool: Result<Pool>, mut told: Told, context: &str) {
+    let folder = path.parent().expect("a folder");
     if let Ok(pool) = pool {
         let stats = pool.stats();
         assert_eq!(stats.in_use, 0, "{context}");
@@ -202,22 +242,45 @@ fn run(folder: &Path, nth: i64, fault: Fault) -> i64 {
         let all = rows.iter().all(|id| there.contains(id));
         assert_eq!(some, all, "{context}: {rows:?} is half there");
     }
-    failed
 }
 
-#[test]
-fn a_disk_that_fails_at_any_moment_leaves_everything_whole() {
-    // In memory where there is such a folder: what is tested is not how the disk syncs.
+/// The system calls are the whole process's: one test at a time.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// In memory where there is such a folder: what is tested is not how the disk syncs.
+fn folder() -> tempfile::TempDir {
     let shared = Path::new("/dev/shm");
     let folder = match shared.is_dir() {
         true => tempfile::tempdir_in(shared),
         false => tempfile::tempdir(),
-    }
-    .expect("a folder");
-    let stride = match std::env::var_os("MILLPOND_ALL_FAULTS") {
+    };
+    folder.expect("a folder")
+}
+
+fn stride() -> usize {
+    match std::env::var_os("MILLPOND_ALL_FAULTS") {
         Some(_) => 1,
         None => 3,
-    };
+    }
+}
+
+#[test]
+fn a_disk_that_hangs_at_any_moment_leaves_everything_whole() {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = folder();
+    let mut calls = (0..).step_by(stride());
+    let hung = calls
+        .by_ref()
+        .take_while(|nth| run_with_hang(folder.path(), *nth))
+        .count();
+    println!("{hung} calls hung");
+    assert!(hung > 20, "only {hung}");
+}
+
+#[test]
+fn a_disk_that_fails_at_any_moment_leaves_everything_whole() {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (folder, stride) = (folder(), stride() as i64);
     let (mut runs, mut faults) = (0, 0);
     for errno in [libc::EIO, libc::ENOSPC] {
         for (short, persistent) in [(false, false), (false, true), (true, false)] {

@@ -6,8 +6,8 @@
 )]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
 use libc::{off_t, size_t, ssize_t};
 use millpond_pool::Pool;
@@ -42,6 +42,68 @@ pub(crate) fn arm(nth: i64, fault: Fault) {
     LEFT.store(nth, Ordering::Relaxed);
 }
 
+/// Let call number `nth` hang, counted from 0, and then be made.
+pub(crate) fn arm_hang(nth: i64) {
+    install();
+    *gate() = Gate::Ahead;
+    HANGS.store(true, Ordering::Relaxed);
+    LEFT.store(nth, Ordering::Relaxed);
+}
+
+/// Where the call is that hangs.
+#[derive(Debug, PartialEq, Eq)]
+enum Gate {
+    Ahead,
+    Hanging,
+    /// Nobody waits for it any more: the work came to its end without it.
+    Over,
+    Released,
+}
+
+static HANGS: AtomicBool = AtomicBool::new(false);
+static GATE: Mutex<Gate> = Mutex::new(Gate::Released);
+static MOVED: Condvar = Condvar::new();
+
+fn gate() -> std::sync::MutexGuard<'static, Gate> {
+    GATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Wait until the call hangs; false where the work is over before.
+pub(crate) fn hangs() -> bool {
+    let wait = |gate: &mut Gate| *gate == Gate::Ahead;
+    let gate = MOVED.wait_while(gate(), wait);
+    *gate.unwrap_or_else(PoisonError::into_inner) == Gate::Hanging
+}
+
+/// Dropped when the work is over, however it ends.
+#[derive(Debug)]
+pub(crate) struct Over;
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        let mut gate = gate();
+        if *gate == Gate::Ahead {
+            *gate = Gate::Over;
+            MOVED.notify_all();
+        }
+    }
+}
+
+/// Let the call that hangs be made, and none hang from now on.
+pub(crate) fn release() {
+    LEFT.store(-1, Ordering::Relaxed);
+    HANGS.store(false, Ordering::Relaxed);
+    *gate() = Gate::Released;
+    MOVED.notify_all();
+}
+
+fn hang() {
+    let mut gate = gate();
+    *gate = Gate::Hanging;
+    MOVED.notify_all();
+    let _released = MOVED.wait_while(gate, |gate| *gate == Gate::Hanging);
+}
+
 /// Let no call fail any more. Returns how many have failed.
 pub(crate) fn disarm() -> i64 {
     LEFT.store(-1, Ordering::Relaxed);
@@ -55,6 +117,10 @@ fn fails() -> bool {
     } else if LEFT.load(Ordering::Relaxed) < 0 {
         false
     } else if LEFT.fetch_sub(1, Ordering::Relaxed) == 0 {
+        if HANGS.load(Ordering::Relaxed) {
+            hang();
+            return false;
+        }
         FAILING.store(PERSISTENT.load(Ordering::Relaxed), Ordering::Relaxed);
         true
     } else {
