@@ -59,7 +59,8 @@ fn fixture() -> Fixture {
 
 impl Fixture {
     fn grant(&self) -> Grant {
-        Grant::new(&self.pool, Access::ReadWrite)
+        // One connection may be used for all inputs, which take as long as one wants.
+        Grant::new(&self.pool, Access::ReadWrite).max_hold_time(Duration::MAX)
     }
 
     fn narrow(&self) -> Grant {
