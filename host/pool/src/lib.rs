@@ -45,6 +45,14 @@
 //! is set up and what it runs. Unsafe code is in `raw` (statements), `functions` (SQL functions),
 //! `memory` (SQLite's allocator) and `vfs` (its files), and nowhere else.
 
+#![cfg_attr(
+    test,
+    expect(
+        clippy::duplicate_mod,
+        reason = "`scheduled_tests` compiles some sources once more, with other locks"
+    )
+)]
+
 mod block_on;
 mod builder;
 mod cache;
@@ -63,17 +71,24 @@ mod policy;
 mod pool;
 mod raw;
 mod request;
+#[cfg(test)]
+mod scheduled_tests;
 mod self_test;
 mod settings;
 mod slots;
+#[cfg(test)]
+mod slots_tests;
 mod statement;
 mod stats;
+mod sync;
 mod text;
 mod transaction;
 mod turn;
 mod value;
 mod vfs;
 mod watch;
+#[cfg(test)]
+mod watch_tests;
 
 pub use block_on::block_on;
 pub use builder::PoolBuilder;

@@ -7,11 +7,12 @@
 //! - `created - closed == idle + in use`, and `idle + in use <= max_size`;
 //! - a place is held by at most one caller, and dropping it hands it to the next in line.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
-
+use super::sync::{
+    Arc, Mutex, MutexGuard, Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError,
+};
 use crate::stats::PoolStats;
 
 #[derive(Debug)]
@@ -305,7 +306,3 @@ impl<R> Drop for Waiting<'_, R> {
         state.counters.wait_time += waited;
     }
 }
-
-#[cfg(test)]
-#[path = "slots_tests.rs"]
-mod tests;

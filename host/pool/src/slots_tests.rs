@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use super::*;
+use crate::slots::*;
 
 /// Counts itself for as long as it lives, so that one lost or one too many shows.
 #[derive(Debug)]

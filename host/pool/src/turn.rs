@@ -3,12 +3,8 @@
 //! SQLite would let one writer in and make the others poll for it, out of order
 //! (<https://sqlite.org/c3ref/busy_timeout.html>). Here they stand in line and cost no thread.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
-
-use crate::request::RequestId;
+use super::request::RequestId;
+use super::sync::{Arc, AtomicU64, Ordering, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 #[derive(Debug)]
 pub(crate) struct TurnQueue {

@@ -6,9 +6,9 @@
 //! late hits whatever the connection runs next, which may be another borrower's statement. Here
 //! the one to be stopped is named by its number.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::sync::{AtomicU64, Ordering};
 use crate::clock::{self, NEVER};
 
 /// How long to wait, at most, before looking again whether another process has let go.
@@ -165,44 +165,5 @@ impl Watch {
         let wait = Duration::from_micros(100) * 2_u32.saturating_pow(tries.min(16));
         std::thread::sleep(wait.min(BUSY_INTERVAL));
         true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_late_stop_does_not_hit_the_next_borrower() {
-        let watch = Watch::new(Duration::ZERO);
-        let first = watch.lend();
-        let second = watch.lend();
-        watch.stop(first);
-        assert!(!watch.must_stop());
-        watch.stop(second);
-        assert!(watch.must_stop());
-        let third = watch.lend();
-        watch.interrupt(second);
-        assert!(!watch.must_stop());
-        watch.interrupt(third);
-        assert!(watch.must_stop());
-        watch.lend();
-        assert!(!watch.must_stop());
-    }
-
-    #[test]
-    fn a_wait_for_another_process_ends_in_time() {
-        let watch = Watch::new(Duration::ZERO);
-        watch.lend();
-        assert!(!watch.wait_busy(0), "no time to wait");
-        let watch = Watch::new(Duration::from_secs(3600));
-        let lending = watch.lend();
-        assert!(watch.wait_busy(0));
-        watch.start(clock::now(), NEVER);
-        assert!(!watch.wait_busy(1), "past its deadline");
-        watch.start(NEVER, NEVER);
-        assert!(watch.wait_busy(2));
-        watch.stop(lending);
-        assert!(!watch.wait_busy(3), "stopped");
     }
 }

@@ -159,7 +159,7 @@ fn sql_under_a_grant_for_reading() {
         version.expect("a version").rows
     };
     // Sees every commit of others as another version.
-    let other = f.pool.get_blocking(Access::ReadOnly).expect("a connection");
+    let other = f.get(&f.grant());
     let before = version(&other);
     let grant = Grant::new(&f.pool, Access::ReadOnly).max_statement_steps(20_000);
     check!()
