@@ -201,13 +201,13 @@ fn check(path: &Path, pool: Result<Pool>, mut told: Told, context: &str) {
             "{context}: {stats:?}"
         );
         // The disk is well again, and so is the pool.
-        let next = pool.get_blocking(Access::ReadWrite).expect(&context);
+        let next = pool.get_blocking(Access::ReadWrite).expect(context);
         assert!(!next.in_transaction(), "{context}");
         for (sql, value) in [
             ("SELECT last_insert_rowid()", 0),
             ("SELECT count(*) FROM temp.sqlite_schema", 0),
         ] {
-            let table = block_on(next.query(sql, &NONE)).expect(&context);
+            let table = block_on(next.query(sql, &NONE)).expect(context);
             assert_eq!(table.rows, [[Value::Integer(value)]], "{context}");
         }
         told.note([90], &insert(&next, 90));
@@ -217,13 +217,13 @@ fn check(path: &Path, pool: Result<Pool>, mut told: Told, context: &str) {
         assert!(!folder.join("app.db-wal").exists(), "{context}");
     }
 
-    let file = rusqlite::Connection::open(&path).expect(&context);
+    let file = rusqlite::Connection::open(path).expect(context);
     let check: String = file
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
-        .expect(&context);
+        .expect(context);
     assert_eq!(check, "ok", "{context}");
-    let mut ids = file.prepare("SELECT id FROM t").expect(&context);
-    let ids = ids.query_map([], |row| row.get(0)).expect(&context);
+    let mut ids = file.prepare("SELECT id FROM t").expect(context);
+    let ids = ids.query_map([], |row| row.get(0)).expect(context);
     let there: BTreeSet<i64> = ids.map(|id| id.expect("an id")).collect();
     for rows in &told.kept {
         assert!(
