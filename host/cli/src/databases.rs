@@ -63,6 +63,11 @@ pub(crate) struct PoolOptions {
     #[arg(long, value_name = "BYTES", default_value = "10GiB", value_parser = values::size)]
     max_database_size: usize,
 
+    /// How much one transaction may write, in bytes or with a unit: 1MiB to 16384GiB. One that would
+    /// write more is rolled back.
+    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = values::size)]
+    max_transaction_size: usize,
+
     /// The memory that SQLite may take for each connection, in bytes or with a unit: 4MiB to 64GiB.
     /// A statement that needs more fails for the guest.
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = values::size)]
@@ -95,6 +100,7 @@ impl PoolOptions {
             .max_size(given(self.pool_size, "DB_POOL_SIZE", size, 5)?)
             .timeout(given(self.timeout, "DB_TIMEOUT", values::timeout, TIMEOUT)?)
             .max_memory_bytes(self.max_connection_memory as u64)
+            .max_transaction_bytes(self.max_transaction_size as u64)
             .max_database_bytes(self.max_database_size as u64)
             .synchronous(match self.synchronous {
                 Durability::Full => Synchronous::Full,

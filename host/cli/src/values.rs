@@ -22,8 +22,15 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let number: f64 = number
         .parse()
         .map_err(|_| "write a number with a unit, as 10s, 500ms, 2m or 1h".to_string())?;
-    Duration::try_from_secs_f64(number * seconds_in_unit).map_err(|error| error.to_string())
+    let duration = Duration::try_from_secs_f64(number * seconds_in_unit);
+    match duration.map_err(|error| error.to_string())? {
+        // A clock that it is added to must not overflow.
+        too_long if too_long > LONGEST => Err("it must be at most 10000h".to_string()),
+        duration => Ok(duration),
+    }
 }
+
+const LONGEST: Duration = Duration::from_secs(10_000 * 3600);
 
 /// A duration that a pool waits: at most one hour.
 pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
@@ -143,6 +150,7 @@ mod tests {
             "inf",
             "1e400",
             "99999999999999999999",
+            "10001h",
         ] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
@@ -158,6 +166,31 @@ mod tests {
         for wrong in ["", "M", "1.5M", "-1", "1TB", "99999999999G"] {
             assert!(size(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn whatever_is_written_is_read_or_refused() {
+        bolero::check!()
+            .with_type::<(u64, u8, Vec<u8>)>()
+            .for_each(|(number, unit, text)| {
+                const UNITS: &[&str] = &[
+                    "", "s", "ms", "us", "m", "h", "k", "MiB", "G", "=", ":", "e3", ".",
+                ];
+                let unit = UNITS[usize::from(*unit) % UNITS.len()];
+                for text in [
+                    format!("{number}{unit}"),
+                    String::from_utf8_lossy(text).into_owned(),
+                ] {
+                    if let Ok(duration) = duration(&text) {
+                        let _ = std::time::Instant::now() + duration;
+                    }
+                    let _ = (timeout(&text), positive_duration(&text), size(&text));
+                    let _ = (address(&text), variable(&text));
+                    if let Ok(named) = named(&text) {
+                        assert!(text.ends_with(&*named.path.to_string_lossy()), "{text:?}");
+                    }
+                }
+            });
     }
 
     #[test]

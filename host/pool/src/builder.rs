@@ -104,10 +104,20 @@ impl PoolBuilder {
     /// The size that the database may grow to, in bytes, rounded down to pages
     /// (<https://sqlite.org/pragma.html#pragma_max_page_count>). A write beyond fails with
     /// [`QuotaExceeded`](crate::ErrorKind::QuotaExceeded). A database that is larger already can
-    /// be read, and does not grow. The log beside it is not counted: one transaction can make it
-    /// as large as what it writes. Default 10 GiB; 1 MiB to 16 TiB.
+    /// be read, and does not grow. The log beside it is not counted: see
+    /// [`max_transaction_bytes`](PoolBuilder::max_transaction_bytes). Default 10 GiB; 1 MiB to 16 TiB.
     pub fn max_database_bytes(mut self, bytes: u64) -> Self {
         self.settings.max_database_bytes = bytes;
+        self
+    }
+
+    /// How much one transaction may write, in bytes of pages, each as often as it is written. One that
+    /// would write more is rolled back, and its statement fails with
+    /// [`QuotaExceeded`](crate::ErrorKind::QuotaExceeded). It bounds the log, which grows with every page
+    /// that a transaction writes, and with it how long a commit waits for the disk: which no deadline
+    /// ends. Counted roughly, to a megabyte or the page cache. Default 64 MiB; 1 MiB to 16 TiB.
+    pub fn max_transaction_bytes(mut self, bytes: u64) -> Self {
+        self.settings.max_transaction_bytes = bytes;
         self
     }
 

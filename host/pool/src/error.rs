@@ -39,8 +39,8 @@ pub enum ErrorKind {
     DeadlineExceeded,
     /// A result, value or SQL text is larger than the pool allows.
     TooLarge,
-    /// The database reached its largest size, SQLite needs more memory than it may take, or the
-    /// disk is full.
+    /// The database reached its largest size, a transaction writes more than one may, SQLite needs
+    /// more memory than it may take, or the disk is full.
     QuotaExceeded,
     /// A `UNIQUE` constraint.
     ConstraintUnique,

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::functions;
 use crate::memory::{self, Budget};
 use crate::policy::Seen;
-use crate::raw;
+use crate::raw::{self, Progress};
 use crate::settings::{Settings, Synchronous};
 use crate::vfs::{self, Folder};
 use crate::watch::Watch;
@@ -73,6 +73,8 @@ pub(crate) struct Opened {
     pub(crate) conn: Connection,
     pub(crate) seen: Arc<Seen>,
     pub(crate) watch: Arc<Watch>,
+    // After the connection, whose handler is given it.
+    pub(crate) _progress: Box<Progress>,
     // After the connection, whose memory it counts.
     pub(crate) memory: Budget,
     /// Closing may remove the log from it.
@@ -234,7 +236,7 @@ impl Location {
         let watch = Arc::new(Watch::new(settings.busy_timeout));
         // First of all, so that what follows waits for another process instead of failing.
         raw::set_busy_handler(&conn, &watch)?;
-        self.configure(&conn, settings)?;
+        self.configure(&conn, settings, &watch)?;
         functions::install(&conn, &watch)?;
 
         let seen = Arc::new(Seen::new(modules(&conn)?));
@@ -242,10 +244,10 @@ impl Location {
         conn.authorizer(Some(move |context: rusqlite::hooks::AuthContext<'_>| {
             authorizer.authorize(&context)
         }))?;
-        let progress = Arc::clone(&watch);
-        conn.progress_handler(PROGRESS_INTERVAL, Some(move || progress.progress()))?;
+        let progress = raw::set_progress_handler(&conn, PROGRESS_INTERVAL, &watch);
         Ok(Opened {
             conn,
+            _progress: progress,
             seen,
             watch,
             memory,
@@ -253,7 +255,7 @@ impl Location {
         })
     }
 
-    fn configure(&self, conn: &Connection, settings: &Settings) -> Result<()> {
+    fn configure(&self, conn: &Connection, settings: &Settings, watch: &Watch) -> Result<()> {
         // What https://sqlite.org/security.html asks for where SQL is not trusted.
         for (setting, value) in [
             (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
@@ -279,6 +281,7 @@ impl Location {
         }
         let page_size: u32 = conn.query_row("PRAGMA page_size", [], |row| row.get(0))?;
         let max_pages = settings.max_database_bytes / u64::from(page_size.max(1));
+        watch.set_max_written(settings.max_transaction_bytes / u64::from(page_size.max(1)));
         conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, settings.max_value_bytes as i32)?;
 
         if !self.is_memory() {

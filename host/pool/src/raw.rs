@@ -266,6 +266,69 @@ pub(crate) fn set_busy_handler(conn: &Connection, watch: &Arc<Watch>) -> Result<
     }
 }
 
+/// What SQLite's progress handler is given.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    watch: Arc<Watch>,
+    db: *mut ffi::sqlite3,
+}
+
+// SAFETY: the handle is used where SQLite calls the handler, by the thread that uses the connection.
+unsafe impl Send for Progress {}
+
+/// Ask `watch` whether to go on, every `steps` instructions
+/// (<https://sqlite.org/c3ref/progress_handler.html>), and tell it how much has been written if it asks
+/// for that: which rusqlite's own handler, a closure, could not look at.
+///
+/// What is returned must outlast the connection: the connection's owner keeps both, and drops the
+/// connection first.
+pub(crate) fn set_progress_handler(
+    conn: &Connection,
+    steps: c_int,
+    watch: &Arc<Watch>,
+) -> Box<Progress> {
+    unsafe extern "C" fn go_on(progress: *mut c_void) -> c_int {
+        // SAFETY: the `Progress` that was given below, which lives as long as the connection.
+        let Progress { watch, db } = unsafe { &*progress.cast::<Progress>() };
+        // SAFETY: the connection is open: it is calling.
+        c_int::from(watch.progress(|| unsafe { pages_written_of(*db) }))
+    }
+    // SAFETY: the connection is open.
+    let db = unsafe { conn.handle() };
+    let watch = Arc::clone(watch);
+    let mut progress = Box::new(Progress { watch, db });
+    // SAFETY: as above; `progress` is what `go_on` takes it for, stays where it is, and is only read.
+    unsafe {
+        ffi::sqlite3_progress_handler(db, steps, Some(go_on), (&raw mut *progress).cast());
+    }
+    progress
+}
+
+/// How many pages the connection has written, to the log or the file, since it was opened
+/// (<https://sqlite.org/c3ref/c_dbstatus_options.html>, `SQLITE_DBSTATUS_CACHE_WRITE`).
+pub(crate) fn pages_written(conn: &Connection) -> u64 {
+    // SAFETY: the connection is open.
+    unsafe { pages_written_of(conn.handle()) }
+}
+
+/// # Safety
+///
+/// `db` is an open connection, which this thread alone uses.
+unsafe fn pages_written_of(db: *mut ffi::sqlite3) -> u64 {
+    let (mut pages, mut highest) = (0, 0);
+    // SAFETY: the caller's promise; both pointers are valid, and nothing is reset.
+    unsafe {
+        ffi::sqlite3_db_status(
+            db,
+            ffi::SQLITE_DBSTATUS_CACHE_WRITE,
+            &mut pages,
+            &mut highest,
+            0,
+        );
+    }
+    u64::try_from(pages).unwrap_or(0)
+}
+
 /// How far a transaction has got (<https://sqlite.org/c3ref/txn_state.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TransactionState {

@@ -34,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) busy_timeout: Duration,
     pub(crate) max_memory_bytes: u64,
     pub(crate) max_database_bytes: u64,
+    pub(crate) max_transaction_bytes: u64,
     pub(crate) max_value_bytes: u64,
     pub(crate) max_result_bytes: u64,
     pub(crate) max_page_bytes: u64,
@@ -57,6 +58,7 @@ impl Default for Settings {
             busy_timeout: Duration::from_secs(5),
             max_memory_bytes: 64 * MIB,
             max_database_bytes: 10 * GIB,
+            max_transaction_bytes: 64 * MIB,
             max_value_bytes: MIB,
             max_result_bytes: 16 * MIB,
             max_page_bytes: MIB,
@@ -97,6 +99,12 @@ impl Settings {
         within(
             "max_database_bytes",
             self.max_database_bytes,
+            MIB..=16 * 1024 * GIB,
+            "bytes",
+        )?;
+        within(
+            "max_transaction_bytes",
+            self.max_transaction_bytes,
             MIB..=16 * 1024 * GIB,
             "bytes",
         )?;

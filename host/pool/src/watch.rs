@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::sync::{AtomicU64, Ordering};
+use super::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::clock::{self, NEVER};
 
 /// How long to wait, at most, before looking again whether another process has let go.
@@ -23,8 +23,16 @@ pub(crate) struct Watch {
     stopped: AtomicU64,
     /// The lending whose request was interrupted; 0 for none.
     interrupted: AtomicU64,
+    /// How many pages one transaction may write, and how many the connection had written when the one
+    /// that is open began to.
+    max_written: AtomicU64,
+    written_before: AtomicU64,
+    /// More were written.
+    wrote_too_much: AtomicBool,
     /// How many times the progress handler may still be asked for what runs now.
     steps: AtomicU64,
+    /// How often the progress handler has been asked.
+    calls: AtomicU64,
     /// When the borrower's request is to end, by [`clock`].
     deadline: AtomicU64,
     /// When what runs now is to end.
@@ -44,6 +52,10 @@ impl Watch {
             lending: AtomicU64::new(1),
             stopped: AtomicU64::new(0),
             interrupted: AtomicU64::new(0),
+            max_written: AtomicU64::new(NEVER),
+            written_before: AtomicU64::new(0),
+            wrote_too_much: AtomicBool::new(false),
+            calls: AtomicU64::new(0),
             steps: AtomicU64::new(NEVER),
             deadline: AtomicU64::new(NEVER),
             until: AtomicU64::new(NEVER),
@@ -56,9 +68,15 @@ impl Watch {
     /// The connection is lent anew: nothing that was meant for an earlier borrower holds.
     /// Returns the lending's number.
     pub(crate) fn lend(&self) -> u64 {
-        for time in [&self.deadline, &self.until, &self.transaction_until] {
-            time.store(NEVER, Ordering::Relaxed);
+        for bound in [
+            &self.deadline,
+            &self.until,
+            &self.transaction_until,
+            &self.steps,
+        ] {
+            bound.store(NEVER, Ordering::Relaxed);
         }
+        self.wrote_too_much.store(false, Ordering::Relaxed);
         self.lending.fetch_add(1, Ordering::Relaxed) + 1
     }
 
@@ -107,6 +125,7 @@ impl Watch {
     /// so many calls of the progress handler.
     pub(crate) fn start(&self, until: u64, steps: u64) {
         self.steps.store(steps, Ordering::Relaxed);
+        self.wrote_too_much.store(false, Ordering::Relaxed);
         let deadline = self.deadline.load(Ordering::Relaxed);
         self.until.store(until.min(deadline), Ordering::Relaxed);
     }
@@ -114,6 +133,7 @@ impl Watch {
     /// What is about to run must come to its end: the host's own rollback.
     pub(crate) fn start_unbounded(&self) {
         self.steps.store(NEVER, Ordering::Relaxed);
+        self.wrote_too_much.store(false, Ordering::Relaxed);
         self.until.store(NEVER, Ordering::Relaxed);
     }
 
@@ -125,8 +145,34 @@ impl Watch {
         self.transaction_until.load(Ordering::Relaxed)
     }
 
-    /// The progress handler's answer. It must not panic: SQLite would go on.
-    pub(crate) fn progress(&self) -> bool {
+    /// How many pages one transaction may write.
+    pub(crate) fn set_max_written(&self, pages: u64) {
+        self.max_written.store(pages, Ordering::Relaxed);
+    }
+
+    /// A transaction begins to write, on a connection that has written so many pages.
+    pub(crate) fn start_writing(&self, written: u64) {
+        self.written_before.store(written, Ordering::Relaxed);
+    }
+
+    /// Whether what runs was stopped because its transaction wrote too much.
+    pub(crate) fn wrote_too_much(&self) -> bool {
+        self.wrote_too_much.load(Ordering::Relaxed)
+    }
+
+    /// The progress handler's answer, on a connection that has `written` so many pages. It must not
+    /// panic: SQLite would go on.
+    pub(crate) fn progress(&self, written: impl FnOnce() -> u64) -> bool {
+        /// Looking costs more than the rest, and a page takes some instructions to fill.
+        const LOOK_EVERY: u64 = 16;
+        let calls = self.calls.load(Ordering::Relaxed).wrapping_add(1);
+        self.calls.store(calls, Ordering::Relaxed);
+        if calls.is_multiple_of(LOOK_EVERY) {
+            let before = self.written_before.load(Ordering::Relaxed);
+            if written().saturating_sub(before) > self.max_written.load(Ordering::Relaxed) {
+                self.wrote_too_much.store(true, Ordering::Relaxed);
+            }
+        }
         let steps = self.steps.load(Ordering::Relaxed);
         if steps != NEVER {
             // Nobody else writes it while a statement runs.
@@ -137,7 +183,11 @@ impl Watch {
 
     /// Whether what runs is to end.
     pub(crate) fn must_stop(&self) -> bool {
-        self.is_stopped() || self.is_interrupted() || self.is_out_of_steps() || self.is_overdue()
+        self.is_stopped()
+            || self.is_interrupted()
+            || self.is_out_of_steps()
+            || self.wrote_too_much()
+            || self.is_overdue()
     }
 
     pub(crate) fn is_out_of_steps(&self) -> bool {

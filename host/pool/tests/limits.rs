@@ -499,3 +499,66 @@ async fn a_statement_takes_only_so_many_steps() {
             .expect("few enough");
     }
 }
+
+#[tokio::test]
+async fn a_transaction_writes_only_so_much() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pool = Pool::builder()
+        .max_size(1)
+        .cache_size(64 << 10)
+        .max_transaction_bytes(4 << 20)
+        .open(folder.path().join("t.db"))
+        .expect("a pool");
+    let connection = pool.get(Access::ReadWrite).await.expect("a connection");
+    let table = "CREATE TABLE t(a)";
+    connection.execute(table, &NONE).await.expect("a table");
+    let fill = |rows: u32| {
+        format!(
+            "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n LIMIT {rows})
+             INSERT INTO t SELECT zeroblob(3000) FROM n"
+        )
+    };
+    let log = || {
+        std::fs::metadata(folder.path().join("t.db-wal"))
+            .expect("the log")
+            .len()
+    };
+
+    // In one statement, and in many of one transaction, which may write the same pages again.
+    let error = connection
+        .execute(&fill(100_000), &NONE)
+        .await
+        .expect_err("too much");
+    assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
+    connection
+        .execute("BEGIN", &NONE)
+        .await
+        .expect("a transaction");
+    connection
+        .execute(&fill(500), &NONE)
+        .await
+        .expect("little enough");
+    let again = "UPDATE t SET a = randomblob(3000)";
+    let error = loop {
+        if let Err(error) = connection.execute(again, &NONE).await {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
+    assert!(error.rolled_back());
+    connection
+        .execute("ROLLBACK", &NONE)
+        .await
+        .expect("its end");
+    assert!(log() < 8 << 20, "{}", log());
+
+    // The next begins anew.
+    for _ in 0..5 {
+        connection
+            .execute(&fill(500), &NONE)
+            .await
+            .expect("little enough");
+    }
+    let count = connection.query("SELECT count(*) FROM t", &NONE).await;
+    assert_eq!(count.expect("a count").rows, [[Value::Integer(2500)]]);
+}

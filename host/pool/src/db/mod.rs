@@ -26,6 +26,7 @@ use crate::grant::{Grant, Limits};
 use crate::memory::{Budget, Scope};
 use crate::open::Opened;
 use crate::policy::{Control, Seen};
+use crate::raw::Progress;
 use crate::request::RequestId;
 use crate::settings::Settings;
 use crate::turn::{Turn, TurnQueue};
@@ -93,6 +94,7 @@ pub(crate) struct Db {
     conn: Connection,
     // After the connection, whose busy handler uses it: see `raw`.
     watch: Arc<Watch>,
+    _progress: Box<Progress>,
     memory: Budget,
     _folder: Option<Arc<Folder>>,
 }
@@ -117,6 +119,7 @@ impl Db {
             seen: opened.seen,
             conn: opened.conn,
             watch: opened.watch,
+            _progress: opened._progress,
             memory: opened.memory,
             _folder: opened._folder,
         }
@@ -201,6 +204,9 @@ impl Db {
             ErrorKind::QuotaExceeded if error.is_no_memory() => {
                 error.with_message("the statement needs more memory than a connection may take")
             }
+            ErrorKind::DeadlineExceeded if self.watch.wrote_too_much() => error
+                .with_kind(ErrorKind::QuotaExceeded)
+                .with_message("the transaction writes more than one may: write less at a time"),
             ErrorKind::DeadlineExceeded if self.watch.is_out_of_steps() => {
                 error.with_message("the statement took more steps than it may")
             }

@@ -59,6 +59,9 @@ impl Db {
             )
             .into());
         }
+        if raw::transaction_state(&self.conn) != raw::TransactionState::Write {
+            self.watch.start_writing(raw::pages_written(&self.conn));
+        }
         if self.turn.is_none() {
             self.turn = Some(match self.turns.try_take(self.request) {
                 Ok(turn) => turn,
