@@ -4,7 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use bolero::check;
-use millpond_pool::{Access, ErrorKind, Grant, Parameters, Pool, Request, Result, block_on};
+use millpond_pool::{
+    Access, ErrorKind, Grant, Parameters, Pool, Request, Result, Synchronous, block_on,
+};
 
 static NONE: Parameters = Parameters::NONE;
 
@@ -43,7 +45,10 @@ fn file(folder: &Path, more: &str) -> PathBuf {
 
 /// Run everything that is honest. What came of each.
 fn use_it(path: &Path) -> Result<Vec<Result<usize>>> {
-    let pool = Pool::builder().max_size(1).open(path)?;
+    let pool = Pool::builder()
+        .max_size(1)
+        .synchronous(Synchronous::Normal)
+        .open(path)?;
     let grant = Grant::new(&pool, Access::ReadWrite).max_statement_steps(100_000);
     let outcomes = HONEST.iter().map(|sql| {
         let connection = block_on(grant.get(Access::ReadWrite, &Request::new()))?;
