@@ -31,6 +31,8 @@ pub(crate) struct Watch {
     wrote_too_much: AtomicBool,
     /// How many times the progress handler may still be asked for what runs now.
     steps: AtomicU64,
+    /// A commit left the log long.
+    checkpoint: AtomicBool,
     /// How often the progress handler has been asked.
     calls: AtomicU64,
     /// When the borrower's request is to end, by [`clock`].
@@ -55,6 +57,7 @@ impl Watch {
             max_written: AtomicU64::new(NEVER),
             written_before: AtomicU64::new(0),
             wrote_too_much: AtomicBool::new(false),
+            checkpoint: AtomicBool::new(false),
             calls: AtomicU64::new(0),
             steps: AtomicU64::new(NEVER),
             deadline: AtomicU64::new(NEVER),
@@ -143,6 +146,20 @@ impl Watch {
 
     pub(crate) fn transaction_until(&self) -> u64 {
         self.transaction_until.load(Ordering::Relaxed)
+    }
+
+    /// Have the log written into the database when the connection comes back.
+    pub(crate) fn defer_checkpoint(&self) {
+        self.checkpoint.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_checkpoint_deferred(&self) -> bool {
+        self.checkpoint.load(Ordering::Relaxed)
+    }
+
+    /// Whether that is to be done now.
+    pub(crate) fn take_checkpoint(&self) -> bool {
+        self.checkpoint.swap(false, Ordering::Relaxed)
     }
 
     /// How many pages one transaction may write.

@@ -562,3 +562,47 @@ async fn a_transaction_writes_only_so_much() {
     let count = connection.query("SELECT count(*) FROM t", &NONE).await;
     assert_eq!(count.expect("a count").rows, [[Value::Integer(2500)]]);
 }
+
+#[tokio::test]
+async fn a_long_log_is_written_into_the_database_after_its_commit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("t.db");
+    let pool = Pool::builder().max_size(1).open(&path).expect("a pool");
+    let connection = pool.get(Access::ReadWrite).await.expect("a connection");
+    let script = "CREATE TABLE t(a);
+         WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n LIMIT 5000)
+         INSERT INTO t SELECT zeroblob(3800) FROM n";
+    connection.execute_script(script).await.expect("rows");
+    let size = || std::fs::metadata(&path).expect("the file").len();
+    assert!(
+        size() < 1 << 20,
+        "the commit did not wait for {} bytes",
+        size()
+    );
+    drop(connection);
+    assert!(size() > 16 << 20, "{}", size());
+    // Or by the next call that has the time.
+    let connection = pool.get(Access::ReadWrite).await.expect("a connection");
+    let before = size();
+    connection
+        .execute_script(
+            &script
+                .replace("TABLE t(", "TABLE u(")
+                .replace("INTO t", "INTO u"),
+        )
+        .await
+        .expect("rows");
+    assert_eq!(size(), before);
+    connection.query("SELECT 1", &NONE).await.expect("a row");
+    assert!(size() > before + (16 << 20), "{}", size());
+    drop(connection);
+
+    // Shorter ones at the commit, as SQLite does: the log does not grow with their number.
+    let connection = pool.get(Access::ReadWrite).await.expect("a connection");
+    for _ in 0..20 {
+        let again = "UPDATE t SET a = randomblob(3800) WHERE rowid <= 500";
+        connection.execute(again, &NONE).await.expect("an update");
+    }
+    let log = std::fs::metadata(folder.path().join("t.db-wal")).expect("the log");
+    assert!(log.len() < 30 << 20, "{}", log.len());
+}
