@@ -7,7 +7,7 @@ use crate::failure::Failure;
 /// The longest title, in characters.
 const MAX_TITLE: usize = 200;
 
-/// The longest body, in characters. A page of notes in full stays below 2 MB with it.
+/// The longest body, in characters. A page of notes in full stays below 5 MB with it.
 const MAX_BODY: usize = 20_000;
 
 /// A note as it is stored and as the API shows it.

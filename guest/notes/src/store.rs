@@ -9,7 +9,7 @@ use crate::note::{Draft, Note};
 use crate::search::full_text_query;
 
 /// How many notes a page has.
-const PAGE_SIZE: u32 = 20;
+const PAGE_SIZE: u32 = 50;
 
 /// One page of notes, and how many there are, as the API shows them.
 #[derive(Debug, Serialize)]

@@ -90,18 +90,18 @@ fn a_person_turns_pages() {
     let Some(chromium) = chromium() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::notes(&folder.path().join("notes.db"), &[]);
-    for number in 1..=21 {
+    for number in 1..=51 {
         let note = serde_json::json!({"title": format!("note {number}")});
         server.ask("POST", "/api/notes", Some(&note)).is(201);
     }
     let mut page = Page::open(chromium, &format!("http://{}/", server.address));
-    page.until("document.querySelectorAll('.note').length === 20");
+    page.until("document.querySelectorAll('.note').length === 50");
     page.click("#next");
     page.until(&shows("note 1"));
     page.until("document.getElementById('page').textContent === 'Page 2 of 2'");
     // With its last note, a page goes.
     page.click(".delete");
-    page.until("document.querySelectorAll('.note').length === 20");
+    page.until("document.querySelectorAll('.note').length === 50");
     page.until("!document.getElementById('pages').checkVisibility()");
     assert!(page.complaints.is_empty(), "{:#?}", page.complaints);
 }

@@ -121,19 +121,19 @@ fn notes_are_listed_by_page_the_last_changed_first() {
             json!({"notes": null, "page": 1, "pages": 1, "total": 0})
         )
     );
-    for number in 0..45 {
+    for number in 0..105 {
         notes.create(&format!("note {number}"), "");
     }
     let (titles, listing) = notes.list("");
-    assert_eq!((titles.len(), titles[0].as_str()), (20, "note 44"));
+    assert_eq!((titles.len(), titles[0].as_str()), (50, "note 104"));
     assert_eq!(
         listing,
-        json!({"notes": null, "page": 1, "pages": 3, "total": 45})
+        json!({"notes": null, "page": 1, "pages": 3, "total": 105})
     );
     let (titles, _) = notes.list("?page=3");
     assert_eq!(titles, ["note 4", "note 3", "note 2", "note 1", "note 0"]);
     let (titles, listing) = notes.list("?page=4");
-    assert_eq!((titles.len(), &listing["total"]), (0, &json!(45)));
+    assert_eq!((titles.len(), &listing["total"]), (0, &json!(105)));
 }
 
 #[test]
