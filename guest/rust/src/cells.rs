@@ -54,21 +54,28 @@ impl Reader {
     }
 
     /// Steps to the next row, of `width` values; false at the end.
+    #[inline(always)]
     pub(crate) fn advance(&mut self, width: usize) -> Result<bool> {
         self.row.clear();
         if self.next.kind >= self.cells.kinds.len() {
             return Ok(false);
         }
         if self.read_row(width).is_none() {
-            // Nothing after it can be trusted either.
-            self.turn_to(EMPTY);
-            self.row.clear();
-            return Err(misfit());
+            return Err(self.give_up());
         }
         Ok(true)
     }
 
+    /// Nothing after what does not fit can be trusted either.
+    #[cold]
+    fn give_up(&mut self) -> Error {
+        self.turn_to(EMPTY);
+        self.row.clear();
+        misfit()
+    }
+
     /// Reads one row into `row`; `None` where the lists do not fit each other.
+    #[inline]
     fn read_row(&mut self, width: usize) -> Option<()> {
         let Reader { cells, next, row } = self;
         if width == 0 {
@@ -114,16 +121,18 @@ impl Reader {
     }
 
     /// A value of the row; `None` beyond its width.
-    pub(crate) fn get(&self, index: usize) -> Option<Result<ValueRef<'_>>> {
-        Some(Ok(match *self.row.get(index)? {
-            Cell::Null => ValueRef::Null,
-            Cell::Integer(integer) => ValueRef::Integer(integer),
-            Cell::Real(real) => ValueRef::Real(real),
-            Cell::Text { from, to } => match str::from_utf8(&self.cells.bytes[from..to]) {
+    #[inline(always)]
+    pub(crate) fn get(&self, index: usize) -> Result<Option<ValueRef<'_>>> {
+        Ok(Some(match self.row.get(index) {
+            Some(Cell::Null) => ValueRef::Null,
+            Some(Cell::Integer(integer)) => ValueRef::Integer(*integer),
+            Some(Cell::Real(real)) => ValueRef::Real(*real),
+            Some(Cell::Text { from, to }) => match str::from_utf8(&self.cells.bytes[*from..*to]) {
                 Ok(text) => ValueRef::Text(text),
-                Err(_) => return Some(Err(misfit())),
+                Err(_) => return Err(misfit()),
             },
-            Cell::Blob { from, to } => ValueRef::Blob(&self.cells.bytes[from..to]),
+            Some(Cell::Blob { from, to }) => ValueRef::Blob(&self.cells.bytes[*from..*to]),
+            None => return Ok(None),
         }))
     }
 }
@@ -136,6 +145,7 @@ const EMPTY: Cells = Cells {
     bytes: Vec::new(),
 };
 
+#[cold]
 fn misfit() -> Error {
     Error::new(
         ErrorKind::Other,
@@ -155,6 +165,7 @@ impl Block {
     }
 
     /// Adds a value to the row that is being built.
+    #[inline]
     pub(crate) fn push(&mut self, value: ValueRef<'_>) -> Result<()> {
         let cells = &mut self.cells;
         match value {
@@ -186,6 +197,7 @@ impl Block {
     }
 
     /// What it takes in memory, in bytes.
+    #[inline]
     pub(crate) fn size(&self) -> usize {
         let cells = &self.cells;
         cells.kinds.len()
@@ -205,6 +217,7 @@ impl Block {
     }
 }
 
+#[inline]
 fn length(length: usize) -> Result<u32> {
     u32::try_from(length).map_err(|_| {
         Error::new(
@@ -254,9 +267,9 @@ mod tests {
             assert!(reader.advance(3).unwrap());
             assert_eq!(reader.width(), 3);
             for (index, value) in row.into_iter().enumerate() {
-                assert_eq!(reader.get(index).unwrap().unwrap(), value);
+                assert_eq!(reader.get(index), Ok(Some(value)));
             }
-            assert!(reader.get(3).is_none());
+            assert_eq!(reader.get(3), Ok(None));
         }
         assert!(!reader.advance(3).unwrap());
         assert!(!reader.advance(3).unwrap());
@@ -294,8 +307,8 @@ mod tests {
         cells.bytes[0] = 0xff;
         let mut reader = Reader::new(cells);
         assert!(reader.advance(3).unwrap());
-        assert!(reader.get(0).unwrap().is_ok());
-        assert!(reader.get(1).unwrap().is_err());
+        assert!(reader.get(0).is_ok());
+        assert!(reader.get(1).is_err());
     }
 
     #[test]

@@ -57,12 +57,14 @@ pub enum FromSqlError {
 }
 
 impl FromSql for Value {
+    #[inline]
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Value> {
         Ok(value.into())
     }
 }
 
 impl<T: FromSql> FromSql for Option<T> {
+    #[inline]
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Option<T>> {
         match value {
             ValueRef::Null => Ok(None),
@@ -72,6 +74,7 @@ impl<T: FromSql> FromSql for Option<T> {
 }
 
 impl FromSql for i64 {
+    #[inline]
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<i64> {
         value.as_i64().ok_or(FromSqlError::InvalidType)
     }
@@ -80,6 +83,7 @@ impl FromSql for i64 {
 macro_rules! from_sql_integer_if_it_fits {
     ($($type:ty)*) => {$(
         impl FromSql for $type {
+            #[inline]
             fn column_result(value: ValueRef<'_>) -> FromSqlResult<$type> {
                 let integer = i64::column_result(value)?;
                 integer.try_into().map_err(|_| FromSqlError::OutOfRange(integer))
@@ -91,12 +95,14 @@ macro_rules! from_sql_integer_if_it_fits {
 from_sql_integer_if_it_fits!(i8 i16 i32 isize u8 u16 u32 u64 usize);
 
 impl FromSql for bool {
+    #[inline]
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<bool> {
         i64::column_result(value).map(|integer| integer != 0)
     }
 }
 
 impl FromSql for f64 {
+    #[inline]
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<f64> {
         match value {
             ValueRef::Real(real) => Ok(real),
@@ -107,12 +113,14 @@ impl FromSql for f64 {
 }
 
 impl FromSql for f32 {
+    #[inline]
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<f32> {
         f64::column_result(value).map(|real| real as f32)
     }
 }
 
 impl FromSql for String {
+    #[inline]
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<String> {
         let text = value.as_str().ok_or(FromSqlError::InvalidType)?;
         Ok(text.to_owned())
@@ -120,12 +128,14 @@ impl FromSql for String {
 }
 
 impl FromSql for Box<str> {
+    #[inline]
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Box<str>> {
         String::column_result(value).map(String::into_boxed_str)
     }
 }
 
 impl FromSql for Vec<u8> {
+    #[inline]
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Vec<u8>> {
         let bytes = value.as_blob().ok_or(FromSqlError::InvalidType)?;
         Ok(bytes.to_owned())

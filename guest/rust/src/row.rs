@@ -32,10 +32,14 @@ impl<'r> Row<'r> {
     /// [`IntegralValueOutOfRange`](ErrorKind::IntegralValueOutOfRange) or
     /// [`FromSqlConversionFailure`](ErrorKind::FromSqlConversionFailure) where its value is
     /// none of the type. The message names the column.
+    #[inline]
     pub fn get<T: FromSql>(&self, column: impl RowIndex) -> Result<T> {
         let index = column.index(self)?;
         let value = self.value(index)?;
-        T::column_result(value).map_err(|error| self.refused::<T>(index, value, error))
+        match T::column_result(value) {
+            Ok(value) => Ok(value),
+            Err(error) => Err(self.refused(index, value, std::any::type_name::<T>(), error)),
+        }
     }
 
     /// A column's value where it lies, by index from 0 or by name: for text and blobs that need
@@ -44,6 +48,7 @@ impl<'r> Row<'r> {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidColumn`] where the row has no such column.
+    #[inline]
     pub fn get_ref(&self, column: impl RowIndex) -> Result<ValueRef<'r>> {
         self.value(column.index(self)?)
     }
@@ -65,12 +70,15 @@ impl<'r> Row<'r> {
         }
     }
 
+    #[inline]
     fn value(&self, index: usize) -> Result<ValueRef<'r>> {
-        self.reader
-            .get(index)
-            .unwrap_or_else(|| Err(self.no_column(index)))
+        match self.reader.get(index)? {
+            Some(value) => Ok(value),
+            None => Err(self.no_column(index)),
+        }
     }
 
+    #[cold]
     fn no_column(&self, index: usize) -> Error {
         Error::new(
             ErrorKind::InvalidColumn,
@@ -82,9 +90,15 @@ impl<'r> Row<'r> {
     }
 
     /// Why a column's value was refused, with which column it was.
-    fn refused<T>(&self, index: usize, value: ValueRef<'_>, error: FromSqlError) -> Error {
+    #[cold]
+    fn refused(
+        &self,
+        index: usize,
+        value: ValueRef<'_>,
+        wanted: &str,
+        error: FromSqlError,
+    ) -> Error {
         let name = self.column_name(index).unwrap_or_default();
-        let wanted = std::any::type_name::<T>();
         match error {
             FromSqlError::InvalidType => Error::new(
                 ErrorKind::InvalidColumnType,
@@ -119,6 +133,7 @@ pub trait RowIndex {
 }
 
 impl RowIndex for usize {
+    #[inline]
     fn index(&self, _: &Row<'_>) -> Result<usize> {
         Ok(*self)
     }

@@ -69,25 +69,34 @@ impl<'s> Rows<'s> {
         clippy::should_implement_trait,
         reason = "a row does not outlive the step to the next, which Iterator cannot say"
     )]
+    #[inline]
     pub fn next(&mut self) -> Result<Option<Row<'_>>> {
         while !self.reader.advance(self.width)? {
-            let Some(cursor) = self.cursor.take() else {
-                return Ok(None);
-            };
-            let cells = cursor.next(WHOLE_PAGE)?;
-            if cells.kinds.is_empty() {
+            if !self.turn_page()? {
                 return Ok(None);
             }
-            if self.width == 0 {
-                self.width = self.columns.get().len();
-            }
-            self.reader.turn_to(cells);
-            self.cursor = Some(cursor);
         }
         Ok(Some(Row {
             reader: &self.reader,
             columns: &self.columns,
         }))
+    }
+
+    /// Asks for the next page. False where there is none.
+    fn turn_page(&mut self) -> Result<bool> {
+        let Some(cursor) = self.cursor.take() else {
+            return Ok(false);
+        };
+        let cells = cursor.next(WHOLE_PAGE)?;
+        if cells.kinds.is_empty() {
+            return Ok(false);
+        }
+        if self.width == 0 {
+            self.width = self.columns.get().len();
+        }
+        self.reader.turn_to(cells);
+        self.cursor = Some(cursor);
+        Ok(true)
     }
 
     /// An iterator over what `f` makes of each row.
@@ -114,6 +123,7 @@ where
 {
     type Item = Result<T>;
 
+    #[inline]
     fn next(&mut self) -> Option<Result<T>> {
         match self.rows.next() {
             Ok(Some(row)) => Some((self.f)(&row)),

@@ -352,8 +352,8 @@ mod tests {
         let mut reader = Reader::new(block.cells().clone());
         for (a, b) in [(1, "x"), (2, "y")] {
             assert!(reader.advance(2).unwrap());
-            assert_eq!(reader.get(0).unwrap(), Ok(ValueRef::Integer(a)));
-            assert_eq!(reader.get(1).unwrap(), Ok(ValueRef::Text(b)));
+            assert_eq!(reader.get(0), Ok(Some(ValueRef::Integer(a))));
+            assert_eq!(reader.get(1), Ok(Some(ValueRef::Text(b))));
         }
     }
 

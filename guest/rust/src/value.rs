@@ -30,6 +30,7 @@ impl<'a> ValueRef<'a> {
     }
 
     /// The text, where this is text.
+    #[inline]
     pub fn as_str(&self) -> Option<&'a str> {
         match *self {
             ValueRef::Text(text) => Some(text),
@@ -38,6 +39,7 @@ impl<'a> ValueRef<'a> {
     }
 
     /// The bytes, where this is a blob.
+    #[inline]
     pub fn as_blob(&self) -> Option<&'a [u8]> {
         match *self {
             ValueRef::Blob(bytes) => Some(bytes),
@@ -46,6 +48,7 @@ impl<'a> ValueRef<'a> {
     }
 
     /// The integer, where this is one.
+    #[inline]
     pub fn as_i64(&self) -> Option<i64> {
         match *self {
             ValueRef::Integer(integer) => Some(integer),
@@ -54,6 +57,7 @@ impl<'a> ValueRef<'a> {
     }
 
     /// The real number, where this is one. An integer is not.
+    #[inline]
     pub fn as_f64(&self) -> Option<f64> {
         match *self {
             ValueRef::Real(real) => Some(real),
@@ -63,6 +67,7 @@ impl<'a> ValueRef<'a> {
 }
 
 impl From<ValueRef<'_>> for Value {
+    #[inline]
     fn from(value: ValueRef<'_>) -> Value {
         match value {
             ValueRef::Null => Value::Null,
@@ -75,6 +80,7 @@ impl From<ValueRef<'_>> for Value {
 }
 
 impl<'a> From<&'a Value> for ValueRef<'a> {
+    #[inline]
     fn from(value: &'a Value) -> ValueRef<'a> {
         match value {
             Value::Null => ValueRef::Null,
