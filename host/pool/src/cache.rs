@@ -11,7 +11,7 @@ use crate::text::is_definition;
 
 /// The longest text whose statement is kept, in bytes: a guest could fill the cache with texts
 /// that are never run again.
-const MAX_KEPT_SQL_BYTES: usize = 16 * 1024;
+pub(crate) const MAX_KEPT_SQL_BYTES: usize = 16 * 1024;
 
 /// A compiled statement with what its compilation told.
 #[derive(Debug)]
@@ -40,6 +40,11 @@ impl Compiled {
             read_only,
             sql: Box::default(),
         }
+    }
+
+    /// The text that it is kept by; empty where it is not kept.
+    pub(crate) fn sql(&self) -> &str {
+        &self.sql
     }
 
     /// Keep it for the next time that `sql` is to be compiled.
@@ -91,6 +96,11 @@ impl StatementCache {
             self.others.remove(0);
         }
         self.others.push((last_policy, last));
+    }
+
+    /// The policy whose statements are used.
+    pub(crate) fn policy(&self) -> &Arc<Policy> {
+        &self.policy
     }
 
     /// The statement of this text, if it is here.

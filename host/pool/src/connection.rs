@@ -7,13 +7,14 @@ use std::time::Instant;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock;
-use crate::db::{Attempt, Db, Stop, TransactionMode};
+use crate::db::{Answer, Attempt, Db, Job, Stop, TransactionMode, Wants};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::Shared;
 use crate::request::RequestId;
 use crate::slots::Place;
 use crate::statement::Statement;
 use crate::transaction::Transaction;
+use crate::turn::Waited;
 use crate::value::{Parameters, Summary, Table};
 use crate::watch::Watch;
 
@@ -77,7 +78,10 @@ impl Connection {
     /// [`Busy`](ErrorKind::Busy): the turn to write did not come in time, or would be waited
     /// for for ever. [`BusySnapshot`](ErrorKind::BusySnapshot).
     pub async fn execute(&self, sql: &str, parameters: &Parameters) -> Result<Summary> {
-        self.lent.attempt(|db| db.execute(sql, parameters)).await
+        let job = |db: &Db| db.job(sql, parameters, Wants::Summary);
+        self.lent
+            .attempt_or(|db| db.execute(sql, parameters), job, Answer::into_summary)
+            .await
     }
 
     /// Run one statement and take its whole result.
@@ -88,7 +92,10 @@ impl Connection {
     /// exceeds [`max_result_bytes`](crate::PoolBuilder::max_result_bytes);
     /// [`NotUtf8`](ErrorKind::NotUtf8). What the statement wrote is then undone.
     pub async fn query(&self, sql: &str, parameters: &Parameters) -> Result<Table> {
-        self.lent.attempt(|db| db.query(sql, parameters)).await
+        let job = |db: &Db| db.job(sql, parameters, Wants::Table);
+        self.lent
+            .attempt_or(|db| db.query(sql, parameters), job, Answer::into_table)
+            .await
     }
 
     /// Run every statement of a script, in order, up to the first that fails. What ran before
@@ -222,10 +229,20 @@ impl Lent {
 
     /// Do something that may need the turn to write, waiting for it where it must. The
     /// connection is not locked meanwhile: the pool can end it.
-    pub(crate) async fn attempt<T>(
+    pub(crate) async fn attempt<T>(&self, work: impl FnMut(&mut Db) -> Attempt<T>) -> Result<T> {
+        self.attempt_or(work, |_| None, |_| None).await
+    }
+
+    /// As [`attempt`](Lent::attempt), of something that whoever has the turn may do as well: what that
+    /// is, and what is made of the answer.
+    pub(crate) async fn attempt_or<T>(
         &self,
         mut work: impl FnMut(&mut Db) -> Attempt<T>,
+        job: impl FnOnce(&Db) -> Option<Job>,
+        from_answer: impl FnOnce(Answer) -> Option<T>,
     ) -> Result<T> {
+        let mut job = Some(job);
+        let mut from_answer = Some(from_answer);
         loop {
             let attempt = self.call(|db| {
                 let attempt = work(db);
@@ -237,8 +254,27 @@ impl Lent {
                 Ok(done) => return Ok(done),
                 Err(Stop::Error(error)) => return Err(error),
                 Err(Stop::Turn) => {
-                    let turn = self.pool.wait_turn(self.request, &self.watch).await?;
-                    self.with(|db| db.take_turn(turn))?;
+                    let job = match job.take() {
+                        Some(job) => self.with(|db| job(db))?,
+                        None => None,
+                    };
+                    let waited = self.pool.wait_turn(self.request, &self.watch, job);
+                    match waited.await? {
+                        Waited::Turn(turn) => self.with(|db| db.take_turn(turn))?,
+                        Waited::Closed => return Err(Error::closed()),
+                        Waited::Done(job) => {
+                            let (answer, rowid) = job.into_answer();
+                            // Where it has been taken back meanwhile, its rowid is nobody's.
+                            let _ = self.with(|db| db.set_last_insert_rowid(rowid));
+                            let from_answer = from_answer.take();
+                            let done = answer
+                                .zip(from_answer)
+                                .and_then(|(answer, from)| from(answer));
+                            return done.ok_or_else(|| {
+                                Error::new(ErrorKind::Other, "another statement was answered")
+                            });
+                        }
+                    }
                 }
             }
         }

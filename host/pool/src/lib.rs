@@ -37,10 +37,15 @@
 //! with the first statement that writes, however it is written, and lasts until its transaction
 //! ends.
 //!
+//! Single statements outside of a transaction that wait at the same time are committed together, by
+//! the one whose turn it is, each under its own grant and limits: so a commit's wait for the disk is
+//! shared. Nobody is answered before that commit, and a statement that fails, or takes longer than
+//! some milliseconds, runs by itself and harms no other.
+//!
 //! # Where to find what
 //!
 //! `slots` is the heart: places, idle connections and counters, without SQLite. `turn` is the
-//! writers' queue. `db` is a connection at work; `connection`, `statement` and `transaction` are
+//! writers' queue, `db::group` what they commit together. `db` is a connection at work; `connection`, `statement` and `transaction` are
 //! the handles to it, `grant` what their holder may do. `open` and `policy` decide how a connection
 //! is set up and what it runs. Unsafe code is in `raw` (statements), `functions` (SQL functions),
 //! `memory` (SQLite's allocator) and `vfs` (its files), and nowhere else.

@@ -13,7 +13,7 @@ use crate::block_on::block_on;
 use crate::builder::PoolBuilder;
 use crate::clock;
 use crate::connection::{Connection, Lent};
-use crate::db::{Access, Db};
+use crate::db::{Access, Db, Job};
 use crate::error::{Error, ErrorKind, Result};
 use crate::grant::Grant;
 use crate::open::{Location, Opened};
@@ -22,7 +22,7 @@ use crate::self_test;
 use crate::settings::Settings;
 use crate::slots::{Closed, Place, Returned, Slots, Taken};
 use crate::stats::PoolStats;
-use crate::turn::{Turn, TurnQueue};
+use crate::turn::{TurnQueue, Waited};
 use crate::watch::Watch;
 
 /// How long closing waits before it ends connections in use once more.
@@ -51,7 +51,7 @@ pub(crate) struct Shared {
     location: Location,
     settings: Settings,
     slots: Slots<Db>,
-    turns: Arc<TurnQueue>,
+    turns: Arc<TurnQueue<Job>>,
     /// The connections in use, for the pool to end when it closes.
     lent: Mutex<Slab<Weak<Lent>>>,
     /// A database in memory lasts as long as a connection to it: this one, never lent.
@@ -268,25 +268,30 @@ impl Shared {
         )
     }
 
-    /// Wait for the turn to write.
-    pub(crate) async fn wait_turn(&self, request: RequestId, watch: &Watch) -> Result<Turn> {
+    /// Wait for the turn to write, or for another writer to do the job.
+    pub(crate) async fn wait_turn(
+        &self,
+        request: RequestId,
+        watch: &Watch,
+        job: Option<Job>,
+    ) -> Result<Waited<Job>> {
         let since = Instant::now();
         let until = self.wait_until(since, watch.deadline());
-        let turn = self.turns.wait(request);
+        let mut waited = self.turns.wait(request, job);
         let look = |lent: &Lent| lent.end_overdue_transaction();
-        match self
-            .wait(turn, until, || watch.is_interrupted(), look)
-            .await
-        {
-            Some(Some(turn)) => Ok(turn),
-            Some(None) => Err(Error::closed()),
-            None => Err(Error::new(
+        let is_over = || watch.is_interrupted();
+        match self.wait(&mut waited, until, is_over, look).await {
+            Some(waited) => Ok(waited),
+            None if waited.leave() => Err(Error::new(
                 ErrorKind::Busy,
                 format!(
                     "another writer held the database for {:.1?}",
                     since.elapsed()
                 ),
             )),
+            // What is being written for it just now must not be said to have failed. It takes no
+            // longer than a group may.
+            None => Ok(waited.await),
         }
     }
 

@@ -196,24 +196,23 @@ impl RawStatement {
 
     /// A value of the current row, counted from 0; null where there is no row or no such column.
     pub(crate) fn column(&self, index: usize) -> ValueRef<'_> {
-        let stmt = self.0.as_ptr();
-        let index = index as c_int;
-        // SAFETY: the statement is live; SQLite answers null for a column out of range. The
-        // bytes stay where they are until the next step, reset or finalize, which need
-        // `&mut self`, and no conversion follows that would move them.
+        // SAFETY: the statement is live; SQLite answers a null for a column out of range. The value may
+        // be looked at, because nobody else uses the connection meanwhile
+        // (<https://sqlite.org/c3ref/value.html>): asked of the value, its type, bytes and length take
+        // one look at the row instead of three. The bytes stay where they are until the next step,
+        // reset or finalize, which need `&mut self`, and no conversion follows that would move them.
         unsafe {
-            match ffi::sqlite3_column_type(stmt, index) {
-                ffi::SQLITE_INTEGER => ValueRef::Integer(ffi::sqlite3_column_int64(stmt, index)),
-                ffi::SQLITE_FLOAT => ValueRef::Real(ffi::sqlite3_column_double(stmt, index)),
+            let value = ffi::sqlite3_column_value(self.0.as_ptr(), index as c_int);
+            match ffi::sqlite3_value_type(value) {
+                ffi::SQLITE_INTEGER => ValueRef::Integer(ffi::sqlite3_value_int64(value)),
+                ffi::SQLITE_FLOAT => ValueRef::Real(ffi::sqlite3_value_double(value)),
                 ffi::SQLITE_TEXT => {
-                    let data = ffi::sqlite3_column_text(stmt, index);
-                    let len = ffi::sqlite3_column_bytes(stmt, index);
-                    ValueRef::Text(bytes_of(data, len))
+                    let data = ffi::sqlite3_value_text(value);
+                    ValueRef::Text(bytes_of(data, ffi::sqlite3_value_bytes(value)))
                 }
                 ffi::SQLITE_BLOB => {
-                    let data = ffi::sqlite3_column_blob(stmt, index);
-                    let len = ffi::sqlite3_column_bytes(stmt, index);
-                    ValueRef::Blob(bytes_of(data.cast(), len))
+                    let data = ffi::sqlite3_value_blob(value);
+                    ValueRef::Blob(bytes_of(data.cast(), ffi::sqlite3_value_bytes(value)))
                 }
                 _ => ValueRef::Null,
             }
@@ -375,6 +374,23 @@ unsafe fn pages_written_of(db: *mut ffi::sqlite3) -> u64 {
         );
     }
     u64::try_from(pages).unwrap_or(0)
+}
+
+/// Whether no foreign key constraint that is checked at the commit is broken as it stands
+/// (<https://sqlite.org/c3ref/c_dbstatus_options.html>, `SQLITE_DBSTATUS_DEFERRED_FKS`).
+pub(crate) fn constraints_hold(conn: &Connection) -> bool {
+    let (mut broken, mut highest) = (0, 0);
+    // SAFETY: the connection is open, and this thread alone uses it; both pointers are valid.
+    let code = unsafe {
+        ffi::sqlite3_db_status(
+            conn.handle(),
+            ffi::SQLITE_DBSTATUS_DEFERRED_FKS,
+            &mut broken,
+            &mut highest,
+            0,
+        )
+    };
+    code == ffi::SQLITE_OK && broken == 0
 }
 
 /// How far a transaction has got (<https://sqlite.org/c3ref/txn_state.html>).

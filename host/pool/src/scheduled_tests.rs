@@ -33,7 +33,7 @@ use shuttle::thread;
 use self::request::Request;
 use self::slots::{Closed, Place, Returned, Slots, Taken};
 use self::sync::{Arc, AtomicU64, Ordering};
-use self::turn::{NoTurn, TurnQueue};
+use self::turn::{NoTurn, TurnQueue, Waited};
 use self::watch::Watch;
 
 /// How many orders are tried of each.
@@ -152,7 +152,7 @@ fn slots_that_close_are_drained_and_empty() {
 #[test]
 fn one_writes_at_a_time() {
     let run = || {
-        let queue = TurnQueue::new();
+        let queue = TurnQueue::<()>::new();
         let writing = Arc::new(AtomicU64::new(0));
         let threads: Vec<_> = (0..3)
             .map(|_| {
@@ -162,7 +162,10 @@ fn one_writes_at_a_time() {
                     for _ in 0..2 {
                         let turn = match queue.try_take(request) {
                             Ok(turn) => turn,
-                            Err(NoTurn::Taken) => block_on(queue.wait(request)).expect("a turn"),
+                            Err(NoTurn::Taken) => match block_on(queue.wait(request, None)) {
+                                Waited::Turn(turn) => turn,
+                                other => panic!("{other:?}"),
+                            },
                             Err(other) => panic!("{other:?}"),
                         };
                         assert_eq!(writing.fetch_add(1, Ordering::SeqCst), 0);
@@ -181,6 +184,91 @@ fn one_writes_at_a_time() {
     };
     shuttle::check_random(run, ORDERS);
     shuttle::check_pct(run, ORDERS, 3);
+}
+
+#[test]
+fn every_job_is_done_once() {
+    let run = || {
+        let queue = TurnQueue::<u64>::new();
+        let done = Arc::new(AtomicU64::new(0));
+        let threads: Vec<_> = (0..3)
+            .map(|number| {
+                let (queue, done) = (Arc::clone(&queue), Arc::clone(&done));
+                thread::spawn(move || {
+                    // Each adds a digit of its own; whoever has the turn adds those of others, or
+                    // leaves one to its owner.
+                    let job = 10_u64.pow(number);
+                    let request = Request::new().id();
+                    let turn = match queue.try_take(request) {
+                        Ok(turn) => turn,
+                        Err(NoTurn::Taken) => match block_on(queue.wait(request, Some(job))) {
+                            Waited::Turn(turn) => turn,
+                            Waited::Done(done) => return assert_eq!(done, 10 * job),
+                            Waited::Closed => panic!("nobody closes it"),
+                        },
+                        Err(other) => panic!("{other:?}"),
+                    };
+                    done.fetch_add(job, Ordering::SeqCst);
+                    let mut taken = Vec::new();
+                    while let Some(mut next) = turn.take_job() {
+                        let job = next.job_mut().expect("a job");
+                        if number == 1 {
+                            break;
+                        }
+                        done.fetch_add(*job, Ordering::SeqCst);
+                        *job *= 10;
+                        taken.push(next);
+                    }
+                    turn.answer(taken);
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
+        assert_eq!(done.load(Ordering::SeqCst), 111);
+        assert!(queue.try_take(Request::new().id()).is_ok());
+    };
+    shuttle::check_random(run, ORDERS);
+    shuttle::check_pct(run, ORDERS, 3);
+}
+
+#[test]
+fn who_leaves_the_line_has_no_job_done_and_stops_nobody() {
+    let run = || {
+        let queue = TurnQueue::<u64>::new();
+        let done = Arc::new(AtomicU64::new(0));
+        let holder = queue.try_take(Request::new().id()).expect("the turn");
+        let leaving = queue.wait(Request::new().id(), Some(1));
+        let staying = queue.wait(Request::new().id(), Some(2));
+        let leaver = {
+            let (queue, done) = (Arc::clone(&queue), Arc::clone(&done));
+            thread::spawn(move || match leaving.leave() {
+                true => assert_eq!(done.load(Ordering::SeqCst) & 1, 0),
+                // Too late: it is done, or it is its turn.
+                false => match block_on(leaving) {
+                    Waited::Done(job) => assert_eq!(job, 1),
+                    Waited::Turn(turn) => drop(turn),
+                    Waited::Closed => panic!("nobody closes {queue:?}"),
+                },
+            })
+        };
+        let mut taken = Vec::new();
+        while let Some(mut next) = holder.take_job() {
+            done.fetch_add(*next.job_mut().expect("a job"), Ordering::SeqCst);
+            taken.push(next);
+        }
+        holder.answer(taken);
+        drop(holder);
+        match block_on(staying) {
+            Waited::Done(job) => assert_eq!(job, 2),
+            other => drop(other),
+        }
+        leaver.join().expect("no panic");
+        assert!(queue.try_take(Request::new().id()).is_ok());
+    };
+    shuttle::check_random(run, ORDERS);
+    shuttle::check_dfs(run, Some(ORDERS * 10));
 }
 
 #[test]

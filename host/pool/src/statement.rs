@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::connection::{Lent, unless_stale};
+use crate::db::{Answer, Wants};
 use crate::error::Result;
 use crate::value::{Cells, Column, Parameters, Summary};
 
@@ -64,7 +65,11 @@ impl Statement {
     /// [`BusySnapshot`](crate::ErrorKind::BusySnapshot), [`StaleHandle`](crate::ErrorKind::StaleHandle).
     pub async fn execute(&self, parameters: &Parameters) -> Result<Summary> {
         self.lent
-            .attempt(|db| db.execute_open(self.key, parameters))
+            .attempt_or(
+                |db| db.execute_open(self.key, parameters),
+                |db| db.job_open(self.key, parameters, Wants::Summary),
+                Answer::into_summary,
+            )
             .await
     }
 
@@ -95,7 +100,11 @@ impl Statement {
     pub async fn query(&self, parameters: &Parameters, max_rows: u32) -> Result<Page> {
         let (cells, run) = self
             .lent
-            .attempt(|db| db.query_open(self.key, parameters, max_rows))
+            .attempt_or(
+                |db| db.query_open(self.key, parameters, max_rows),
+                |db| db.job_open(self.key, parameters, Wants::Page { max_rows }),
+                |answer| answer.into_cells().map(|cells| (cells, None)),
+            )
             .await?;
         let rest = run.map(|run| Cursor {
             lent: Arc::clone(&self.lent),

@@ -140,6 +140,21 @@ impl Watch {
         self.until.store(NEVER, Ordering::Relaxed);
     }
 
+    /// When what runs is to end, by [`clock`], and after how many calls of the progress handler.
+    pub(crate) fn bounds(&self) -> (u64, u64) {
+        (
+            self.until.load(Ordering::Relaxed),
+            self.steps.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Change that, in the midst of a call.
+    pub(crate) fn set_bounds(&self, (until, steps): (u64, u64)) {
+        self.wrote_too_much.store(false, Ordering::Relaxed);
+        self.until.store(until, Ordering::Relaxed);
+        self.steps.store(steps, Ordering::Relaxed);
+    }
+
     pub(crate) fn set_transaction_until(&self, until: u64) {
         self.transaction_until.store(until, Ordering::Relaxed);
     }

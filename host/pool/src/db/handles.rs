@@ -2,7 +2,7 @@
 
 use super::compile::bare;
 use super::run::columns_of;
-use super::{Attempt, Db, Stop};
+use super::{Attempt, Db, Stop, Wants};
 use crate::cache::Compiled;
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::Control;
@@ -146,7 +146,13 @@ impl Db {
                 return Ok((Cells::default(), None));
             }
             let control = open.compiled.control;
-            let (cells, more) = db.tracked(control, |db| db.read_page(open, max_rows))?;
+            let (cells, more) = db.tracked(control, |db| {
+                let wants = Wants::Page { max_rows };
+                match db.run_in_group(&mut open.compiled, wants) {
+                    Some(answer) => Ok((answer.into_cells().unwrap_or_default(), false)),
+                    None => db.read_page(open, max_rows),
+                }
+            })?;
             open.cursor = more;
             Ok((cells, more.then_some(open.run)))
         })
@@ -180,7 +186,7 @@ impl Db {
     /// Read rows until there are `max_rows` of them (no bound if 0) or a page is full. Returns
     /// whether there are more.
     fn read_page(&mut self, open: &mut Open, max_rows: u32) -> Result<(Cells, bool)> {
-        let result = self.read_rows(open, max_rows);
+        let result = self.read_rows(&mut open.compiled, &mut open.on_row, max_rows);
         if !matches!(result, Ok((_, true))) {
             open.on_row = false;
             open.compiled.raw.reset();
@@ -188,20 +194,27 @@ impl Db {
         result
     }
 
-    fn read_rows(&mut self, open: &mut Open, max_rows: u32) -> Result<(Cells, bool)> {
+    /// As [`read_page`](Db::read_page), without what follows its end. Whether the statement stands on
+    /// a row that has not been read is `on_row`.
+    pub(super) fn read_rows(
+        &mut self,
+        compiled: &mut Compiled,
+        on_row: &mut bool,
+        max_rows: u32,
+    ) -> Result<(Cells, bool)> {
         let mut cells = Cells::default();
         let mut rows = 0;
         loop {
-            if !open.on_row {
-                if open.compiled.raw.step(&self.conn)? == Step::Done {
+            if !*on_row {
+                if compiled.raw.step(&self.conn)? == Step::Done {
                     return Ok((cells, false));
                 }
-                open.on_row = true;
+                *on_row = true;
             }
             if (max_rows > 0 && rows == max_rows) || cells.size() >= self.max_page_bytes {
                 return Ok((cells, true));
             }
-            let raw = &open.compiled.raw;
+            let raw = &compiled.raw;
             let mut size = 0;
             for column in 0..raw.column_count() {
                 let value = raw.column(column);
@@ -209,7 +222,7 @@ impl Db {
                 self.check_result("row", size)?;
                 cells.push(value, column)?;
             }
-            open.on_row = false;
+            *on_row = false;
             rows += 1;
         }
     }

@@ -5,6 +5,7 @@
 //! its caller can wait without holding the connection, and try again.
 
 mod compile;
+mod group;
 mod handles;
 mod reset;
 mod run;
@@ -13,10 +14,12 @@ mod transactions;
 mod turn;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use slab::Slab;
 
+pub(crate) use self::group::{Answer, Job, Wants};
 use self::handles::Open;
 use self::time::Aborted;
 
@@ -73,8 +76,8 @@ pub(crate) struct Db {
     // Statements before the connection: they are dropped in this order, as `raw` asks.
     statements: Slab<Open>,
     cache: StatementCache,
-    turn: Option<Turn>,
-    turns: Arc<TurnQueue>,
+    turn: Option<Turn<Job>>,
+    turns: Arc<TurnQueue<Job>>,
     request: RequestId,
     access: Access,
     /// How often its statements have been run through handles.
@@ -90,6 +93,8 @@ pub(crate) struct Db {
     max_result_bytes: u64,
     max_page_bytes: u64,
     limits: Limits,
+    /// How long the last commit of a group took.
+    commit_time: Duration,
     seen: Arc<Seen>,
     conn: Connection,
     // After the connection, whose busy handler uses it: see `raw`.
@@ -100,7 +105,7 @@ pub(crate) struct Db {
 }
 
 impl Db {
-    pub(crate) fn new(opened: Opened, settings: &Settings, turns: Arc<TurnQueue>) -> Db {
+    pub(crate) fn new(opened: Opened, settings: &Settings, turns: Arc<TurnQueue<Job>>) -> Db {
         Db {
             statements: Slab::new(),
             cache: StatementCache::new(settings.statement_cache),
@@ -116,6 +121,7 @@ impl Db {
             max_result_bytes: settings.max_result_bytes,
             max_page_bytes: settings.max_page_bytes,
             limits: Limits::default(),
+            commit_time: Duration::ZERO,
             seen: opened.seen,
             conn: opened.conn,
             watch: opened.watch,

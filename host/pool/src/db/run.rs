@@ -1,7 +1,7 @@
 //! Running statements that are given as text.
 
 use super::compile::First;
-use super::{Attempt, Db};
+use super::{Answer, Attempt, Db, Wants};
 use crate::cache::Compiled;
 use crate::cells::check_utf8;
 use crate::error::{Error, ErrorKind, Result};
@@ -25,7 +25,15 @@ impl Db {
         if !self.admit(compiled)? {
             return Ok(self.summary_since(self.conn.total_changes()));
         }
-        Ok(self.tracked(compiled.control, |db| db.run_to_end(compiled))?)
+        Ok(self.tracked(compiled.control, |db| {
+            match db
+                .run_in_group(compiled, Wants::Summary)
+                .and_then(Answer::into_summary)
+            {
+                Some(summary) => Ok(summary),
+                None => db.run_to_end(compiled),
+            }
+        })?)
     }
 
     pub(crate) fn query(&mut self, sql: &str, parameters: &Parameters) -> Attempt<Table> {
@@ -40,7 +48,10 @@ impl Db {
             // A result that cannot be had whole must not leave half of the work behind.
             let undoable = !compiled.read_only && compiled.raw.column_count() > 0;
             Ok(db.tracked(compiled.control, |db| {
-                if undoable {
+                let answer = db.run_in_group(compiled, Wants::Table);
+                if let Some(table) = answer.and_then(Answer::into_table) {
+                    Ok(table)
+                } else if undoable {
                     db.atomically(|db| {
                         let table = db.read_table(compiled);
                         compiled.raw.reset();
@@ -53,7 +64,7 @@ impl Db {
         })
     }
 
-    fn read_table(&mut self, compiled: &mut Compiled) -> Result<Table> {
+    pub(super) fn read_table(&mut self, compiled: &mut Compiled) -> Result<Table> {
         let raw = &mut compiled.raw;
         let mut rows = Vec::new();
         let mut size = 0;

@@ -1,6 +1,6 @@
 //! What must hold before a statement may run: above all, that it is its turn to write.
 
-use super::{Access, Attempt, Db, Stop};
+use super::{Access, Attempt, Db, Job, Stop};
 use crate::cache::Compiled;
 use crate::clock::{self, NEVER};
 use crate::error::{Error, ErrorKind};
@@ -10,7 +10,7 @@ use crate::turn::{NoTurn, Turn};
 
 impl Db {
     /// Keep a turn that was waited for. It is given on as soon as it proves not to be needed.
-    pub(crate) fn take_turn(&mut self, turn: Turn) {
+    pub(crate) fn take_turn(&mut self, turn: Turn<Job>) {
         self.turn = Some(turn);
     }
 

@@ -1,0 +1,329 @@
+//! Group commit: single statements of guests that wait for their turn at the same time are run in one
+//! transaction, by the one whose turn it is, and are acknowledged when that is committed. What costs
+//! most, the disk and handing over the turn, is shared by all of them.
+//!
+//! Each runs under its own policy, limits and last inserted rowid, and in a savepoint of its own. One that
+//! fails, or could do otherwise than by itself, is undone, and its owner runs it again when its turn
+//! comes, which is next: nobody is told of an error that another one caused. So it is for all of them where
+//! the whole transaction ends before its commit, by a full disk or a statement that was interrupted.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Db;
+use crate::cache::{Compiled, MAX_KEPT_SQL_BYTES};
+use crate::clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::policy::{Control, Policy};
+use crate::raw;
+use crate::text::begins_with;
+use crate::turn::{Taken, Turn};
+use crate::value::{Cells, Parameters, Summary, Table, Value};
+
+/// What statements begin with that change rows and nothing else.
+const VERBS: &[&str] = &["INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"];
+/// The most statements of others that one commits with its own.
+const MAX_JOBS: usize = 64;
+/// How long it goes on taking them: its own is acknowledged only afterwards.
+const TAKING_TIME: Duration = Duration::from_millis(3);
+/// How long it goes on leading groups of others' statements, its own being committed.
+const STAYING_TIME: Duration = Duration::from_micros(200);
+/// How long any of them may take, by the rough clock. A longer one ends the group.
+const JOB_TIME: Duration = Duration::from_millis(10);
+/// How much time whoever leads a group must have left for its own statement.
+const LEADING_TIME: Duration = Duration::from_millis(100);
+/// The most bytes of parameters of a statement that others may run: they are copied.
+const MAX_PARAMETER_BYTES: usize = 64 * 1024;
+
+/// A statement that writes, outside of a transaction, for whoever has the turn to run.
+#[derive(Debug)]
+pub(crate) struct Job {
+    sql: Box<str>,
+    parameters: Parameters,
+    wants: Wants,
+    policy: Arc<Policy>,
+    /// When it is to end, by `clock`, and after how many calls of the progress handler.
+    until: u64,
+    steps: u64,
+    /// Of its owner's connection, before and then after it ran.
+    last_insert_rowid: i64,
+    answer: Option<Answer>,
+}
+
+/// What is made of a statement's rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wants {
+    /// Nothing: what it did.
+    Summary,
+    /// All of them, where they fit one page.
+    Page { max_rows: u32 },
+    /// All of them.
+    Table,
+}
+
+/// What a statement came to.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Summary(Summary),
+    Page(Cells),
+    Table(Table),
+}
+
+impl Answer {
+    pub(crate) fn into_summary(self) -> Option<Summary> {
+        match self {
+            Answer::Summary(summary) => Some(summary),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn into_cells(self) -> Option<Cells> {
+        match self {
+            Answer::Page(cells) => Some(cells),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn into_table(self) -> Option<Table> {
+        match self {
+            Answer::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+}
+
+impl Job {
+    /// What it came to, and the row that its owner's connection inserted last.
+    pub(crate) fn into_answer(self) -> (Option<Answer>, i64) {
+        (self.answer, self.last_insert_rowid)
+    }
+}
+
+impl Db {
+    /// The statement for somebody else to run, if it does the same there.
+    pub(crate) fn job(&self, sql: &str, parameters: &Parameters, wants: Wants) -> Option<Job> {
+        let plain = (1..=MAX_KEPT_SQL_BYTES).contains(&sql.len())
+            && begins_with(sql, VERBS)
+            && parameter_bytes(parameters) <= MAX_PARAMETER_BYTES;
+        if !plain || !self.is_plain() {
+            return None;
+        }
+        let (until, steps) = self.watch.bounds();
+        Some(Job {
+            sql: sql.into(),
+            parameters: parameters.clone(),
+            wants,
+            policy: Arc::clone(self.cache.policy()),
+            until,
+            steps,
+            last_insert_rowid: self.conn.last_insert_rowid(),
+            answer: None,
+        })
+    }
+
+    /// As [`job`](Db::job), for a statement that a handle keeps open.
+    pub(crate) fn job_open(
+        &self,
+        key: usize,
+        parameters: &Parameters,
+        wants: Wants,
+    ) -> Option<Job> {
+        let open = self.statements.get(key)?;
+        self.job(open.compiled.sql(), parameters, wants)
+    }
+
+    pub(crate) fn set_last_insert_rowid(&self, rowid: i64) {
+        raw::set_last_insert_rowid(&self.conn, rowid);
+    }
+
+    /// Whether a statement does the same on any connection: no transaction or cursor is open, and nothing
+    /// temporary stands before the database's own tables.
+    fn is_plain(&self) -> bool {
+        self.aborted.is_none()
+            && self.conn.is_autocommit()
+            && raw::transaction_state(&self.conn) == raw::TransactionState::None
+            && !self.seen.temporary()
+    }
+
+    /// Run a statement together with those that others wait for, where there are any, and commit them.
+    /// `None` where it is still to be run, by itself.
+    pub(super) fn run_in_group(&mut self, compiled: &mut Compiled, wants: Wants) -> Option<Answer> {
+        match self.leads(compiled) {
+            true => self.lead(compiled, wants),
+            false => None,
+        }
+    }
+
+    fn leads(&self, compiled: &Compiled) -> bool {
+        let Some(turn) = &self.turn else { return false };
+        let (until, _) = self.watch.bounds();
+        compiled.control == Control::None
+            && !compiled.read_only
+            && (turn.has_job() || turn.expected_jobs() > 0)
+            && self.is_plain()
+            && until > clock::after(LEADING_TIME)
+            && begins_with(compiled.sql(), VERBS)
+    }
+
+    fn lead(&mut self, compiled: &mut Compiled, wants: Wants) -> Option<Answer> {
+        let since = Instant::now();
+        let (answer, did) = self.commit_group(|db| db.answer(compiled, wants))?;
+        let mut most = did;
+        // Others are quicker to come again than the next of them is to wake up and lead.
+        while since.elapsed() < STAYING_TIME && self.turn.as_ref().is_some_and(Turn::has_job) {
+            match self.commit_group(|_| Ok(())) {
+                Some(((), did)) => most = most.max(did),
+                None => break,
+            }
+        }
+        if let Some(turn) = &self.turn {
+            turn.expect_jobs(most);
+        }
+        Some(answer)
+    }
+
+    /// Run `own`, and what others wait for, in one transaction. Returns how many jobs there were, or `None`
+    /// where nothing of it all is kept.
+    fn commit_group<T>(&mut self, own: impl FnOnce(&mut Db) -> Result<T>) -> Option<(T, usize)> {
+        self.control("BEGIN IMMEDIATE").ok()?;
+        let mut taken = Vec::new();
+        if let Ok(done) = own(self) {
+            self.run_jobs(&mut taken);
+            // Unless a job that was interrupted, or the disk, has ended it.
+            if !self.conn.is_autocommit() && self.commit_timed().is_ok() {
+                let jobs = taken.len();
+                if let Some(turn) = &self.turn {
+                    turn.answer(taken);
+                }
+                return Some((done, jobs));
+            }
+        }
+        if !self.conn.is_autocommit() && self.control("ROLLBACK").is_err() {
+            self.unhealthy = true;
+        }
+        // The first that was taken is to be the first in line again.
+        while taken.pop().is_some() {}
+        None
+    }
+
+    fn commit_timed(&mut self) -> Result<()> {
+        let since = Instant::now();
+        let result = self.control("COMMIT");
+        self.commit_time = since.elapsed();
+        result
+    }
+
+    /// Run what others wait for, one after the other. What did not succeed goes back to its owner at
+    /// once.
+    fn run_jobs(&mut self, taken: &mut Vec<Taken<Job>>) {
+        let since = Instant::now();
+        let bounds = self.watch.bounds();
+        let own = (
+            Arc::clone(self.cache.policy()),
+            self.conn.last_insert_rowid(),
+        );
+        let expected = self.turn.as_ref().map_or(0, Turn::expected_jobs);
+        let patience = TAKING_TIME.min(self.commit_time / 4);
+        while taken.len() < MAX_JOBS && since.elapsed() < TAKING_TIME {
+            let Some(mut next) = self.turn.as_ref().and_then(Turn::take_job) else {
+                if taken.len() >= expected || since.elapsed() >= patience {
+                    break;
+                }
+                // Whoever is about to come gets the processor for a moment.
+                std::thread::yield_now();
+                continue;
+            };
+            // One that fails is first in line again as it is dropped: nobody overtakes it.
+            match next.job_mut().map(|job| self.run_job(job)) {
+                Some(Ok(())) => taken.push(next),
+                _ => break,
+            }
+        }
+        self.watch.set_bounds(bounds);
+        self.use_policy(&own.0);
+        self.set_last_insert_rowid(own.1);
+    }
+
+    fn run_job(&mut self, job: &mut Job) -> Result<()> {
+        self.use_policy(&job.policy);
+        self.set_last_insert_rowid(job.last_insert_rowid);
+        self.watch
+            .set_bounds((job.until.min(clock::after(JOB_TIME)), job.steps));
+        self.watch.start_writing(raw::pages_written(&self.conn));
+        self.control("SAVEPOINT millpond")?;
+        let result = self.run_job_within(job);
+        if result.is_ok() {
+            self.control("RELEASE millpond")?;
+        } else if !self.conn.is_autocommit() {
+            self.control("ROLLBACK TO millpond")?;
+            self.control("RELEASE millpond")?;
+        }
+        if let Err(error) = &result {
+            self.unhealthy |= error.is_unhealthy();
+        }
+        result
+    }
+
+    fn run_job_within(&mut self, job: &mut Job) -> Result<()> {
+        let mut compiled = self.compile(&job.sql)?;
+        let result = match compiled.control {
+            Control::None if !compiled.read_only => self
+                .bind(&mut compiled, &job.parameters)
+                .and_then(|()| self.answer(&mut compiled, job.wants)),
+            _ => Err(by_itself()),
+        };
+        self.cache.put(compiled);
+        job.answer = Some(result?);
+        job.last_insert_rowid = self.conn.last_insert_rowid();
+        Ok(())
+    }
+
+    /// Run a statement in the group's transaction, and leave nothing of it open.
+    fn answer(&mut self, compiled: &mut Compiled, wants: Wants) -> Result<Answer> {
+        let answer = match wants {
+            Wants::Summary => self.run_to_end(compiled).map(Answer::Summary),
+            Wants::Table => self.read_table(compiled).map(Answer::Table),
+            Wants::Page { max_rows } => match self.read_rows(compiled, &mut false, max_rows) {
+                Ok((cells, false)) => Ok(Answer::Page(cells)),
+                // Its cursor is to be its owner's.
+                Ok((_, true)) => Err(by_itself()),
+                Err(error) => Err(error),
+            },
+        };
+        compiled.raw.reset();
+        let answer = answer?;
+        // One that is checked only at the commit would fail everybody's.
+        match raw::constraints_hold(&self.conn) {
+            true => Ok(answer),
+            false => Err(by_itself()),
+        }
+    }
+
+    fn use_policy(&mut self, policy: &Arc<Policy>) {
+        if !Arc::ptr_eq(self.cache.policy(), policy) {
+            self.seen.set_policy(policy);
+            self.cache.set_policy(policy);
+        }
+    }
+}
+
+/// For the group: the one whose statement it is never sees it.
+fn by_itself() -> Error {
+    Error::new(ErrorKind::Other, "the statement is to run by itself")
+}
+
+/// What the values take, about.
+fn parameter_bytes(parameters: &Parameters) -> usize {
+    let bytes = |value: &Value| match value {
+        Value::Text(text) => text.len(),
+        Value::Blob(blob) => blob.len(),
+        _ => size_of::<Value>(),
+    };
+    match parameters {
+        Parameters::Positional(values) => values.iter().map(bytes).sum(),
+        Parameters::Named(values) => values
+            .iter()
+            .map(|(name, value)| name.len() + bytes(value))
+            .sum(),
+    }
+}
