@@ -46,7 +46,7 @@ pub struct Guests {
     workspace: PathBuf,
     target_dir: PathBuf,
     packages: Vec<String>,
-    release: bool,
+    profile: Option<String>,
     notify: fn(&str),
 }
 
@@ -61,7 +61,7 @@ impl Guests {
             workspace: workspace.into(),
             target_dir: target_dir.into(),
             packages: Vec::new(),
-            release: false,
+            profile: None,
             notify: |line| eprintln!("{line}"),
         }
     }
@@ -90,9 +90,11 @@ impl Guests {
         self
     }
 
-    /// Builds with the release profile. By default it is the dev profile.
-    pub fn release(mut self) -> Guests {
-        self.release = true;
+    /// Builds with this profile of the workspace: `release`, or one of its own, such as one that optimises
+    /// whole programs (<https://doc.rust-lang.org/cargo/reference/profiles.html>). By default it is
+    /// the dev profile.
+    pub fn profile(mut self, name: impl Into<String>) -> Guests {
+        self.profile = Some(name.into());
         self
     }
 
@@ -127,8 +129,8 @@ impl Guests {
         for package in &self.packages {
             cargo.args(["--package", package]);
         }
-        if self.release {
-            cargo.arg("--release");
+        if let Some(profile) = &self.profile {
+            cargo.args(["--profile", profile]);
         }
         for name in NOT_FOR_GUESTS {
             cargo.env_remove(name);

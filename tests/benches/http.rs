@@ -1,0 +1,522 @@
+//! The demonstration under `millpond serve`, every request in a new sandbox, beside the same application as
+//! a native server: axum, a pool of rusqlite's connections of the same size, the same SQL and JSON.
+//!
+//! ```text
+//! cargo bench --bench http [-- [part of a row's name]… [--json FILE]]
+//! ```
+//!
+//! The load is made by `wrk` (Debian: `apt-get install wrk`), on each server in turn. Where the `wasmtime`
+//! command is installed, its `serve` is measured too, with a guest that answers a constant.
+
+#[expect(dead_code, reason = "shared with the suites")]
+#[path = "../tests/suites/process.rs"]
+mod process;
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use axum::extract::{Path as Segment, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use millpond_pool::Synchronous;
+use rusqlite::{Connection, OptionalExtension, Row};
+use serde::{Deserialize, Serialize};
+
+use self::process::{MIGRATIONS, millpond};
+use self::support::native::{self, Manager};
+use self::support::table::{Column, Table, mebibytes, number, ratio, time, wanted};
+use self::support::{guests, median};
+
+/// How long each server is asked each time, and how often.
+const SECONDS: u32 = 4;
+const ROUNDS: usize = 3;
+/// Clients at once.
+const CLIENTS: u32 = 16;
+/// Connections of either pool.
+const CONNECTIONS: u32 = 5;
+/// Notes that there are before the first is asked for.
+const NOTES: u32 = 10_000;
+
+const COLUMNS: &[Column] = &[
+    Column {
+        key: "per_second",
+        title: "a second",
+        print: number,
+    },
+    Column {
+        key: "ratio",
+        title: "to native",
+        print: ratio,
+    },
+    Column {
+        key: "p50_ns",
+        title: "p50",
+        print: time,
+    },
+    Column {
+        key: "p99_ns",
+        title: "p99",
+        print: time,
+    },
+    Column {
+        key: "memory_bytes",
+        title: "memory",
+        print: mebibytes,
+    },
+];
+
+/// One row: its name, and the script that makes wrk ask for it.
+const ROWS: &[(&str, &str)] = &[
+    ("point read", READ),
+    ("insert", INSERT),
+    ("list of 50", "wrk.path = '/api/notes'"),
+    ("9 point reads to an insert", MIXED),
+];
+
+const READ: &str = "request = function()
+    return wrk.format('GET', '/api/notes/' .. math.random(1, 10000))
+end";
+const INSERT: &str = r#"wrk.method = 'POST'
+wrk.path = '/api/notes'
+wrk.headers['content-type'] = 'application/json'
+wrk.body = '{"title": "Groceries", "body": "Milk, bread, and whatever else there is"}'"#;
+const MIXED: &str = r#"local headers = { ['content-type'] = 'application/json' }
+local body = '{"title": "Groceries", "body": "Milk, bread, and whatever else there is"}'
+request = function()
+    if math.random(1, 10) == 1 then
+        return wrk.format('POST', '/api/notes', headers, body)
+    end
+    return wrk.format('GET', '/api/notes/' .. math.random(1, 10000))
+end"#;
+const CONSTANT: &str = "wrk.path = '/'";
+
+/// A server to be measured: its name, and the command that serves the database at a path.
+type Candidate<'a> = (&'a str, &'a dyn Fn(&Path) -> Command);
+
+const SERVE_NATIVE: &str = "--serve-native";
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    if let [_, part, path, how] = args.as_slice()
+        && part == SERVE_NATIVE
+    {
+        return serve_native(Path::new(path), how == BLOCKING);
+    }
+    if !is_installed("wrk") {
+        println!("not measured: wrk makes the load (Debian: apt-get install wrk)");
+        return;
+    }
+    let guests = guests();
+    let mut table = Table::new(COLUMNS);
+    for (name, script) in ROWS.iter().filter(|(name, _)| wanted(name)) {
+        let servers: [Candidate<'_>; 3] = [
+            ("native", &|path| native(path, INLINE)),
+            ("native, spawn_blocking", &|path| native(path, BLOCKING)),
+            ("millpond serve", &|path| {
+                notes(&guests["millpond_notes"], path)
+            }),
+        ];
+        compare(&mut table, name, script, &servers);
+    }
+    let constant = &guests["constant"];
+    if wanted("constant") {
+        let servers: [Candidate<'_>; 3] = [
+            ("native", &|path| native(path, INLINE)),
+            ("millpond serve", &|path| served(constant, path)),
+            ("wasmtime serve", &|_| wasmtime(constant)),
+        ];
+        let measured = match is_installed("wasmtime") {
+            true => &servers[..],
+            false => &servers[..2],
+        };
+        compare(&mut table, "constant", CONSTANT, measured);
+    }
+    table.finish();
+}
+
+fn is_installed(program: &str) -> bool {
+    let mut command = Command::new(program);
+    command
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().is_ok()
+}
+
+/// Asks every server in turn, several times, and adds the medians to the table. The first is what the others
+/// are compared with.
+fn compare(table: &mut Table, row: &str, script: &str, servers: &[Candidate<'_>]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script_file = folder.path().join("load.lua");
+    std::fs::write(&script_file, script).expect("the script");
+    let mut measured = vec![Vec::new(); servers.len()];
+    for _ in 0..ROUNDS {
+        for ((_, command), measured) in servers.iter().zip(&mut measured) {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("notes.db");
+            fill(&path);
+            let server = Server::start(command(&path));
+            // What is compiled, opened and cached at first is not what is measured.
+            load(server.address, &script_file, 1);
+            let mut load = load(server.address, &script_file, SECONDS);
+            load.memory = server.peak_memory();
+            measured.push(load);
+        }
+    }
+    let of = |loads: &[Load], value: fn(&Load) -> f64| {
+        median(&loads.iter().map(value).collect::<Vec<_>>())
+    };
+    let native = of(&measured[0], |load| load.per_second);
+    for ((name, _), loads) in servers.iter().zip(&measured) {
+        let per_second = of(loads, |load| load.per_second);
+        table.row(
+            &format!("{row}: {name}"),
+            &[
+                Some(per_second),
+                Some(per_second / native),
+                Some(of(loads, |load| load.p50)),
+                Some(of(loads, |load| load.p99)),
+                Some(of(loads, |load| load.memory)),
+            ],
+        );
+    }
+}
+
+/// The tables of the demonstration, with notes in them.
+fn fill(path: &Path) {
+    let mut conn = native::open(path, Synchronous::Normal).expect("a connection");
+    let mut command = millpond();
+    command
+        .args(["migrate", "--migrations", MIGRATIONS, "--db"])
+        .arg(path);
+    let migrated = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert!(migrated.expect("the command starts").success());
+    let transaction = conn.transaction().expect("a transaction");
+    for number in 1..=NOTES {
+        let title = format!("Note {number}");
+        let body = "What is written in a note, which is a line or two most of the time.";
+        let sql = "INSERT INTO notes (title, body) VALUES (?1, ?2)";
+        transaction
+            .prepare_cached(sql)
+            .expect("a statement")
+            .execute([title.as_str(), body])
+            .expect("a note");
+    }
+    transaction.commit().expect("a commit");
+}
+
+fn notes(guest: &Path, path: &Path) -> Command {
+    let mut command = served(guest, path);
+    command.args(["--migrations", MIGRATIONS]);
+    command
+}
+
+fn served(guest: &Path, path: &Path) -> Command {
+    let mut command = millpond();
+    command
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--no-access-log",
+            "--pool-size",
+        ])
+        .arg(CONNECTIONS.to_string())
+        .arg("--db")
+        .arg(path)
+        .arg(guest);
+    command
+}
+
+fn wasmtime(guest: &Path) -> Command {
+    let mut command = Command::new("wasmtime");
+    command
+        .args(["serve", "--addr", "127.0.0.1:0", "-Scli"])
+        .arg(guest);
+    command
+}
+
+fn native(path: &Path, how: &str) -> Command {
+    let program: PathBuf = std::env::current_exe().expect("this program");
+    let mut command = Command::new(program);
+    command.arg(SERVE_NATIVE).arg(path).arg(how);
+    command
+}
+
+/// A server that has said where it listens. Dropped, it is killed.
+struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(mut command: Command) -> Server {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
+        let address = loop {
+            let line = lines
+                .next()
+                .expect("a server that listens")
+                .expect("a line");
+            if let Some((_, address)) = line.split_once("http://") {
+                break address.trim_end_matches('/').parse().expect("an address");
+            }
+        };
+        // Read to the end: a full pipe would stop the server.
+        std::thread::spawn(move || lines.for_each(drop));
+        Server { child, address }
+    }
+
+    fn peak_memory(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = peak.and_then(|peak| peak.trim().split(' ').next()?.parse::<f64>().ok());
+        kibibytes.unwrap_or(0.0) * 1024.0
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What wrk tells, in nanoseconds and bytes.
+#[derive(Clone, Copy, Debug)]
+struct Load {
+    per_second: f64,
+    p50: f64,
+    p99: f64,
+    memory: f64,
+}
+
+fn load(address: SocketAddr, script: &Path, seconds: u32) -> Load {
+    let output = Command::new("wrk")
+        .args(["--threads", "1", "--latency", "--connections"])
+        .arg(CLIENTS.to_string())
+        .args(["--duration", &format!("{seconds}s"), "--script"])
+        .arg(script)
+        .arg(format!("http://{address}/"))
+        .output()
+        .expect("wrk");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        !text.contains("Non-2xx") && !text.contains("Socket errors"),
+        "{text}"
+    );
+    let after = |label: &str| {
+        let line = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(label));
+        line.unwrap_or_else(|| panic!("wrk did not say {label}: {text}"))
+            .trim()
+            .to_owned()
+    };
+    Load {
+        per_second: after("Requests/sec:").parse().expect("a number"),
+        p50: nanos(&after("50%")),
+        p99: nanos(&after("99%")),
+        memory: 0.0,
+    }
+}
+
+/// A time as wrk prints it: `1.25ms`.
+fn nanos(text: &str) -> f64 {
+    let unit = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .expect("a unit");
+    let (number, unit) = text.split_at(unit);
+    let number: f64 = number.parse().expect("a number");
+    match unit {
+        "us" => number * 1e3,
+        "ms" => number * 1e6,
+        _ => number * 1e9,
+    }
+}
+
+/// Statements run on the thread that handles the request: the fewest hand-overs, and whatever takes long
+/// holds others up.
+const INLINE: &str = "inline";
+/// Statements run on tokio's blocking threads, as tokio asks for.
+const BLOCKING: &str = "blocking";
+
+#[derive(Clone)]
+struct Native {
+    pool: r2d2::Pool<Manager>,
+    blocking: bool,
+}
+
+fn serve_native(path: &Path, blocking: bool) {
+    let pool = native::pool(path, Synchronous::Full, CONNECTIONS);
+    let router = Router::new()
+        .route("/", get(async || "constant\n"))
+        .route("/api/notes", get(list).post(create))
+        .route("/api/notes/{id}", get(read))
+        .with_state(Arc::new(Native { pool, blocking }));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        eprintln!(
+            "Serving HTTP on http://{}/",
+            listener.local_addr().expect("an address")
+        );
+        let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
+            let _ = stream.set_nodelay(true);
+        });
+        axum::serve(listener, router).await.expect("a server");
+    });
+}
+
+#[derive(Serialize)]
+struct Note {
+    id: i64,
+    title: String,
+    body: String,
+    created: String,
+    updated: String,
+}
+
+#[derive(Deserialize)]
+struct Draft {
+    title: String,
+    #[serde(default)]
+    body: String,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    #[serde(default)]
+    page: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Listing {
+    notes: Vec<Note>,
+    page: u32,
+    pages: i64,
+    total: i64,
+}
+
+impl Native {
+    async fn with<T: Send + 'static>(
+        self: Arc<Self>,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StatusCode> {
+        let blocking = self.blocking;
+        let work = move || {
+            let mut conn = self
+                .pool
+                .get()
+                .map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+            work(&mut conn).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+        };
+        match blocking {
+            true => tokio::task::spawn_blocking(work)
+                .await
+                .unwrap_or(Err(StatusCode::INTERNAL_SERVER_ERROR)),
+            false => work(),
+        }
+    }
+}
+
+fn note(row: &Row<'_>) -> rusqlite::Result<Note> {
+    Ok(Note {
+        id: row.get(0)?,
+        title: row.get(1)?,
+        body: row.get(2)?,
+        created: row.get(3)?,
+        updated: row.get(4)?,
+    })
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (
+        status,
+        headers,
+        serde_json::to_vec(body).unwrap_or_default(),
+    )
+        .into_response()
+}
+
+async fn read(
+    State(native): State<Arc<Native>>,
+    Segment(id): Segment<i64>,
+) -> Result<Response, StatusCode> {
+    let sql = "SELECT id, title, body, created, updated FROM notes WHERE id = ?1";
+    let found = native
+        .with(move |conn| conn.prepare_cached(sql)?.query_row([id], note).optional())
+        .await?;
+    found
+        .map(|note| json(StatusCode::OK, &note))
+        .ok_or(StatusCode::NOT_FOUND)
+}
+
+async fn create(
+    State(native): State<Arc<Native>>,
+    Json(draft): Json<Draft>,
+) -> Result<Response, StatusCode> {
+    let title = draft.title.trim().to_owned();
+    if title.is_empty() || title.chars().count() > 200 || draft.body.chars().count() > 20_000 {
+        return Err(StatusCode::UNPROCESSABLE_ENTITY);
+    }
+    let sql = "INSERT INTO notes (title, body) VALUES (?1, ?2)
+         RETURNING id, title, body, created, updated";
+    let made = native
+        .with(move |conn| {
+            conn.prepare_cached(sql)?
+                .query_row([title, draft.body], note)
+        })
+        .await?;
+    let mut response = json(StatusCode::CREATED, &made);
+    if let Ok(location) = format!("/api/notes/{}", made.id).parse() {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+async fn list(
+    State(native): State<Arc<Native>>,
+    Query(page): Query<Page>,
+) -> Result<Response, StatusCode> {
+    let page = page.page.unwrap_or(1).max(1);
+    let work = move |conn: &mut Connection| {
+        let transaction = conn.transaction()?;
+        let sql = "SELECT id, title, body, created, updated FROM notes
+             ORDER BY updated DESC, id DESC LIMIT ?1 OFFSET ?2";
+        let notes = transaction
+            .prepare_cached(sql)?
+            .query_map([50, i64::from(page - 1) * 50], note)?
+            .collect::<rusqlite::Result<Vec<_>>>()?;
+        let sql = "SELECT count(*) FROM notes";
+        let total: i64 = transaction
+            .prepare_cached(sql)?
+            .query_row([], |row| row.get(0))?;
+        transaction.commit()?;
+        Ok(Listing {
+            notes,
+            page,
+            pages: (total + 49).max(50) / 50,
+            total,
+        })
+    };
+    Ok(json(StatusCode::OK, &native.with(work).await?))
+}
