@@ -64,11 +64,6 @@ const COLUMNS: &[Column] = &[
         print: number,
     },
     Column {
-        key: "waited_ns",
-        title: "in line",
-        print: time,
-    },
-    Column {
         key: "largest_wal_bytes",
         title: "log",
         print: mebibytes,
@@ -193,17 +188,12 @@ struct Round {
     times: Vec<u32>,
     slowest_to_fastest: f64,
     failures: u64,
-    waited: Option<Duration>,
     largest_wal: u64,
 }
 
 fn add(table: &mut Table, name: &str, rounds: &[Round]) {
     let of =
         |value: &dyn Fn(&Round) -> f64| Some(median(&rounds.iter().map(value).collect::<Vec<_>>()));
-    let waited: Option<Vec<f64>> = rounds
-        .iter()
-        .map(|round| round.waited.map(|waited| waited.as_nanos() as f64))
-        .collect();
     table.row(
         name,
         &[
@@ -213,7 +203,6 @@ fn add(table: &mut Table, name: &str, rounds: &[Round]) {
             of(&|round| f64::from(percentile(&round.times, 100.0))),
             of(&|round| round.slowest_to_fastest),
             of(&|round| round.failures as f64),
-            waited.map(|waited| median(&waited)),
             of(&|round| round.largest_wal as f64),
         ],
     );
@@ -285,7 +274,6 @@ fn run(
         times,
         slowest_to_fastest: counts.first().unwrap_or(&0.0) / counts.last().unwrap_or(&1.0),
         failures,
-        waited: None,
         largest_wal: largest.load(Ordering::Relaxed),
     }
 }
@@ -330,9 +318,8 @@ fn guest_side(
             })
         })
     });
-    let waited = Some(pool.stats().wait_time);
     pool.close_blocking(Duration::from_secs(10));
-    Round { waited, ..round }
+    round
 }
 
 fn native_side(path: &Path, scenario: &Scenario) -> Round {

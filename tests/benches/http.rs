@@ -305,7 +305,14 @@ struct Load {
 
 fn load(address: SocketAddr, script: &Path, seconds: u32) -> Load {
     let output = Command::new("wrk")
-        .args(["--threads", "1", "--latency", "--connections"])
+        .args([
+            "--threads",
+            "1",
+            "--latency",
+            "--timeout",
+            "30s",
+            "--connections",
+        ])
         .arg(CLIENTS.to_string())
         .args(["--duration", &format!("{seconds}s"), "--script"])
         .arg(script)
