@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use millpond_pool::{
     Access, Connection, ErrorKind, Grant, Parameters, Pool, Request, Summary, TableGrant,
@@ -22,7 +23,7 @@ const SCHEMA: &str = "
 ";
 
 struct Fixture {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     pool: Pool,
 }
 
@@ -30,9 +31,10 @@ async fn fixture() -> Fixture {
     let folder = tempfile::tempdir().expect("a folder");
     let pool = Pool::builder()
         .max_size(8)
+        .busy_timeout(Duration::from_millis(1))
         .open(folder.path().join("app.db"));
     let f = Fixture {
-        _folder: folder,
+        folder,
         pool: pool.expect("a pool"),
     };
     f.get().await.execute_script(SCHEMA).await.expect("tables");
@@ -336,6 +338,28 @@ async fn what_only_its_own_connection_has_stays_there() {
     drop(second);
     let own = b.query("SELECT a FROM temp.t", &NONE).await.expect("rows");
     assert!(own.rows.len() <= 1);
+    assert_eq!(f.rows().await, [text("a")]);
+}
+
+#[tokio::test]
+async fn each_is_told_that_another_process_has_the_database() {
+    let f = fixture().await;
+    let [a, b] = [f.get().await, f.get().await];
+    let (_holder, transaction) = f.hold().await;
+    let parameters = [one(text("a")), one(text("b"))];
+    let mut first = pin!(a.execute(INSERT, &parameters[0]));
+    let mut second = pin!(b.execute(INSERT, &parameters[1]));
+    assert!(poll(first.as_mut()).is_pending());
+    assert!(poll(second.as_mut()).is_pending());
+    transaction.commit().expect("a commit");
+    let other = rusqlite::Connection::open(f.folder.path().join("app.db")).expect("a connection");
+    other.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+    let error = ready(first).expect_err("the lock is held");
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    let error = ready(second).expect_err("the lock is held");
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    other.execute_batch("ROLLBACK").expect("no lock");
+    a.execute(INSERT, &parameters[0]).await.expect("a row");
     assert_eq!(f.rows().await, [text("a")]);
 }
 

@@ -147,10 +147,14 @@ impl Db {
 
     /// Run a statement together with those that others wait for, where there are any, and commit them.
     /// `None` where it is still to be run, by itself.
-    pub(super) fn run_in_group(&mut self, compiled: &mut Compiled, wants: Wants) -> Option<Answer> {
+    pub(super) fn run_in_group(
+        &mut self,
+        compiled: &mut Compiled,
+        wants: Wants,
+    ) -> Result<Option<Answer>> {
         match self.leads(compiled) {
             true => self.lead(compiled, wants),
-            false => None,
+            false => Ok(None),
         }
     }
 
@@ -165,27 +169,33 @@ impl Db {
             && begins_with(compiled.sql(), VERBS)
     }
 
-    fn lead(&mut self, compiled: &mut Compiled, wants: Wants) -> Option<Answer> {
+    fn lead(&mut self, compiled: &mut Compiled, wants: Wants) -> Result<Option<Answer>> {
         let since = Instant::now();
-        let (answer, did) = self.commit_group(|db| db.answer(compiled, wants))?;
+        let Some((answer, did)) = self.commit_group(|db| db.answer(compiled, wants))? else {
+            return Ok(None);
+        };
         let mut most = did;
         // Others are quicker to come again than the next of them is to wake up and lead.
         while since.elapsed() < STAYING_TIME && self.turn.as_ref().is_some_and(Turn::has_job) {
             match self.commit_group(|_| Ok(())) {
-                Some(((), did)) => most = most.max(did),
-                None => break,
+                Ok(Some(((), did))) => most = most.max(did),
+                _ => break,
             }
         }
         if let Some(turn) = &self.turn {
             turn.expect_jobs(most);
         }
-        Some(answer)
+        Ok(Some(answer))
     }
 
     /// Run `own`, and what others wait for, in one transaction. Returns how many jobs there were, or `None`
     /// where nothing of it all is kept.
-    fn commit_group<T>(&mut self, own: impl FnOnce(&mut Db) -> Result<T>) -> Option<(T, usize)> {
-        self.control("BEGIN IMMEDIATE").ok()?;
+    fn commit_group<T>(
+        &mut self,
+        own: impl FnOnce(&mut Db) -> Result<T>,
+    ) -> Result<Option<(T, usize)>> {
+        // Another process may have the database locked: by itself the statement would wait once more.
+        self.control("BEGIN IMMEDIATE")?;
         let mut taken = Vec::new();
         if let Ok(done) = own(self) {
             self.run_jobs(&mut taken);
@@ -195,7 +205,7 @@ impl Db {
                 if let Some(turn) = &self.turn {
                     turn.answer(taken);
                 }
-                return Some((done, jobs));
+                return Ok(Some((done, jobs)));
             }
         }
         if !self.conn.is_autocommit() && self.control("ROLLBACK").is_err() {
@@ -203,7 +213,7 @@ impl Db {
         }
         // The first that was taken is to be the first in line again.
         while taken.pop().is_some() {}
-        None
+        Ok(None)
     }
 
     fn commit_timed(&mut self) -> Result<()> {

@@ -148,7 +148,7 @@ impl Db {
             let control = open.compiled.control;
             let (cells, more) = db.tracked(control, |db| {
                 let wants = Wants::Page { max_rows };
-                match db.run_in_group(&mut open.compiled, wants) {
+                match db.run_in_group(&mut open.compiled, wants)? {
                     Some(answer) => Ok((answer.into_cells().unwrap_or_default(), false)),
                     None => db.read_page(open, max_rows),
                 }

@@ -27,7 +27,7 @@ impl Db {
         }
         Ok(self.tracked(compiled.control, |db| {
             match db
-                .run_in_group(compiled, Wants::Summary)
+                .run_in_group(compiled, Wants::Summary)?
                 .and_then(Answer::into_summary)
             {
                 Some(summary) => Ok(summary),
@@ -48,7 +48,7 @@ impl Db {
             // A result that cannot be had whole must not leave half of the work behind.
             let undoable = !compiled.read_only && compiled.raw.column_count() > 0;
             Ok(db.tracked(compiled.control, |db| {
-                let answer = db.run_in_group(compiled, Wants::Table);
+                let answer = db.run_in_group(compiled, Wants::Table)?;
                 if let Some(table) = answer.and_then(Answer::into_table) {
                     Ok(table)
                 } else if undoable {
