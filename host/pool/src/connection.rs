@@ -253,6 +253,7 @@ impl Lent {
             match attempt? {
                 Ok(done) => return Ok(done),
                 Err(Stop::Error(error)) => return Err(error),
+                Err(Stop::Gate) => self.pool.wait_gate(&self.watch).await,
                 Err(Stop::Turn) => {
                     let job = match job.take() {
                         Some(job) => self.with(|db| job(db))?,

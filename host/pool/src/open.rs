@@ -244,7 +244,6 @@ impl Location {
         conn.authorizer(Some(move |context: rusqlite::hooks::AuthContext<'_>| {
             authorizer.authorize(&context)
         }))?;
-        raw::set_checkpoints(&conn, &watch);
         let progress = raw::set_progress_handler(&conn, PROGRESS_INTERVAL, &watch);
         Ok(Opened {
             conn,

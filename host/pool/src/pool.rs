@@ -11,6 +11,7 @@ use tokio::time::timeout_at;
 
 use crate::block_on::block_on;
 use crate::builder::PoolBuilder;
+use crate::checkpoint::Checkpoints;
 use crate::clock;
 use crate::connection::{Connection, Lent};
 use crate::db::{Access, Db, Job};
@@ -37,6 +38,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// order they came. A connection that comes back is made as new before it is lent again, or
 /// closed if it cannot be.
 ///
+/// What is committed goes to the write-ahead log. A thread of the pool, with a connection of its own, writes
+/// a log of 1,000 pages into the database, beside those who read and write, and has it start anew
+/// (<https://sqlite.org/wal.html#ckpt>). For that it waits up to 100 ms until those who read have come to
+/// their end: who begins to read meanwhile waits too, and so do writers once the log has 3,500 pages.
+/// Where a reader takes longer, the log grows until that one ends, and nobody waits again for it. The
+/// thread is there only while there are commits. In memory there is no log.
+///
 /// Dropping the last clone closes the idle connections; those still lent are closed when they
 /// come back. To be sure that the log is written into the database and gone, use
 /// [`close`](Pool::close).
@@ -48,10 +56,11 @@ pub struct Pool {
 /// What the pool and its lent connections have in common.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    location: Location,
+    location: Arc<Location>,
     settings: Settings,
     slots: Slots<Db>,
     turns: Arc<TurnQueue<Job>>,
+    checkpoints: Arc<Checkpoints>,
     /// The connections in use, for the pool to end when it closes.
     lent: Mutex<Slab<Weak<Lent>>>,
     /// A database in memory lasts as long as a connection to it: this one, never lent.
@@ -73,19 +82,22 @@ impl Pool {
         // Opened even if it is not kept: what is wrong with the file is to be known now.
         let first = location.open(&settings)?;
         self_test::run(&first.conn)?;
+        let location = Arc::new(location);
         let turns = TurnQueue::new();
-        let slots = Slots::new(settings.max_size, settings.max_idle());
-        if settings.max_idle() > 0 {
-            slots.add_idle(Db::new(first, &settings, Arc::clone(&turns)));
-        }
+        let checkpoints =
+            Checkpoints::new(Arc::clone(&location), settings.clone(), Arc::clone(&turns));
         let shared = Shared {
             location,
+            slots: Slots::new(settings.max_size, settings.max_idle()),
             settings,
-            slots,
             turns,
+            checkpoints,
             lent: Mutex::default(),
             _anchor: anchor,
         };
+        if shared.settings.max_idle() > 0 {
+            shared.slots.add_idle(shared.db(first));
+        }
         Ok(Pool {
             shared: Arc::new(shared),
         })
@@ -178,6 +190,7 @@ impl Pool {
             // list of those in use.
             drained = tokio::time::timeout(END_AGAIN, shared.slots.drained()).await;
         }
+        shared.checkpoints.close();
         shared.slots.empty(|last| {
             // A failure leaves the log to whoever opens the database next: nothing is lost.
             let _ = last.checkpoint();
@@ -206,8 +219,9 @@ impl Shared {
             Taken::Idle(db) => db,
             Taken::Open(opening) => {
                 let opened = shared.location.open(&shared.settings)?;
-                let db = Db::new(opened, &shared.settings, Arc::clone(&shared.turns));
-                opening.opened(db).map_err(|Closed| Error::closed())?
+                opening
+                    .opened(shared.db(opened))
+                    .map_err(|Closed| Error::closed())?
             }
         };
         let lending = match db.lend(request.id(), grant, access) {
@@ -230,6 +244,11 @@ impl Shared {
             hold_until,
         );
         Ok(Connection::new(lent))
+    }
+
+    fn db(&self, opened: Opened) -> Db {
+        let (turns, checkpoints) = (Arc::clone(&self.turns), Arc::clone(&self.checkpoints));
+        Db::new(opened, &self.settings, turns, checkpoints)
     }
 
     /// Wait for a part of what the grant may hold, behind others under the same grant alone.
@@ -295,6 +314,18 @@ impl Shared {
         }
     }
 
+    /// Wait until those who begin to read are held back no more, or the time is over: what is tried again
+    /// then says so.
+    pub(crate) async fn wait_gate(&self, watch: &Watch) {
+        /// Longer than it ever takes.
+        const ENOUGH: Duration = Duration::from_secs(10);
+        let until = watch.deadline();
+        let until = until.unwrap_or_else(|| Instant::now() + ENOUGH);
+        let is_over = || watch.is_interrupted();
+        let opened = self.checkpoints.gate().opened();
+        self.wait(opened, until, is_over, |_| ()).await;
+    }
+
     /// Wait for `wanted` until a time, or until the wait is over; `None` when either comes first.
     /// Whoever waits looks after those who keep it waiting, and ends what has been held for too long:
     /// where nobody waits, nobody is harmed by it.
@@ -353,5 +384,11 @@ impl Shared {
 
     fn lent(&self) -> MutexGuard<'_, Slab<Weak<Lent>>> {
         self.lent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.checkpoints.close();
     }
 }

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, ffi};
 
+use crate::checkpoint::Checkpoints;
 use crate::error::{Error, Result};
 use crate::text::SqlText;
 use crate::value::ValueRef;
@@ -265,50 +266,37 @@ pub(crate) fn set_busy_handler(conn: &Connection, watch: &Arc<Watch>) -> Result<
     }
 }
 
-/// How long the log may get, in pages, before a commit writes it into the database
-/// (<https://sqlite.org/wal.html#ckpt>): as SQLite has it.
-const CHECKPOINT_PAGES: c_int = 1_000;
-/// Of a longer one, writing it takes longer than a statement may after its deadline: that is left to the
-/// next call that has the time for it, or to when the connection comes back.
-const DEFER_PAGES: c_int = 3_000;
-/// Unless there is no such call, and the log grows and grows.
-const DEFER_NO_MORE_PAGES: c_int = 32_000;
-
-/// Write the log into the database at the commits that find it long, in place of SQLite's own way
-/// (<https://sqlite.org/c3ref/wal_hook.html>), which does so whatever it takes; or tell `watch` to have it
-/// done later.
+/// Tell `checkpoints` how long each commit leaves the log, in place of SQLite's own way
+/// (<https://sqlite.org/c3ref/wal_hook.html>), which has the commit write it into the database; or do so too
+/// where there is no other way.
 ///
-/// The hook lasts as long as the connection, and `watch` must outlast it, as for [`set_busy_handler`].
-pub(crate) fn set_checkpoints(conn: &Connection, watch: &Arc<Watch>) {
+/// The hook lasts as long as the connection, and `checkpoints` must outlast it, as for
+/// [`set_busy_handler`].
+pub(crate) fn set_checkpoints(conn: &Connection, checkpoints: &Arc<Checkpoints>) {
     unsafe extern "C" fn committed(
-        watch: *mut c_void,
+        checkpoints: *mut c_void,
         db: *mut ffi::sqlite3,
         schema: *const c_char,
         pages: c_int,
     ) -> c_int {
-        // SAFETY: the `Watch` that was given below, which is shared and lives.
-        let watch = unsafe { &*watch.cast::<Watch>() };
-        if pages < CHECKPOINT_PAGES {
-            return ffi::SQLITE_OK;
-        }
-        if (DEFER_PAGES..DEFER_NO_MORE_PAGES).contains(&pages) {
-            watch.defer_checkpoint();
-            return ffi::SQLITE_OK;
-        }
-        // What it comes to is nothing to the commit, which has succeeded: the next one tries again.
-        // SAFETY: SQLite's own arguments; neither number is asked for.
-        unsafe {
-            ffi::sqlite3_wal_checkpoint_v2(
-                db,
-                schema,
-                ffi::SQLITE_CHECKPOINT_PASSIVE,
-                ptr::null_mut(),
-                ptr::null_mut(),
-            );
+        // SAFETY: the `Checkpoints` that were given below, which are shared and live.
+        let checkpoints = unsafe { &*checkpoints.cast::<Checkpoints>() };
+        if !checkpoints.committed(u32::try_from(pages).unwrap_or(0)) {
+            // What it comes to is nothing to the commit, which has succeeded: the next one tries again.
+            // SAFETY: SQLite's own arguments; neither number is asked for.
+            unsafe {
+                ffi::sqlite3_wal_checkpoint_v2(
+                    db,
+                    schema,
+                    ffi::SQLITE_CHECKPOINT_PASSIVE,
+                    ptr::null_mut(),
+                    ptr::null_mut(),
+                );
+            }
         }
         ffi::SQLITE_OK
     }
-    let data = Arc::as_ptr(watch).cast_mut().cast();
+    let data = Arc::as_ptr(checkpoints).cast_mut().cast();
     // SAFETY: the connection is open; `data` is what `committed` takes it for, and only read.
     unsafe { ffi::sqlite3_wal_hook(conn.handle(), Some(committed), data) };
 }

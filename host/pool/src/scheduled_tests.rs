@@ -14,6 +14,8 @@ mod sync {
         Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError,
     };
 }
+#[path = "gate.rs"]
+mod gate;
 #[path = "request.rs"]
 mod request;
 #[path = "slots.rs"]
@@ -30,6 +32,7 @@ use std::time::Duration;
 use shuttle::future::block_on;
 use shuttle::thread;
 
+use self::gate::Gate;
 use self::request::Request;
 use self::slots::{Closed, Place, Returned, Slots, Taken};
 use self::sync::{Arc, AtomicU64, Ordering};
@@ -321,4 +324,43 @@ fn an_interrupt_hits_its_request_and_no_other() {
         assert!(watch.must_stop());
     };
     shuttle::check_dfs(run, None);
+}
+
+#[test]
+fn nobody_begins_to_read_behind_a_closed_gate() {
+    let run = || {
+        let gate = Arc::new(Gate::default());
+        let watch = Arc::new(Watch::new(Duration::ZERO));
+        let reads = Arc::new(AtomicU64::new(0));
+        let reader = {
+            let (gate, watch, reads) = (Arc::clone(&gate), Arc::clone(&watch), Arc::clone(&reads));
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    loop {
+                        watch.start_reading();
+                        if !gate.is_closed() {
+                            break;
+                        }
+                        watch.end_reading();
+                        block_on(gate.opened());
+                    }
+                    reads.fetch_add(1, Ordering::SeqCst);
+                    watch.end_reading();
+                }
+            })
+        };
+        let closed = gate.close();
+        while watch.read_under_way().is_some() {
+            thread::yield_now();
+        }
+        let before = reads.load(Ordering::SeqCst);
+        thread::yield_now();
+        // Whatever it said of itself meanwhile, it has not read.
+        assert_eq!(reads.load(Ordering::SeqCst), before);
+        drop(closed);
+        reader.join().expect("a reader who was let in");
+        assert_eq!(reads.load(Ordering::SeqCst), 2);
+    };
+    shuttle::check_random(run, ORDERS);
+    shuttle::check_pct(run, ORDERS, 3);
 }

@@ -31,8 +31,8 @@ pub(crate) struct Watch {
     wrote_too_much: AtomicBool,
     /// How many times the progress handler may still be asked for what runs now.
     steps: AtomicU64,
-    /// A commit left the log long.
-    checkpoint: AtomicBool,
+    /// How many reads have begun and ended: odd while one is under way.
+    reads: AtomicU64,
     /// How often the progress handler has been asked.
     calls: AtomicU64,
     /// When the borrower's request is to end, by [`clock`].
@@ -57,7 +57,7 @@ impl Watch {
             max_written: AtomicU64::new(NEVER),
             written_before: AtomicU64::new(0),
             wrote_too_much: AtomicBool::new(false),
-            checkpoint: AtomicBool::new(false),
+            reads: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             steps: AtomicU64::new(NEVER),
             deadline: AtomicU64::new(NEVER),
@@ -163,18 +163,26 @@ impl Watch {
         self.transaction_until.load(Ordering::Relaxed)
     }
 
-    /// Have the log written into the database when the connection comes back.
-    pub(crate) fn defer_checkpoint(&self) {
-        self.checkpoint.store(true, Ordering::Relaxed);
+    /// What is about to run may begin to read from a snapshot, unless it is found to be held back after
+    /// this: see `gate`.
+    pub(crate) fn start_reading(&self) {
+        if self.read_under_way().is_none() {
+            // Nobody else writes it.
+            let read = self.reads.load(Ordering::Relaxed) + 1;
+            self.reads.store(read, Ordering::SeqCst);
+        }
     }
 
-    pub(crate) fn is_checkpoint_deferred(&self) -> bool {
-        self.checkpoint.load(Ordering::Relaxed)
+    pub(crate) fn end_reading(&self) {
+        if let Some(read) = self.read_under_way() {
+            self.reads.store(read + 1, Ordering::SeqCst);
+        }
     }
 
-    /// Whether that is to be done now.
-    pub(crate) fn take_checkpoint(&self) -> bool {
-        self.checkpoint.swap(false, Ordering::Relaxed)
+    /// The number of the read that is under way.
+    pub(crate) fn read_under_way(&self) -> Option<u64> {
+        let read = self.reads.load(Ordering::SeqCst);
+        (!read.is_multiple_of(2)).then_some(read)
     }
 
     /// How many pages one transaction may write.

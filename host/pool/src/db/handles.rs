@@ -178,8 +178,8 @@ impl Db {
         });
         page.map_err(|stop| match stop {
             Stop::Error(error) => error,
-            // Reading on writes nothing new: the first step had the turn already.
-            Stop::Turn => Error::new(ErrorKind::Busy, "another request is writing"),
+            // Reading on begins nothing new: the first step had the turn already.
+            Stop::Turn | Stop::Gate => Error::new(ErrorKind::Busy, "another request is writing"),
         })
     }
 

@@ -24,12 +24,13 @@ use self::handles::Open;
 use self::time::Aborted;
 
 use crate::cache::StatementCache;
+use crate::checkpoint::Checkpoints;
 use crate::error::{Error, ErrorKind, Result};
 use crate::grant::{Grant, Limits};
 use crate::memory::{Budget, Scope};
 use crate::open::Opened;
 use crate::policy::{Control, Seen};
-use crate::raw::Progress;
+use crate::raw::{self, Progress};
 use crate::request::RequestId;
 use crate::settings::Settings;
 use crate::turn::{Turn, TurnQueue};
@@ -59,6 +60,8 @@ pub enum TransactionMode {
 pub(crate) enum Stop {
     /// Another request writes: wait for the turn, and call again.
     Turn,
+    /// Whoever begins to read is held back for a moment: wait, and call again.
+    Gate,
     Error(Error),
 }
 
@@ -97,15 +100,23 @@ pub(crate) struct Db {
     commit_time: Duration,
     seen: Arc<Seen>,
     conn: Connection,
-    // After the connection, whose busy handler uses it: see `raw`.
+    // After the connection, whose handlers use them: see `raw`.
     watch: Arc<Watch>,
+    checkpoints: Arc<Checkpoints>,
     _progress: Box<Progress>,
     memory: Budget,
     _folder: Option<Arc<Folder>>,
 }
 
 impl Db {
-    pub(crate) fn new(opened: Opened, settings: &Settings, turns: Arc<TurnQueue<Job>>) -> Db {
+    pub(crate) fn new(
+        opened: Opened,
+        settings: &Settings,
+        turns: Arc<TurnQueue<Job>>,
+        checkpoints: Arc<Checkpoints>,
+    ) -> Db {
+        raw::set_checkpoints(&opened.conn, &checkpoints);
+        checkpoints.add(&opened.watch);
         Db {
             statements: Slab::new(),
             cache: StatementCache::new(settings.statement_cache),
@@ -125,6 +136,7 @@ impl Db {
             seen: opened.seen,
             conn: opened.conn,
             watch: opened.watch,
+            checkpoints,
             _progress: opened._progress,
             memory: opened.memory,
             _folder: opened._folder,

@@ -22,9 +22,7 @@ impl Db {
             && raw::transaction_state(&self.conn) == raw::TransactionState::None
             && self.drop_temporary().is_ok()
             && !self.unhealthy;
-        if clean {
-            self.checkpoint_now();
-        }
+        self.watch.end_reading();
         raw::set_last_insert_rowid(&self.conn, 0);
         self.ended += 1;
         self.aborted = None;

@@ -1,11 +1,10 @@
 //! When a call has to end, and what becomes of a transaction that outlasts its time.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Db;
 use crate::clock;
 use crate::error::{Error, ErrorKind};
-use crate::raw;
 
 /// Who ended a transaction before its owner did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,36 +36,10 @@ impl Db {
         if clock::now() >= self.watch.transaction_until() {
             self.end_overdue();
         }
-        self.checkpoint_deferred();
         let until = clock::after(self.limits.statement)
             .min(self.watch.transaction_until())
             .min(hold_until);
         self.watch.start(until, self.limits.steps);
-    }
-
-    /// Write a long log into the database between two calls, where that does not come before a
-    /// transaction's end or a deadline: see `raw::set_checkpoints`.
-    fn checkpoint_deferred(&mut self) {
-        /// Longer than it takes, for the longest that is deferred.
-        const ENOUGH: Duration = Duration::from_secs(1);
-        if !self.watch.is_checkpoint_deferred()
-            || raw::transaction_state(&self.conn) != raw::TransactionState::None
-        {
-            return;
-        }
-        let deadline = self.watch.deadline();
-        if deadline.is_none_or(|deadline| deadline > Instant::now() + ENOUGH) {
-            self.watch.start_unbounded();
-            self.checkpoint_now();
-        }
-    }
-
-    /// Write the log into the database, if a commit left that to do. Where readers are in the way, some of
-    /// it stays for the next time.
-    pub(super) fn checkpoint_now(&mut self) {
-        if self.watch.take_checkpoint() {
-            let _ = self.trusted("PRAGMA wal_checkpoint(PASSIVE)");
-        }
     }
 
     /// End a transaction, or a cursor outside of one, that has been open for too long: its

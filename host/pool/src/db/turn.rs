@@ -49,7 +49,7 @@ impl Db {
             .into());
         }
         if compiled.read_only {
-            return Ok(true);
+            return self.admit_read();
         }
         if self.access == Access::ReadOnly {
             return Err(Error::sqlite(
@@ -79,12 +79,27 @@ impl Db {
         Ok(true)
     }
 
+    /// Those who read already go on: they are waited for.
+    fn admit_read(&mut self) -> Attempt<bool> {
+        if raw::transaction_state(&self.conn) == raw::TransactionState::None {
+            self.watch.start_reading();
+            if self.checkpoints.gate().is_closed() {
+                self.watch.end_reading();
+                return Err(Stop::Gate);
+            }
+        }
+        Ok(true)
+    }
+
     /// Give the turn on as soon as nothing is being written any more, and take note of when a
     /// transaction began: a cursor outside of one is a transaction too, as far as others wait.
     pub(crate) fn settle(&mut self) {
         let state = raw::transaction_state(&self.conn);
         if self.turn.is_some() && state != raw::TransactionState::Write {
             self.turn = None;
+        }
+        if state == raw::TransactionState::None {
+            self.watch.end_reading();
         }
         let open = state != raw::TransactionState::None || !self.conn.is_autocommit();
         match (open, self.watch.transaction_until()) {
