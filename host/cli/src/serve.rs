@@ -1,8 +1,9 @@
 //! `millpond serve`: an HTTP server whose every request is handled by a new instance of a guest.
 //!
-//! The network runs on one runtime, guests each on a thread of their own (see `handler`): a
-//! statement of SQLite's, and a guest's own computing, hold up nobody else.
+//! Guests run each on a thread of their own (see `handler`), which is their connection's too as long as
+//! there are few (see `listener`): a statement of SQLite's, and a guest's own computing, hold up nobody else.
 
+mod absent;
 mod answer;
 mod guest_output;
 mod handler;
@@ -92,6 +93,9 @@ struct HttpOptions {
     no_access_log: bool,
 }
 
+/// The most connections that have a thread of their own, which takes five descriptors each.
+const CONNECTION_THREADS: usize = 64;
+
 /// What is left of a shutdown when `--grace` is over: time for the threads to notice.
 const LAST_GRACE: Duration = Duration::from_secs(2);
 
@@ -149,7 +153,9 @@ impl Serve {
         const SPARE_THREADS: usize = 8;
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()
-            .max_blocking_threads(self.http.max_requests as usize + SPARE_THREADS)
+            .max_blocking_threads(
+                self.http.max_requests as usize + CONNECTION_THREADS + SPARE_THREADS,
+            )
             .build()
             .map_err(Failure::mistake)
     }
@@ -164,20 +170,24 @@ impl Serve {
         let mut signals = Signals::new()?;
 
         let address = server.local_addr().map_err(Failure::mistake)?;
-        let requests = listener::serve(server, stopped.clone(), {
+        let requests = listener::serve(server, stopped.clone(), CONNECTION_THREADS, {
             let handler = Arc::clone(&handler);
-            move |request| {
+            move |request, client| {
                 let handler = Arc::clone(&handler);
-                async move { handler.handle(request).await }
+                async move { handler.handle(request, client).await }
             }
         })
         .map_err(Failure::mistake)?;
         let requests = tokio::spawn(requests);
+        tokio::spawn({
+            let handler = Arc::clone(&handler);
+            async move { handler.look_after_all().await }
+        });
         say(format_args!("Serving HTTP on http://{address}/"));
         if let Some(server) = stats_server {
             let address = server.local_addr().map_err(Failure::mistake)?;
             let handler = Arc::clone(&handler);
-            let counters = listener::serve(server, stopped, move |_| {
+            let counters = listener::serve(server, stopped, 0, move |_, _| {
                 let answer = answer::json(&stats::to_json(&handler.databases().stats()));
                 std::future::ready(answer)
             })

@@ -1,7 +1,8 @@
 //! One request: its place, its thread, its guest and its time.
 //!
-//! A guest runs on a blocking thread of the runtime, and nothing else does. SQLite's statements
-//! run on the thread that polls the guest, so a thread shared between guests would be a queue.
+//! SQLite's statements run on the thread that polls the guest, so a thread shared between guests would be a
+//! queue. A guest runs on its connection's own thread, or on a blocking thread of the runtime, which is its
+//! alone.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,8 +28,10 @@ use crate::guest::{Guest, GuestOptions};
 use crate::interfaces::Role;
 use crate::output::say;
 use crate::serve::HttpOptions;
+use crate::serve::absent::Absent;
 use crate::serve::answer::{self, Line, Outgoing};
 use crate::serve::guest_output::GuestOutput;
+use crate::serve::listener::Client;
 
 type Answer = Result<Response<WasiBody>, wasmtime::Error>;
 
@@ -55,6 +58,7 @@ pub(super) struct Handler {
     /// Dropped when every guest must end.
     end: Mutex<Option<watch::Sender<()>>>,
     ended: watch::Receiver<()>,
+    absent: Absent,
 }
 
 impl Handler {
@@ -78,7 +82,13 @@ impl Handler {
             requests: AtomicU64::new(0),
             end: Mutex::new(Some(end)),
             ended,
+            absent: Absent::default(),
         }
+    }
+
+    /// What is to be done beside the requests, for ever.
+    pub(super) async fn look_after_all(&self) {
+        self.absent.look().await;
     }
 
     pub(super) fn databases(&self) -> &Databases {
@@ -104,12 +114,19 @@ impl Handler {
 
     /// Handle one request. Dropped before it is done, because the client went away, it ends the
     /// guest too.
-    pub(super) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Outgoing> {
+    pub(super) async fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        client: Client,
+    ) -> Response<Outgoing> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let line = Line::new(number, &request, self.access_log);
         let cut = Arc::new(AtomicBool::new(false));
         let response = match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(place) => self.run(request, &line, place, Arc::clone(&cut)).await,
+            Ok(place) => {
+                let cut = Arc::clone(&cut);
+                self.run(request, client, &line, place, cut).await
+            }
             Err(_) => answer::text(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "as many requests run as this server allows: try again\n",
@@ -121,28 +138,42 @@ impl Handler {
     async fn run(
         self: Arc<Self>,
         request: Request<Incoming>,
+        client: Client,
         line: &Line,
         place: OwnedSemaphorePermit,
         cut: Arc<AtomicBool>,
     ) -> Response<WasiBody> {
         let (number, deadline) = (line.number, line.since + self.request_timeout);
         let (answer, answered) = oneshot::channel();
-        let (here, client) = oneshot::channel();
+        let (here, there) = oneshot::channel();
         let sqlite = self.databases.grant(deadline);
-        // The guest's thread may be inside a statement when the client goes away.
-        let mut interrupt = InterruptOnDrop(Some(sqlite.request().clone()));
+        // The guest may be inside a statement when the client goes away.
+        let statements = sqlite.request().clone();
+        let mut interrupt = InterruptOnDrop(Some(statements.clone()));
         let task = Task {
             number,
             deadline,
             sqlite,
-            client,
+            client: there,
             place,
             cut,
         };
-        let (handler, runtime) = (Arc::clone(&self), Handle::current());
-        tokio::task::spawn_blocking(move || runtime.block_on(task.run(&handler, request, answer)));
+        let handler = Arc::clone(&self);
+        let task = async move { task.run(&handler, request, answer).await };
+        let _looked_after = match client {
+            Client::Alone(socket) => {
+                tokio::task::spawn_local(task);
+                Some(self.absent.look_after(number, socket, statements))
+            }
+            Client::Shared => {
+                let runtime = Handle::current();
+                tokio::task::spawn_blocking(move || runtime.block_on(task));
+                None
+            }
+        };
 
-        // The guest's thread may be inside a statement: the client does not wait for it to notice.
+        // A guest on a thread of its own may be inside a statement: the client does not wait for it to
+        // notice.
         let answer = tokio::time::timeout_at(deadline.into(), answered).await;
         // From here on the guest is not to be ended because of the client: it may have work to
         // do after its response.
