@@ -56,7 +56,7 @@ pub(crate) struct Lent {
 
 #[derive(Debug)]
 struct Held {
-    db: Db,
+    db: Box<Db>,
     place: Place,
     /// Its part of what its grant may hold.
     _share: Option<OwnedSemaphorePermit>,
@@ -169,7 +169,7 @@ impl Drop for Connection {
 impl Lent {
     pub(crate) fn new(
         pool: Arc<Shared>,
-        db: Db,
+        db: Box<Db>,
         (place, share): (Place, Option<OwnedSemaphorePermit>),
         request: RequestId,
         lending: u64,

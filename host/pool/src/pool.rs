@@ -58,7 +58,8 @@ pub struct Pool {
 pub(crate) struct Shared {
     location: Arc<Location>,
     settings: Settings,
-    slots: Slots<Db>,
+    /// In boxes, because they are handed from one to the next, and are large.
+    slots: Slots<Box<Db>>,
     turns: Arc<TurnQueue<Job>>,
     checkpoints: Arc<Checkpoints>,
     /// The connections in use, for the pool to end when it closes.
@@ -246,9 +247,9 @@ impl Shared {
         Ok(Connection::new(lent))
     }
 
-    fn db(&self, opened: Opened) -> Db {
+    fn db(&self, opened: Opened) -> Box<Db> {
         let (turns, checkpoints) = (Arc::clone(&self.turns), Arc::clone(&self.checkpoints));
-        Db::new(opened, &self.settings, turns, checkpoints)
+        Box::new(Db::new(opened, &self.settings, turns, checkpoints))
     }
 
     /// Wait for a part of what the grant may hold, behind others under the same grant alone.
@@ -358,7 +359,7 @@ impl Shared {
     }
 
     /// Take a connection back: reset it, and keep or close it.
-    pub(crate) fn take_back(&self, entry: usize, mut db: Db, place: Place, close: bool) {
+    pub(crate) fn take_back(&self, entry: usize, mut db: Box<Db>, place: Place, close: bool) {
         self.lent().try_remove(entry);
         let (rolled_back, clean) = db.reset();
         let returned = match (clean, close) {
