@@ -34,8 +34,8 @@ pub struct PoolBuilder {
 }
 
 impl PoolBuilder {
-    /// The most connections that exist at once, idle and in use together, without the one that writes
-    /// the log into the database now and then. Default 5; 1 to 1024.
+    /// The most connections that exist at once, idle and in use together, without the one of the
+    /// pool's own, which writes the log into the database: see [`Pool`]. Default 5; 1 to 1024.
     pub fn max_size(mut self, connections: u32) -> Self {
         self.settings.max_size = connections;
         self

@@ -10,7 +10,38 @@ const TEXT: u8 = 3;
 const BLOB: u8 = 4;
 const NULL: u8 = 5;
 
+/// How long the lists of some cells are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lengths {
+    kinds: usize,
+    integers: usize,
+    reals: usize,
+    lengths: usize,
+    bytes: usize,
+}
+
 impl Cells {
+    /// No cells, and room for so many.
+    pub(crate) fn with_capacity(lengths: Lengths) -> Cells {
+        Cells {
+            kinds: Vec::with_capacity(lengths.kinds),
+            integers: Vec::with_capacity(lengths.integers),
+            reals: Vec::with_capacity(lengths.reals),
+            lengths: Vec::with_capacity(lengths.lengths),
+            bytes: Vec::with_capacity(lengths.bytes),
+        }
+    }
+
+    pub(crate) fn lengths(&self) -> Lengths {
+        Lengths {
+            kinds: self.kinds.len(),
+            integers: self.integers.len(),
+            reals: self.reals.len(),
+            lengths: self.lengths.len(),
+            bytes: self.bytes.len(),
+        }
+    }
+
     /// Append a value that was read from row `column`.
     pub(crate) fn push(&mut self, value: ValueRef<'_>, column: usize) -> Result<()> {
         match value {

@@ -6,7 +6,8 @@
 //! without end. Here a thread of the pool does it, beside those who read and write; and then holds back
 //! who begins to read for a moment, until those who do have come to their end.
 //!
-//! The thread starts when there is something to do, and ends when there has been nothing for a while.
+//! The thread starts when there is something to do, and ends when there has been nothing for a while. While
+//! much is read, its connection keeps a read mark: see `read_mark`.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -19,6 +20,7 @@ use crate::db::Job;
 use crate::error::Result;
 use crate::gate::Gate;
 use crate::open::{Location, Opened};
+use crate::read_mark::{KEEP_TIME, ReadMark, Reads};
 use crate::request::RequestId;
 use crate::settings::Settings;
 use crate::turn::{Turn, TurnQueue, Waited};
@@ -45,6 +47,7 @@ pub(crate) struct Checkpoints {
     settings: Settings,
     turns: Arc<TurnQueue<Job>>,
     gate: Gate,
+    read_mark: ReadMark,
     /// How long the log was at the last commit, in pages, and when it is long enough for the thread.
     log: AtomicU32,
     due: AtomicU32,
@@ -57,8 +60,17 @@ pub(crate) struct Checkpoints {
 #[derive(Debug, Default)]
 struct Thread {
     runs: bool,
-    wanted: bool,
+    wanted: Option<Wanted>,
     closed: bool,
+}
+
+/// What the thread is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Wanted {
+    /// Keep a read mark.
+    Mark,
+    /// Write the log into the database.
+    Checkpoint,
 }
 
 /// Somebody who reads, and the number of the read.
@@ -76,6 +88,7 @@ impl Checkpoints {
             settings,
             turns,
             gate: Gate::default(),
+            read_mark: ReadMark::default(),
             log: AtomicU32::new(0),
             due: AtomicU32::new(LONG),
             watches: Mutex::default(),
@@ -95,9 +108,18 @@ impl Checkpoints {
         watches.push(Arc::downgrade(watch));
     }
 
+    /// A connection begins to read.
+    pub(crate) fn read(&self, reads: &mut Reads) {
+        // A database in memory has no log, and whoever reads it holds up whoever writes.
+        if self.read_mark.read(reads) && !self.location.is_memory() {
+            self.want(Wanted::Mark);
+        }
+    }
+
     /// A commit left the log so many pages long. False where that is for its owner to see to, because no
     /// thread can be had.
     pub(crate) fn committed(&self, pages: u32) -> bool {
+        self.read_mark.committed();
         self.log.store(pages, Ordering::Relaxed);
         let due = self.due.load(Ordering::Relaxed);
         if pages < due {
@@ -109,13 +131,23 @@ impl Checkpoints {
         }
         // The thread is told once, and says itself when to tell it again.
         self.due.store(u32::MAX, Ordering::Relaxed);
+        let told = self.want(Wanted::Checkpoint);
+        if !told {
+            self.due.store(LONG, Ordering::Relaxed);
+        }
+        told
+    }
+
+    /// Tell the thread what to do. False where none can be had.
+    fn want(&self, wanted: Wanted) -> bool {
         let mut thread = self.thread();
-        thread.wanted = true;
-        if thread.runs {
-            self.changed.notify_all();
+        if thread.closed {
             return true;
         }
-        if thread.closed {
+        // The greater comes first, and does for both.
+        thread.wanted = thread.wanted.max(Some(wanted));
+        if thread.runs {
+            self.changed.notify_all();
             return true;
         }
         let Some(this) = self.this.upgrade() else {
@@ -125,9 +157,6 @@ impl Checkpoints {
             .name("millpond-checkpoint".to_owned())
             .spawn(move || this.run());
         thread.runs = started.is_ok();
-        if !thread.runs {
-            self.due.store(LONG, Ordering::Relaxed);
-        }
         thread.runs
     }
 
@@ -153,14 +182,14 @@ impl Checkpoints {
         }
     }
 
-    /// Wait until there is something to do. False where there is not.
-    fn wait(&self) -> bool {
-        let nothing = |thread: &mut Thread| !thread.wanted && !thread.closed;
+    /// Wait until there is something to do, for so long. Also `None` where the pool is closed.
+    fn wait(&self, time: Duration) -> Option<Wanted> {
+        let nothing = |thread: &mut Thread| thread.wanted.is_none() && !thread.closed;
         let (mut thread, _) = self
             .changed
-            .wait_timeout_while(self.thread(), IDLE_TIME, nothing)
+            .wait_timeout_while(self.thread(), time, nothing)
             .unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut thread.wanted) && !thread.closed
+        thread.wanted.take().filter(|_| !thread.closed)
     }
 
     fn is_closed(&self) -> bool {
@@ -196,6 +225,7 @@ impl Drop for Ended<'_> {
         let Ended(shared) = self;
         shared.thread().runs = false;
         shared.changed.notify_all();
+        shared.read_mark.acknowledge();
         // Also where it could not do its work: not at every commit from now on.
         shared.due.store(shared.log() + LONG, Ordering::Relaxed);
     }
@@ -224,15 +254,44 @@ impl Checkpointer<'_> {
     }
 
     fn run(&mut self) {
-        while self.shared.wait() {
-            // A failure leaves the log as it is, and loses nothing: the next time may succeed.
-            let _ = self.write_log();
-            let due = self.shared.log() + LONG;
-            self.shared.due.store(due, Ordering::Relaxed);
+        // A failure leaves the log and the mark as they are, and loses nothing: the next time may succeed.
+        loop {
+            let mark = &self.shared.read_mark;
+            let time = if mark.is_kept() { KEEP_TIME } else { IDLE_TIME };
+            let wanted = self.shared.wait(time);
+            mark.acknowledge();
+            match wanted {
+                Some(Wanted::Mark) => drop(self.keep_mark()),
+                Some(Wanted::Checkpoint) => {
+                    let _ = self.write_log();
+                    let due = self.shared.log() + LONG;
+                    self.shared.due.store(due, Ordering::Relaxed);
+                }
+                None if self.shared.is_closed() || !mark.is_kept() => return,
+                None if mark.take_used() => drop(self.keep_mark()),
+                None => drop(self.let_go_of_mark()),
+            }
         }
     }
 
+    /// Keep the newest read mark, in place of the one that is kept.
+    fn keep_mark(&self) -> Result<()> {
+        self.let_go_of_mark()?;
+        let _scope = self.opened.memory.enter();
+        let (mark, conn) = (&self.shared.read_mark, &self.opened.conn);
+        self.opened.seen.trusting(|| mark.keep(conn))?;
+        Ok(())
+    }
+
+    fn let_go_of_mark(&self) -> Result<()> {
+        let _scope = self.opened.memory.enter();
+        let (mark, conn) = (&self.shared.read_mark, &self.opened.conn);
+        Ok(self.opened.seen.trusting(|| mark.let_go(conn))?)
+    }
+
     fn write_log(&mut self) -> Result<()> {
+        // It would be in the way.
+        self.let_go_of_mark()?;
         let _scope = self.opened.memory.enter();
         // Most of it, in nobody's way.
         self.write()?;

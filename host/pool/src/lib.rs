@@ -77,6 +77,7 @@ mod open;
 mod policy;
 mod pool;
 mod raw;
+mod read_mark;
 mod request;
 #[cfg(test)]
 mod scheduled_tests;

@@ -29,6 +29,9 @@ use crate::watch::Watch;
 /// How long closing waits before it ends connections in use once more.
 const END_AGAIN: Duration = Duration::from_millis(10);
 
+/// How long somebody whose job is likely to be done within that time keeps its thread awake.
+const SPIN_TIME: Duration = Duration::from_micros(300);
+
 /// How often those who wait look whether somebody holds what they wait for too long.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
@@ -42,8 +45,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// a log of 1,000 pages into the database, beside those who read and write, and has it start anew
 /// (<https://sqlite.org/wal.html#ckpt>). For that it waits up to 100 ms until those who read have come to
 /// their end: who begins to read meanwhile waits too, and so do writers once the log has 3,500 pages.
-/// Where a reader takes longer, the log grows until that one ends, and nobody waits again for it. The
-/// thread is there only while there are commits. In memory there is no log.
+/// Where a reader takes longer, the log grows until that one ends, and nobody waits again for it.
+///
+/// While much is read and little committed, the same connection keeps a read mark
+/// (<https://sqlite.org/walformat.html>), which spares every other reader of the process two system calls: a
+/// row is found in half the time. It lets go of it before it writes the log, and once a second for
+/// checkpoints of other processes, which find the database read until then.
+///
+/// The thread is there only while there is something to do, and 5 seconds longer. In memory there is no log,
+/// and no mark.
 ///
 /// Dropping the last clone closes the idle connections; those still lent are closed when they
 /// come back. To be sure that the log is written into the database and gone, use
@@ -141,7 +151,7 @@ impl Pool {
                 let place = shared.slots.wait_place();
                 let look = |lent: &Lent| lent.end_overdue();
                 let is_over = || request.is_interrupted();
-                match shared.wait(place, until, is_over, look).await {
+                match Box::pin(shared.wait(place, until, is_over, look)).await {
                     Some(place) => place.map_err(|Closed| Error::closed())?,
                     None => return Err(shared.timed_out(since)),
                 }
@@ -269,7 +279,7 @@ impl Shared {
         let permit = Arc::clone(share).acquire_owned();
         let look = |lent: &Lent| lent.end_overdue();
         let is_over = || request.is_interrupted() || self.slots.is_closed();
-        match self.wait(permit, until, is_over, look).await {
+        match Box::pin(self.wait(permit, until, is_over, look)).await {
             Some(Ok(permit)) => Ok(Some(permit)),
             _ if self.slots.is_closed() => Err(Error::closed()),
             _ => Err(self.timed_out(since)),
@@ -297,7 +307,11 @@ impl Shared {
     ) -> Result<Waited<Job>> {
         let since = Instant::now();
         let until = self.wait_until(since, watch.deadline());
+        let is_quick = job.is_some() && self.turns.is_quick(SPIN_TIME);
         let mut waited = self.turns.wait(request, job);
+        if is_quick {
+            waited.spin(SPIN_TIME);
+        }
         let look = |lent: &Lent| lent.end_overdue_transaction();
         let is_over = || watch.is_interrupted();
         match self.wait(&mut waited, until, is_over, look).await {
@@ -330,6 +344,8 @@ impl Shared {
     /// Wait for `wanted` until a time, or until the wait is over; `None` when either comes first.
     /// Whoever waits looks after those who keep it waiting, and ends what has been held for too long:
     /// where nobody waits, nobody is harmed by it.
+    ///
+    /// To be boxed: hardly a call waits, and the future of every call would have to be as large.
     async fn wait<T>(
         &self,
         wanted: impl Future<Output = T>,

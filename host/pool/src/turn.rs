@@ -11,6 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 
@@ -20,8 +21,12 @@ use super::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
 #[derive(Debug)]
 pub(crate) struct TurnQueue<J> {
     state: Mutex<State<J>>,
-    /// How many jobs the last holder of the turn did for others.
+    /// How many jobs the last holder of the turn did for others, and how long its last commit took, in
+    /// nanoseconds.
     expected: AtomicU64,
+    commit_time: AtomicU64,
+    /// How often something has become of a wait.
+    changes: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -107,6 +112,8 @@ impl<J> TurnQueue<J> {
                 closed: false,
             }),
             expected: AtomicU64::new(0),
+            commit_time: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
         })
     }
 
@@ -164,6 +171,12 @@ impl<J> TurnQueue<J> {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// Whether a job is likely to be done within such a time.
+    pub(crate) fn is_quick(&self, time: Duration) -> bool {
+        let commit = Duration::from_nanos(self.commit_time.load(Ordering::Relaxed));
+        self.expected.load(Ordering::Relaxed) > 0 && commit <= time
+    }
+
     fn turn(self: &Arc<Self>) -> Turn<J> {
         Turn {
             queue: Arc::clone(self),
@@ -175,6 +188,7 @@ impl<J> TurnQueue<J> {
         let mut state = self.lock();
         let waker = state.pass_on();
         drop(state);
+        self.changes.fetch_add(1, Ordering::Release);
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -258,6 +272,7 @@ impl<J> Turn<J> {
             }
         }
         drop(state);
+        self.queue.changes.fetch_add(1, Ordering::Release);
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -266,7 +281,10 @@ impl<J> Turn<J> {
         self.queue.expected.load(Ordering::Relaxed) as usize
     }
 
-    pub(crate) fn expect_jobs(&self, jobs: usize) {
+    /// As many jobs as that are likely to come again, and a commit to take as long.
+    pub(crate) fn expect_jobs(&self, jobs: usize, commit_time: Duration) {
+        let nanos = u64::try_from(commit_time.as_nanos()).unwrap_or(u64::MAX);
+        self.queue.commit_time.store(nanos, Ordering::Relaxed);
         self.queue.expected.store(jobs as u64, Ordering::Relaxed);
     }
 }
@@ -297,6 +315,34 @@ impl<J> Drop for Taken<J> {
 }
 
 impl<J> Wait<J> {
+    /// Wait for up to so long without letting the thread sleep, which whoever runs the jobs would have to
+    /// wake: for a job that is about to be done, that takes longer than all the rest. Threads that have
+    /// something to do go first.
+    pub(crate) fn spin(&self, time: Duration) {
+        let since = Instant::now();
+        let mut seen = self.queue.changes.load(Ordering::Acquire);
+        while self.is_waiting() {
+            loop {
+                if since.elapsed() >= time {
+                    return;
+                }
+                std::thread::yield_now();
+                let changes = self.queue.changes.load(Ordering::Acquire);
+                if std::mem::replace(&mut seen, changes) != changes {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn is_waiting(&self) -> bool {
+        let state = self.queue.lock();
+        matches!(
+            state.waiters[self.key].stage,
+            Stage::InLine(_) | Stage::Taken
+        )
+    }
+
     /// Leave the line. False where it is too late for that: somebody is doing the job just now, or
     /// something has come of the wait already.
     pub(crate) fn leave(&self) -> bool {

@@ -154,7 +154,12 @@ impl Db {
     ) -> Result<Option<Answer>> {
         match self.leads(compiled) {
             true => self.lead(compiled, wants),
-            false => Ok(None),
+            false => {
+                if let Some(turn) = &self.turn {
+                    turn.expect_jobs(0, Duration::ZERO);
+                }
+                Ok(None)
+            }
         }
     }
 
@@ -183,7 +188,7 @@ impl Db {
             }
         }
         if let Some(turn) = &self.turn {
-            turn.expect_jobs(most);
+            turn.expect_jobs(most, self.commit_time);
         }
         Ok(Some(answer))
     }
@@ -234,13 +239,16 @@ impl Db {
         );
         let expected = self.turn.as_ref().map_or(0, Turn::expected_jobs);
         let patience = TAKING_TIME.min(self.commit_time / 4);
+        let mut waited = false;
         while taken.len() < MAX_JOBS && since.elapsed() < TAKING_TIME {
             let Some(mut next) = self.turn.as_ref().and_then(Turn::take_job) else {
-                if taken.len() >= expected || since.elapsed() >= patience {
+                if taken.len() >= expected || (waited && since.elapsed() >= patience) {
                     break;
                 }
-                // Whoever is about to come gets the processor for a moment.
+                // Whoever is about to come gets the processor for a moment: at least once, or those who
+                // share this one would be left behind.
                 std::thread::yield_now();
+                waited = true;
                 continue;
             };
             // One that fails is first in line again as it is dropped: nobody overtakes it.
@@ -293,12 +301,15 @@ impl Db {
         let answer = match wants {
             Wants::Summary => self.run_to_end(compiled).map(Answer::Summary),
             Wants::Table => self.read_table(compiled).map(Answer::Table),
-            Wants::Page { max_rows } => match self.read_rows(compiled, &mut false, max_rows) {
-                Ok((cells, false)) => Ok(Answer::Page(cells)),
-                // Its cursor is to be its owner's.
-                Ok((_, true)) => Err(by_itself()),
-                Err(error) => Err(error),
-            },
+            Wants::Page { max_rows } => {
+                let mut cells = Cells::default();
+                match self.read_rows(compiled, &mut false, max_rows, &mut cells) {
+                    Ok(false) => Ok(Answer::Page(cells)),
+                    // Its cursor is to be its owner's.
+                    Ok(true) => Err(by_itself()),
+                    Err(error) => Err(error),
+                }
+            }
         };
         compiled.raw.reset();
         let answer = answer?;

@@ -4,6 +4,7 @@ use super::compile::bare;
 use super::run::columns_of;
 use super::{Attempt, Db, Stop, Wants};
 use crate::cache::Compiled;
+use crate::cells::Lengths;
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::Control;
 use crate::raw::Step;
@@ -21,6 +22,8 @@ pub(super) struct Open {
     cursor: bool,
     /// The statement stands on a row that has not been read.
     on_row: bool,
+    /// What the last page of this run took: the next will be much the same.
+    page: Lengths,
 }
 
 impl Db {
@@ -35,6 +38,7 @@ impl Db {
             run: 0,
             cursor: false,
             on_row: false,
+            page: Lengths::default(),
         }))
     }
 
@@ -77,6 +81,7 @@ impl Db {
         self.runs += 1;
         slot.run = self.runs;
         (slot.cursor, slot.on_row) = (false, false);
+        slot.page = Lengths::default();
         self.on_open(key, work)
     }
 
@@ -186,7 +191,10 @@ impl Db {
     /// Read rows until there are `max_rows` of them (no bound if 0) or a page is full. Returns
     /// whether there are more.
     fn read_page(&mut self, open: &mut Open, max_rows: u32) -> Result<(Cells, bool)> {
-        let result = self.read_rows(&mut open.compiled, &mut open.on_row, max_rows);
+        let mut cells = Cells::with_capacity(open.page);
+        let more = self.read_rows(&mut open.compiled, &mut open.on_row, max_rows, &mut cells);
+        open.page = cells.lengths();
+        let result = more.map(|more| (cells, more));
         if !matches!(result, Ok((_, true))) {
             open.on_row = false;
             open.compiled.raw.reset();
@@ -201,18 +209,18 @@ impl Db {
         compiled: &mut Compiled,
         on_row: &mut bool,
         max_rows: u32,
-    ) -> Result<(Cells, bool)> {
-        let mut cells = Cells::default();
+        cells: &mut Cells,
+    ) -> Result<bool> {
         let mut rows = 0;
         loop {
             if !*on_row {
                 if compiled.raw.step(&self.conn)? == Step::Done {
-                    return Ok((cells, false));
+                    return Ok(false);
                 }
                 *on_row = true;
             }
             if (max_rows > 0 && rows == max_rows) || cells.size() >= self.max_page_bytes {
-                return Ok((cells, true));
+                return Ok(true);
             }
             let raw = &compiled.raw;
             let mut size = 0;

@@ -31,6 +31,7 @@ use crate::memory::{Budget, Scope};
 use crate::open::Opened;
 use crate::policy::{Control, Seen};
 use crate::raw::{self, Progress};
+use crate::read_mark::Reads;
 use crate::request::RequestId;
 use crate::settings::Settings;
 use crate::turn::{Turn, TurnQueue};
@@ -85,6 +86,7 @@ pub(crate) struct Db {
     access: Access,
     /// How often its statements have been run through handles.
     runs: u64,
+    reads: Reads,
     /// How many transactions of this connection have ended: a handle to an earlier one is stale.
     ended: u64,
     /// SQLite or the host ended the last transaction, and its owner has not yet ended it too.
@@ -125,6 +127,7 @@ impl Db {
             request: RequestId::new(),
             access: Access::ReadWrite,
             runs: 0,
+            reads: Reads::default(),
             ended: 0,
             aborted: None,
             unhealthy: false,

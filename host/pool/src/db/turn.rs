@@ -87,6 +87,7 @@ impl Db {
                 self.watch.end_reading();
                 return Err(Stop::Gate);
             }
+            self.checkpoints.read(&mut self.reads);
         }
         Ok(true)
     }
