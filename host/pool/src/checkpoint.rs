@@ -225,7 +225,8 @@ impl Drop for Ended<'_> {
         let Ended(shared) = self;
         shared.thread().runs = false;
         shared.changed.notify_all();
-        shared.read_mark.acknowledge();
+        // Its connection is closed.
+        shared.read_mark.forget();
         // Also where it could not do its work: not at every commit from now on.
         shared.due.store(shared.log() + LONG, Ordering::Relaxed);
     }
@@ -254,33 +255,40 @@ impl Checkpointer<'_> {
     }
 
     fn run(&mut self) {
-        // A failure leaves the log and the mark as they are, and loses nothing: the next time may succeed.
         loop {
             let mark = &self.shared.read_mark;
-            let time = if mark.is_kept() { KEEP_TIME } else { IDLE_TIME };
+            let was_kept = mark.is_kept();
+            let time = if was_kept { KEEP_TIME } else { IDLE_TIME };
             let wanted = self.shared.wait(time);
             mark.acknowledge();
+            let was_used = mark.take_used();
+            // Whatever comes now, it is in the way, or old. A connection that cannot let go of it is closed,
+            // or it would be in the way for ever.
+            if self.let_go_of_mark().is_err() {
+                return;
+            }
             match wanted {
-                Some(Wanted::Mark) => drop(self.keep_mark()),
                 Some(Wanted::Checkpoint) => {
+                    // A failure leaves the log as it is, and loses nothing: the next time may succeed.
                     let _ = self.write_log();
                     let due = self.shared.log() + LONG;
                     self.shared.due.store(due, Ordering::Relaxed);
                 }
-                None if self.shared.is_closed() || !mark.is_kept() => return,
-                None if mark.take_used() => drop(self.keep_mark()),
-                None => drop(self.let_go_of_mark()),
+                None if !was_kept || self.shared.is_closed() => return,
+                None if !was_used => {}
+                None | Some(Wanted::Mark) => {
+                    if self.keep_mark().is_err() {
+                        return;
+                    }
+                }
             }
         }
     }
 
-    /// Keep the newest read mark, in place of the one that is kept.
     fn keep_mark(&self) -> Result<()> {
-        self.let_go_of_mark()?;
         let _scope = self.opened.memory.enter();
         let (mark, conn) = (&self.shared.read_mark, &self.opened.conn);
-        self.opened.seen.trusting(|| mark.keep(conn))?;
-        Ok(())
+        Ok(self.opened.seen.trusting(|| mark.keep(conn))?)
     }
 
     fn let_go_of_mark(&self) -> Result<()> {
@@ -290,8 +298,6 @@ impl Checkpointer<'_> {
     }
 
     fn write_log(&mut self) -> Result<()> {
-        // It would be in the way.
-        self.let_go_of_mark()?;
         let _scope = self.opened.memory.enter();
         // Most of it, in nobody's way.
         self.write()?;

@@ -80,26 +80,27 @@ impl ReadMark {
         self.kept.load(Ordering::Relaxed) != 0
     }
 
-    /// Keep the newest mark, by a connection without a transaction.
+    /// Keep the newest mark, by a connection without a transaction, which is to be closed where that fails.
     pub(crate) fn keep(&self, conn: &Connection) -> rusqlite::Result<()> {
         let commits = self.commits.load(Ordering::Relaxed);
         conn.execute_batch("BEGIN")?;
         // The mark is taken by the first statement that reads.
-        let taken = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
-        if taken.is_err() {
-            conn.execute_batch("ROLLBACK")?;
-            return taken;
-        }
+        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         self.kept.store(commits + 1, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Let go of it, by the same connection.
+    /// Let go of it, by the same connection, which is to be closed where that fails.
     pub(crate) fn let_go(&self, conn: &Connection) -> rusqlite::Result<()> {
-        if !self.is_kept() {
+        if self.kept.swap(0, Ordering::Relaxed) == 0 {
             return Ok(());
         }
-        self.kept.store(0, Ordering::Relaxed);
         conn.execute_batch("COMMIT")
+    }
+
+    /// The connection that kept it, if any did, is closed.
+    pub(crate) fn forget(&self) {
+        self.kept.store(0, Ordering::Relaxed);
+        self.acknowledge();
     }
 }
