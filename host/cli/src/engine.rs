@@ -231,10 +231,11 @@ fn pooling(at_once: u32, max_memory: usize) -> PoolingAllocationConfig {
         .max_tables_per_component(MAX_TABLES)
         .table_elements(MAX_TABLE_ELEMENTS)
         .total_stacks(at_once.saturating_mul(STACKS))
-        // Pages that stay mapped are cleared faster than they are given back and faulted in.
+        // Pages that stay mapped are cleared faster than they are given back and faulted in. Of its stack
+        // a request seldom uses 16 KiB.
         .linear_memory_keep_resident(512 * KIB)
         .table_keep_resident(64 * KIB)
-        .async_stack_keep_resident(64 * KIB)
+        .async_stack_keep_resident(32 * KIB)
         .pagemap_scan(Enabled::Auto);
     pooling
 }

@@ -181,7 +181,7 @@ fn config() -> Config {
         .total_stacks(64)
         .linear_memory_keep_resident(512 * 1024)
         .table_keep_resident(64 * 1024)
-        .async_stack_keep_resident(64 * 1024)
+        .async_stack_keep_resident(32 * 1024)
         .pagemap_scan(Enabled::Auto);
     let mut config = Config::new();
     config

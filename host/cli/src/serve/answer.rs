@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use serde_json::Value;
@@ -56,7 +56,7 @@ pub(super) struct Line {
     pub(super) number: u64,
     pub(super) since: Instant,
     method: Method,
-    path: String,
+    uri: Uri,
     /// What became of the request, once there is something to tell.
     outcome: Option<String>,
     /// Whether the line is to be written at all.
@@ -69,7 +69,7 @@ impl Line {
             number,
             since: Instant::now(),
             method: request.method().clone(),
-            path: loggable(request.uri().path()),
+            uri: request.uri().clone(),
             outcome: None,
             wanted,
         }
@@ -85,7 +85,7 @@ fn loggable(path: &str) -> String {
 impl Drop for Line {
     fn drop(&mut self) {
         if self.wanted {
-            let (number, method, path) = (self.number, &self.method, &self.path);
+            let (number, method, path) = (self.number, &self.method, loggable(self.uri.path()));
             let outcome = self
                 .outcome
                 .as_deref()
@@ -161,6 +161,9 @@ impl Body for Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
+        if !self.line.wanted {
+            return;
+        }
         let status = self.status.as_u16();
         let bytes = self.bytes;
         // hyper drops the body of a response that has none, and one with a length once it is

@@ -4,7 +4,8 @@
 //! queue. A guest runs on its connection's own thread, or on a blocking thread of the runtime, which is its
 //! alone.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -144,53 +145,67 @@ impl Handler {
         cut: Arc<AtomicBool>,
     ) -> Response<WasiBody> {
         let (number, deadline) = (line.number, line.since + self.request_timeout);
-        let (answer, answered) = oneshot::channel();
-        let (here, there) = oneshot::channel();
+        let (answer, mut answered) = oneshot::channel();
         let sqlite = self.databases.grant(deadline);
-        // The guest may be inside a statement when the client goes away.
         let statements = sqlite.request().clone();
-        let mut interrupt = InterruptOnDrop(Some(statements.clone()));
         let task = Task {
             number,
             deadline,
             sqlite,
-            client: there,
             place,
             cut,
         };
         let handler = Arc::clone(&self);
-        let task = async move { task.run(&handler, request, answer).await };
-        let _looked_after = match client {
+        let answer = match client {
             Client::Alone(socket) => {
-                tokio::task::spawn_local(task);
-                Some(self.absent.look_after(number, socket, statements))
+                let _looked_after = self.absent.look_after(number, socket, statements);
+                let task = async move { task.run(&handler, request, answer, pending()).await };
+                let mut task = Box::pin(task);
+                let (answer, is_over) = poll_fn(|cx| {
+                    let is_over = task.as_mut().poll(cx).is_ready();
+                    Pin::new(&mut answered)
+                        .poll(cx)
+                        .map(|answer| (answer, is_over))
+                })
+                .await;
+                if !is_over {
+                    // It may have work to do after its response.
+                    tokio::task::spawn_local(task);
+                }
+                answer.ok()
             }
             Client::Shared => {
+                let (here, there) = oneshot::channel();
+                // The guest may be inside a statement when the client goes away.
+                let mut interrupt = InterruptOnDrop(Some(statements));
+                let gone = async {
+                    if there.await.is_ok() {
+                        pending().await
+                    }
+                };
+                let task = async move { task.run(&handler, request, answer, gone).await };
                 let runtime = Handle::current();
                 tokio::task::spawn_blocking(move || runtime.block_on(task));
-                None
+                // The client does not wait for the guest to notice that its time is over.
+                let answer = tokio::time::timeout_at(deadline.into(), answered).await;
+                // From here on the guest is not to be ended because of the client.
+                let _ = here.send(());
+                interrupt.0.take();
+                answer.ok().and_then(Result::ok)
             }
         };
-
-        // A guest on a thread of its own may be inside a statement: the client does not wait for it to
-        // notice.
-        let answer = tokio::time::timeout_at(deadline.into(), answered).await;
-        // From here on the guest is not to be ended because of the client: it may have work to
-        // do after its response.
-        let _ = here.send(());
-        interrupt.0.take();
         match answer {
-            Ok(Ok(Ok(response))) => response,
-            Ok(Ok(Err(error))) => failed(number, &error),
-            _ if Instant::now() >= deadline => answer::text(
+            Some(Ok(response)) => response,
+            Some(Err(error)) => failed(number, &error),
+            None if Instant::now() >= deadline => answer::text(
                 StatusCode::GATEWAY_TIMEOUT,
                 "the request took longer than this server allows\n",
             ),
             // The guest ended without an answer; why, its thread has said.
-            _ if self.is_ending() => {
+            None if self.is_ending() => {
                 answer::text(StatusCode::SERVICE_UNAVAILABLE, "the server is ending\n")
             }
-            _ => guest_failed(),
+            None => guest_failed(),
         }
     }
 }
@@ -226,18 +241,18 @@ struct Task {
     number: u64,
     deadline: Instant,
     sqlite: SqliteCtx,
-    /// Resolves when the response's head is sent, and fails when the client is gone before.
-    client: oneshot::Receiver<()>,
     place: OwnedSemaphorePermit,
     cut: Arc<AtomicBool>,
 }
 
 impl Task {
+    /// Run the guest to its end, unless the client goes before its response.
     async fn run(
         self,
         handler: &Handler,
         request: Request<Incoming>,
         answer: oneshot::Sender<Answer>,
+        client_gone: impl Future<Output = ()>,
     ) {
         let output = GuestOutput::new(self.number);
         let mut wasi = handler.guest.wasi();
@@ -247,12 +262,6 @@ impl Task {
             .store(&handler.engine, wasi.build(), self.sqlite);
 
         let mut ended = handler.ended.clone();
-        let client = self.client;
-        let client_gone = async {
-            if client.await.is_ok() {
-                std::future::pending().await
-            }
-        };
         let request = request.map(|body| body.map_err(Error::from).boxed_unsync());
         let outcome = tokio::select! {
             // A guest whose time is over does not get to run once more.
@@ -346,7 +355,7 @@ async fn call_03(
                 Prepared::new(store.as_context_mut(), proxy, request, Guest::http, answer)
             })?;
             // Whoever polls this has the deadline.
-            prepared.run(accessor, std::future::pending()).await?;
+            prepared.run(accessor, pending()).await?;
             // The response's body, and what the guest does after it, are tasks of their own.
             poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
             Ok(())
