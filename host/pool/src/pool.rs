@@ -153,7 +153,7 @@ impl Pool {
                 let is_over = || request.is_interrupted();
                 match Box::pin(shared.wait(place, until, is_over, look)).await {
                     Some(place) => place.map_err(|Closed| Error::closed())?,
-                    None => return Err(shared.timed_out(since)),
+                    None => return Err(shared.timed_out(since, request)),
                 }
             }
         };
@@ -282,12 +282,16 @@ impl Shared {
         match Box::pin(self.wait(permit, until, is_over, look)).await {
             Some(Ok(permit)) => Ok(Some(permit)),
             _ if self.slots.is_closed() => Err(Error::closed()),
-            _ => Err(self.timed_out(since)),
+            _ => Err(self.timed_out(since, request)),
         }
     }
 
-    fn timed_out(&self, since: Instant) -> Error {
-        let in_use = self.slots.timed_out();
+    fn timed_out(&self, since: Instant, request: &Request) -> Error {
+        // Clients that go away are no sign of a pool that is too small.
+        let in_use = match request.is_interrupted() {
+            true => self.slots.stats().in_use,
+            false => self.slots.timed_out(),
+        };
         let waited = since.elapsed();
         Error::new(
             ErrorKind::PoolTimeout { waited, in_use },

@@ -26,7 +26,8 @@ pub struct PoolStats {
     pub in_use: u32,
     /// Callers waiting for a connection now.
     pub waiting: u32,
-    /// Callers that gave up after the timeout.
+    /// Callers that gave up after the timeout, or at their request's deadline. One whose request is
+    /// [interrupted](crate::Request::interrupt) is not among them.
     pub timeouts: u64,
     /// How long callers have waited for a connection, in all.
     pub wait_time: Duration,

@@ -419,6 +419,7 @@ async fn a_request_is_interrupted_in_whatever_it_does() {
         matches!(error.kind(), ErrorKind::PoolTimeout { .. }),
         "{error:?}"
     );
+    assert_eq!(f.pool.stats().timeouts, 0);
     drop(connection);
 
     // Too late, for the next borrower of the connection.
