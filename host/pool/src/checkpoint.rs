@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
 
 use crate::block_on::block_on;
+use crate::clock;
 use crate::db::Job;
 use crate::error::Result;
 use crate::gate::Gate;
@@ -177,7 +178,9 @@ impl Checkpoints {
         // Last of all, whatever happens: the pool waits for it.
         let _ended = Ended(self);
         // Whoever wrote the log had the same file open: what is wrong now may be right the next time.
-        if let Ok(opened) = self.location.open(&self.settings) {
+        // Closing the pool waits for it: not for another process too.
+        let until = clock::after(GAP_TIME);
+        if let Ok(opened) = self.location.open(&self.settings, until) {
             Checkpointer::new(self, opened).run();
         }
     }

@@ -1,5 +1,7 @@
 //! The time, read cheaply and roughly: often enough to stop any statement in time.
 
+use std::time::{Duration, Instant};
+
 /// Stands for "never".
 pub(crate) const NEVER: u64 = u64::MAX;
 
@@ -16,12 +18,18 @@ pub(crate) fn now() -> u64 {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn now() -> u64 {
     use std::sync::LazyLock;
-    use std::time::Instant;
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     u64::try_from(START.elapsed().as_nanos()).unwrap_or(NEVER)
 }
 
+/// A moment by this clock; never, for none.
+pub(crate) fn at(moment: Option<Instant>) -> u64 {
+    moment.map_or(NEVER, |moment| {
+        after(moment.saturating_duration_since(Instant::now()))
+    })
+}
+
 /// The time `duration` from now; never, where that is further than the clock goes.
-pub(crate) fn after(duration: std::time::Duration) -> u64 {
+pub(crate) fn after(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).map_or(NEVER, |nanos| now().saturating_add(nanos))
 }

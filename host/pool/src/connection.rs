@@ -214,7 +214,9 @@ impl Lent {
         }
         self.with(|db| {
             db.start_call(self.hold_until);
-            work(db)
+            let result = work(db);
+            db.end_call();
+            result
         })
     }
 

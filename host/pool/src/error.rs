@@ -203,6 +203,10 @@ fn kind_of(code: i32) -> ErrorKind {
         }
         SQLITE_CONSTRAINT_FOREIGNKEY => return ErrorKind::ConstraintForeignKey,
         SQLITE_IOERR_NOMEM => return ErrorKind::QuotaExceeded,
+        // The file ends in the middle of a page.
+        SQLITE_IOERR_SHORT_READ => return ErrorKind::Corrupt,
+        // A read that was under way when its transaction was rolled back.
+        SQLITE_ABORT_ROLLBACK => return ErrorKind::StaleHandle,
         SQLITE_CONSTRAINT_NOTNULL => return ErrorKind::ConstraintNotNull,
         SQLITE_CONSTRAINT_CHECK => return ErrorKind::ConstraintCheck,
         _ => {}
@@ -215,11 +219,10 @@ fn kind_of(code: i32) -> ErrorKind {
         SQLITE_TOOBIG => ErrorKind::TooLarge,
         SQLITE_FULL | SQLITE_NOMEM => ErrorKind::QuotaExceeded,
         SQLITE_CONSTRAINT | SQLITE_MISMATCH => ErrorKind::ConstraintOther,
-        SQLITE_ERROR | SQLITE_SCHEMA => ErrorKind::Sql,
-        SQLITE_RANGE => ErrorKind::Parameters,
-        // A read that was under way when its transaction was rolled back.
-        SQLITE_ABORT => ErrorKind::StaleHandle,
-        SQLITE_CORRUPT | SQLITE_NOTADB => ErrorKind::Corrupt,
+        // A function's argument is out of range: parameters are counted before they are bound.
+        SQLITE_ERROR | SQLITE_SCHEMA | SQLITE_RANGE => ErrorKind::Sql,
+        // FTS5 finds its index to be other than it was, which nothing but damage makes it.
+        SQLITE_CORRUPT | SQLITE_NOTADB | SQLITE_ABORT => ErrorKind::Corrupt,
         SQLITE_IOERR | SQLITE_CANTOPEN | SQLITE_PROTOCOL | SQLITE_NOLFS => ErrorKind::Io,
         _ => ErrorKind::Other,
     }

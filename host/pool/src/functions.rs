@@ -270,7 +270,7 @@ unsafe fn match_pattern(
         let watch = &*ffi::sqlite3_user_data(context).cast::<Watch>();
         let matches = match read(until_nul(pattern)) {
             None => Ok(false),
-            Some(pattern) => pattern.matches(text, || watch.must_stop()),
+            Some(pattern) => pattern.matches(text, || watch.look()),
         };
         match matches {
             Ok(matches) => ffi::sqlite3_result_int(context, c_int::from(matches)),

@@ -95,8 +95,10 @@ mod turn;
 mod value;
 mod vfs;
 mod watch;
+mod watchdog;
 #[cfg(test)]
 mod watch_tests;
+mod worker;
 
 pub use block_on::block_on;
 pub use builder::PoolBuilder;

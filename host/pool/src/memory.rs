@@ -10,6 +10,10 @@
 //!
 //! What other code of the process does with SQLite is in no scope, and is never refused.
 //!
+//! An account can refuse everything for a while, which ends what a connection is doing: see
+//! [`watchdog`](crate::watchdog). It is then refused pages too, also those that are in the cache
+//! already (`SQLITE_CONFIG_PCACHE2`): SQLite goes through whole tables without allocating anything.
+//!
 //! SQLite takes an allocator only before it is first used, which another crate may do before any
 //! pool is opened: so this one is installed before `main`. SQLite's own statistics of memory, a
 //! counter behind a lock that all connections would share, are switched off
@@ -25,9 +29,10 @@
 
 use std::alloc::{Layout, alloc, dealloc, realloc};
 use std::cell::Cell;
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_int, c_uint, c_void};
+use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rusqlite::ffi;
@@ -40,6 +45,8 @@ const DEFAULT_PROCESS_LIMIT: usize = 4 << 30;
 const STEP: usize = 256 << 10;
 
 static INSTALLED: AtomicBool = AtomicBool::new(false);
+/// How SQLite's own cache fetches a page: an `xFetch`, or null.
+static FETCH: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 static PROCESS: AtomicUsize = AtomicUsize::new(0);
 static PROCESS_LIMIT: AtomicUsize = AtomicUsize::new(DEFAULT_PROCESS_LIMIT);
 
@@ -66,9 +73,11 @@ pub(crate) fn is_installed() -> bool {
 
 /// What may be taken, and what has been.
 #[derive(Debug)]
-struct Account {
+pub(crate) struct Account {
     used: AtomicUsize,
+    /// What may be taken just now: the budget, or nothing.
     limit: AtomicUsize,
+    budget: AtomicUsize,
     #[cfg(test)]
     peak: AtomicUsize,
 }
@@ -78,6 +87,7 @@ impl Account {
         Account {
             used: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
+            budget: AtomicUsize::new(limit),
             #[cfg(test)]
             peak: AtomicUsize::new(0),
         }
@@ -109,6 +119,17 @@ impl Account {
         granted
     }
 
+    /// Refuse everything from now on.
+    pub(crate) fn refuse(&self) {
+        self.limit.store(0, Ordering::Relaxed);
+    }
+
+    /// Grant the budget again.
+    pub(crate) fn allow(&self) {
+        let budget = self.budget.load(Ordering::Relaxed);
+        self.limit.store(budget, Ordering::Relaxed);
+    }
+
     fn give_back(&self, bytes: usize) {
         let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
         let steps = (before / STEP).saturating_sub(before.saturating_sub(bytes) / STEP);
@@ -136,7 +157,8 @@ impl Budget {
         let spare = spare.map(|spare| spares.swap_remove(spare));
         drop(spares);
         let account = spare.unwrap_or_else(|| Box::leak(Box::new(Account::new(0))));
-        account.limit.store(limit, Ordering::Relaxed);
+        account.budget.store(limit, Ordering::Relaxed);
+        account.allow();
         #[cfg(test)]
         account.peak.store(0, Ordering::Relaxed);
         Budget(account)
@@ -149,6 +171,11 @@ impl Budget {
             before: CURRENT.replace(self.0),
             not_send: std::marker::PhantomData,
         }
+    }
+
+    /// What is taken is counted here.
+    pub(crate) fn account(&self) -> &'static Account {
+        self.0
     }
 
     /// The most that was taken at once, in bytes, and what is taken now.
@@ -219,6 +246,15 @@ fn install() {
     let code = unsafe {
         let code = ffi::sqlite3_config(ffi::SQLITE_CONFIG_MALLOC, &raw const methods);
         ffi::sqlite3_config(ffi::SQLITE_CONFIG_MEMSTATUS, 0);
+        let mut pages = MaybeUninit::<ffi::sqlite3_pcache_methods2>::zeroed();
+        let had = ffi::sqlite3_config(ffi::SQLITE_CONFIG_GETPCACHE2, pages.as_mut_ptr());
+        // SAFETY: all zeros is a value of it, and otherwise SQLite has filled it.
+        let mut pages = pages.assume_init();
+        if let (ffi::SQLITE_OK, Some(fetch)) = (had, pages.xFetch) {
+            FETCH.store(fetch as *mut c_void, Ordering::Relaxed);
+            pages.xFetch = Some(fetch_page);
+            ffi::sqlite3_config(ffi::SQLITE_CONFIG_PCACHE2, &raw const pages);
+        }
         code
     };
     INSTALLED.store(code == ffi::SQLITE_OK, Ordering::Relaxed);
@@ -245,6 +281,31 @@ unsafe extern "C" fn sqlite_malloc(size: c_int) -> *mut c_void {
         }
         header.write(Header { account, size });
         header.add(1).cast()
+    }
+}
+
+type Fetch = unsafe extern "C" fn(
+    *mut ffi::sqlite3_pcache,
+    c_uint,
+    c_int,
+) -> *mut ffi::sqlite3_pcache_page;
+
+/// As SQLite's own cache does, unless the account refuses. Only where a page may be made, which is how
+/// SQLite asks for every page that it goes to: a rollback asks for what the cache has, and must be told
+/// the truth.
+unsafe extern "C" fn fetch_page(
+    cache: *mut ffi::sqlite3_pcache,
+    key: c_uint,
+    create: c_int,
+) -> *mut ffi::sqlite3_pcache_page {
+    if create != 0 && CURRENT.get().limit.load(Ordering::Relaxed) == 0 {
+        return ptr::null_mut();
+    }
+    // SAFETY: it was an `xFetch` when it was stored, before this function was installed.
+    unsafe {
+        let fetch = FETCH.load(Ordering::Relaxed);
+        let fetch = std::mem::transmute::<*mut c_void, Fetch>(fetch);
+        fetch(cache, key, create)
     }
 }
 

@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cap_std::fs::{Dir, Metadata, OpenOptions};
 use rusqlite::config::DbConfig;
+use rusqlite::hooks::{AuthAction, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::clock::NEVER;
 use crate::error::{Error, ErrorKind, Result};
 use crate::functions;
 use crate::memory::{self, Budget};
@@ -21,6 +23,7 @@ use crate::raw::{self, Progress};
 use crate::settings::{Settings, Synchronous};
 use crate::vfs::{self, Folder};
 use crate::watch::Watch;
+use crate::watchdog::Watched;
 
 /// Older versions can corrupt a write-ahead log that several connections write
 /// (<https://sqlite.org/wal.html#walresetbug>), or overflow in FTS5.
@@ -73,6 +76,7 @@ pub(crate) struct Opened {
     pub(crate) conn: Connection,
     pub(crate) seen: Arc<Seen>,
     pub(crate) watch: Arc<Watch>,
+    pub(crate) watched: Arc<Watched>,
     // After the connection, whose handler is given it.
     pub(crate) _progress: Box<Progress>,
     // After the connection, whose memory it counts.
@@ -208,13 +212,14 @@ impl Location {
     }
 
     /// Open a connection. Blocks for as long as opening a file takes, and where another process
-    /// is just recovering the database, up to the busy timeout.
-    pub(crate) fn open(&self, settings: &Settings) -> Result<Opened> {
-        self.open_inner(settings)
+    /// is just recovering the database, up to the busy timeout, and until `until` by
+    /// [`clock`](crate::clock) at most.
+    pub(crate) fn open(&self, settings: &Settings, until: u64) -> Result<Opened> {
+        self.open_inner(settings, until)
             .map_err(|error| self.explain(error))
     }
 
-    fn open_inner(&self, settings: &Settings) -> Result<Opened> {
+    fn open_inner(&self, settings: &Settings, until: u64) -> Result<Opened> {
         let memory = Budget::new(settings.max_memory_bytes);
         let _scope = memory.enter();
         // Not CREATE: a file that vanished must not come back empty.
@@ -234,22 +239,34 @@ impl Location {
             )?,
         };
         let watch = Arc::new(Watch::new(settings.busy_timeout));
+        watch.start(until, NEVER);
         // First of all, so that what follows waits for another process instead of failing.
         raw::set_busy_handler(&conn, &watch)?;
         self.configure(&conn, settings, &watch)?;
         functions::install(&conn, &watch)?;
 
         let seen = Arc::new(Seen::new(modules(&conn)?));
-        let authorizer = Arc::clone(&seen);
+        let (authorizer, asked) = (Arc::clone(&seen), Arc::clone(&watch));
         conn.authorizer(Some(move |context: rusqlite::hooks::AuthContext<'_>| {
-            authorizer.authorize(&context)
+            // Resolving names asks nobody else, and a statement can have 40,000.
+            let ends = matches!(
+                context.action,
+                AuthAction::Transaction { .. } | AuthAction::Savepoint { .. }
+            );
+            match asked.look() && !ends && !authorizer.trusts() {
+                true => Authorization::Deny,
+                false => authorizer.authorize(&context),
+            }
         }))?;
         let progress = raw::set_progress_handler(&conn, PROGRESS_INTERVAL, &watch);
+        watch.start(NEVER, NEVER);
+        let watched = Watched::new(&watch, conn.get_interrupt_handle(), memory.account())?;
         Ok(Opened {
             conn,
             _progress: progress,
             seen,
             watch,
+            watched,
             memory,
             _folder: self.folder(),
         })

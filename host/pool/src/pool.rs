@@ -12,7 +12,7 @@ use tokio::time::timeout_at;
 use crate::block_on::block_on;
 use crate::builder::PoolBuilder;
 use crate::checkpoint::Checkpoints;
-use crate::clock;
+use crate::clock::{self, NEVER};
 use crate::connection::{Connection, Lent};
 use crate::db::{Access, Db, Job};
 use crate::error::{Error, ErrorKind, Result};
@@ -25,6 +25,7 @@ use crate::slots::{Closed, Place, Returned, Slots, Taken};
 use crate::stats::PoolStats;
 use crate::turn::{TurnQueue, Waited};
 use crate::watch::Watch;
+use crate::worker::hand_over;
 
 /// How long closing waits before it ends connections in use once more.
 const END_AGAIN: Duration = Duration::from_millis(10);
@@ -87,11 +88,11 @@ impl Pool {
     pub(crate) fn open(location: Location, settings: Settings) -> Result<Pool> {
         location.create()?;
         let anchor = match location.is_memory() {
-            true => Some(Mutex::new(location.open(&settings)?)),
+            true => Some(Mutex::new(location.open(&settings, NEVER)?)),
             false => None,
         };
         // Opened even if it is not kept: what is wrong with the file is to be known now.
-        let first = location.open(&settings)?;
+        let first = location.open(&settings, NEVER)?;
         self_test::run(&first.conn)?;
         let location = Arc::new(location);
         let turns = TurnQueue::new();
@@ -182,7 +183,8 @@ impl Pool {
     /// ended: their statement is stopped, their transaction rolled back, and their handles
     /// answer [`StaleHandle`](ErrorKind::StaleHandle). Then the log is written into the
     /// database, and every connection closed: if no other process has the database open, no
-    /// `-wal` file is left.
+    /// `-wal` file is left. Where another process writes just then, what is left of `grace` is waited
+    /// for it; after that the log stays, and the next to open the database takes it over.
     ///
     /// Ending a connection waits for the statement that it runs to notice, which takes
     /// milliseconds, and the last steps write to the disk: both block the thread, and both come
@@ -192,6 +194,7 @@ impl Pool {
     /// [`get`](Pool::get) does.
     pub async fn close(&self, grace: Duration) {
         let shared = &self.shared;
+        let until = clock::after(grace);
         shared.slots.close();
         let mut drained = tokio::time::timeout(grace, shared.slots.drained()).await;
         shared.turns.close();
@@ -201,10 +204,12 @@ impl Pool {
             // list of those in use.
             drained = tokio::time::timeout(END_AGAIN, shared.slots.drained()).await;
         }
+        // The last steps write to the disk, and wait for it.
+        hand_over();
         shared.checkpoints.close();
         shared.slots.empty(|last| {
             // A failure leaves the log to whoever opens the database next: nothing is lost.
-            let _ = last.checkpoint();
+            let _ = last.checkpoint(until);
         });
     }
 
@@ -229,7 +234,10 @@ impl Shared {
         let mut db = match taken {
             Taken::Idle(db) => db,
             Taken::Open(opening) => {
-                let opened = shared.location.open(&shared.settings)?;
+                // Reading the schema may take longer than a worker may be kept.
+                hand_over();
+                let until = clock::at(request.ends_at());
+                let opened = shared.location.open(&shared.settings, until)?;
                 opening
                     .opened(shared.db(opened))
                     .map_err(|Closed| Error::closed())?

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, ffi};
 
 use crate::checkpoint::Checkpoints;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::text::SqlText;
 use crate::value::ValueRef;
 use crate::watch::Watch;
@@ -118,7 +118,7 @@ impl RawStatement {
     ) -> Result<()> {
         let stmt = self.0.as_ptr();
         let index = c_int::try_from(index)
-            .map_err(|_| Error::sqlite(ffi::SQLITE_RANGE, "too many parameters", None))?;
+            .map_err(|_| Error::new(ErrorKind::Parameters, "too many parameters"))?;
         // SAFETY: the statement is live. Text and blobs are valid for their length, which is
         // given; SQLITE_TRANSIENT makes SQLite copy them before the call returns. An empty slice
         // has a non-null pointer, so SQLite stores an empty value and not a null.
@@ -379,6 +379,29 @@ pub(crate) fn constraints_hold(conn: &Connection) -> bool {
         )
     };
     code == ffi::SQLITE_OK && broken == 0
+}
+
+/// Whether an interrupt is on, until every statement of the connection has ended
+/// (<https://sqlite.org/c3ref/interrupt.html>).
+pub(crate) fn is_interrupted(conn: &Connection) -> bool {
+    // SAFETY: the connection is open.
+    unsafe { ffi::sqlite3_is_interrupted(conn.handle()) != 0 }
+}
+
+/// Reset every statement that is under way, so that an interrupt is no longer on.
+pub(crate) fn reset_statements(conn: &Connection) {
+    // SAFETY: the connection is open, this thread alone uses it, and a statement stays in SQLite's list
+    // when it is reset. Nothing borrowed from a row outlives a call of this crate.
+    unsafe {
+        let db = conn.handle();
+        let mut stmt = ffi::sqlite3_next_stmt(db, ptr::null_mut());
+        while !stmt.is_null() {
+            if ffi::sqlite3_stmt_busy(stmt) != 0 {
+                ffi::sqlite3_reset(stmt);
+            }
+            stmt = ffi::sqlite3_next_stmt(db, stmt);
+        }
+    }
 }
 
 /// How far a transaction has got (<https://sqlite.org/c3ref/txn_state.html>).

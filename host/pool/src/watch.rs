@@ -2,14 +2,14 @@
 //! (<https://sqlite.org/c3ref/progress_handler.html>), and while it waits for another process,
 //! whether to go on waiting (<https://sqlite.org/c3ref/busy_handler.html>).
 //!
-//! `sqlite3_interrupt` would do the first too, but not the second, and an interrupt that comes
-//! late hits whatever the connection runs next, which may be another borrower's statement. Here
-//! the one to be stopped is named by its number.
+//! Here the lending to be stopped is named by its number, so that a stop which comes late does not hit
+//! the next borrower. What never asks is the [`watchdog`](crate::watchdog)'s to end.
 
 use std::time::{Duration, Instant};
 
 use super::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::clock::{self, NEVER};
+use crate::worker;
 
 /// How long to wait, at most, before looking again whether another process has let go.
 const BUSY_INTERVAL: Duration = Duration::from_millis(5);
@@ -29,6 +29,10 @@ pub(crate) struct Watch {
     written_before: AtomicU64,
     /// More were written.
     wrote_too_much: AtomicBool,
+    /// What runs now must come to its end: nothing stops it.
+    unstoppable: AtomicBool,
+    /// The call takes longer than a runtime's worker may be kept, which is to be handed over.
+    slow: AtomicBool,
     /// How many times the progress handler may still be asked for what runs now.
     steps: AtomicU64,
     /// How many reads have begun and ended: odd while one is under way.
@@ -57,6 +61,8 @@ impl Watch {
             max_written: AtomicU64::new(NEVER),
             written_before: AtomicU64::new(0),
             wrote_too_much: AtomicBool::new(false),
+            unstoppable: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
             reads: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             steps: AtomicU64::new(NEVER),
@@ -80,6 +86,7 @@ impl Watch {
             bound.store(NEVER, Ordering::Relaxed);
         }
         self.wrote_too_much.store(false, Ordering::Relaxed);
+        self.unstoppable.store(false, Ordering::Relaxed);
         self.lending.fetch_add(1, Ordering::Relaxed) + 1
     }
 
@@ -108,10 +115,7 @@ impl Watch {
 
     /// End the borrower's statements and waits at `deadline`.
     pub(crate) fn set_deadline(&self, deadline: Option<Instant>) {
-        let deadline = deadline.map_or(NEVER, |deadline| {
-            clock::after(deadline.saturating_duration_since(Instant::now()))
-        });
-        self.deadline.store(deadline, Ordering::Relaxed);
+        self.deadline.store(clock::at(deadline), Ordering::Relaxed);
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -129,14 +133,17 @@ impl Watch {
     pub(crate) fn start(&self, until: u64, steps: u64) {
         self.steps.store(steps, Ordering::Relaxed);
         self.wrote_too_much.store(false, Ordering::Relaxed);
+        self.unstoppable.store(false, Ordering::Relaxed);
+        self.slow.store(false, Ordering::Relaxed);
         let deadline = self.deadline.load(Ordering::Relaxed);
         self.until.store(until.min(deadline), Ordering::Relaxed);
     }
 
-    /// What is about to run must come to its end: the host's own rollback.
+    /// What is about to run must come to its end, whoever is interrupted: the host's own rollback.
     pub(crate) fn start_unbounded(&self) {
         self.steps.store(NEVER, Ordering::Relaxed);
         self.wrote_too_much.store(false, Ordering::Relaxed);
+        self.unstoppable.store(true, Ordering::Relaxed);
         self.until.store(NEVER, Ordering::Relaxed);
     }
 
@@ -151,6 +158,7 @@ impl Watch {
     /// Change that, in the midst of a call.
     pub(crate) fn set_bounds(&self, (until, steps): (u64, u64)) {
         self.wrote_too_much.store(false, Ordering::Relaxed);
+        self.unstoppable.store(false, Ordering::Relaxed);
         self.until.store(until, Ordering::Relaxed);
         self.steps.store(steps, Ordering::Relaxed);
     }
@@ -218,16 +226,38 @@ impl Watch {
             // Nobody else writes it while a statement runs.
             self.steps.store(steps.saturating_sub(1), Ordering::Relaxed);
         }
+        self.look()
+    }
+
+    /// The call takes long: the next [`look`](Watch::look) hands the runtime's worker over.
+    pub(crate) fn mark_slow(&self) {
+        self.slow.store(true, Ordering::Relaxed);
+    }
+
+    /// To be asked now and then by whatever may take long, on the thread that runs it: whether it is to
+    /// end. It must not panic: SQLite calls it.
+    pub(crate) fn look(&self) -> bool {
+        if self.slow.load(Ordering::Relaxed) {
+            self.hand_over();
+        }
         self.must_stop()
+    }
+
+    /// Let what else this thread has to do go on elsewhere.
+    #[cold]
+    pub(crate) fn hand_over(&self) {
+        self.slow.store(false, Ordering::Relaxed);
+        worker::hand_over();
     }
 
     /// Whether what runs is to end.
     pub(crate) fn must_stop(&self) -> bool {
-        self.is_stopped()
+        (self.is_stopped()
             || self.is_interrupted()
             || self.is_out_of_steps()
             || self.wrote_too_much()
-            || self.is_overdue()
+            || self.is_overdue())
+            && !self.unstoppable.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_out_of_steps(&self) -> bool {
@@ -248,6 +278,10 @@ impl Watch {
             self.busy_since.store(now, Ordering::Relaxed);
         }
         let since = self.busy_since.load(Ordering::Relaxed);
+        if tries == 1 {
+            // It is not just a moment.
+            self.hand_over();
+        }
         if self.must_stop() || now.saturating_sub(since) >= self.busy_timeout {
             return false;
         }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use rusqlite::Connection;
-use rusqlite::ffi::{SQLITE_AUTH, SQLITE_INTERRUPT};
+use rusqlite::ffi::SQLITE_AUTH;
 
 use super::Db;
 use crate::cache::Compiled;
@@ -84,7 +84,7 @@ impl Db {
     /// Whether the borrower's time is not over yet.
     pub(super) fn check_deadline(&self) -> Result<()> {
         match self.watch.must_stop() {
-            true => Err(self.explain(Error::sqlite(SQLITE_INTERRUPT, "interrupted", None))),
+            true => Err(self.explain(self.overdue())),
             false => Ok(()),
         }
     }

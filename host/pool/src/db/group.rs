@@ -213,7 +213,7 @@ impl Db {
                 return Ok(Some((done, jobs)));
             }
         }
-        if !self.conn.is_autocommit() && self.control("ROLLBACK").is_err() {
+        if !self.conn.is_autocommit() && self.undo(|db| db.control("ROLLBACK")).is_err() {
             self.unhealthy = true;
         }
         // The first that was taken is to be the first in line again.
@@ -257,7 +257,7 @@ impl Db {
                 _ => break,
             }
         }
-        self.watch.set_bounds(bounds);
+        self.set_bounds(bounds);
         self.use_policy(&own.0);
         self.set_last_insert_rowid(own.1);
     }
@@ -265,16 +265,14 @@ impl Db {
     fn run_job(&mut self, job: &mut Job) -> Result<()> {
         self.use_policy(&job.policy);
         self.set_last_insert_rowid(job.last_insert_rowid);
-        self.watch
-            .set_bounds((job.until.min(clock::after(JOB_TIME)), job.steps));
+        self.set_bounds((job.until.min(clock::after(JOB_TIME)), job.steps));
         self.watch.start_writing(raw::pages_written(&self.conn));
         self.control("SAVEPOINT millpond")?;
         let result = self.run_job_within(job);
         if result.is_ok() {
             self.control("RELEASE millpond")?;
         } else if !self.conn.is_autocommit() {
-            self.control("ROLLBACK TO millpond")?;
-            self.control("RELEASE millpond")?;
+            self.undo(Db::roll_back_savepoint)?;
         }
         if let Err(error) = &result {
             self.unhealthy |= error.is_unhealthy();

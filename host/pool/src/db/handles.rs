@@ -8,6 +8,7 @@ use crate::cells::Lengths;
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::Control;
 use crate::raw::Step;
+use crate::text::begins_with;
 use crate::value::{Cells, Column, Parameters, Summary};
 
 /// A statement that a handle keeps open.
@@ -28,7 +29,10 @@ pub(super) struct Open {
 
 impl Db {
     pub(crate) fn prepare(&mut self, sql: &str) -> Result<usize> {
-        if let Some(aborted) = self.aborted {
+        // What ends a transaction may be prepared, to end the one that is no more.
+        if let Some(aborted) = self.aborted
+            && !begins_with(sql, &["COMMIT", "END", "ROLLBACK"])
+        {
             return Err(aborted.into_error());
         }
         let compiled = self.compile(sql)?;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::ffi::{SQLITE_AUTH, SQLITE_INTERRUPT};
 use slab::Slab;
 
 pub(crate) use self::group::{Answer, Job, Wants};
@@ -25,6 +26,7 @@ use self::time::Aborted;
 
 use crate::cache::StatementCache;
 use crate::checkpoint::Checkpoints;
+use crate::clock::NEVER;
 use crate::error::{Error, ErrorKind, Result};
 use crate::grant::{Grant, Limits};
 use crate::memory::{Budget, Scope};
@@ -37,6 +39,7 @@ use crate::settings::Settings;
 use crate::turn::{Turn, TurnQueue};
 use crate::vfs::Folder;
 use crate::watch::Watch;
+use crate::watchdog::Watched;
 
 /// What a connection is taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,6 +90,8 @@ pub(crate) struct Db {
     /// How often its statements have been run through handles.
     runs: u64,
     reads: Reads,
+    /// Statements were reset in the midst of a call: its cursors end with it.
+    cut: bool,
     /// How many transactions of this connection have ended: a handle to an earlier one is stale.
     ended: u64,
     /// SQLite or the host ended the last transaction, and its owner has not yet ended it too.
@@ -104,6 +109,7 @@ pub(crate) struct Db {
     conn: Connection,
     // After the connection, whose handlers use them: see `raw`.
     watch: Arc<Watch>,
+    watched: Arc<Watched>,
     checkpoints: Arc<Checkpoints>,
     _progress: Box<Progress>,
     memory: Budget,
@@ -128,6 +134,7 @@ impl Db {
             access: Access::ReadWrite,
             runs: 0,
             reads: Reads::default(),
+            cut: false,
             ended: 0,
             aborted: None,
             unhealthy: false,
@@ -139,6 +146,7 @@ impl Db {
             seen: opened.seen,
             conn: opened.conn,
             watch: opened.watch,
+            watched: opened.watched,
             checkpoints,
             _progress: opened._progress,
             memory: opened.memory,
@@ -181,8 +189,10 @@ impl Db {
         &self.watch
     }
 
-    /// Write the log into the database and empty it, so that closing leaves the file alone.
-    pub(crate) fn checkpoint(&mut self) -> Result<()> {
+    /// Write the log into the database and empty it, so that closing leaves the file alone. Waits for
+    /// other processes until `until`, by [`clock`](crate::clock).
+    pub(crate) fn checkpoint(&mut self, until: u64) -> Result<()> {
+        self.watch.start(until, NEVER);
         self.trusted("PRAGMA wal_checkpoint(TRUNCATE)")
     }
 
@@ -198,7 +208,13 @@ impl Db {
         work: impl FnOnce(&mut Db) -> Result<T>,
     ) -> Result<T> {
         let was_open = !self.conn.is_autocommit();
+        let before = self.conn.total_changes();
         let mut result = work(self).map_err(|error| self.explain(error));
+        // What was refused memory might have made do without.
+        let did_nothing = control == Control::None && self.conn.total_changes() == before;
+        if self.watched.is_starved() && result.is_ok() && did_nothing {
+            result = Err(self.overdue());
+        }
         if was_open && self.conn.is_autocommit() {
             self.ended += 1;
             if let Err(error) = result {
@@ -216,8 +232,15 @@ impl Db {
         result
     }
 
-    /// Say what SQLite does not know: why the authorizer or the progress handler refused.
+    /// Say what SQLite does not know: why the authorizer or the progress handler refused, or there was no
+    /// memory.
     fn explain(&self, error: Error) -> Error {
+        // Both refuse whatever comes once the time is over.
+        let refused = error.code() & 0xff == SQLITE_AUTH && self.watch.must_stop();
+        let error = match refused || self.watched.is_starved() {
+            true => self.overdue(),
+            false => error,
+        };
         match error.kind() {
             ErrorKind::DeadlineExceeded | ErrorKind::Busy if self.watch.is_stopped() => error
                 .with_kind(ErrorKind::PoolClosed)
@@ -244,5 +267,10 @@ impl Db {
                 None => error,
             },
         }
+    }
+
+    /// What SQLite says of a statement that was interrupted.
+    fn overdue(&self) -> Error {
+        Error::sqlite(SQLITE_INTERRUPT, "interrupted", None)
     }
 }

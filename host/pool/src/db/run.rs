@@ -159,14 +159,17 @@ impl Db {
         });
         // SQLite may have rolled back everything by itself, the savepoint with it.
         if result.is_err() && !self.conn.is_autocommit() {
-            if outermost {
-                self.control("ROLLBACK")?;
-            } else {
-                self.control("ROLLBACK TO millpond")?;
-                self.control("RELEASE millpond")?;
-            }
+            self.undo(|db| match outermost {
+                true => db.control("ROLLBACK"),
+                false => db.roll_back_savepoint(),
+            })?;
         }
         result
+    }
+
+    pub(super) fn roll_back_savepoint(&mut self) -> Result<()> {
+        self.control("ROLLBACK TO millpond")?;
+        self.control("RELEASE millpond")
     }
 
     pub(super) fn control(&mut self, sql: &str) -> Result<()> {

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::Db;
 use crate::clock;
 use crate::error::{Error, ErrorKind};
+use crate::raw;
 
 /// Who ended a transaction before its owner did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,42 @@ impl Db {
             .min(self.watch.transaction_until())
             .min(hold_until);
         self.watch.start(until, self.limits.steps);
+        self.watched.begin();
+    }
+
+    /// The call has ended, and nothing that is still to end it may hit what follows.
+    pub(crate) fn end_call(&mut self) {
+        self.watched.end();
+        // SQLite lets nothing run before every statement that was under way has ended.
+        let interrupted = self.watched.was_interrupted() && raw::is_interrupted(&self.conn);
+        if std::mem::take(&mut self.cut) || interrupted {
+            self.end_cursors();
+        }
+    }
+
+    /// What follows must come to its end.
+    pub(super) fn start_unbounded(&mut self) {
+        self.watch.start_unbounded();
+        self.watched.end();
+        if self.watched.was_interrupted() && raw::is_interrupted(&self.conn) {
+            raw::reset_statements(&self.conn);
+            self.cut = true;
+        }
+    }
+
+    /// Change when what runs is to end, in the midst of a call.
+    pub(super) fn set_bounds(&mut self, bounds: (u64, u64)) {
+        self.watch.set_bounds(bounds);
+        self.watched.begin();
+    }
+
+    /// Undo what a call has done by half, also when its time is over.
+    pub(super) fn undo<T>(&mut self, work: impl FnOnce(&mut Db) -> T) -> T {
+        let bounds = self.watch.bounds();
+        self.start_unbounded();
+        let result = work(self);
+        self.set_bounds(bounds);
+        result
     }
 
     /// End a transaction, or a cursor outside of one, that has been open for too long: its
@@ -48,7 +85,7 @@ impl Db {
         if clock::now() < self.watch.transaction_until() {
             return;
         }
-        self.watch.start_unbounded();
+        self.start_unbounded();
         self.end_cursors();
         if !self.conn.is_autocommit() {
             // What cannot be rolled back is discarded when the connection comes back.

@@ -37,7 +37,7 @@ impl Db {
 
     fn end(&mut self) -> Result<()> {
         // Also for a borrower whose time is over.
-        self.watch.start_unbounded();
+        self.start_unbounded();
         self.tracked(Control::Rollback, |db| db.control("ROLLBACK"))
     }
 

@@ -1,0 +1,127 @@
+//! Handing a runtime's worker over, so that a statement which turns out slow holds up nobody else.
+//!
+//! A statement runs where its guest is polled: on a worker of the embedder's tokio runtime. While it
+//! runs there, nothing else does that this worker has in its queue, and two slow statements stop a
+//! runtime of two workers, with its timers and sockets. So a call that has taken a millisecond enters
+//! [`block_in_place`](tokio::task::block_in_place), once: tokio moves the worker, with its queue, to
+//! another thread, and the statement goes on where it is.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::task::{Context, Wake, Waker};
+use std::time::Duration;
+
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::{block_in_place, yield_now};
+
+/// How long to wait until the worker runs elsewhere. Longer than it ever takes, unless the runtime has no
+/// thread left for it (`max_blocking_threads`): then the statement goes on, and the worker waits for it.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// Let the worker that this thread is go on elsewhere. Does nothing on any other thread.
+pub(crate) fn hand_over() {
+    let Ok(runtime) = Handle::try_current() else {
+        return;
+    };
+    if !is_worker(&runtime) {
+        return;
+    }
+    block_in_place(|| {
+        // Returning takes the worker back, unless another thread has it already: so wait until one
+        // has, which is when it runs a task.
+        let (taken, wait) = sync_channel(1);
+        runtime.spawn(async move {
+            let _ = taken.send(());
+        });
+        let _ = wait.recv_timeout(PATIENCE);
+    });
+}
+
+/// Whether this thread is a worker that can be handed over. `block_in_place` panics in a runtime of one
+/// thread and in a `LocalSet`, and tokio has no function that tells.
+///
+/// What does tell is a task that yields. A worker keeps the waker until its present task is polled;
+/// a thread that is none, or has handed its worker over, wakes at once.
+fn is_worker(runtime: &Handle) -> bool {
+    #[derive(Debug, Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Woken>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    if runtime.runtime_flavor() != RuntimeFlavor::MultiThread {
+        return false;
+    }
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let is_pending = pin!(yield_now())
+        .poll(&mut Context::from_waker(&waker))
+        .is_pending();
+    is_pending && !woken.0.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Builder;
+    use tokio::task::{LocalSet, spawn_blocking, spawn_local};
+
+    use super::*;
+
+    fn is_worker_here() -> bool {
+        Handle::try_current().is_ok_and(|runtime| is_worker(&runtime))
+    }
+
+    #[test]
+    fn only_a_worker_is_handed_over_and_once() {
+        let runtime = Builder::new_multi_thread().worker_threads(1).build();
+        let runtime = runtime.expect("a runtime");
+        runtime.block_on(async {
+            assert!(!is_worker_here(), "the thread that waits for the runtime");
+            let task = tokio::spawn(async {
+                assert!(is_worker_here());
+                // The only worker: this task would wait for itself.
+                let (sent, received) = sync_channel(1);
+                hand_over();
+                assert!(!is_worker_here());
+                tokio::spawn(async move { sent.send(()) });
+                received.recv().expect("another task runs meanwhile");
+                hand_over();
+                tokio::task::yield_now().await;
+                assert!(is_worker_here());
+            });
+            task.await.expect("a worker");
+            let blocking = spawn_blocking(|| {
+                hand_over();
+                is_worker_here()
+            });
+            assert!(!blocking.await.expect("a thread that may block"));
+            let local = spawn_blocking(|| {
+                Handle::current().block_on(LocalSet::new().run_until(async {
+                    hand_over();
+                    is_worker_here()
+                }))
+            });
+            assert!(!local.await.expect("a local set on such a thread"));
+        });
+        let in_local = LocalSet::new().block_on(&runtime, async {
+            let task = spawn_local(async {
+                hand_over();
+                is_worker_here()
+            });
+            task.await.expect("a local task")
+        });
+        assert!(!in_local);
+        assert!(!is_worker_here(), "no runtime");
+        hand_over();
+
+        let runtime = Builder::new_current_thread().build().expect("a runtime");
+        let task = async { tokio::spawn(async { hand_over() }).await.is_ok() };
+        assert!(runtime.block_on(task));
+    }
+}
