@@ -59,6 +59,7 @@
 )]
 
 mod block_on;
+mod breadth;
 mod builder;
 mod cache;
 mod cells;
@@ -95,9 +96,9 @@ mod turn;
 mod value;
 mod vfs;
 mod watch;
-mod watchdog;
 #[cfg(test)]
 mod watch_tests;
+mod watchdog;
 mod worker;
 
 pub use block_on::block_on;

@@ -284,11 +284,8 @@ unsafe extern "C" fn sqlite_malloc(size: c_int) -> *mut c_void {
     }
 }
 
-type Fetch = unsafe extern "C" fn(
-    *mut ffi::sqlite3_pcache,
-    c_uint,
-    c_int,
-) -> *mut ffi::sqlite3_pcache_page;
+type Fetch =
+    unsafe extern "C" fn(*mut ffi::sqlite3_pcache, c_uint, c_int) -> *mut ffi::sqlite3_pcache_page;
 
 /// As SQLite's own cache does, unless the account refuses. Only where a page may be made, which is how
 /// SQLite asks for every page that it goes to: a rollback asks for what the cache has, and must be told

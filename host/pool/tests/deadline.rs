@@ -17,57 +17,131 @@ struct Attack {
 }
 
 fn attack(name: &'static str, setup: impl Into<String>, sql: impl Into<String>) -> Attack {
-    Attack { name, setup: setup.into(), sql: sql.into(), parameters: Parameters::NONE }
+    Attack {
+        name,
+        setup: setup.into(),
+        sql: sql.into(),
+        parameters: Parameters::NONE,
+    }
 }
 
 fn columns(n: usize, prefix: &str) -> String {
-    (0..n).map(|i| format!("{prefix}{i}")).collect::<Vec<_>>().join(",")
+    (0..n)
+        .map(|i| format!("{prefix}{i}"))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn attacks() -> Vec<Attack> {
     let mut attacks = vec![
-        attack("fts5 snippet",
+        attack(
+            "fts5 snippet",
             "CREATE VIRTUAL TABLE g USING fts5(x); INSERT INTO g SELECT replace(hex(zeroblob(8000)),'0','a ')",
-            "SELECT length(snippet(g,0,'[',']','...',64)) FROM g WHERE g MATCH 'a'"),
-        attack("fts5 highlight",
+            "SELECT length(snippet(g,0,'[',']','...',64)) FROM g WHERE g MATCH 'a'",
+        ),
+        attack(
+            "fts5 highlight",
             "CREATE VIRTUAL TABLE g USING fts5(x); INSERT INTO g SELECT replace(hex(zeroblob(250000)),'0','a ')",
-            "SELECT length(highlight(g,0,'','')) FROM g WHERE g MATCH 'a'"),
-        attack("fts5 many words",
+            "SELECT length(highlight(g,0,'','')) FROM g WHERE g MATCH 'a'",
+        ),
+        attack(
+            "fts5 many words",
             "CREATE VIRTUAL TABLE g USING fts5(x); INSERT INTO g VALUES ('a')",
-            "SELECT count(*) FROM g WHERE g MATCH replace(hex(zeroblob(50000)),'0','a ')"),
-        attack("fts5 many ors",
+            "SELECT count(*) FROM g WHERE g MATCH replace(hex(zeroblob(50000)),'0','a ')",
+        ),
+        attack(
+            "fts5 many ors",
             "CREATE VIRTUAL TABLE g USING fts5(x); INSERT INTO g VALUES ('a')",
-            "SELECT count(*) FROM g WHERE g MATCH replace(hex(zeroblob(15000)),'0','a OR ')||'a'"),
-        attack("fts5 many filtered ors",
+            "SELECT count(*) FROM g WHERE g MATCH replace(hex(zeroblob(15000)),'0','a OR ')||'a'",
+        ),
+        attack(
+            "fts5 many filtered ors",
             "CREATE VIRTUAL TABLE g USING fts5(x); INSERT INTO g VALUES ('a')",
-            "SELECT count(*) FROM g WHERE g MATCH replace(hex(zeroblob(20000)),'0','x:a OR ')||'a'"),
-        attack("named parameters", "",
-            format!("SELECT 1 IN ({})", columns(14000, ":p"))),
-        attack("windows", "",
-            format!("SELECT {}", (0..990).map(|i| format!("sum(1) OVER (ORDER BY {i}+1 ROWS {i} PRECEDING)")).collect::<Vec<_>>().join(","))),
+            "SELECT count(*) FROM g WHERE g MATCH replace(hex(zeroblob(20000)),'0','x:a OR ')||'a'",
+        ),
+        attack(
+            "named parameters",
+            "",
+            format!("SELECT 1 IN ({})", columns(14000, ":p")),
+        ),
+        attack(
+            "windows",
+            "",
+            format!(
+                "SELECT {}",
+                (0..990)
+                    .map(|i| format!("sum(1) OVER (ORDER BY {i}+1 ROWS {i} PRECEDING)"))
+                    .collect::<Vec<_>>()
+                    .join(",")
+            ),
+        ),
     ];
     let mut tables = String::new();
     for t in 0..62 {
         tables += &format!("CREATE TABLE q{t}({});", columns(999, "a"));
     }
     tables += "CREATE TABLE qz(z);";
-    attacks.push(attack("names", tables, format!(
-        "SELECT 1 IN ({}) FROM {},qz", vec!["z"; 45000].join(","), columns(62, "q"))));
+    attacks.push(attack(
+        "names",
+        tables,
+        format!(
+            "SELECT 1 IN ({}) FROM {},qz",
+            vec!["z"; 45000].join(","),
+            columns(62, "q")
+        ),
+    ));
     let mut views = format!("CREATE TABLE v0({});", columns(999, "a"));
     for v in 1..46 {
         views += &format!("CREATE VIEW v{v} AS SELECT * FROM v{};", v - 1);
     }
     attacks.push(attack("views", views.clone(), "SELECT * FROM v45"));
     attacks.push(attack("table_list", views, "PRAGMA table_list"));
-    attacks.push(attack("json_valid", "",
-        format!("SELECT {} FROM (SELECT '['||replace(hex(zeroblob(250000)),'0','1,')||'1]' AS x)", vec!["json_valid(x)"; 90].join(","))));
-    attacks.push(attack("additions", "",
-        format!("SELECT 1 IN ({}) FROM (SELECT replace(hex(zeroblob(500000)),'0','1') AS x)", vec!["x+0"; 20000].join(","))));
-    attacks.push(attack("affinity", format!("CREATE TABLE n({})", columns(999, "NUMERIC a").replace("NUMERIC a", "a").split(',').map(|c| format!("{c} NUMERIC")).collect::<Vec<_>>().join(",")),
-        format!("INSERT INTO n SELECT {} FROM (SELECT replace(hex(zeroblob(500000)),'0','1') AS x)", vec!["x"; 999].join(","))));
-    attacks.push(attack("cte names", "",
-        format!("WITH w({}) AS (SELECT {}) SELECT 1 IN ({}) FROM {}, (SELECT 1 AS z)", columns(999, "a"), vec!["1"; 999].join(","), vec!["z"; 40000].join(","),
-            (0..60).map(|i| format!("w AS w{i}")).collect::<Vec<_>>().join(","))));
+    attacks.push(attack(
+        "json_valid",
+        "",
+        format!(
+            "SELECT {} FROM (SELECT '['||replace(hex(zeroblob(250000)),'0','1,')||'1]' AS x)",
+            vec!["json_valid(x)"; 90].join(",")
+        ),
+    ));
+    attacks.push(attack(
+        "additions",
+        "",
+        format!(
+            "SELECT 1 IN ({}) FROM (SELECT replace(hex(zeroblob(500000)),'0','1') AS x)",
+            vec!["x+0"; 20000].join(",")
+        ),
+    ));
+    attacks.push(attack(
+        "affinity",
+        format!(
+            "CREATE TABLE n({})",
+            columns(999, "NUMERIC a")
+                .replace("NUMERIC a", "a")
+                .split(',')
+                .map(|c| format!("{c} NUMERIC"))
+                .collect::<Vec<_>>()
+                .join(",")
+        ),
+        format!(
+            "INSERT INTO n SELECT {} FROM (SELECT replace(hex(zeroblob(500000)),'0','1') AS x)",
+            vec!["x"; 999].join(",")
+        ),
+    ));
+    attacks.push(attack(
+        "cte names",
+        "",
+        format!(
+            "WITH w({}) AS (SELECT {}) SELECT 1 IN ({}) FROM {}, (SELECT 1 AS z)",
+            columns(999, "a"),
+            vec!["1"; 999].join(","),
+            vec!["z"; 40000].join(","),
+            (0..60)
+                .map(|i| format!("w AS w{i}"))
+                .collect::<Vec<_>>()
+                .join(",")
+        ),
+    ));
     attacks
 }
 
@@ -75,33 +149,57 @@ fn run(connection: &Connection, attack: &Attack) -> (Duration, Result<usize, Err
     let since = Instant::now();
     let result = block_on(connection.query(&attack.sql, &attack.parameters));
     let took = since.elapsed();
-    (took, result.map(|t| t.rows.len()).map_err(|e| { eprintln!("    {e}"); e.kind() }))
+    (
+        took,
+        result.map(|t| t.rows.len()).map_err(|e| {
+            eprintln!("    {e}");
+            e.kind()
+        }),
+    )
 }
 
 #[test]
 fn a_statement_ends_at_its_deadline_whatever_it_does() {
     let only = std::env::var("ATTACK").ok();
     for attack in attacks() {
-        if only.as_ref().is_some_and(|only| !attack.name.contains(only.as_str())) {
+        if only
+            .as_ref()
+            .is_some_and(|only| !attack.name.contains(only.as_str()))
+        {
             continue;
         }
         let folder = tempfile::tempdir().expect("a folder");
-        let pool = Pool::builder().open(folder.path().join("app.db")).expect("a pool");
+        let pool = Pool::builder()
+            .open(folder.path().join("app.db"))
+            .expect("a pool");
         let grant = Grant::new(&pool, Access::ReadWrite);
-        let connection = block_on(grant.get(Access::ReadWrite, &Request::new())).expect("a connection");
+        let connection =
+            block_on(grant.get(Access::ReadWrite, &Request::new())).expect("a connection");
         let since = Instant::now();
         block_on(connection.execute_script(&attack.setup)).expect(attack.name);
         let setup = since.elapsed();
         drop(connection);
         let grant = grant.max_statement_time(TIME);
-        let connection = block_on(grant.get(Access::ReadWrite, &Request::new())).expect("a connection");
+        let connection =
+            block_on(grant.get(Access::ReadWrite, &Request::new())).expect("a connection");
         let (took, result) = run(&connection, &attack);
         let since = Instant::now();
         let after = block_on(connection.query("SELECT 1", &Parameters::NONE));
-        assert_eq!(after.map(|t| t.rows), Ok(vec![vec![Value::Integer(1)]]), "{}", attack.name);
+        assert_eq!(
+            after.map(|t| t.rows),
+            Ok(vec![vec![Value::Integer(1)]]),
+            "{}",
+            attack.name
+        );
         drop(connection);
-        eprintln!("{:24} {:6.1} ms late, then {:.1} ms: {:?} (setup {:.0} ms)", attack.name,
-            took.as_secs_f64() * 1e3 - TIME.as_secs_f64() * 1e3, since.elapsed().as_secs_f64() * 1e3, result, setup.as_secs_f64()*1e3);
+        eprintln!(
+            "{:24} {:6.1} ms late, then {:.1} ms: {:?} (setup {:.0} ms)",
+            attack.name,
+            took.as_secs_f64() * 1e3 - TIME.as_secs_f64() * 1e3,
+            since.elapsed().as_secs_f64() * 1e3,
+            result,
+            setup.as_secs_f64() * 1e3
+        );
     }
 }
 

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use rusqlite::ffi::SQLITE_AUTH;
 
 use super::Db;
+use crate::breadth;
 use crate::cache::Compiled;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::RawStatement;
@@ -52,6 +53,7 @@ impl Db {
     ) -> Result<Option<First>> {
         // Comments and empty statements come one at a time.
         while start < sql.len() {
+            breadth::check(sql.rest(start)).map_err(|error| error.at(start))?;
             self.seen.start(sql.rest(start));
             let (raw, end) = match RawStatement::prepare(&self.conn, sql, start) {
                 Ok(compiled) => compiled,
