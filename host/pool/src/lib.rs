@@ -80,6 +80,7 @@ mod pool;
 mod raw;
 mod read_mark;
 mod request;
+mod reuse;
 #[cfg(test)]
 mod scheduled_tests;
 mod self_test;

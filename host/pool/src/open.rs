@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::functions;
 use crate::memory::{self, Budget};
 use crate::policy::Seen;
-use crate::raw::{self, Progress};
+use crate::raw::{self, LengthLimit, Progress};
 use crate::settings::{Settings, Synchronous};
 use crate::vfs::{self, Folder};
 use crate::watch::Watch;
@@ -260,7 +260,12 @@ impl Location {
         }))?;
         let progress = raw::set_progress_handler(&conn, PROGRESS_INTERVAL, &watch);
         watch.start(NEVER, NEVER);
-        let watched = Watched::new(&watch, conn.get_interrupt_handle(), memory.account())?;
+        let watched = Watched::new(
+            &watch,
+            conn.get_interrupt_handle(),
+            memory.account(),
+            LengthLimit::new(&conn),
+        )?;
         Ok(Opened {
             conn,
             _progress: progress,

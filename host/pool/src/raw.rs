@@ -29,7 +29,11 @@ use crate::watch::Watch;
 
 /// A compiled statement.
 #[derive(Debug)]
-pub(crate) struct RawStatement(NonNull<ffi::sqlite3_stmt>);
+pub(crate) struct RawStatement {
+    stmt: NonNull<ffi::sqlite3_stmt>,
+    /// The longest value that it may handle, in bytes, where that is less than any may be.
+    max_length: Option<u32>,
+}
 
 // SAFETY: SQLite's multi-thread mode lets a statement move between threads as long as one at a
 // time uses it and its connection: the module's invariant.
@@ -76,12 +80,25 @@ impl RawStatement {
         // SQLite leaves `tail` within the text it was given, at the end of the statement.
         let read = (tail as usize).saturating_sub(text.as_ptr() as usize);
         let end = (start + read).min(sql.len());
-        Ok((NonNull::new(stmt).map(RawStatement), end))
+        let raw = NonNull::new(stmt).map(|stmt| RawStatement {
+            stmt,
+            max_length: None,
+        });
+        Ok((raw, end))
+    }
+
+    /// Handle no value of more than so many bytes: it fails with
+    /// [`TooLarge`](crate::ErrorKind::TooLarge).
+    pub(crate) fn set_max_length(&mut self, bytes: u32) {
+        self.max_length = Some(bytes);
     }
 
     pub(crate) fn step(&mut self, conn: &Connection) -> Result<Step> {
+        let _lower = self
+            .max_length
+            .map(|bytes| LengthLimit::lower_for_now(conn, bytes));
         // SAFETY: the statement is live, and nothing borrowed from its row is (`&mut self`).
-        match unsafe { ffi::sqlite3_step(self.0.as_ptr()) } {
+        match unsafe { ffi::sqlite3_step(self.stmt.as_ptr()) } {
             ffi::SQLITE_ROW => Ok(Step::Row),
             ffi::SQLITE_DONE => Ok(Step::Done),
             code => Err(failure(conn, code)),
@@ -91,13 +108,13 @@ impl RawStatement {
     /// Back to before the first step. The result of the last step is dropped: it was reported.
     pub(crate) fn reset(&mut self) {
         // SAFETY: the statement is live, and nothing borrowed from its row is (`&mut self`).
-        unsafe { ffi::sqlite3_reset(self.0.as_ptr()) };
+        unsafe { ffi::sqlite3_reset(self.stmt.as_ptr()) };
     }
 
     /// As [`reset`](RawStatement::reset), before the last row: what that comes to.
     pub(crate) fn finish(&mut self, conn: &Connection) -> Result<()> {
         // SAFETY: the statement is live, and nothing borrowed from its row is (`&mut self`).
-        match unsafe { ffi::sqlite3_reset(self.0.as_ptr()) } {
+        match unsafe { ffi::sqlite3_reset(self.stmt.as_ptr()) } {
             ffi::SQLITE_OK => Ok(()),
             code => Err(failure(conn, code)),
         }
@@ -106,7 +123,7 @@ impl RawStatement {
     /// Every parameter null, so that no value of one user reaches the next.
     pub(crate) fn clear_bindings(&mut self) {
         // SAFETY: the statement is live.
-        unsafe { ffi::sqlite3_clear_bindings(self.0.as_ptr()) };
+        unsafe { ffi::sqlite3_clear_bindings(self.stmt.as_ptr()) };
     }
 
     /// Bind one parameter, counted from 1. The bytes are copied.
@@ -116,7 +133,7 @@ impl RawStatement {
         index: usize,
         value: ValueRef<'_>,
     ) -> Result<()> {
-        let stmt = self.0.as_ptr();
+        let stmt = self.stmt.as_ptr();
         let index = c_int::try_from(index)
             .map_err(|_| Error::new(ErrorKind::Parameters, "too many parameters"))?;
         // SAFETY: the statement is live. Text and blobs are valid for their length, which is
@@ -153,7 +170,7 @@ impl RawStatement {
 
     pub(crate) fn parameter_count(&self) -> usize {
         // SAFETY: the statement is live.
-        unsafe { ffi::sqlite3_bind_parameter_count(self.0.as_ptr()) as usize }
+        unsafe { ffi::sqlite3_bind_parameter_count(self.stmt.as_ptr()) as usize }
     }
 
     /// The name of a parameter, counted from 1, with its prefix.
@@ -161,7 +178,7 @@ impl RawStatement {
         // SAFETY: the statement is live; SQLite answers null for an index out of range, and the
         // name lives as long as the statement.
         let name = unsafe {
-            let name = ffi::sqlite3_bind_parameter_name(self.0.as_ptr(), index as c_int);
+            let name = ffi::sqlite3_bind_parameter_name(self.stmt.as_ptr(), index as c_int);
             if name.is_null() {
                 return None;
             }
@@ -172,7 +189,7 @@ impl RawStatement {
 
     pub(crate) fn column_count(&self) -> usize {
         // SAFETY: the statement is live.
-        unsafe { ffi::sqlite3_column_count(self.0.as_ptr()) as usize }
+        unsafe { ffi::sqlite3_column_count(self.stmt.as_ptr()) as usize }
     }
 
     /// The name of a column, counted from 0. A damaged schema may hold bytes that are no
@@ -180,7 +197,7 @@ impl RawStatement {
     pub(crate) fn column_name(&self, index: usize) -> String {
         // SAFETY: the statement is live; SQLite answers null for an index out of range. The
         // name is copied before any call that could move it.
-        unsafe { text_of(ffi::sqlite3_column_name(self.0.as_ptr(), index as c_int)) }
+        unsafe { text_of(ffi::sqlite3_column_name(self.stmt.as_ptr(), index as c_int)) }
             .unwrap_or_default()
     }
 
@@ -189,7 +206,7 @@ impl RawStatement {
         // SAFETY: as `column_name`.
         unsafe {
             text_of(ffi::sqlite3_column_decltype(
-                self.0.as_ptr(),
+                self.stmt.as_ptr(),
                 index as c_int,
             ))
         }
@@ -203,7 +220,7 @@ impl RawStatement {
         // one look at the row instead of three. The bytes stay where they are until the next step,
         // reset or finalize, which need `&mut self`, and no conversion follows that would move them.
         unsafe {
-            let value = ffi::sqlite3_column_value(self.0.as_ptr(), index as c_int);
+            let value = ffi::sqlite3_column_value(self.stmt.as_ptr(), index as c_int);
             match ffi::sqlite3_value_type(value) {
                 ffi::SQLITE_INTEGER => ValueRef::Integer(ffi::sqlite3_value_int64(value)),
                 ffi::SQLITE_FLOAT => ValueRef::Real(ffi::sqlite3_value_double(value)),
@@ -220,22 +237,32 @@ impl RawStatement {
         }
     }
 
+    /// How much memory the program takes, in bytes
+    /// (<https://sqlite.org/c3ref/c_stmtstatus_counter.html>, `SQLITE_STMTSTATUS_MEMUSED`).
+    pub(crate) fn memory_used(&self) -> u32 {
+        // SAFETY: the statement is live; nothing is reset.
+        let bytes = unsafe {
+            ffi::sqlite3_stmt_status(self.stmt.as_ptr(), ffi::SQLITE_STMTSTATUS_MEMUSED, 0)
+        };
+        u32::try_from(bytes).unwrap_or(0)
+    }
+
     pub(crate) fn is_read_only(&self) -> bool {
         // SAFETY: the statement is live.
-        unsafe { ffi::sqlite3_stmt_readonly(self.0.as_ptr()) != 0 }
+        unsafe { ffi::sqlite3_stmt_readonly(self.stmt.as_ptr()) != 0 }
     }
 
     /// `EXPLAIN` and `EXPLAIN QUERY PLAN` describe a statement, and run nothing.
     pub(crate) fn is_explain(&self) -> bool {
         // SAFETY: the statement is live.
-        unsafe { ffi::sqlite3_stmt_isexplain(self.0.as_ptr()) != 0 }
+        unsafe { ffi::sqlite3_stmt_isexplain(self.stmt.as_ptr()) != 0 }
     }
 }
 
 impl Drop for RawStatement {
     fn drop(&mut self) {
         // SAFETY: the statement is live until here, and nothing borrows from it.
-        unsafe { ffi::sqlite3_finalize(self.0.as_ptr()) };
+        unsafe { ffi::sqlite3_finalize(self.stmt.as_ptr()) };
     }
 }
 
@@ -379,6 +406,64 @@ pub(crate) fn constraints_hold(conn: &Connection) -> bool {
         )
     };
     code == ffi::SQLITE_OK && broken == 0
+}
+
+/// The longest value that a connection may read or make, which can be lowered while it runs.
+#[derive(Debug)]
+pub(crate) struct LengthLimit {
+    db: *mut ffi::sqlite3,
+    bytes: c_int,
+}
+
+// SAFETY: `lower` is for other threads, and says when; the rest is for the one that uses the connection.
+unsafe impl Send for LengthLimit {}
+// SAFETY: as above.
+unsafe impl Sync for LengthLimit {}
+
+impl LengthLimit {
+    /// The limit as it is now.
+    pub(crate) fn new(conn: &Connection) -> LengthLimit {
+        // SAFETY: the connection is open; a negative value only asks.
+        unsafe {
+            let db = conn.handle();
+            let bytes = ffi::sqlite3_limit(db, ffi::SQLITE_LIMIT_LENGTH, -1);
+            LengthLimit { db, bytes }
+        }
+    }
+
+    /// No value may be longer than `bytes`, until the result is dropped, on the thread that uses the
+    /// connection.
+    fn lower_for_now(conn: &Connection, bytes: u32) -> RaiseLength {
+        let limit = LengthLimit::new(conn);
+        let bytes = c_int::try_from(bytes).map_or(limit.bytes, |bytes| bytes.min(limit.bytes));
+        // SAFETY: the connection is open.
+        unsafe { ffi::sqlite3_limit(limit.db, ffi::SQLITE_LIMIT_LENGTH, bytes) };
+        RaiseLength(limit)
+    }
+
+    /// Make it as low as SQLite lets it be. On any thread, while the connection is open, and a call on it
+    /// is under way that does not end before this does.
+    pub(crate) fn lower(&self) {
+        // SAFETY: the caller's promise: the connection is open. SQLite keeps each limit as an `int` of its
+        // own, which this writes and whatever runs there reads, at every use: it sees the old one or the
+        // new one.
+        unsafe { ffi::sqlite3_limit(self.db, ffi::SQLITE_LIMIT_LENGTH, 0) };
+    }
+
+    /// Make it what it was, on the thread that uses the connection.
+    pub(crate) fn raise(&self) {
+        // SAFETY: the connection is open: a call on it is just ending.
+        unsafe { ffi::sqlite3_limit(self.db, ffi::SQLITE_LIMIT_LENGTH, self.bytes) };
+    }
+}
+
+/// See [`LengthLimit::lower_for_now`].
+struct RaiseLength(LengthLimit);
+
+impl Drop for RaiseLength {
+    fn drop(&mut self) {
+        self.0.raise();
+    }
 }
 
 /// Whether an interrupt is on, until every statement of the connection has ended

@@ -8,8 +8,10 @@
 //! 1. It interrupts the connection (<https://sqlite.org/c3ref/interrupt.html>), which the parser,
 //!    `count(*)` and checkpoints heed too. It does so again at every look, because a nested compilation
 //!    clears the flag.
-//! 2. It refuses the connection memory and pages (see [`memory`](crate::memory)): every loop that
-//!    allocates, or goes through a B-tree, then ends as it does when memory runs out.
+//! 2. It starves the connection of memory and pages (see [`memory`](crate::memory)): every loop that
+//!    allocates, or goes through a B-tree, then ends as it does when memory runs out. And no value of
+//!    more than some bytes is read any more (`SQLITE_LIMIT_LENGTH`): a program without a loop can
+//!    calculate with a long text thousands of times.
 //!
 //! It also marks a call that takes longer than [`QUICK`], so that the next look at the deadline hands
 //! the runtime's worker over: see [`worker`](crate::worker).
@@ -28,6 +30,7 @@ use rusqlite::InterruptHandle;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::Account;
+use crate::raw::LengthLimit;
 use crate::watch::Watch;
 
 /// How often it looks.
@@ -47,6 +50,7 @@ pub(crate) struct Watched {
     watch: Arc<Watch>,
     interrupt: InterruptHandle,
     account: &'static Account,
+    length: LengthLimit,
     /// The number of the phase that may be ended from outside; 0 for none.
     phase: AtomicU64,
     /// The number of the last phase. Only the thread that uses the connection writes it.
@@ -68,11 +72,13 @@ impl Watched {
         watch: &Arc<Watch>,
         interrupt: InterruptHandle,
         account: &'static Account,
+        length: LengthLimit,
     ) -> Result<Arc<Watched>> {
         let watched = Arc::new(Watched {
             watch: Arc::clone(watch),
             interrupt,
             account,
+            length,
             phase: AtomicU64::new(0),
             phases: AtomicU64::new(0),
             acting: AtomicBool::new(false),
@@ -109,6 +115,7 @@ impl Watched {
         }
         if self.starved.swap(false, Ordering::Relaxed) {
             self.account.allow();
+            self.length.raise();
         }
     }
 
@@ -139,6 +146,8 @@ impl Watched {
     fn starve(&self) {
         self.starved.store(true, Ordering::Relaxed);
         self.account.refuse();
+        // A phase is under way, and waits for us before it ends: the connection is open.
+        self.length.lower();
     }
 }
 

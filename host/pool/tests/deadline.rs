@@ -142,6 +142,92 @@ fn attacks() -> Vec<Attack> {
                 .join(",")
         ),
     ));
+    let digits = || Parameters::Positional(vec![Value::Text("1".repeat(1 << 20))]);
+    let mut straight = attack(
+        "straight additions",
+        "",
+        format!(
+            "SELECT 1 IN ({}) FROM (SELECT ?1 AS x)",
+            vec!["x+0"; 3900].join(",")
+        ),
+    );
+    straight.parameters = digits();
+    attacks.push(straight);
+    let mut compare = attack(
+        "straight comparisons",
+        "CREATE TABLE t(a TEXT COLLATE NOCASE, b TEXT COLLATE NOCASE)",
+        format!(
+            "SELECT 1 IN ({}) FROM (SELECT ?1 AS x, ?1||'2' AS y)",
+            vec!["x<y COLLATE NOCASE"; 1200].join(",")
+        ),
+    );
+    compare.parameters = digits();
+    attacks.push(compare);
+    attacks.push(attack(
+        "stored additions",
+        "CREATE TABLE t(x); INSERT INTO t SELECT replace(hex(zeroblob(500000)),'0','1')",
+        format!("SELECT 1 IN ({}) FROM t", vec!["x+0"; 3900].join(",")),
+    ));
+    attacks.push(attack(
+        "rename",
+        format!(
+            "CREATE TABLE t(z);CREATE VIEW v AS SELECT 1 IN ({}) FROM t",
+            vec!["t.z"; 1900].join(",")
+        ),
+        "ALTER TABLE t RENAME TO y",
+    ));
+    attacks.push(attack(
+        "natural joins",
+        (0..60)
+            .map(|j| format!("CREATE TABLE t{j}({});", columns(999, &format!("d{j}_"))))
+            .collect::<String>(),
+        format!(
+            "SELECT 1 FROM {}",
+            (0..60)
+                .map(|j| format!("t{j}"))
+                .collect::<Vec<_>>()
+                .join(" NATURAL JOIN ")
+        ),
+    ));
+    attacks.push(attack(
+        "aggregates",
+        "CREATE TABLE t(a)",
+        format!(
+            "SELECT {}, 1 IN ({}) FROM t",
+            (0..900)
+                .map(|i| format!("sum(a+{})", 1000 + i))
+                .collect::<Vec<_>>()
+                .join(","),
+            vec!["sum(a+1899)"; 1000].join(",")
+        ),
+    ));
+    attacks.push(attack(
+        "constants",
+        "",
+        format!(
+            "SELECT 1 IN ({},{}) FROM (SELECT 1 AS x UNION ALL SELECT 2)",
+            (0..1900)
+                .map(|i| format!("x+{}", 10000 + i))
+                .collect::<Vec<_>>()
+                .join(","),
+            vec!["x+11899"; 1900].join(",")
+        ),
+    ));
+    attacks.push(attack(
+        "upsert",
+        format!(
+            "CREATE TABLE p({});{}",
+            columns(1000, "c"),
+            (0..40)
+                .map(|k| format!("CREATE UNIQUE INDEX u{k} ON p({},c999);", columns(998, "c")))
+                .collect::<String>()
+        ),
+        format!(
+            "INSERT INTO p(c0) VALUES (1) ON CONFLICT({}) DO NOTHING",
+            columns(999, "c")
+        ),
+    ));
+    attacks.push(attack("large delete", "CREATE TABLE t(a); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n LIMIT 14000) INSERT INTO t SELECT zeroblob(4000) FROM n", "DELETE FROM t"));
     attacks
 }
 

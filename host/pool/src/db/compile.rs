@@ -10,7 +10,8 @@ use crate::breadth;
 use crate::cache::Compiled;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::RawStatement;
-use crate::text::SqlText;
+use crate::reuse;
+use crate::text::{SqlText, mentions};
 use crate::value::{Parameters, Value};
 
 /// A statement of a text, and where in the text it ends.
@@ -64,12 +65,19 @@ impl Db {
                 }
             };
             match raw {
-                Some(raw) => {
+                Some(mut raw) => {
                     let text = sql.statement(start, end);
                     self.seen
                         .check_compiled(text, raw.column_count())
                         .map_err(|refusal| Error::sqlite(SQLITE_AUTH, refusal, None))?;
-                    let compiled = Compiled::new(raw, self.seen.control(), text);
+                    self.check_alteration(text)
+                        .map_err(|error| error.at(start))?;
+                    let control = self.seen.control();
+                    let longest = reuse::max_length(&self.conn, &raw, text);
+                    if let Some(bytes) = longest.map_err(|error| self.explain(error))? {
+                        raw.set_max_length(bytes);
+                    }
+                    let compiled = Compiled::new(raw, control, text);
                     return Ok(Some(First { compiled, end }));
                 }
                 None if end == start => return Ok(None),
@@ -81,6 +89,27 @@ impl Db {
             }
         }
         Ok(None)
+    }
+
+    /// To rename something, or to drop a column, SQLite reads every definition in the schema, and takes
+    /// time with the square of its length in one call of a function.
+    fn check_alteration(&self, sql: &str) -> Result<()> {
+        const MAX_DEFINITION_BYTES: i64 = 4_000;
+        if !self.seen.alters() || !(mentions(sql, "RENAME") || mentions(sql, "DROP")) {
+            return Ok(());
+        }
+        let longest = "SELECT coalesce(max(length(sql)), 0) FROM sqlite_schema";
+        let longest = self.trusted_number(longest)?;
+        match longest <= MAX_DEFINITION_BYTES {
+            true => Ok(()),
+            false => Err(Error::new(
+                ErrorKind::TooLarge,
+                format!(
+                    "a definition in the schema has {longest} characters: with more than \
+                     {MAX_DEFINITION_BYTES}, renaming and dropping columns is for a migration"
+                ),
+            )),
+        }
     }
 
     /// Whether the borrower's time is not over yet.

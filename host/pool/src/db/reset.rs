@@ -51,7 +51,7 @@ impl Db {
         Ok(())
     }
 
-    fn trusted_number(&self, sql: &str) -> Result<i64> {
+    pub(super) fn trusted_number(&self, sql: &str) -> Result<i64> {
         let number = || self.conn.query_row(sql, [], |row| row.get(0));
         Ok(self.seen.trusting(number)?)
     }

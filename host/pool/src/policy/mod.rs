@@ -144,6 +144,11 @@ impl Seen {
         self.refusal().take()
     }
 
+    /// Whether the last statement alters a table.
+    pub(crate) fn alters(&self) -> bool {
+        self.alters.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn temporary(&self) -> bool {
         self.temporary.load(Ordering::Relaxed)
     }
