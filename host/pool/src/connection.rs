@@ -24,7 +24,12 @@ use crate::watch::Watch;
 /// A call that writes **waits its turn to write**, for up to the pool's timeout, without a
 /// thread, but for the first 300 µs where single statements of several callers are being committed together:
 /// it then keeps its thread awake, behind all others. Dropping its future leaves the line. Calls that wait need a tokio runtime with time
-/// enabled, or [`block_on`](crate::block_on). The statement itself runs on the calling thread.
+/// enabled, or [`block_on`](crate::block_on).
+///
+/// The statement itself runs on the calling thread. Where that is a worker of a multi-thread tokio runtime,
+/// and the statement takes longer than 1 to 2 ms, the worker is handed to another thread
+/// ([`block_in_place`](tokio::task::block_in_place)): the runtime's other tasks go on. On any other thread
+/// everything waits that is to run there.
 ///
 /// Make one call at a time: of two calls that write at once, the second may wait for a
 /// transaction that the first begins on the same connection, until the timeout.

@@ -348,12 +348,13 @@ impl Location {
             ErrorKind::Corrupt if error.code() == rusqlite::ffi::SQLITE_NOTADB => {
                 "it is not a SQLite database".to_owned()
             }
-            ErrorKind::Corrupt => format!("it is damaged: {error}"),
+            // The statements here are our own: what is wrong is in the file.
+            ErrorKind::Corrupt | ErrorKind::Sql => format!("it is damaged: {error}"),
             ErrorKind::Busy => "another process has it locked".to_owned(),
             _ => error.to_string(),
         };
         let kind = match error.kind() {
-            ErrorKind::Corrupt => ErrorKind::Corrupt,
+            ErrorKind::Corrupt | ErrorKind::Sql => ErrorKind::Corrupt,
             _ => ErrorKind::CannotOpen,
         };
         let message = cannot_open(&self.name, &reason).to_string();

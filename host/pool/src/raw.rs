@@ -101,7 +101,13 @@ impl RawStatement {
         match unsafe { ffi::sqlite3_step(self.stmt.as_ptr()) } {
             ffi::SQLITE_ROW => Ok(Step::Row),
             ffi::SQLITE_DONE => Ok(Step::Done),
-            code => Err(failure(conn, code)),
+            code => Err(match (code & 0xff, self.max_length) {
+                (ffi::SQLITE_TOOBIG, Some(bytes)) => failure(conn, code).with_message(format!(
+                    "a value has more than {bytes} bytes, which is too long for a statement that \
+                     calculates with values this often: divide it"
+                )),
+                _ => failure(conn, code),
+            }),
         }
     }
 

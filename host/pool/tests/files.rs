@@ -144,3 +144,56 @@ fn damage_anywhere_is_told() {
             }
         });
 }
+
+/// What an operator brings is called damaged where it is, and nothing else.
+#[test]
+fn a_damaged_file_is_corrupt() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = file(folder.path(), "CREATE TABLE plain(a)");
+    let whole = std::fs::read(&path).expect("the file");
+    let open = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join("damaged.db");
+        std::fs::write(&path, bytes).expect("a file");
+        let outcome =
+            use_it(&path).and_then(|outcomes| outcomes.into_iter().collect::<Result<Vec<_>>>());
+        for suffix in ["-wal", "-shm", "-journal"] {
+            let _ = std::fs::remove_file(folder.path().join(format!("damaged.db{suffix}")));
+        }
+        let error = outcome.expect_err(name);
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}: {error:?}");
+    };
+    for cut in [100, 511, 512, 600, 1024, whole.len() / 2, whole.len() - 512] {
+        open(&format!("cut at {cut}"), &whole[..cut]);
+    }
+    // Offsets of the header: <https://sqlite.org/fileformat.html#the_database_header>.
+    for (name, at, value) in [
+        ("the encoding", 59, 7),
+        ("the schema format", 47, 9),
+        ("the page size", 16, 0xFF),
+        ("the magic", 0, b'X'),
+        ("the read version", 19, 9),
+    ] {
+        let mut bytes = whole.clone();
+        bytes[at] = value;
+        open(name, &bytes);
+    }
+}
+
+/// SQLite has codes that say one thing from its own functions and another from ours.
+#[test]
+fn a_function_that_is_called_wrongly_is_a_mistake_in_sql() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = file(folder.path(), "CREATE TABLE plain(a)");
+    let pool = Pool::builder().open(&path).expect("a pool");
+    let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
+    for sql in [
+        "SELECT bm25(words, 'x') FROM words",
+        "SELECT highlight(words, 99, 'a', 'b') FROM words WHERE words MATCH 'water'",
+        "SELECT snippet(words, 99, 'a', 'b', 'c', 5) FROM words WHERE words MATCH 'water'",
+        "SELECT highlight(words) FROM words WHERE words MATCH 'water'",
+    ] {
+        if let Err(error) = block_on(connection.query(sql, &NONE)) {
+            assert_eq!(error.kind(), ErrorKind::Sql, "{sql}: {error:?}");
+        }
+    }
+}

@@ -352,7 +352,14 @@ async fn a_transaction_that_sqlite_ended_is_told_until_it_is_ended() {
     one.execute("INSERT INTO t VALUES (1)", &NONE)
         .await
         .expect("a row");
-    for end in ["drop", "commit", "rollback", "text"] {
+    for end in [
+        "drop",
+        "commit",
+        "rollback",
+        "text",
+        "COMMIT",
+        "end transaction",
+    ] {
         let transaction = one
             .begin(TransactionMode::Immediate)
             .await
@@ -382,6 +389,14 @@ async fn a_transaction_that_sqlite_ended_is_told_until_it_is_ended() {
             "drop" => drop(transaction),
             "commit" => assert!(transaction.commit().expect_err("ended").rolled_back()),
             "rollback" => transaction.rollback().expect("what was to happen has"),
+            // As applications do that commit whatever happened: it fails, and they go on.
+            "COMMIT" | "end transaction" => {
+                let statement = one.prepare(end).expect("a statement");
+                let error = statement.execute(&NONE).await.expect_err("nothing is left");
+                assert!(error.rolled_back(), "{error}");
+                assert!(!one.in_transaction());
+                drop(transaction);
+            }
             _ => {
                 one.execute("ROLLBACK", &NONE).await.expect("ended");
                 let error = transaction.commit().expect_err("ended");

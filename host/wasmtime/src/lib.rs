@@ -75,11 +75,50 @@
 //!
 //! # What blocks
 //!
+//! A statement runs on the thread that polls the guest, until it ends: at its deadline at the latest. On a
+//! multi-thread tokio runtime nothing else waits for it. A statement that takes longer than 1 to 2 ms
+//! hands its worker, with all that the worker has to do, to another thread
+//! ([`block_in_place`](tokio::task::block_in_place)), and goes on where it is. Each such statement takes
+//! one of the runtime's blocking threads
+//! ([`max_blocking_threads`](tokio::runtime::Builder::max_blocking_threads), 512 by default). What else
+//! the same task polls (`select!`, `join!`, a timeout around the call) waits nevertheless: set a
+//! [`deadline`](SqliteCtxBuilder::deadline).
+//!
+//! On a runtime of one thread, in a [`LocalSet`](tokio::task::LocalSet), and with [`add_to_linker_sync`],
+//! there is no worker to hand over: everything on that thread waits for the statement. Run guests on
+//! threads of their own there:
+//!
+//! ```
+//! use std::future::Future;
+//!
+//! /// Run a guest on a thread of its own. `None` if it panics, or the system starts no thread.
+//! async fn on_its_own_thread<T, F>(guest: impl FnOnce() -> F + Send + 'static) -> Option<T>
+//! where
+//!     T: Send + 'static,
+//!     F: Future<Output = T>,
+//! {
+//!     let (sent, received) = tokio::sync::oneshot::channel();
+//!     let thread = std::thread::Builder::new().name("guest".to_owned());
+//!     thread
+//!         .spawn(move || {
+//!             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+//!             let _ = runtime.map(|runtime| sent.send(runtime.block_on(guest())));
+//!         })
+//!         .ok()?;
+//!     received.await.ok()
+//! }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let outcome = on_its_own_thread(|| async { /* instantiate, call, drop the store */ 42 }).await;
+//! # assert_eq!(outcome, Some(42));
+//! # }
+//! ```
+//!
 //! Waiting, for a connection or for the turn to write, holds no thread in the asynchronous form:
-//! it needs a tokio runtime with time enabled. A statement runs on the thread that polls the
-//! guest, so an embedder that serves many guests polls them on more than one thread. It runs on
-//! the guest's fiber too: with wasmtime's defaults the host's part of that stack is 1.5 MiB, and
-//! SQLite, as this crate's pool limits it, stays far below.
+//! it needs a tokio runtime with time enabled.
+//!
+//! A statement runs on the guest's fiber too: with wasmtime's defaults the host's part of that stack is
+//! 1.5 MiB, and SQLite, as this crate's pool limits it, stays far below.
 //!
 //! # Errors and traps
 //!
