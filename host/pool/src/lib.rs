@@ -48,7 +48,8 @@
 //! writers' queue, `db::group` what they commit together. `db` is a connection at work; `connection`, `statement` and `transaction` are
 //! the handles to it, `grant` what their holder may do. `open` and `policy` decide how a connection
 //! is set up and what it runs. Unsafe code is in `raw` (statements), `functions` (SQL functions),
-//! `memory` (SQLite's allocator) and `vfs` (its files), and nowhere else.
+//! `fts5` (full-text search), `memory` (SQLite's allocator) and `vfs` (its files), and nowhere
+//! else.
 
 #![cfg_attr(
     test,
@@ -68,6 +69,7 @@ mod clock;
 mod connection;
 mod db;
 mod error;
+mod fts5;
 mod functions;
 mod gate;
 mod grant;

@@ -16,6 +16,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::clock::NEVER;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fts5;
 use crate::functions;
 use crate::memory::{self, Budget};
 use crate::policy::Seen;
@@ -244,6 +245,7 @@ impl Location {
         raw::set_busy_handler(&conn, &watch)?;
         self.configure(&conn, settings, &watch)?;
         functions::install(&conn, &watch)?;
+        fts5::install(&conn)?;
 
         let seen = Arc::new(Seen::new(modules(&conn)?));
         let (authorizer, asked) = (Arc::clone(&seen), Arc::clone(&watch));

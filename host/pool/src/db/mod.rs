@@ -28,6 +28,7 @@ use crate::cache::StatementCache;
 use crate::checkpoint::Checkpoints;
 use crate::clock::NEVER;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fts5::under_way;
 use crate::grant::{Grant, Limits};
 use crate::memory::{Budget, Scope};
 use crate::open::Opened;
@@ -180,9 +181,10 @@ impl Db {
         Ok(self.watch.lend())
     }
 
-    /// Until the scope is dropped, what SQLite allocates on this thread is this connection's.
-    pub(crate) fn enter(&self) -> Scope {
-        self.memory.enter()
+    /// Until the scope is dropped, what SQLite allocates on this thread is this connection's, and
+    /// FTS5's tokenizers look at its deadline.
+    pub(crate) fn enter(&self) -> (Scope, under_way::Scope) {
+        (self.memory.enter(), under_way::enter(&self.watch))
     }
 
     pub(crate) fn watch(&self) -> &Arc<Watch> {
