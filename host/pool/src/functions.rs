@@ -292,7 +292,7 @@ fn position(x: &[u8], y: &[u8]) -> usize {
 }
 
 /// What SQLite takes of a text where it reads up to a NUL.
-fn until_nul(text: &[u8]) -> &[u8] {
+pub(crate) fn until_nul(text: &[u8]) -> &[u8] {
     memchr::memchr(0, text).map_or(text, |end| &text[..end])
 }
 
@@ -403,7 +403,7 @@ unsafe fn blob<'a>(value: *mut ffi::sqlite3_value) -> &'a [u8] {
 /// # Safety
 ///
 /// As [`blob`].
-unsafe fn text<'a>(value: *mut ffi::sqlite3_value) -> &'a [u8] {
+pub(crate) unsafe fn text<'a>(value: *mut ffi::sqlite3_value) -> &'a [u8] {
     // SAFETY: the caller's promise.
     unsafe {
         let data = ffi::sqlite3_value_text(value);
@@ -415,7 +415,7 @@ unsafe fn text<'a>(value: *mut ffi::sqlite3_value) -> &'a [u8] {
 ///
 /// `data` is null, as SQLite answers for nothing and when it is out of memory, or valid for `len`
 /// bytes during `'a`.
-unsafe fn bytes<'a>(data: *const u8, len: c_int) -> &'a [u8] {
+pub(crate) unsafe fn bytes<'a>(data: *const u8, len: c_int) -> &'a [u8] {
     match usize::try_from(len) {
         // SAFETY: the caller's promise.
         Ok(len) if !data.is_null() => unsafe { std::slice::from_raw_parts(data, len) },
@@ -426,7 +426,7 @@ unsafe fn bytes<'a>(data: *const u8, len: c_int) -> &'a [u8] {
 /// # Safety
 ///
 /// `context` is that of the call under way.
-unsafe fn limit(context: *mut ffi::sqlite3_context, which: c_int) -> usize {
+pub(crate) unsafe fn limit(context: *mut ffi::sqlite3_context, which: c_int) -> usize {
     // SAFETY: the caller's promise; a negative value only asks.
     let limit = unsafe {
         let db = ffi::sqlite3_context_db_handle(context);
@@ -438,7 +438,7 @@ unsafe fn limit(context: *mut ffi::sqlite3_context, which: c_int) -> usize {
 /// # Safety
 ///
 /// As [`limit`].
-unsafe fn result_text(context: *mut ffi::sqlite3_context, text: &[u8]) {
+pub(crate) unsafe fn result_text(context: *mut ffi::sqlite3_context, text: &[u8]) {
     // SAFETY: the caller's promise; the text is copied before the call returns, and SQLite
     // refuses one that is longer than its limit.
     unsafe {
@@ -455,7 +455,7 @@ unsafe fn result_text(context: *mut ffi::sqlite3_context, text: &[u8]) {
 /// # Safety
 ///
 /// As [`limit`].
-unsafe fn result_error(context: *mut ffi::sqlite3_context, message: &str) {
+pub(crate) unsafe fn result_error(context: *mut ffi::sqlite3_context, message: &str) {
     // SAFETY: the caller's promise; the message is copied before the call returns.
     unsafe {
         ffi::sqlite3_result_error(context, message.as_ptr().cast(), message.len() as c_int);

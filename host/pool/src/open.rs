@@ -245,7 +245,7 @@ impl Location {
         raw::set_busy_handler(&conn, &watch)?;
         self.configure(&conn, settings, &watch)?;
         functions::install(&conn, &watch)?;
-        fts5::install(&conn)?;
+        fts5::install(&conn, &watch)?;
 
         let seen = Arc::new(Seen::new(modules(&conn)?));
         let (authorizer, asked) = (Arc::clone(&seen), Arc::clone(&watch));

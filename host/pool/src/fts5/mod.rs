@@ -1,30 +1,69 @@
 //! FTS5 (<https://sqlite.org/fts5.html>) that keeps to the deadline. SQLite asks its progress
-//! handler between instructions, and FTS5 does most of its work within one: tokenizing a text
-//! takes as long as it likes. A guest chooses the text, the table and the query.
+//! handler between instructions, and FTS5 does most of its work within one: tokenizing a text,
+//! `highlight`, `snippet` and `bm25` take as long as they like. A guest chooses the text, the
+//! table and the query, and some of that work grows with the square of their sizes.
 //!
-//! So each connection gets tokenizers that look at the deadline (`tokenizers`).
+//! So each connection gets tokenizers that look at the deadline (`tokenizers`), and auxiliary
+//! functions of ours that take linear time, look at it too, and give what SQLite's give
+//! (`highlight`, `snippet`, `bm25`). `fts5_get_locale` stays SQLite's: it copies one short text.
 #![expect(
     unsafe_code,
     reason = "FTS5's C interface; each block states why it holds"
 )]
 
+mod bm25;
+mod call;
+mod highlight;
+mod matches;
+mod score;
+mod sentences;
+mod snippet;
 mod tokenizers;
 pub(crate) mod under_way;
 
 use std::ffi::c_int;
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
 use rusqlite::{Connection, ffi};
 
+use self::bm25::Bm25;
+use self::call::Auxiliary;
+use self::highlight::Highlight;
+use self::snippet::Snippet;
 use crate::error::{Error, Result};
+use crate::watch::Watch;
 
 /// Replace what does not look at the deadline. Does nothing if SQLite was built without FTS5.
-/// Call it before the connection uses any table of FTS5.
-pub(crate) fn install(conn: &Connection) -> Result<()> {
+/// Call it before the connection uses any table of FTS5. `watch` must outlive the connection, as
+/// it does for [`functions::install`](crate::functions::install).
+pub(crate) fn install(conn: &Connection, watch: &Arc<Watch>) -> Result<()> {
     let Some(api) = api(conn)? else {
         return Ok(());
     };
-    tokenizers::install(api)
+    tokenizers::install(api)?;
+    create_function::<Highlight>(api, watch)?;
+    create_function::<Snippet>(api, watch)?;
+    create_function::<Bm25>(api, watch)
+}
+
+fn create_function<F: Auxiliary>(api: NonNull<ffi::fts5_api>, watch: &Arc<Watch>) -> Result<()> {
+    let data = Arc::as_ptr(watch).cast_mut().cast();
+    // SAFETY: the connection's own `fts5_api`, and the connection is open. The name ends in a
+    // NUL. The data is a `Watch` that outlives the connection, as `call::run` requires.
+    let code = unsafe {
+        match api.as_ref().xCreateFunction {
+            None => ffi::SQLITE_ERROR,
+            Some(create) => create(
+                api.as_ptr(),
+                F::NAME.as_ptr(),
+                data,
+                Some(call::run::<F>),
+                None,
+            ),
+        }
+    };
+    check(code, "an auxiliary function of FTS5")
 }
 
 /// FTS5's interface of this connection, if SQLite has FTS5
