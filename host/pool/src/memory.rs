@@ -33,9 +33,11 @@ use std::ffi::{c_int, c_uint, c_void};
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::ffi;
+
+use crate::watch::Watch;
 
 /// What all connections together may take unless [`set_process_memory_limit`] says otherwise.
 const DEFAULT_PROCESS_LIMIT: usize = 4 << 30;
@@ -78,6 +80,8 @@ pub(crate) struct Account {
     /// What may be taken just now: the budget, or nothing.
     limit: AtomicUsize,
     budget: AtomicUsize,
+    /// What the connection looks at, whose account this is; or null.
+    watch: AtomicPtr<Watch>,
     #[cfg(test)]
     peak: AtomicUsize,
 }
@@ -88,6 +92,7 @@ impl Account {
             used: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
             budget: AtomicUsize::new(limit),
+            watch: AtomicPtr::new(ptr::null_mut()),
             #[cfg(test)]
             peak: AtomicUsize::new(0),
         }
@@ -141,7 +146,11 @@ impl Account {
 
 /// The memory that one connection may take.
 #[derive(Debug)]
-pub(crate) struct Budget(&'static Account);
+pub(crate) struct Budget {
+    account: &'static Account,
+    /// Kept for as long as the account leads to it.
+    watch: Option<Arc<Watch>>,
+}
 
 /// Accounts whose connections are closed. They are never freed, because SQLite may share an
 /// allocation between connections to one file, and free it with the last: until then its account
@@ -161,40 +170,61 @@ impl Budget {
         account.allow();
         #[cfg(test)]
         account.peak.store(0, Ordering::Relaxed);
-        Budget(account)
+        Budget {
+            account,
+            watch: None,
+        }
+    }
+
+    /// In this budget's scope, [`with_watch`] finds `watch`.
+    pub(crate) fn set_watch(&mut self, watch: &Arc<Watch>) {
+        self.account
+            .watch
+            .store(Arc::as_ptr(watch).cast_mut(), Ordering::Relaxed);
+        self.watch = Some(Arc::clone(watch));
     }
 
     /// Until the scope is dropped, what SQLite allocates on this thread counts against this
     /// budget.
     pub(crate) fn enter(&self) -> Scope {
         Scope {
-            before: CURRENT.replace(self.0),
+            before: CURRENT.replace(self.account),
             not_send: std::marker::PhantomData,
         }
     }
 
     /// What is taken is counted here.
     pub(crate) fn account(&self) -> &'static Account {
-        self.0
+        self.account
     }
 
     /// The most that was taken at once, in bytes, and what is taken now.
     #[cfg(test)]
     pub(crate) fn peak_and_used(&self) -> (usize, usize) {
         (
-            self.0.peak.load(Ordering::Relaxed),
-            self.0.used.load(Ordering::Relaxed),
+            self.account.peak.load(Ordering::Relaxed),
+            self.account.used.load(Ordering::Relaxed),
         )
     }
 }
 
 impl Drop for Budget {
     fn drop(&mut self) {
+        self.account.watch.store(ptr::null_mut(), Ordering::Relaxed);
         SPARE
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(self.0);
+            .push(self.account);
     }
+}
+
+/// Do something with the [`Watch`] of the connection that this thread is at work for, if it is for any:
+/// for what SQLite calls without saying for whom.
+pub(crate) fn with_watch<T>(work: impl FnOnce(&Watch) -> T) -> Option<T> {
+    let watch = CURRENT.get().watch.load(Ordering::Relaxed);
+    // SAFETY: null, or what the budget of a connection keeps. Only this thread uses that connection while it
+    // is in its scope, so that nobody closes it and drops the budget meanwhile.
+    unsafe { watch.as_ref() }.map(work)
 }
 
 /// See [`Budget::enter`].

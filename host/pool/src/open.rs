@@ -221,7 +221,7 @@ impl Location {
     }
 
     fn open_inner(&self, settings: &Settings, until: u64) -> Result<Opened> {
-        let memory = Budget::new(settings.max_memory_bytes);
+        let mut memory = Budget::new(settings.max_memory_bytes);
         let _scope = memory.enter();
         // Not CREATE: a file that vanished must not come back empty.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -241,6 +241,7 @@ impl Location {
         };
         let watch = Arc::new(Watch::new(settings.busy_timeout));
         watch.start(until, NEVER);
+        memory.set_watch(&watch);
         // First of all, so that what follows waits for another process instead of failing.
         raw::set_busy_handler(&conn, &watch)?;
         self.configure(&conn, settings, &watch)?;

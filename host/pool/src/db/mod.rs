@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use rusqlite::ffi::{SQLITE_AUTH, SQLITE_INTERRUPT};
+use rusqlite::ffi::{SQLITE_AUTH, SQLITE_ERROR, SQLITE_INTERRUPT};
 use slab::Slab;
 
 pub(crate) use self::group::{Answer, Job, Wants};
@@ -28,7 +28,6 @@ use crate::cache::StatementCache;
 use crate::checkpoint::Checkpoints;
 use crate::clock::NEVER;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fts5::under_way;
 use crate::grant::{Grant, Limits};
 use crate::memory::{Budget, Scope};
 use crate::open::Opened;
@@ -181,10 +180,9 @@ impl Db {
         Ok(self.watch.lend())
     }
 
-    /// Until the scope is dropped, what SQLite allocates on this thread is this connection's, and
-    /// FTS5's tokenizers look at its deadline.
-    pub(crate) fn enter(&self) -> (Scope, under_way::Scope) {
-        (self.memory.enter(), under_way::enter(&self.watch))
+    /// Until the scope is dropped, what SQLite allocates on this thread is this connection's.
+    pub(crate) fn enter(&self) -> Scope {
+        self.memory.enter()
     }
 
     pub(crate) fn watch(&self) -> &Arc<Watch> {
@@ -237,8 +235,10 @@ impl Db {
     /// Say what SQLite does not know: why the authorizer or the progress handler refused, or there was no
     /// memory.
     fn explain(&self, error: Error) -> Error {
-        // Both refuse whatever comes once the time is over.
-        let refused = error.code() & 0xff == SQLITE_AUTH && self.watch.must_stop();
+        // Both refuse whatever comes once the time is over. A function that is refused is a mistake in
+        // SQL to SQLite.
+        let refused = matches!(error.code() & 0xff, SQLITE_AUTH | SQLITE_ERROR)
+            && self.watch.must_stop();
         let error = match refused || self.watched.is_starved() {
             true => self.overdue(),
             false => error,

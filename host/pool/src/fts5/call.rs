@@ -319,7 +319,7 @@ impl<'a> Call<'a> {
             }
         }
         // At once: to find the phrase takes long enough.
-        if self.watch.must_stop() {
+        if self.watch.look() {
             return Err(Failure::Code(ffi::SQLITE_INTERRUPT));
         }
         let mut data = Count {
@@ -415,7 +415,7 @@ impl Pulse<'_> {
             return Ok(());
         }
         self.left = STEPS;
-        match self.watch.must_stop() {
+        match self.watch.look() {
             true => Err(Failure::Code(ffi::SQLITE_INTERRUPT)),
             false => Ok(()),
         }

@@ -19,7 +19,6 @@ mod score;
 mod sentences;
 mod snippet;
 mod tokenizers;
-pub(crate) mod under_way;
 
 use std::ffi::c_int;
 use std::ptr::{self, NonNull};

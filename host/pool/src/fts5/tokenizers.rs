@@ -11,6 +11,9 @@
 //! connection, SQLite's `unicode61`. Nothing registers another default, so [`patch_default`] writes
 //! into FTS5's record of that one.
 //!
+//! FTS5 passes nothing of ours to a tokenizer whose instances are SQLite's own: the `Watch` is that of the
+//! connection that this thread is at work for.
+//!
 //! **Invariant:** FTS5 calls a tokenizer on the thread that uses the connection, with an instance
 //! that the tokenizer's own function created. Nothing here unwinds.
 
@@ -21,8 +24,9 @@ use std::sync::OnceLock;
 
 use rusqlite::ffi;
 
-use super::{check, under_way};
+use super::check;
 use crate::error::Result;
+use crate::memory;
 use crate::watch::Watch;
 
 /// Tokens between two looks at the deadline. For each FTS5 takes from 0.05 µs to some µs, the
@@ -183,24 +187,24 @@ unsafe extern "C" fn tokenize<const AT: usize>(
     let (Some(original), Some(callback)) = (ORIGINALS[AT].get(), on_token) else {
         return ffi::SQLITE_MISUSE;
     };
-    let Some(watch) = under_way::watch() else {
-        // SAFETY: the module's invariant: SQLite's own function, with its own arguments.
-        return unsafe { original(tokenizer, context, flags, text, len, on_token) };
-    };
-    // The parser of a query calls this for every word of it, and copies those before.
-    if watch.must_stop() {
-        return ffi::SQLITE_INTERRUPT;
-    }
-    let mut tokens = Tokens {
-        context,
-        on_token: callback,
-        watch: &watch,
-        left: TOKENS,
-    };
-    let context = (&raw mut tokens).cast();
-    // SAFETY: as above; the callback has the context that it is written for, which outlives the
-    // call.
-    unsafe { original(tokenizer, context, flags, text, len, Some(on_token_looking)) }
+    let looked_on = memory::with_watch(|watch| {
+        // The parser of a query calls this for every word of it, and copies those before.
+        if watch.look() {
+            return ffi::SQLITE_INTERRUPT;
+        }
+        let mut tokens = Tokens {
+            context,
+            on_token: callback,
+            watch,
+            left: TOKENS,
+        };
+        let context = (&raw mut tokens).cast();
+        // SAFETY: the module's invariant: SQLite's own function, with its own arguments. The callback has
+        // the context that it is written for, which outlives the call.
+        unsafe { original(tokenizer, context, flags, text, len, Some(on_token_looking)) }
+    });
+    // SAFETY: as above.
+    looked_on.unwrap_or_else(|| unsafe { original(tokenizer, context, flags, text, len, on_token) })
 }
 
 unsafe extern "C" fn on_token_looking(
@@ -217,7 +221,7 @@ unsafe extern "C" fn on_token_looking(
         let tokens = &mut *context.cast::<Tokens<'_>>();
         tokens.left -= 1;
         if tokens.left == 0 {
-            if tokens.watch.must_stop() {
+            if tokens.watch.look() {
                 // Whoever goes on nevertheless is told again.
                 tokens.left = 1;
                 return ffi::SQLITE_INTERRUPT;
