@@ -1,15 +1,21 @@
-//! How long a quick request takes alone, and beside two guests that never stop: `cargo bench --bench
+//! How long a quick request takes alone, and beside guests that never stop: `cargo bench --bench
 //! neighbours`.
 //!
-//! One `millpond serve`. A client asks 200 times a second for a row; two others ask, again and again, for
-//! what loops, in the guest's own code and in SQL, until the server ends it.
+//! First one `millpond serve`. A client asks 200 times a second for a row; two others ask, again and again,
+//! for what loops, in the guest's own code and in SQL, until the server ends it.
+//!
+//! Then an embedder's runtime of two workers. One task beats every 5 ms, one reads a row as often; beside
+//! them are tasks whose statements end at their deadline, and no earlier.
 
 #[expect(dead_code, reason = "shared with the suites")]
 #[path = "../tests/suites/process.rs"]
 mod process;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use millpond_pool::{Access, Grant, Parameters, Pool, Request};
 
 use self::process::{Server, ask};
 
@@ -36,6 +42,144 @@ fn main() {
         measure(&server, "beside two that never stop");
         over.store(true, Ordering::Relaxed);
     });
+    drop(server);
+    embedded();
+}
+
+/// How long a statement of a neighbour may take, and how long each row is measured.
+const STATEMENT: Duration = Duration::from_secs(1);
+const ROW: Duration = Duration::from_secs(6);
+
+/// What neighbours do, on tables that are there: none of it ends by itself in time.
+fn neighbours() -> Vec<(&'static str, String)> {
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)";
+    let times = |count, what: &str| vec![what; count].join(",");
+    vec![
+        (
+            "a statement that never ends",
+            format!("{endless} SELECT max(i) FROM n"),
+        ),
+        (
+            "snippet of 1 MB",
+            "SELECT snippet(g, 0, '', '', '', 64) FROM g, g AS h WHERE g MATCH 'a'".into(),
+        ),
+        (
+            "highlight of 1 MB",
+            "SELECT highlight(g, 0, '', '') FROM g WHERE g MATCH 'a'".into(),
+        ),
+        (
+            "100,000 words",
+            "SELECT 1 FROM g WHERE g MATCH replace(hex(zeroblob(50000)), '0', 'a ')".into(),
+        ),
+        ("990 windows", {
+            let windows =
+                (0..990).map(|at| format!("sum(1) OVER (ORDER BY {at}+1 ROWS {at} PRECEDING)"));
+            format!("SELECT {}", windows.collect::<Vec<_>>().join(","))
+        }),
+        ("45 views of 999 columns", "PRAGMA table_list".into()),
+        (
+            "count(*) of 200 MB",
+            "SELECT (SELECT count(*) FROM large) FROM large".into(),
+        ),
+        (
+            "90 times json_valid of 1 MB",
+            format!("{endless} SELECT {} FROM n, j", times(90, "json_valid(x)")),
+        ),
+    ]
+}
+
+fn embedded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.db");
+    let pool = Pool::builder().max_size(32).open(path).expect("a pool");
+    let columns: Vec<_> = (0..999).map(|at| format!("c{at}")).collect();
+    let views: String = (0..45)
+        .map(|at| format!("CREATE VIEW v{} AS SELECT * FROM v{at};", at + 1))
+        .collect();
+    let script = format!(
+        "CREATE VIRTUAL TABLE g USING fts5(x);
+         INSERT INTO g SELECT replace(hex(zeroblob(500000)), '00', 'a ');
+         CREATE TABLE j(x); INSERT INTO j SELECT '[' || replace(hex(zeroblob(250000)), '0', '1,') || '1]';
+         CREATE TABLE large(a); CREATE TABLE v0({}); {views}",
+        columns.join(",")
+    );
+    let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 10000)
+                INSERT INTO large SELECT zeroblob(4000) FROM n";
+    let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
+    millpond_pool::block_on(connection.execute_script(&script)).expect("tables");
+    for _ in 0..5 {
+        millpond_pool::block_on(connection.execute(rows, &Parameters::NONE)).expect("rows");
+    }
+    drop(connection);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    println!(
+        "\na runtime of two workers: longest gap between beats of 5 ms; p50, p99 of quick reads"
+    );
+    row(&runtime, &pool, "alone", "", 0);
+    for (number, (name, sql)) in neighbours().iter().enumerate() {
+        let most = if number == 0 {
+            &[1, 4, 16][..]
+        } else {
+            &[2][..]
+        };
+        for &count in most {
+            row(&runtime, &pool, &format!("{count} x {name}"), sql, count);
+        }
+    }
+}
+
+/// Measure beside `count` tasks that run `sql` again and again.
+fn row(runtime: &tokio::runtime::Runtime, pool: &Pool, name: &str, sql: &str, count: usize) {
+    let over = Arc::new(AtomicBool::new(false));
+    let grant = Grant::new(pool, Access::ReadOnly).max_statement_time(STATEMENT);
+    let neighbours: Vec<_> = (0..count)
+        .map(|_| {
+            let (over, grant, sql) = (Arc::clone(&over), grant.clone(), sql.to_owned());
+            runtime.spawn(async move {
+                while !over.load(Ordering::Relaxed) {
+                    let connection = grant.get(Access::ReadOnly, &Request::new()).await;
+                    let connection = connection.expect("a connection");
+                    let _ = connection.query(&sql, &Parameters::NONE).await;
+                }
+            })
+        })
+        .collect();
+    let beat = runtime.spawn(async move {
+        let (start, mut last, mut longest) = (Instant::now(), Instant::now(), Duration::ZERO);
+        while start.elapsed() < ROW {
+            tokio::time::sleep(EVERY).await;
+            longest = longest.max(last.elapsed());
+            last = Instant::now();
+        }
+        longest.saturating_sub(EVERY)
+    });
+    let reads = runtime.spawn(async move {
+        let (start, mut times) = (Instant::now(), Vec::new());
+        while start.elapsed() < ROW {
+            let since = Instant::now();
+            let connection = grant.get(Access::ReadOnly, &Request::new()).await;
+            let connection = connection.expect("a connection");
+            let read = connection.query("SELECT 1", &Parameters::NONE).await;
+            read.expect("a row");
+            times.push(since.elapsed());
+            tokio::time::sleep(EVERY).await;
+        }
+        times.sort();
+        times
+    });
+    let gap = runtime.block_on(beat).expect("beats");
+    let times = runtime.block_on(reads).expect("reads");
+    over.store(true, Ordering::Relaxed);
+    for neighbour in neighbours {
+        runtime.block_on(neighbour).expect("a neighbour");
+    }
+    let at = |part: usize| times[times.len() * part / 100].as_secs_f64() * 1e3;
+    let gap = gap.as_secs_f64() * 1e3;
+    println!("{name}: {gap:.1} ms; {:.3}, {:.3} ms", at(50), at(99));
 }
 
 /// Ask at fixed times, whatever the last answer took, and print how long answers took from when they

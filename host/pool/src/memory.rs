@@ -32,7 +32,7 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_uint, c_void};
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::ffi;
@@ -82,6 +82,9 @@ pub(crate) struct Account {
     budget: AtomicUsize,
     /// What the connection looks at, whose account this is; or null.
     watch: AtomicPtr<Watch>,
+    /// How many words of a full-text query have been read since a page was fetched: the parser fetches
+    /// none, and whatever a query is run on has some.
+    query_words: AtomicU32,
     #[cfg(test)]
     peak: AtomicUsize,
 }
@@ -93,6 +96,7 @@ impl Account {
             limit: AtomicUsize::new(limit),
             budget: AtomicUsize::new(limit),
             watch: AtomicPtr::new(ptr::null_mut()),
+            query_words: AtomicU32::new(0),
             #[cfg(test)]
             peak: AtomicUsize::new(0),
         }
@@ -133,6 +137,11 @@ impl Account {
     pub(crate) fn allow(&self) {
         let budget = self.budget.load(Ordering::Relaxed);
         self.limit.store(budget, Ordering::Relaxed);
+    }
+
+    /// How many words the full-text query has that was read last, or is being read.
+    pub(crate) fn query_words(&self) -> u32 {
+        self.query_words.load(Ordering::Relaxed)
     }
 
     fn give_back(&self, bytes: usize) {
@@ -216,6 +225,14 @@ impl Drop for Budget {
             .unwrap_or_else(PoisonError::into_inner)
             .push(self.account);
     }
+}
+
+/// So many more words of the full-text query that is being read. Returns how many there are.
+pub(crate) fn count_query_words(more: u32) -> u32 {
+    let words = &CURRENT.get().query_words;
+    let total = words.load(Ordering::Relaxed).saturating_add(more);
+    words.store(total, Ordering::Relaxed);
+    total
 }
 
 /// Do something with the [`Watch`] of the connection that this thread is at work for, if it is for any:
@@ -325,9 +342,11 @@ unsafe extern "C" fn fetch_page(
     key: c_uint,
     create: c_int,
 ) -> *mut ffi::sqlite3_pcache_page {
-    if create != 0 && CURRENT.get().limit.load(Ordering::Relaxed) == 0 {
+    let account = CURRENT.get();
+    if create != 0 && account.limit.load(Ordering::Relaxed) == 0 {
         return ptr::null_mut();
     }
+    account.query_words.store(0, Ordering::Relaxed);
     // SAFETY: it was an `xFetch` when it was stored, before this function was installed.
     unsafe {
         let fetch = FETCH.load(Ordering::Relaxed);

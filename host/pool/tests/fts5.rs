@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use millpond_pool::{
-    Access, Connection, ErrorKind, Grant, Parameters, Pool, Request, Value, block_on,
+    Access, Connection, ErrorKind, Grant, Parameters, Pool, Request, TransactionMode, Value,
+    block_on,
 };
 use rusqlite::types::ValueRef;
 
@@ -490,6 +491,48 @@ fn tokenizing_ends_in_time() {
         let count = format!("SELECT count(*) FROM {table} WHERE {table} MATCH 'word'");
         assert_eq!(ours(&hasty, &count, &[]), Ok(vec![vec![Value::Integer(1)]]));
         let sql = format!("SELECT count(*) FROM {table} WHERE {table} MATCH ?1");
-        assert!(is_overdue(&hasty, &sql, &[&words]), "{table}");
+        // Too many words are no matter of time, and as many as may be are.
+        let parameters = Parameters::Positional(vec![Value::Text(words.clone())]);
+        let error = block_on(hasty.query(&sql, &parameters)).expect_err("too many");
+        assert_eq!(error.kind(), ErrorKind::TooLarge, "{table}");
+        let few = vec!["word"; 120].join(" ");
+        for _ in 0..3 {
+            assert_eq!(
+                ours(&hasty, &sql, &[&few]),
+                ours(&hasty, &sql, &["word"]),
+                "{table}"
+            );
+        }
     }
+}
+
+#[test]
+fn an_insert_that_runs_out_of_time_leaves_nothing() {
+    let f = fixture();
+    let patient = f.get(HOUR);
+    ours(&patient, "CREATE VIRTUAL TABLE t USING fts5(x)", &[]).expect("a table");
+    ours(&patient, "CREATE TABLE other(x)", &[]).expect("a table");
+    ours(
+        &patient,
+        "INSERT INTO other VALUES (?1)",
+        &[&"a ".repeat(400_000)],
+    )
+    .expect("inserted");
+    drop(patient);
+    let hasty = f.get(SHORT);
+    let transaction = block_on(hasty.begin(TransactionMode::Immediate)).expect("begun");
+    ours(&hasty, "INSERT INTO t(x) VALUES ('first')", &[]).expect("inserted");
+    // As where the progress handler ends a statement that writes, SQLite ends its transaction.
+    let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+         INSERT INTO t(x) SELECT x FROM n, other";
+    let error = block_on(hasty.query(sql, &Parameters::NONE)).expect_err("endless");
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+    assert!(error.rolled_back());
+    drop(transaction);
+    let count = "SELECT count(*) FROM t WHERE t MATCH 'first OR a'";
+    assert_eq!(ours(&hasty, count, &[]), Ok(vec![vec![Value::Integer(0)]]));
+    ours(&hasty, "INSERT INTO t(x) VALUES ('first')", &[]).expect("inserted");
+    assert_eq!(ours(&hasty, count, &[]), Ok(vec![vec![Value::Integer(1)]]));
+    let check = "INSERT INTO t(t) VALUES ('integrity-check')";
+    assert_eq!(theirs(&f.native, check, &[]), Ok(vec![]));
 }

@@ -2,6 +2,7 @@
 //! next writer goes ahead at once.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -260,4 +261,41 @@ async fn a_statement_that_reaches_its_deadline() {
         let after = lab.pool().stats();
         assert_eq!((after.in_use, after.discarded), (0, before.discarded));
     }
+}
+
+/// Of two workers, with two guests in statements that do not end before their deadline.
+#[test]
+fn a_guest_in_a_long_statement_does_not_hold_up_the_runtime() {
+    const TIME: Duration = Duration::from_secs(5);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let labs = [lab().await, lab().await, lab().await].map(Arc::new);
+        let [quick, endless @ ..] = labs;
+        holding(&quick, "return").await.succeeds();
+        let tasks = endless.clone().map(|lab| {
+            tokio::spawn(async move {
+                let run = holding(&lab, "statement");
+                run.deadline(Instant::now() + TIME).await
+            })
+        });
+        while endless.iter().any(|lab| lab.pool().stats().in_use < 2) {
+            tokio::task::yield_now().await;
+        }
+        let quick = tokio::spawn(async move {
+            for _ in 0..3 {
+                holding(&quick, "return").await.succeeds();
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        quick.await.expect("guests that end");
+        assert!(!tasks.iter().any(|task| task.is_finished()));
+        for task in tasks {
+            let ended = task.await.expect("a guest");
+            assert!(ended.output.contains("DeadlineExceeded"), "{ended:?}");
+        }
+    });
 }

@@ -28,6 +28,7 @@ use crate::cache::StatementCache;
 use crate::checkpoint::Checkpoints;
 use crate::clock::NEVER;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fts5::MAX_QUERY_WORDS;
 use crate::grant::{Grant, Limits};
 use crate::memory::{Budget, Scope};
 use crate::open::Opened;
@@ -237,8 +238,8 @@ impl Db {
     fn explain(&self, error: Error) -> Error {
         // Both refuse whatever comes once the time is over. A function that is refused is a mistake in
         // SQL to SQLite.
-        let refused = matches!(error.code() & 0xff, SQLITE_AUTH | SQLITE_ERROR)
-            && self.watch.must_stop();
+        let refused =
+            matches!(error.code() & 0xff, SQLITE_AUTH | SQLITE_ERROR) && self.watch.must_stop();
         let error = match refused || self.watched.is_starved() {
             true => self.overdue(),
             false => error,
@@ -257,6 +258,10 @@ impl Db {
                 error.with_message("the statement took more steps than it may")
             }
             ErrorKind::DeadlineExceeded => error.with_message("the statement ran out of time"),
+            ErrorKind::TooLarge if self.memory.account().query_words() > MAX_QUERY_WORDS => error
+                .with_message(format!(
+                    "a full-text query has more than {MAX_QUERY_WORDS} words: search in parts"
+                )),
             // The busy handler gave up for want of time, not of patience.
             ErrorKind::Busy if self.watch.must_stop() => error
                 .with_kind(ErrorKind::DeadlineExceeded)

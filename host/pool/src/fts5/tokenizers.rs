@@ -33,6 +33,10 @@ use crate::watch::Watch;
 /// latter where it compares it to every word of a long query.
 const TOKENS: u32 = 64;
 
+/// The most words of a query. FTS5 looks for each in every place where another one is found, and asks
+/// nobody meanwhile.
+pub(crate) const MAX_QUERY_WORDS: u32 = 256;
+
 type OnToken =
     unsafe extern "C" fn(*mut c_void, c_int, *const c_char, c_int, c_int, c_int) -> c_int;
 type Tokenize = unsafe extern "C" fn(
@@ -174,6 +178,21 @@ struct Tokens<'a> {
     on_token: OnToken,
     watch: &'a Watch,
     left: u32,
+    /// It is a query, whose words are counted.
+    query: bool,
+}
+
+impl Tokens<'_> {
+    /// Whether to go on, after this many more: SQLite's code.
+    fn check(&mut self, more: u32) -> c_int {
+        if self.watch.look() {
+            ffi::SQLITE_INTERRUPT
+        } else if self.query && memory::count_query_words(more) > MAX_QUERY_WORDS {
+            ffi::SQLITE_TOOBIG
+        } else {
+            ffi::SQLITE_OK
+        }
+    }
 }
 
 unsafe extern "C" fn tokenize<const AT: usize>(
@@ -197,11 +216,17 @@ unsafe extern "C" fn tokenize<const AT: usize>(
             on_token: callback,
             watch,
             left: TOKENS,
+            query: flags & ffi::FTS5_TOKENIZE_QUERY as c_int != 0,
         };
         let context = (&raw mut tokens).cast();
         // SAFETY: the module's invariant: SQLite's own function, with its own arguments. The callback has
         // the context that it is written for, which outlives the call.
-        unsafe { original(tokenizer, context, flags, text, len, Some(on_token_looking)) }
+        let code =
+            unsafe { original(tokenizer, context, flags, text, len, Some(on_token_looking)) };
+        match code {
+            ffi::SQLITE_OK => tokens.check(TOKENS - tokens.left),
+            code => code,
+        }
     });
     // SAFETY: as above.
     looked_on.unwrap_or_else(|| unsafe { original(tokenizer, context, flags, text, len, on_token) })
@@ -219,15 +244,34 @@ unsafe extern "C" fn on_token_looking(
     // it for one token after the other. The rest is passed on as it came.
     unsafe {
         let tokens = &mut *context.cast::<Tokens<'_>>();
-        tokens.left -= 1;
         if tokens.left == 0 {
-            if tokens.watch.look() {
-                // Whoever goes on nevertheless is told again.
-                tokens.left = 1;
-                return ffi::SQLITE_INTERRUPT;
-            }
-            tokens.left = TOKENS;
+            return look(tokens, flags, token, len, start, end);
         }
+        tokens.left -= 1;
         (tokens.on_token)(tokens.context, flags, token, len, start, end)
     }
+}
+
+/// Apart, so that for the other tokens nothing but a counter is between the tokenizer and FTS5.
+///
+/// # Safety
+///
+/// As [`on_token_looking`].
+#[cold]
+#[inline(never)]
+unsafe fn look(
+    tokens: &mut Tokens<'_>,
+    flags: c_int,
+    token: *const c_char,
+    len: c_int,
+    start: c_int,
+    end: c_int,
+) -> c_int {
+    match tokens.check(TOKENS) {
+        // One of the next ones, which is this.
+        ffi::SQLITE_OK => tokens.left = TOKENS - 1,
+        code => return code,
+    }
+    // SAFETY: the caller's promise.
+    unsafe { (tokens.on_token)(tokens.context, flags, token, len, start, end) }
 }
