@@ -144,7 +144,7 @@ fn a_reader_who_is_held_back_ends_in_time() {
     let grant = Grant::new(&f.pool, Access::ReadOnly);
     let mut late = 0;
     // Some of them come while the thread waits for the slow one.
-    insert(&writer, 990);
+    insert(&writer, 900);
     for _ in 0..20_000 {
         if late >= 3 {
             break;

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use rusqlite::ffi::SQLITE_AUTH;
 
 use super::Db;
+use super::time::Aborted;
 use crate::breadth;
 use crate::cache::Compiled;
 use crate::error::{Error, ErrorKind, Result};
@@ -61,7 +62,9 @@ impl Db {
                 Err(error) => {
                     // Compiling reads the schema, which may be what is damaged.
                     self.unhealthy |= error.is_unhealthy();
-                    return Err(self.explain(error));
+                    let error = self.explain(error);
+                    // Why the transaction has ended is more than that the time is over.
+                    return Err(self.aborted.map_or(error, Aborted::into_error));
                 }
             };
             match raw {
