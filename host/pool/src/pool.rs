@@ -30,6 +30,10 @@ use crate::worker::hand_over;
 /// How long closing waits before it ends connections in use once more.
 const END_AGAIN: Duration = Duration::from_millis(10);
 
+/// How long closing waits at least for another connection to be done with the log: it may be one of the
+/// pool's own, which is just being closed too.
+const LAST_WAIT: Duration = Duration::from_millis(30);
+
 /// How long somebody whose job is likely to be done within that time keeps its thread awake.
 const SPIN_TIME: Duration = Duration::from_micros(300);
 
@@ -183,8 +187,8 @@ impl Pool {
     /// ended: their statement is stopped, their transaction rolled back, and their handles
     /// answer [`StaleHandle`](ErrorKind::StaleHandle). Then the log is written into the
     /// database, and every connection closed: if no other process has the database open, no
-    /// `-wal` file is left. Where another process writes just then, what is left of `grace` is waited
-    /// for it; after that the log stays, and the next to open the database takes it over.
+    /// `-wal` file is left. Where another process is writing, closing waits for it until `grace` is over,
+    /// and 30 ms at least. After that the log stays, and whoever opens the database next takes it over.
     ///
     /// Ending a connection waits for the statement that it runs to notice, which takes
     /// milliseconds, and the last steps write to the disk: both block the thread, and both come
@@ -194,7 +198,7 @@ impl Pool {
     /// [`get`](Pool::get) does.
     pub async fn close(&self, grace: Duration) {
         let shared = &self.shared;
-        let until = clock::after(grace);
+        let until = clock::after(grace.max(LAST_WAIT));
         shared.slots.close();
         let mut drained = tokio::time::timeout(grace, shared.slots.drained()).await;
         shared.turns.close();

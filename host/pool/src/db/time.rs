@@ -47,10 +47,12 @@ impl Db {
     /// The call has ended, and nothing that is still to end it may hit what follows.
     pub(crate) fn end_call(&mut self) {
         self.watched.end();
-        // SQLite lets nothing run before every statement that was under way has ended.
         let interrupted = self.watched.was_interrupted() && raw::is_interrupted(&self.conn);
         if std::mem::take(&mut self.cut) || interrupted {
             self.end_cursors();
+        }
+        if interrupted {
+            self.forget_interrupt();
         }
     }
 
@@ -61,7 +63,15 @@ impl Db {
         if self.watched.was_interrupted() && raw::is_interrupted(&self.conn) {
             raw::reset_statements(&self.conn);
             self.cut = true;
+            self.forget_interrupt();
         }
+    }
+
+    /// An interrupt stays on until another statement is compiled. Until then it would keep the last
+    /// connection from writing the log into the database as it closes.
+    fn forget_interrupt(&self) {
+        let forgotten = self.trusted("");
+        debug_assert!(forgotten.is_ok() && !raw::is_interrupted(&self.conn));
     }
 
     /// Change when what runs is to end, in the midst of a call.
