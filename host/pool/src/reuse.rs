@@ -19,7 +19,7 @@ use crate::value::ValueRef;
 const SHORT_PROGRAM: u32 = 4 * 1024;
 /// How often values may be used again, if they may be as long as [`LONG`]: each time takes a millisecond
 /// or two.
-const FREE_USES: u64 = 24;
+const FREE_USES: u64 = 32;
 const LONG: u64 = 1 << 20;
 
 /// The longest value that a compiled statement may handle, in bytes; `None` where the pool's limit will
@@ -57,6 +57,11 @@ pub(crate) fn max_length(conn: &Connection, raw: &RawStatement, sql: &str) -> Re
     let length = FREE_USES * LONG / registers.used_again;
     Ok(u32::try_from(length).ok())
 }
+
+/// Where a comparison says what it makes of its values first, and from where on that is numbers
+/// (`SQLITE_AFF_MASK` and `SQLITE_AFF_NUMERIC` in SQLite's source).
+const AFFINITY: i64 = 0x47;
+const NUMERIC: i64 = 0x43;
 
 /// See <https://sqlite.org/opcode.html>.
 struct Instruction<'a> {
@@ -104,16 +109,20 @@ impl Registers {
             }
             b"If" | b"IfNot" | b"MustBeInt" => self.read(p1, 1),
             b"Eq" | b"Ne" | b"Lt" | b"Le" | b"Gt" | b"Ge" => {
-                self.read(p1, 1);
-                self.read(p3, 1);
+                // Bytes are compared quickly, and mostly differ soon.
+                let numeric = instruction.p5 & AFFINITY >= NUMERIC;
+                if numeric || !instruction.p4.starts_with(b"BINARY") {
+                    self.read(p1, 1);
+                    self.read(p3, 1);
+                }
             }
             b"Compare" => (0..p3).for_each(|at| {
                 self.read(p1 + at, 1);
                 self.read(p2 + at, 1);
             }),
-            b"Affinity" => (0..p2).for_each(|at| self.read(p1 + at, 1)),
+            b"Affinity" => self.convert(p1, p2),
             b"MakeRecord" => {
-                (0..p2).for_each(|at| self.read(p1 + at, 1));
+                self.convert(p1, p2);
                 self.write(p3);
             }
             b"Function" | b"PureFunc" => {
@@ -141,8 +150,20 @@ impl Registers {
         }
     }
 
+    /// Each column of a row becomes what its table or index has. Where that is for several, each is written
+    /// to another page, and SQLite can be stopped in between.
+    fn convert(&mut self, first: i64, count: i64) {
+        let mut columns: Vec<_> = (first..first + count).map(|at| self.original(at)).collect();
+        columns.sort_unstable();
+        self.used_again += columns.windows(2).filter(|pair| pair[0] == pair[1]).count() as u64;
+    }
+
+    fn original(&self, register: i64) -> i64 {
+        self.copies.get(&register).copied().unwrap_or(register)
+    }
+
     fn read(&mut self, register: i64, weight: u64) {
-        let register = self.copies.get(&register).copied().unwrap_or(register);
+        let register = self.original(register);
         let uses = self.uses.entry(register).or_default();
         *uses += 1;
         if *uses > 1 {
@@ -156,7 +177,7 @@ impl Registers {
     }
 
     fn copy(&mut self, from: i64, to: i64) {
-        let from = self.copies.get(&from).copied().unwrap_or(from);
+        let from = self.original(from);
         self.uses.remove(&to);
         self.copies.insert(to, from);
     }
@@ -170,7 +191,12 @@ mod tests {
         let conn = Connection::open_in_memory().expect("a connection");
         let columns: Vec<_> = (0..60).map(|at| format!("c{at} INTEGER")).collect();
         let table = format!("CREATE TABLE t({}, body TEXT)", columns.join(","));
-        conn.execute_batch(&table).expect("a table");
+        let indexes: String = (0..40)
+            .map(|at| format!("CREATE INDEX i{at} ON wide(a, b, c, body);"))
+            .collect();
+        let wide = format!("CREATE TABLE wide(a INTEGER, b INTEGER, c, d, body TEXT); {indexes}");
+        conn.execute_batch(&format!("{table}; {wide}"))
+            .expect("tables");
         let text = SqlText::new(sql).expect("a text");
         let (raw, _) = RawStatement::prepare(&conn, &text, 0).expect("a statement");
         max_length(&conn, &raw.expect("one"), sql).expect("explained")
@@ -190,6 +216,11 @@ mod tests {
             ),
             &format!("SELECT {} FROM t", times(90, "body + c1")),
             &format!("SELECT * FROM t WHERE c1 IN ({})", times(3_000, "?")),
+            &format!(
+                "SELECT CASE body {} END, body FROM t",
+                "WHEN 'one' THEN 1 ".repeat(200)
+            ),
+            &format!("INSERT INTO wide VALUES ({})", times(5, "?")),
         ] {
             assert_eq!(longest(sql), None, "{sql}");
         }
