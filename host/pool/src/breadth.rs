@@ -17,7 +17,9 @@ const MAX_LOOKUPS: usize = 20_000;
 /// The most natural joins. Each takes a millisecond for each table before it, at most.
 const MAX_NATURAL_JOINS: usize = 8;
 
-/// A shorter text cannot hold that much, but for the joins.
+/// The longest statement, in bytes (`SQLITE_LIMIT_SQL_LENGTH`).
+const MAX_BYTES: usize = 100_000;
+/// A shorter text cannot hold that much.
 const SHORT: usize = 120;
 
 /// Words that stand between names, and name nothing.
@@ -97,6 +99,8 @@ pub(crate) fn check(sql: &str) -> Result<()> {
     if sql.len() < SHORT {
         return Ok(());
     }
+    // A longer statement is refused anyhow.
+    let sql = &sql[..sql.floor_char_boundary(MAX_BYTES)];
     let Counter {
         names,
         columns,
@@ -132,6 +136,16 @@ enum Place {
     Elsewhere,
 }
 
+/// What the last token was, as far as it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Last {
+    /// A name: a parenthesis after it holds a function's arguments.
+    Name,
+    /// `DISTINCT`: a `FROM` after it compares, and names no tables.
+    Distinct,
+    Other,
+}
+
 /// Counts the names and tables of one statement. Where it must guess, it counts too many.
 struct Counter<'a> {
     rest: &'a str,
@@ -144,6 +158,7 @@ struct Counter<'a> {
     places: Vec<Place>,
     /// The last word may be a column's name: unless `.` or `(` follows.
     pending: bool,
+    last: Last,
 }
 
 impl<'a> Counter<'a> {
@@ -156,6 +171,7 @@ impl<'a> Counter<'a> {
             natural_joins: 0,
             places: vec![Place::Elsewhere],
             pending: false,
+            last: Last::Other,
         };
         counter.read();
         counter
@@ -172,6 +188,7 @@ impl<'a> Counter<'a> {
                 break;
             };
             token += 1;
+            let last = std::mem::replace(&mut self.last, Last::Other);
             match first {
                 ';' => {
                     if !is_trigger || ends {
@@ -186,7 +203,7 @@ impl<'a> Counter<'a> {
                     // A name before it is a function's or a table's.
                     self.pending = false;
                     let inside = match self.place() {
-                        Place::From => Place::From,
+                        Place::From if last != Last::Name => Place::From,
                         _ => Place::Elsewhere,
                     };
                     self.places.push(inside);
@@ -227,7 +244,7 @@ impl<'a> Counter<'a> {
                         is_trigger |= token <= 3 && word.eq_ignore_ascii_case("TRIGGER");
                         ends =
                             token == semicolon.wrapping_add(1) && word.eq_ignore_ascii_case("END");
-                        self.word(word);
+                        self.word(word, last);
                     }
                 },
             }
@@ -236,10 +253,14 @@ impl<'a> Counter<'a> {
         self.settle();
     }
 
-    fn word(&mut self, word: &str) {
+    fn word(&mut self, word: &str, last: Last) {
         let is = |words: &[&str]| words.iter().any(|known| word.eq_ignore_ascii_case(known));
         self.natural_joins += usize::from(is(&["NATURAL"]));
-        if is(&["FROM", "JOIN"]) {
+        if is(&["DISTINCT"]) {
+            self.last = Last::Distinct;
+        } else if is(&["FROM"]) && last == Last::Distinct {
+            // `IS DISTINCT FROM`.
+        } else if is(&["FROM", "JOIN"]) {
             self.tables += 1;
             self.set_place(Place::From);
         } else if is(&["INTO", "UPDATE"]) {
@@ -253,12 +274,14 @@ impl<'a> Counter<'a> {
         } else if !is(KEYWORDS) && !(is(&["X"]) && self.rest.starts_with('\'')) {
             self.names += 1;
             self.pending = self.place() != Place::From;
+            self.last = Last::Name;
         }
     }
 
     fn quoted(&mut self, quote: char) {
         self.settle();
         if quote != '\'' {
+            self.last = Last::Name;
             self.names += 1;
             self.pending = self.place() != Place::From;
         }
@@ -271,7 +294,7 @@ impl<'a> Counter<'a> {
         self.rest = &self.rest[length..];
     }
 
-    /// What was a name still is one.
+    /// Count the name that may have been a column's as one.
     fn settle(&mut self) {
         self.columns += usize::from(std::mem::take(&mut self.pending));
     }
@@ -347,6 +370,12 @@ mod tests {
             ("SELECT :a, ?1, $b, @c, 1e5, x FROM t", 1, 1),
             ("INSERT INTO t VALUES (1, 'a'), (2, 'b')", 2, 1),
             ("SELECT 'it''s', a", 1, 0),
+            (
+                "SELECT a IS NOT DISTINCT FROM b IN (c, d), e FROM t, u",
+                5,
+                2,
+            ),
+            ("SELECT 1 FROM t, json_each(a IN (b, c)), (u, v)", 3, 4),
             ("", 0, 0),
         ] {
             let counter = Counter::count(sql);

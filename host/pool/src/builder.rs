@@ -71,7 +71,9 @@ impl PoolBuilder {
 
     /// How much of the file each connection maps into memory, in bytes
     /// (<https://sqlite.org/mmap.html>). With it, an I/O error of the disk is a signal that
-    /// ends the process, not an error. Default 0, none; up to 64 GiB.
+    /// ends the process, not an error. Nor is a statement refused mapped pages when its time is over: one
+    /// that goes through much of the file in a single instruction ends later. Default 0, none; up to
+    /// 64 GiB.
     pub fn mmap_size(mut self, bytes: u64) -> Self {
         self.settings.mmap_size = bytes;
         self

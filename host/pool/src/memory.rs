@@ -12,7 +12,8 @@
 //!
 //! An account can refuse everything for a while, which ends what a connection is doing: see
 //! [`watchdog`](crate::watchdog). It is then refused pages too, also those that are in the cache
-//! already (`SQLITE_CONFIG_PCACHE2`): SQLite goes through whole tables without allocating anything.
+//! already (`SQLITE_CONFIG_PCACHE2`), unless they are mapped: SQLite goes through whole tables without
+//! allocating anything.
 //!
 //! SQLite takes an allocator only before it is first used, which another crate may do before any
 //! pool is opened: so this one is installed before `main`. SQLite's own statistics of memory, a
@@ -139,6 +140,11 @@ impl Account {
         self.limit.store(budget, Ordering::Relaxed);
     }
 
+    /// No full-text query is being read.
+    pub(crate) fn forget_query(&self) {
+        self.query_words.store(0, Ordering::Relaxed);
+    }
+
     /// How many words the full-text query has that was read last, or is being read.
     pub(crate) fn query_words(&self) -> u32 {
         self.query_words.load(Ordering::Relaxed)
@@ -235,8 +241,8 @@ pub(crate) fn count_query_words(more: u32) -> u32 {
     total
 }
 
-/// Do something with the [`Watch`] of the connection that this thread is at work for, if it is for any:
-/// for what SQLite calls without saying for whom.
+/// Call `work` with the [`Watch`] of the connection that this thread is at work for, if any: for callbacks
+/// that are given nothing of ours.
 pub(crate) fn with_watch<T>(work: impl FnOnce(&Watch) -> T) -> Option<T> {
     let watch = CURRENT.get().watch.load(Ordering::Relaxed);
     // SAFETY: null, or what the budget of a connection keeps. Only this thread uses that connection while it
@@ -336,14 +342,15 @@ type Fetch =
 
 /// As SQLite's own cache does, unless the account refuses. Only where a page may be made, which is how
 /// SQLite asks for every page that it goes to: a rollback asks for what the cache has, and must be told
-/// the truth.
+/// the truth. And not for the first page, which SQLite takes to be there in a transaction: a commit does
+/// not look whether it got it.
 unsafe extern "C" fn fetch_page(
     cache: *mut ffi::sqlite3_pcache,
     key: c_uint,
     create: c_int,
 ) -> *mut ffi::sqlite3_pcache_page {
     let account = CURRENT.get();
-    if create != 0 && account.limit.load(Ordering::Relaxed) == 0 {
+    if create != 0 && key != 1 && account.limit.load(Ordering::Relaxed) == 0 {
         return ptr::null_mut();
     }
     account.query_words.store(0, Ordering::Relaxed);

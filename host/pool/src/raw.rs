@@ -1,5 +1,5 @@
 //! The owned form of a compiled statement, and the few calls of SQLite that rusqlite does not
-//! have in the shape needed here. The only unsafe code of the crate.
+//! have in the shape needed here.
 //!
 //! rusqlite's statements borrow their connection, while a guest's live as handles, for as long
 //! as it likes. So a statement here owns its `sqlite3_stmt` and borrows nothing, under one rule:
@@ -479,20 +479,24 @@ pub(crate) fn is_interrupted(conn: &Connection) -> bool {
     unsafe { ffi::sqlite3_is_interrupted(conn.handle()) != 0 }
 }
 
-/// Reset every statement that is under way, so that an interrupt is no longer on.
-pub(crate) fn reset_statements(conn: &Connection) {
+/// Reset every statement that is under way, so that an interrupt is no longer on. Returns whether any was.
+pub(crate) fn reset_statements(conn: &Connection) -> bool {
+    let mut any = false;
     // SAFETY: the connection is open, this thread alone uses it, and a statement stays in SQLite's list
-    // when it is reset. Nothing borrowed from a row outlives a call of this crate.
+    // when it is reset. Nothing borrowed from a row outlives a call of this crate. Virtual tables' own
+    // statements are in the list too: whatever reads through them is under way itself, and reset.
     unsafe {
         let db = conn.handle();
         let mut stmt = ffi::sqlite3_next_stmt(db, ptr::null_mut());
         while !stmt.is_null() {
             if ffi::sqlite3_stmt_busy(stmt) != 0 {
                 ffi::sqlite3_reset(stmt);
+                any = true;
             }
             stmt = ffi::sqlite3_next_stmt(db, stmt);
         }
     }
+    any
 }
 
 /// How far a transaction has got (<https://sqlite.org/c3ref/txn_state.html>).

@@ -1,4 +1,4 @@
-//! How often a program calculates with the same value before SQLite looks whether to go on.
+//! Limits how long values may be in a program that uses the same value many times without a loop.
 //!
 //! SQLite looks where a program jumps back, and a long value that is read from a table or a parameter is
 //! refused once the time is over (see [`watchdog`](crate::watchdog)). One that is in a register already is
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use rusqlite::Connection;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::raw::{RawStatement, Step};
 use crate::text::SqlText;
 use crate::value::ValueRef;
@@ -21,6 +21,8 @@ const SHORT_PROGRAM: u32 = 4 * 1024;
 /// or two.
 const FREE_USES: u64 = 32;
 const LONG: u64 = 1 << 20;
+/// What a program that cannot be followed may handle.
+const SHORTEST: u32 = 1 << 10;
 
 /// The longest value that a compiled statement may handle, in bytes; `None` where the pool's limit will
 /// do. `sql` is its text.
@@ -30,8 +32,12 @@ pub(crate) fn max_length(conn: &Connection, raw: &RawStatement, sql: &str) -> Re
     }
     let explain = format!("EXPLAIN {sql}");
     let text = SqlText::new(&explain)?;
-    let (Some(mut program), _) = RawStatement::prepare(conn, &text, 0)? else {
-        return Ok(None);
+    let mut program = match RawStatement::prepare(conn, &text, 0) {
+        Ok((Some(program), _)) => program,
+        Ok((None, _)) => return Ok(None),
+        // It was as long as a statement may be: as if it used one value all the time.
+        Err(error) if error.kind() == ErrorKind::TooLarge => return Ok(Some(SHORTEST)),
+        Err(error) => return Err(error),
     };
     let mut registers = Registers::default();
     while program.step(conn)? == Step::Row {
@@ -78,7 +84,7 @@ struct Registers {
     /// The register that a copy was made of, and how often each was used since it was written.
     copies: HashMap<i64, i64>,
     uses: HashMap<i64, u64>,
-    /// How often any was used again, each as often as it takes a millisecond.
+    /// How often any was used again. One that takes longer than a millisecond counts as several.
     used_again: u64,
 }
 

@@ -1,9 +1,9 @@
 //! The watchdog: a thread of the process that ends calls which outlast their deadline.
 //!
-//! SQLite asks the progress handler between some of its instructions. Much of what it does never asks:
-//! one instruction can go through a whole table, and compiling a statement can take seconds. So from
-//! another thread, every millisecond, the watchdog looks at each connection that is in a call. Once a
-//! call is to end and has not, it goes further step by step:
+//! SQLite calls the progress handler between instructions. Some work never calls it: one instruction can
+//! go through a whole table, and compiling a statement can take seconds. So another thread looks, every
+//! millisecond, at each connection that is in a call. When a call should have ended and has not, it acts
+//! step by step:
 //!
 //! 1. It interrupts the connection (<https://sqlite.org/c3ref/interrupt.html>), which the parser,
 //!    `count(*)` and checkpoints heed too. It does so again at every look, because a nested compilation
@@ -67,7 +67,7 @@ impl Watched {
     ///
     /// # Errors
     ///
-    /// The system starts no thread.
+    /// [`CannotOpen`](ErrorKind::CannotOpen): the thread cannot start.
     pub(crate) fn new(
         watch: &Arc<Watch>,
         interrupt: InterruptHandle,
@@ -89,13 +89,13 @@ impl Watched {
         Ok(watched)
     }
 
-    /// What follows may be ended from outside, by the bounds that the [`Watch`] has.
+    /// Start a phase: the watchdog may end what runs, by the bounds of the [`Watch`].
     pub(crate) fn begin(&self) {
         self.end();
         self.interrupted.store(false, Ordering::Relaxed);
         let phase = self.phases.load(Ordering::Relaxed) + 1;
         self.phases.store(phase, Ordering::Relaxed);
-        // Of a phase that begins and a watchdog that falls asleep, at least one sees the other.
+        // Either the new phase sees that the watchdog sleeps, or the watchdog sees the phase.
         self.phase.store(phase, Ordering::SeqCst);
         let watchdog = Watchdog::get();
         if watchdog.asleep.load(Ordering::SeqCst) {
@@ -103,12 +103,12 @@ impl Watched {
         }
     }
 
-    /// What follows is not ended from outside. The connection gets memory again.
+    /// End the phase, and give the connection its memory back.
     pub(crate) fn end(&self) {
         if self.phase.load(Ordering::Relaxed) == 0 {
             return;
         }
-        // Of a phase that ends and a watchdog that acts, at least one sees the other.
+        // Either this sees that the watchdog acts, or the watchdog sees that the phase has ended.
         self.phase.store(0, Ordering::SeqCst);
         while self.acting.load(Ordering::SeqCst) {
             std::thread::yield_now();
@@ -117,6 +117,11 @@ impl Watched {
             self.account.allow();
             self.length.raise();
         }
+    }
+
+    /// Whether what runs may be ended from outside.
+    pub(crate) fn is_in_phase(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) != 0
     }
 
     /// Whether the phase that is under way, or was last, was interrupted.
@@ -167,6 +172,8 @@ struct Entry {
     watched: Weak<Watched>,
     phase: u64,
     since: Instant,
+    /// It has been marked as slow: once, because handing a worker over can fail.
+    marked: bool,
     /// Since when the phase is to end.
     overdue: Option<Instant>,
 }
@@ -179,12 +186,14 @@ impl Entry {
         };
         let phase = watched.phase.load(Ordering::SeqCst);
         if phase != self.phase {
-            (self.phase, self.since, self.overdue) = (phase, now, None);
+            (self.phase, self.since) = (phase, now);
+            (self.marked, self.overdue) = (false, None);
         }
         if phase == 0 {
             return false;
         }
-        if now - self.since >= QUICK {
+        if !self.marked && now - self.since >= QUICK {
+            self.marked = true;
             watched.act(phase, || watched.watch.mark_slow());
         }
         if watched.watch.must_stop() {
@@ -221,7 +230,7 @@ impl Watchdog {
                 .name("millpond-watchdog".to_owned())
                 .spawn(|| self.run())
                 .map_err(|error| {
-                    let message = format!("the system starts no thread: {error}");
+                    let message = format!("cannot start the watchdog's thread: {error}");
                     Error::new(ErrorKind::CannotOpen, message)
                 })?;
             *started = true;
@@ -231,6 +240,7 @@ impl Watchdog {
             watched: Arc::downgrade(watched),
             phase: 0,
             since: Instant::now(),
+            marked: false,
             overdue: None,
         });
         Ok(())

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use bolero::check;
 use millpond_pool::{
-    Access, Connection, Error, ErrorKind, Grant, Parameters, Pool, Request, Result, Value, block_on,
+    Access, Connection, Error, ErrorKind, Grant, Parameters, Pool, Request, Result,
+    TransactionMode, Value, block_on,
 };
 
 /// How long each statement may take, and how much longer it does at most.
@@ -371,6 +372,67 @@ fn what_a_statement_did_by_half_is_undone_when_it_is_starved() {
     }
     let check = run("PRAGMA integrity_check").expect("a check");
     assert_eq!(check.rows, [[Value::Text("ok".to_owned())]]);
+}
+
+/// What follows a rollback, or a failed transaction, has no more time than anything else.
+#[test]
+fn no_statement_escapes_its_deadline_behind_a_rollback() {
+    let f = Fixture::new();
+    for script in [
+        format!("BEGIN; ROLLBACK; {ENDLESS}"),
+        format!("BEGIN; SAVEPOINT s; ROLLBACK TO s; {ENDLESS}"),
+        format!("BEGIN; COMMIT; {ENDLESS}"),
+        format!(
+            "CREATE TEMP TABLE IF NOT EXISTS t(a UNIQUE); BEGIN; ROLLBACK; BEGIN; ROLLBACK; {ENDLESS}"
+        ),
+    ] {
+        let connection = f.get(TIME);
+        let error = block_on(connection.execute_script(&script)).expect_err("endless");
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{script}");
+        let _ = block_on(connection.execute("ROLLBACK", &NONE));
+        let error = block_on(connection.query(ENDLESS, &NONE)).expect_err("endless");
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "after {script}");
+        // By its handle too.
+        let transaction = block_on(connection.begin(TransactionMode::Immediate)).expect("begun");
+        transaction.rollback().expect("rolled back");
+        let error = block_on(connection.query(ENDLESS, &NONE)).expect_err("endless");
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "after {script}");
+    }
+}
+
+/// What changes the schema changes no rows, and is done all the same.
+#[test]
+fn what_was_done_in_time_is_not_said_to_have_failed() {
+    let f = Fixture::new();
+    let connection = f.get(TIME);
+    for number in 0..50 {
+        let sql = format!("CREATE TABLE t{number}(a)");
+        block_on(connection.execute(&sql, &NONE)).expect("a table");
+    }
+    let slow = "INSERT INTO t0 SELECT '[' || replace(hex(zeroblob(250000)), '0', '1,') || '1]'";
+    block_on(connection.execute(slow, &NONE)).expect("a row");
+    // Two cursors, one of which is there when another statement is starved.
+    let open = connection
+        .prepare("SELECT 1 UNION ALL SELECT 2")
+        .expect("a statement");
+    let page = block_on(open.query(&NONE, 1)).expect("a row");
+    let all = vec!["json_valid(a)"; 95].join(" AND ");
+    let starved = connection
+        .prepare(&format!("SELECT a FROM t0 WHERE {all}"))
+        .expect("a statement");
+    let error = block_on(starved.query(&NONE, 1))
+        .map(|page| page.cells)
+        .expect_err("too slow");
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
+    let rest = page.rest.expect("more rows").next(0);
+    if let Err(error) = rest {
+        assert_eq!(error.kind(), ErrorKind::StaleHandle, "{error}");
+    }
+    // Nothing is left of it, though the statement that was starved is still there.
+    for _ in 0..3 {
+        block_on(connection.query("SELECT 1", &NONE)).expect("another statement");
+        block_on(open.query(&NONE, 1)).expect("the same again");
+    }
 }
 
 /// Of two workers, with four statements that never end, each for longer than the test.

@@ -51,8 +51,22 @@ impl Db {
     pub(super) fn compile_next(
         &mut self,
         sql: &SqlText<'_>,
-        mut start: usize,
+        start: usize,
     ) -> Result<Option<First>> {
+        let was_open = !self.conn.is_autocommit() && !self.grouped;
+        self.compile_from(sql, start).map_err(|error| {
+            if !was_open || !self.conn.is_autocommit() {
+                return error;
+            }
+            // Compiling reads the schema, and SQLite ends a transaction in which that gets no memory.
+            self.ended += 1;
+            self.aborted = Some(Aborted::Sqlite);
+            self.settle();
+            error.with_rolled_back()
+        })
+    }
+
+    fn compile_from(&mut self, sql: &SqlText<'_>, mut start: usize) -> Result<Option<First>> {
         // Comments and empty statements come one at a time.
         while start < sql.len() {
             breadth::check(sql.rest(start)).map_err(|error| error.at(start))?;
@@ -63,7 +77,7 @@ impl Db {
                     // Compiling reads the schema, which may be what is damaged.
                     self.unhealthy |= error.is_unhealthy();
                     let error = self.explain(error);
-                    // Why the transaction has ended is more than that the time is over.
+                    // If the transaction has ended, report that instead.
                     return Err(self.aborted.map_or(error, Aborted::into_error));
                 }
             };
@@ -101,8 +115,11 @@ impl Db {
         if !self.seen.alters() || !(mentions(sql, "RENAME") || mentions(sql, "DROP")) {
             return Ok(());
         }
-        let longest = "SELECT coalesce(max(length(sql)), 0) FROM sqlite_schema";
-        let longest = self.trusted_number(longest)?;
+        let longest = "SELECT coalesce(max(length(sql)), 0) FROM
+             (SELECT sql FROM main.sqlite_schema UNION ALL SELECT sql FROM temp.sqlite_schema)";
+        let longest = self
+            .trusted_number(longest)
+            .map_err(|error| self.explain(error))?;
         match longest <= MAX_DEFINITION_BYTES {
             true => Ok(()),
             false => Err(Error::new(
@@ -138,10 +155,13 @@ impl Db {
                     ));
                 }
                 for (index, value) in values.iter().enumerate() {
-                    raw.bind(&self.conn, index + 1, value.into())?;
+                    let bound = raw.bind(&self.conn, index + 1, value.into());
+                    bound.map_err(|error| self.explain(error))?;
                 }
             }
-            Parameters::Named(values) => bind_named(&self.conn, raw, values)?,
+            Parameters::Named(values) => {
+                bind_named(&self.conn, raw, values).map_err(|error| self.explain(error))?;
+            }
         }
         Ok(())
     }

@@ -199,13 +199,23 @@ impl Db {
         &mut self,
         own: impl FnOnce(&mut Db) -> Result<T>,
     ) -> Result<Option<(T, usize)>> {
+        self.grouped = true;
+        let result = self.commit_grouped(own);
+        self.grouped = false;
+        result
+    }
+
+    fn commit_grouped<T>(
+        &mut self,
+        own: impl FnOnce(&mut Db) -> Result<T>,
+    ) -> Result<Option<(T, usize)>> {
         // Another process may have the database locked: by itself the statement would wait once more.
         self.control("BEGIN IMMEDIATE")?;
         let mut taken = Vec::new();
         if let Ok(done) = own(self) {
             self.run_jobs(&mut taken);
             // Unless a job that was interrupted, or the disk, has ended it.
-            if !self.conn.is_autocommit() && self.commit_timed().is_ok() {
+            if !self.conn.is_autocommit() && !self.unhealthy && self.commit_timed().is_ok() {
                 let jobs = taken.len();
                 if let Some(turn) = &self.turn {
                     turn.answer(taken);
@@ -269,10 +279,10 @@ impl Db {
         self.watch.start_writing(raw::pages_written(&self.conn));
         self.control("SAVEPOINT millpond")?;
         let result = self.run_job_within(job);
-        if result.is_ok() {
-            self.control("RELEASE millpond")?;
-        } else if !self.conn.is_autocommit() {
-            self.undo(Db::roll_back_savepoint)?;
+        // Whatever fails here, its owner runs it again: nothing of it may be committed.
+        let result = result.and_then(|()| self.control("RELEASE millpond"));
+        if result.is_err() && !self.conn.is_autocommit() {
+            self.unhealthy |= self.undo(Db::roll_back_savepoint).is_err();
         }
         if let Err(error) = &result {
             self.unhealthy |= error.is_unhealthy();

@@ -27,6 +27,17 @@ pub(super) struct Open {
     page: Lengths,
 }
 
+impl Open {
+    /// The page; nothing is left under way where there is none.
+    fn unless_failed<T>(&mut self, page: Result<T>) -> Result<T> {
+        if page.is_err() {
+            self.on_row = false;
+            self.compiled.raw.reset();
+        }
+        page
+    }
+}
+
 impl Db {
     pub(crate) fn prepare(&mut self, sql: &str) -> Result<usize> {
         // What ends a transaction may be prepared, to end the one that is no more.
@@ -124,7 +135,7 @@ impl Db {
             if !db.admit(compiled)? {
                 return Ok(Summary::default());
             }
-            Ok(db.tracked(Control::None, |db| {
+            Ok(db.tracked(Control::None, false, |db| {
                 db.atomically(|db| {
                     let mut changes = 0;
                     while !rows.is_at_end() {
@@ -154,14 +165,15 @@ impl Db {
             if !db.admit(&open.compiled)? {
                 return Ok((Cells::default(), None));
             }
-            let control = open.compiled.control;
-            let (cells, more) = db.tracked(control, |db| {
+            let (control, read_only) = (open.compiled.control, open.compiled.read_only);
+            let page = db.tracked(control, read_only, |db| {
                 let wants = Wants::Page { max_rows };
                 match db.run_in_group(&mut open.compiled, wants)? {
                     Some(answer) => Ok((answer.into_cells().unwrap_or_default(), false)),
                     None => db.read_page(open, max_rows),
                 }
-            })?;
+            });
+            let (cells, more) = open.unless_failed(page)?;
             open.cursor = more;
             Ok((cells, more.then_some(open.run)))
         })
@@ -181,7 +193,9 @@ impl Db {
             if !open.cursor {
                 return Ok(Cells::default());
             }
-            let page = db.tracked(open.compiled.control, |db| db.read_page(open, max_rows));
+            let (control, read_only) = (open.compiled.control, open.compiled.read_only);
+            let page = db.tracked(control, read_only, |db| db.read_page(open, max_rows));
+            let page = open.unless_failed(page);
             open.cursor = matches!(page, Ok((_, true)));
             Ok(page?.0)
         });

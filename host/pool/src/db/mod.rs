@@ -91,8 +91,10 @@ pub(crate) struct Db {
     /// How often its statements have been run through handles.
     runs: u64,
     reads: Reads,
-    /// Statements were reset in the midst of a call: its cursors end with it.
+    /// Set if statements were reset during this call: its cursors end with it.
     cut: bool,
+    /// The transaction that is open is a group's, of which no guest knows.
+    grouped: bool,
     /// How many transactions of this connection have ended: a handle to an earlier one is stale.
     ended: u64,
     /// SQLite or the host ended the last transaction, and its owner has not yet ended it too.
@@ -136,6 +138,7 @@ impl Db {
             runs: 0,
             reads: Reads::default(),
             cut: false,
+            grouped: false,
             ended: 0,
             aborted: None,
             unhealthy: false,
@@ -206,17 +209,22 @@ impl Db {
     fn tracked<T>(
         &mut self,
         control: Control,
+        read_only: bool,
         work: impl FnOnce(&mut Db) -> Result<T>,
     ) -> Result<T> {
-        let was_open = !self.conn.is_autocommit();
-        let before = self.conn.total_changes();
-        let mut result = work(self).map_err(|error| self.explain(error));
-        // What was refused memory might have made do without.
-        let did_nothing = control == Control::None && self.conn.total_changes() == before;
-        if self.watched.is_starved() && result.is_ok() && did_nothing {
-            result = Err(self.overdue());
+        let (was_open, ended) = (!self.conn.is_autocommit(), self.ended);
+        let result = match control {
+            // Also for a borrower whose time is over.
+            Control::Rollback => self.undo(work),
+            _ => work(self),
+        };
+        let mut result = result.map_err(|error| self.explain(error));
+        // A read that ran short of memory may be incomplete. What has been written has been.
+        if read_only && result.is_ok() && self.watched.is_starved() {
+            result = Err(self.explain(self.overdue()));
         }
-        if was_open && self.conn.is_autocommit() {
+        // Compiling may have ended it already, and said so.
+        if was_open && self.conn.is_autocommit() && self.ended == ended {
             self.ended += 1;
             if let Err(error) = result {
                 result = Err(error.with_rolled_back());

@@ -10,7 +10,9 @@ impl Db {
     pub(crate) fn reset(&mut self) -> (bool, bool) {
         let _scope = self.enter();
         // Nothing that was meant to stop the borrower may stop what follows.
+        self.watched.end();
         self.watch.lend();
+        self.cut = false;
         for mut open in self.statements.drain() {
             // A statement under way would keep its snapshot, and ROLLBACK from succeeding.
             open.compiled.raw.reset();

@@ -25,7 +25,7 @@ impl Db {
         if !self.admit(compiled)? {
             return Ok(self.summary_since(self.conn.total_changes()));
         }
-        Ok(self.tracked(compiled.control, |db| {
+        Ok(self.tracked(compiled.control, compiled.read_only, |db| {
             match db
                 .run_in_group(compiled, Wants::Summary)?
                 .and_then(Answer::into_summary)
@@ -47,7 +47,7 @@ impl Db {
             }
             // A result that cannot be had whole must not leave half of the work behind.
             let undoable = !compiled.read_only && compiled.raw.column_count() > 0;
-            Ok(db.tracked(compiled.control, |db| {
+            Ok(db.tracked(compiled.control, compiled.read_only, |db| {
                 let answer = db.run_in_group(compiled, Wants::Table)?;
                 if let Some(table) = answer.and_then(Answer::into_table) {
                     Ok(table)
@@ -117,7 +117,8 @@ impl Db {
             }
             // Not kept for the next time: a script runs once.
             if self.admit(&compiled)? {
-                self.tracked(compiled.control, |db| db.run_to_end(&mut compiled))
+                let (control, read_only) = (compiled.control, compiled.read_only);
+                self.tracked(control, read_only, |db| db.run_to_end(&mut compiled))
                     .map_err(|error| error.shifted(base))?;
             }
             *start = end;
@@ -157,6 +158,8 @@ impl Db {
             self.control("RELEASE millpond")?;
             Ok(value)
         });
+        // Before undoing it, which forgets why it failed.
+        let result = result.map_err(|error| self.explain(error));
         // SQLite may have rolled back everything by itself, the savepoint with it.
         if result.is_err() && !self.conn.is_autocommit() {
             self.undo(|db| match outermost {

@@ -41,6 +41,7 @@ impl Db {
             .min(self.watch.transaction_until())
             .min(hold_until);
         self.watch.start(until, self.limits.steps);
+        self.memory.account().forget_query();
         self.watched.begin();
     }
 
@@ -50,28 +51,30 @@ impl Db {
         let interrupted = self.watched.was_interrupted() && raw::is_interrupted(&self.conn);
         if std::mem::take(&mut self.cut) || interrupted {
             self.end_cursors();
+            self.settle();
         }
         if interrupted {
             self.forget_interrupt();
         }
     }
 
-    /// What follows must come to its end.
+    /// From here on nothing stops what runs.
     pub(super) fn start_unbounded(&mut self) {
         self.watch.start_unbounded();
         self.watched.end();
         if self.watched.was_interrupted() && raw::is_interrupted(&self.conn) {
-            raw::reset_statements(&self.conn);
-            self.cut = true;
+            self.cut |= raw::reset_statements(&self.conn);
             self.forget_interrupt();
         }
     }
 
-    /// An interrupt stays on until another statement is compiled. Until then it would keep the last
-    /// connection from writing the log into the database as it closes.
+    /// SQLite clears an interrupt when it next compiles something while nothing is under way. Do that now:
+    /// the interrupt would stop whatever comes next, and keep the last connection from writing the log
+    /// into the database as it closes.
     fn forget_interrupt(&self) {
-        let forgotten = self.trusted("");
-        debug_assert!(forgotten.is_ok() && !raw::is_interrupted(&self.conn));
+        raw::reset_statements(&self.conn);
+        // Not an empty text, which SQLite is never given.
+        let _ = self.trusted(" ");
     }
 
     /// Change when what runs is to end, in the midst of a call.
@@ -80,12 +83,15 @@ impl Db {
         self.watched.begin();
     }
 
-    /// Undo what a call has done by half, also when its time is over.
+    /// Undo partial work, also after the deadline.
     pub(super) fn undo<T>(&mut self, work: impl FnOnce(&mut Db) -> T) -> T {
-        let bounds = self.watch.bounds();
+        // Only in a call, and not within what undoes already, is there something to go back to.
+        let bounds = self.watched.is_in_phase().then(|| self.watch.bounds());
         self.start_unbounded();
         let result = work(self);
-        self.set_bounds(bounds);
+        if let Some(bounds) = bounds {
+            self.set_bounds(bounds);
+        }
         result
     }
 
@@ -95,8 +101,10 @@ impl Db {
         if clock::now() < self.watch.transaction_until() {
             return;
         }
+        let bounds = self.watch.bounds();
         self.start_unbounded();
         self.end_cursors();
+        self.cut = false;
         if !self.conn.is_autocommit() {
             // What cannot be rolled back is discarded when the connection comes back.
             let _ = self.trusted("ROLLBACK");
@@ -104,6 +112,8 @@ impl Db {
             self.aborted = Some(Aborted::Overdue);
         }
         self.settle();
+        // Another thread may be about to offer a statement of this one to a group.
+        self.watch.set_bounds(bounds);
     }
 
     pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) {

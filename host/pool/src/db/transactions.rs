@@ -18,7 +18,7 @@ impl Db {
 
     pub(crate) fn commit(&mut self, number: u64) -> Result<()> {
         self.check_transaction(number)?;
-        let result = self.tracked(Control::Commit, |db| db.control("COMMIT"));
+        let result = self.tracked(Control::Commit, false, |db| db.control("COMMIT"));
         if result.is_err() && !self.conn.is_autocommit() {
             // The handle is gone with this call: nobody could roll back later.
             self.end()?;
@@ -28,17 +28,17 @@ impl Db {
     }
 
     pub(crate) fn rollback(&mut self, number: u64) -> Result<()> {
-        match self.check_transaction(number) {
+        let result = match self.check_transaction(number) {
             Ok(()) => self.end(),
             Err(error) if error.rolled_back() => Ok(()),
             Err(error) => Err(error),
-        }
+        };
+        self.end_call();
+        result
     }
 
     fn end(&mut self) -> Result<()> {
-        // Also for a borrower whose time is over.
-        self.start_unbounded();
-        self.tracked(Control::Rollback, |db| db.control("ROLLBACK"))
+        self.tracked(Control::Rollback, false, |db| db.control("ROLLBACK"))
     }
 
     /// Whether transaction `number` is the one that is open.

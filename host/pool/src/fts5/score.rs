@@ -69,7 +69,7 @@ impl Scores {
             }
             // No text has so many tokens.
             if to > max {
-                return Err(Failure::Code(ffi::SQLITE_CORRUPT_VTAB));
+                return Err(Failure::Code(ffi::SQLITE_TOOBIG));
             }
             scores.grow(to as usize + 2)?;
             if position == to
