@@ -187,8 +187,8 @@ impl Pool {
     /// ended: their statement is stopped, their transaction rolled back, and their handles
     /// answer [`StaleHandle`](ErrorKind::StaleHandle). Then the log is written into the
     /// database, and every connection closed: if no other process has the database open, no
-    /// `-wal` file is left. Where another process is writing, closing waits for it until `grace` is over,
-    /// and 30 ms at least. After that the log stays, and whoever opens the database next takes it over.
+    /// `-wal` file is left. Closing waits for another process that is writing until `grace` ends, and 30 ms
+    /// at least. After that the log stays, and the next process to open the database takes it over.
     ///
     /// Ending a connection waits for the statement that it runs to notice, which takes
     /// milliseconds, and the last steps write to the disk: both block the thread, and both come

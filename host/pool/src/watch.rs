@@ -3,7 +3,7 @@
 //! whether to go on waiting (<https://sqlite.org/c3ref/busy_handler.html>).
 //!
 //! Here the lending to be stopped is named by its number, so that a stop which comes late does not hit
-//! the next borrower. What never asks is the [`watchdog`](crate::watchdog)'s to end.
+//! the next borrower. The [`watchdog`](crate::watchdog) ends statements that never call these handlers.
 
 use std::time::{Duration, Instant};
 
@@ -29,9 +29,9 @@ pub(crate) struct Watch {
     written_before: AtomicU64,
     /// More were written.
     wrote_too_much: AtomicBool,
-    /// What runs now must come to its end: nothing stops it.
+    /// Nothing stops what runs now.
     unstoppable: AtomicBool,
-    /// The call takes longer than a runtime's worker may be kept, which is to be handed over.
+    /// The call has run for a millisecond: the next [`look`](Watch::look) hands the worker over.
     slow: AtomicBool,
     /// How many times the progress handler may still be asked for what runs now.
     steps: AtomicU64,
@@ -139,7 +139,7 @@ impl Watch {
         self.until.store(until.min(deadline), Ordering::Relaxed);
     }
 
-    /// What is about to run must come to its end, whoever is interrupted: the host's own rollback.
+    /// What follows must finish, even if the request is interrupted: a rollback by the host.
     pub(crate) fn start_unbounded(&self) {
         self.steps.store(NEVER, Ordering::Relaxed);
         self.wrote_too_much.store(false, Ordering::Relaxed);

@@ -21,7 +21,7 @@ use tokio::task::{block_in_place, yield_now};
 /// thread left for it (`max_blocking_threads`): then the statement goes on, and the worker waits for it.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// Let the worker that this thread is go on elsewhere. Does nothing on any other thread.
+/// Hand this thread's worker to another thread. Does nothing on a thread that is none.
 pub(crate) fn hand_over() {
     let Ok(runtime) = Handle::try_current() else {
         return;

@@ -462,3 +462,27 @@ fn closing_under_load_ends_everything_and_leaves_no_log() {
         assert_eq!(files(&f), ["app.db"]);
     }
 }
+
+/// The log is written by whoever comes next, if another process holds the database now.
+#[test]
+fn closing_without_patience_does_not_wait_for_another_process() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.db");
+    let pool = Pool::builder()
+        .busy_timeout(HOUR)
+        .open(&path)
+        .expect("a pool");
+    let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
+    let script = "CREATE TABLE t(a); INSERT INTO t VALUES (1)";
+    millpond_pool::block_on(connection.execute_script(script)).expect("a table");
+    drop(connection);
+    let other = rusqlite::Connection::open(&path).expect("another process, as far as locks go");
+    other.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    pool.close_blocking(Duration::ZERO);
+    other
+        .execute_batch("INSERT INTO t VALUES (2); COMMIT")
+        .expect("a row");
+    let count = other.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0));
+    assert_eq!(count, Ok(2));
+}

@@ -75,13 +75,13 @@
 //!
 //! # What blocks
 //!
-//! A statement runs on the thread that polls the guest, until it ends: at its deadline at the latest. On a
-//! multi-thread tokio runtime nothing else waits for it. A statement that takes longer than 1 to 2 ms
-//! hands its worker, with all that the worker has to do, to another thread
-//! ([`block_in_place`](tokio::task::block_in_place)), and goes on where it is. Each such statement takes
-//! one of the runtime's blocking threads
+//! A statement runs on the thread that polls the guest until it ends: usually within 10 ms of its deadline
+//! (`SECURITY.md` lists the exceptions). On a multi-thread tokio runtime no other task waits for it. A
+//! statement that takes longer than 1 to 2 ms hands its worker, with all that the worker has to do, to
+//! another thread ([`block_in_place`](tokio::task::block_in_place)), and goes on where it is. Each such
+//! statement takes one of the runtime's blocking threads
 //! ([`max_blocking_threads`](tokio::runtime::Builder::max_blocking_threads), 512 by default). What else
-//! the same task polls (`select!`, `join!`, a timeout around the call) waits nevertheless: set a
+//! the same task polls (`select!`, `join!`, a timeout around the call) waits for the statement: set a
 //! [`deadline`](SqliteCtxBuilder::deadline).
 //!
 //! On a runtime of one thread, in a [`LocalSet`](tokio::task::LocalSet), and with [`add_to_linker_sync`],
