@@ -256,6 +256,7 @@ impl<'a> Counter<'a> {
     fn word(&mut self, word: &str, last: Last) {
         let is = |words: &[&str]| words.iter().any(|known| word.eq_ignore_ascii_case(known));
         self.natural_joins += usize::from(is(&["NATURAL"]));
+        let is_blob = is(&["X"]) && self.rest.starts_with('\'');
         if is(&["DISTINCT"]) {
             self.last = Last::Distinct;
         } else if is(&["FROM"]) && last == Last::Distinct {
@@ -271,7 +272,7 @@ impl<'a> Counter<'a> {
             }
         } else if is(AFTER_FROM) {
             self.set_place(Place::Elsewhere);
-        } else if !is(KEYWORDS) && !(is(&["X"]) && self.rest.starts_with('\'')) {
+        } else if !is_blob && !is(KEYWORDS) {
             self.names += 1;
             self.pending = self.place() != Place::From;
             self.last = Last::Name;

@@ -33,7 +33,7 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_uint, c_void};
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::ffi;
@@ -50,7 +50,8 @@ const STEP: usize = 256 << 10;
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 /// How SQLite's own cache fetches a page: an `xFetch`, or null.
 static FETCH: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
-static PROCESS: AtomicUsize = AtomicUsize::new(0);
+/// Below zero for a moment, where two threads of one account take and give back.
+static PROCESS: AtomicIsize = AtomicIsize::new(0);
 static PROCESS_LIMIT: AtomicUsize = AtomicUsize::new(DEFAULT_PROCESS_LIMIT);
 
 /// What is in no budget's scope.
@@ -110,7 +111,11 @@ impl Account {
         let steps = (after / STEP).saturating_sub(before / STEP);
         let total = match steps {
             0 => 0,
-            _ => PROCESS.fetch_add(steps * STEP, Ordering::Relaxed) + steps * STEP,
+            _ => {
+                let more = (steps * STEP) as isize;
+                let total = PROCESS.fetch_add(more, Ordering::Relaxed);
+                usize::try_from(total.saturating_add(more)).unwrap_or(0)
+            }
         };
         let process_limit = match limit {
             usize::MAX => usize::MAX,
@@ -154,7 +159,7 @@ impl Account {
         let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
         let steps = (before / STEP).saturating_sub(before.saturating_sub(bytes) / STEP);
         if steps > 0 {
-            PROCESS.fetch_sub(steps * STEP, Ordering::Relaxed);
+            PROCESS.fetch_sub((steps * STEP) as isize, Ordering::Relaxed);
         }
     }
 }

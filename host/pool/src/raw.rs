@@ -93,22 +93,36 @@ impl RawStatement {
         self.max_length = Some(bytes);
     }
 
+    #[inline]
     pub(crate) fn step(&mut self, conn: &Connection) -> Result<Step> {
-        let _lower = self
-            .max_length
-            .map(|bytes| LengthLimit::lower_for_now(conn, bytes));
+        match self.max_length {
+            None => self.step_at_length(conn),
+            Some(bytes) => self.step_shortened(conn, bytes),
+        }
+    }
+
+    #[inline]
+    fn step_at_length(&mut self, conn: &Connection) -> Result<Step> {
         // SAFETY: the statement is live, and nothing borrowed from its row is (`&mut self`).
         match unsafe { ffi::sqlite3_step(self.stmt.as_ptr()) } {
             ffi::SQLITE_ROW => Ok(Step::Row),
             ffi::SQLITE_DONE => Ok(Step::Done),
-            code => Err(match (code & 0xff, self.max_length) {
-                (ffi::SQLITE_TOOBIG, Some(bytes)) => failure(conn, code).with_message(format!(
+            code => Err(failure(conn, code)),
+        }
+    }
+
+    /// Apart, because hardly a statement needs it, and this is the innermost loop.
+    #[cold]
+    fn step_shortened(&mut self, conn: &Connection, bytes: u32) -> Result<Step> {
+        let _lower = LengthLimit::lower_for_now(conn, bytes);
+        self.step_at_length(conn)
+            .map_err(|error| match error.code() & 0xff {
+                ffi::SQLITE_TOOBIG => error.with_message(format!(
                     "a value has more than {bytes} bytes, which is too long for a statement that \
                      calculates with values this often: divide it"
                 )),
-                _ => failure(conn, code),
-            }),
-        }
+                _ => error,
+            })
     }
 
     /// Back to before the first step. The result of the last step is dropped: it was reported.
