@@ -134,10 +134,9 @@ impl Registers {
             b"Function" | b"PureFunc" => {
                 // Its name, and in parentheses how many arguments it has.
                 let name = String::from_utf8_lossy(instruction.p4);
-                let (name, count) = name.split_once('(').unwrap_or((&name, ""));
+                let count = name.split_once('(').map_or("", |(_, count)| count);
                 let count = count.trim_end_matches(')').parse().unwrap_or(0);
-                let weight = if name.starts_with("json") { 6 } else { 2 };
-                (0..count).for_each(|at| self.read(p2 + at, weight));
+                (0..count).for_each(|at| self.read(p2 + at, 2));
                 self.write(p3);
             }
             b"AggStep" | b"AggStep1" | b"AggInverse" => {
