@@ -9,7 +9,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::text::blank;
 
-/// The most names of a statement: of tables, columns and functions. Two columns of a result are two.
+/// The most names of a statement, of tables and columns, beside those that it gives itself (`AS`).
 const MAX_NAMES: usize = 4_000;
 /// The most names of columns without a table, times tables. Each pair takes a microsecond at most, if the
 /// table has a thousand columns.
@@ -103,17 +103,16 @@ pub(crate) fn check(sql: &str) -> Result<()> {
     let sql = &sql[..sql.floor_char_boundary(MAX_BYTES)];
     let Counter {
         names,
-        columns,
-        tables,
+        lookups,
         natural_joins,
         ..
     } = Counter::count(sql);
     let message = if names > MAX_NAMES {
         format!("the statement has {names} names, and {MAX_NAMES} at most: divide it")
-    } else if columns.saturating_mul(tables.max(1)) > MAX_LOOKUPS {
+    } else if lookups > MAX_LOOKUPS {
         format!(
-            "the statement has {columns} column names without a table, and {tables} tables to look for \
-             them in: write table.column, or divide it"
+            "the statement has too many column names without a table for as many tables ({lookups}, \
+             and {MAX_LOOKUPS} at most): write table.column, or divide it"
         )
     } else if natural_joins > MAX_NATURAL_JOINS {
         format!(
@@ -136,6 +135,27 @@ enum Place {
     Elsewhere,
 }
 
+/// A `SELECT`, or the statement itself.
+#[derive(Clone, Copy, Debug)]
+struct Scope {
+    /// How many parentheses it stands in, and one.
+    depth: usize,
+    tables: usize,
+    /// The names in it that may be of a column, without its table, and those in what it contains: they are
+    /// looked for here too.
+    columns: usize,
+}
+
+impl Scope {
+    fn at(depth: usize) -> Scope {
+        Scope {
+            depth,
+            tables: 0,
+            columns: 0,
+        }
+    }
+}
+
 /// What the last token was, as far as it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Last {
@@ -143,6 +163,8 @@ enum Last {
     Name,
     /// `DISTINCT`: a `FROM` after it compares, and names no tables.
     Distinct,
+    /// `AS`: what follows is given a name.
+    As,
     Other,
 }
 
@@ -150,10 +172,11 @@ enum Last {
 struct Counter<'a> {
     rest: &'a str,
     names: usize,
-    /// Those that may be of a column, without its table.
-    columns: usize,
-    tables: usize,
+    /// For each table, the columns' names that are looked for in it.
+    lookups: usize,
     natural_joins: usize,
+    /// The `SELECT`s that are open, and first the statement itself.
+    scopes: Vec<Scope>,
     /// One for each parenthesis that is open, and one for the statement.
     places: Vec<Place>,
     /// The last word may be a column's name: unless `.` or `(` follows.
@@ -166,9 +189,9 @@ impl<'a> Counter<'a> {
         let mut counter = Counter {
             rest: &sql[blank(sql)..],
             names: 0,
-            columns: 0,
-            tables: 0,
+            lookups: 0,
             natural_joins: 0,
+            scopes: vec![Scope::at(1)],
             places: vec![Place::Elsewhere],
             pending: false,
             last: Last::Other,
@@ -195,13 +218,17 @@ impl<'a> Counter<'a> {
                         break;
                     }
                     semicolon = token;
-                    self.places = vec![Place::Elsewhere];
                     self.skip(1);
+                    while !self.scopes.is_empty() {
+                        self.end_scope();
+                    }
+                    self.scopes = vec![Scope::at(1)];
+                    self.places = vec![Place::Elsewhere];
                 }
-                '\'' | '"' | '`' | '[' => self.quoted(first),
+                '\'' | '"' | '`' | '[' => self.quoted(first, last),
                 '(' => {
                     // A name before it is a function's or a table's.
-                    self.pending = false;
+                    self.names -= usize::from(std::mem::take(&mut self.pending));
                     let inside = match self.place() {
                         Place::From if last != Last::Name => Place::From,
                         _ => Place::Elsewhere,
@@ -210,14 +237,18 @@ impl<'a> Counter<'a> {
                     self.skip(1);
                 }
                 ')' => {
+                    self.skip(1);
                     if self.places.len() > 1 {
+                        let depth = self.places.len();
+                        if self.scopes.last().is_some_and(|scope| scope.depth == depth) {
+                            self.end_scope();
+                        }
                         self.places.pop();
                     }
-                    self.skip(1);
                 }
                 ',' => {
                     if self.place() != Place::Elsewhere {
-                        self.tables += 1;
+                        self.add_table();
                         self.set_place(Place::From);
                     }
                     self.skip(1);
@@ -251,6 +282,9 @@ impl<'a> Counter<'a> {
             debug_assert!(self.rest.len() < before.len());
         }
         self.settle();
+        while !self.scopes.is_empty() {
+            self.end_scope();
+        }
     }
 
     fn word(&mut self, word: &str, last: Last) {
@@ -261,27 +295,32 @@ impl<'a> Counter<'a> {
             self.last = Last::Distinct;
         } else if is(&["FROM"]) && last == Last::Distinct {
             // `IS DISTINCT FROM`.
+        } else if is(&["AS"]) {
+            self.last = Last::As;
+        } else if is(&["SELECT"]) {
+            self.start_scope();
+            self.set_place(Place::Elsewhere);
         } else if is(&["FROM", "JOIN"]) {
-            self.tables += 1;
+            self.add_table();
             self.set_place(Place::From);
         } else if is(&["INTO", "UPDATE"]) {
-            self.tables += 1;
+            self.add_table();
         } else if is(&["ON", "USING"]) {
             if self.place() == Place::From {
                 self.set_place(Place::On);
             }
         } else if is(AFTER_FROM) {
             self.set_place(Place::Elsewhere);
-        } else if !is_blob && !is(KEYWORDS) {
+        } else if !is_blob && last != Last::As && !is(KEYWORDS) {
             self.names += 1;
             self.pending = self.place() != Place::From;
             self.last = Last::Name;
         }
     }
 
-    fn quoted(&mut self, quote: char) {
+    fn quoted(&mut self, quote: char, last: Last) {
         self.settle();
-        if quote != '\'' {
+        if quote != '\'' && last != Last::As {
             self.last = Last::Name;
             self.names += 1;
             self.pending = self.place() != Place::From;
@@ -297,7 +336,37 @@ impl<'a> Counter<'a> {
 
     /// Count the name that may have been a column's as one.
     fn settle(&mut self) {
-        self.columns += usize::from(std::mem::take(&mut self.pending));
+        let columns = usize::from(std::mem::take(&mut self.pending));
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.columns += columns;
+        }
+    }
+
+    fn add_table(&mut self) {
+        self.settle();
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.tables += 1;
+        }
+    }
+
+    /// A `SELECT` begins: in parentheses, or after another one and `UNION`.
+    fn start_scope(&mut self) {
+        let depth = self.places.len();
+        if self.scopes.last().is_some_and(|scope| scope.depth == depth) {
+            self.end_scope();
+        }
+        self.scopes.push(Scope::at(depth));
+    }
+
+    fn end_scope(&mut self) {
+        self.settle();
+        if let Some(scope) = self.scopes.pop() {
+            let lookups = scope.columns.saturating_mul(scope.tables);
+            self.lookups = self.lookups.saturating_add(lookups);
+            if let Some(outer) = self.scopes.last_mut() {
+                outer.columns += scope.columns;
+            }
+        }
     }
 
     fn place(&self) -> Place {
@@ -353,38 +422,59 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_without_a_table_and_tables_are_counted() {
-        for (sql, names, tables) in [
-            ("SELECT a, b, 1, 'c', \"d\", [e], `f` FROM t", 5, 1),
+    fn names_without_a_table_are_counted_for_each_table() {
+        for (sql, names, lookups) in [
+            ("SELECT a, b, 1, 'c', \"d\", [e], `f` FROM t", 6, 5),
             (
                 "SELECT t.a, \"t\".\"b\", f(c) FROM t, u AS v JOIN w ON x = y, z",
-                3,
-                4,
+                9,
+                3 * 4,
             ),
-            ("SELECT a FROM (SELECT b FROM t, u) WHERE c IN (d, e)", 5, 3),
-            ("SELECT a FROM t JOIN u ON b IN (1, 2, 3, c) WHERE d", 4, 2),
+            (
+                "SELECT a FROM (SELECT b FROM t, u) WHERE c IN (d, e)",
+                7,
+                5 + 2,
+            ),
+            (
+                "SELECT a FROM t JOIN u ON b IN (1, 2, 3, c) WHERE d",
+                6,
+                4 * 2,
+            ),
             (
                 "SELECT a -- , b; c\n, /* ; */ d FROM t; SELECT e, f FROM u",
+                3,
                 2,
-                1,
             ),
-            ("SELECT :a, ?1, $b, @c, 1e5, x FROM t", 1, 1),
-            ("INSERT INTO t VALUES (1, 'a'), (2, 'b')", 2, 1),
+            ("SELECT :a, ?1, $b, @c, 1e5, x FROM t", 2, 1),
+            ("SELECT a AS b, \"c\".\"d\" AS \"c_d\" FROM t AS u, v", 4, 2),
+            ("SELECT a FROM t UNION ALL SELECT b FROM u, v", 5, 1 + 2),
+            (
+                "SELECT (SELECT a FROM t), (SELECT b FROM u WHERE c) FROM v",
+                6,
+                1 + 2 + 3,
+            ),
+            (
+                "INSERT INTO t VALUES (1, (SELECT a FROM u WHERE b = 'c')), (2, 'b')",
+                5,
+                2 + 4,
+            ),
             ("SELECT 'it''s', a", 1, 0),
             (
                 "SELECT a IS NOT DISTINCT FROM b IN (c, d), e FROM t, u",
-                5,
-                2,
+                7,
+                5 * 2,
             ),
-            ("SELECT 1 FROM t, json_each(a IN (b, c)), (u, v)", 3, 4),
+            ("SELECT 1 FROM t, json_each(a IN (b, c)), (u, v)", 7, 3 * 4),
             ("", 0, 0),
         ] {
             let counter = Counter::count(sql);
-            assert_eq!((counter.columns, counter.tables), (names, tables), "{sql}");
+            assert_eq!((counter.names, counter.lookups), (names, lookups), "{sql}");
         }
+        // Each statement of a trigger for itself, and none after it.
         let trigger = "CREATE TRIGGER g AFTER INSERT ON t BEGIN \
-                       UPDATE u SET a = b; DELETE FROM v WHERE c; END; SELECT d, e, f";
-        assert_eq!(Counter::count(trigger).tables, 2);
+                       UPDATE u SET a = b; DELETE FROM v WHERE c; END; SELECT d FROM w, x, y";
+        // Its first words are taken for names too.
+        assert_eq!(Counter::count(trigger).lookups, 10 + 2);
     }
 
     #[test]
@@ -399,8 +489,18 @@ mod tests {
                 "{name} names, {count} tables"
             );
         }
-        let qualified = vec!["t.z"; 3_000].join(",");
-        assert!(check(&format!("SELECT 1 IN ({qualified}) FROM {}", tables(60))).is_ok());
+        let qualified = vec!["t.z AS \"t_z\""; 900].join(",");
+        assert!(check(&format!("SELECT {qualified} FROM {}", tables(60))).is_ok());
+        let branch = "SELECT a, b, c, d, e, f, g, h, i, j, k, l, m FROM t WHERE n = 1";
+        assert!(check(&vec![branch; 50].join(" UNION ALL ")).is_ok());
+        let row = "(1, (SELECT id FROM u WHERE name = 'n'), lower('N'), datetime('now'))";
+        assert!(
+            check(&format!(
+                "INSERT INTO t(a, b, c, d) VALUES {}",
+                vec![row; 1_200].join(",")
+            ))
+            .is_ok()
+        );
         let natural =
             |count| vec!["t"; count].join(" NATURAL /* as such, not a word in a text */ JOIN ");
         assert!(check(&format!("SELECT 1 FROM {}", natural(9))).is_ok());

@@ -142,13 +142,16 @@ impl Registers {
             b"AggStep" | b"AggStep1" | b"AggInverse" => {
                 (0..instruction.p5).for_each(|at| self.read(p2 + at, 2));
             }
+            // What a trigger is given, which it can ask for again and again.
+            b"Param" => self.copy(-1 - p1, p2),
             b"SCopy" => self.copy(p1, p2),
             b"Copy" => (0..=p3).for_each(|at| self.copy(p1 + at, p2 + at)),
             b"Move" => (0..p3).for_each(|at| self.copy(p1 + at, p2 + at)),
             b"Column" | b"VColumn" | b"AggValue" | b"Offset" => self.write(p3),
             b"Variable" | b"Integer" | b"Int64" | b"Real" | b"String8" | b"String" | b"Blob"
-            | b"Rowid" | b"NewRowid" | b"Sequence" | b"Param" | b"Count" | b"RowData"
-            | b"SorterData" => self.write(p2),
+            | b"Rowid" | b"NewRowid" | b"Sequence" | b"Count" | b"RowData" | b"SorterData" => {
+                self.write(p2);
+            }
             b"Null" => (p2..=p3.max(p2)).for_each(|register| self.write(register)),
             b"AggFinal" => self.write(p1),
             _ => {}

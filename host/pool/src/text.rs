@@ -77,6 +77,18 @@ pub(crate) fn begins_with(sql: &str, verbs: &[&str]) -> bool {
     })
 }
 
+/// Whether one of these keywords stands in the text, in no quotes or comment.
+pub(crate) fn has_word(sql: &str, words: &[&str]) -> bool {
+    let mut rest = sql;
+    while let Some((word, after)) = next_word(rest) {
+        if words.iter().any(|known| word.eq_ignore_ascii_case(known)) {
+            return true;
+        }
+        rest = after;
+    }
+    false
+}
+
 /// Whether `name` stands anywhere in the text, in letters of either case.
 pub(crate) fn mentions(sql: &str, name: &str) -> bool {
     sql.as_bytes()

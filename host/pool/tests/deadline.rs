@@ -229,6 +229,16 @@ fn straight() -> Vec<Attack> {
         )
         .parameter(&digits),
         attack(
+            "trigger",
+            format!(
+                "CREATE TABLE d(x); INSERT INTO d SELECT replace(hex(zeroblob(500000)), '0', '1');
+                 CREATE TABLE t(a);
+                 CREATE TRIGGER g AFTER INSERT ON t BEGIN SELECT 1 IN ({}); END",
+                times(1_900, "new.a+0")
+            ),
+            "INSERT INTO t SELECT x FROM d",
+        ),
+        attack(
             "affinity",
             format!(
                 "CREATE TABLE n({})",

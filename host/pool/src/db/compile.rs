@@ -12,7 +12,7 @@ use crate::cache::Compiled;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::RawStatement;
 use crate::reuse;
-use crate::text::{SqlText, mentions};
+use crate::text::{SqlText, begins_with, has_word};
 use crate::value::{Parameters, Value};
 
 /// A statement of a text, and where in the text it ends.
@@ -90,9 +90,12 @@ impl Db {
                     self.check_alteration(text)
                         .map_err(|error| error.at(start))?;
                     let control = self.seen.control();
-                    let longest = reuse::max_length(&self.conn, &raw, text);
-                    if let Some(bytes) = longest.map_err(|error| self.explain(error))? {
-                        raw.set_max_length(bytes);
+                    // A pragma calculates with what the schema does, which may be an operator's.
+                    if !begins_with(text, &["PRAGMA"]) {
+                        let longest = reuse::max_length(&self.conn, &raw, text);
+                        if let Some(bytes) = longest.map_err(|error| self.explain(error))? {
+                            raw.set_max_length(bytes);
+                        }
                     }
                     let compiled = Compiled::new(raw, control, text);
                     return Ok(Some(First { compiled, end }));
@@ -112,7 +115,7 @@ impl Db {
     /// time with the square of its length in one call of a function.
     fn check_alteration(&self, sql: &str) -> Result<()> {
         const MAX_DEFINITION_BYTES: i64 = 4_000;
-        if !self.seen.alters() || !(mentions(sql, "RENAME") || mentions(sql, "DROP")) {
+        if !self.seen.alters() || !has_word(sql, &["RENAME", "DROP"]) {
             return Ok(());
         }
         let longest = "SELECT coalesce(max(length(sql)), 0) FROM

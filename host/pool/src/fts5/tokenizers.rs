@@ -55,6 +55,8 @@ const TOKENIZERS: [(&CStr, Tokenize); COUNT] = [
     (c"trigram", tokenize::<2>),
 ];
 const COUNT: usize = 3;
+/// How many tokens count as a word of a query. Those of `trigram` are looked for in a row, which is quicker.
+const A_WORD: [u32; COUNT] = [1, 1, 8];
 
 /// SQLite's own, in the same order. The same for all connections of the process.
 static ORIGINALS: [OnceLock<Tokenize>; COUNT] = [const { OnceLock::new() }; COUNT];
@@ -178,8 +180,8 @@ struct Tokens<'a> {
     on_token: OnToken,
     watch: &'a Watch,
     left: u32,
-    /// It is a query, whose words are counted.
-    query: bool,
+    /// How many tokens count as a word of a query; 0 for what is none.
+    a_word: u32,
 }
 
 impl Tokens<'_> {
@@ -187,10 +189,16 @@ impl Tokens<'_> {
     fn check(&mut self, more: u32) -> c_int {
         if self.watch.look() {
             ffi::SQLITE_INTERRUPT
-        } else if self.query && memory::count_query_words(more) > MAX_QUERY_WORDS {
-            ffi::SQLITE_TOOBIG
         } else {
-            ffi::SQLITE_OK
+            let words = if self.a_word > 0 {
+                more.div_ceil(self.a_word)
+            } else {
+                0
+            };
+            match words > 0 && memory::count_query_words(words) > MAX_QUERY_WORDS {
+                true => ffi::SQLITE_TOOBIG,
+                false => ffi::SQLITE_OK,
+            }
         }
     }
 }
@@ -216,7 +224,10 @@ unsafe extern "C" fn tokenize<const AT: usize>(
             on_token: callback,
             watch,
             left: TOKENS,
-            query: flags & ffi::FTS5_TOKENIZE_QUERY as c_int != 0,
+            a_word: match flags & ffi::FTS5_TOKENIZE_QUERY as c_int {
+                0 => 0,
+                _ => A_WORD[AT],
+            },
         };
         let context = (&raw mut tokens).cast();
         // SAFETY: the module's invariant: SQLite's own function, with its own arguments. The callback has
