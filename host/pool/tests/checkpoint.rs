@@ -143,8 +143,8 @@ fn a_reader_who_is_held_back_ends_in_time() {
     let writer = get(&f.pool, Access::ReadWrite);
     let grant = Grant::new(&f.pool, Access::ReadOnly);
     let mut late = 0;
-    // Some of them come while the thread waits for the slow one.
-    insert(&writer, 900);
+    // Too few for the thread, which is to wait for the slow one while others come.
+    insert(&writer, 300);
     for _ in 0..20_000 {
         if late >= 3 {
             break;
