@@ -1,13 +1,13 @@
-//! How much there is in a statement for SQLite to compare with each other while it compiles it.
+//! Bounds on a statement's names, tables and joins: the time to compile it grows with their product.
 //!
 //! For a column that stands without its table, SQLite compares the name with every column of every
 //! table in every `FROM` around it. A table can have a thousand columns, a `FROM` 64 tables, and a
 //! statement 40,000 names. It compares the expressions of a statement with each other too, and the
-//! columns of a natural join. Each takes seconds at its worst, in which SQLite asks nobody whether to go
-//! on, allocates nothing and reads no page. So the text is counted before SQLite sees it.
+//! columns of a natural join. At worst each takes seconds, in which SQLite does not check the deadline,
+//! allocates nothing and reads no page. So the text is counted before SQLite compiles it.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::text::blank;
+use crate::text::{MAX_SQL_BYTES, blank};
 
 /// The most names of a statement, of tables and columns, beside those that it gives itself (`AS`).
 const MAX_NAMES: usize = 4_000;
@@ -17,8 +17,6 @@ const MAX_LOOKUPS: usize = 20_000;
 /// The most natural joins. Each takes a millisecond for each table before it, at most.
 const MAX_NATURAL_JOINS: usize = 8;
 
-/// The longest statement, in bytes (`SQLITE_LIMIT_SQL_LENGTH`).
-const MAX_BYTES: usize = 100_000;
 /// A shorter text cannot hold that much.
 const SHORT: usize = 120;
 
@@ -100,7 +98,7 @@ pub(crate) fn check(sql: &str) -> Result<()> {
         return Ok(());
     }
     // A longer statement is refused anyhow.
-    let sql = &sql[..sql.floor_char_boundary(MAX_BYTES)];
+    let sql = &sql[..sql.floor_char_boundary(MAX_SQL_BYTES)];
     let Counter {
         names,
         lookups,

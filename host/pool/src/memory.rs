@@ -251,7 +251,7 @@ pub(crate) fn count_query_words(more: u32) -> u32 {
 pub(crate) fn with_watch<T>(work: impl FnOnce(&Watch) -> T) -> Option<T> {
     let watch = CURRENT.get().watch.load(Ordering::Relaxed);
     // SAFETY: null, or what the budget of a connection keeps. Only this thread uses that connection while it
-    // is in its scope, so that nobody closes it and drops the budget meanwhile.
+    // is in its scope: the connection is not closed, nor the budget dropped, meanwhile.
     unsafe { watch.as_ref() }.map(work)
 }
 

@@ -22,6 +22,7 @@ use crate::memory::{self, Budget};
 use crate::policy::Seen;
 use crate::raw::{self, LengthLimit, Progress};
 use crate::settings::{Settings, Synchronous};
+use crate::text::MAX_SQL_BYTES;
 use crate::vfs::{self, Folder};
 use crate::watch::Watch;
 use crate::watchdog::Watched;
@@ -48,7 +49,7 @@ const LIMITS: &[(Limit, i32)] = &[
     (Limit::SQLITE_LIMIT_FUNCTION_ARG, 32),
     (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000),
     (Limit::SQLITE_LIMIT_PARSER_DEPTH, 100),
-    (Limit::SQLITE_LIMIT_SQL_LENGTH, 100_000),
+    (Limit::SQLITE_LIMIT_SQL_LENGTH, MAX_SQL_BYTES as i32),
     (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 10),
     (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 32_766),
     (Limit::SQLITE_LIMIT_VDBE_OP, 250_000),
@@ -255,8 +256,8 @@ impl Location {
         let (authorizer, asked) = (Arc::clone(&seen), Arc::clone(&watch));
         let mut times = 0_u32;
         conn.authorizer(Some(move |context: rusqlite::hooks::AuthContext<'_>| {
-            // Compiling asks nobody else, but few statements take long, and looking costs as much as the
-            // rest.
+            // While it resolves names, SQLite calls nothing else of ours. Few statements take long, and
+            // looking costs as much as the rest: so only now and then.
             times = times.wrapping_add(1);
             if !times.is_multiple_of(AUTHORIZER_LOOKS) {
                 return authorizer.authorize(&context);

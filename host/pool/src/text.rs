@@ -4,6 +4,9 @@ use std::ffi::CString;
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// The longest statement, in bytes (`SQLITE_LIMIT_SQL_LENGTH`).
+pub(crate) const MAX_SQL_BYTES: usize = 100_000;
+
 /// SQL text as SQLite takes it: it ends in a NUL, and has none before.
 #[derive(Debug)]
 pub(crate) struct SqlText<'a> {

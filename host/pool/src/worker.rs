@@ -1,4 +1,4 @@
-//! Handing a runtime's worker over, so that a statement which turns out slow holds up nobody else.
+//! Hands a runtime's worker to another thread, so that no other task waits for a slow statement.
 //!
 //! A statement runs where its guest is polled: on a worker of the embedder's tokio runtime. While it
 //! runs there, nothing else does that this worker has in its queue, and two slow statements stop a

@@ -1,4 +1,4 @@
-//! Statements that SQLite does not stop by itself end at their deadline all the same, and hold up nobody.
+//! Statements that SQLite does not stop by itself end at their deadline, and no other task waits for them.
 //!
 //! How late is looked at where the code is optimised: `cargo test --release -p millpond-pool --test
 //! deadline -- --nocapture` prints it. `MILLPOND_LATE=name` runs those alone whose name has that in it.

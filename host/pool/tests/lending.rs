@@ -463,7 +463,7 @@ fn closing_under_load_ends_everything_and_leaves_no_log() {
     }
 }
 
-/// The log is written by whoever comes next, if another process holds the database now.
+/// If another process is writing, the log stays, and the next process takes it over.
 #[test]
 fn closing_without_patience_does_not_wait_for_another_process() {
     const HOUR: Duration = Duration::from_secs(3600);

@@ -33,8 +33,8 @@ use crate::watch::Watch;
 /// latter where it compares it to every word of a long query.
 const TOKENS: u32 = 64;
 
-/// The most words of a query. FTS5 looks for each in every place where another one is found, and asks
-/// nobody meanwhile.
+/// The most words of a query. FTS5 looks for each wherever it has found another one, and does not check the
+/// deadline meanwhile.
 pub(crate) const MAX_QUERY_WORDS: u32 = 256;
 
 type OnToken =
