@@ -54,6 +54,7 @@ stderr. `run` passes the guest's own exit code on, and exits with 134 where the 
 /// Blocks until the command is done; for `serve`, until a signal ends it. Failures are printed
 /// on stderr, each in one line, and told by the exit code.
 pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    output::print_warnings();
     let outcome = parse(args).and_then(|parsed| match parsed {
         Parsed::Command(command) => execute(*command),
         Parsed::Help(help) => {

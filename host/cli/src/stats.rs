@@ -102,6 +102,7 @@ fn databases(stats: &[(&str, PoolStats)]) -> Map<String, Value> {
             "wait_time_ms": u64::try_from(stats.wait_time.as_millis()).unwrap_or(u64::MAX),
             "rolled_back": stats.rolled_back,
             "discarded": stats.discarded,
+            "abandoned": stats.abandoned,
         });
         (name.to_string(), counters)
     });

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use hashlink::LruCache;
 
+use crate::clock::NEVER;
 use crate::policy::{Control, Policy};
-use crate::raw::RawStatement;
+use crate::program::Look;
+use crate::raw::{RawStatement, StatementId};
 use crate::text::is_definition;
 
 /// The longest text whose statement is kept, in bytes: a guest could fill the cache with texts
@@ -19,12 +21,23 @@ pub(crate) struct Compiled {
     pub(crate) raw: RawStatement,
     pub(crate) control: Control,
     pub(crate) read_only: bool,
+    look: Look,
     sql: Box<str>,
+}
+
+/// What is to be known of a statement to run it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    pub(crate) id: StatementId,
+    pub(crate) control: Control,
+    pub(crate) read_only: bool,
+    /// Where it handles shorter values than aside.
+    pub(crate) shortened: bool,
 }
 
 impl Compiled {
     /// What `text` compiled to. It is not kept for the next time.
-    pub(crate) fn new(raw: RawStatement, control: Control, text: &str) -> Compiled {
+    pub(crate) fn new(raw: RawStatement, control: Control, look: Look, text: &str) -> Compiled {
         // `EXPLAIN DELETE …` counts as writing for SQLite, and writes nothing; and
         // `DROP TRIGGER IF EXISTS x` as reading, until there is such a trigger.
         let read_only = raw.is_explain() || (raw.is_read_only() && !is_definition(text));
@@ -38,7 +51,44 @@ impl Compiled {
             raw,
             control,
             read_only,
+            look,
             sql: Box::default(),
+        }
+    }
+
+    /// Whether it is to be run [aside](crate::aside). What SQLite has compiled again may have become
+    /// another program.
+    pub(crate) fn is_for_aside(&self) -> bool {
+        self.look.aside || self.raw.was_recompiled()
+    }
+
+    /// Whether it can be run from the start only: there is something that is deferred where it comes up.
+    pub(crate) fn may_be_deferred(&self) -> bool {
+        self.look.brief_length.is_some() || self.look.sorts_rows
+    }
+
+    /// Get ready to run, aside or where the call was made. Returns after how many calls of the progress handler
+    /// it is then deferred.
+    pub(crate) fn get_ready(&mut self, aside: bool) -> u64 {
+        /// As long as it takes to sort the rows that can have come together by then: 20 ms.
+        const BRIEF_STEPS: u64 = 8_000;
+        let max_length = match aside {
+            true => self.look.max_length,
+            false => self.look.brief_length,
+        };
+        self.raw.set_max_length(max_length);
+        match self.look.sorts_rows && !aside {
+            true => BRIEF_STEPS,
+            false => NEVER,
+        }
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        Kind {
+            id: self.raw.id(),
+            control: self.control,
+            read_only: self.read_only,
+            shortened: self.look.brief_length.is_some(),
         }
     }
 
@@ -113,7 +163,8 @@ impl StatementCache {
     /// Keep a statement, reset and without the values it was bound to. The one least recently
     /// used makes room for it.
     pub(crate) fn put(&mut self, mut compiled: Compiled) {
-        if !(1..=MAX_KEPT_SQL_BYTES).contains(&compiled.sql.len()) {
+        let kept = (1..=MAX_KEPT_SQL_BYTES).contains(&compiled.sql.len());
+        if !kept || compiled.raw.was_recompiled() {
             return;
         }
         compiled.raw.reset();

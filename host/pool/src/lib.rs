@@ -59,8 +59,8 @@
     )
 )]
 
+mod aside;
 mod block_on;
-mod breadth;
 mod builder;
 mod cache;
 mod cells;
@@ -73,16 +73,17 @@ mod fts5;
 mod functions;
 mod gate;
 mod grant;
+mod lent;
 mod like;
 mod memory;
 pub mod migrations;
 mod open;
 mod policy;
 mod pool;
+mod program;
 mod raw;
 mod read_mark;
 mod request;
-mod reuse;
 #[cfg(test)]
 mod scheduled_tests;
 mod self_test;

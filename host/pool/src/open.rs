@@ -19,12 +19,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fts5;
 use crate::functions;
 use crate::memory::{self, Budget};
-use crate::policy::Seen;
-use crate::raw::{self, LengthLimit, Progress};
+use crate::policy::{Seen, reads_statistics};
+use crate::raw::{self, LengthLimit, Progress, Running};
 use crate::settings::{Settings, Synchronous};
 use crate::text::MAX_SQL_BYTES;
 use crate::vfs::{self, Folder};
-use crate::watch::Watch;
+use crate::watch::{Pace, Watch};
 use crate::watchdog::Watched;
 
 /// Older versions can corrupt a write-ahead log that several connections write
@@ -82,6 +82,7 @@ pub(crate) struct Opened {
     pub(crate) seen: Arc<Seen>,
     pub(crate) watch: Arc<Watch>,
     pub(crate) watched: Arc<Watched>,
+    pub(crate) running: Arc<Running>,
     // After the connection, whose handler is given it.
     pub(crate) _progress: Box<Progress>,
     // After the connection, whose memory it counts.
@@ -158,6 +159,11 @@ impl Location {
             target: Target::Memory(format!("file:/millpond-{number}?vfs=memdb")),
             name: ":memory:".to_owned(),
         }
+    }
+
+    /// For its operator: guests are told no path.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(crate) fn is_memory(&self) -> bool {
@@ -254,10 +260,20 @@ impl Location {
 
         let seen = Arc::new(Seen::new(modules(&conn)?));
         let (authorizer, asked) = (Arc::clone(&seen), Arc::clone(&watch));
+        let running = Arc::new(Running::default());
+        let asked_for = Arc::clone(&running);
         let mut times = 0_u32;
         conn.authorizer(Some(move |context: rusqlite::hooks::AuthContext<'_>| {
             // While it resolves names, SQLite calls nothing else of ours. Few statements take long, and
             // looking costs as much as the rest: so only now and then.
+            if asked.pace() == Pace::Runs
+                && !authorizer.trusts()
+                && !reads_statistics(&context.action)
+                && !asked_for.is_under_way()
+                && asked.defer_run()
+            {
+                return Authorization::Deny;
+            }
             times = times.wrapping_add(1);
             if !times.is_multiple_of(AUTHORIZER_LOOKS) {
                 return authorizer.authorize(&context);
@@ -271,6 +287,9 @@ impl Location {
                 false => authorizer.authorize(&context),
             }
         }))?;
+        let committing = Arc::clone(&watch);
+        // It rolls back what its hook does not let through.
+        conn.commit_hook(Some(move || !committing.may_commit()))?;
         let progress = raw::set_progress_handler(&conn, PROGRESS_INTERVAL, &watch);
         watch.start(NEVER, NEVER);
         let watched = Watched::new(
@@ -285,6 +304,7 @@ impl Location {
             seen,
             watch,
             watched,
+            running,
             memory,
             _folder: self.folder(),
         })

@@ -13,10 +13,11 @@ use crate::block_on::block_on;
 use crate::builder::PoolBuilder;
 use crate::checkpoint::Checkpoints;
 use crate::clock::{self, NEVER};
-use crate::connection::{Connection, Lent};
+use crate::connection::Connection;
 use crate::db::{Access, Db, Job};
 use crate::error::{Error, ErrorKind, Result};
 use crate::grant::Grant;
+use crate::lent::Lent;
 use crate::open::{Location, Opened};
 use crate::request::{Request, RequestId};
 use crate::self_test;
@@ -391,15 +392,30 @@ impl Shared {
     }
 
     /// Take a connection back: reset it, and keep or close it.
-    pub(crate) fn take_back(&self, entry: usize, mut db: Box<Db>, place: Place, close: bool) {
+    pub(crate) fn take_back(
+        &self,
+        entry: usize,
+        mut db: Box<Db>,
+        place: Place,
+        returned: Returned,
+    ) {
         self.lent().try_remove(entry);
         let (rolled_back, clean) = db.reset();
-        let returned = match (clean, close) {
-            (false, _) => Returned::Discard,
-            (true, true) => Returned::Close,
-            (true, false) => Returned::Clean,
+        let returned = match returned {
+            Returned::Abandoned => Returned::Abandoned,
+            _ if !clean => Returned::Discard,
+            returned => returned,
         };
         self.slots.give_back(place, db, returned, rolled_back);
+    }
+
+    /// A call did not end, and its caller has gone on without it.
+    pub(crate) fn abandoned(&self) {
+        self.slots.abandon();
+        log::warn!(
+            "SQLite did not end a statement on {} at its deadline: one connection less until it does",
+            self.location.name()
+        );
     }
 
     /// End every connection in use.

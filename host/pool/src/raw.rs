@@ -18,6 +18,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use rusqlite::{Connection, ffi};
 
@@ -38,6 +39,36 @@ pub(crate) struct RawStatement {
 // SAFETY: SQLite's multi-thread mode lets a statement move between threads as long as one at a
 // time uses it and its connection: the module's invariant.
 unsafe impl Send for RawStatement {}
+
+/// Which of a connection's statements is running for a guest.
+#[derive(Debug, Default)]
+pub(crate) struct Running {
+    stmt: AtomicPtr<ffi::sqlite3_stmt>,
+}
+
+impl Running {
+    /// A statement begins to run. Returns the one that ran until now.
+    pub(crate) fn begin(&self, statement: StatementId) -> StatementId {
+        StatementId(self.stmt.swap(statement.0, Ordering::Relaxed))
+    }
+
+    /// It has ended, and must not be dropped before.
+    pub(crate) fn end(&self, before: StatementId) {
+        self.stmt.store(before.0, Ordering::Relaxed);
+    }
+
+    /// Whether it has taken its first step. If not, SQLite may be compiling it again; and if so, what it compiles
+    /// is a virtual table's own.
+    pub(crate) fn is_under_way(&self) -> bool {
+        let stmt = self.stmt.load(Ordering::Relaxed);
+        // SAFETY: null, or a statement that lives, by `end`. SQLite asks on the thread that runs it.
+        unsafe { ffi::sqlite3_stmt_busy(stmt) != 0 }
+    }
+}
+
+/// Names a statement while it lives, or none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StatementId(*mut ffi::sqlite3_stmt);
 
 /// Whether a step came to a row or to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,9 +119,9 @@ impl RawStatement {
     }
 
     /// Handle no value of more than so many bytes: it fails with
-    /// [`TooLarge`](crate::ErrorKind::TooLarge).
-    pub(crate) fn set_max_length(&mut self, bytes: u32) {
-        self.max_length = Some(bytes);
+    /// [`TooLarge`](crate::ErrorKind::TooLarge). `None` for the connection's own limit.
+    pub(crate) fn set_max_length(&mut self, bytes: Option<u32>) {
+        self.max_length = bytes;
     }
 
     #[inline]
@@ -188,6 +219,10 @@ impl RawStatement {
         }
     }
 
+    pub(crate) fn id(&self) -> StatementId {
+        StatementId(self.stmt.as_ptr())
+    }
+
     pub(crate) fn parameter_count(&self) -> usize {
         // SAFETY: the statement is live.
         unsafe { ffi::sqlite3_bind_parameter_count(self.stmt.as_ptr()) as usize }
@@ -265,6 +300,15 @@ impl RawStatement {
             ffi::sqlite3_stmt_status(self.stmt.as_ptr(), ffi::SQLITE_STMTSTATUS_MEMUSED, 0)
         };
         u32::try_from(bytes).unwrap_or(0)
+    }
+
+    /// Whether SQLite has compiled it again since, because the schema had changed
+    /// (<https://sqlite.org/c3ref/c_stmtstatus_counter.html>, `SQLITE_STMTSTATUS_REPREPARE`).
+    pub(crate) fn was_recompiled(&self) -> bool {
+        // SAFETY: the statement is live; nothing is reset.
+        unsafe {
+            ffi::sqlite3_stmt_status(self.stmt.as_ptr(), ffi::SQLITE_STMTSTATUS_REPREPARE, 0) > 0
+        }
     }
 
     pub(crate) fn is_read_only(&self) -> bool {
@@ -414,18 +458,22 @@ unsafe fn pages_written_of(db: *mut ffi::sqlite3) -> u64 {
 /// Whether no foreign key constraint that is checked at the commit is broken as it stands
 /// (<https://sqlite.org/c3ref/c_dbstatus_options.html>, `SQLITE_DBSTATUS_DEFERRED_FKS`).
 pub(crate) fn constraints_hold(conn: &Connection) -> bool {
-    let (mut broken, mut highest) = (0, 0);
+    status(conn, ffi::SQLITE_DBSTATUS_DEFERRED_FKS) == Some(0)
+}
+
+/// How much memory the schema takes, in bytes (`SQLITE_DBSTATUS_SCHEMA_USED`, as above).
+pub(crate) fn schema_used(conn: &Connection) -> u64 {
+    let bytes = status(conn, ffi::SQLITE_DBSTATUS_SCHEMA_USED);
+    bytes
+        .and_then(|bytes| u64::try_from(bytes).ok())
+        .unwrap_or(u64::MAX)
+}
+
+fn status(conn: &Connection, what: c_int) -> Option<c_int> {
+    let (mut now, mut highest) = (0, 0);
     // SAFETY: the connection is open, and this thread alone uses it; both pointers are valid.
-    let code = unsafe {
-        ffi::sqlite3_db_status(
-            conn.handle(),
-            ffi::SQLITE_DBSTATUS_DEFERRED_FKS,
-            &mut broken,
-            &mut highest,
-            0,
-        )
-    };
-    code == ffi::SQLITE_OK && broken == 0
+    let code = unsafe { ffi::sqlite3_db_status(conn.handle(), what, &mut now, &mut highest, 0) };
+    (code == ffi::SQLITE_OK).then_some(now)
 }
 
 /// The longest value that a connection may read or make, which can be lowered while it runs.

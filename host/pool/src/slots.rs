@@ -5,7 +5,8 @@
 //!
 //! Invariants, whenever the lock is free:
 //! - `created - closed == idle + in use`, and `idle + in use <= max_size`;
-//! - a place is held by at most one caller, and dropping it hands it to the next in line.
+//! - a place is held by at most one caller, and dropping it hands it to the next in line;
+//! - what is abandoned keeps its place, and is in use, until it comes back.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -34,6 +35,8 @@ struct State<R> {
     idle: Vec<R>,
     /// Holders of a place who are opening a resource just now.
     opening: u32,
+    /// Resources that their holders have abandoned, and that are still in use.
+    abandoned: u32,
     closed: bool,
     counters: PoolStats,
 }
@@ -72,6 +75,8 @@ pub(crate) enum Returned {
     Close,
     /// It could not be made as new.
     Discard,
+    /// Its holder had [abandoned](Slots::abandon) it.
+    Abandoned,
 }
 
 impl<R> Slots<R> {
@@ -81,6 +86,7 @@ impl<R> Slots<R> {
             state: Mutex::new(State {
                 idle: Vec::with_capacity(max_idle as usize),
                 opening: 0,
+                abandoned: 0,
                 closed: false,
                 counters: PoolStats {
                     max_pool_size: max_size,
@@ -181,9 +187,19 @@ impl<R> Slots<R> {
             let mut state = self.lock();
             state.counters.connections_closed += 1;
             state.counters.in_use -= 1;
+            state.abandoned -= u32::from(returned == Returned::Abandoned);
             self.tell_if_drained(&state);
         }
         drop(place);
+    }
+
+    /// The holder of a resource in use goes on without it. Whoever has it gives it back as
+    /// [`Abandoned`](Returned::Abandoned), and nobody waits for that.
+    pub(crate) fn abandon(&self) {
+        let mut state = self.lock();
+        state.counters.abandoned += 1;
+        state.abandoned += 1;
+        self.tell_if_drained(&state);
     }
 
     pub(crate) fn stats(&self) -> PoolStats {
@@ -200,7 +216,7 @@ impl<R> Slots<R> {
         self.places.close();
     }
 
-    /// Wait until nothing is in use any more. Only after [`close`](Slots::close).
+    /// Wait until nothing is in use any more but what is abandoned. Only after [`close`](Slots::close).
     pub(crate) async fn drained(&self) {
         loop {
             let notified = self.drained.notified();
@@ -252,7 +268,7 @@ impl<R> Slots<R> {
 
 impl<R> State<R> {
     fn is_drained(&self) -> bool {
-        self.counters.in_use == 0 && self.opening == 0
+        self.counters.in_use == self.abandoned && self.opening == 0
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::connection::{Lent, unless_stale};
-use crate::db::{Answer, Wants};
+use crate::db::{Answer, Db, Wants};
 use crate::error::Result;
+use crate::lent::{Lent, unless_stale};
 use crate::value::{Cells, Column, Parameters, Summary};
 
 /// A compiled statement of one connection. Dropped, it is kept for the next time; a cursor over
@@ -64,9 +64,15 @@ impl Statement {
     /// [`Parameters`](crate::ErrorKind::Parameters), [`Busy`](crate::ErrorKind::Busy),
     /// [`BusySnapshot`](crate::ErrorKind::BusySnapshot), [`StaleHandle`](crate::ErrorKind::StaleHandle).
     pub async fn execute(&self, parameters: &Parameters) -> Result<Summary> {
+        let key = self.key;
+        let aside = || {
+            let parameters = parameters.clone();
+            move |db: &mut Db| db.execute_open(key, &parameters)
+        };
         self.lent
             .attempt_or(
-                |db| db.execute_open(self.key, parameters),
+                |db| db.execute_open(key, parameters),
+                aside,
                 |db| db.job_open(self.key, parameters, Wants::Summary),
                 Answer::into_summary,
             )
@@ -81,8 +87,13 @@ impl Statement {
     /// [`Parameters`](crate::ErrorKind::Parameters): the statement has none, or `rows` does not fit;
     /// [`NotUtf8`](crate::ErrorKind::NotUtf8); any error of a row, after which no row is kept.
     pub async fn execute_many(&self, rows: &Cells) -> Result<Summary> {
+        let key = self.key;
+        let aside = || {
+            let rows = rows.clone();
+            move |db: &mut Db| db.execute_many(key, &rows)
+        };
         self.lent
-            .attempt(|db| db.execute_many(self.key, rows))
+            .attempt(|db| db.execute_many(key, rows), aside)
             .await
     }
 
@@ -98,10 +109,16 @@ impl Statement {
     /// As [`execute`](Statement::execute); [`NotUtf8`](crate::ErrorKind::NotUtf8), which does not undo
     /// what the statement has written.
     pub async fn query(&self, parameters: &Parameters, max_rows: u32) -> Result<Page> {
+        let key = self.key;
+        let aside = || {
+            let parameters = parameters.clone();
+            move |db: &mut Db| db.query_open(key, &parameters, max_rows)
+        };
         let (cells, run) = self
             .lent
             .attempt_or(
-                |db| db.query_open(self.key, parameters, max_rows),
+                |db| db.query_open(key, parameters, max_rows),
+                aside,
                 |db| db.job_open(self.key, parameters, Wants::Page { max_rows }),
                 |answer| answer.into_cells().map(|cells| (cells, None)),
             )
@@ -130,8 +147,9 @@ impl Cursor {
     /// [`StaleHandle`](crate::ErrorKind::StaleHandle): the connection was returned, or the statement
     /// run again. [`NotUtf8`](crate::ErrorKind::NotUtf8). Any error ends the result.
     pub fn next(&self, max_rows: u32) -> Result<Cells> {
-        self.lent
-            .call(|db| db.next_page(self.key, self.run, max_rows))?
+        let (key, run) = (self.key, self.run);
+        let next = move |db: &mut Db| db.next_page(key, run, max_rows);
+        self.lent.attempt_now(next, || next)
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::connection::{Lent, unless_stale};
+use crate::db::Db;
 use crate::error::Result;
+use crate::lent::{Lent, unless_stale};
 
 /// An open transaction. Dropped without [`commit`](Transaction::commit), it rolls back.
 ///
@@ -28,7 +29,9 @@ impl Transaction {
     /// [`rolled_back`](crate::Error::rolled_back) where SQLite ended it. Any other error, such
     /// as a deferred foreign key that does not hold: it has been rolled back.
     pub fn commit(self) -> Result<()> {
-        self.lent.call(|db| db.commit(self.number))?
+        let number = self.number;
+        let commit = move |db: &mut Db| db.commit(number);
+        self.lent.attempt_now(commit, || commit)
     }
 
     /// Undo everything since it began.

@@ -14,6 +14,26 @@ use crate::worker;
 /// How long to wait, at most, before looking again whether another process has let go.
 const BUSY_INTERVAL: Duration = Duration::from_millis(5);
 
+/// How a connection is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// On a thread that may take long, or for the host itself.
+    Free = 0,
+    /// Where a call was made: something is compiled, and what runs meanwhile, which is reading the schema, is
+    /// deferred.
+    Compiles = 1,
+    /// Where a call was made: something runs, and what is compiled meanwhile, because the schema has changed,
+    /// is deferred.
+    Runs = 2,
+}
+
+/// A call that its caller may still abandon.
+const UNDER_WAY: u64 = 0;
+/// It commits: the caller waits for what comes of that.
+const COMMITTING: u64 = 1;
+/// The caller has been told that it failed: it must not commit any more.
+const ABANDONED: u64 = 2;
+
 /// Shared by a connection's handlers and whoever may stop it.
 #[derive(Debug)]
 pub(crate) struct Watch {
@@ -33,6 +53,18 @@ pub(crate) struct Watch {
     unstoppable: AtomicBool,
     /// The call has run for a millisecond: the next [`look`](Watch::look) hands the worker over.
     slow: AtomicBool,
+    /// The [`Pace`] at which the connection is used now.
+    pace: AtomicU64,
+    /// What ran at a brisk pace was stopped, to be run aside.
+    deferred: AtomicBool,
+    /// How many times the progress handler may be asked until what runs is deferred.
+    brief_steps: AtomicU64,
+    /// A full-text query was read in this call.
+    searched: AtomicBool,
+    /// How many words were indexed in this transaction.
+    words: AtomicU64,
+    /// What becomes of the call that is under way: [`UNDER_WAY`], [`COMMITTING`] or [`ABANDONED`].
+    fate: AtomicU64,
     /// How many times the progress handler may still be asked for what runs now.
     steps: AtomicU64,
     /// How many reads have begun and ended: odd while one is under way.
@@ -63,6 +95,12 @@ impl Watch {
             wrote_too_much: AtomicBool::new(false),
             unstoppable: AtomicBool::new(false),
             slow: AtomicBool::new(false),
+            pace: AtomicU64::new(Pace::Free as u64),
+            deferred: AtomicBool::new(false),
+            brief_steps: AtomicU64::new(NEVER),
+            searched: AtomicBool::new(false),
+            words: AtomicU64::new(0),
+            fate: AtomicU64::new(UNDER_WAY),
             reads: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             steps: AtomicU64::new(NEVER),
@@ -87,6 +125,8 @@ impl Watch {
         }
         self.wrote_too_much.store(false, Ordering::Relaxed);
         self.unstoppable.store(false, Ordering::Relaxed);
+        self.pace.store(Pace::Free as u64, Ordering::Relaxed);
+        self.words.store(0, Ordering::Relaxed);
         self.lending.fetch_add(1, Ordering::Relaxed) + 1
     }
 
@@ -226,7 +266,118 @@ impl Watch {
             // Nobody else writes it while a statement runs.
             self.steps.store(steps.saturating_sub(1), Ordering::Relaxed);
         }
+        let brief = self.brief_steps.load(Ordering::Relaxed);
+        if brief != NEVER {
+            self.brief_steps
+                .store(brief.saturating_sub(1), Ordering::Relaxed);
+        }
+        if brief == 0 || self.pace() == Pace::Compiles {
+            // Reading the schema, where that is large.
+            return self.defer();
+        }
         self.look()
+    }
+
+    /// Go on at this pace. Returns the one before.
+    pub(crate) fn set_pace(&self, pace: Pace) -> Pace {
+        let before = self.pace();
+        self.pace.store(pace as u64, Ordering::Relaxed);
+        before
+    }
+
+    pub(crate) fn pace(&self) -> Pace {
+        match self.pace.load(Ordering::Relaxed) {
+            1 => Pace::Compiles,
+            2 => Pace::Runs,
+            _ => Pace::Free,
+        }
+    }
+
+    /// A guest's call begins.
+    pub(crate) fn start_at(&self, pace: Pace) {
+        self.set_pace(pace);
+        self.deferred.store(false, Ordering::Relaxed);
+        self.brief_steps.store(NEVER, Ordering::Relaxed);
+        self.searched.store(false, Ordering::Relaxed);
+    }
+
+    /// What runs is deferred after the progress handler has been asked so many times.
+    pub(crate) fn set_brief_steps(&self, steps: u64) {
+        self.brief_steps.store(steps, Ordering::Relaxed);
+    }
+
+    /// Whether something is to be stopped that happens while a statement runs, and run aside.
+    pub(crate) fn defer_run(&self) -> bool {
+        self.pace() == Pace::Runs && self.defer()
+    }
+
+    fn defer(&self) -> bool {
+        self.deferred.store(true, Ordering::Relaxed);
+        true
+    }
+
+    /// Whether anything was deferred.
+    pub(crate) fn take_deferred(&self) -> bool {
+        self.deferred.load(Ordering::Relaxed) && self.deferred.swap(false, Ordering::Relaxed)
+    }
+
+    /// A full-text query is read, of so many words up to now. Whether it is to go on.
+    pub(crate) fn search(&self, words: u32) -> bool {
+        /// Each takes up to 5 ms to look for in a document of a megabyte.
+        const BRIEF_WORDS: u32 = 8;
+        self.searched.store(true, Ordering::Relaxed);
+        words <= BRIEF_WORDS || !self.defer_run()
+    }
+
+    pub(crate) fn has_searched(&self) -> bool {
+        self.searched.load(Ordering::Relaxed)
+    }
+
+    /// So many more words are indexed. Whether that is to go on.
+    pub(crate) fn index(&self, words: u32) -> bool {
+        let all = self.words.load(Ordering::Relaxed) + u64::from(words);
+        self.words.store(all, Ordering::Relaxed);
+        !self.has_indexed_much() || !self.defer_run()
+    }
+
+    /// Whether what was indexed takes long to write, which happens at any time up to the commit: up to
+    /// 1.5 µs a word.
+    pub(crate) fn has_indexed_much(&self) -> bool {
+        const BRIEF_WORDS: u64 = 20_000;
+        self.words.load(Ordering::Relaxed) > BRIEF_WORDS
+    }
+
+    /// No transaction is open any more.
+    pub(crate) fn forget_indexed(&self) {
+        self.words.store(0, Ordering::Relaxed);
+    }
+
+    /// A call begins that its caller may abandon.
+    pub(crate) fn start_abandonable(&self) {
+        self.fate.store(UNDER_WAY, Ordering::SeqCst);
+    }
+
+    /// Abandon the call, unless it is committing just now. If this returns true, it commits nothing any
+    /// more.
+    pub(crate) fn abandon(&self) -> bool {
+        self.change_fate(UNDER_WAY, ABANDONED)
+    }
+
+    /// A transaction is about to be committed: whether it may be.
+    pub(crate) fn may_commit(&self) -> bool {
+        self.change_fate(UNDER_WAY, COMMITTING) || self.fate.load(Ordering::SeqCst) == COMMITTING
+    }
+
+    /// Nothing is committing any more.
+    pub(crate) fn end_commit(&self) {
+        if self.fate.load(Ordering::Relaxed) == COMMITTING {
+            self.change_fate(COMMITTING, UNDER_WAY);
+        }
+    }
+
+    fn change_fate(&self, from: u64, to: u64) -> bool {
+        let (done, failed) = (Ordering::SeqCst, Ordering::SeqCst);
+        self.fate.compare_exchange(from, to, done, failed).is_ok()
     }
 
     /// The call takes long: the next [`look`](Watch::look) hands the runtime's worker over.

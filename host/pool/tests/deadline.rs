@@ -24,6 +24,8 @@ static NONE: Parameters = Parameters::NONE;
 struct Attack {
     name: &'static str,
     setup: String,
+    /// What it does first on the connection that it attacks with.
+    before: &'static str,
     sql: String,
     parameters: Vec<Value>,
 }
@@ -32,6 +34,7 @@ fn attack(name: &'static str, setup: impl Into<String>, sql: impl Into<String>) 
     Attack {
         name,
         setup: setup.into(),
+        before: "",
         sql: sql.into(),
         parameters: Vec::new(),
     }
@@ -40,6 +43,11 @@ fn attack(name: &'static str, setup: impl Into<String>, sql: impl Into<String>) 
 impl Attack {
     fn parameter(mut self, text: impl Into<String>) -> Attack {
         self.parameters.push(Value::Text(text.into()));
+        self
+    }
+
+    fn before(mut self, script: &'static str) -> Attack {
+        self.before = script;
         self
     }
 }
@@ -101,6 +109,35 @@ fn full_text() -> Vec<Attack> {
             "INSERT INTO g SELECT value || replace(hex(zeroblob(250000)), '00', 'a ')
              FROM json_each('[1,2,3,4,5,6,7,8,9]')",
         ),
+        attack(
+            "near",
+            format!("{} || 'b'", document(480_000)),
+            format!(
+                "SELECT count(*) FROM g WHERE g MATCH 'NEAR({} b, 5)'",
+                "a ".repeat(60)
+            ),
+        ),
+        attack(
+            "phrase",
+            format!("{} || 'b'", document(480_000)),
+            format!(
+                "SELECT count(*) FROM g WHERE g MATCH '\"{}b\"'",
+                "a ".repeat(80)
+            ),
+        ),
+        attack(
+            "committed words",
+            format!(
+                "{table} INSERT INTO g(g, rank) VALUES ('hashsize', 60000000);
+                 CREATE TABLE s(x);
+                 WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 14),
+                 d(y) AS (SELECT 1 UNION ALL SELECT y + 1 FROM d LIMIT 20000)
+                 INSERT INTO s SELECT group_concat(printf('%x', (x * 20000 + y) * 7919 % 1000003), ' ')
+                 FROM c, d GROUP BY x"
+            ),
+            "COMMIT",
+        )
+        .before("BEGIN; INSERT INTO g SELECT x FROM s"),
     ]
 }
 
@@ -171,7 +208,7 @@ fn compiling() -> Vec<Attack> {
             format!(
                 "SELECT {}, 1 IN ({}) FROM t",
                 each(300, |at| format!("sum(a+{})", 1000 + at)),
-                times(1_000, "sum(a+1299)")
+                times(7_000, "sum(a+1299)")
             ),
         ),
         attack(
@@ -179,17 +216,80 @@ fn compiling() -> Vec<Attack> {
             "",
             format!(
                 "SELECT 1 IN ({}, {}) FROM (SELECT 1 AS x UNION ALL SELECT 2)",
-                each(1_900, |at| format!("x+{}", 10_000 + at)),
-                times(1_900, "x+11899")
+                each(5_500, |at| format!("x+{}", 10_000 + at)),
+                times(5_500, "x+15499")
             ),
         ),
         attack(
             "rename",
             format!(
                 "CREATE TABLE t(z); CREATE VIEW v AS SELECT 1 IN ({}) FROM t",
-                times(1_900, "t.z")
+                times(6_000, "t.z")
             ),
             "ALTER TABLE t RENAME TO y",
+        ),
+    ]
+}
+
+/// Tables of a thousand columns, with much that depends on them.
+fn schemas() -> Vec<Attack> {
+    let wide = format!("CREATE TABLE p({});", columns(1_000));
+    let unique = all(40, |at| {
+        format!("CREATE UNIQUE INDEX u{at} ON p({},c999);", columns(998))
+    });
+    vec![
+        attack(
+            "upsert",
+            format!("{wide}{unique}"),
+            format!(
+                "INSERT INTO p(c0) VALUES (1) {}",
+                format!("ON CONFLICT({}) DO UPDATE SET c0 = 1 ", columns(999)).repeat(1)
+            ),
+        ),
+        attack(
+            "parents",
+            format!(
+                "{wide}{unique} CREATE TABLE ch({cs}, FOREIGN KEY({cs}) REFERENCES p({reversed}))",
+                cs = columns(999),
+                reversed = each(999, |at| format!("c{}", 998 - at))
+            ),
+            "DELETE FROM p",
+        ),
+        attack(
+            "update of",
+            format!(
+                "{wide}{}",
+                all(200, |at| format!(
+                    "CREATE TRIGGER r{at} AFTER UPDATE OF {} ON p BEGIN SELECT 1; END;",
+                    each(499, |at| format!("c{}", at + 500))
+                ))
+            ),
+            format!("UPDATE p SET {}", each(500, |at| format!("c{at}=1"))),
+        ),
+        attack(
+            "indexed expressions",
+            all(20, |at| {
+                let terms = each(900, |term| format!("a+{term}"));
+                format!("CREATE TABLE t{at}(a); CREATE INDEX i{at} ON t{at}({terms});")
+            }),
+            format!(
+                "SELECT 1 IN ({}) FROM {} WHERE {}",
+                times(8_000, "t0.a-t1.a"),
+                each(20, |at| format!("t{at}")),
+                each(20, |at| format!("t{at}.a+0=1")).replace(',', " AND ")
+            ),
+        ),
+        attack(
+            "generated columns",
+            format!(
+                "CREATE TABLE t({}, c900 INT)",
+                each(900, |at| format!(
+                    "c{at} AS ({}+c{}) STORED",
+                    "c900+".repeat(11).trim_end_matches('+'),
+                    at + 1
+                ))
+            ),
+            "INSERT INTO t(c900) VALUES (1)",
         ),
     ]
 }
@@ -204,27 +304,27 @@ fn straight() -> Vec<Attack> {
             "",
             format!(
                 "SELECT 1 IN ({}) FROM (SELECT ?1 AS x)",
-                times(3_900, "x+0")
+                times(20_000, "x+0")
             ),
         )
         .parameter(&digits),
         attack(
             "parameters",
             "",
-            format!("SELECT 1 IN ({})", times(3_900, "?1+0")),
+            format!("SELECT 1 IN ({})", times(20_000, "?1+0")),
         )
         .parameter(&digits),
         attack(
             "columns",
             "CREATE TABLE t(x); INSERT INTO t SELECT replace(hex(zeroblob(500000)), '0', '1')",
-            format!("SELECT 1 IN ({}) FROM t", times(3_900, "x+0")),
+            format!("SELECT 1 IN ({}) FROM t", times(20_000, "x+0")),
         ),
         attack(
             "comparisons",
             "",
             format!(
                 "SELECT 1 IN ({}) FROM (SELECT ?1 AS x, ?1 || '2' AS y)",
-                times(1_200, "x<y COLLATE NOCASE")
+                times(5_000, "x<y COLLATE NOCASE")
             ),
         )
         .parameter(&digits),
@@ -234,7 +334,7 @@ fn straight() -> Vec<Attack> {
                 "CREATE TABLE d(x); INSERT INTO d SELECT replace(hex(zeroblob(500000)), '0', '1');
                  CREATE TABLE t(a);
                  CREATE TRIGGER g AFTER INSERT ON t BEGIN SELECT 1 IN ({}); END",
-                times(1_900, "new.a+0")
+                times(10_000, "new.a+0")
             ),
             "INSERT INTO t SELECT x FROM d",
         ),
@@ -255,7 +355,23 @@ fn straight() -> Vec<Attack> {
             "",
             format!("SELECT {}", times(90, "json_valid(?1)")),
         )
-        .parameter(numbers),
+        .parameter(&numbers),
+        attack(
+            "paths",
+            "",
+            format!(
+                "SELECT length(json_extract(?1, {}))",
+                each(31, |at| format!("'$[#-4999{at:02}]'"))
+            ),
+        )
+        .parameter(&numbers),
+        attack("pretty", "", "SELECT length(json_pretty(?1, ''))").parameter(format!(
+            "{}{}{}",
+            "[".repeat(990),
+            &numbers,
+            "]".repeat(990)
+        )),
+        attack("format", "", "SELECT strftime(?1, 2460000.4999)").parameter("%V".repeat(500_000)),
         attack(
             "lengths",
             "",
@@ -275,6 +391,7 @@ fn straight() -> Vec<Attack> {
 /// A pool of one connection, and what a guest may do with it.
 struct Fixture {
     _folder: tempfile::TempDir,
+    pool: Pool,
     grant: Grant,
 }
 
@@ -286,6 +403,7 @@ impl Fixture {
         Fixture {
             _folder: folder,
             grant: Grant::new(&pool, Access::ReadWrite).temporary(true),
+            pool,
         }
     }
 
@@ -295,16 +413,24 @@ impl Fixture {
         connection.expect("a connection")
     }
 
-    /// Run a statement in a short time. How much longer it took, and what came of it.
-    fn run(&self, sql: &str, parameters: Vec<Value>) -> (Duration, Result<usize>) {
-        let connection = self.get(TIME);
-        let parameters = Parameters::Positional(parameters);
+    /// Attack with a short deadline. How late it ended, and what came of it.
+    fn attack(&self, attack: &Attack) -> (Duration, Result<usize>) {
+        let connection = self.get(Duration::from_secs(600));
+        block_on(connection.execute_script(attack.before)).expect(attack.name);
+        let parameters = Parameters::Positional(attack.parameters.clone());
         let since = Instant::now();
-        let result = block_on(connection.query(sql, &parameters));
+        connection.set_deadline(Some(since + TIME));
+        let result = block_on(connection.query(&attack.sql, &parameters));
         let late = since.elapsed().saturating_sub(TIME);
-        // The connection is as good as before.
-        let after = block_on(connection.query("SELECT 1", &NONE)).expect("another statement");
-        assert_eq!(after.rows, [[Value::Integer(1)]]);
+        // The connection is as good as before, or gone.
+        connection.set_deadline(None);
+        match block_on(connection.query("SELECT 1", &NONE)) {
+            Ok(after) => assert_eq!(after.rows, [[Value::Integer(1)]]),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::StaleHandle, "{error}");
+                assert!(self.pool.stats().abandoned > 0);
+            }
+        }
         (late, result.map(|table| table.rows.len()))
     }
 }
@@ -316,16 +442,22 @@ fn is_late(late: Duration) -> bool {
 #[test]
 fn a_statement_ends_at_its_deadline_whatever_it_does() {
     let only = std::env::var("MILLPOND_LATE").unwrap_or_default();
-    let attacks = [full_text(), compiling(), straight()].into_iter().flatten();
+    let attacks = [full_text(), compiling(), schemas(), straight()];
+    let attacks = attacks.into_iter().flatten();
     let mut too_late = Vec::new();
     for attack in attacks.filter(|attack| attack.name.contains(&only)) {
         let f = Fixture::new();
         let connection = f.get(Duration::from_secs(600));
         block_on(connection.execute_script(&attack.setup)).expect(attack.name);
         drop(connection);
-        let (late, result) = f.run(&attack.sql, attack.parameters);
+        let (late, result) = f.attack(&attack);
         let what = format!("{}: {late:.1?} late, {result:?}", attack.name);
-        println!("{what}");
+        let since = Instant::now();
+        drop(f.get(TIME));
+        println!(
+            "{what}; its connection is free after {:.1?}",
+            since.elapsed()
+        );
         if let Err(error) = &result {
             use ErrorKind::{DeadlineExceeded, QuotaExceeded, TooLarge};
             assert!(
@@ -491,7 +623,7 @@ fn nothing_that_is_made_up_is_late() {
         for _ in 0..4 {
             let sql = choices.statement();
             let sql = &sql[..sql.floor_char_boundary(100_000)];
-            let (late, result) = f.run(sql, Vec::new());
+            let (late, result) = f.attack(&attack("made up", "", sql));
             let begin = &sql[..sql.floor_char_boundary(2_000)];
             assert!(!is_late(late), "{late:?} late: {result:?}: {begin}");
         }

@@ -281,6 +281,7 @@ macro_rules! conversions {
                         wait_time: u64::try_from(stats.wait_time.as_nanos()).unwrap_or(u64::MAX),
                         rolled_back: stats.rolled_back,
                         discarded: stats.discarded,
+                        abandoned: stats.abandoned,
                     }
                 }
             }

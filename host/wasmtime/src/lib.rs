@@ -75,13 +75,18 @@
 //!
 //! # What blocks
 //!
-//! A statement runs on the thread that polls the guest until it ends: usually within 10 ms of its deadline
-//! (`SECURITY.md` lists the exceptions). On a multi-thread tokio runtime no other task waits for it. A
+//! A statement runs on the thread that polls the guest until it ends: usually within 10 ms of its deadline,
+//! and within 50 ms at the most. On a multi-thread tokio runtime no other task waits for it. A
 //! statement that takes longer than 1 to 2 ms hands its worker, with all that the worker has to do, to
 //! another thread ([`block_in_place`]), and goes on where it is. Each such statement takes one of the
 //! runtime's blocking threads ([`max_blocking_threads`], 512 by default). What else the same task polls
 //! (`select!`, `join!`, a timeout around the call) waits for the statement: set a
 //! [`deadline`](SqliteCtxBuilder::deadline).
+//!
+//! What SQLite might not end in time runs on a thread of its connection's own, while the guest waits where it
+//! is polled. Where it has not ended 20 ms after its deadline, the guest goes on without it, and without the
+//! connection. There are never more of these threads than connections. Each such call is counted
+//! ([`abandoned`](millpond_pool::PoolStats::abandoned)) and logged, as a warning of the crate [`log`].
 //!
 //! On a runtime of one thread, in a [`LocalSet`], and with [`add_to_linker_sync`], there is no worker to
 //! hand over: everything on that thread waits for the statement. Run guests on threads of their own there:
@@ -118,6 +123,7 @@
 //! A statement runs on the guest's fiber too: with wasmtime's defaults the host's part of that stack is
 //! 1.5 MiB, and SQLite, as this crate's pool limits it, stays far below.
 //!
+//! [`log`]: https://docs.rs/log/0.4/log/
 //! [`block_in_place`]: https://docs.rs/tokio/1/tokio/task/fn.block_in_place.html
 //! [`max_blocking_threads`]: https://docs.rs/tokio/1/tokio/runtime/struct.Builder.html#method.max_blocking_threads
 //! [`LocalSet`]: https://docs.rs/tokio/1/tokio/task/struct.LocalSet.html

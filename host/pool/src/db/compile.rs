@@ -5,15 +5,15 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::Connection;
 use rusqlite::ffi::SQLITE_AUTH;
 
-use super::Db;
 use super::time::Aborted;
-use crate::breadth;
+use super::{Attempt, Db, Stop};
 use crate::cache::Compiled;
 use crate::error::{Error, ErrorKind, Result};
-use crate::raw::RawStatement;
-use crate::reuse;
+use crate::program::{self, Look};
+use crate::raw::{self, RawStatement};
 use crate::text::{SqlText, begins_with, has_word};
 use crate::value::{Parameters, Value};
+use crate::watch::Pace;
 
 /// A statement of a text, and where in the text it ends.
 pub(super) struct First {
@@ -21,29 +21,35 @@ pub(super) struct First {
     pub(super) end: usize,
 }
 
+/// How long a text may be, in bytes, to be compiled where the call is made; and that times the bytes that
+/// the schema takes. At the worst, SQLite goes through the whole schema for each name in the text, and for a
+/// text of one name several times.
+const BRIEF_TEXT: usize = 4 * 1024;
+const LEAST_TEXT: u64 = 100;
+const BRIEF_WORK: u64 = 32 << 20;
+
 impl Db {
     /// The one statement of `sql`.
-    pub(super) fn compile(&mut self, sql: &str) -> Result<Compiled> {
+    pub(super) fn compile(&mut self, sql: &str) -> Attempt<Compiled> {
         if let Some(compiled) = self.cache.take(sql) {
             return Ok(compiled);
         }
         let text = SqlText::new(sql)?;
         let Some(First { mut compiled, end }) = self.compile_next(&text, 0)? else {
-            return Err(Error::new(
-                ErrorKind::Sql,
-                "the SQL text holds no statement",
-            ));
+            return Err(Error::new(ErrorKind::Sql, "the SQL text holds no statement").into());
         };
         match self.compile_next(&text, end) {
             Ok(None) => {
                 compiled.keep_as(sql);
                 Ok(compiled)
             }
-            Ok(Some(_)) | Err(_) => Err(Error::new(
+            Ok(Some(_)) | Err(Stop::Error(_)) => Err(Error::new(
                 ErrorKind::Sql,
                 "the SQL text holds more than one statement: run them one by one, or as a script",
             )
-            .at(end)),
+            .at(end)
+            .into()),
+            Err(stop) => Err(stop),
         }
     }
 
@@ -52,37 +58,73 @@ impl Db {
         &mut self,
         sql: &SqlText<'_>,
         start: usize,
-    ) -> Result<Option<First>> {
+    ) -> Attempt<Option<First>> {
         let was_open = !self.conn.is_autocommit() && !self.grouped;
-        self.compile_from(sql, start).map_err(|error| {
+        self.compile_from(sql, start).map_err(|stop| {
+            let Stop::Error(error) = stop else {
+                return stop;
+            };
             if !was_open || !self.conn.is_autocommit() {
-                return error;
+                return error.into();
             }
             // Compiling reads the schema, and SQLite ends a transaction in which that gets no memory.
             self.ended += 1;
             self.aborted = Some(Aborted::Sqlite);
             self.settle();
-            error.with_rolled_back()
+            error.with_rolled_back().into()
         })
     }
 
-    fn compile_from(&mut self, sql: &SqlText<'_>, mut start: usize) -> Result<Option<First>> {
+    fn compile_from(&mut self, sql: &SqlText<'_>, start: usize) -> Attempt<Option<First>> {
+        let pace = match self.watch.pace() {
+            Pace::Free => Pace::Free,
+            Pace::Compiles | Pace::Runs => Pace::Compiles,
+        };
+        self.at_pace(pace, |db| db.compile_first(sql, start))
+    }
+
+    /// Whether a text may take longer to compile than a call may without being watched from another
+    /// thread.
+    fn takes_long_to_compile(&mut self, text: usize) -> bool {
+        let free = self.watch.pace() == Pace::Free;
+        // Looking at a large schema takes as long as it is large, and it is looked at aside.
+        if free || !self.is_schema_large(text) {
+            self.schema_used = raw::schema_used(&self.conn);
+        }
+        !free && (text > BRIEF_TEXT || self.is_schema_large(text))
+    }
+
+    fn is_schema_large(&self, text: usize) -> bool {
+        self.schema_used.saturating_mul(LEAST_TEXT + text as u64) > BRIEF_WORK
+    }
+
+    fn compile_first(&mut self, sql: &SqlText<'_>, mut start: usize) -> Attempt<Option<First>> {
         // Comments and empty statements come one at a time.
         while start < sql.len() {
-            breadth::check(sql.rest(start)).map_err(|error| error.at(start))?;
+            // A pragma does what it does while it is compiled.
+            let is_pragma = begins_with(sql.rest(start), &["PRAGMA"]);
+            if self.takes_long_to_compile(sql.len() - start)
+                || (is_pragma && self.watch.pace() != Pace::Free)
+            {
+                return Err(Stop::Aside);
+            }
             self.seen.start(sql.rest(start));
-            let (raw, end) = match RawStatement::prepare(&self.conn, sql, start) {
+            let compiled = RawStatement::prepare(&self.conn, sql, start);
+            if self.watch.take_deferred() {
+                return Err(Stop::Aside);
+            }
+            let (raw, end) = match compiled {
                 Ok(compiled) => compiled,
                 Err(error) => {
                     // Compiling reads the schema, which may be what is damaged.
                     self.unhealthy |= error.is_unhealthy();
                     let error = self.explain(error);
                     // If the transaction has ended, report that instead.
-                    return Err(self.aborted.map_or(error, Aborted::into_error));
+                    return Err(self.aborted.map_or(error, Aborted::into_error).into());
                 }
             };
             match raw {
-                Some(mut raw) => {
+                Some(raw) => {
                     let text = sql.statement(start, end);
                     self.seen
                         .check_compiled(text, raw.column_count())
@@ -90,14 +132,15 @@ impl Db {
                     self.check_alteration(text)
                         .map_err(|error| error.at(start))?;
                     let control = self.seen.control();
-                    // A pragma calculates with what the schema does, which may be an operator's.
-                    if !begins_with(text, &["PRAGMA"]) {
-                        let longest = reuse::max_length(&self.conn, &raw, text);
-                        if let Some(bytes) = longest.map_err(|error| self.explain(error))? {
-                            raw.set_max_length(bytes);
+                    let look = match is_pragma {
+                        true => Look::ASIDE,
+                        false => {
+                            let may_be_slow = self.seen.may_be_slow(text);
+                            program::look(&self.conn, &raw, text, may_be_slow)
+                                .map_err(|error| self.explain(error))?
                         }
-                    }
-                    let compiled = Compiled::new(raw, control, text);
+                    };
+                    let compiled = Compiled::new(raw, control, look, text);
                     return Ok(Some(First { compiled, end }));
                 }
                 None if end == start => return Ok(None),

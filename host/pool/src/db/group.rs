@@ -168,6 +168,8 @@ impl Db {
         let (until, _) = self.watch.bounds();
         compiled.control == Control::None
             && !compiled.read_only
+            // Others must not wait for what may be abandoned.
+            && !self.aside
             && (turn.has_job() || turn.expected_jobs() > 0)
             && self.is_plain()
             && until > clock::after(LEADING_TIME)
@@ -286,16 +288,24 @@ impl Db {
         }
         if let Err(error) = &result {
             self.unhealthy |= error.is_unhealthy();
+            // Nor is it for the one who leads.
+            self.watch.take_deferred();
         }
         result
     }
 
     fn run_job_within(&mut self, job: &mut Job) -> Result<()> {
-        let mut compiled = self.compile(&job.sql)?;
+        let mut compiled = self.compile(&job.sql).map_err(|_| by_itself())?;
         let result = match compiled.control {
-            Control::None if !compiled.read_only => self
-                .bind(&mut compiled, &job.parameters)
-                .and_then(|()| self.answer(&mut compiled, job.wants)),
+            Control::None if !compiled.read_only && !compiled.is_for_aside() => {
+                compiled.get_ready(false);
+                let before = self.running.begin(compiled.raw.id());
+                let result = self
+                    .bind(&mut compiled, &job.parameters)
+                    .and_then(|()| self.answer(&mut compiled, job.wants));
+                self.running.end(before);
+                result
+            }
             _ => Err(by_itself()),
         };
         self.cache.put(compiled);

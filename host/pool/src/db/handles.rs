@@ -23,13 +23,15 @@ pub(super) struct Open {
     cursor: bool,
     /// The statement stands on a row that has not been read.
     on_row: bool,
+    /// The rest of its rows is to be read aside.
+    aside: bool,
     /// What the last page of this run took: the next will be much the same.
     page: Lengths,
 }
 
 impl Open {
     /// The page; nothing is left under way where there is none.
-    fn unless_failed<T>(&mut self, page: Result<T>) -> Result<T> {
+    fn unless_failed<T>(&mut self, page: Attempt<T>) -> Attempt<T> {
         if page.is_err() {
             self.on_row = false;
             self.compiled.raw.reset();
@@ -39,12 +41,12 @@ impl Open {
 }
 
 impl Db {
-    pub(crate) fn prepare(&mut self, sql: &str) -> Result<usize> {
+    pub(crate) fn prepare(&mut self, sql: &str) -> Attempt<usize> {
         // What ends a transaction may be prepared, to end the one that is no more.
         if let Some(aborted) = self.aborted
             && !begins_with(sql, &["COMMIT", "END", "ROLLBACK"])
         {
-            return Err(aborted.into_error());
+            return Err(aborted.into_error().into());
         }
         let compiled = self.compile(sql)?;
         Ok(self.statements.insert(Open {
@@ -53,6 +55,7 @@ impl Db {
             run: 0,
             cursor: false,
             on_row: false,
+            aside: false,
             page: Lengths::default(),
         }))
     }
@@ -135,7 +138,7 @@ impl Db {
             if !db.admit(compiled)? {
                 return Ok(Summary::default());
             }
-            Ok(db.tracked(Control::None, false, |db| {
+            db.run(compiled.kind(), |db| {
                 db.atomically(|db| {
                     let mut changes = 0;
                     while !rows.is_at_end() {
@@ -149,7 +152,7 @@ impl Db {
                         last_insert_rowid: db.conn.last_insert_rowid(),
                     })
                 })
-            })?)
+            })
         })
     }
 
@@ -162,11 +165,10 @@ impl Db {
     ) -> Attempt<(Cells, Option<u64>)> {
         self.with_open(key, |db, open| {
             db.bind(&mut open.compiled, parameters)?;
-            if !db.admit(&open.compiled)? {
+            if !db.admit(&mut open.compiled)? {
                 return Ok((Cells::default(), None));
             }
-            let (control, read_only) = (open.compiled.control, open.compiled.read_only);
-            let page = db.tracked(control, read_only, |db| {
+            let page = db.run(open.compiled.kind(), |db| {
                 let wants = Wants::Page { max_rows };
                 match db.run_in_group(&mut open.compiled, wants)? {
                     Some(answer) => Ok((answer.into_cells().unwrap_or_default(), false)),
@@ -175,16 +177,18 @@ impl Db {
             });
             let (cells, more) = open.unless_failed(page)?;
             open.cursor = more;
+            // What is under way cannot begin anew elsewhere.
+            open.aside = db.aside || open.compiled.may_be_deferred() || db.watch.has_searched();
             Ok((cells, more.then_some(open.run)))
         })
     }
 
     /// Read on. No rows once the end has been reached.
-    pub(crate) fn next_page(&mut self, key: usize, run: u64, max_rows: u32) -> Result<Cells> {
+    pub(crate) fn next_page(&mut self, key: usize, run: u64, max_rows: u32) -> Attempt<Cells> {
         if let Some(aborted) = self.aborted {
-            return Err(aborted.into_error());
+            return Err(aborted.into_error().into());
         }
-        let page = self.on_open(key, |db, open| {
+        self.on_open(key, |db, open| {
             if open.run != run {
                 return Err(
                     Error::new(ErrorKind::StaleHandle, "the statement has been run again").into(),
@@ -193,16 +197,16 @@ impl Db {
             if !open.cursor {
                 return Ok(Cells::default());
             }
-            let (control, read_only) = (open.compiled.control, open.compiled.read_only);
-            let page = db.tracked(control, read_only, |db| db.read_page(open, max_rows));
+            if open.aside && !db.aside {
+                return Err(Stop::Aside);
+            }
+            db.watch.set_brief_steps(open.compiled.get_ready(db.aside));
+            let page = db.run(open.compiled.kind(), |db| db.read_page(open, max_rows));
+            // It has begun: it cannot do so again.
+            let page = page.map_err(|stop| stop.into_error().into());
             let page = open.unless_failed(page);
             open.cursor = matches!(page, Ok((_, true)));
             Ok(page?.0)
-        });
-        page.map_err(|stop| match stop {
-            Stop::Error(error) => error,
-            // Reading on begins nothing new: the first step had the turn already.
-            Stop::Turn | Stop::Gate => Error::new(ErrorKind::Busy, "another request is writing"),
         })
     }
 

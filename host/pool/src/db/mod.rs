@@ -17,14 +17,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use rusqlite::ffi::{SQLITE_AUTH, SQLITE_ERROR, SQLITE_INTERRUPT};
+use rusqlite::ffi::{SQLITE_AUTH, SQLITE_ERROR, SQLITE_INTERRUPT, SQLITE_TOOBIG};
 use slab::Slab;
 
 pub(crate) use self::group::{Answer, Job, Wants};
 use self::handles::Open;
 use self::time::Aborted;
 
-use crate::cache::StatementCache;
+use crate::aside::Thread;
+use crate::cache::{Kind, StatementCache};
 use crate::checkpoint::Checkpoints;
 use crate::clock::NEVER;
 use crate::error::{Error, ErrorKind, Result};
@@ -33,13 +34,13 @@ use crate::grant::{Grant, Limits};
 use crate::memory::{Budget, Scope};
 use crate::open::Opened;
 use crate::policy::{Control, Seen};
-use crate::raw::{self, Progress};
+use crate::raw::{self, Progress, Running};
 use crate::read_mark::Reads;
 use crate::request::RequestId;
 use crate::settings::Settings;
 use crate::turn::{Turn, TurnQueue};
 use crate::vfs::Folder;
-use crate::watch::Watch;
+use crate::watch::{Pace, Watch};
 use crate::watchdog::Watched;
 
 /// What a connection is taken for.
@@ -67,7 +68,20 @@ pub(crate) enum Stop {
     Turn,
     /// Whoever begins to read is held back for a moment: wait, and call again.
     Gate,
+    /// SQLite may not end it in time: call again on the connection's own [`Thread`].
+    Aside,
     Error(Error),
+}
+
+impl Stop {
+    /// For a call that cannot be tried again.
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Stop::Error(error) => error,
+            Stop::Turn | Stop::Gate => Error::new(ErrorKind::Busy, "another request is writing"),
+            Stop::Aside => Error::new(ErrorKind::Other, "the statement takes too long here"),
+        }
+    }
 }
 
 impl From<Error> for Stop {
@@ -93,6 +107,11 @@ pub(crate) struct Db {
     reads: Reads,
     /// Set if statements were reset during this call: its cursors end with it.
     cut: bool,
+    thread: Option<Thread>,
+    /// The call that is under way runs on that thread.
+    aside: bool,
+    /// How much memory the schema took when it was last looked at, in bytes.
+    schema_used: u64,
     /// The transaction that is open is a group's, of which no guest knows.
     grouped: bool,
     /// How many transactions of this connection have ended: a handle to an earlier one is stale.
@@ -113,6 +132,7 @@ pub(crate) struct Db {
     // After the connection, whose handlers use them: see `raw`.
     watch: Arc<Watch>,
     watched: Arc<Watched>,
+    running: Arc<Running>,
     checkpoints: Arc<Checkpoints>,
     _progress: Box<Progress>,
     memory: Budget,
@@ -138,6 +158,9 @@ impl Db {
             runs: 0,
             reads: Reads::default(),
             cut: false,
+            thread: None,
+            aside: false,
+            schema_used: 0,
             grouped: false,
             ended: 0,
             aborted: None,
@@ -151,6 +174,7 @@ impl Db {
             conn: opened.conn,
             watch: opened.watch,
             watched: opened.watched,
+            running: opened.running,
             checkpoints,
             _progress: opened._progress,
             memory: opened.memory,
@@ -184,6 +208,15 @@ impl Db {
         Ok(self.watch.lend())
     }
 
+    /// The connection's own thread.
+    pub(crate) fn thread(&mut self) -> Result<Thread> {
+        let thread = match self.thread.take() {
+            Some(thread) => thread,
+            None => Thread::start()?,
+        };
+        Ok(self.thread.insert(thread).clone())
+    }
+
     /// Until the scope is dropped, what SQLite allocates on this thread is this connection's.
     pub(crate) fn enter(&self) -> Scope {
         self.memory.enter()
@@ -202,6 +235,28 @@ impl Db {
 
     pub(super) fn trusted(&self, sql: &str) -> Result<()> {
         Ok(self.seen.trusting(|| self.conn.execute_batch(sql))?)
+    }
+
+    /// As [`tracked`](Db::tracked), for a guest's statement, which has just been admitted.
+    fn run<T>(&mut self, kind: Kind, work: impl FnOnce(&mut Db) -> Result<T>) -> Attempt<T> {
+        let before = self.running.begin(kind.id);
+        let result = self.tracked(kind.control, kind.read_only, work);
+        self.running.end(before);
+        let too_long =
+            |error: &Error| kind.shortened && !self.aside && error.code() & 0xff == SQLITE_TOOBIG;
+        let deferred = self.watch.take_deferred() || result.as_ref().is_err_and(too_long);
+        match deferred && result.is_err() {
+            true => Err(Stop::Aside),
+            false => Ok(result?),
+        }
+    }
+
+    /// Run `work` at another pace.
+    fn at_pace<T>(&mut self, pace: Pace, work: impl FnOnce(&mut Db) -> T) -> T {
+        let before = self.watch.set_pace(pace);
+        let result = work(self);
+        self.watch.set_pace(before);
+        result
     }
 
     /// Run `work` and keep the books: whether a transaction ended, who ended it, whether the

@@ -1,13 +1,14 @@
 //! Running statements that are given as text.
 
 use super::compile::First;
-use super::{Answer, Attempt, Db, Wants};
+use super::{Answer, Attempt, Db, Stop, Wants};
 use crate::cache::Compiled;
 use crate::cells::check_utf8;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::{RawStatement, Step};
 use crate::text::SqlText;
 use crate::value::{Column, Parameters, Summary, Table, Value, ValueRef};
+use crate::watch::Pace;
 
 impl Db {
     pub(crate) fn execute(&mut self, sql: &str, parameters: &Parameters) -> Attempt<Summary> {
@@ -25,7 +26,7 @@ impl Db {
         if !self.admit(compiled)? {
             return Ok(self.summary_since(self.conn.total_changes()));
         }
-        Ok(self.tracked(compiled.control, compiled.read_only, |db| {
+        self.run(compiled.kind(), |db| {
             match db
                 .run_in_group(compiled, Wants::Summary)?
                 .and_then(Answer::into_summary)
@@ -33,7 +34,7 @@ impl Db {
                 Some(summary) => Ok(summary),
                 None => db.run_to_end(compiled),
             }
-        })?)
+        })
     }
 
     pub(crate) fn query(&mut self, sql: &str, parameters: &Parameters) -> Attempt<Table> {
@@ -47,7 +48,7 @@ impl Db {
             }
             // A result that cannot be had whole must not leave half of the work behind.
             let undoable = !compiled.read_only && compiled.raw.column_count() > 0;
-            Ok(db.tracked(compiled.control, compiled.read_only, |db| {
+            db.run(compiled.kind(), |db| {
                 let answer = db.run_in_group(compiled, Wants::Table)?;
                 if let Some(table) = answer.and_then(Answer::into_table) {
                     Ok(table)
@@ -60,7 +61,7 @@ impl Db {
                 } else {
                     db.read_table(compiled)
                 }
-            })?)
+            })
         })
     }
 
@@ -116,10 +117,12 @@ impl Db {
                 .into());
             }
             // Not kept for the next time: a script runs once.
-            if self.admit(&compiled)? {
-                let (control, read_only) = (compiled.control, compiled.read_only);
-                self.tracked(control, read_only, |db| db.run_to_end(&mut compiled))
-                    .map_err(|error| error.shifted(base))?;
+            if self.admit(&mut compiled)? {
+                let done = self.run(compiled.kind(), |db| db.run_to_end(&mut compiled));
+                done.map_err(|stop| match stop {
+                    Stop::Error(error) => Stop::Error(error.shifted(base)),
+                    stop => stop,
+                })?;
             }
             *start = end;
         }
@@ -176,10 +179,13 @@ impl Db {
     }
 
     pub(super) fn control(&mut self, sql: &str) -> Result<()> {
-        let mut compiled = self.compile(sql)?;
-        let result = self.run_to_end(&mut compiled);
-        self.cache.put(compiled);
-        result.map(|_| ())
+        // Of the host's own: with nothing in it that takes long.
+        self.at_pace(Pace::Free, |db| {
+            let mut compiled = db.compile(sql).map_err(Stop::into_error)?;
+            let result = db.run_to_end(&mut compiled);
+            db.cache.put(compiled);
+            result.map(|_| ())
+        })
     }
 
     /// Compile `sql`, hand it to `work`, and keep it for the next time.

@@ -6,6 +6,7 @@ use super::Db;
 use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::raw;
+use crate::watch::Pace;
 
 /// Who ended a transaction before its owner did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +42,25 @@ impl Db {
             .min(self.watch.transaction_until())
             .min(hold_until);
         self.watch.start(until, self.limits.steps);
+        self.watch.start_at(match self.aside {
+            true => Pace::Free,
+            false => Pace::Runs,
+        });
         self.memory.account().forget_query();
         self.watched.begin();
+    }
+
+    /// As [`start_call`](Db::start_call), of one that runs on the connection's own thread.
+    pub(crate) fn start_call_aside(&mut self, hold_until: u64) {
+        self.aside = true;
+        self.start_call(hold_until);
     }
 
     /// The call has ended, and nothing that is still to end it may hit what follows.
     pub(crate) fn end_call(&mut self) {
         self.watched.end();
+        self.watch.set_pace(Pace::Free);
+        self.aside = false;
         let interrupted = self.watched.was_interrupted() && raw::is_interrupted(&self.conn);
         if std::mem::take(&mut self.cut) || interrupted {
             self.end_cursors();

@@ -1,6 +1,6 @@
 //! Transactions that handles keep open.
 
-use super::{Attempt, Db, TransactionMode};
+use super::{Attempt, Db, Stop, TransactionMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::Control;
 use crate::value::Parameters;
@@ -16,15 +16,18 @@ impl Db {
         Ok(self.ended)
     }
 
-    pub(crate) fn commit(&mut self, number: u64) -> Result<()> {
+    pub(crate) fn commit(&mut self, number: u64) -> Attempt<()> {
         self.check_transaction(number)?;
+        if self.watch.has_indexed_much() && !self.aside {
+            return Err(Stop::Aside);
+        }
         let result = self.tracked(Control::Commit, false, |db| db.control("COMMIT"));
         if result.is_err() && !self.conn.is_autocommit() {
             // The handle is gone with this call: nobody could roll back later.
             self.end()?;
-            return result.map_err(Error::with_rolled_back);
+            return Ok(result.map_err(Error::with_rolled_back)?);
         }
-        result
+        Ok(result?)
     }
 
     pub(crate) fn rollback(&mut self, number: u64) -> Result<()> {

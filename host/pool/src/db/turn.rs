@@ -16,7 +16,7 @@ impl Db {
 
     /// Everything that must hold before a statement may run. False where there is nothing to
     /// run: a `ROLLBACK` of what SQLite has rolled back already.
-    pub(super) fn admit(&mut self, compiled: &Compiled) -> Attempt<bool> {
+    pub(super) fn admit(&mut self, compiled: &mut Compiled) -> Attempt<bool> {
         if let Some(aborted) = self.aborted {
             return match compiled.control {
                 Control::Rollback => {
@@ -30,6 +30,11 @@ impl Db {
                 _ => Err(aborted.into_error().into()),
             };
         }
+        // What SQLite may not end in time.
+        if !self.aside && (compiled.is_for_aside() || self.watch.has_indexed_much()) {
+            return Err(Stop::Aside);
+        }
+        self.watch.set_brief_steps(compiled.get_ready(self.aside));
         // A statement may be too short for the progress handler, but guests run many; and a
         // guest whose time is over must still be able to roll back.
         if compiled.control != Control::Rollback {
@@ -102,7 +107,11 @@ impl Db {
         if state == raw::TransactionState::None {
             self.watch.end_reading();
         }
+        self.watch.end_commit();
         let open = state != raw::TransactionState::None || !self.conn.is_autocommit();
+        if !open {
+            self.watch.forget_indexed();
+        }
         match (open, self.watch.transaction_until()) {
             (true, NEVER) => {
                 let until = clock::after(self.limits.transaction);

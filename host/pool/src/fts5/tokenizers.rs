@@ -180,8 +180,7 @@ struct Tokens<'a> {
     on_token: OnToken,
     watch: &'a Watch,
     left: u32,
-    /// How many tokens count as a word of a query; 0 for what is none.
-    a_word: u32,
+    reads: Reads,
 }
 
 impl Tokens<'_> {
@@ -190,17 +189,31 @@ impl Tokens<'_> {
         if self.watch.look() {
             ffi::SQLITE_INTERRUPT
         } else {
-            let words = if self.a_word > 0 {
-                more.div_ceil(self.a_word)
-            } else {
-                0
+            let goes_on = match self.reads {
+                Reads::Query { a_word } => {
+                    let words = memory::count_query_words(more.div_ceil(a_word));
+                    words <= MAX_QUERY_WORDS && self.watch.search(words)
+                }
+                Reads::Document => self.watch.index(more),
+                Reads::Other => true,
             };
-            match words > 0 && memory::count_query_words(words) > MAX_QUERY_WORDS {
-                true => ffi::SQLITE_TOOBIG,
-                false => ffi::SQLITE_OK,
+            match goes_on {
+                true => ffi::SQLITE_OK,
+                false => ffi::SQLITE_TOOBIG,
             }
         }
     }
+}
+
+/// What is tokenized.
+enum Reads {
+    /// A query, whose words have so many tokens.
+    Query {
+        a_word: u32,
+    },
+    /// What is to be indexed, or no longer.
+    Document,
+    Other,
 }
 
 unsafe extern "C" fn tokenize<const AT: usize>(
@@ -224,9 +237,13 @@ unsafe extern "C" fn tokenize<const AT: usize>(
             on_token: callback,
             watch,
             left: TOKENS,
-            a_word: match flags & ffi::FTS5_TOKENIZE_QUERY as c_int {
-                0 => 0,
-                _ => A_WORD[AT],
+            reads: if flags & ffi::FTS5_TOKENIZE_QUERY as c_int != 0 {
+                let a_word = A_WORD[AT];
+                Reads::Query { a_word }
+            } else if flags & ffi::FTS5_TOKENIZE_DOCUMENT as c_int != 0 {
+                Reads::Document
+            } else {
+                Reads::Other
             },
         };
         let context = (&raw mut tokens).cast();

@@ -17,7 +17,7 @@ use self::names::PragmaScope;
 pub(crate) use self::rights::Policy;
 pub use self::rights::TableGrant;
 use self::rights::Verb;
-use crate::text::{begins_with, mentions, replaces};
+use crate::text::{begins_with, has_word, mentions, replaces};
 
 /// Tables of the host's own begin like this: the record of migrations, without which they would
 /// all run again. They can be read.
@@ -36,6 +36,9 @@ pub(crate) enum Control {
     Savepoint = 4,
 }
 
+/// Functions that take ten milliseconds or more for a megabyte.
+const SLOW_FUNCTIONS: &[&str] = &["json", "->", "strftime"];
+
 /// What the authorizer knows and saw. Shared with the connection that it is installed on, and
 /// used only while that connection compiles a statement.
 #[derive(Debug)]
@@ -44,6 +47,9 @@ pub(crate) struct Seen {
     trusted: AtomicBool,
     /// Something temporary was created or written since the last reset.
     temporary: AtomicBool,
+    /// The statement may do in one instruction what takes long: see [`may_be_slow`](Seen::may_be_slow).
+    may_be_slow: AtomicBool,
+    selects: AtomicBool,
     /// The statement alters a table.
     alters: AtomicBool,
     /// The statement changes the schema, and SQLite writes its own tables for it.
@@ -85,6 +91,8 @@ impl Seen {
         Seen {
             trusted: AtomicBool::new(false),
             temporary: AtomicBool::new(false),
+            may_be_slow: AtomicBool::new(false),
+            selects: AtomicBool::new(false),
             alters: AtomicBool::new(false),
             defines: AtomicBool::new(false),
             writes_unread: AtomicBool::new(false),
@@ -104,6 +112,8 @@ impl Seen {
     /// Forget what the last statement was, before `sql` is compiled.
     pub(crate) fn start(&self, sql: &str) {
         self.control.store(Control::None as u8, Ordering::Relaxed);
+        self.may_be_slow.store(false, Ordering::Relaxed);
+        self.selects.store(false, Ordering::Relaxed);
         self.alters.store(false, Ordering::Relaxed);
         self.writes_unread.store(false, Ordering::Relaxed);
         self.writes_undeletable.store(false, Ordering::Relaxed);
@@ -142,6 +152,12 @@ impl Seen {
     /// What the last statement was refused for.
     pub(crate) fn take_refusal(&self) -> Option<String> {
         self.refusal().take()
+    }
+
+    /// Whether the last statement, `sql`, may have an instruction that takes long, however short it is: a set
+    /// of rows, which SQLite makes of `OR`, or a slow function. A view can hide either.
+    pub(crate) fn may_be_slow(&self, sql: &str) -> bool {
+        self.may_be_slow.load(Ordering::Relaxed) || has_word(sql, &["OR"])
     }
 
     /// Whether the last statement alters a table.
@@ -201,7 +217,13 @@ impl Seen {
             self.may_be_temporary(policy)?;
         }
         match context.action {
-            AuthAction::Select | AuthAction::Recursive => Ok(Allowed::Yes),
+            AuthAction::Select => {
+                if self.selects.swap(true, Ordering::Relaxed) {
+                    self.may_be_slow.store(true, Ordering::Relaxed);
+                }
+                Ok(Allowed::Yes)
+            }
+            AuthAction::Recursive => Ok(Allowed::Yes),
             AuthAction::Read {
                 table_name,
                 column_name,
@@ -213,6 +235,7 @@ impl Seen {
                 self.write(policy, Verb::Insert, table_name, temporary)
             }
             AuthAction::Delete { table_name } => {
+                self.may_be_slow.store(true, Ordering::Relaxed);
                 self.write(policy, Verb::Delete, table_name, temporary)
             }
             AuthAction::Update {
@@ -280,6 +303,12 @@ impl Seen {
             | AuthAction::DropTempTrigger { .. }
             | AuthAction::DropTempView { .. } => self.may_be_temporary(policy),
             AuthAction::Function { function_name } => {
+                if SLOW_FUNCTIONS
+                    .iter()
+                    .any(|name| names::starts_with(function_name, name))
+                {
+                    self.may_be_slow.store(true, Ordering::Relaxed);
+                }
                 let known = names::is_function(function_name)
                     || (self.alters.load(Ordering::Relaxed)
                         && names::is_function_of_alter(function_name));
@@ -465,6 +494,16 @@ fn is_schema(table: &str) -> bool {
 
 fn is_host_table(name: &str) -> bool {
     names::starts_with(name, HOST_TABLES)
+}
+
+/// Whether SQLite may do this while a statement runs: it reads what `ANALYZE` left, and goes on without it
+/// if it may not. Every statement asks for more than this.
+pub(crate) fn reads_statistics(action: &AuthAction<'_>) -> bool {
+    match action {
+        AuthAction::Select => true,
+        AuthAction::Read { table_name, .. } => names::starts_with(table_name, "sqlite_stat"),
+        _ => false,
+    }
 }
 
 fn changes_something(action: &AuthAction<'_>) -> bool {
