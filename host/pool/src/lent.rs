@@ -135,7 +135,13 @@ impl Lent {
         let Holding::Here(held) = &mut *holding else {
             return Err(self.stale());
         };
-        let thread = held.db.thread()?;
+        let thread = match held.db.thread() {
+            Ok(thread) => thread,
+            Err(error) => {
+                held.db.settle();
+                return Err(error);
+            }
+        };
         let in_transaction = held.db.in_transaction();
         let Some(mut held) = holding.take() else {
             return Err(self.stale());
@@ -390,10 +396,13 @@ impl Lent {
     }
 }
 
-/// Do `work`. A turn that was waited for, and then not needed, must not stay here.
+/// Do `work`. A turn that was waited for, and then not needed, must not stay here, unless what it is for is
+/// about to run aside.
 fn settled<T>(db: &mut Db, work: impl FnOnce(&mut Db) -> Attempt<T>) -> Attempt<T> {
     let attempt = work(db);
-    db.settle();
+    if !matches!(attempt, Err(Stop::Aside)) {
+        db.settle();
+    }
     attempt
 }
 

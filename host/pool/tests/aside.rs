@@ -1,6 +1,7 @@
 //! What SQLite may not end in time runs on a thread of the connection's own: with the same result, and its
 //! caller can go on without it.
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use millpond_pool::{
@@ -347,4 +348,49 @@ fn a_statement_that_the_schema_changed_under_runs_all_the_same() {
         block_on(insert.execute_many(&cells)).expect("a row");
         transaction.commit().expect("committed");
     }
+}
+
+/// What fails half-way because it is to be compiled again must leave nothing open behind it: what follows would
+/// be acknowledged in a transaction that is rolled back.
+#[test]
+fn what_is_acknowledged_while_the_schema_changes_is_kept() {
+    let f = Fixture::new(8);
+    run(
+        &f.get(),
+        "CREATE TABLE n(id INTEGER PRIMARY KEY, a);
+         CREATE VIRTUAL TABLE g USING fts5(a, content='n', content_rowid='id');
+         CREATE TRIGGER t AFTER INSERT ON n BEGIN INSERT INTO g(rowid, a) VALUES (new.id, new.a); END",
+    );
+    let acknowledged = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for writer in 0..12 {
+            let (f, acknowledged) = (&f, &acknowledged);
+            scope.spawn(move || {
+                for round in 0..10 {
+                    let connection = f.get();
+                    let text = format!("text {writer} {round}");
+                    let sql = "INSERT INTO n(a) VALUES (?1) RETURNING id, a";
+                    let text = Parameters::Positional(vec![Value::Text(text)]);
+                    let rows = block_on(connection.query(sql, &text)).expect("a row").rows;
+                    acknowledged.lock().expect("no panic").extend(rows);
+                    if writer == 0 {
+                        run(&connection, "CREATE INDEX i ON n(a)");
+                        run(&connection, "DROP INDEX i");
+                    }
+                }
+            });
+        }
+    });
+    let mut acknowledged = acknowledged.into_inner().expect("no panic");
+    acknowledged.sort_by_key(|row| match row[0] {
+        Value::Integer(id) => id,
+        _ => 0,
+    });
+    let kept = rows(&f.get(), "SELECT id, a FROM n ORDER BY id");
+    assert_eq!(kept, acknowledged);
+    assert_eq!(
+        number(&f.get(), "SELECT count(*) FROM g WHERE g MATCH 'text'"),
+        120
+    );
+    assert_eq!(f.pool.stats().rolled_back, 0);
 }

@@ -110,7 +110,7 @@ impl Db {
             }
             self.seen.start(sql.rest(start));
             let compiled = RawStatement::prepare(&self.conn, sql, start);
-            if self.watch.take_deferred() {
+            if self.watch.pace() == Pace::Compiles && self.watch.take_deferred() {
                 return Err(Stop::Aside);
             }
             let (raw, end) = match compiled {

@@ -225,12 +225,16 @@ impl Db {
                 return Ok(Some((done, jobs)));
             }
         }
-        if !self.conn.is_autocommit() && self.undo(|db| db.control("ROLLBACK")).is_err() {
-            self.unhealthy = true;
+        if !self.conn.is_autocommit() {
+            let undone = self.undo(|db| db.control("ROLLBACK"));
+            self.must_have_undone(undone);
         }
         // The first that was taken is to be the first in line again.
         while taken.pop().is_some() {}
-        Ok(None)
+        match self.aborted {
+            Some(aborted) => Err(aborted.into_error()),
+            None => Ok(None),
+        }
     }
 
     fn commit_timed(&mut self) -> Result<()> {
@@ -284,7 +288,8 @@ impl Db {
         // Whatever fails here, its owner runs it again: nothing of it may be committed.
         let result = result.and_then(|()| self.control("RELEASE millpond"));
         if result.is_err() && !self.conn.is_autocommit() {
-            self.unhealthy |= self.undo(Db::roll_back_savepoint).is_err();
+            let undone = self.undo(Db::roll_back_savepoint);
+            self.unhealthy |= undone.is_err();
         }
         if let Err(error) = &result {
             self.unhealthy |= error.is_unhealthy();

@@ -1,6 +1,7 @@
 //! Running statements that are given as text.
 
 use super::compile::First;
+use super::time::Aborted;
 use super::{Answer, Attempt, Db, Stop, Wants};
 use crate::cache::Compiled;
 use crate::cells::check_utf8;
@@ -165,12 +166,22 @@ impl Db {
         let result = result.map_err(|error| self.explain(error));
         // SQLite may have rolled back everything by itself, the savepoint with it.
         if result.is_err() && !self.conn.is_autocommit() {
-            self.undo(|db| match outermost {
+            let undone = self.undo(|db| match outermost {
                 true => db.control("ROLLBACK"),
                 false => db.roll_back_savepoint(),
-            })?;
+            });
+            self.must_have_undone(undone);
         }
         result
+    }
+
+    /// Where what a transaction or a savepoint did cannot be undone, nothing more is done in it: it would be
+    /// acknowledged, and lost with it.
+    pub(super) fn must_have_undone(&mut self, undone: Result<()>) {
+        if undone.is_err() {
+            self.unhealthy = true;
+            self.aborted = Some(Aborted::Sqlite);
+        }
     }
 
     pub(super) fn roll_back_savepoint(&mut self) -> Result<()> {
