@@ -8,6 +8,7 @@ mod chromium;
 mod clean;
 mod cli;
 mod contract;
+mod deadlines;
 mod differential;
 mod durability;
 mod endings;
