@@ -22,6 +22,8 @@ pub(crate) struct Compiled {
     pub(crate) control: Control,
     pub(crate) read_only: bool,
     look: Look,
+    /// It was compiled aside.
+    is_long: bool,
     sql: Box<str>,
 }
 
@@ -29,6 +31,8 @@ pub(crate) struct Compiled {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {
     pub(crate) id: StatementId,
+    /// It takes long to compile it again.
+    pub(crate) is_long: bool,
     pub(crate) control: Control,
     pub(crate) read_only: bool,
     /// Where it handles shorter values than aside.
@@ -37,7 +41,13 @@ pub(crate) struct Kind {
 
 impl Compiled {
     /// What `text` compiled to. It is not kept for the next time.
-    pub(crate) fn new(raw: RawStatement, control: Control, look: Look, text: &str) -> Compiled {
+    pub(crate) fn new(
+        raw: RawStatement,
+        control: Control,
+        look: Look,
+        is_long: bool,
+        text: &str,
+    ) -> Compiled {
         // `EXPLAIN DELETE …` counts as writing for SQLite, and writes nothing; and
         // `DROP TRIGGER IF EXISTS x` as reading, until there is such a trigger.
         let read_only = raw.is_explain() || (raw.is_read_only() && !is_definition(text));
@@ -52,6 +62,7 @@ impl Compiled {
             control,
             read_only,
             look,
+            is_long,
             sql: Box::default(),
         }
     }
@@ -62,13 +73,13 @@ impl Compiled {
         self.look.aside || self.raw.was_recompiled()
     }
 
-    /// Whether it can be run from the start only: there is something that is deferred where it comes up.
+    /// Whether something may come up in it that is deferred.
     pub(crate) fn may_be_deferred(&self) -> bool {
-        self.look.brief_length.is_some() || self.look.sorts_rows
+        self.look.brief_length.is_some() || self.look.sorts_rows || self.look.is_virtual
     }
 
-    /// Get ready to run, aside or where the call was made. Returns after how many calls of the progress handler
-    /// it is then deferred.
+    /// Get ready to run, aside or where the call was made. Returns after how many calls of the progress
+    /// handler it is then deferred.
     pub(crate) fn get_ready(&mut self, aside: bool) -> u64 {
         /// As long as it takes to sort the rows that can have come together by then: 20 ms.
         const BRIEF_STEPS: u64 = 8_000;
@@ -86,6 +97,7 @@ impl Compiled {
     pub(crate) fn kind(&self) -> Kind {
         Kind {
             id: self.raw.id(),
+            is_long: self.is_long,
             control: self.control,
             read_only: self.read_only,
             shortened: self.look.brief_length.is_some(),

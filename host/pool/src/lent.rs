@@ -116,7 +116,9 @@ impl Lent {
 
     /// Run SQL on the connection, unless it has gone back or been held for too long.
     fn call<T>(&self, work: impl FnOnce(&mut Db) -> T) -> Result<T> {
-        self.end_overdue();
+        if clock::now() >= self.hold_until {
+            self.end_overdue();
+        }
         self.with(|db| {
             db.start_call(self.hold_until);
             let result = work(db);
@@ -125,10 +127,12 @@ impl Lent {
         })
     }
 
-    /// As [`call`](Lent::call), on the connection's own thread. Blocks until it is done, or is abandoned.
+    /// As [`call`](Lent::call), on the connection's own thread. Blocks until it is done, or is
+    /// abandoned. It ends by `bounds`, where these are what is left of an attempt to run it here.
     fn call_aside<T: Send + 'static>(
         self: &Arc<Lent>,
         work: impl FnOnce(&mut Db) -> T + Send + 'static,
+        bounds: Option<(u64, u64)>,
     ) -> Result<T> {
         self.end_overdue();
         let mut holding = self.held();
@@ -142,7 +146,6 @@ impl Lent {
                 return Err(error);
             }
         };
-        let in_transaction = held.db.in_transaction();
         let Some(mut held) = holding.take() else {
             return Err(self.stale());
         };
@@ -155,13 +158,12 @@ impl Lent {
         thread.run(move || {
             let result = catch_unwind(AssertUnwindSafe(|| {
                 let _scope = held.db.enter();
-                held.db.start_call_aside(lent.hold_until);
+                held.db.start_call_aside(lent.hold_until, bounds);
                 let result = work(&mut held.db);
                 held.db.end_call();
                 result
             }));
             let whole = result.is_ok();
-            // Under the lock: whoever finds it gone aside no longer finds the result.
             lent.come_back(held, whole, || drop(sender.send(result)));
         });
         drop(thread);
@@ -173,7 +175,7 @@ impl Lent {
                     ErrorKind::DeadlineExceeded,
                     "the statement ran out of time, and SQLite did not stop: its connection is closed",
                 );
-                Err(match in_transaction {
+                Err(match self.watch.is_in_transaction() {
                     true => error.with_rolled_back(),
                     false => error,
                 })
@@ -181,7 +183,9 @@ impl Lent {
         }
     }
 
-    /// What runs aside has ended.
+    /// What runs aside has ended. Where it was not abandoned, its caller is told before the lock is
+    /// free: a caller that finds the connection [`Aside`](Holding::Aside) under the lock, and has not
+    /// been told, can abandon it.
     fn come_back(&self, held: Held, whole: bool, tell: impl FnOnce()) {
         let mut holding = self.lock();
         let waited_for = matches!(*holding, Holding::Aside);
@@ -212,24 +216,34 @@ impl Lent {
         loop {
             match receiver.recv_timeout(LOOK_EVERY) {
                 Ok(result) => return Some(result),
-                // It sends before it ends.
-                Err(RecvTimeoutError::Disconnected) => return receiver.try_recv().ok(),
                 Err(RecvTimeoutError::Timeout) => {}
+                // It tells before it ends, or the thread is gone, and the connection with it.
+                Err(RecvTimeoutError::Disconnected) => {
+                    *self.lock() = Holding::Gone;
+                    self.back.notify_all();
+                    return None;
+                }
             }
             if !self.watch.must_stop() {
                 overdue_since = None;
                 continue;
             }
             let since = *overdue_since.get_or_insert_with(Instant::now);
-            if since.elapsed() >= PATIENCE && self.watch.abandon() {
-                let mut holding = self.lock();
-                if !matches!(*holding, Holding::Aside) {
-                    return receiver.try_recv().ok();
-                }
+            if since.elapsed() < PATIENCE {
+                continue;
+            }
+            let mut holding = self.lock();
+            if let Ok(result) = receiver.try_recv() {
+                return Some(result);
+            }
+            // What commits just now is waited for: its caller is to know what came of it.
+            if self.watch.abandon() {
                 *holding = Holding::Gone;
                 self.back.notify_all();
-                drop(holding);
+                // Before the thread can find that it is gone, and give the connection back.
                 self.pool.abandoned();
+                drop(holding);
+                self.pool.warn_of_abandoned();
                 return None;
             }
         }
@@ -255,7 +269,7 @@ impl Lent {
         W: FnOnce(&mut Db) -> Attempt<T> + Send + 'static,
     {
         let attempt = match self.call(work)? {
-            Err(Stop::Aside) => self.call_aside(aside())?,
+            Err(Stop::Aside) => self.call_aside(aside(), Some(self.watch.bounds()))?,
             attempt => attempt,
         };
         attempt.map_err(Stop::into_error)
@@ -289,18 +303,29 @@ impl Lent {
     {
         let mut job = Some(job);
         let mut from_answer = Some(from_answer);
+        // After it has waited for its turn, too: what it does here may cost it that.
+        let mut goes_aside = false;
         loop {
-            let attempt = match self.call(|db| settled(db, &mut work))? {
-                Err(Stop::Aside) => {
-                    let work = aside();
-                    self.call_aside(|db| settled(db, work))?
-                }
-                attempt => attempt,
-            };
-            match attempt {
-                Ok(done) => return Ok(done),
-                Err(Stop::Gate) => Box::pin(self.pool.wait_gate(&self.watch)).await,
-                Err(Stop::Turn) => {
+            let mut stop = Stop::Aside;
+            let mut bounds = None;
+            if !goes_aside {
+                stop = match self.call(|db| settled(db, &mut work))? {
+                    Ok(done) => return Ok(done),
+                    Err(stop) => stop,
+                };
+                bounds = Some(self.watch.bounds());
+            }
+            if matches!(stop, Stop::Aside) {
+                goes_aside = true;
+                let work = aside();
+                stop = match self.call_aside(|db| settled(db, work), bounds)? {
+                    Ok(done) => return Ok(done),
+                    Err(stop) => stop,
+                };
+            }
+            match stop {
+                Stop::Gate => Box::pin(self.pool.wait_gate(&self.watch)).await,
+                Stop::Turn => {
                     let job = match job.take() {
                         Some(job) => self.with(|db| job(db))?,
                         None => None,
@@ -323,7 +348,8 @@ impl Lent {
                         }
                     }
                 }
-                Err(stop) => return Err(stop.into_error()),
+                Stop::Error(error) => return Err(error),
+                Stop::Aside => return Err(stop.into_error()),
             }
         }
     }
@@ -385,9 +411,13 @@ impl Lent {
 
     /// Where the connection is, once it is not aside.
     fn held(&self) -> MutexGuard<'_, Holding> {
+        let holding = self.lock();
+        if !matches!(*holding, Holding::Aside) {
+            return holding;
+        }
         let aside = |holding: &mut Holding| matches!(holding, Holding::Aside);
         self.back
-            .wait_while(self.lock(), aside)
+            .wait_while(holding, aside)
             .unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -396,8 +426,8 @@ impl Lent {
     }
 }
 
-/// Do `work`. A turn that was waited for, and then not needed, must not stay here, unless what it is for is
-/// about to run aside.
+/// Do `work`. A turn that was waited for, and then not needed, must not stay here, unless what it is
+/// for is about to run aside.
 fn settled<T>(db: &mut Db, work: impl FnOnce(&mut Db) -> Attempt<T>) -> Attempt<T> {
     let attempt = work(db);
     if !matches!(attempt, Err(Stop::Aside)) {

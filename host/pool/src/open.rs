@@ -6,7 +6,7 @@ use std::fs;
 use std::io::ErrorKind as IoErrorKind;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cap_std::fs::{Dir, Metadata, OpenOptions};
 use rusqlite::config::DbConfig;
@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fts5;
 use crate::functions;
 use crate::memory::{self, Budget};
-use crate::policy::{Seen, reads_statistics};
+use crate::policy::{SLOW_FUNCTIONS, Seen, reads_statistics};
 use crate::raw::{self, LengthLimit, Progress, Running};
 use crate::settings::{Settings, Synchronous};
 use crate::text::MAX_SQL_BYTES;
@@ -65,6 +65,8 @@ const JOURNAL_SIZE_LIMIT: u32 = 4 << 20;
 pub(crate) struct Location {
     target: Target,
     name: String,
+    /// The schema has had slow functions in it: see [`Seen::may_be_slow`].
+    slow_schema: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -126,6 +128,7 @@ impl Location {
         Ok(Location {
             target: Target::File { folder, file },
             name,
+            slow_schema: Arc::default(),
         })
     }
 
@@ -147,6 +150,7 @@ impl Location {
         Ok(Location {
             target: Target::File { folder, file },
             name: name.to_owned(),
+            slow_schema: Arc::default(),
         })
     }
 
@@ -158,6 +162,7 @@ impl Location {
         Location {
             target: Target::Memory(format!("file:/millpond-{number}?vfs=memdb")),
             name: ":memory:".to_owned(),
+            slow_schema: Arc::default(),
         }
     }
 
@@ -258,7 +263,11 @@ impl Location {
         functions::install(&conn, &watch)?;
         fts5::install(&conn, &watch)?;
 
-        let seen = Arc::new(Seen::new(modules(&conn)?));
+        if has_slow_functions(&conn) {
+            self.slow_schema.store(true, Ordering::Relaxed);
+        }
+        let slow_schema = Arc::clone(&self.slow_schema);
+        let seen = Arc::new(Seen::new(modules(&conn)?, slow_schema));
         let (authorizer, asked) = (Arc::clone(&seen), Arc::clone(&watch));
         let running = Arc::new(Running::default());
         let asked_for = Arc::clone(&running);
@@ -268,9 +277,9 @@ impl Location {
             // looking costs as much as the rest: so only now and then.
             if asked.pace() == Pace::Runs
                 && !authorizer.trusts()
-                && !reads_statistics(&context.action)
-                && !asked_for.is_under_way()
-                && asked.defer_run()
+                && asked_for.is_beginning()
+                && (asked_for.is_long() || !reads_statistics(&context.action))
+                && asked.defer_start()
             {
                 return Authorization::Deny;
             }
@@ -290,7 +299,7 @@ impl Location {
         let committing = Arc::clone(&watch);
         // It rolls back what its hook does not let through.
         conn.commit_hook(Some(move || !committing.may_commit()))?;
-        let progress = raw::set_progress_handler(&conn, PROGRESS_INTERVAL, &watch);
+        let progress = raw::set_progress_handler(&conn, PROGRESS_INTERVAL, &watch, &running);
         watch.start(NEVER, NEVER);
         let watched = Watched::new(
             &watch,
@@ -399,6 +408,21 @@ impl Location {
 fn not_taken(setting: std::fmt::Arguments<'_>) -> Error {
     let message = format!("the SQLite that this program is linked with refuses {setting}");
     Error::new(ErrorKind::CannotOpen, message)
+}
+
+/// Whether the schema mentions a function that takes long for a long value. SQLite does not ask about
+/// those of generated columns and constraints where they are used.
+fn has_slow_functions(conn: &Connection) -> bool {
+    let mentions: Vec<_> = SLOW_FUNCTIONS
+        .iter()
+        .map(|name| format!("instr(lower(sql), '{name}')"))
+        .collect();
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE {})",
+        mentions.join(" OR ")
+    );
+    // A definition that is too long to be looked at may have one.
+    conn.query_row(&sql, [], |row| row.get(0)).unwrap_or(true)
 }
 
 /// The virtual tables that the linked library knows.

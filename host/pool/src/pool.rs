@@ -412,6 +412,10 @@ impl Shared {
     /// A call did not end, and its caller has gone on without it.
     pub(crate) fn abandoned(&self) {
         self.slots.abandon();
+    }
+
+    /// Say so, to the operator.
+    pub(crate) fn warn_of_abandoned(&self) {
         log::warn!(
             "SQLite did not end a statement on {} at its deadline: one connection less until it does",
             self.location.name()

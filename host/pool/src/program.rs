@@ -25,7 +25,7 @@ use crate::text::SqlText;
 use crate::value::ValueRef;
 
 /// A program that takes less memory, in bytes, and calls no slow function, is too short to use anything often.
-const SHORT_PROGRAM: u32 = 4 * 1024;
+const SHORT_PROGRAM: u32 = 3 * 1024;
 /// How long a program may calculate with values of a megabyte, in milliseconds, where the call was made; and
 /// aside, so that what was abandoned comes to its end in a few seconds. With more to do, its values are to be
 /// shorter.
@@ -49,6 +49,8 @@ pub(crate) struct Look {
     pub(crate) aside: bool,
     /// It reads, and sorts rows as it does: aside, if there are many.
     pub(crate) sorts_rows: bool,
+    /// It uses a virtual table, which does what it likes.
+    pub(crate) is_virtual: bool,
     /// The longest value that it may handle where the call was made, and aside, in bytes; `None` where the
     /// pool's limit will do.
     pub(crate) brief_length: Option<u32>,
@@ -60,6 +62,7 @@ impl Look {
     pub(crate) const ASIDE: Look = Look {
         aside: true,
         sorts_rows: false,
+        is_virtual: false,
         brief_length: None,
         max_length: None,
     };
@@ -113,6 +116,7 @@ pub(crate) fn look(
             || program.changes_schema
             || (program.sorts_rows && !raw.is_read_only()),
         sorts_rows: program.sorts_rows,
+        is_virtual: program.is_virtual,
         brief_length: longest(FREE_COST, program.cost()),
         max_length: longest(MAX_COST, program.cost()),
     })
@@ -146,6 +150,7 @@ struct Program {
     changes_schema: bool,
     /// It uses sets of rowids.
     sorts_rows: bool,
+    is_virtual: bool,
     /// How long it takes with values of a megabyte, in milliseconds.
     cost: u64,
     /// The first argument's register of each function of JSON that takes any number of them.
@@ -236,6 +241,7 @@ impl Program {
             b"Null" => (p2..=p3.max(p2)).for_each(|register| self.write(register)),
             b"AggFinal" => self.write(p1),
             b"RowSetAdd" | b"RowSetTest" | b"RowSetRead" => self.sorts_rows = true,
+            b"VFilter" | b"VUpdate" => self.is_virtual = true,
             b"VCreate" | b"VDestroy" | b"VRename" | b"SqlExec" => self.changes_schema = true,
             _ => {}
         }

@@ -18,7 +18,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use rusqlite::{Connection, ffi};
 
@@ -44,12 +44,18 @@ unsafe impl Send for RawStatement {}
 #[derive(Debug, Default)]
 pub(crate) struct Running {
     stmt: AtomicPtr<ffi::sqlite3_stmt>,
+    /// It takes long to compile it again.
+    is_long: AtomicBool,
 }
 
 impl Running {
     /// A statement begins to run. Returns the one that ran until now.
-    pub(crate) fn begin(&self, statement: StatementId) -> StatementId {
-        StatementId(self.stmt.swap(statement.0, Ordering::Relaxed))
+    pub(crate) fn begin(&self, statement: StatementId, is_long: bool) -> StatementId {
+        // Only one thread at a time uses it.
+        let before = self.stmt.load(Ordering::Relaxed);
+        self.stmt.store(statement.0, Ordering::Relaxed);
+        self.is_long.store(is_long, Ordering::Relaxed);
+        StatementId(before)
     }
 
     /// It has ended, and must not be dropped before.
@@ -57,18 +63,27 @@ impl Running {
         self.stmt.store(before.0, Ordering::Relaxed);
     }
 
-    /// Whether it has taken its first step. If not, SQLite may be compiling it again; and if so, what it compiles
-    /// is a virtual table's own.
-    pub(crate) fn is_under_way(&self) -> bool {
+    /// Whether it is about to take its first step. What SQLite compiles now is that statement, once more,
+    /// because the schema has changed; later, it is a virtual table's own.
+    pub(crate) fn is_beginning(&self) -> bool {
         let stmt = self.stmt.load(Ordering::Relaxed);
         // SAFETY: null, or a statement that lives, by `end`. SQLite asks on the thread that runs it.
-        unsafe { ffi::sqlite3_stmt_busy(stmt) != 0 }
+        !stmt.is_null() && unsafe { ffi::sqlite3_stmt_busy(stmt) == 0 }
+    }
+
+    /// Whether it takes long to compile it again.
+    pub(crate) fn is_long(&self) -> bool {
+        self.is_long.load(Ordering::Relaxed)
     }
 }
 
 /// Names a statement while it lives, or none.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StatementId(*mut ffi::sqlite3_stmt);
+
+impl StatementId {
+    pub(crate) const NONE: StatementId = StatementId(ptr::null_mut());
+}
 
 /// Whether a step came to a row or to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -396,6 +411,7 @@ pub(crate) fn set_checkpoints(conn: &Connection, checkpoints: &Arc<Checkpoints>)
 #[derive(Debug)]
 pub(crate) struct Progress {
     watch: Arc<Watch>,
+    running: Arc<Running>,
     db: *mut ffi::sqlite3,
 }
 
@@ -412,17 +428,19 @@ pub(crate) fn set_progress_handler(
     conn: &Connection,
     steps: c_int,
     watch: &Arc<Watch>,
+    running: &Arc<Running>,
 ) -> Box<Progress> {
     unsafe extern "C" fn go_on(progress: *mut c_void) -> c_int {
         // SAFETY: the `Progress` that was given below, which lives as long as the connection.
-        let Progress { watch, db } = unsafe { &*progress.cast::<Progress>() };
+        let Progress { watch, running, db } = unsafe { &*progress.cast::<Progress>() };
         // SAFETY: the connection is open: it is calling.
-        c_int::from(watch.progress(|| unsafe { pages_written_of(*db) }))
+        let written = || unsafe { pages_written_of(*db) };
+        c_int::from(watch.progress(written, || !running.is_beginning()))
     }
     // SAFETY: the connection is open.
     let db = unsafe { conn.handle() };
-    let watch = Arc::clone(watch);
-    let mut progress = Box::new(Progress { watch, db });
+    let (watch, running) = (Arc::clone(watch), Arc::clone(running));
+    let mut progress = Box::new(Progress { watch, running, db });
     // SAFETY: as above; `progress` is what `go_on` takes it for, stays where it is, and is only read.
     unsafe {
         ffi::sqlite3_progress_handler(db, steps, Some(go_on), (&raw mut *progress).cast());

@@ -59,10 +59,12 @@ pub(crate) struct Watch {
     deferred: AtomicBool,
     /// How many times the progress handler may be asked until what runs is deferred.
     brief_steps: AtomicU64,
-    /// A full-text query was read in this call.
-    searched: AtomicBool,
     /// How many words were indexed in this transaction.
     words: AtomicU64,
+    /// What runs can begin anew: if it fails, nothing of it is kept.
+    can_restart: AtomicBool,
+    /// A transaction is open, or a cursor that writes.
+    in_transaction: AtomicBool,
     /// What becomes of the call that is under way: [`UNDER_WAY`], [`COMMITTING`] or [`ABANDONED`].
     fate: AtomicU64,
     /// How many times the progress handler may still be asked for what runs now.
@@ -98,8 +100,9 @@ impl Watch {
             pace: AtomicU64::new(Pace::Free as u64),
             deferred: AtomicBool::new(false),
             brief_steps: AtomicU64::new(NEVER),
-            searched: AtomicBool::new(false),
             words: AtomicU64::new(0),
+            can_restart: AtomicBool::new(false),
+            in_transaction: AtomicBool::new(false),
             fate: AtomicU64::new(UNDER_WAY),
             reads: AtomicU64::new(0),
             calls: AtomicU64::new(0),
@@ -125,7 +128,7 @@ impl Watch {
         }
         self.wrote_too_much.store(false, Ordering::Relaxed);
         self.unstoppable.store(false, Ordering::Relaxed);
-        self.pace.store(Pace::Free as u64, Ordering::Relaxed);
+        self.start_at(Pace::Free);
         self.words.store(0, Ordering::Relaxed);
         self.lending.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -248,9 +251,14 @@ impl Watch {
         self.wrote_too_much.load(Ordering::Relaxed)
     }
 
-    /// The progress handler's answer, on a connection that has `written` so many pages. It must not
-    /// panic: SQLite would go on.
-    pub(crate) fn progress(&self, written: impl FnOnce() -> u64) -> bool {
+    /// The progress handler's answer, on a connection that has `written` so many pages, and whose
+    /// statement is under way. SQLite also asks once a statement has ended, and committed: what is
+    /// done must not be said to have failed. It must not panic: SQLite would go on.
+    pub(crate) fn progress(
+        &self,
+        written: impl FnOnce() -> u64,
+        is_under_way: impl FnOnce() -> bool,
+    ) -> bool {
         /// Looking costs more than the rest, and a page takes some instructions to fill.
         const LOOK_EVERY: u64 = 16;
         let calls = self.calls.load(Ordering::Relaxed).wrapping_add(1);
@@ -271,11 +279,16 @@ impl Watch {
             self.brief_steps
                 .store(brief.saturating_sub(1), Ordering::Relaxed);
         }
-        if brief == 0 || self.pace() == Pace::Compiles {
-            // Reading the schema, where that is large.
-            return self.defer();
+        if !is_under_way() {
+            return false;
         }
-        self.look()
+        let defers = match self.pace() {
+            Pace::Free => false,
+            // Reading the schema, where that is large.
+            Pace::Compiles => self.defer(),
+            Pace::Runs => brief == 0 && self.defer_run(),
+        };
+        defers || self.look()
     }
 
     /// Go on at this pace. Returns the one before.
@@ -298,16 +311,34 @@ impl Watch {
         self.set_pace(pace);
         self.deferred.store(false, Ordering::Relaxed);
         self.brief_steps.store(NEVER, Ordering::Relaxed);
-        self.searched.store(false, Ordering::Relaxed);
+        self.can_restart.store(false, Ordering::Relaxed);
+        if pace == Pace::Runs {
+            // Nobody can have abandoned it.
+            self.start_abandonable();
+        }
     }
 
-    /// What runs is deferred after the progress handler has been asked so many times.
-    pub(crate) fn set_brief_steps(&self, steps: u64) {
+    /// A statement is about to run. It is deferred after the progress handler has been asked so many
+    /// times, or by what it does, if it can begin anew.
+    pub(crate) fn start_statement(&self, can_restart: bool, steps: u64) {
+        self.deferred.store(false, Ordering::Relaxed);
+        self.can_restart.store(can_restart, Ordering::Relaxed);
         self.brief_steps.store(steps, Ordering::Relaxed);
+        // What has been committed before it, in the same call, can no longer be asked about.
+        self.end_commit();
     }
 
-    /// Whether something is to be stopped that happens while a statement runs, and run aside.
-    pub(crate) fn defer_run(&self) -> bool {
+    pub(crate) fn can_restart(&self) -> bool {
+        self.can_restart.load(Ordering::Relaxed)
+    }
+
+    /// Stop what runs, to run it aside, if it can begin anew.
+    fn defer_run(&self) -> bool {
+        self.can_restart.load(Ordering::Relaxed) && self.defer_start()
+    }
+
+    /// Stop a statement before it has done anything, to run it aside.
+    pub(crate) fn defer_start(&self) -> bool {
         self.pace() == Pace::Runs && self.defer()
     }
 
@@ -325,12 +356,7 @@ impl Watch {
     pub(crate) fn search(&self, words: u32) -> bool {
         /// Each takes up to 5 ms to look for in a document of a megabyte.
         const BRIEF_WORDS: u32 = 8;
-        self.searched.store(true, Ordering::Relaxed);
         words <= BRIEF_WORDS || !self.defer_run()
-    }
-
-    pub(crate) fn has_searched(&self) -> bool {
-        self.searched.load(Ordering::Relaxed)
     }
 
     /// So many more words are indexed. Whether that is to go on.
@@ -347,14 +373,30 @@ impl Watch {
         self.words.load(Ordering::Relaxed) > BRIEF_WORDS
     }
 
+    /// A cursor is about to be ended, which may commit what it has indexed.
+    pub(crate) fn hand_over_if_slow(&self) {
+        if self.has_indexed_much() {
+            self.hand_over();
+        }
+    }
+
     /// No transaction is open any more.
     pub(crate) fn forget_indexed(&self) {
         self.words.store(0, Ordering::Relaxed);
     }
 
-    /// A call begins that its caller may abandon.
+    /// A call begins that its caller may abandon, or nobody.
     pub(crate) fn start_abandonable(&self) {
         self.fate.store(UNDER_WAY, Ordering::SeqCst);
+    }
+
+    /// Whether what an abandoned call did is rolled back with a transaction.
+    pub(crate) fn is_in_transaction(&self) -> bool {
+        self.in_transaction.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_in_transaction(&self, open: bool) {
+        self.in_transaction.store(open, Ordering::SeqCst);
     }
 
     /// Abandon the call, unless it is committing just now. If this returns true, it commits nothing any
@@ -368,8 +410,8 @@ impl Watch {
         self.change_fate(UNDER_WAY, COMMITTING) || self.fate.load(Ordering::SeqCst) == COMMITTING
     }
 
-    /// Nothing is committing any more.
-    pub(crate) fn end_commit(&self) {
+    /// What follows can be abandoned again.
+    fn end_commit(&self) {
         if self.fate.load(Ordering::Relaxed) == COMMITTING {
             self.change_fate(COMMITTING, UNDER_WAY);
         }

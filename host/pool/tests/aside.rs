@@ -394,3 +394,106 @@ fn what_is_acknowledged_while_the_schema_changes_is_kept() {
     );
     assert_eq!(f.pool.stats().rolled_back, 0);
 }
+
+/// Of a statement that fails in a transaction SQLite may keep what it has written: none is tried here first.
+#[test]
+fn what_runs_in_a_transaction_is_done_once() {
+    let f = Fixture::new(1);
+    let connection = f.get();
+    let words = |count: usize| format!("replace(hex(zeroblob({count})), '00', 'word ')");
+    let many = "one two three four five six seven eight nine ten";
+    run(
+        &connection,
+        &format!(
+            "CREATE VIRTUAL TABLE g USING fts5(x, y);
+             INSERT INTO g VALUES ('short', 'short');
+             CREATE TABLE d(id INTEGER PRIMARY KEY, n, j);
+             INSERT INTO d VALUES (1, 0, '{{}}'), (2, 0, '{{}}'),
+                 (3, 0, '[' || replace(hex(zeroblob(200000)), '0', '1,') || '1]');
+             CREATE TABLE t(id INTEGER PRIMARY KEY, n, q, s);
+             INSERT INTO t VALUES (1, 0, 'short', 0), (2, 0, 'short', 0), (3, 0, '{many}', 0)"
+        ),
+    );
+    run(&connection, "BEGIN");
+    let long = words(30_000);
+    run(&connection, &format!("INSERT INTO g VALUES ({long}, 'a')"));
+    run(
+        &connection,
+        &format!("UPDATE g SET y = {long} WHERE rowid = 1"),
+    );
+    run(
+        &connection,
+        &format!("INSERT INTO g SELECT {long}, n FROM d"),
+    );
+    run(&connection, "COMMIT");
+    assert_eq!(number(&connection, "SELECT count(*) FROM g"), 5);
+    run(&connection, "INSERT INTO g(g) VALUES ('integrity-check')");
+
+    run(&connection, "BEGIN");
+    let sets = "json_set(j, '$.a', 1, '$.b', 2, '$.c', 3, '$.d', 4, '$.e', 5)";
+    run(&connection, &format!("UPDATE d SET n = n + 1, j = {sets}"));
+    run(
+        &connection,
+        "UPDATE t SET n = n + 1, s = (SELECT count(*) FROM g WHERE g MATCH t.q)",
+    );
+    run(&connection, "COMMIT");
+    for table in ["d", "t"] {
+        let sql = format!("SELECT n FROM {table} ORDER BY id");
+        assert_eq!(
+            rows(&connection, &sql),
+            vec![[Value::Integer(1)]; 3],
+            "{table}"
+        );
+    }
+    assert_eq!(f.pool.stats().abandoned, 0);
+}
+
+#[test]
+fn a_cursor_that_is_begun_anew_keeps_what_it_wrote() {
+    let f = Fixture::new(1);
+    run(&f.get(), "CREATE VIRTUAL TABLE g USING fts5(x)");
+    for _ in 0..3 {
+        // A connection that has not used the table yet.
+        f.get().close();
+        let connection = f.get();
+        let insert = connection
+            .prepare("INSERT INTO g VALUES ('a'), ('b') RETURNING rowid")
+            .expect("a statement");
+        let page = block_on(insert.query(&NONE, 1)).expect("a row");
+        let again = block_on(insert.query(&NONE, 1)).expect("a row");
+        drop((page, again));
+    }
+    assert_eq!(number(&f.get(), "SELECT count(*) FROM g"), 12);
+}
+
+#[test]
+fn a_search_that_begins_on_a_later_page_goes_on() {
+    let f = Fixture::new(1);
+    let connection = f.get();
+    run(
+        &connection,
+        "CREATE VIRTUAL TABLE g USING fts5(x); CREATE TABLE n(a);
+         INSERT INTO g VALUES ('a b c d e f h i j k'); INSERT INTO n VALUES (1), (2), (3)",
+    );
+    let sql = "SELECT a FROM n UNION ALL SELECT rowid FROM g WHERE g MATCH 'a b c d e f h i j k'";
+    let statement = connection.prepare(sql).expect("a statement");
+    let rest = block_on(statement.query(&NONE, 1)).expect("a row").rest;
+    let rest = rest.expect("more rows").next(0).expect("the rest");
+    assert_eq!(rest.integers, [2, 3, 1]);
+}
+
+#[test]
+fn tables_of_a_schema_with_many_are_altered() {
+    let f = Fixture::new(1);
+    let connection = f.get();
+    for table in 0..30 {
+        run(&connection, &format!("CREATE TABLE t{table}(a, b)"));
+    }
+    run(&connection, "ALTER TABLE t7 RENAME TO seven");
+    run(&connection, "ALTER TABLE seven RENAME COLUMN b TO c");
+    run(&connection, "ALTER TABLE seven DROP COLUMN a");
+    assert_eq!(
+        number(&connection, "SELECT count(*) FROM seven WHERE c IS NULL"),
+        0
+    );
+}

@@ -833,3 +833,31 @@ impl Choices<'_> {
         }
     }
 }
+
+/// SQLite asks whether to go on once a statement has ended, too.
+#[test]
+fn what_was_committed_is_not_said_to_have_failed() {
+    let f = Fixture::new();
+    let connection = f.get(Duration::from_secs(600));
+    block_on(connection.execute_script("CREATE TABLE t(a)")).expect("a table");
+    drop(connection);
+    let grant = f.grant.clone().max_statement_steps(1);
+    let get = || block_on(grant.get(Access::ReadWrite, &Request::new())).expect("a connection");
+    let (mut failed, mut kept) = (0, 0);
+    for rows in 1..60 {
+        let connection = get();
+        let sql = format!("INSERT INTO t VALUES {}", times(rows, "(1)"));
+        let result = block_on(connection.execute(&sql, &NONE));
+        drop(connection);
+        let connection = f.get(Duration::from_secs(600));
+        let found = block_on(connection.query("SELECT count(*) FROM t", &NONE)).expect("rows");
+        block_on(connection.execute("DELETE FROM t", &NONE)).expect("gone");
+        let expected = match result {
+            Ok(_) => rows,
+            Err(_) => 0,
+        };
+        assert_eq!(found.rows, [[Value::Integer(expected as i64)]], "{sql}");
+        *(if expected > 0 { &mut kept } else { &mut failed }) += 1;
+    }
+    assert!(failed > 0 && kept > 0, "{failed} failed, {kept} kept");
+}

@@ -28,9 +28,8 @@ fn attacks() -> Vec<Attack> {
     };
     let columns = |count: usize| each(count, &|at| format!("c{at}"));
     let wide = |name: &str| format!("CREATE TABLE {name}({});", columns(999));
-    let all = |count: usize, what: &dyn Fn(usize) -> String| -> String {
-        (0..count).map(what).collect()
-    };
+    let all =
+        |count: usize, what: &dyn Fn(usize) -> String| -> String { (0..count).map(what).collect() };
     let document = |bytes: usize| {
         format!(
             "CREATE VIRTUAL TABLE g USING fts5(x);
@@ -41,7 +40,10 @@ fn attacks() -> Vec<Attack> {
     let views = format!(
         "{}{}",
         wide("v0"),
-        all(45, &|at| format!("CREATE VIEW v{} AS SELECT * FROM v{at};", at + 1))
+        all(45, &|at| format!(
+            "CREATE VIEW v{} AS SELECT * FROM v{at};",
+            at + 1
+        ))
     );
     let attack = |name, setup: String, sql: String| Attack { name, setup, sql };
     vec![
@@ -150,7 +152,11 @@ fn a_request_ends_in_time_and_others_are_answered_meanwhile() {
             for _ in 0..3 {
                 scope.spawn(|| {
                     let answer = server.ask_raw("POST", "/query", "", attack.sql.as_bytes());
-                    assert!([200, 504].contains(&answer.status), "{}: {answer:?}", attack.name);
+                    assert!(
+                        [200, 504].contains(&answer.status),
+                        "{}: {answer:?}",
+                        attack.name
+                    );
                 });
             }
             server.ask("GET", "/quick", None).is(200);

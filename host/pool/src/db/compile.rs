@@ -80,7 +80,11 @@ impl Db {
             Pace::Free => Pace::Free,
             Pace::Compiles | Pace::Runs => Pace::Compiles,
         };
-        self.at_pace(pace, |db| db.compile_first(sql, start))
+        let compiled = self.at_pace(pace, |db| db.compile_first(sql, start));
+        match compiled {
+            Err(_) if pace == Pace::Compiles && self.watch.take_deferred() => Err(Stop::Aside),
+            compiled => compiled,
+        }
     }
 
     /// Whether a text may take longer to compile than a call may without being watched from another
@@ -101,16 +105,17 @@ impl Db {
     fn compile_first(&mut self, sql: &SqlText<'_>, mut start: usize) -> Attempt<Option<First>> {
         // Comments and empty statements come one at a time.
         while start < sql.len() {
-            // A pragma does what it does while it is compiled.
-            let is_pragma = begins_with(sql.rest(start), &["PRAGMA"]);
+            // These do much of what they do while they are compiled.
+            let acts = begins_with(sql.rest(start), &["PRAGMA", "ALTER"]);
             if self.takes_long_to_compile(sql.len() - start)
-                || (is_pragma && self.watch.pace() != Pace::Free)
+                || (acts && self.watch.pace() != Pace::Free)
             {
                 return Err(Stop::Aside);
             }
             self.seen.start(sql.rest(start));
             let compiled = RawStatement::prepare(&self.conn, sql, start);
             if self.watch.pace() == Pace::Compiles && self.watch.take_deferred() {
+                // Even if it was compiled: it may lack what could not be read.
                 return Err(Stop::Aside);
             }
             let (raw, end) = match compiled {
@@ -132,7 +137,8 @@ impl Db {
                     self.check_alteration(text)
                         .map_err(|error| error.at(start))?;
                     let control = self.seen.control();
-                    let look = match is_pragma {
+                    let is_long = text.len() > BRIEF_TEXT || self.is_schema_large(text.len());
+                    let look = match acts {
                         true => Look::ASIDE,
                         false => {
                             let may_be_slow = self.seen.may_be_slow(text);
@@ -140,7 +146,7 @@ impl Db {
                                 .map_err(|error| self.explain(error))?
                         }
                     };
-                    let compiled = Compiled::new(raw, control, look, text);
+                    let compiled = Compiled::new(raw, control, look, is_long, text);
                     return Ok(Some(First { compiled, end }));
                 }
                 None if end == start => return Ok(None),

@@ -303,8 +303,12 @@ impl Db {
         let mut compiled = self.compile(&job.sql).map_err(|_| by_itself())?;
         let result = match compiled.control {
             Control::None if !compiled.read_only && !compiled.is_for_aside() => {
-                compiled.get_ready(false);
-                let before = self.running.begin(compiled.raw.id());
+                let steps = compiled.get_ready(false);
+                // In a savepoint: nothing of it is kept where it fails.
+                self.watch.start_statement(true, steps);
+                let before = self
+                    .running
+                    .begin(compiled.raw.id(), compiled.kind().is_long);
                 let result = self
                     .bind(&mut compiled, &job.parameters)
                     .and_then(|()| self.answer(&mut compiled, job.wants));

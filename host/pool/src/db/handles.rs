@@ -178,7 +178,7 @@ impl Db {
             let (cells, more) = open.unless_failed(page)?;
             open.cursor = more;
             // What is under way cannot begin anew elsewhere.
-            open.aside = db.aside || open.compiled.may_be_deferred() || db.watch.has_searched();
+            open.aside = db.aside || open.compiled.may_be_deferred();
             Ok((cells, more.then_some(open.run)))
         })
     }
@@ -200,7 +200,8 @@ impl Db {
             if open.aside && !db.aside {
                 return Err(Stop::Aside);
             }
-            db.watch.set_brief_steps(open.compiled.get_ready(db.aside));
+            db.watch
+                .start_statement(false, open.compiled.get_ready(db.aside));
             let page = db.run(open.compiled.kind(), |db| db.read_page(open, max_rows));
             // It has begun: it cannot do so again.
             let page = page.map_err(|stop| stop.into_error().into());
@@ -285,6 +286,7 @@ impl Db {
         {
             open.cursor = false;
             open.on_row = false;
+            self.watch.hand_over_if_slow();
             // Outside a transaction this commits what the statement wrote. Nobody asks whether
             // that succeeds, but a disk that fails must not be the next borrower's.
             if let Err(error) = open.compiled.raw.finish(&self.conn) {

@@ -205,6 +205,7 @@ impl Db {
         self.limits = grant.limits();
         self.seen.set_policy(grant.policy());
         self.cache.set_policy(grant.policy());
+        self.watch.start_abandonable();
         Ok(self.watch.lend())
     }
 
@@ -239,15 +240,19 @@ impl Db {
 
     /// As [`tracked`](Db::tracked), for a guest's statement, which has just been admitted.
     fn run<T>(&mut self, kind: Kind, work: impl FnOnce(&mut Db) -> Result<T>) -> Attempt<T> {
-        let before = self.running.begin(kind.id);
+        let before = self.running.begin(kind.id, kind.is_long);
         let result = self.tracked(kind.control, kind.read_only, work);
         self.running.end(before);
-        let too_long =
-            |error: &Error| kind.shortened && !self.aside && error.code() & 0xff == SQLITE_TOOBIG;
-        let deferred = self.watch.take_deferred() || result.as_ref().is_err_and(too_long);
-        match deferred && result.is_err() {
-            true => Err(Stop::Aside),
-            false => Ok(result?),
+        result.map_err(|error| self.stop(kind, error))
+    }
+
+    /// Whether a statement that failed is to be run aside.
+    #[cold]
+    fn stop(&self, kind: Kind, error: Error) -> Stop {
+        let too_long = kind.shortened && !self.aside && error.code() & 0xff == SQLITE_TOOBIG;
+        match self.watch.take_deferred() || (too_long && self.watch.can_restart()) {
+            true => Stop::Aside,
+            false => Stop::Error(error),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Db;
 use crate::error::{Error, ErrorKind, Result};
-use crate::raw;
+use crate::raw::{self, StatementId};
 
 impl Db {
     /// Make the connection as new. Returns whether a transaction was open, and whether it
@@ -11,7 +11,9 @@ impl Db {
         let _scope = self.enter();
         // Nothing that was meant to stop the borrower may stop what follows.
         self.watched.end();
+        self.watch.hand_over_if_slow();
         self.watch.lend();
+        self.running.end(StatementId::NONE);
         self.cut = false;
         for mut open in self.statements.drain() {
             // A statement under way would keep its snapshot, and ROLLBACK from succeeding.

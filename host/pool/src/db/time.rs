@@ -50,10 +50,14 @@ impl Db {
         self.watched.begin();
     }
 
-    /// As [`start_call`](Db::start_call), of one that runs on the connection's own thread.
-    pub(crate) fn start_call_aside(&mut self, hold_until: u64) {
+    /// As [`start_call`](Db::start_call), of one that runs on the connection's own thread, within what
+    /// is left of its time.
+    pub(crate) fn start_call_aside(&mut self, hold_until: u64, bounds: Option<(u64, u64)>) {
         self.aside = true;
         self.start_call(hold_until);
+        if let Some(bounds) = bounds {
+            self.watch.set_bounds(bounds);
+        }
     }
 
     /// The call has ended, and nothing that is still to end it may hit what follows.

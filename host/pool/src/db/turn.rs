@@ -30,11 +30,16 @@ impl Db {
                 _ => Err(aborted.into_error().into()),
             };
         }
-        // What SQLite may not end in time.
-        if !self.aside && (compiled.is_for_aside() || self.watch.has_indexed_much()) {
+        // Of a statement that fails in a transaction, SQLite may keep what it has written.
+        let can_restart = compiled.read_only || self.conn.is_autocommit();
+        let may_outlast = compiled.is_for_aside()
+            || self.watch.has_indexed_much()
+            || (compiled.may_be_deferred() && !can_restart);
+        if may_outlast && !self.aside {
             return Err(Stop::Aside);
         }
-        self.watch.set_brief_steps(compiled.get_ready(self.aside));
+        let steps = compiled.get_ready(self.aside);
+        self.watch.start_statement(can_restart, steps);
         // A statement may be too short for the progress handler, but guests run many; and a
         // guest whose time is over must still be able to roll back.
         if compiled.control != Control::Rollback {
@@ -107,7 +112,9 @@ impl Db {
         if state == raw::TransactionState::None {
             self.watch.end_reading();
         }
-        self.watch.end_commit();
+        let writes = state == raw::TransactionState::Write;
+        self.watch
+            .set_in_transaction(writes || !self.conn.is_autocommit());
         let open = state != raw::TransactionState::None || !self.conn.is_autocommit();
         if !open {
             self.watch.forget_indexed();

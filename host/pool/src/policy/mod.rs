@@ -36,8 +36,8 @@ pub(crate) enum Control {
     Savepoint = 4,
 }
 
-/// Functions that take ten milliseconds or more for a megabyte.
-const SLOW_FUNCTIONS: &[&str] = &["json", "->", "strftime"];
+/// What the functions begin with that take ten milliseconds or more for a megabyte.
+pub(crate) const SLOW_FUNCTIONS: &[&str] = &["json", "->", "strftime"];
 
 /// What the authorizer knows and saw. Shared with the connection that it is installed on, and
 /// used only while that connection compiles a statement.
@@ -50,6 +50,11 @@ pub(crate) struct Seen {
     /// The statement may do in one instruction what takes long: see [`may_be_slow`](Seen::may_be_slow).
     may_be_slow: AtomicBool,
     selects: AtomicBool,
+    /// The schema has, or had, slow functions in it: those of generated columns and constraints are not
+    /// asked about where they are used.
+    slow_schema: Arc<AtomicBool>,
+    /// The connection has a virtual table in use: full-text search, or an R*Tree.
+    has_virtual: AtomicBool,
     /// The statement alters a table.
     alters: AtomicBool,
     /// The statement changes the schema, and SQLite writes its own tables for it.
@@ -84,7 +89,10 @@ type Decision = Result<Allowed, Refusal>;
 
 impl Seen {
     /// `modules` are those that the linked library has.
-    pub(crate) fn new(modules: impl IntoIterator<Item = String>) -> Seen {
+    pub(crate) fn new(
+        modules: impl IntoIterator<Item = String>,
+        slow_schema: Arc<AtomicBool>,
+    ) -> Seen {
         let closed = modules
             .into_iter()
             .filter(|name| !names::is_open_module(name));
@@ -93,6 +101,8 @@ impl Seen {
             temporary: AtomicBool::new(false),
             may_be_slow: AtomicBool::new(false),
             selects: AtomicBool::new(false),
+            slow_schema,
+            has_virtual: AtomicBool::new(false),
             alters: AtomicBool::new(false),
             defines: AtomicBool::new(false),
             writes_unread: AtomicBool::new(false),
@@ -154,10 +164,17 @@ impl Seen {
         self.refusal().take()
     }
 
-    /// Whether the last statement, `sql`, may have an instruction that takes long, however short it is: a set
-    /// of rows, which SQLite makes of `OR`, or a slow function. A view can hide either.
+    /// Whether the last statement, `sql`, may have an instruction that takes long, however short it is: a
+    /// set of rows, which SQLite makes of `OR`, a slow function, or one of a virtual table's. Views and
+    /// triggers can hide either.
     pub(crate) fn may_be_slow(&self, sql: &str) -> bool {
-        self.may_be_slow.load(Ordering::Relaxed) || has_word(sql, &["OR"])
+        let slow = self.may_be_slow.load(Ordering::Relaxed);
+        if slow && self.defines.load(Ordering::Relaxed) {
+            self.slow_schema.store(true, Ordering::Relaxed);
+        }
+        slow || self.slow_schema.load(Ordering::Relaxed)
+            || self.has_virtual.load(Ordering::Relaxed)
+            || has_word(sql, &["OR"])
     }
 
     /// Whether the last statement alters a table.
@@ -193,8 +210,17 @@ impl Seen {
 
     /// The authorizer's answer.
     pub(crate) fn authorize(&self, context: &AuthContext<'_>) -> Authorization {
+        if let AuthAction::Read { table_name, .. } = context.action
+            && (names::ends_with(table_name, "_config") || names::ends_with(table_name, "_node"))
+        {
+            // FTS5 and R*Tree read these as a table of theirs is first used.
+            self.has_virtual.store(true, Ordering::Relaxed);
+        }
         if self.trusts() {
             return Authorization::Allow;
+        }
+        if context.accessor.is_some() {
+            self.may_be_slow.store(true, Ordering::Relaxed);
         }
         let policy = self.policy();
         match self.decide(&policy, context) {
@@ -527,7 +553,9 @@ mod tests {
             database_name: None,
             accessor: None,
         };
-        Seen::new([]).decide(&Policy::new(), &context).is_ok()
+        Seen::new([], Arc::default())
+            .decide(&Policy::new(), &context)
+            .is_ok()
     }
 
     #[test]
