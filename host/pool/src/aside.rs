@@ -1,12 +1,12 @@
 //! A thread of a connection's own, for what SQLite may not end in time.
 //!
 //! Most calls run where they are made, and end within milliseconds of their deadline: see
-//! [`watchdog`](crate::watchdog). Some of what SQLite does looks at nothing, allocates nothing and reads no
-//! page, and can take seconds. What may do so runs here, while its caller waits; and where it is not done in
-//! time, the caller goes on without it.
+//! [`watchdog`](crate::watchdog). Some of what SQLite does looks at nothing, allocates nothing and
+//! reads no page, and can take seconds. What may do so runs here, while its caller waits; and where
+//! it is not done in time, the caller goes on without it.
 //!
-//! One thread for each connection that ever needs one, so that there are never more of them than the pool has
-//! connections. It ends with its connection.
+//! One thread for each connection that ever needs one, so that there are never more of them than
+//! the pool has connections. It ends with its connection.
 
 use std::sync::mpsc::{Sender, channel};
 

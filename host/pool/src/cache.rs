@@ -67,8 +67,8 @@ impl Compiled {
         }
     }
 
-    /// Whether it is to be run [aside](crate::aside). What SQLite has compiled again may have become
-    /// another program.
+    /// Whether it is to be run [aside](crate::aside). What SQLite has compiled again may have
+    /// become another program.
     pub(crate) fn is_for_aside(&self) -> bool {
         self.look.aside || self.raw.was_recompiled()
     }
@@ -78,8 +78,8 @@ impl Compiled {
         self.look.brief_length.is_some() || self.look.sorts_rows || self.look.is_virtual
     }
 
-    /// Get ready to run, aside or where the call was made. Returns after how many calls of the progress
-    /// handler it is then deferred.
+    /// Get ready to run, aside or where the call was made. Returns after how many calls of the
+    /// progress handler it is then deferred.
     pub(crate) fn get_ready(&mut self, aside: bool) -> u64 {
         /// As long as it takes to sort the rows that can have come together by then: 20 ms.
         const BRIEF_STEPS: u64 = 8_000;

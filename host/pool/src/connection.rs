@@ -14,18 +14,19 @@ use crate::value::{Parameters, Summary, Table};
 /// A connection lent by a [`Pool`](crate::Pool). Dropped, it goes back: an open transaction is
 /// rolled back, and everything else that it left behind is undone.
 ///
-/// A call that writes **waits its turn to write**, for up to the pool's timeout, without a
-/// thread, but for the first 300 µs where single statements of several callers are being committed together:
-/// it then keeps its thread awake, behind all others. Dropping its future leaves the line. Calls that wait need a tokio runtime with time
-/// enabled, or [`block_on`](crate::block_on).
+/// A call that writes **waits its turn to write**, for up to the pool's timeout, without a thread,
+/// but for the first 300 µs where single statements of several callers are being committed
+/// together: it then keeps its thread awake, behind all others. Dropping its future leaves the
+/// line. Calls that wait need a tokio runtime with time enabled, or [`block_on`](crate::block_on).
 ///
-/// The statement itself runs on the calling thread. Where that is a worker of a multi-thread tokio runtime,
-/// and the statement takes longer than 1 to 2 ms, the worker is handed to another thread
-/// ([`block_in_place`](tokio::task::block_in_place)): the runtime's other tasks go on. On any other thread
-/// everything waits that is to run there. What SQLite may not end in time runs on a thread of the
-/// connection's own, while the calling thread waits for it, until 20 ms after the call's deadline. Then
-/// the call fails with [`DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), its transaction is rolled
-/// back, the connection is stale, and it is closed as soon as SQLite is done with it.
+/// The statement itself runs on the calling thread. Where that is a worker of a multi-thread tokio
+/// runtime, and the statement takes longer than 1 to 2 ms, the worker is handed to another thread
+/// ([`block_in_place`](tokio::task::block_in_place)): the runtime's other tasks go on. On any other
+/// thread everything waits that is to run there. What SQLite may not end in time runs on a thread
+/// of the connection's own, while the calling thread waits for it, until 20 ms after the call's
+/// deadline. Then the call fails with [`DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), its
+/// transaction is rolled back, the connection is stale, and it is closed as soon as SQLite is done
+/// with it.
 ///
 /// Make one call at a time: of two calls that write at once, the second may wait for a
 /// transaction that the first begins on the same connection, until the timeout.

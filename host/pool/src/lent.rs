@@ -19,11 +19,11 @@ use crate::turn::Waited;
 use crate::watch::Watch;
 use crate::worker::hand_over;
 
-/// How long after it should have ended a call is abandoned. Hardly any takes a quarter of it to notice, and ten
-/// times as long where the code is not optimised.
+/// How long after it should have ended a call is abandoned. Hardly any takes a quarter of it to
+/// notice, and ten times as long where the code is not optimised.
 const PATIENCE: Duration = Duration::from_millis(if cfg!(debug_assertions) { 200 } else { 20 });
-/// How long the caller of what runs aside keeps its worker; and how often it looks, from then on, whether it
-/// has waited for long enough.
+/// How long the caller of what runs aside keeps its worker; and how often it looks, from then on,
+/// whether it has waited for long enough.
 const QUICK: Duration = Duration::from_millis(1);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
@@ -184,8 +184,8 @@ impl Lent {
     }
 
     /// What runs aside has ended. Where it was not abandoned, its caller is told before the lock is
-    /// free: a caller that finds the connection [`Aside`](Holding::Aside) under the lock, and has not
-    /// been told, can abandon it.
+    /// free: a caller that finds the connection [`Aside`](Holding::Aside) under the lock, and has
+    /// not been told, can abandon it.
     fn come_back(&self, held: Held, whole: bool, tell: impl FnOnce()) {
         let mut holding = self.lock();
         let waited_for = matches!(*holding, Holding::Aside);
@@ -288,9 +288,9 @@ impl Lent {
         self.attempt_or(work, aside, |_| None, |_| None).await
     }
 
-    /// As [`attempt`](Lent::attempt), of something that whoever has the turn may do as well: what that
-    /// is, and what is made of the answer. `aside` makes the same work once more, with all that it needs, for
-    /// the connection's own thread.
+    /// As [`attempt`](Lent::attempt), of something that whoever has the turn may do as well: what
+    /// that is, and what is made of the answer. `aside` makes the same work once more, with all
+    /// that it needs, for the connection's own thread.
     pub(crate) async fn attempt_or<T: Send + 'static, W>(
         self: &Arc<Lent>,
         mut work: impl FnMut(&mut Db) -> Attempt<T>,
@@ -390,7 +390,8 @@ impl Lent {
         }
     }
 
-    /// Give the connection back, to be closed if `close`. Waits for a statement that another thread runs.
+    /// Give the connection back, to be closed if `close`. Waits for a statement that another thread
+    /// runs.
     pub(crate) fn give_back(&self, close: bool) {
         let poisoned = self.held.is_poisoned();
         let held = self.held().take();
@@ -426,8 +427,8 @@ impl Lent {
     }
 }
 
-/// Do `work`. A turn that was waited for, and then not needed, must not stay here, unless what it is
-/// for is about to run aside.
+/// Do `work`. A turn that was waited for, and then not needed, must not stay here, unless what it
+/// is for is about to run aside.
 fn settled<T>(db: &mut Db, work: impl FnOnce(&mut Db) -> Attempt<T>) -> Attempt<T> {
     let attempt = work(db);
     if !matches!(attempt, Err(Stop::Aside)) {

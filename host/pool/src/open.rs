@@ -273,8 +273,8 @@ impl Location {
         let asked_for = Arc::clone(&running);
         let mut times = 0_u32;
         conn.authorizer(Some(move |context: rusqlite::hooks::AuthContext<'_>| {
-            // While it resolves names, SQLite calls nothing else of ours. Few statements take long, and
-            // looking costs as much as the rest: so only now and then.
+            // While it resolves names, SQLite calls nothing else of ours. Few statements take long,
+            // and looking costs as much as the rest: so only now and then.
             if asked.pace() == Pace::Runs
                 && !authorizer.trusts()
                 && asked_for.is_beginning()
@@ -410,8 +410,8 @@ fn not_taken(setting: std::fmt::Arguments<'_>) -> Error {
     Error::new(ErrorKind::CannotOpen, message)
 }
 
-/// Whether the schema mentions a function that takes long for a long value. SQLite does not ask about
-/// those of generated columns and constraints where they are used.
+/// Whether the schema mentions a function that takes long for a long value. SQLite does not ask
+/// about those of generated columns and constraints where they are used.
 fn has_slow_functions(conn: &Connection) -> bool {
     let mentions: Vec<_> = SLOW_FUNCTIONS
         .iter()

@@ -1,14 +1,16 @@
 //! Whether a program may outlast its deadline: what it is made of, instruction by instruction.
 //!
-//! SQLite looks at the deadline where a program jumps back, and what allocates or reads a page is stopped as
-//! well (see [`watchdog`](crate::watchdog)). What is left, if there is enough of it in one program, is run
-//! [aside](crate::aside), at once or when it turns out that there is much to do:
+//! SQLite looks at the deadline where a program jumps back, and what allocates or reads a page is
+//! stopped as well (see [`watchdog`](crate::watchdog)). What is left, if there is enough of it in
+//! one program, is run [aside](crate::aside), at once or when it turns out that there is much to
+//! do:
 //!
-//! - long values that are used again and again. One that is read from a table or a parameter is refused once
-//!   the time is over, one that is in a register already is not: `SELECT 1 IN (x+0, x+0, …) FROM (SELECT ?1
-//!   AS x)` reads a number out of a megabyte of digits as often as it stands in the text;
-//! - functions that take long for one value, such as those of JSON, each of whose paths can go through the
-//!   whole text;
+//! - long values that are used again and again. One that is read from a table or a parameter is
+//!   refused once the time is over, one that is in a register already is not: `SELECT 1 IN (x+0,
+//!   x+0, …) FROM (SELECT ?1 AS x)` reads a number out of a megabyte of digits as often as it
+//!   stands in the text;
+//! - functions that take long for one value, such as those of JSON, each of whose paths can go
+//!   through the whole text;
 //! - sets of rowids, which are sorted in one instruction;
 //! - very many instructions.
 //!
@@ -24,15 +26,16 @@ use crate::raw::{RawStatement, Step};
 use crate::text::SqlText;
 use crate::value::ValueRef;
 
-/// A program that takes less memory, in bytes, and calls no slow function, is too short to use anything often.
+/// A program that takes less memory, in bytes, and calls no slow function, is too short to use
+/// anything often.
 const SHORT_PROGRAM: u32 = 3 * 1024;
-/// How long a program may calculate with values of a megabyte, in milliseconds, where the call was made; and
-/// aside, so that what was abandoned comes to its end in a few seconds. With more to do, its values are to be
-/// shorter.
+/// How long a program may calculate with values of a megabyte, in milliseconds, where the call was
+/// made; and aside, so that what was abandoned comes to its end in a few seconds. With more to do,
+/// its values are to be shorter.
 const FREE_COST: u64 = 32;
 const MAX_COST: u64 = 2_000;
-/// How long it takes, at the most, to use a value again, to follow a path of JSON, to lay JSON out, and to format
-/// a date.
+/// How long it takes, at the most, to use a value again, to follow a path of JSON, to lay JSON out,
+/// and to format a date.
 const USE_COST: u64 = 1;
 const JSON_COST: u64 = 8;
 const PRETTY_COST: u64 = 80;
@@ -51,8 +54,8 @@ pub(crate) struct Look {
     pub(crate) sorts_rows: bool,
     /// It uses a virtual table, which does what it likes.
     pub(crate) is_virtual: bool,
-    /// The longest value that it may handle where the call was made, and aside, in bytes; `None` where the
-    /// pool's limit will do.
+    /// The longest value that it may handle where the call was made, and aside, in bytes; `None`
+    /// where the pool's limit will do.
     pub(crate) brief_length: Option<u32>,
     pub(crate) max_length: Option<u32>,
 }
@@ -68,8 +71,8 @@ impl Look {
     };
 }
 
-/// Look at a compiled statement. `sql` is its text; `may_be_slow` says that it may have instructions that
-/// take long by themselves.
+/// Look at a compiled statement. `sql` is its text; `may_be_slow` says that it may have
+/// instructions that take long by themselves.
 pub(crate) fn look(
     conn: &Connection,
     raw: &RawStatement,
@@ -122,7 +125,8 @@ pub(crate) fn look(
     })
 }
 
-/// How long values may be, so that what takes `cost` milliseconds for those of a megabyte takes `most`.
+/// How long values may be, so that what takes `cost` milliseconds for those of a megabyte takes
+/// `most`.
 fn longest(most: u64, cost: u64) -> Option<u32> {
     let length = most * (1 << 20) / cost.max(1);
     u32::try_from(length).ok().filter(|_| cost > most)
@@ -247,8 +251,8 @@ impl Program {
         }
     }
 
-    /// Each column of a row becomes what its table or index has. Where that is for several, each is written
-    /// to another page, and SQLite can be stopped in between.
+    /// Each column of a row becomes what its table or index has. Where that is for several, each is
+    /// written to another page, and SQLite can be stopped in between.
     fn convert(&mut self, first: i64, count: i64) {
         let mut columns: Vec<_> = (first..first + count).map(|at| self.original(at)).collect();
         columns.sort_unstable();
@@ -269,8 +273,8 @@ impl Program {
         }
     }
 
-    /// How long it takes at the most. A function's arguments are in registers that follow each other, which are
-    /// all that the listing tells of those that take any number.
+    /// How long it takes at the most. A function's arguments are in registers that follow each
+    /// other, which are all that the listing tells of those that take any number.
     fn cost(&self) -> u64 {
         let arguments = self.variadic.iter().map(|first| {
             let written = (*first..).take_while(|register| self.written.contains(register));

@@ -4,12 +4,12 @@
 //! rusqlite's statements borrow their connection, while a guest's live as handles, for as long
 //! as it likes. So a statement here owns its `sqlite3_stmt` and borrows nothing, under one rule:
 //!
-//! **Invariant:** a `RawStatement` and its `Connection` are fields of one `Db`, which is behind
-//! one mutex, and the `Db` drops its statements before its connection. So no statement is
-//! touched by two threads at once, which SQLite's multi-thread mode asks for
-//! (<https://sqlite.org/threadsafe.html>), and none outlives its connection. Should one do so by
-//! mistake, `sqlite3_close` refuses (<https://sqlite.org/c3ref/close.html>) and the connection
-//! leaks: nothing dangles.
+//! **Invariant:** a `RawStatement` and its `Connection` are fields of one `Db`, which one thread at
+//! a time has, behind a mutex or as its owner, and which drops its statements before its
+//! connection. So no statement is touched by two threads at once, which SQLite's multi-thread mode
+//! asks for (<https://sqlite.org/threadsafe.html>), and none outlives its connection. Should one do
+//! so by mistake, `sqlite3_close` refuses (<https://sqlite.org/c3ref/close.html>) and the
+//! connection leaks: nothing dangles.
 #![expect(
     unsafe_code,
     reason = "SQLite's C interface; each block states why it holds"
@@ -63,11 +63,12 @@ impl Running {
         self.stmt.store(before.0, Ordering::Relaxed);
     }
 
-    /// Whether it is about to take its first step. What SQLite compiles now is that statement, once more,
-    /// because the schema has changed; later, it is a virtual table's own.
+    /// Whether it is about to take its first step. What SQLite compiles now is that statement, once
+    /// more, because the schema has changed; later, it is a virtual table's own.
     pub(crate) fn is_beginning(&self) -> bool {
         let stmt = self.stmt.load(Ordering::Relaxed);
-        // SAFETY: null, or a statement that lives, by `end`. SQLite asks on the thread that runs it.
+        // SAFETY: null, or a statement that lives, by `end`. SQLite asks on the thread that runs
+        // it.
         !stmt.is_null() && unsafe { ffi::sqlite3_stmt_busy(stmt) == 0 }
     }
 
@@ -284,11 +285,12 @@ impl RawStatement {
 
     /// A value of the current row, counted from 0; null where there is no row or no such column.
     pub(crate) fn column(&self, index: usize) -> ValueRef<'_> {
-        // SAFETY: the statement is live; SQLite answers a null for a column out of range. The value may
-        // be looked at, because nobody else uses the connection meanwhile
-        // (<https://sqlite.org/c3ref/value.html>): asked of the value, its type, bytes and length take
-        // one look at the row instead of three. The bytes stay where they are until the next step,
-        // reset or finalize, which need `&mut self`, and no conversion follows that would move them.
+        // SAFETY: the statement is live; SQLite answers a null for a column out of range. The value
+        // may be looked at, because nobody else uses the connection meanwhile
+        // (<https://sqlite.org/c3ref/value.html>): asked of the value, its type, bytes and length
+        // take one look at the row instead of three. The bytes stay where they are until the next
+        // step, reset or finalize, which need `&mut self`, and no conversion follows that would
+        // move them.
         unsafe {
             let value = ffi::sqlite3_column_value(self.stmt.as_ptr(), index as c_int);
             match ffi::sqlite3_value_type(value) {
@@ -373,8 +375,8 @@ pub(crate) fn set_busy_handler(conn: &Connection, watch: &Arc<Watch>) -> Result<
 }
 
 /// Tell `checkpoints` how long each commit leaves the log, in place of SQLite's own way
-/// (<https://sqlite.org/c3ref/wal_hook.html>), which has the commit write it into the database; or do so too
-/// where there is no other way.
+/// (<https://sqlite.org/c3ref/wal_hook.html>), which has the commit write it into the database; or
+/// do so too where there is no other way.
 ///
 /// The hook lasts as long as the connection, and `checkpoints` must outlast it, as for
 /// [`set_busy_handler`].
@@ -388,8 +390,8 @@ pub(crate) fn set_checkpoints(conn: &Connection, checkpoints: &Arc<Checkpoints>)
         // SAFETY: the `Checkpoints` that were given below, which are shared and live.
         let checkpoints = unsafe { &*checkpoints.cast::<Checkpoints>() };
         if !checkpoints.committed(u32::try_from(pages).unwrap_or(0)) {
-            // What it comes to is nothing to the commit, which has succeeded: the next one tries again.
-            // SAFETY: SQLite's own arguments; neither number is asked for.
+            // What it comes to is nothing to the commit, which has succeeded: the next one tries
+            // again. SAFETY: SQLite's own arguments; neither number is asked for.
             unsafe {
                 ffi::sqlite3_wal_checkpoint_v2(
                     db,
@@ -415,12 +417,13 @@ pub(crate) struct Progress {
     db: *mut ffi::sqlite3,
 }
 
-// SAFETY: the handle is used where SQLite calls the handler, by the thread that uses the connection.
+// SAFETY: the handle is used where SQLite calls the handler, by the thread that uses the
+// connection.
 unsafe impl Send for Progress {}
 
 /// Ask `watch` whether to go on, every `steps` instructions
-/// (<https://sqlite.org/c3ref/progress_handler.html>), and tell it how much has been written if it asks
-/// for that: which rusqlite's own handler, a closure, could not look at.
+/// (<https://sqlite.org/c3ref/progress_handler.html>), and tell it how much has been written if it
+/// asks for that: which rusqlite's own handler, a closure, could not look at.
 ///
 /// What is returned must outlast the connection: the connection's owner keeps both, and drops the
 /// connection first.
@@ -441,7 +444,8 @@ pub(crate) fn set_progress_handler(
     let db = unsafe { conn.handle() };
     let (watch, running) = (Arc::clone(watch), Arc::clone(running));
     let mut progress = Box::new(Progress { watch, running, db });
-    // SAFETY: as above; `progress` is what `go_on` takes it for, stays where it is, and is only read.
+    // SAFETY: as above; `progress` is what `go_on` takes it for, stays where it is, and is only
+    // read.
     unsafe {
         ffi::sqlite3_progress_handler(db, steps, Some(go_on), (&raw mut *progress).cast());
     }
@@ -501,7 +505,8 @@ pub(crate) struct LengthLimit {
     bytes: c_int,
 }
 
-// SAFETY: `lower` is for other threads, and says when; the rest is for the one that uses the connection.
+// SAFETY: `lower` is for other threads, and says when; the rest is for the one that uses the
+// connection.
 unsafe impl Send for LengthLimit {}
 // SAFETY: as above.
 unsafe impl Sync for LengthLimit {}
@@ -517,8 +522,8 @@ impl LengthLimit {
         }
     }
 
-    /// No value may be longer than `bytes`, until the result is dropped, on the thread that uses the
-    /// connection.
+    /// No value may be longer than `bytes`, until the result is dropped, on the thread that uses
+    /// the connection.
     fn lower_for_now(conn: &Connection, bytes: u32) -> RaiseLength {
         let limit = LengthLimit::new(conn);
         let bytes = c_int::try_from(bytes).map_or(limit.bytes, |bytes| bytes.min(limit.bytes));
@@ -527,12 +532,12 @@ impl LengthLimit {
         RaiseLength(limit)
     }
 
-    /// Make it as low as SQLite lets it be. On any thread, while the connection is open, and a call on it
-    /// is under way that does not end before this does.
+    /// Make it as low as SQLite lets it be. On any thread, while the connection is open, and a call
+    /// on it is under way that does not end before this does.
     pub(crate) fn lower(&self) {
-        // SAFETY: the caller's promise: the connection is open. SQLite keeps each limit as an `int` of its
-        // own, which this writes and whatever runs there reads, at every use: it sees the old one or the
-        // new one.
+        // SAFETY: the caller's promise: the connection is open. SQLite keeps each limit as an `int`
+        // of its own, which this writes and whatever runs there reads, at every use: it sees the
+        // old one or the new one.
         unsafe { ffi::sqlite3_limit(self.db, ffi::SQLITE_LIMIT_LENGTH, 0) };
     }
 
@@ -559,12 +564,14 @@ pub(crate) fn is_interrupted(conn: &Connection) -> bool {
     unsafe { ffi::sqlite3_is_interrupted(conn.handle()) != 0 }
 }
 
-/// Reset every statement that is under way, so that an interrupt is no longer on. Returns whether any was.
+/// Reset every statement that is under way, so that an interrupt is no longer on. Returns whether
+/// any was.
 pub(crate) fn reset_statements(conn: &Connection) -> bool {
     let mut any = false;
-    // SAFETY: the connection is open, this thread alone uses it, and a statement stays in SQLite's list
-    // when it is reset. Nothing borrowed from a row outlives a call of this crate. Virtual tables' own
-    // statements are in the list too: whatever reads through them is under way itself, and reset.
+    // SAFETY: the connection is open, this thread alone uses it, and a statement stays in SQLite's
+    // list when it is reset. Nothing borrowed from a row outlives a call of this crate. Virtual
+    // tables' own statements are in the list too: whatever reads through them is under way itself,
+    // and reset.
     unsafe {
         let db = conn.handle();
         let mut stmt = ffi::sqlite3_next_stmt(db, ptr::null_mut());

@@ -216,7 +216,8 @@ impl<R> Slots<R> {
         self.places.close();
     }
 
-    /// Wait until nothing is in use any more but what is abandoned. Only after [`close`](Slots::close).
+    /// Wait until nothing is in use any more but what is abandoned. Only after
+    /// [`close`](Slots::close).
     pub(crate) async fn drained(&self) {
         loop {
             let notified = self.drained.notified();

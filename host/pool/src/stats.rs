@@ -35,7 +35,8 @@ pub struct PoolStats {
     pub rolled_back: u64,
     /// Connections that came back in a state which could not be made as new, and were closed.
     pub discarded: u64,
-    /// Calls that SQLite did not end within 20 ms of their deadline: their callers were told so, and
-    /// went on. Such a connection counts as in use until SQLite is done with it, and is then closed.
+    /// Calls that SQLite did not end within 20 ms of their deadline: their callers were told so,
+    /// and went on. Such a connection counts as in use until SQLite is done with it, and is then
+    /// closed.
     pub abandoned: u64,
 }

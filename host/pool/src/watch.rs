@@ -2,8 +2,9 @@
 //! (<https://sqlite.org/c3ref/progress_handler.html>), and while it waits for another process,
 //! whether to go on waiting (<https://sqlite.org/c3ref/busy_handler.html>).
 //!
-//! Here the lending to be stopped is named by its number, so that a stop which comes late does not hit
-//! the next borrower. The [`watchdog`](crate::watchdog) ends statements that never call these handlers.
+//! Here the lending to be stopped is named by its number, so that a stop which comes late does not
+//! hit the next borrower. The [`watchdog`](crate::watchdog) ends statements that never call these
+//! handlers.
 
 use std::time::{Duration, Instant};
 
@@ -19,11 +20,11 @@ const BUSY_INTERVAL: Duration = Duration::from_millis(5);
 pub(crate) enum Pace {
     /// On a thread that may take long, or for the host itself.
     Free = 0,
-    /// Where a call was made: something is compiled, and what runs meanwhile, which is reading the schema, is
-    /// deferred.
+    /// Where a call was made: something is compiled, and what runs meanwhile, which is reading the
+    /// schema, is deferred.
     Compiles = 1,
-    /// Where a call was made: something runs, and what is compiled meanwhile, because the schema has changed,
-    /// is deferred.
+    /// Where a call was made: something runs, and what is compiled meanwhile, because the schema
+    /// has changed, is deferred.
     Runs = 2,
 }
 
@@ -43,8 +44,8 @@ pub(crate) struct Watch {
     stopped: AtomicU64,
     /// The lending whose request was interrupted; 0 for none.
     interrupted: AtomicU64,
-    /// How many pages one transaction may write, and how many the connection had written when the one
-    /// that is open began to.
+    /// How many pages one transaction may write, and how many the connection had written when the
+    /// one that is open began to.
     max_written: AtomicU64,
     written_before: AtomicU64,
     /// More were written.
@@ -214,8 +215,8 @@ impl Watch {
         self.transaction_until.load(Ordering::Relaxed)
     }
 
-    /// What is about to run may begin to read from a snapshot, unless it is found to be held back after
-    /// this: see `gate`.
+    /// What is about to run may begin to read from a snapshot, unless it is found to be held back
+    /// after this: see `gate`.
     pub(crate) fn start_reading(&self) {
         if self.read_under_way().is_none() {
             // Nobody else writes it.
@@ -318,8 +319,8 @@ impl Watch {
         }
     }
 
-    /// A statement is about to run. It is deferred after the progress handler has been asked so many
-    /// times, or by what it does, if it can begin anew.
+    /// A statement is about to run. It is deferred after the progress handler has been asked so
+    /// many times, or by what it does, if it can begin anew.
     pub(crate) fn start_statement(&self, can_restart: bool, steps: u64) {
         self.deferred.store(false, Ordering::Relaxed);
         self.can_restart.store(can_restart, Ordering::Relaxed);
@@ -366,8 +367,8 @@ impl Watch {
         !self.has_indexed_much() || !self.defer_run()
     }
 
-    /// Whether what was indexed takes long to write, which happens at any time up to the commit: up to
-    /// 1.5 µs a word.
+    /// Whether what was indexed takes long to write, which happens at any time up to the commit: up
+    /// to 1.5 µs a word.
     pub(crate) fn has_indexed_much(&self) -> bool {
         const BRIEF_WORDS: u64 = 20_000;
         self.words.load(Ordering::Relaxed) > BRIEF_WORDS
@@ -399,8 +400,8 @@ impl Watch {
         self.in_transaction.store(open, Ordering::SeqCst);
     }
 
-    /// Abandon the call, unless it is committing just now. If this returns true, it commits nothing any
-    /// more.
+    /// Abandon the call, unless it is committing just now. If this returns true, it commits nothing
+    /// any more.
     pub(crate) fn abandon(&self) -> bool {
         self.change_fate(UNDER_WAY, ABANDONED)
     }
@@ -427,8 +428,8 @@ impl Watch {
         self.slow.store(true, Ordering::Relaxed);
     }
 
-    /// To be asked now and then by whatever may take long, on the thread that runs it: whether it is to
-    /// end. It must not panic: SQLite calls it.
+    /// To be asked now and then by whatever may take long, on the thread that runs it: whether it
+    /// is to end. It must not panic: SQLite calls it.
     pub(crate) fn look(&self) -> bool {
         if self.slow.load(Ordering::Relaxed) {
             self.hand_over();

@@ -1,5 +1,5 @@
-//! What SQLite may not end in time runs on a thread of the connection's own: with the same result, and its
-//! caller can go on without it.
+//! What SQLite may not end in time runs on a thread of the connection's own: with the same result,
+//! and its caller can go on without it.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -176,7 +176,8 @@ fn closing_a_pool_does_not_wait_for_what_was_abandoned() {
     assert_eq!(stats.connections_created, stats.connections_closed);
 }
 
-/// A commit of full-text search writes what was indexed: SQLite looks at nothing before that is sorted.
+/// A commit of full-text search writes what was indexed: SQLite looks at nothing before that is
+/// sorted.
 #[test]
 fn what_was_abandoned_is_never_committed() {
     let f = Fixture::new(1);
@@ -315,8 +316,8 @@ fn what_runs_aside_comes_to_the_same() {
     assert_eq!(f.pool.stats().abandoned, 0);
 }
 
-/// SQLite compiles a statement again where another connection has changed the schema, and it may have become
-/// another program.
+/// SQLite compiles a statement again where another connection has changed the schema, and it may
+/// have become another program.
 #[test]
 fn a_statement_that_the_schema_changed_under_runs_all_the_same() {
     let f = Fixture::new(2);
@@ -350,8 +351,8 @@ fn a_statement_that_the_schema_changed_under_runs_all_the_same() {
     }
 }
 
-/// What fails half-way because it is to be compiled again must leave nothing open behind it: what follows would
-/// be acknowledged in a transaction that is rolled back.
+/// What fails half-way because it is to be compiled again must leave nothing open behind it: what
+/// follows would be acknowledged in a transaction that is rolled back.
 #[test]
 fn what_is_acknowledged_while_the_schema_changes_is_kept() {
     let f = Fixture::new(8);
@@ -395,7 +396,8 @@ fn what_is_acknowledged_while_the_schema_changes_is_kept() {
     assert_eq!(f.pool.stats().rolled_back, 0);
 }
 
-/// Of a statement that fails in a transaction SQLite may keep what it has written: none is tried here first.
+/// Of a statement that fails in a transaction SQLite may keep what it has written: none is tried
+/// here first.
 #[test]
 fn what_runs_in_a_transaction_is_done_once() {
     let f = Fixture::new(1);

@@ -11,8 +11,8 @@ use crate::process::{Server, millpond};
 
 /// What each is given.
 const TIME: &str = "1s";
-/// How long it may take in all, on a machine that does other things too, and without optimisation. Each
-/// took longer, some of them a minute, when only SQLite looked at the deadline.
+/// How long it may take in all, on a machine that does other things too, and without optimisation.
+/// Each took longer, some of them a minute, when only SQLite looked at the deadline.
 const ENOUGH: Duration = Duration::from_secs(6);
 
 /// What SQLite does not stop by itself, and what is in the database before.

@@ -21,9 +21,9 @@ pub(super) struct First {
     pub(super) end: usize,
 }
 
-/// How long a text may be, in bytes, to be compiled where the call is made; and that times the bytes that
-/// the schema takes. At the worst, SQLite goes through the whole schema for each name in the text, and for a
-/// text of one name several times.
+/// How long a text may be, in bytes, to be compiled where the call is made; and that times the
+/// bytes that the schema takes. At the worst, SQLite goes through the whole schema for each name in
+/// the text, and for a text of one name several times.
 const BRIEF_TEXT: usize = 4 * 1024;
 const LEAST_TEXT: u64 = 100;
 const BRIEF_WORK: u64 = 32 << 20;
@@ -67,7 +67,8 @@ impl Db {
             if !was_open || !self.conn.is_autocommit() {
                 return error.into();
             }
-            // Compiling reads the schema, and SQLite ends a transaction in which that gets no memory.
+            // Compiling reads the schema, and SQLite ends a transaction in which that gets no
+            // memory.
             self.ended += 1;
             self.aborted = Some(Aborted::Sqlite);
             self.settle();
@@ -160,8 +161,8 @@ impl Db {
         Ok(None)
     }
 
-    /// To rename something, or to drop a column, SQLite reads every definition in the schema, and takes
-    /// time with the square of its length in one call of a function.
+    /// To rename something, or to drop a column, SQLite reads every definition in the schema, and
+    /// takes time with the square of its length in one call of a function.
     fn check_alteration(&self, sql: &str) -> Result<()> {
         const MAX_DEFINITION_BYTES: i64 = 4_000;
         if !self.seen.alters() || !has_word(sql, &["RENAME", "DROP"]) {

@@ -1,11 +1,12 @@
-//! Group commit: single statements of guests that wait for their turn at the same time are run in one
-//! transaction, by the one whose turn it is, and are acknowledged when that is committed. What costs
-//! most, the disk and handing over the turn, is shared by all of them.
+//! Group commit: single statements of guests that wait for their turn at the same time are run in
+//! one transaction, by the one whose turn it is, and are acknowledged when that is committed. What
+//! costs most, the disk and handing over the turn, is shared by all of them.
 //!
-//! Each runs under its own policy, limits and last inserted rowid, and in a savepoint of its own. One that
-//! fails, or could do otherwise than by itself, is undone, and its owner runs it again when its turn
-//! comes, which is next: nobody is told of an error that another one caused. So it is for all of them where
-//! the whole transaction ends before its commit, by a full disk or a statement that was interrupted.
+//! Each runs under its own policy, limits and last inserted rowid, and in a savepoint of its own.
+//! One that fails, or could do otherwise than by itself, is undone, and its owner runs it again
+//! when its turn comes, which is next: nobody is told of an error that another one caused. So it is
+//! for all of them where the whole transaction ends before its commit, by a full disk or a
+//! statement that was interrupted.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -136,8 +137,8 @@ impl Db {
         raw::set_last_insert_rowid(&self.conn, rowid);
     }
 
-    /// Whether a statement does the same on any connection: no transaction or cursor is open, and nothing
-    /// temporary stands before the database's own tables.
+    /// Whether a statement does the same on any connection: no transaction or cursor is open, and
+    /// nothing temporary stands before the database's own tables.
     fn is_plain(&self) -> bool {
         self.aborted.is_none()
             && self.conn.is_autocommit()
@@ -145,8 +146,8 @@ impl Db {
             && !self.seen.temporary()
     }
 
-    /// Run a statement together with those that others wait for, where there are any, and commit them.
-    /// `None` where it is still to be run, by itself.
+    /// Run a statement together with those that others wait for, where there are any, and commit
+    /// them. `None` where it is still to be run, by itself.
     pub(super) fn run_in_group(
         &mut self,
         compiled: &mut Compiled,
@@ -195,8 +196,8 @@ impl Db {
         Ok(Some(answer))
     }
 
-    /// Run `own`, and what others wait for, in one transaction. Returns how many jobs there were, or `None`
-    /// where nothing of it all is kept.
+    /// Run `own`, and what others wait for, in one transaction. Returns how many jobs there were,
+    /// or `None` where nothing of it all is kept.
     fn commit_group<T>(
         &mut self,
         own: impl FnOnce(&mut Db) -> Result<T>,
@@ -211,7 +212,8 @@ impl Db {
         &mut self,
         own: impl FnOnce(&mut Db) -> Result<T>,
     ) -> Result<Option<(T, usize)>> {
-        // Another process may have the database locked: by itself the statement would wait once more.
+        // Another process may have the database locked: by itself the statement would wait once
+        // more.
         self.control("BEGIN IMMEDIATE")?;
         let mut taken = Vec::new();
         if let Ok(done) = own(self) {
@@ -244,8 +246,8 @@ impl Db {
         result
     }
 
-    /// Run what others wait for, one after the other. What did not succeed goes back to its owner at
-    /// once.
+    /// Run what others wait for, one after the other. What did not succeed goes back to its owner
+    /// at once.
     fn run_jobs(&mut self, taken: &mut Vec<Taken<Job>>) {
         let since = Instant::now();
         let bounds = self.watch.bounds();
@@ -261,8 +263,8 @@ impl Db {
                 if taken.len() >= expected || (waited && since.elapsed() >= patience) {
                     break;
                 }
-                // Whoever is about to come gets the processor for a moment: at least once, or those who
-                // share this one would be left behind.
+                // Whoever is about to come gets the processor for a moment: at least once, or those
+                // who share this one would be left behind.
                 std::thread::yield_now();
                 waited = true;
                 continue;

@@ -225,8 +225,8 @@ impl Db {
         result
     }
 
-    /// As [`read_page`](Db::read_page), without what follows its end. Whether the statement stands on
-    /// a row that has not been read is `on_row`.
+    /// As [`read_page`](Db::read_page), without what follows its end. Whether the statement stands
+    /// on a row that has not been read is `on_row`.
     pub(super) fn read_rows(
         &mut self,
         compiled: &mut Compiled,

@@ -1,8 +1,9 @@
 //! One lent connection at work: statements, transactions and the turn to write.
 //!
-//! Everything here runs on the calling thread and waits for nobody: a call that needs the turn
-//! to write, and cannot have it at once, ends with [`Stop::Turn`] and changes nothing, so that
-//! its caller can wait without holding the connection, and try again.
+//! Everything here runs on the thread that calls it, and waits for nobody: a call that needs the
+//! turn to write, and cannot have it at once, ends with [`Stop::Turn`] and changes nothing, so that
+//! its caller can wait without holding the connection, and try again. So does one that SQLite may
+//! not end in time, with [`Stop::Aside`], to be tried on the connection's own thread.
 
 mod compile;
 mod group;
@@ -227,8 +228,8 @@ impl Db {
         &self.watch
     }
 
-    /// Write the log into the database and empty it, so that closing leaves the file alone. Waits for
-    /// other processes until `until`, by [`clock`](crate::clock).
+    /// Write the log into the database and empty it, so that closing leaves the file alone. Waits
+    /// for other processes until `until`, by [`clock`](crate::clock).
     pub(crate) fn checkpoint(&mut self, until: u64) -> Result<()> {
         self.watch.start(until, NEVER);
         self.trusted("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -301,11 +302,11 @@ impl Db {
         result
     }
 
-    /// Say what SQLite does not know: why the authorizer or the progress handler refused, or there was no
-    /// memory.
+    /// Say what SQLite does not know: why the authorizer or the progress handler refused, or there
+    /// was no memory.
     fn explain(&self, error: Error) -> Error {
-        // Both refuse whatever comes once the time is over. A function that is refused is a mistake in
-        // SQL to SQLite.
+        // Both refuse whatever comes once the time is over. A function that is refused is a mistake
+        // in SQL to SQLite.
         let refused =
             matches!(error.code() & 0xff, SQLITE_AUTH | SQLITE_ERROR) && self.watch.must_stop();
         let error = match refused || self.watched.is_starved() {

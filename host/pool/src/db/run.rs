@@ -175,8 +175,8 @@ impl Db {
         result
     }
 
-    /// Where what a transaction or a savepoint did cannot be undone, nothing more is done in it: it would be
-    /// acknowledged, and lost with it.
+    /// Where what a transaction or a savepoint did cannot be undone, nothing more is done in it: it
+    /// would be acknowledged, and lost with it.
     pub(super) fn must_have_undone(&mut self, undone: Result<()>) {
         if undone.is_err() {
             self.unhealthy = true;

@@ -50,8 +50,8 @@ impl Db {
         self.watched.begin();
     }
 
-    /// As [`start_call`](Db::start_call), of one that runs on the connection's own thread, within what
-    /// is left of its time.
+    /// As [`start_call`](Db::start_call), of one that runs on the connection's own thread, within
+    /// what is left of its time.
     pub(crate) fn start_call_aside(&mut self, hold_until: u64, bounds: Option<(u64, u64)>) {
         self.aside = true;
         self.start_call(hold_until);
@@ -85,9 +85,9 @@ impl Db {
         }
     }
 
-    /// SQLite clears an interrupt when it next compiles something while nothing is under way. Do that now:
-    /// the interrupt would stop whatever comes next, and keep the last connection from writing the log
-    /// into the database as it closes.
+    /// SQLite clears an interrupt when it next compiles something while nothing is under way. Do
+    /// that now: the interrupt would stop whatever comes next, and keep the last connection from
+    /// writing the log into the database as it closes.
     fn forget_interrupt(&self) {
         raw::reset_statements(&self.conn);
         // Not an empty text, which SQLite is never given.

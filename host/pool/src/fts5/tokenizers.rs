@@ -11,8 +11,8 @@
 //! connection, SQLite's `unicode61`. Nothing registers another default, so [`patch_default`] writes
 //! into FTS5's record of that one.
 //!
-//! FTS5 passes nothing of ours to a tokenizer whose instances are SQLite's own: the `Watch` is that of the
-//! connection that this thread is at work for.
+//! FTS5 passes nothing of ours to a tokenizer whose instances are SQLite's own: the `Watch` is that
+//! of the connection that this thread is at work for.
 //!
 //! **Invariant:** FTS5 calls a tokenizer on the thread that uses the connection, with an instance
 //! that the tokenizer's own function created. Nothing here unwinds.
@@ -33,8 +33,8 @@ use crate::watch::Watch;
 /// latter where it compares it to every word of a long query.
 const TOKENS: u32 = 64;
 
-/// The most words of a query. FTS5 looks for each wherever it has found another one, and does not check the
-/// deadline meanwhile.
+/// The most words of a query. FTS5 looks for each wherever it has found another one, and does not
+/// check the deadline meanwhile.
 pub(crate) const MAX_QUERY_WORDS: u32 = 256;
 
 type OnToken =
@@ -55,7 +55,8 @@ const TOKENIZERS: [(&CStr, Tokenize); COUNT] = [
     (c"trigram", tokenize::<2>),
 ];
 const COUNT: usize = 3;
-/// How many tokens count as a word of a query. Those of `trigram` are looked for in a row, which is quicker.
+/// How many tokens count as a word of a query. Those of `trigram` are looked for in a row, which is
+/// quicker.
 const A_WORD: [u32; COUNT] = [1, 1, 8];
 
 /// SQLite's own, in the same order. The same for all connections of the process.
@@ -247,8 +248,8 @@ unsafe extern "C" fn tokenize<const AT: usize>(
             },
         };
         let context = (&raw mut tokens).cast();
-        // SAFETY: the module's invariant: SQLite's own function, with its own arguments. The callback has
-        // the context that it is written for, which outlives the call.
+        // SAFETY: the module's invariant: SQLite's own function, with its own arguments. The
+        // callback has the context that it is written for, which outlives the call.
         let code =
             unsafe { original(tokenizer, context, flags, text, len, Some(on_token_looking)) };
         match code {

@@ -47,11 +47,12 @@ pub(crate) struct Seen {
     trusted: AtomicBool,
     /// Something temporary was created or written since the last reset.
     temporary: AtomicBool,
-    /// The statement may do in one instruction what takes long: see [`may_be_slow`](Seen::may_be_slow).
+    /// The statement may do in one instruction what takes long: see
+    /// [`may_be_slow`](Seen::may_be_slow).
     may_be_slow: AtomicBool,
     selects: AtomicBool,
-    /// The schema has, or had, slow functions in it: those of generated columns and constraints are not
-    /// asked about where they are used.
+    /// The schema has, or had, slow functions in it: those of generated columns and constraints are
+    /// not asked about where they are used.
     slow_schema: Arc<AtomicBool>,
     /// The connection has a virtual table in use: full-text search, or an R*Tree.
     has_virtual: AtomicBool,
@@ -144,7 +145,8 @@ impl Seen {
     }
 
     /// What SQLite does not ask about: the name that `ALTER TABLE` gives, the columns that
-    /// `RETURNING` reads, and the rows that `REPLACE` deletes. `sql` has been compiled, with `columns` in its result.
+    /// `RETURNING` reads, and the rows that `REPLACE` deletes. `sql` has been compiled, with
+    /// `columns` in its result.
     pub(crate) fn check_compiled(&self, sql: &str, columns: usize) -> Result<(), String> {
         let refusal = if self.alters.load(Ordering::Relaxed) && mentions(sql, HOST_TABLES) {
             // A name has to stand in the text as it is.
@@ -164,9 +166,9 @@ impl Seen {
         self.refusal().take()
     }
 
-    /// Whether the last statement, `sql`, may have an instruction that takes long, however short it is: a
-    /// set of rows, which SQLite makes of `OR`, a slow function, or one of a virtual table's. Views and
-    /// triggers can hide either.
+    /// Whether the last statement, `sql`, may have an instruction that takes long, however short it
+    /// is: a set of rows, which SQLite makes of `OR`, a slow function, or one of a virtual table's.
+    /// Views and triggers can hide either.
     pub(crate) fn may_be_slow(&self, sql: &str) -> bool {
         let slow = self.may_be_slow.load(Ordering::Relaxed);
         if slow && self.defines.load(Ordering::Relaxed) {
@@ -522,8 +524,8 @@ fn is_host_table(name: &str) -> bool {
     names::starts_with(name, HOST_TABLES)
 }
 
-/// Whether SQLite may do this while a statement runs: it reads what `ANALYZE` left, and goes on without it
-/// if it may not. Every statement asks for more than this.
+/// Whether SQLite may do this while a statement runs: it reads what `ANALYZE` left, and goes on
+/// without it if it may not. Every statement asks for more than this.
 pub(crate) fn reads_statistics(action: &AuthAction<'_>) -> bool {
     match action {
         AuthAction::Select => true,
