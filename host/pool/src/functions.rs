@@ -12,10 +12,6 @@
     unsafe_code,
     reason = "SQLite's own conversion of values; each block states why it holds"
 )]
-#![expect(
-    clippy::while_immutable_condition,
-    reason = "the condition is which side is trimmed, and the loops break"
-)]
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_int, c_void};
@@ -155,20 +151,24 @@ unsafe extern "C" fn trim<const LEFT: bool, const RIGHT: bool>(
         if is_null(x) || is_null(y) {
             return;
         }
-        let (mut x, set) = (text(x), CharacterSet::of(until_nul(text(y))));
-        while LEFT {
+        let mut pulse = Pulse::of(context);
+        let (mut x, set) = (text(x), CharacterSet::of(until_nul(text(y)), &mut pulse));
+        while LEFT && pulse.goes_on() {
             let heads = (1..=MAX_CHARACTER).filter_map(|len| x.get(..len));
             match set.first_of(heads) {
                 Some(len) => x = &x[len..],
                 None => break,
             }
         }
-        while RIGHT {
+        while RIGHT && pulse.goes_on() {
             let tails = (1..=MAX_CHARACTER).filter_map(|len| x.get(x.len().checked_sub(len)?..));
             match set.first_of(tails) {
                 Some(len) => x = &x[..x.len() - len],
                 None => break,
             }
+        }
+        if pulse.stopped {
+            return ffi::sqlite3_result_error_code(context, ffi::SQLITE_INTERRUPT);
         }
         result_text(context, x);
     }
@@ -188,9 +188,13 @@ unsafe extern "C" fn unhex(
         if is_null(x) || is_null(y) {
             return;
         }
-        let (mut x, set) = (until_nul(text(x)), CharacterSet::of(text(y)));
+        let mut pulse = Pulse::of(context);
+        let (mut x, set) = (until_nul(text(x)), CharacterSet::of(text(y), &mut pulse));
         let mut result = Vec::with_capacity(x.len() / 2);
         while let Some(first) = x.first() {
+            if !pulse.goes_on() {
+                return ffi::sqlite3_result_error_code(context, ffi::SQLITE_INTERRUPT);
+            }
             if let Some(high) = hex_digit(*first) {
                 let Some(low) = x.get(1).and_then(|second| hex_digit(*second)) else {
                     return;
@@ -296,22 +300,55 @@ pub(crate) fn until_nul(text: &[u8]) -> &[u8] {
     memchr::memchr(0, text).map_or(text, |end| &text[..end])
 }
 
-/// The characters of a text, as byte strings, and in which order they stand there. What is no UTF-8 and
-/// longer than any character is left out: nothing is found there.
+/// The characters of a text, as byte strings, and in which order they stand there. What is no UTF-8
+/// and longer than any character is left out: nothing is found there.
 struct CharacterSet<'a> {
     /// Most often all: no hashing, in a text that a guest may make a megabyte long.
     single: [Option<usize>; 256],
     longer: HashMap<&'a [u8], usize>,
 }
 
+/// Looks at the deadline now and then.
+struct Pulse<'a> {
+    watch: &'a Watch,
+    left: u32,
+    stopped: bool,
+}
+
+impl Pulse<'_> {
+    /// # Safety
+    ///
+    /// `context` is that of the call under way.
+    unsafe fn of<'a>(context: *mut ffi::sqlite3_context) -> Pulse<'a> {
+        Pulse {
+            // SAFETY: the caller's promise; the data is the `Watch` of the module's invariant.
+            watch: unsafe { &*ffi::sqlite3_user_data(context).cast::<Watch>() },
+            left: 0,
+            stopped: false,
+        }
+    }
+
+    fn goes_on(&mut self) -> bool {
+        /// A character takes a tenth of a microsecond at most.
+        const EVERY: u32 = 4_096;
+        if self.left == 0 {
+            self.left = EVERY;
+            self.stopped |= self.watch.look();
+        }
+        self.left -= 1;
+        !self.stopped
+    }
+}
+
 impl<'a> CharacterSet<'a> {
-    fn of(mut text: &'a [u8]) -> CharacterSet<'a> {
+    /// Of the characters in a text. Not all of them where the time is over.
+    fn of(mut text: &'a [u8], pulse: &mut Pulse<'_>) -> CharacterSet<'a> {
         let mut set = CharacterSet {
             single: [None; 256],
             longer: HashMap::new(),
         };
         let mut at = 0;
-        while !text.is_empty() {
+        while !text.is_empty() && pulse.goes_on() {
             let (character, rest) = text.split_at(character_length(text));
             match character {
                 [byte] => {
@@ -336,8 +373,8 @@ impl<'a> CharacterSet<'a> {
         }
     }
 
-    /// How long the part is that is in the set; of several, which takes bytes that are no UTF-8, the
-    /// one that stands first there.
+    /// How long the part is that is in the set; of several, which takes bytes that are no UTF-8,
+    /// the one that stands first there.
     fn first_of<'p>(&self, parts: impl Iterator<Item = &'p [u8]>) -> Option<usize> {
         let found = parts.filter_map(|part| Some((self.get(part)?, part.len())));
         found.min().map(|(_, len)| len)

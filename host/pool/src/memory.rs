@@ -12,8 +12,8 @@
 //!
 //! An account can refuse everything for a while, which ends what a connection is doing: see
 //! [`watchdog`](crate::watchdog). It is then refused pages too, also those that are in the cache
-//! already (`SQLITE_CONFIG_PCACHE2`), unless they are mapped: SQLite goes through whole tables without
-//! allocating anything.
+//! already (`SQLITE_CONFIG_PCACHE2`), unless they are mapped: SQLite goes through whole tables
+//! without allocating anything.
 //!
 //! SQLite takes an allocator only before it is first used, which another crate may do before any
 //! pool is opened: so this one is installed before `main`. SQLite's own statistics of memory, a
@@ -62,10 +62,11 @@ thread_local! {
 }
 
 /// Bound the memory that SQLite takes for the connections of **all** pools in this process
-/// together, in bytes: a backstop behind [`max_memory_bytes`](crate::PoolBuilder::max_memory_bytes),
-/// for a process with many pools. A statement that would exceed it fails with
-/// [`QuotaExceeded`](crate::ErrorKind::QuotaExceeded). Counted in steps of 256 KiB a connection.
-/// Takes effect at once, and frees nothing. Default 4 GiB.
+/// together, in bytes: a backstop behind
+/// [`max_memory_bytes`](crate::PoolBuilder::max_memory_bytes), for a process with many pools. A
+/// statement that would exceed it fails with [`QuotaExceeded`](crate::ErrorKind::QuotaExceeded).
+/// Counted in steps of 256 KiB a connection. Takes effect at once, and frees nothing. Default 4
+/// GiB.
 pub fn set_process_memory_limit(bytes: usize) {
     PROCESS_LIMIT.store(bytes, Ordering::Relaxed);
 }
@@ -84,9 +85,10 @@ pub(crate) struct Account {
     budget: AtomicUsize,
     /// What the connection looks at, whose account this is; or null.
     watch: AtomicPtr<Watch>,
-    /// How many words of a full-text query have been read since a page was fetched: the parser fetches
-    /// none, and whatever a query is run on has some.
-    query_words: AtomicU32,
+    /// How many tokens of a full-text query have been read since a page was fetched, and of a row
+    /// that is indexed: the parser fetches none, nor does what is done for a row before the next.
+    query_tokens: AtomicU32,
+    row_tokens: AtomicU32,
     #[cfg(test)]
     peak: AtomicUsize,
 }
@@ -98,7 +100,8 @@ impl Account {
             limit: AtomicUsize::new(limit),
             budget: AtomicUsize::new(limit),
             watch: AtomicPtr::new(ptr::null_mut()),
-            query_words: AtomicU32::new(0),
+            query_tokens: AtomicU32::new(0),
+            row_tokens: AtomicU32::new(0),
             #[cfg(test)]
             peak: AtomicUsize::new(0),
         }
@@ -145,14 +148,20 @@ impl Account {
         self.limit.store(budget, Ordering::Relaxed);
     }
 
-    /// No full-text query is being read.
-    pub(crate) fn forget_query(&self) {
-        self.query_words.store(0, Ordering::Relaxed);
+    /// No full-text query is being read, and no row indexed.
+    pub(crate) fn forget_tokens(&self) {
+        self.query_tokens.store(0, Ordering::Relaxed);
+        self.row_tokens.store(0, Ordering::Relaxed);
     }
 
-    /// How many words the full-text query has that was read last, or is being read.
-    pub(crate) fn query_words(&self) -> u32 {
-        self.query_words.load(Ordering::Relaxed)
+    /// How many tokens the full-text query has that was read last, or is being read.
+    pub(crate) fn query_tokens(&self) -> u32 {
+        self.query_tokens.load(Ordering::Relaxed)
+    }
+
+    /// The same of the row that was indexed last, or is being indexed.
+    pub(crate) fn row_tokens(&self) -> u32 {
+        self.row_tokens.load(Ordering::Relaxed)
     }
 
     fn give_back(&self, bytes: usize) {
@@ -238,20 +247,31 @@ impl Drop for Budget {
     }
 }
 
-/// So many more words of the full-text query that is being read. Returns how many there are.
-pub(crate) fn count_query_words(more: u32) -> u32 {
-    let words = &CURRENT.get().query_words;
-    let total = words.load(Ordering::Relaxed).saturating_add(more);
-    words.store(total, Ordering::Relaxed);
+/// So many more tokens of the full-text query that is being read. Returns how many there are.
+pub(crate) fn count_query_tokens(more: u32) -> u32 {
+    count(&CURRENT.get().query_tokens, more)
+}
+
+/// So many more tokens of the row that is being indexed. Returns how many there are, and how much
+/// memory is taken, in bytes.
+pub(crate) fn count_indexed(more: u32) -> (u32, u64) {
+    let account = CURRENT.get();
+    let used = account.used.load(Ordering::Relaxed);
+    (count(&account.row_tokens, more), used as u64)
+}
+
+fn count(counter: &AtomicU32, more: u32) -> u32 {
+    let total = counter.load(Ordering::Relaxed).saturating_add(more);
+    counter.store(total, Ordering::Relaxed);
     total
 }
 
-/// Call `work` with the [`Watch`] of the connection that this thread is at work for, if any: for callbacks
-/// that are given nothing of ours.
+/// Call `work` with the [`Watch`] of the connection that this thread is at work for, if any: for
+/// callbacks that are given nothing of ours.
 pub(crate) fn with_watch<T>(work: impl FnOnce(&Watch) -> T) -> Option<T> {
     let watch = CURRENT.get().watch.load(Ordering::Relaxed);
-    // SAFETY: null, or what the budget of a connection keeps. Only this thread uses that connection while it
-    // is in its scope: the connection is not closed, nor the budget dropped, meanwhile.
+    // SAFETY: null, or what the budget of a connection keeps. Only this thread uses that connection
+    // while it is in its scope: the connection is not closed, nor the budget dropped, meanwhile.
     unsafe { watch.as_ref() }.map(work)
 }
 
@@ -345,10 +365,10 @@ unsafe extern "C" fn sqlite_malloc(size: c_int) -> *mut c_void {
 type Fetch =
     unsafe extern "C" fn(*mut ffi::sqlite3_pcache, c_uint, c_int) -> *mut ffi::sqlite3_pcache_page;
 
-/// As SQLite's own cache does, unless the account refuses. Only where a page may be made, which is how
-/// SQLite asks for every page that it goes to: a rollback asks for what the cache has, and must be told
-/// the truth. And not for the first page, which SQLite takes to be there in a transaction: a commit does
-/// not look whether it got it.
+/// As SQLite's own cache does, unless the account refuses. Only where a page may be made, which is
+/// how SQLite asks for every page that it goes to: a rollback asks for what the cache has, and must
+/// be told the truth. And not for the first page, which SQLite takes to be there in a transaction:
+/// a commit does not look whether it got it.
 unsafe extern "C" fn fetch_page(
     cache: *mut ffi::sqlite3_pcache,
     key: c_uint,
@@ -358,7 +378,7 @@ unsafe extern "C" fn fetch_page(
     if create != 0 && key != 1 && account.limit.load(Ordering::Relaxed) == 0 {
         return ptr::null_mut();
     }
-    account.query_words.store(0, Ordering::Relaxed);
+    account.forget_tokens();
     // SAFETY: it was an `xFetch` when it was stored, before this function was installed.
     unsafe {
         let fetch = FETCH.load(Ordering::Relaxed);

@@ -296,10 +296,7 @@ impl Location {
                 false => authorizer.authorize(&context),
             }
         }))?;
-        let committing = Arc::clone(&watch);
-        // It rolls back what its hook does not let through.
-        conn.commit_hook(Some(move || !committing.may_commit()))?;
-        let progress = raw::set_progress_handler(&conn, PROGRESS_INTERVAL, &watch, &running);
+        let progress = raw::set_hooks(&conn, PROGRESS_INTERVAL, &watch, &running);
         watch.start(NEVER, NEVER);
         let watched = Watched::new(
             &watch,

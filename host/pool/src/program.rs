@@ -37,6 +37,9 @@ const MAX_COST: u64 = 2_000;
 /// How long it takes, at the most, to use a value again, to follow a path of JSON, to lay JSON out,
 /// and to format a date.
 const USE_COST: u64 = 1;
+/// To read a number out of a text for a column; and to look up what a virtual table is asked for.
+const NUMBER_COST: u64 = 3;
+const LOOKUP_COST: u64 = 64;
 const JSON_COST: u64 = 8;
 const PRETTY_COST: u64 = 80;
 const FORMAT_COST: u64 = 80;
@@ -157,10 +160,12 @@ struct Program {
     is_virtual: bool,
     /// How long it takes with values of a megabyte, in milliseconds.
     cost: u64,
-    /// The first argument's register of each function of JSON that takes any number of them.
-    variadic: Vec<i64>,
-    /// Every register that is written.
+    /// The first argument's register of each function that takes any number of them, and what one
+    /// costs.
+    variadic: Vec<(i64, u64)>,
+    /// Every register that is written, and those that hold a number or nothing now.
     written: HashSet<i64>,
+    numbers: HashSet<i64>,
     /// The register that a copy was made of, and how often each was used since it was written.
     copies: HashMap<i64, i64>,
     uses: HashMap<i64, u64>,
@@ -205,9 +210,12 @@ impl Program {
                 self.use_value(p1 + at, 1);
                 self.use_value(p2 + at, 1);
             }),
-            b"Affinity" => self.convert(p1, p2),
+            b"Affinity" | b"TypeCheck" => self.convert(p1, p2, instruction.p4),
             b"MakeRecord" => {
-                self.convert(p1, p2);
+                // Without affinities it takes values as they are.
+                if !instruction.p4.is_empty() {
+                    self.convert(p1, p2, instruction.p4);
+                }
                 self.write(p3);
             }
             b"Function" | b"PureFunc" => {
@@ -220,11 +228,16 @@ impl Program {
                     "strftime" => FORMAT_COST,
                     _ if name.starts_with("json") || name.starts_with("->") => {
                         if count < 0 {
-                            self.variadic.push(p2);
+                            self.variadic.push((p2, JSON_COST));
                         }
                         JSON_COST * u64::try_from(count).unwrap_or(0)
                     }
-                    _ => 0,
+                    _ => {
+                        if count < 0 {
+                            self.variadic.push((p2, 2 * USE_COST));
+                        }
+                        0
+                    }
                 };
                 (0..count).for_each(|at| self.use_value(p2 + at, 2));
                 self.write(p3);
@@ -238,26 +251,41 @@ impl Program {
             b"Copy" => (0..=p3).for_each(|at| self.copy(p1 + at, p2 + at)),
             b"Move" => (0..p3).for_each(|at| self.copy(p1 + at, p2 + at)),
             b"Column" | b"VColumn" | b"AggValue" | b"Offset" => self.write(p3),
-            b"Variable" | b"Integer" | b"Int64" | b"Real" | b"String8" | b"String" | b"Blob"
-            | b"Rowid" | b"NewRowid" | b"Sequence" | b"Count" | b"RowData" | b"SorterData" => {
+            b"Integer" | b"Int64" | b"Real" | b"Rowid" | b"NewRowid" | b"Sequence" | b"Count"
+            | b"String8" => {
                 self.write(p2);
+                // A text of the statement's own is short.
+                self.numbers.insert(p2);
             }
-            b"Null" => (p2..=p3.max(p2)).for_each(|register| self.write(register)),
+            b"Variable" | b"String" | b"Blob" | b"RowData" | b"SorterData" => self.write(p2),
+            b"Null" => (p2..=p3.max(p2)).for_each(|register| {
+                self.write(register);
+                self.numbers.insert(register);
+            }),
             b"AggFinal" => self.write(p1),
             b"RowSetAdd" | b"RowSetTest" | b"RowSetRead" => self.sorts_rows = true,
-            b"VFilter" | b"VUpdate" => self.is_virtual = true,
+            b"VFilter" => {
+                self.is_virtual = true;
+                self.cost += LOOKUP_COST;
+            }
+            b"VUpdate" => self.is_virtual = true,
             b"VCreate" | b"VDestroy" | b"VRename" | b"SqlExec" => self.changes_schema = true,
             _ => {}
         }
     }
 
-    /// Each column of a row becomes what its table or index has. Where that is for several, each is
-    /// written to another page, and SQLite can be stopped in between.
-    fn convert(&mut self, first: i64, count: i64) {
-        let mut columns: Vec<_> = (first..first + count).map(|at| self.original(at)).collect();
-        columns.sort_unstable();
-        let again = columns.windows(2).filter(|pair| pair[0] == pair[1]);
-        self.cost += USE_COST * again.count() as u64;
+    /// Each column of a row becomes what its table or index has, of which `affinities` has a letter
+    /// for each. To make a number of a text takes reading it.
+    fn convert(&mut self, first: i64, count: i64, affinities: &[u8]) {
+        /// `SQLITE_AFF_NUMERIC` and those after it, in SQLite's source.
+        const NUMBERS: &[u8] = b"CDE";
+        let are_known = affinities.len() as i64 == count;
+        for (at, register) in (first..first + count).enumerate() {
+            let becomes_number = !are_known || NUMBERS.contains(&affinities[at]);
+            if becomes_number && !self.numbers.contains(&self.original(register)) {
+                self.cost += NUMBER_COST;
+            }
+        }
     }
 
     fn original(&self, register: i64) -> i64 {
@@ -276,21 +304,23 @@ impl Program {
     /// How long it takes at the most. A function's arguments are in registers that follow each
     /// other, which are all that the listing tells of those that take any number.
     fn cost(&self) -> u64 {
-        let arguments = self.variadic.iter().map(|first| {
+        let arguments = self.variadic.iter().map(|(first, cost)| {
             let written = (*first..).take_while(|register| self.written.contains(register));
-            written.take(MAX_ARGUMENTS).count() as u64
+            cost * written.take(MAX_ARGUMENTS).count() as u64
         });
-        self.cost + JSON_COST * arguments.sum::<u64>()
+        self.cost + arguments.sum::<u64>()
     }
 
     fn write(&mut self, register: i64) {
         self.written.insert(register);
+        self.numbers.remove(&register);
         self.copies.remove(&register);
         self.uses.remove(&register);
     }
 
     fn copy(&mut self, from: i64, to: i64) {
         self.written.insert(to);
+        self.numbers.remove(&to);
         let from = self.original(from);
         self.uses.remove(&to);
         self.copies.insert(to, from);
@@ -333,11 +363,6 @@ mod tests {
             "DELETE FROM parent WHERE id = ?1",
             "DELETE FROM wide WHERE a = ?1",
             "UPDATE parent SET a = a + 1 WHERE b = ?1",
-            &format!("INSERT INTO t VALUES ({})", times(61, "?")),
-            &format!(
-                "INSERT INTO t(c0, c1, body) VALUES {}",
-                times(300, "(1, 2, 'text')")
-            ),
             &format!("SELECT {} FROM t", times(90, "body + c1")),
             &format!("SELECT * FROM t WHERE c1 IN ({})", times(300, "?")),
             &format!(

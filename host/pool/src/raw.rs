@@ -409,7 +409,7 @@ pub(crate) fn set_checkpoints(conn: &Connection, checkpoints: &Arc<Checkpoints>)
     unsafe { ffi::sqlite3_wal_hook(conn.handle(), Some(committed), data) };
 }
 
-/// What SQLite's progress handler is given.
+/// What SQLite's progress handler and commit hook are given.
 #[derive(Debug)]
 pub(crate) struct Progress {
     watch: Arc<Watch>,
@@ -422,12 +422,13 @@ pub(crate) struct Progress {
 unsafe impl Send for Progress {}
 
 /// Ask `watch` whether to go on, every `steps` instructions
-/// (<https://sqlite.org/c3ref/progress_handler.html>), and tell it how much has been written if it
-/// asks for that: which rusqlite's own handler, a closure, could not look at.
+/// (<https://sqlite.org/c3ref/progress_handler.html>), and whether to commit
+/// (<https://sqlite.org/c3ref/commit_hook.html>), and tell it how much has been written: which
+/// rusqlite's own handlers, closures, could not look at.
 ///
 /// What is returned must outlast the connection: the connection's owner keeps both, and drops the
 /// connection first.
-pub(crate) fn set_progress_handler(
+pub(crate) fn set_hooks(
     conn: &Connection,
     steps: c_int,
     watch: &Arc<Watch>,
@@ -440,14 +441,23 @@ pub(crate) fn set_progress_handler(
         let written = || unsafe { pages_written_of(*db) };
         c_int::from(watch.progress(written, || !running.is_beginning()))
     }
+    unsafe extern "C" fn roll_back(progress: *mut c_void) -> c_int {
+        // SAFETY: as above.
+        let Progress { watch, db, .. } = unsafe { &*progress.cast::<Progress>() };
+        // SAFETY: as above.
+        let written = unsafe { pages_written_of(*db) };
+        c_int::from(!watch.may_commit(written))
+    }
     // SAFETY: the connection is open.
     let db = unsafe { conn.handle() };
     let (watch, running) = (Arc::clone(watch), Arc::clone(running));
     let mut progress = Box::new(Progress { watch, running, db });
-    // SAFETY: as above; `progress` is what `go_on` takes it for, stays where it is, and is only
-    // read.
+    let data = (&raw mut *progress).cast();
+    // SAFETY: as above; `progress` is what both functions take it for, stays where it is, and is
+    // only read.
     unsafe {
-        ffi::sqlite3_progress_handler(db, steps, Some(go_on), (&raw mut *progress).cast());
+        ffi::sqlite3_progress_handler(db, steps, Some(go_on), data);
+        ffi::sqlite3_commit_hook(db, Some(roll_back), data);
     }
     progress
 }

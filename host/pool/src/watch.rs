@@ -60,8 +60,11 @@ pub(crate) struct Watch {
     deferred: AtomicBool,
     /// How many times the progress handler may be asked until what runs is deferred.
     brief_steps: AtomicU64,
-    /// How many words were indexed in this transaction.
+    /// How many words were indexed in this transaction; the memory that was taken as that began, in
+    /// bytes, and since then.
     words: AtomicU64,
+    used_before: AtomicU64,
+    used_since: AtomicU64,
     /// What runs can begin anew: if it fails, nothing of it is kept.
     can_restart: AtomicBool,
     /// A transaction is open, or a cursor that writes.
@@ -102,6 +105,8 @@ impl Watch {
             deferred: AtomicBool::new(false),
             brief_steps: AtomicU64::new(NEVER),
             words: AtomicU64::new(0),
+            used_before: AtomicU64::new(NEVER),
+            used_since: AtomicU64::new(0),
             can_restart: AtomicBool::new(false),
             in_transaction: AtomicBool::new(false),
             fate: AtomicU64::new(UNDER_WAY),
@@ -130,7 +135,7 @@ impl Watch {
         self.wrote_too_much.store(false, Ordering::Relaxed);
         self.unstoppable.store(false, Ordering::Relaxed);
         self.start_at(Pace::Free);
-        self.words.store(0, Ordering::Relaxed);
+        self.forget_indexed();
         self.lending.fetch_add(1, Ordering::Relaxed) + 1
     }
 
@@ -355,23 +360,30 @@ impl Watch {
 
     /// A full-text query is read, of so many words up to now. Whether it is to go on.
     pub(crate) fn search(&self, words: u32) -> bool {
-        /// Each takes up to 5 ms to look for in a document of a megabyte.
-        const BRIEF_WORDS: u32 = 8;
+        /// Each takes up to 10 ms to look for in a row of two million words.
+        const BRIEF_WORDS: u32 = 4;
         words <= BRIEF_WORDS || !self.defer_run()
     }
 
-    /// So many more words are indexed. Whether that is to go on.
-    pub(crate) fn index(&self, words: u32) -> bool {
+    /// So many more words are indexed, and so many bytes of memory are taken. Whether that is to go
+    /// on.
+    pub(crate) fn index(&self, words: u32, used: u64) -> bool {
         let all = self.words.load(Ordering::Relaxed) + u64::from(words);
         self.words.store(all, Ordering::Relaxed);
+        let first = self.used_before.load(Ordering::Relaxed).min(used);
+        self.used_before.store(first, Ordering::Relaxed);
+        self.used_since.store(used - first, Ordering::Relaxed);
         !self.has_indexed_much() || !self.defer_run()
     }
 
     /// Whether what was indexed takes long to write, which happens at any time up to the commit: up
-    /// to 1.5 µs a word.
+    /// to 1.5 µs an entry. A word has one, and one more for each length of prefixes that a table
+    /// indexes, of 64 bytes at least.
     pub(crate) fn has_indexed_much(&self) -> bool {
         const BRIEF_WORDS: u64 = 20_000;
+        const BRIEF_BYTES: u64 = 2 << 20;
         self.words.load(Ordering::Relaxed) > BRIEF_WORDS
+            || self.used_since.load(Ordering::Relaxed) > BRIEF_BYTES
     }
 
     /// A cursor is about to be ended, which may commit what it has indexed.
@@ -384,6 +396,8 @@ impl Watch {
     /// No transaction is open any more.
     pub(crate) fn forget_indexed(&self) {
         self.words.store(0, Ordering::Relaxed);
+        self.used_before.store(NEVER, Ordering::Relaxed);
+        self.used_since.store(0, Ordering::Relaxed);
     }
 
     /// A call begins that its caller may abandon, or nobody.
@@ -406,8 +420,20 @@ impl Watch {
         self.change_fate(UNDER_WAY, ABANDONED)
     }
 
-    /// A transaction is about to be committed: whether it may be.
-    pub(crate) fn may_commit(&self) -> bool {
+    /// A transaction is about to be committed, on a connection that has `written` so many pages:
+    /// whether it may be. Not where that would take until long after its time is over: what is
+    /// being committed is waited for.
+    pub(crate) fn may_commit(&self, written: u64) -> bool {
+        /// What SQLite takes to write a page of the log anew, which it does for all that follow one
+        /// that it changes once more.
+        const PAGE_TIME: u64 = 16_000;
+        const LATE: u64 = 40_000_000;
+        let before = self.written_before.load(Ordering::Relaxed);
+        let needs = written.saturating_sub(before).saturating_mul(PAGE_TIME);
+        let until = self.until.load(Ordering::Relaxed).saturating_add(LATE);
+        if needs > 0 && clock::now().saturating_add(needs) > until {
+            return false;
+        }
         self.change_fate(UNDER_WAY, COMMITTING) || self.fate.load(Ordering::SeqCst) == COMMITTING
     }
 

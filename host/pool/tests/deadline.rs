@@ -865,3 +865,48 @@ fn what_was_committed_is_not_said_to_have_failed() {
     }
     assert!(failed > 0 && kept > 0, "{failed} failed, {kept} kept");
 }
+
+/// The end of a transaction is no write to SQLite, and what it did must not be said to have failed.
+#[test]
+fn a_transaction_that_ends_late_is_told_what_came_of_it() {
+    let f = Fixture::new();
+    let connection = f.get(Duration::from_secs(600));
+    let setup = "CREATE TABLE t(a INTEGER PRIMARY KEY, b);
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100)
+         INSERT INTO t SELECT i, zeroblob(3000) FROM n";
+    block_on(connection.execute_script(setup)).expect("a table");
+    let count = |connection: &Connection| {
+        let rows = block_on(connection.query("SELECT count(*) FROM t", &NONE)).expect("rows");
+        rows.rows[0][0].clone()
+    };
+    // Much is written, and then once more: the log is written anew as it is committed.
+    let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 12000)
+         INSERT INTO t SELECT i + 1000, zeroblob(3500) FROM n;
+         UPDATE t SET b = randomblob(3000) WHERE a < 50";
+    for (begin, end) in [("BEGIN", "COMMIT"), ("SAVEPOINT s", "RELEASE s")] {
+        for time in [0, 1, 20, 100, 1_000] {
+            block_on(connection.execute_script(&format!("{begin}; {fill}"))).expect(begin);
+            connection.set_deadline(Some(Instant::now() + Duration::from_millis(time)));
+            let result = block_on(connection.execute(end, &NONE));
+            connection.set_deadline(None);
+            let expected = match result {
+                Ok(_) => 12_100,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
+                    // It may be open still, where it ran out of time before.
+                    if !error.rolled_back() {
+                        block_on(connection.execute("ROLLBACK", &NONE)).expect("undone");
+                    }
+                    100
+                }
+            };
+            assert_eq!(
+                count(&connection),
+                Value::Integer(expected),
+                "{end}, {time} ms"
+            );
+            let undo = "DELETE FROM t WHERE a > 1000";
+            block_on(connection.execute(undo, &NONE)).expect("as before");
+        }
+    }
+}

@@ -18,7 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use rusqlite::ffi::{SQLITE_AUTH, SQLITE_ERROR, SQLITE_INTERRUPT, SQLITE_TOOBIG};
+use rusqlite::ffi::{
+    SQLITE_AUTH, SQLITE_CONSTRAINT_COMMITHOOK, SQLITE_ERROR, SQLITE_INTERRUPT, SQLITE_TOOBIG,
+};
 use slab::Slab;
 
 pub(crate) use self::group::{Answer, Job, Wants};
@@ -30,7 +32,7 @@ use crate::cache::{Kind, StatementCache};
 use crate::checkpoint::Checkpoints;
 use crate::clock::NEVER;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fts5::MAX_QUERY_WORDS;
+use crate::fts5::{MAX_QUERY_WORDS, MAX_ROW_WORDS};
 use crate::grant::{Grant, Limits};
 use crate::memory::{Budget, Scope};
 use crate::open::Opened;
@@ -280,8 +282,10 @@ impl Db {
             _ => work(self),
         };
         let mut result = result.map_err(|error| self.explain(error));
-        // A read that ran short of memory may be incomplete. What has been written has been.
-        if read_only && result.is_ok() && self.watched.is_starved() {
+        // A read that ran short of memory may be incomplete. What has been written has been, and to
+        // SQLite the end of a transaction is no write.
+        let reads = read_only && control == Control::None;
+        if reads && result.is_ok() && self.watched.is_starved() {
             result = Err(self.explain(self.overdue()));
         }
         // Compiling may have ended it already, and said so.
@@ -309,6 +313,7 @@ impl Db {
         // in SQL to SQLite.
         let refused =
             matches!(error.code() & 0xff, SQLITE_AUTH | SQLITE_ERROR) && self.watch.must_stop();
+        let refused = refused || error.code() == SQLITE_CONSTRAINT_COMMITHOOK;
         let error = match refused || self.watched.is_starved() {
             true => self.overdue(),
             false => error,
@@ -327,9 +332,13 @@ impl Db {
                 error.with_message("the statement took more steps than it may")
             }
             ErrorKind::DeadlineExceeded => error.with_message("the statement ran out of time"),
-            ErrorKind::TooLarge if self.memory.account().query_words() > MAX_QUERY_WORDS => error
+            ErrorKind::TooLarge if self.memory.account().query_tokens() > MAX_QUERY_WORDS => error
                 .with_message(format!(
                     "a full-text query has more than {MAX_QUERY_WORDS} words: search in parts"
+                )),
+            ErrorKind::TooLarge if self.memory.account().row_tokens() > MAX_ROW_WORDS => error
+                .with_message(format!(
+                    "a row to be searched has more than {MAX_ROW_WORDS} words: divide it"
                 )),
             // The busy handler gave up for want of time, not of patience.
             ErrorKind::Busy if self.watch.must_stop() => error

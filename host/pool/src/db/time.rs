@@ -46,7 +46,7 @@ impl Db {
             true => Pace::Free,
             false => Pace::Runs,
         });
-        self.memory.account().forget_query();
+        self.memory.account().forget_tokens();
         self.watched.begin();
     }
 

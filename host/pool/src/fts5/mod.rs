@@ -30,7 +30,7 @@ use self::bm25::Bm25;
 use self::call::Auxiliary;
 use self::highlight::Highlight;
 use self::snippet::Snippet;
-pub(crate) use self::tokenizers::MAX_QUERY_WORDS;
+pub(crate) use self::tokenizers::{MAX_QUERY_WORDS, MAX_ROW_WORDS};
 use crate::error::{Error, Result};
 use crate::watch::Watch;
 

@@ -36,6 +36,9 @@ const TOKENS: u32 = 64;
 /// The most words of a query. FTS5 looks for each wherever it has found another one, and does not
 /// check the deadline meanwhile.
 pub(crate) const MAX_QUERY_WORDS: u32 = 256;
+/// The most words of a row, in all its columns. A row that is stored has fewer, because of its
+/// length; the text of one that is not is bounded by nothing else.
+pub(crate) const MAX_ROW_WORDS: u32 = 2_000_000;
 
 type OnToken =
     unsafe extern "C" fn(*mut c_void, c_int, *const c_char, c_int, c_int, c_int) -> c_int;
@@ -192,10 +195,13 @@ impl Tokens<'_> {
         } else {
             let goes_on = match self.reads {
                 Reads::Query { a_word } => {
-                    let words = memory::count_query_words(more.div_ceil(a_word));
-                    words <= MAX_QUERY_WORDS && self.watch.search(words)
+                    let tokens = memory::count_query_tokens(more);
+                    tokens.div_ceil(a_word) <= MAX_QUERY_WORDS && self.watch.search(tokens)
                 }
-                Reads::Document => self.watch.index(more),
+                Reads::Document => {
+                    let (tokens, used) = memory::count_indexed(more);
+                    tokens <= MAX_ROW_WORDS && self.watch.index(more, used)
+                }
                 Reads::Other => true,
             };
             match goes_on {

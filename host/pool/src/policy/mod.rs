@@ -8,7 +8,7 @@ pub(crate) mod names;
 mod rights;
 
 use std::fmt::Write;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization, TransactionOperation};
@@ -37,7 +37,7 @@ pub(crate) enum Control {
 }
 
 /// What the functions begin with that take ten milliseconds or more for a megabyte.
-pub(crate) const SLOW_FUNCTIONS: &[&str] = &["json", "->", "strftime"];
+pub(crate) const SLOW_FUNCTIONS: &[&str] = &["json", "->", "strftime", "max", "min", "char"];
 
 /// What the authorizer knows and saw. Shared with the connection that it is installed on, and
 /// used only while that connection compiles a statement.
@@ -51,6 +51,8 @@ pub(crate) struct Seen {
     /// [`may_be_slow`](Seen::may_be_slow).
     may_be_slow: AtomicBool,
     selects: AtomicBool,
+    /// How many columns it reads.
+    columns: AtomicU32,
     /// The schema has, or had, slow functions in it: those of generated columns and constraints are
     /// not asked about where they are used.
     slow_schema: Arc<AtomicBool>,
@@ -102,6 +104,7 @@ impl Seen {
             temporary: AtomicBool::new(false),
             may_be_slow: AtomicBool::new(false),
             selects: AtomicBool::new(false),
+            columns: AtomicU32::new(0),
             slow_schema,
             has_virtual: AtomicBool::new(false),
             alters: AtomicBool::new(false),
@@ -125,6 +128,7 @@ impl Seen {
         self.control.store(Control::None as u8, Ordering::Relaxed);
         self.may_be_slow.store(false, Ordering::Relaxed);
         self.selects.store(false, Ordering::Relaxed);
+        self.columns.store(0, Ordering::Relaxed);
         self.alters.store(false, Ordering::Relaxed);
         self.writes_unread.store(false, Ordering::Relaxed);
         self.writes_undeletable.store(false, Ordering::Relaxed);
@@ -170,7 +174,11 @@ impl Seen {
     /// is: a set of rows, which SQLite makes of `OR`, a slow function, or one of a virtual table's.
     /// Views and triggers can hide either.
     pub(crate) fn may_be_slow(&self, sql: &str) -> bool {
-        let slow = self.may_be_slow.load(Ordering::Relaxed);
+        /// To read a number out of a text for each column that is written takes up to 3 ms.
+        const FEW_COLUMNS: u32 = 10;
+        const WRITE: &[&str] = &["INSERT", "UPDATE", "REPLACE", "WITH", "CREATE"];
+        let many = self.columns.load(Ordering::Relaxed) > FEW_COLUMNS && begins_with(sql, WRITE);
+        let slow = many || self.may_be_slow.load(Ordering::Relaxed);
         if slow && self.defines.load(Ordering::Relaxed) {
             self.slow_schema.store(true, Ordering::Relaxed);
         }
@@ -212,11 +220,12 @@ impl Seen {
 
     /// The authorizer's answer.
     pub(crate) fn authorize(&self, context: &AuthContext<'_>) -> Authorization {
-        if let AuthAction::Read { table_name, .. } = context.action
-            && (names::ends_with(table_name, "_config") || names::ends_with(table_name, "_node"))
-        {
-            // FTS5 and R*Tree read these as a table of theirs is first used.
-            self.has_virtual.store(true, Ordering::Relaxed);
+        if let AuthAction::Read { table_name, .. } = context.action {
+            self.columns.fetch_add(1, Ordering::Relaxed);
+            if names::ends_with(table_name, "_config") || names::ends_with(table_name, "_node") {
+                // FTS5 and R*Tree read these as a table of theirs is first used.
+                self.has_virtual.store(true, Ordering::Relaxed);
+            }
         }
         if self.trusts() {
             return Authorization::Allow;
