@@ -7,7 +7,7 @@
 
 use millpond_guest::bindings::pool::{Access, get_connection};
 use millpond_guest::bindings::types::{Parameters, TransactionMode};
-use wstd::http::{Body, Error, Request, Response};
+use wstd::http::{Body, Error, Response};
 
 const NONE: Parameters = Parameters::Positional(Vec::new());
 const ENDLESS: &str =
@@ -15,7 +15,7 @@ const ENDLESS: &str =
 
 #[cfg(target_family = "wasm")]
 #[wstd::http_server]
-async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
+async fn main(request: wstd::http::Request<Body>) -> Result<Response<Body>, Error> {
     match request.uri().path() {
         "/query" => {
             let sql = request.into_body().str_contents().await?.to_owned();
