@@ -129,6 +129,8 @@ impl Lent {
 
     /// As [`call`](Lent::call), on the connection's own thread. Blocks until it is done, or is
     /// abandoned. It ends by `bounds`, where these are what is left of an attempt to run it here.
+    #[cold]
+    #[inline(never)]
     fn call_aside<T: Send + 'static>(
         self: &Arc<Lent>,
         work: impl FnOnce(&mut Db) -> T + Send + 'static,

@@ -402,16 +402,19 @@ impl Watch {
 
     /// A call begins that its caller may abandon, or nobody.
     pub(crate) fn start_abandonable(&self) {
-        self.fate.store(UNDER_WAY, Ordering::SeqCst);
+        // Hardly ever: each store that others must see at once costs as much as a short call.
+        if self.fate.load(Ordering::Relaxed) != UNDER_WAY {
+            self.fate.store(UNDER_WAY, Ordering::SeqCst);
+        }
     }
 
     /// Whether what an abandoned call did is rolled back with a transaction.
     pub(crate) fn is_in_transaction(&self) -> bool {
-        self.in_transaction.load(Ordering::SeqCst)
+        self.in_transaction.load(Ordering::Acquire)
     }
 
     pub(crate) fn set_in_transaction(&self, open: bool) {
-        self.in_transaction.store(open, Ordering::SeqCst);
+        self.in_transaction.store(open, Ordering::Release);
     }
 
     /// Abandon the call, unless it is committing just now. If this returns true, it commits nothing

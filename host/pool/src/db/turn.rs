@@ -112,10 +112,10 @@ impl Db {
         if state == raw::TransactionState::None {
             self.watch.end_reading();
         }
+        let begun = !self.conn.is_autocommit();
         let writes = state == raw::TransactionState::Write;
-        self.watch
-            .set_in_transaction(writes || !self.conn.is_autocommit());
-        let open = state != raw::TransactionState::None || !self.conn.is_autocommit();
+        self.watch.set_in_transaction(begun || writes);
+        let open = begun || state != raw::TransactionState::None;
         if !open {
             self.watch.forget_indexed();
         }
