@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::clock;
+use crate::clock::{self, NEVER};
 use crate::db::{Answer, Attempt, Db, Job, Stop};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::Shared;
@@ -153,6 +153,10 @@ impl Lent {
         };
         *holding = Holding::Aside;
         self.watch.start_abandonable();
+        if bounds.is_none() {
+            // Its time begins on its thread.
+            self.watch.set_bounds((NEVER, NEVER));
+        }
         drop(holding);
 
         let (sender, receiver) = sync_channel(1);

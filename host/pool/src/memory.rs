@@ -252,7 +252,13 @@ pub(crate) fn count_query_tokens(more: u32) -> u32 {
     count(&CURRENT.get().query_tokens, more)
 }
 
-/// So many more tokens of the row that is being indexed. Returns how many there are, and how much
+/// No row is being indexed.
+pub(crate) fn forget_row() {
+    CURRENT.get().row_tokens.store(0, Ordering::Relaxed);
+}
+
+/// So many more tokens of the row that is being indexed. Returns
+/// how many there are, and how much
 /// memory is taken, in bytes.
 pub(crate) fn count_indexed(more: u32) -> (u32, u64) {
     let account = CURRENT.get();

@@ -24,6 +24,7 @@ use rusqlite::{Connection, ffi};
 
 use crate::checkpoint::Checkpoints;
 use crate::error::{Error, ErrorKind, Result};
+use crate::memory;
 use crate::text::SqlText;
 use crate::value::ValueRef;
 use crate::watch::Watch;
@@ -439,6 +440,8 @@ pub(crate) fn set_hooks(
         let Progress { watch, running, db } = unsafe { &*progress.cast::<Progress>() };
         // SAFETY: the connection is open: it is calling.
         let written = || unsafe { pages_written_of(*db) };
+        // A row is indexed by one instruction.
+        memory::forget_row();
         c_int::from(watch.progress(written, || !running.is_beginning()))
     }
     unsafe extern "C" fn roll_back(progress: *mut c_void) -> c_int {

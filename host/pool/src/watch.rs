@@ -286,6 +286,9 @@ impl Watch {
                 .store(brief.saturating_sub(1), Ordering::Relaxed);
         }
         if !is_under_way() {
+            if self.slow.load(Ordering::Relaxed) {
+                self.hand_over();
+            }
             return false;
         }
         let defers = match self.pace() {
@@ -441,7 +444,7 @@ impl Watch {
     }
 
     /// What follows can be abandoned again.
-    fn end_commit(&self) {
+    pub(crate) fn end_commit(&self) {
         if self.fate.load(Ordering::Relaxed) == COMMITTING {
             self.change_fate(COMMITTING, UNDER_WAY);
         }

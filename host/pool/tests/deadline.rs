@@ -909,4 +909,42 @@ fn a_transaction_that_ends_late_is_told_what_came_of_it() {
             block_on(connection.execute(undo, &NONE)).expect("as before");
         }
     }
+    // A savepoint that could not be committed is gone, and is not released by the next try.
+    block_on(connection.execute_script(&format!("SAVEPOINT s; {fill}"))).expect("filled");
+    connection.set_deadline(Some(Instant::now() + Duration::from_millis(20)));
+    let error = block_on(connection.execute("RELEASE s", &NONE)).expect_err("too late");
+    connection.set_deadline(None);
+    assert!(error.rolled_back(), "{error}");
+    assert!(!connection.in_transaction());
+    let error = block_on(connection.execute("RELEASE s", &NONE)).expect_err("no savepoint");
+    assert_eq!(error.kind(), ErrorKind::Sql);
+    assert_eq!(count(&connection), Value::Integer(100));
+}
+
+/// What a cursor has written is committed when it is dropped, whatever time is left.
+#[test]
+fn a_cursor_that_is_dropped_late_keeps_what_it_wrote() {
+    let f = Fixture::new();
+    let connection = f.get(Duration::from_secs(600));
+    block_on(connection.execute_script("CREATE TABLE t(a, b)")).expect("a table");
+    let insert = connection
+        .prepare(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 10000)
+             INSERT INTO t SELECT i, zeroblob(3500) FROM n RETURNING a",
+        )
+        .expect("a statement");
+    for end in ["dropped", "begun anew"] {
+        let page = block_on(insert.query(&NONE, 10)).expect("a page");
+        connection.set_deadline(Some(Instant::now()));
+        if end == "dropped" {
+            drop(page);
+        } else {
+            let error = block_on(insert.execute(&NONE)).expect_err("its time is over");
+            assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
+        }
+        connection.set_deadline(None);
+        let count = block_on(connection.query("SELECT count(*) FROM t", &NONE)).expect("rows");
+        assert_eq!(count.rows, [[Value::Integer(10_000)]], "{end}");
+        block_on(connection.execute("DELETE FROM t", &NONE)).expect("gone");
+    }
 }

@@ -16,7 +16,7 @@ use crate::cache::{Compiled, MAX_KEPT_SQL_BYTES};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::{Control, Policy};
-use crate::raw;
+use crate::raw::{self, StatementId};
 use crate::text::begins_with;
 use crate::turn::{Taken, Turn};
 use crate::value::{Cells, Parameters, Summary, Table, Value};
@@ -231,6 +231,10 @@ impl Db {
             let undone = self.undo(|db| db.control("ROLLBACK"));
             self.must_have_undone(undone);
         }
+        // What is run again begins to count anew.
+        self.watch.start_writing(raw::pages_written(&self.conn));
+        self.watch.forget_indexed();
+        self.watch.take_deferred();
         // The first that was taken is to be the first in line again.
         while taken.pop().is_some() {}
         match self.aborted {
@@ -302,7 +306,11 @@ impl Db {
     }
 
     fn run_job_within(&mut self, job: &mut Job) -> Result<()> {
-        let mut compiled = self.compile(&job.sql).map_err(|_| by_itself())?;
+        // What is compiled now is not the leader's statement.
+        let before = self.running.begin(StatementId::NONE, false);
+        let compiled = self.compile(&job.sql);
+        self.running.end(before);
+        let mut compiled = compiled.map_err(|_| by_itself())?;
         let result = match compiled.control {
             Control::None if !compiled.read_only && !compiled.is_for_aside() => {
                 let steps = compiled.get_ready(false);

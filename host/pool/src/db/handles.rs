@@ -93,8 +93,17 @@ impl Db {
             .statements
             .get_mut(key)
             .ok_or_else(Error::stale_connection)?;
+        if slot.cursor {
+            slot.cursor = false;
+            self.finish(key)?;
+        }
+        let slot = self
+            .statements
+            .get_mut(key)
+            .ok_or_else(Error::stale_connection)?;
         slot.compiled.raw.reset();
-        // Of the connection, not of the statement: a statement's place is used again, and an
+        // Of the connection, not
+        // of the statement: a statement's place is used again, and an
         // old cursor must not take a later one's rows.
         self.runs += 1;
         slot.run = self.runs;
@@ -258,6 +267,23 @@ impl Db {
         }
     }
 
+    /// End what a statement is doing. Outside a transaction that commits what it has written, which
+    /// is to succeed or fail whatever time is left.
+    fn finish(&mut self, key: usize) -> Result<()> {
+        let bounds = self.watch.bounds();
+        self.watch.hand_over_if_slow();
+        self.watch.start_unbounded();
+        let result = match self.statements.get_mut(key) {
+            Some(open) => open.compiled.raw.finish(&self.conn),
+            None => Ok(()),
+        };
+        self.watch.set_bounds(bounds);
+        if let Err(error) = &result {
+            self.unhealthy |= error.is_unhealthy();
+        }
+        result
+    }
+
     pub(crate) fn drop_statement(&mut self, key: usize) {
         if let Some(open) = self.statements.get_mut(key) {
             open.held = false;
@@ -268,14 +294,14 @@ impl Db {
     /// Make every open cursor stale. What a statement has written outside a transaction is
     /// committed by that.
     pub(super) fn end_cursors(&mut self) {
-        for (_, open) in &mut self.statements {
-            if open.cursor {
-                self.runs += 1;
-                (open.run, open.cursor, open.on_row) = (self.runs, false, false);
-                if let Err(error) = open.compiled.raw.finish(&self.conn) {
-                    self.unhealthy |= error.is_unhealthy();
-                }
-            }
+        let cursors = self.statements.iter().filter(|(_, open)| open.cursor);
+        let keys: Vec<_> = cursors.map(|(key, _)| key).collect();
+        for key in keys {
+            self.runs += 1;
+            let open = &mut self.statements[key];
+            (open.run, open.cursor, open.on_row) = (self.runs, false, false);
+            // Nobody asks whether that succeeds.
+            let _ = self.finish(key);
         }
     }
 
@@ -286,12 +312,9 @@ impl Db {
         {
             open.cursor = false;
             open.on_row = false;
-            self.watch.hand_over_if_slow();
-            // Outside a transaction this commits what the statement wrote. Nobody asks whether
-            // that succeeds, but a disk that fails must not be the next borrower's.
-            if let Err(error) = open.compiled.raw.finish(&self.conn) {
-                self.unhealthy |= error.is_unhealthy();
-            }
+            // Nobody asks whether that succeeds, but a disk that fails must not be the next
+            // borrower's.
+            let _ = self.finish(key);
             self.drop_unused(key);
             self.settle();
         }

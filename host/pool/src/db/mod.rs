@@ -276,6 +276,8 @@ impl Db {
         work: impl FnOnce(&mut Db) -> Result<T>,
     ) -> Result<T> {
         let (was_open, ended) = (!self.conn.is_autocommit(), self.ended);
+        let ends_savepoint = control == Control::Savepoint
+            && raw::transaction_state(&self.conn) == raw::TransactionState::Write;
         let result = match control {
             // Also for a borrower whose time is over.
             Control::Rollback => self.undo(work),
@@ -288,6 +290,9 @@ impl Db {
         if reads && result.is_ok() && self.watched.is_starved() {
             result = Err(self.explain(self.overdue()));
         }
+        if ends_savepoint && result.is_err() {
+            self.end_lost_savepoint();
+        }
         // Compiling may have ended it already, and said so.
         if was_open && self.conn.is_autocommit() && self.ended == ended {
             self.ended += 1;
@@ -295,7 +300,7 @@ impl Db {
                 result = Err(error.with_rolled_back());
                 // The guest that asked for the end knows of it; any other must be told, until
                 // it has ended the transaction too.
-                let told = matches!(control, Control::Commit | Control::Rollback);
+                let told = matches!(control, Control::Commit | Control::Rollback) || ends_savepoint;
                 self.aborted = (!told).then_some(Aborted::Sqlite);
             }
         }
@@ -306,8 +311,19 @@ impl Db {
         result
     }
 
-    /// Say what SQLite does not know: why the authorizer or the progress handler refused, or there
-    /// was no memory.
+    /// Where the outermost savepoint cannot be committed, SQLite rolls everything back and leaves
+    /// the savepoint, empty: to release it once more would succeed.
+    fn end_lost_savepoint(&mut self) {
+        let is_lost = !self.conn.is_autocommit()
+            && raw::transaction_state(&self.conn) != raw::TransactionState::Write;
+        if is_lost {
+            let undone = self.undo(|db| db.control("ROLLBACK"));
+            self.must_have_undone(undone);
+        }
+    }
+
+    /// Say what SQLite does not know: why the authorizer, the progress handler or the commit hook refused,
+    /// or there was no memory.
     fn explain(&self, error: Error) -> Error {
         // Both refuse whatever comes once the time is over. A function that is refused is a mistake
         // in SQL to SQLite.

@@ -126,6 +126,8 @@ impl Db {
                 })?;
             }
             *start = end;
+            // What becomes of the next one does not change that.
+            self.watch.end_commit();
         }
     }
 
@@ -193,7 +195,9 @@ impl Db {
         // Of the host's own: with nothing in it that takes long.
         self.at_pace(Pace::Free, |db| {
             let mut compiled = db.compile(sql).map_err(Stop::into_error)?;
+            let before = db.running.begin(compiled.raw.id(), false);
             let result = db.run_to_end(&mut compiled);
+            db.running.end(before);
             db.cache.put(compiled);
             result.map(|_| ())
         })
