@@ -216,7 +216,9 @@ impl Lent {
     fn wait_for<T>(&self, receiver: &Receiver<thread::Result<T>>) -> Option<thread::Result<T>> {
         match receiver.recv_timeout(QUICK) {
             Ok(result) => return Some(result),
-            Err(_) => hand_over(),
+            Err(_) => {
+                hand_over();
+            }
         }
         let mut overdue_since = None;
         loop {

@@ -54,6 +54,8 @@ pub(crate) struct Watch {
     unstoppable: AtomicBool,
     /// The call has run for a millisecond: the next [`look`](Watch::look) hands the worker over.
     slow: AtomicBool,
+    /// How often that has been tried in this call.
+    tries: AtomicU64,
     /// The [`Pace`] at which the connection is used now.
     pace: AtomicU64,
     /// What ran at a brisk pace was stopped, to be run aside.
@@ -101,6 +103,7 @@ impl Watch {
             wrote_too_much: AtomicBool::new(false),
             unstoppable: AtomicBool::new(false),
             slow: AtomicBool::new(false),
+            tries: AtomicU64::new(0),
             pace: AtomicU64::new(Pace::Free as u64),
             deferred: AtomicBool::new(false),
             brief_steps: AtomicU64::new(NEVER),
@@ -184,6 +187,7 @@ impl Watch {
         self.wrote_too_much.store(false, Ordering::Relaxed);
         self.unstoppable.store(false, Ordering::Relaxed);
         self.slow.store(false, Ordering::Relaxed);
+        self.tries.store(0, Ordering::Relaxed);
         let deadline = self.deadline.load(Ordering::Relaxed);
         self.until.store(until.min(deadline), Ordering::Relaxed);
     }
@@ -472,8 +476,12 @@ impl Watch {
     /// Let what else this thread has to do go on elsewhere.
     #[cold]
     pub(crate) fn hand_over(&self) {
-        self.slow.store(false, Ordering::Relaxed);
-        worker::hand_over();
+        /// Where the runtime has no thread left, trying costs the statement most of its time.
+        const MAX_TRIES: u64 = 10;
+        let tries = self.tries.load(Ordering::Relaxed);
+        let again = !worker::hand_over() && tries < MAX_TRIES;
+        self.tries.store(tries + 1, Ordering::Relaxed);
+        self.slow.store(again, Ordering::Relaxed);
     }
 
     /// Whether what runs is to end.

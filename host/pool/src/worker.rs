@@ -17,17 +17,19 @@ use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::{block_in_place, yield_now};
 
-/// How long to wait until the worker runs elsewhere. Longer than it ever takes, unless the runtime has no
-/// thread left for it (`max_blocking_threads`): then the statement goes on, and the worker waits for it.
+/// How long to wait until the worker runs elsewhere. Longer than it takes, unless the processors have more
+/// to do than they can, or the runtime has no thread left for it (`max_blocking_threads`): then the
+/// statement goes on, and the worker waits for it, until it is handed over once more.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// Hand this thread's worker to another thread. Does nothing on a thread that is none.
-pub(crate) fn hand_over() {
+/// Hand this thread's worker to another thread. Does nothing on a thread that is none. Returns false where
+/// no other thread has taken it yet.
+pub(crate) fn hand_over() -> bool {
     let Ok(runtime) = Handle::try_current() else {
-        return;
+        return true;
     };
     if !is_worker(&runtime) {
-        return;
+        return true;
     }
     block_in_place(|| {
         // Returning takes the worker back, unless another thread has it already: so wait until one
@@ -36,8 +38,8 @@ pub(crate) fn hand_over() {
         runtime.spawn(async move {
             let _ = taken.send(());
         });
-        let _ = wait.recv_timeout(PATIENCE);
-    });
+        wait.recv_timeout(PATIENCE).is_ok()
+    })
 }
 
 /// Whether this thread is a worker that can be handed over. `block_in_place` panics in a runtime of one
