@@ -27,7 +27,7 @@ pub(crate) struct Compiled {
     sql: Box<str>,
 }
 
-/// What is to be known of a statement to run it.
+/// How a statement is run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {
     pub(crate) id: StatementId,

@@ -1,4 +1,4 @@
-//! A lent connection, and its way back to the pool.
+//! A lent connection, as its borrower holds it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -52,8 +52,8 @@ impl Connection {
     ///
     /// [`Sql`](crate::ErrorKind::Sql): the text holds no statement or more than one.
     /// [`Parameters`](crate::ErrorKind::Parameters): they do not fit the statement.
-    /// [`Busy`](crate::ErrorKind::Busy): the turn to write did not come in time, or would be waited
-    /// for for ever. [`BusySnapshot`](crate::ErrorKind::BusySnapshot).
+    /// [`Busy`](crate::ErrorKind::Busy): the turn to write did not come in time, or the wait
+    /// for it would never end. [`BusySnapshot`](crate::ErrorKind::BusySnapshot).
     pub async fn execute(&self, sql: &str, parameters: &Parameters) -> Result<Summary> {
         let aside = || {
             let (sql, parameters) = (sql.to_owned(), parameters.clone());

@@ -173,20 +173,8 @@ impl Lent {
             lent.come_back(held, whole, || drop(sender.send(result)));
         });
         drop(thread);
-        match self.wait_for(&receiver) {
-            Some(Ok(result)) => Ok(result),
-            Some(Err(panic)) => resume_unwind(panic),
-            None => {
-                let error = Error::new(
-                    ErrorKind::DeadlineExceeded,
-                    "the statement ran out of time, and SQLite did not stop: its connection is closed",
-                );
-                Err(match self.watch.is_in_transaction() {
-                    true => error.with_rolled_back(),
-                    false => error,
-                })
-            }
-        }
+        self.wait_for(&receiver)?
+            .or_else(|panic| resume_unwind(panic))
     }
 
     /// What runs aside has ended. Where it was not abandoned, its caller is told before the lock is
@@ -212,24 +200,22 @@ impl Lent {
         self.take_back(held, returned);
     }
 
-    /// Wait for what runs aside. `None` where it was abandoned.
-    fn wait_for<T>(&self, receiver: &Receiver<thread::Result<T>>) -> Option<thread::Result<T>> {
-        match receiver.recv_timeout(QUICK) {
-            Ok(result) => return Some(result),
-            Err(_) => {
-                hand_over();
-            }
+    /// Wait for what runs aside: how its thread ended, or that it was abandoned.
+    fn wait_for<T>(&self, receiver: &Receiver<thread::Result<T>>) -> Result<thread::Result<T>> {
+        if let Ok(result) = receiver.recv_timeout(QUICK) {
+            return Ok(result);
         }
+        hand_over();
         let mut overdue_since = None;
         loop {
             match receiver.recv_timeout(LOOK_EVERY) {
-                Ok(result) => return Some(result),
+                Ok(result) => return Ok(result),
                 Err(RecvTimeoutError::Timeout) => {}
                 // It tells before it ends, or the thread is gone, and the connection with it.
                 Err(RecvTimeoutError::Disconnected) => {
                     *self.lock() = Holding::Gone;
                     self.back.notify_all();
-                    return None;
+                    return Err(self.stale());
                 }
             }
             if !self.watch.must_stop() {
@@ -242,8 +228,10 @@ impl Lent {
             }
             let mut holding = self.lock();
             if let Ok(result) = receiver.try_recv() {
-                return Some(result);
+                return Ok(result);
             }
+            // Before the thread can notice, and end it.
+            let in_transaction = self.watch.is_in_transaction();
             // What commits just now is waited for: its caller is to know what came of it.
             if self.watch.abandon() {
                 *holding = Holding::Gone;
@@ -252,7 +240,14 @@ impl Lent {
                 self.pool.abandoned();
                 drop(holding);
                 self.pool.warn_of_abandoned();
-                return None;
+                let error = Error::new(
+                    ErrorKind::DeadlineExceeded,
+                    "the statement ran out of time, and SQLite did not stop: its connection is closed",
+                );
+                return Err(match in_transaction {
+                    true => error.with_rolled_back(),
+                    false => error,
+                });
             }
         }
     }

@@ -73,6 +73,7 @@ mod fts5;
 mod functions;
 mod gate;
 mod grant;
+mod hints;
 mod lent;
 mod like;
 mod memory;

@@ -18,8 +18,9 @@ use crate::clock::NEVER;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fts5;
 use crate::functions;
+use crate::hints::{Hints, has_slow_functions, reads_statistics};
 use crate::memory::{self, Budget};
-use crate::policy::{SLOW_FUNCTIONS, Seen, reads_statistics};
+use crate::policy::Seen;
 use crate::raw::{self, LengthLimit, Progress, Running};
 use crate::settings::{Settings, Synchronous};
 use crate::text::MAX_SQL_BYTES;
@@ -65,7 +66,7 @@ const JOURNAL_SIZE_LIMIT: u32 = 4 << 20;
 pub(crate) struct Location {
     target: Target,
     name: String,
-    /// The schema has had slow functions in it: see [`Seen::may_be_slow`].
+    /// The schema has had slow functions in it: see [`Hints`].
     slow_schema: Arc<AtomicBool>,
 }
 
@@ -82,6 +83,7 @@ enum Target {
 pub(crate) struct Opened {
     pub(crate) conn: Connection,
     pub(crate) seen: Arc<Seen>,
+    pub(crate) hints: Arc<Hints>,
     pub(crate) watch: Arc<Watch>,
     pub(crate) watched: Arc<Watched>,
     pub(crate) running: Arc<Running>,
@@ -266,15 +268,16 @@ impl Location {
         if has_slow_functions(&conn) {
             self.slow_schema.store(true, Ordering::Relaxed);
         }
-        let slow_schema = Arc::clone(&self.slow_schema);
-        let seen = Arc::new(Seen::new(modules(&conn)?, slow_schema));
+        let hints = Arc::new(Hints::new(&self.slow_schema));
+        let seen = Arc::new(Seen::new(modules(&conn)?));
         let (authorizer, asked) = (Arc::clone(&seen), Arc::clone(&watch));
+        let noted = Arc::clone(&hints);
         let running = Arc::new(Running::default());
         let asked_for = Arc::clone(&running);
         let mut times = 0_u32;
         conn.authorizer(Some(move |context: rusqlite::hooks::AuthContext<'_>| {
-            // While it resolves names, SQLite calls nothing else of ours. Few statements take long,
-            // and looking costs as much as the rest: so only now and then.
+            noted.see(&context);
+            // A statement that SQLite compiles again, in the midst of a call, is to be run aside.
             if asked.pace() == Pace::Runs
                 && !authorizer.trusts()
                 && asked_for.is_beginning()
@@ -283,6 +286,8 @@ impl Location {
             {
                 return Authorization::Deny;
             }
+            // While it resolves names, SQLite calls nothing else of ours. Few statements take long,
+            // and looking costs as much as the rest: so only now and then.
             times = times.wrapping_add(1);
             if !times.is_multiple_of(AUTHORIZER_LOOKS) {
                 return authorizer.authorize(&context);
@@ -308,6 +313,7 @@ impl Location {
             conn,
             _progress: progress,
             seen,
+            hints,
             watch,
             watched,
             running,
@@ -405,21 +411,6 @@ impl Location {
 fn not_taken(setting: std::fmt::Arguments<'_>) -> Error {
     let message = format!("the SQLite that this program is linked with refuses {setting}");
     Error::new(ErrorKind::CannotOpen, message)
-}
-
-/// Whether the schema mentions a function that takes long for a long value. SQLite does not ask
-/// about those of generated columns and constraints where they are used.
-fn has_slow_functions(conn: &Connection) -> bool {
-    let mentions: Vec<_> = SLOW_FUNCTIONS
-        .iter()
-        .map(|name| format!("instr(lower(sql), '{name}')"))
-        .collect();
-    let sql = format!(
-        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE {})",
-        mentions.join(" OR ")
-    );
-    // A definition that is too long to be looked at may have one.
-    conn.query_row(&sql, [], |row| row.get(0)).unwrap_or(true)
 }
 
 /// The virtual tables that the linked library knows.

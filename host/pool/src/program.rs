@@ -181,6 +181,7 @@ impl Program {
             // The program of a trigger has registers of its own.
             self.copies.clear();
             self.uses.clear();
+            self.numbers.clear();
         }
         match instruction.opcode {
             b"Add" | b"Subtract" | b"Multiply" | b"Divide" | b"Remainder" | b"BitAnd"

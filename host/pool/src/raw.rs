@@ -392,7 +392,8 @@ pub(crate) fn set_checkpoints(conn: &Connection, checkpoints: &Arc<Checkpoints>)
         let checkpoints = unsafe { &*checkpoints.cast::<Checkpoints>() };
         if !checkpoints.committed(u32::try_from(pages).unwrap_or(0)) {
             // What it comes to is nothing to the commit, which has succeeded: the next one tries
-            // again. SAFETY: SQLite's own arguments; neither number is asked for.
+            // again.
+            // SAFETY: SQLite's own arguments; neither number is asked for.
             unsafe {
                 ffi::sqlite3_wal_checkpoint_v2(
                     db,

@@ -82,9 +82,10 @@ impl Db {
             Pace::Compiles | Pace::Runs => Pace::Compiles,
         };
         let compiled = self.at_pace(pace, |db| db.compile_first(sql, start));
-        match compiled {
-            Err(_) if pace == Pace::Compiles && self.watch.take_deferred() => Err(Stop::Aside),
-            compiled => compiled,
+        // Even if it was compiled: it may lack what could not be read.
+        match pace == Pace::Compiles && self.watch.take_deferred() {
+            true => Err(Stop::Aside),
+            false => compiled,
         }
     }
 
@@ -114,12 +115,8 @@ impl Db {
                 return Err(Stop::Aside);
             }
             self.seen.start(sql.rest(start));
-            let compiled = RawStatement::prepare(&self.conn, sql, start);
-            if self.watch.pace() == Pace::Compiles && self.watch.take_deferred() {
-                // Even if it was compiled: it may lack what could not be read.
-                return Err(Stop::Aside);
-            }
-            let (raw, end) = match compiled {
+            self.hints.start();
+            let (raw, end) = match RawStatement::prepare(&self.conn, sql, start) {
                 Ok(compiled) => compiled,
                 Err(error) => {
                     // Compiling reads the schema, which may be what is damaged.
@@ -142,7 +139,7 @@ impl Db {
                     let look = match acts {
                         true => Look::ASIDE,
                         false => {
-                            let may_be_slow = self.seen.may_be_slow(text);
+                            let may_be_slow = self.hints.may_be_slow(text, self.seen.defines());
                             program::look(&self.conn, &raw, text, may_be_slow)
                                 .map_err(|error| self.explain(error))?
                         }

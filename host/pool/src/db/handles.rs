@@ -102,8 +102,7 @@ impl Db {
             .get_mut(key)
             .ok_or_else(Error::stale_connection)?;
         slot.compiled.raw.reset();
-        // Of the connection, not
-        // of the statement: a statement's place is used again, and an
+        // Of the connection, not of the statement: a statement's place is used again, and an
         // old cursor must not take a later one's rows.
         self.runs += 1;
         slot.run = self.runs;

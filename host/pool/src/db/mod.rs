@@ -34,6 +34,7 @@ use crate::clock::NEVER;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fts5::{MAX_QUERY_WORDS, MAX_ROW_WORDS};
 use crate::grant::{Grant, Limits};
+use crate::hints::Hints;
 use crate::memory::{Budget, Scope};
 use crate::open::Opened;
 use crate::policy::{Control, Seen};
@@ -131,6 +132,7 @@ pub(crate) struct Db {
     /// How long the last commit of a group took.
     commit_time: Duration,
     seen: Arc<Seen>,
+    hints: Arc<Hints>,
     conn: Connection,
     // After the connection, whose handlers use them: see `raw`.
     watch: Arc<Watch>,
@@ -174,6 +176,7 @@ impl Db {
             limits: Limits::default(),
             commit_time: Duration::ZERO,
             seen: opened.seen,
+            hints: opened.hints,
             conn: opened.conn,
             watch: opened.watch,
             watched: opened.watched,

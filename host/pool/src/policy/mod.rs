@@ -8,7 +8,7 @@ pub(crate) mod names;
 mod rights;
 
 use std::fmt::Write;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization, TransactionOperation};
@@ -17,7 +17,7 @@ use self::names::PragmaScope;
 pub(crate) use self::rights::Policy;
 pub use self::rights::TableGrant;
 use self::rights::Verb;
-use crate::text::{begins_with, has_word, mentions, replaces};
+use crate::text::{begins_with, mentions, replaces};
 
 /// Tables of the host's own begin like this: the record of migrations, without which they would
 /// all run again. They can be read.
@@ -36,9 +36,6 @@ pub(crate) enum Control {
     Savepoint = 4,
 }
 
-/// What the functions begin with that take ten milliseconds or more for a megabyte.
-pub(crate) const SLOW_FUNCTIONS: &[&str] = &["json", "->", "strftime", "max", "min", "char"];
-
 /// What the authorizer knows and saw. Shared with the connection that it is installed on, and
 /// used only while that connection compiles a statement.
 #[derive(Debug)]
@@ -47,17 +44,6 @@ pub(crate) struct Seen {
     trusted: AtomicBool,
     /// Something temporary was created or written since the last reset.
     temporary: AtomicBool,
-    /// The statement may do in one instruction what takes long: see
-    /// [`may_be_slow`](Seen::may_be_slow).
-    may_be_slow: AtomicBool,
-    selects: AtomicBool,
-    /// How many columns it reads.
-    columns: AtomicU32,
-    /// The schema has, or had, slow functions in it: those of generated columns and constraints are
-    /// not asked about where they are used.
-    slow_schema: Arc<AtomicBool>,
-    /// The connection has a virtual table in use: full-text search, or an R*Tree.
-    has_virtual: AtomicBool,
     /// The statement alters a table.
     alters: AtomicBool,
     /// The statement changes the schema, and SQLite writes its own tables for it.
@@ -92,21 +78,13 @@ type Decision = Result<Allowed, Refusal>;
 
 impl Seen {
     /// `modules` are those that the linked library has.
-    pub(crate) fn new(
-        modules: impl IntoIterator<Item = String>,
-        slow_schema: Arc<AtomicBool>,
-    ) -> Seen {
+    pub(crate) fn new(modules: impl IntoIterator<Item = String>) -> Seen {
         let closed = modules
             .into_iter()
             .filter(|name| !names::is_open_module(name));
         Seen {
             trusted: AtomicBool::new(false),
             temporary: AtomicBool::new(false),
-            may_be_slow: AtomicBool::new(false),
-            selects: AtomicBool::new(false),
-            columns: AtomicU32::new(0),
-            slow_schema,
-            has_virtual: AtomicBool::new(false),
             alters: AtomicBool::new(false),
             defines: AtomicBool::new(false),
             writes_unread: AtomicBool::new(false),
@@ -126,9 +104,6 @@ impl Seen {
     /// Forget what the last statement was, before `sql` is compiled.
     pub(crate) fn start(&self, sql: &str) {
         self.control.store(Control::None as u8, Ordering::Relaxed);
-        self.may_be_slow.store(false, Ordering::Relaxed);
-        self.selects.store(false, Ordering::Relaxed);
-        self.columns.store(0, Ordering::Relaxed);
         self.alters.store(false, Ordering::Relaxed);
         self.writes_unread.store(false, Ordering::Relaxed);
         self.writes_undeletable.store(false, Ordering::Relaxed);
@@ -170,21 +145,9 @@ impl Seen {
         self.refusal().take()
     }
 
-    /// Whether the last statement, `sql`, may have an instruction that takes long, however short it
-    /// is: a set of rows, which SQLite makes of `OR`, a slow function, or one of a virtual table's.
-    /// Views and triggers can hide either.
-    pub(crate) fn may_be_slow(&self, sql: &str) -> bool {
-        /// To read a number out of a text for each column that is written takes up to 3 ms.
-        const FEW_COLUMNS: u32 = 10;
-        const WRITE: &[&str] = &["INSERT", "UPDATE", "REPLACE", "WITH", "CREATE"];
-        let many = self.columns.load(Ordering::Relaxed) > FEW_COLUMNS && begins_with(sql, WRITE);
-        let slow = many || self.may_be_slow.load(Ordering::Relaxed);
-        if slow && self.defines.load(Ordering::Relaxed) {
-            self.slow_schema.store(true, Ordering::Relaxed);
-        }
-        slow || self.slow_schema.load(Ordering::Relaxed)
-            || self.has_virtual.load(Ordering::Relaxed)
-            || has_word(sql, &["OR"])
+    /// Whether the last statement changes the schema.
+    pub(crate) fn defines(&self) -> bool {
+        self.defines.load(Ordering::Relaxed)
     }
 
     /// Whether the last statement alters a table.
@@ -220,18 +183,8 @@ impl Seen {
 
     /// The authorizer's answer.
     pub(crate) fn authorize(&self, context: &AuthContext<'_>) -> Authorization {
-        if let AuthAction::Read { table_name, .. } = context.action {
-            self.columns.fetch_add(1, Ordering::Relaxed);
-            if names::ends_with(table_name, "_config") || names::ends_with(table_name, "_node") {
-                // FTS5 and R*Tree read these as a table of theirs is first used.
-                self.has_virtual.store(true, Ordering::Relaxed);
-            }
-        }
         if self.trusts() {
             return Authorization::Allow;
-        }
-        if context.accessor.is_some() {
-            self.may_be_slow.store(true, Ordering::Relaxed);
         }
         let policy = self.policy();
         match self.decide(&policy, context) {
@@ -254,13 +207,7 @@ impl Seen {
             self.may_be_temporary(policy)?;
         }
         match context.action {
-            AuthAction::Select => {
-                if self.selects.swap(true, Ordering::Relaxed) {
-                    self.may_be_slow.store(true, Ordering::Relaxed);
-                }
-                Ok(Allowed::Yes)
-            }
-            AuthAction::Recursive => Ok(Allowed::Yes),
+            AuthAction::Select | AuthAction::Recursive => Ok(Allowed::Yes),
             AuthAction::Read {
                 table_name,
                 column_name,
@@ -272,7 +219,6 @@ impl Seen {
                 self.write(policy, Verb::Insert, table_name, temporary)
             }
             AuthAction::Delete { table_name } => {
-                self.may_be_slow.store(true, Ordering::Relaxed);
                 self.write(policy, Verb::Delete, table_name, temporary)
             }
             AuthAction::Update {
@@ -340,12 +286,6 @@ impl Seen {
             | AuthAction::DropTempTrigger { .. }
             | AuthAction::DropTempView { .. } => self.may_be_temporary(policy),
             AuthAction::Function { function_name } => {
-                if SLOW_FUNCTIONS
-                    .iter()
-                    .any(|name| names::starts_with(function_name, name))
-                {
-                    self.may_be_slow.store(true, Ordering::Relaxed);
-                }
                 let known = names::is_function(function_name)
                     || (self.alters.load(Ordering::Relaxed)
                         && names::is_function_of_alter(function_name));
@@ -533,16 +473,6 @@ fn is_host_table(name: &str) -> bool {
     names::starts_with(name, HOST_TABLES)
 }
 
-/// Whether SQLite may do this while a statement runs: it reads what `ANALYZE` left, and goes on
-/// without it if it may not. Every statement asks for more than this.
-pub(crate) fn reads_statistics(action: &AuthAction<'_>) -> bool {
-    match action {
-        AuthAction::Select => true,
-        AuthAction::Read { table_name, .. } => names::starts_with(table_name, "sqlite_stat"),
-        _ => false,
-    }
-}
-
 fn changes_something(action: &AuthAction<'_>) -> bool {
     !matches!(
         action,
@@ -564,9 +494,7 @@ mod tests {
             database_name: None,
             accessor: None,
         };
-        Seen::new([], Arc::default())
-            .decide(&Policy::new(), &context)
-            .is_ok()
+        Seen::new([]).decide(&Policy::new(), &context).is_ok()
     }
 
     #[test]

@@ -244,14 +244,14 @@ pub(super) fn contains(names: &[&str], name: &str) -> bool {
     names.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-pub(super) fn ends_with(name: &str, end: &str) -> bool {
+pub(crate) fn ends_with(name: &str, end: &str) -> bool {
     name.len()
         .checked_sub(end.len())
         .and_then(|start| name.get(start..))
         .is_some_and(|rest| rest.eq_ignore_ascii_case(end))
 }
 
-pub(super) fn starts_with(name: &str, start: &str) -> bool {
+pub(crate) fn starts_with(name: &str, start: &str) -> bool {
     name.get(..start.len())
         .is_some_and(|begin| begin.eq_ignore_ascii_case(start))
 }
