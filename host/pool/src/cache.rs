@@ -67,8 +67,8 @@ impl Compiled {
         }
     }
 
-    /// Whether it is to be run [aside](crate::aside). What SQLite has compiled again may have
-    /// become another program.
+    /// Whether to run it [aside](crate::aside). SQLite may have compiled it again, to another
+    /// program.
     pub(crate) fn is_for_aside(&self) -> bool {
         self.look.aside || self.raw.was_recompiled()
     }

@@ -262,7 +262,7 @@ impl Lent {
         Error::stale_connection()
     }
 
-    /// Do something that waits for nobody, here or aside.
+    /// Run work that never waits for the turn to write, here or aside.
     pub(crate) fn attempt_now<T: Send + 'static, W>(
         self: &Arc<Lent>,
         work: impl FnOnce(&mut Db) -> Attempt<T>,
@@ -291,9 +291,9 @@ impl Lent {
         self.attempt_or(work, aside, |_| None, |_| None).await
     }
 
-    /// As [`attempt`](Lent::attempt), of something that whoever has the turn may do as well: what
-    /// that is, and what is made of the answer. `aside` makes the same work once more, with all
-    /// that it needs, for the connection's own thread.
+    /// As [`attempt`](Lent::attempt), for work that the holder of the turn may run on our behalf
+    /// (`job`, whose answer `from_answer` reads). `aside` makes an owned copy of the work, for the
+    /// connection's own thread.
     pub(crate) async fn attempt_or<T: Send + 'static, W>(
         self: &Arc<Lent>,
         mut work: impl FnMut(&mut Db) -> Attempt<T>,
@@ -306,7 +306,7 @@ impl Lent {
     {
         let mut job = Some(job);
         let mut from_answer = Some(from_answer);
-        // After it has waited for its turn, too: what it does here may cost it that.
+        // Also after waiting for the turn: another attempt here would lose it again.
         let mut goes_aside = false;
         loop {
             let mut stop = Stop::Aside;
@@ -339,7 +339,7 @@ impl Lent {
                         Waited::Closed => return Err(Error::closed()),
                         Waited::Done(job) => {
                             let (answer, rowid) = job.into_answer();
-                            // Where it has been taken back meanwhile, its rowid is nobody's.
+                            // If the pool has taken the connection back, the rowid is of no use.
                             let _ = self.with(|db| db.set_last_insert_rowid(rowid));
                             let from_answer = from_answer.take();
                             let done = answer

@@ -247,19 +247,18 @@ impl Drop for Budget {
     }
 }
 
-/// So many more tokens of the full-text query that is being read. Returns how many there are.
+/// Count `more` tokens of the full-text query that FTS5 reads now. Returns their total.
 pub(crate) fn count_query_tokens(more: u32) -> u32 {
     count(&CURRENT.get().query_tokens, more)
 }
 
-/// No row is being indexed.
+/// FTS5 is not in the midst of a row.
 pub(crate) fn forget_row() {
     CURRENT.get().row_tokens.store(0, Ordering::Relaxed);
 }
 
-/// So many more tokens of the row that is being indexed. Returns
-/// how many there are, and how much
-/// memory is taken, in bytes.
+/// Count `more` tokens of the row that FTS5 indexes now. Returns their total, and how many bytes of
+/// memory the connection takes.
 pub(crate) fn count_indexed(more: u32) -> (u32, u64) {
     let account = CURRENT.get();
     let used = account.used.load(Ordering::Relaxed);

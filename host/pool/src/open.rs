@@ -277,7 +277,7 @@ impl Location {
         let mut times = 0_u32;
         conn.authorizer(Some(move |context: rusqlite::hooks::AuthContext<'_>| {
             noted.see(&context);
-            // A statement that SQLite compiles again, in the midst of a call, is to be run aside.
+            // SQLite compiles a statement again, in the midst of a call: run it aside.
             if asked.pace() == Pace::Runs
                 && !authorizer.trusts()
                 && asked_for.is_beginning()

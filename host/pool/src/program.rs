@@ -30,14 +30,14 @@ use crate::value::ValueRef;
 /// anything often.
 const SHORT_PROGRAM: u32 = 3 * 1024;
 /// How long a program may calculate with values of a megabyte, in milliseconds, where the call was
-/// made; and aside, so that what was abandoned comes to its end in a few seconds. With more to do,
-/// its values are to be shorter.
+/// made; and aside, so that an abandoned call ends within a few seconds. A program that does more
+/// may only handle shorter values.
 const FREE_COST: u64 = 32;
 const MAX_COST: u64 = 2_000;
-/// How long it takes, at the most, to use a value again, to follow a path of JSON, to lay JSON out,
-/// and to format a date.
+/// The most milliseconds that it takes to use a value of a megabyte again, to read a number out of
+/// one for a column, to pass one to a virtual table, to follow a path of JSON, to lay JSON out, and
+/// to format a date.
 const USE_COST: u64 = 1;
-/// To read a number out of a text for a column; and to look up what a virtual table is asked for.
 const NUMBER_COST: u64 = 3;
 const LOOKUP_COST: u64 = 64;
 const JSON_COST: u64 = 8;
@@ -48,7 +48,7 @@ const MAX_ARGUMENTS: usize = 32;
 /// How many instructions there may be.
 const FREE_INSTRUCTIONS: u64 = 2_000;
 
-/// What is to be done about a program.
+/// How to run a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Look {
     /// It is to run aside.

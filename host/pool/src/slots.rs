@@ -193,8 +193,9 @@ impl<R> Slots<R> {
         drop(place);
     }
 
-    /// The holder of a resource in use goes on without it. Whoever has it gives it back as
-    /// [`Abandoned`](Returned::Abandoned), and nobody waits for that.
+    /// The holder of a resource in use goes on without it. The thread that still uses it gives it
+    /// back as [`Abandoned`](Returned::Abandoned); [`drained`](Slots::drained) does not wait for
+    /// that.
     pub(crate) fn abandon(&self) {
         let mut state = self.lock();
         state.counters.abandoned += 1;

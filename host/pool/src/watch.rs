@@ -71,7 +71,7 @@ pub(crate) struct Watch {
     can_restart: AtomicBool,
     /// A transaction is open, or a cursor that writes.
     in_transaction: AtomicBool,
-    /// What becomes of the call that is under way: [`UNDER_WAY`], [`COMMITTING`] or [`ABANDONED`].
+    /// The state of the present call: [`UNDER_WAY`], [`COMMITTING`] or [`ABANDONED`].
     fate: AtomicU64,
     /// How many times the progress handler may still be asked for what runs now.
     steps: AtomicU64,
@@ -326,7 +326,7 @@ impl Watch {
         self.brief_steps.store(NEVER, Ordering::Relaxed);
         self.can_restart.store(false, Ordering::Relaxed);
         if pace == Pace::Runs {
-            // Nobody can have abandoned it.
+            // A call that runs inline is never abandoned.
             self.start_abandonable();
         }
     }
@@ -365,15 +365,15 @@ impl Watch {
         self.deferred.load(Ordering::Relaxed) && self.deferred.swap(false, Ordering::Relaxed)
     }
 
-    /// A full-text query is read, of so many words up to now. Whether it is to go on.
+    /// FTS5 has read `words` words of a query. Returns whether to go on.
     pub(crate) fn search(&self, words: u32) -> bool {
         /// Each takes up to 10 ms to look for in a row of two million words.
         const BRIEF_WORDS: u32 = 4;
         words <= BRIEF_WORDS || !self.defer_run()
     }
 
-    /// So many more words are indexed, and so many bytes of memory are taken. Whether that is to go
-    /// on.
+    /// FTS5 has indexed `words` more words, and the connection takes `used` bytes of memory.
+    /// Returns whether to go on.
     pub(crate) fn index(&self, words: u32, used: u64) -> bool {
         let all = self.words.load(Ordering::Relaxed) + u64::from(words);
         self.words.store(all, Ordering::Relaxed);
@@ -407,7 +407,7 @@ impl Watch {
         self.used_since.store(0, Ordering::Relaxed);
     }
 
-    /// A call begins that its caller may abandon, or nobody.
+    /// A call begins. Its caller may abandon it.
     pub(crate) fn start_abandonable(&self) {
         // Hardly ever: each store that others must see at once costs as much as a short call.
         if self.fate.load(Ordering::Relaxed) != UNDER_WAY {
@@ -430,9 +430,8 @@ impl Watch {
         self.change_fate(UNDER_WAY, ABANDONED)
     }
 
-    /// A transaction is about to be committed, on a connection that has `written` so many pages:
-    /// whether it may be. Not where that would take until long after its time is over: what is
-    /// being committed is waited for.
+    /// Whether SQLite may commit, on a connection that has written `written` pages. Not if that
+    /// would end long after the deadline, because the caller waits for a commit.
     pub(crate) fn may_commit(&self, written: u64) -> bool {
         /// What SQLite takes to write a page of the log anew, which it does for all that follow one
         /// that it changes once more.

@@ -23,7 +23,7 @@ pub(super) struct Open {
     cursor: bool,
     /// The statement stands on a row that has not been read.
     on_row: bool,
-    /// The rest of its rows is to be read aside.
+    /// Read the rest of its rows aside.
     aside: bool,
     /// What the last page of this run took: the next will be much the same.
     page: Lengths,
@@ -299,7 +299,7 @@ impl Db {
             self.runs += 1;
             let open = &mut self.statements[key];
             (open.run, open.cursor, open.on_row) = (self.runs, false, false);
-            // Nobody asks whether that succeeds.
+            // No caller waits for the result.
             let _ = self.finish(key);
         }
     }
@@ -311,8 +311,7 @@ impl Db {
         {
             open.cursor = false;
             open.on_row = false;
-            // Nobody asks whether that succeeds, but a disk that fails must not be the next
-            // borrower's.
+            // No caller waits for the result, but a connection whose disk fails is not lent again.
             let _ = self.finish(key);
             self.drop_unused(key);
             self.settle();

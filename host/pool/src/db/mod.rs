@@ -1,6 +1,6 @@
 //! One lent connection at work: statements, transactions and the turn to write.
 //!
-//! Everything here runs on the thread that calls it, and waits for nobody: a call that needs the
+//! Everything here runs on the thread that calls it, and never waits: a call that needs the
 //! turn to write, and cannot have it at once, ends with [`Stop::Turn`] and changes nothing, so that
 //! its caller can wait without holding the connection, and try again. So does one that SQLite may
 //! not end in time, with [`Stop::Aside`], to be tried on the connection's own thread.
@@ -252,7 +252,7 @@ impl Db {
         result.map_err(|error| self.stop(kind, error))
     }
 
-    /// Whether a statement that failed is to be run aside.
+    /// Whether to run a statement that failed once more, aside.
     #[cold]
     fn stop(&self, kind: Kind, error: Error) -> Stop {
         let too_long = kind.shortened && !self.aside && error.code() & 0xff == SQLITE_TOOBIG;
@@ -325,8 +325,8 @@ impl Db {
         }
     }
 
-    /// Say what SQLite does not know: why the authorizer, the progress handler or the commit hook refused,
-    /// or there was no memory.
+    /// Say what SQLite does not know: why the authorizer, the progress handler or the commit hook
+    /// refused, or there was no memory.
     fn explain(&self, error: Error) -> Error {
         // Both refuse whatever comes once the time is over. A function that is refused is a mistake
         // in SQL to SQLite.

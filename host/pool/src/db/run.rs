@@ -126,7 +126,7 @@ impl Db {
                 })?;
             }
             *start = end;
-            // What becomes of the next one does not change that.
+            // A later statement of the script does not change the result of this one.
             self.watch.end_commit();
         }
     }

@@ -214,11 +214,11 @@ impl Tokens<'_> {
 
 /// What is tokenized.
 enum Reads {
-    /// A query, whose words have so many tokens.
+    /// A query, and how many tokens one of its words counts as.
     Query {
         a_word: u32,
     },
-    /// What is to be indexed, or no longer.
+    /// A document, as it is added to the index or removed from it.
     Document,
     Other,
 }
