@@ -21,6 +21,8 @@ pub(crate) struct Compiled {
     pub(crate) raw: RawStatement,
     pub(crate) control: Control,
     pub(crate) read_only: bool,
+    /// It changes the schema.
+    pub(crate) defines: bool,
     look: Look,
     /// It was compiled aside.
     is_long: bool,
@@ -50,7 +52,8 @@ impl Compiled {
     ) -> Compiled {
         // `EXPLAIN DELETE …` counts as writing for SQLite, and writes nothing; and
         // `DROP TRIGGER IF EXISTS x` as reading, until there is such a trigger.
-        let read_only = raw.is_explain() || (raw.is_read_only() && !is_definition(text));
+        let defines = is_definition(text);
+        let read_only = raw.is_explain() || (raw.is_read_only() && !defines);
         // Nor does `EXPLAIN ROLLBACK` end a transaction.
         let control = if raw.is_explain() {
             Control::None
@@ -61,6 +64,7 @@ impl Compiled {
             raw,
             control,
             read_only,
+            defines,
             look,
             is_long,
             sql: Box::default(),

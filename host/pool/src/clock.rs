@@ -31,5 +31,10 @@ pub(crate) fn at(moment: Option<Instant>) -> u64 {
 
 /// The time `duration` from now; never, where that is further than the clock goes.
 pub(crate) fn after(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).map_or(NEVER, |nanos| now().saturating_add(nanos))
+    from(now(), duration)
+}
+
+/// As [`after`], from another moment on.
+pub(crate) fn from(moment: u64, duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).map_or(NEVER, |nanos| moment.saturating_add(nanos))
 }

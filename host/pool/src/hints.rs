@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use rusqlite::hooks::{AuthAction, AuthContext};
 
 use crate::policy::names::{ends_with, starts_with};
-use crate::text::{begins_with, has_word};
+use crate::text::{begins_with, has_or};
 
 /// What the functions begin with that take ten milliseconds or more for a megabyte.
 const SLOW_FUNCTIONS: &[&str] = &["json", "->", "strftime", "max", "min", "char"];
@@ -25,6 +25,8 @@ pub(crate) struct Hints {
     slow_schema: Arc<AtomicBool>,
     /// The connection has a virtual table in use: full-text search, or an R*Tree.
     has_virtual: AtomicBool,
+    /// SQLite may hold another schema in memory than when its length was last looked at.
+    schema_changed: AtomicBool,
 }
 
 impl Hints {
@@ -35,7 +37,16 @@ impl Hints {
             columns: AtomicU32::new(0),
             slow_schema: Arc::clone(slow_schema),
             has_virtual: AtomicBool::new(false),
+            schema_changed: AtomicBool::new(true),
         }
+    }
+
+    pub(crate) fn has_schema_changed(&self) -> bool {
+        self.schema_changed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_schema_changed(&self, changed: bool) {
+        self.schema_changed.store(changed, Ordering::Relaxed);
     }
 
     /// Forget what the last statement was.
@@ -85,7 +96,7 @@ impl Hints {
         }
         slow || self.slow_schema.load(Ordering::Relaxed)
             || self.has_virtual.load(Ordering::Relaxed)
-            || has_word(sql, &["OR"])
+            || has_or(sql)
     }
 }
 

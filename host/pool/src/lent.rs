@@ -116,11 +116,12 @@ impl Lent {
 
     /// Run SQL on the connection, unless it has gone back or been held for too long.
     fn call<T>(&self, work: impl FnOnce(&mut Db) -> T) -> Result<T> {
-        if clock::now() >= self.hold_until {
+        let now = clock::now();
+        if now >= self.hold_until {
             self.end_overdue();
         }
         self.with(|db| {
-            db.start_call(self.hold_until);
+            db.start_call(now, self.hold_until);
             let result = work(db);
             db.end_call();
             result
@@ -434,7 +435,7 @@ impl Lent {
 /// is for is about to run aside.
 fn settled<T>(db: &mut Db, work: impl FnOnce(&mut Db) -> Attempt<T>) -> Attempt<T> {
     let attempt = work(db);
-    if !matches!(attempt, Err(Stop::Aside)) {
+    if db.has_turn() && !matches!(attempt, Err(Stop::Aside)) {
         db.settle();
     }
     attempt

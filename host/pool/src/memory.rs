@@ -47,6 +47,9 @@ const DEFAULT_PROCESS_LIMIT: usize = 4 << 30;
 /// contend for one counter.
 const STEP: usize = 256 << 10;
 
+/// What is so large, in bytes, that an account takes note of it.
+pub(crate) const LARGE: usize = 3 * 1024;
+
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 /// How SQLite's own cache fetches a page: an `xFetch`, or null.
 static FETCH: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
@@ -89,6 +92,9 @@ pub(crate) struct Account {
     /// that is indexed: the parser fetches none, nor does what is done for a row before the next.
     query_tokens: AtomicU32,
     row_tokens: AtomicU32,
+    /// While a statement is compiled: something grew to [`LARGE`] bytes, and a page was fetched.
+    grew_large: AtomicBool,
+    fetched: AtomicBool,
     #[cfg(test)]
     peak: AtomicUsize,
 }
@@ -102,6 +108,8 @@ impl Account {
             watch: AtomicPtr::new(ptr::null_mut()),
             query_tokens: AtomicU32::new(0),
             row_tokens: AtomicU32::new(0),
+            grew_large: AtomicBool::new(false),
+            fetched: AtomicBool::new(false),
             #[cfg(test)]
             peak: AtomicUsize::new(0),
         }
@@ -152,6 +160,24 @@ impl Account {
     pub(crate) fn forget_tokens(&self) {
         self.query_tokens.store(0, Ordering::Relaxed);
         self.row_tokens.store(0, Ordering::Relaxed);
+    }
+
+    /// SQLite is about to compile a statement.
+    pub(crate) fn start_compiling(&self) {
+        self.grew_large.store(false, Ordering::Relaxed);
+        self.fetched.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether an array grew to [`LARGE`] bytes or more since SQLite began to compile. A program is
+    /// such an array.
+    pub(crate) fn grew_large(&self) -> bool {
+        self.grew_large.load(Ordering::Relaxed)
+    }
+
+    /// Whether a page was fetched since SQLite began to compile, for which it has no other reason
+    /// than to read the schema.
+    pub(crate) fn fetched(&self) -> bool {
+        self.fetched.load(Ordering::Relaxed)
     }
 
     /// How many tokens the full-text query has that was read last, or is being read.
@@ -384,6 +410,7 @@ unsafe extern "C" fn fetch_page(
         return ptr::null_mut();
     }
     account.forget_tokens();
+    account.fetched.store(true, Ordering::Relaxed);
     // SAFETY: it was an `xFetch` when it was stored, before this function was installed.
     unsafe {
         let fetch = FETCH.load(Ordering::Relaxed);
@@ -434,6 +461,9 @@ unsafe extern "C" fn sqlite_realloc(memory: *mut c_void, size: c_int) -> *mut c_
             return ptr::null_mut();
         }
         account.give_back(before.saturating_sub(size));
+        if size >= LARGE {
+            account.grew_large.store(true, Ordering::Relaxed);
+        }
         moved.write(Header { account, size });
         moved.add(1).cast()
     }

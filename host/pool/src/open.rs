@@ -259,6 +259,7 @@ impl Location {
         let watch = Arc::new(Watch::new(settings.busy_timeout));
         watch.start(until, NEVER);
         memory.set_watch(&watch);
+        raw::set_lookaside(&conn, settings.statement_cache)?;
         // First of all, so that what follows waits for another process instead of failing.
         raw::set_busy_handler(&conn, &watch)?;
         self.configure(&conn, settings, &watch)?;
@@ -278,9 +279,12 @@ impl Location {
         conn.authorizer(Some(move |context: rusqlite::hooks::AuthContext<'_>| {
             noted.see(&context);
             // SQLite compiles a statement again, in the midst of a call: run it aside.
-            if asked.pace() == Pace::Runs
-                && !authorizer.trusts()
-                && asked_for.is_beginning()
+            let again = !authorizer.trusts() && asked_for.is_beginning();
+            if again {
+                noted.set_schema_changed(true);
+            }
+            if again
+                && asked.pace() == Pace::Runs
                 && (asked_for.is_long() || !reads_statistics(&context.action))
                 && asked.defer_start()
             {

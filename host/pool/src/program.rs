@@ -22,13 +22,14 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result};
+use crate::memory::LARGE;
 use crate::raw::{RawStatement, Step};
 use crate::text::SqlText;
 use crate::value::ValueRef;
 
 /// A program that takes less memory, in bytes, and calls no slow function, is too short to use
 /// anything often.
-const SHORT_PROGRAM: u32 = 3 * 1024;
+const SHORT_PROGRAM: u32 = LARGE as u32;
 /// How long a program may calculate with values of a megabyte, in milliseconds, where the call was
 /// made; and aside, so that an abandoned call ends within a few seconds. A program that does more
 /// may only handle shorter values.
@@ -75,14 +76,17 @@ impl Look {
 }
 
 /// Look at a compiled statement. `sql` is its text; `may_be_slow` says that it may have
-/// instructions that take long by themselves.
+/// instructions that take long by themselves; `is_short`, that its program
+/// never grew to [`SHORT_PROGRAM`] bytes, which is known at less cost than how long it is.
 pub(crate) fn look(
     conn: &Connection,
     raw: &RawStatement,
     sql: &str,
     may_be_slow: bool,
+    is_short: bool,
 ) -> Result<Look> {
-    if raw.is_explain() || (!may_be_slow && raw.memory_used() < SHORT_PROGRAM) {
+    let is_short = is_short || raw.memory_used() < SHORT_PROGRAM;
+    if raw.is_explain() || (is_short && !may_be_slow) {
         return Ok(Look::default());
     }
     let explain = format!("EXPLAIN {sql}");
@@ -350,7 +354,7 @@ mod tests {
             .expect("tables");
         let text = SqlText::new(sql).expect("a text");
         let (raw, _) = RawStatement::prepare(&conn, &text, 0).expect("a statement");
-        look(&conn, &raw.expect("one"), sql, true).expect("explained")
+        look(&conn, &raw.expect("one"), sql, true, false).expect("explained")
     }
 
     #[test]

@@ -29,6 +29,9 @@ use crate::text::SqlText;
 use crate::value::ValueRef;
 use crate::watch::Watch;
 
+/// What is longer, in bytes, may take long to compile.
+pub(crate) const BRIEF_TEXT: usize = 4 * 1024;
+
 /// A compiled statement.
 #[derive(Debug)]
 pub(crate) struct RawStatement {
@@ -108,6 +111,11 @@ impl RawStatement {
         let text = sql.from(start);
         let len = c_int::try_from(text.len())
             .map_err(|_| Error::sqlite(ffi::SQLITE_TOOBIG, "the SQL text is too long", None))?;
+        // Without lookaside: a long one must end when the allocator refuses.
+        let flags = match text.len() > BRIEF_TEXT {
+            true => ffi::SQLITE_PREPARE_PERSISTENT,
+            false => 0,
+        };
         let mut stmt = ptr::null_mut();
         let mut tail: *const c_char = ptr::null();
         // SAFETY: the connection is open; `text` is valid for `len` bytes, the last of which is
@@ -117,7 +125,7 @@ impl RawStatement {
                 conn.handle(),
                 text.as_ptr().cast(),
                 len,
-                ffi::SQLITE_PREPARE_PERSISTENT,
+                flags,
                 &mut stmt,
                 &mut tail,
             )
@@ -353,6 +361,33 @@ impl Drop for RawStatement {
 pub(crate) fn set_last_insert_rowid(conn: &Connection, rowid: i64) {
     // SAFETY: the connection is open.
     unsafe { ffi::sqlite3_set_last_insert_rowid(conn.handle(), rowid) };
+}
+
+/// Give the connection enough of the memory that SQLite compiles short statements in without asking
+/// the allocator (<https://sqlite.org/malloc.html#lookaside>): beside what it has by default, for
+/// `kept` statements that stay compiled, each of which keeps its share. To be called before anything
+/// else is done with the connection. SQLite does without where there is too little memory.
+pub(crate) fn set_lookaside(conn: &Connection, kept: usize) -> Result<()> {
+    /// As SQLite does by itself.
+    const SLOT_BYTES: c_int = 1_200;
+    const SLOTS: usize = 40;
+    const MAX_SLOTS: usize = 1_000;
+    let slots = (2 * kept.min(MAX_SLOTS) + SLOTS).min(MAX_SLOTS);
+    // SAFETY: the connection is open, and the arguments are those that this one takes: SQLite
+    // allocates the slots itself.
+    let code = unsafe {
+        ffi::sqlite3_db_config(
+            conn.handle(),
+            ffi::SQLITE_DBCONFIG_LOOKASIDE,
+            ptr::null_mut::<c_void>(),
+            SLOT_BYTES,
+            slots as c_int,
+        )
+    };
+    match code {
+        ffi::SQLITE_OK => Ok(()),
+        code => Err(failure(conn, code)),
+    }
 }
 
 /// Ask `watch` whether to go on waiting, wherever SQLite finds the database locked by another

@@ -92,6 +92,12 @@ pub(crate) fn has_word(sql: &str, words: &[&str]) -> bool {
     false
 }
 
+/// As [`has_word`], of `OR`. Most texts do not even have its letters, which is seen sooner.
+pub(crate) fn has_or(sql: &str) -> bool {
+    let letters = |(o, r): (u8, u8)| o | 0x20 == b'o' && r | 0x20 == b'r';
+    sql.bytes().zip(sql.bytes().skip(1)).any(letters) && has_word(sql, &["OR"])
+}
+
 /// Whether `name` stands anywhere in the text, in letters of either case.
 pub(crate) fn mentions(sql: &str, name: &str) -> bool {
     sql.as_bytes()

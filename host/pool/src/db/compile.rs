@@ -10,7 +10,7 @@ use super::{Attempt, Db, Stop};
 use crate::cache::Compiled;
 use crate::error::{Error, ErrorKind, Result};
 use crate::program::{self, Look};
-use crate::raw::{self, RawStatement};
+use crate::raw::{self, BRIEF_TEXT, RawStatement};
 use crate::text::{SqlText, begins_with, has_word};
 use crate::value::{Parameters, Value};
 use crate::watch::Pace;
@@ -21,10 +21,9 @@ pub(super) struct First {
     pub(super) end: usize,
 }
 
-/// How long a text may be, in bytes, to be compiled where the call is made; and that times the
-/// bytes that the schema takes. At the worst, SQLite goes through the whole schema for each name in
-/// the text, and for a text of one name several times.
-const BRIEF_TEXT: usize = 4 * 1024;
+/// A text of up to [`BRIEF_TEXT`] is compiled where the call is made, unless its bytes times those
+/// that the schema takes are more than this. At the worst, SQLite goes through the whole schema for
+/// each name in the text, and for a text of one name several times.
 const LEAST_TEXT: u64 = 100;
 const BRIEF_WORK: u64 = 32 << 20;
 
@@ -94,8 +93,9 @@ impl Db {
     fn takes_long_to_compile(&mut self, text: usize) -> bool {
         let free = self.watch.pace() == Pace::Free;
         // Looking at a large schema takes as long as it is large, and it is looked at aside.
-        if free || !self.is_schema_large(text) {
+        if self.hints.has_schema_changed() && (free || !self.is_schema_large(text)) {
             self.schema_used = raw::schema_used(&self.conn);
+            self.hints.set_schema_changed(false);
         }
         !free && (text > BRIEF_TEXT || self.is_schema_large(text))
     }
@@ -116,7 +116,13 @@ impl Db {
             }
             self.seen.start(sql.rest(start));
             self.hints.start();
-            let (raw, end) = match RawStatement::prepare(&self.conn, sql, start) {
+            let account = self.memory.account();
+            account.start_compiling();
+            let prepared = RawStatement::prepare(&self.conn, sql, start);
+            if account.fetched() {
+                self.hints.set_schema_changed(true);
+            }
+            let (raw, end) = match prepared {
                 Ok(compiled) => compiled,
                 Err(error) => {
                     // Compiling reads the schema, which may be what is damaged.
@@ -140,7 +146,8 @@ impl Db {
                         true => Look::ASIDE,
                         false => {
                             let may_be_slow = self.hints.may_be_slow(text, self.seen.defines());
-                            program::look(&self.conn, &raw, text, may_be_slow)
+                            let is_short = !account.grew_large();
+                            program::look(&self.conn, &raw, text, may_be_slow, is_short)
                                 .map_err(|error| self.explain(error))?
                         }
                     };

@@ -32,13 +32,13 @@ impl Aborted {
 }
 
 impl Db {
-    /// A call that runs SQL begins. It ends when its statement's time, its transaction's, or
+    /// A call that runs SQL begins, at `now`. It ends when its statement's time, its transaction's, or
     /// its borrower's is over.
-    pub(crate) fn start_call(&mut self, hold_until: u64) {
-        if clock::now() >= self.watch.transaction_until() {
+    pub(crate) fn start_call(&mut self, now: u64, hold_until: u64) {
+        if now >= self.watch.transaction_until() {
             self.end_overdue();
         }
-        let until = clock::after(self.limits.statement)
+        let until = clock::from(now, self.limits.statement)
             .min(self.watch.transaction_until())
             .min(hold_until);
         self.watch.start(until, self.limits.steps);
@@ -54,7 +54,7 @@ impl Db {
     /// what is left of its time.
     pub(crate) fn start_call_aside(&mut self, hold_until: u64, bounds: Option<(u64, u64)>) {
         self.aside = true;
-        self.start_call(hold_until);
+        self.start_call(clock::now(), hold_until);
         if let Some(bounds) = bounds {
             self.watch.set_bounds(bounds);
         }

@@ -14,6 +14,10 @@ impl Db {
         self.turn = Some(turn);
     }
 
+    pub(crate) fn has_turn(&self) -> bool {
+        self.turn.is_some()
+    }
+
     /// Everything that must hold before a statement may run. False where there is nothing to
     /// run: a `ROLLBACK` of what SQLite has rolled back already.
     pub(super) fn admit(&mut self, compiled: &mut Compiled) -> Attempt<bool> {
@@ -60,6 +64,9 @@ impl Db {
         }
         if compiled.read_only {
             return self.admit_read();
+        }
+        if compiled.defines {
+            self.hints.set_schema_changed(true);
         }
         if self.access == Access::ReadOnly {
             return Err(Error::sqlite(
