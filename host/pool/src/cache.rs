@@ -9,7 +9,7 @@ use crate::clock::NEVER;
 use crate::policy::{Control, Policy};
 use crate::program::Look;
 use crate::raw::{RawStatement, StatementId};
-use crate::text::is_definition;
+use crate::text::{is_definition, trusts_schema};
 
 /// The longest text whose statement is kept, in bytes: a guest could fill the cache with texts
 /// that are never run again.
@@ -23,6 +23,8 @@ pub(crate) struct Compiled {
     pub(crate) read_only: bool,
     /// It changes the schema.
     pub(crate) defines: bool,
+    /// See [`trusts_schema`].
+    pub(crate) trusts_schema: bool,
     look: Look,
     /// It was compiled aside.
     is_long: bool,
@@ -65,6 +67,7 @@ impl Compiled {
             control,
             read_only,
             defines,
+            trusts_schema: trusts_schema(text),
             look,
             is_long,
             sql: Box::default(),
@@ -180,7 +183,7 @@ impl StatementCache {
     /// used makes room for it.
     pub(crate) fn put(&mut self, mut compiled: Compiled) {
         let kept = (1..=MAX_KEPT_SQL_BYTES).contains(&compiled.sql.len());
-        if !kept || compiled.raw.was_recompiled() {
+        if !kept || compiled.trusts_schema || compiled.raw.was_recompiled() {
             return;
         }
         compiled.raw.reset();

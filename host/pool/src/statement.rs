@@ -37,9 +37,15 @@ impl Statement {
         Statement { lent, key }
     }
 
-    /// The columns of its rows; none where it yields no rows, or once stale.
+    /// The columns of its rows: those of its last run, or, before the first, as the schema is now,
+    /// which may take as long as preparing it. None where it yields no rows, or once stale.
     pub fn columns(&self) -> Vec<Column> {
-        unless_stale(self.lent.with(|db| db.columns(self.key)), Vec::new())
+        let key = self.key;
+        let columns = move |db: &mut Db| db.columns(key);
+        // What fails is what its next run reports.
+        self.lent
+            .attempt_now(columns, || columns)
+            .unwrap_or_default()
     }
 
     /// The parameters' names without prefix, `None` for a bare `?`; none at all once stale.

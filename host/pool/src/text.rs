@@ -71,6 +71,12 @@ pub(crate) fn is_definition(sql: &str) -> bool {
     begins_with(sql, &["CREATE", "DROP", "ALTER"])
 }
 
+/// Whether SQLite may run a statement without looking whether the schema that it was compiled
+/// against is still the database's: all others look as they begin (`OP_Transaction`).
+pub(crate) fn trusts_schema(sql: &str) -> bool {
+    begins_with(sql, &["EXPLAIN", "PRAGMA", "ANALYZE", "REINDEX"])
+}
+
 /// Whether a statement begins with one of these verbs.
 pub(crate) fn begins_with(sql: &str, verbs: &[&str]) -> bool {
     let sql = &sql.as_bytes()[blank(sql)..];

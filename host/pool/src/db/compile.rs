@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use rusqlite::Connection;
-use rusqlite::ffi::SQLITE_AUTH;
+use rusqlite::ffi::{SQLITE_AUTH, SQLITE_ERROR, SQLITE_TOOBIG};
 
 use super::time::Aborted;
 use super::{Attempt, Db, Stop};
@@ -11,7 +11,7 @@ use crate::cache::Compiled;
 use crate::error::{Error, ErrorKind, Result};
 use crate::program::{self, Look};
 use crate::raw::{self, BRIEF_TEXT, RawStatement};
-use crate::text::{SqlText, begins_with, has_word};
+use crate::text::{SqlText, begins_with, has_word, trusts_schema};
 use crate::value::{Parameters, Value};
 use crate::watch::Pace;
 
@@ -30,9 +30,13 @@ const BRIEF_WORK: u64 = 32 << 20;
 impl Db {
     /// The one statement of `sql`.
     pub(super) fn compile(&mut self, sql: &str) -> Attempt<Compiled> {
-        if let Some(compiled) = self.cache.take(sql) {
-            return Ok(compiled);
+        match self.cache.take(sql) {
+            Some(compiled) => Ok(compiled),
+            None => self.compile_anew(sql),
         }
+    }
+
+    pub(super) fn compile_anew(&mut self, sql: &str) -> Attempt<Compiled> {
         let text = SqlText::new(sql)?;
         let Some(First { mut compiled, end }) = self.compile_next(&text, 0)? else {
             return Err(Error::new(ErrorKind::Sql, "the SQL text holds no statement").into());
@@ -76,15 +80,19 @@ impl Db {
     }
 
     fn compile_from(&mut self, sql: &SqlText<'_>, start: usize) -> Attempt<Option<First>> {
-        let pace = match self.watch.pace() {
-            Pace::Free => Pace::Free,
-            Pace::Compiles | Pace::Runs => Pace::Compiles,
-        };
+        let pace = self.pace_of_compiling();
         let compiled = self.at_pace(pace, |db| db.compile_first(sql, start));
         // Even if it was compiled: it may lack what could not be read.
         match pace == Pace::Compiles && self.watch.take_deferred() {
             true => Err(Stop::Aside),
             false => compiled,
+        }
+    }
+
+    fn pace_of_compiling(&self) -> Pace {
+        match self.watch.pace() {
+            Pace::Free => Pace::Free,
+            Pace::Compiles | Pace::Runs => Pace::Compiles,
         }
     }
 
@@ -107,53 +115,18 @@ impl Db {
     fn compile_first(&mut self, sql: &SqlText<'_>, mut start: usize) -> Attempt<Option<First>> {
         // Comments and empty statements come one at a time.
         while start < sql.len() {
-            // These do much of what they do while they are compiled.
-            let acts = begins_with(sql.rest(start), &["PRAGMA", "ALTER"]);
-            if self.takes_long_to_compile(sql.len() - start)
-                || (acts && self.watch.pace() != Pace::Free)
-            {
-                return Err(Stop::Aside);
+            if trusts_schema(sql.rest(start)) {
+                self.refresh_schema()?;
             }
-            self.seen.start(sql.rest(start));
-            self.hints.start();
-            let account = self.memory.account();
-            account.start_compiling();
-            let prepared = RawStatement::prepare(&self.conn, sql, start);
-            if account.fetched() {
-                self.hints.set_schema_changed(true);
-            }
-            let (raw, end) = match prepared {
-                Ok(compiled) => compiled,
-                Err(error) => {
-                    // Compiling reads the schema, which may be what is damaged.
-                    self.unhealthy |= error.is_unhealthy();
-                    let error = self.explain(error);
-                    // If the transaction has ended, report that instead.
-                    return Err(self.aborted.map_or(error, Aborted::into_error).into());
+            let (first, end) = match self.compile_at(sql, start) {
+                Err(Stop::Error(error)) if self.may_be_outdated(&error) => {
+                    self.refresh_schema()?;
+                    self.compile_at(sql, start)?
                 }
+                compiled => compiled?,
             };
-            match raw {
-                Some(raw) => {
-                    let text = sql.statement(start, end);
-                    self.seen
-                        .check_compiled(text, raw.column_count())
-                        .map_err(|refusal| Error::sqlite(SQLITE_AUTH, refusal, None))?;
-                    self.check_alteration(text)
-                        .map_err(|error| error.at(start))?;
-                    let control = self.seen.control();
-                    let is_long = text.len() > BRIEF_TEXT || self.is_schema_large(text.len());
-                    let look = match acts {
-                        true => Look::ASIDE,
-                        false => {
-                            let may_be_slow = self.hints.may_be_slow(text, self.seen.defines());
-                            let is_short = !account.grew_large();
-                            program::look(&self.conn, &raw, text, may_be_slow, is_short)
-                                .map_err(|error| self.explain(error))?
-                        }
-                    };
-                    let compiled = Compiled::new(raw, control, look, is_long, text);
-                    return Ok(Some(First { compiled, end }));
-                }
+            match first {
+                Some(compiled) => return Ok(Some(First { compiled, end })),
                 None if end == start => return Ok(None),
                 None => {
                     start = end;
@@ -163,6 +136,88 @@ impl Db {
             }
         }
         Ok(None)
+    }
+
+    /// Whether an error of compiling may come of a schema that is no more. SQLite compiles against
+    /// the one that it has in memory, and looks whether that is still the database's as a statement
+    /// takes its first step, which one that does not compile never takes; for the names of tables
+    /// and columns that it does not find it looks at once (`checkSchema` in its source), for nothing
+    /// else: how many columns a table has, what exists already, what a conflict's target is.
+    fn may_be_outdated(&self, error: &Error) -> bool {
+        let code = error.code() & 0xff;
+        matches!(code, SQLITE_ERROR | SQLITE_AUTH | SQLITE_TOOBIG) && !self.watch.must_stop()
+    }
+
+    /// Have SQLite read the schema again, if it has changed, here or in another process: what is
+    /// compiled from here on is compiled against it, and so is, once more, what was compiled before.
+    /// In a transaction that reads already, the schema is that of its snapshot.
+    pub(super) fn refresh_schema(&mut self) -> Attempt<()> {
+        // SQLite looks because it finds no such table. Nothing runs, and no snapshot is kept.
+        const UNKNOWN: &str = "SELECT 1 FROM \"millpond: no such table\"";
+        let pace = self.pace_of_compiling();
+        self.at_pace(pace, |db| {
+            db.seen.trusting(|| drop(db.conn.prepare(UNKNOWN)))
+        });
+        match pace == Pace::Compiles && self.watch.take_deferred() {
+            true => Err(Stop::Aside),
+            false => Ok(()),
+        }
+    }
+
+    /// The next statement of `sql` from the byte `start` on, or `None` where there is only space or
+    /// a comment; and where it ends.
+    fn compile_at(
+        &mut self,
+        sql: &SqlText<'_>,
+        start: usize,
+    ) -> Attempt<(Option<Compiled>, usize)> {
+        // These do much of what they do while they are compiled.
+        let acts = begins_with(sql.rest(start), &["PRAGMA", "ALTER"]);
+        if self.takes_long_to_compile(sql.len() - start)
+            || (acts && self.watch.pace() != Pace::Free)
+        {
+            return Err(Stop::Aside);
+        }
+        self.seen.start(sql.rest(start));
+        self.hints.start();
+        let account = self.memory.account();
+        account.start_compiling();
+        let prepared = RawStatement::prepare(&self.conn, sql, start);
+        if account.fetched() {
+            self.hints.set_schema_changed(true);
+        }
+        let (raw, end) = match prepared {
+            Ok(compiled) => compiled,
+            Err(error) => {
+                // Compiling reads the schema, which may be what is damaged.
+                self.unhealthy |= error.is_unhealthy();
+                let error = self.explain(error);
+                // If the transaction has ended, report that instead.
+                return Err(self.aborted.map_or(error, Aborted::into_error).into());
+            }
+        };
+        let Some(raw) = raw else {
+            return Ok((None, end));
+        };
+        let text = sql.statement(start, end);
+        self.seen
+            .check_compiled(text, raw.column_count())
+            .map_err(|refusal| Error::sqlite(SQLITE_AUTH, refusal, None))?;
+        self.check_alteration(text)
+            .map_err(|error| error.at(start))?;
+        let control = self.seen.control();
+        let is_long = text.len() > BRIEF_TEXT || self.is_schema_large(text.len());
+        let look = match acts {
+            true => Look::ASIDE,
+            false => {
+                let may_be_slow = self.hints.may_be_slow(text, self.seen.defines());
+                let is_short = !account.grew_large();
+                program::look(&self.conn, &raw, text, may_be_slow, is_short)
+                    .map_err(|error| self.explain(error))?
+            }
+        };
+        let compiled = Compiled::new(raw, control, look, is_long, text);
+        Ok((Some(compiled), end))
     }
 
     /// To rename something, or to drop a column, SQLite reads every definition in the schema, and

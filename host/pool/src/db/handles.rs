@@ -60,10 +60,26 @@ impl Db {
         }))
     }
 
-    pub(crate) fn columns(&self, key: usize) -> Vec<Column> {
-        self.statements
-            .get(key)
-            .map_or_else(Vec::new, |open| columns_of(&open.compiled.raw))
+    /// The columns of a statement's rows: of those that it yielded last, or would yield now.
+    pub(crate) fn columns(&mut self, key: usize) -> Attempt<Vec<Column>> {
+        if self.statements.get(key).is_some_and(|open| open.run == 0)
+            && let Err(Stop::Aside) = self.refresh_open(key)
+        {
+            return Err(Stop::Aside);
+        }
+        // What does not compile any more has the columns that it had.
+        let open = self.statements.get(key);
+        Ok(open.map_or_else(Vec::new, |open| columns_of(&open.compiled.raw)))
+    }
+
+    /// Compile a statement once more, against the schema as it is now.
+    fn refresh_open(&mut self, key: usize) -> Attempt<()> {
+        self.refresh_schema()?;
+        self.on_open(key, |db, open| {
+            let compiled = db.compile_anew(open.compiled.sql())?;
+            open.compiled = compiled;
+            Ok(())
+        })
     }
 
     pub(crate) fn parameter_names(&self, key: usize) -> Vec<Option<String>> {
@@ -102,6 +118,13 @@ impl Db {
             .get_mut(key)
             .ok_or_else(Error::stale_connection)?;
         slot.compiled.raw.reset();
+        if slot.compiled.trusts_schema && slot.run > 0 {
+            self.refresh_open(key)?;
+        }
+        let slot = self
+            .statements
+            .get_mut(key)
+            .ok_or_else(Error::stale_connection)?;
         // Of the connection, not of the statement: a statement's place is used again, and an
         // old cursor must not take a later one's rows.
         self.runs += 1;
