@@ -14,6 +14,10 @@ use crate::error::{Error, ErrorKind, Result};
 
 type Work = Box<dyn FnOnce() + Send>;
 
+/// SQLite calls itself for each level of an expression and of a query: 2.2 MB at its own limits,
+/// where it is not optimised. Only what is used is ever taken from the system.
+const STACK_BYTES: usize = 8 << 20;
+
 /// Dropped, the thread ends, as soon as it is done.
 #[derive(Clone, Debug)]
 pub(crate) struct Thread {
@@ -28,6 +32,7 @@ impl Thread {
         let (work, given) = channel::<Work>();
         std::thread::Builder::new()
             .name("millpond-aside".to_owned())
+            .stack_size(STACK_BYTES)
             .spawn(move || given.into_iter().for_each(|work| work()))
             .map_err(|error| {
                 let message = format!("the statement needs a thread of its own: {error}");

@@ -159,6 +159,11 @@ impl Error {
         self
     }
 
+    /// Whether these words are in the message, for what SQLite has no code for.
+    pub(crate) fn says(&self, words: &str) -> bool {
+        self.message.contains(words)
+    }
+
     /// Whether SQLite was refused memory.
     pub(crate) fn is_no_memory(&self) -> bool {
         use rusqlite::ffi::{SQLITE_IOERR_NOMEM, SQLITE_NOMEM};

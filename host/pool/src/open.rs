@@ -21,9 +21,9 @@ use crate::functions;
 use crate::hints::{Hints, has_slow_functions, reads_statistics};
 use crate::memory::{self, Budget};
 use crate::policy::Seen;
+use crate::program::MAX_ARGUMENTS;
 use crate::raw::{self, LengthLimit, Progress, Running};
 use crate::settings::{Settings, Synchronous};
-use crate::text::MAX_SQL_BYTES;
 use crate::vfs::{self, Folder};
 use crate::watch::{Pace, Watch};
 use crate::watchdog::Watched;
@@ -44,18 +44,27 @@ const AUTHORIZER_LOOKS: u32 = 32;
 const LIMITS: &[(Limit, i32)] = &[
     // None: it bars ATTACH, and with it VACUUM INTO, which would write any file.
     (Limit::SQLITE_LIMIT_ATTACHED, 0),
-    (Limit::SQLITE_LIMIT_COLUMN, 1_000),
-    (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 50),
-    (Limit::SQLITE_LIMIT_EXPR_DEPTH, 100),
-    (Limit::SQLITE_LIMIT_FUNCTION_ARG, 32),
     (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000),
-    (Limit::SQLITE_LIMIT_PARSER_DEPTH, 100),
-    (Limit::SQLITE_LIMIT_SQL_LENGTH, MAX_SQL_BYTES as i32),
-    (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 10),
     (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 32_766),
     (Limit::SQLITE_LIMIT_VDBE_OP, 250_000),
     (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
+    // SQLite's own, wherever it was built with others. They hold for the schema too, which is the
+    // operator's: what a guest sends has lower ones, see `compile`.
+    (Limit::SQLITE_LIMIT_COLUMN, 2_000),
+    (Limit::SQLITE_LIMIT_COMPOUND_SELECT, MAX_COMPOUND),
+    (Limit::SQLITE_LIMIT_EXPR_DEPTH, MAX_DEPTH),
+    (Limit::SQLITE_LIMIT_FUNCTION_ARG, MAX_ARGUMENTS as i32),
+    (Limit::SQLITE_LIMIT_PARSER_DEPTH, 2_500),
+    (Limit::SQLITE_LIMIT_SQL_LENGTH, MAX_DEFINITION_BYTES),
+    // A trigger's program takes memory for each level, and no stack.
+    (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 1_000),
 ];
+
+/// How deep an expression or a nested query may be, how many parts a compound one may have, and how
+/// long a text in the schema may be, in bytes.
+pub(crate) const MAX_DEPTH: i32 = 1_000;
+pub(crate) const MAX_COMPOUND: i32 = 500;
+pub(crate) const MAX_DEFINITION_BYTES: i32 = 1_000_000_000;
 
 /// What is left of the log, in bytes, once it has been written into the database: it grows
 /// beyond while a transaction is large, or a reader keeps an old snapshot.
@@ -400,6 +409,10 @@ impl Location {
             // The statements here are our own: what is wrong is in the file.
             ErrorKind::Corrupt | ErrorKind::Sql => format!("it is damaged: {error}"),
             ErrorKind::Busy => "another process has it locked".to_owned(),
+            ErrorKind::TooLarge => {
+                "a definition in its schema is longer than a value may be: raise max_value_bytes"
+                    .to_owned()
+            }
             _ => error.to_string(),
         };
         let kind = match error.kind() {

@@ -45,7 +45,7 @@ const JSON_COST: u64 = 8;
 const PRETTY_COST: u64 = 80;
 const FORMAT_COST: u64 = 80;
 /// The most arguments of a function (`SQLITE_LIMIT_FUNCTION_ARG`).
-const MAX_ARGUMENTS: usize = 32;
+pub(crate) const MAX_ARGUMENTS: usize = 1_000;
 /// How many instructions there may be.
 const FREE_INSTRUCTIONS: u64 = 2_000;
 

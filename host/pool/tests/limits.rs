@@ -313,10 +313,10 @@ async fn texts_and_parameters_have_their_longest() {
     assert_eq!(error.kind(), ErrorKind::TooLarge);
     for sql in [
         "SELECT ?32767".to_owned(),
-        format!("SELECT {}1", "(".repeat(200)),
-        format!("SELECT 1{}", "+1".repeat(200)),
-        vec!["SELECT 1"; 51].join(" UNION ALL "),
-        format!("SELECT max({})", vec!["1"; 33].join(", ")),
+        format!("SELECT {}1", "(".repeat(3_000)),
+        format!("SELECT 1{}", "+1".repeat(1_100)),
+        vec!["SELECT 1"; 501].join(" UNION ALL "),
+        format!("SELECT max({})", vec!["1"; 1_001].join(", ")),
         format!("SELECT 'a' LIKE '{}'", "%".repeat(1001)),
         "SELECT zeroblob(5000000)".to_owned(),
     ] {

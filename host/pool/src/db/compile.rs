@@ -3,15 +3,17 @@
 use std::collections::{HashMap, HashSet};
 
 use rusqlite::Connection;
-use rusqlite::ffi::{SQLITE_AUTH, SQLITE_ERROR, SQLITE_TOOBIG};
+use rusqlite::ffi::{SQLITE_AUTH, SQLITE_CORRUPT, SQLITE_ERROR, SQLITE_TOOBIG};
+use rusqlite::limits::Limit;
 
 use super::time::Aborted;
 use super::{Attempt, Db, Stop};
 use crate::cache::Compiled;
 use crate::error::{Error, ErrorKind, Result};
+use crate::open::{MAX_COMPOUND, MAX_DEFINITION_BYTES, MAX_DEPTH};
 use crate::program::{self, Look};
 use crate::raw::{self, BRIEF_TEXT, RawStatement};
-use crate::text::{SqlText, begins_with, has_word, trusts_schema};
+use crate::text::{MAX_SQL_BYTES, SqlText, begins_with, has_word, trusts_schema};
 use crate::value::{Parameters, Value};
 use crate::watch::Pace;
 
@@ -118,13 +120,18 @@ impl Db {
             if trusts_schema(sql.rest(start)) {
                 self.refresh_schema()?;
             }
-            let (first, end) = match self.compile_at(sql, start) {
-                Err(Stop::Error(error)) if self.may_be_outdated(&error) => {
-                    self.refresh_schema()?;
-                    self.compile_at(sql, start)?
-                }
-                compiled => compiled?,
-            };
+            let mut compiled = self.compile_at(sql, start);
+            if let Err(Stop::Error(error)) = &compiled
+                && self.may_be_outdated(error)
+            {
+                self.refresh_schema()?;
+                compiled = self.compile_at(sql, start);
+            }
+            if let Err(Stop::Error(error)) = &compiled {
+                // Compiling reads the schema, which may be what is damaged.
+                self.unhealthy |= error.is_unhealthy();
+            }
+            let (first, end) = compiled?;
             match first {
                 Some(compiled) => return Ok(Some(First { compiled, end })),
                 None if end == start => return Ok(None),
@@ -143,9 +150,14 @@ impl Db {
     /// takes its first step, which one that does not compile never takes; for the names of tables
     /// and columns that it does not find it looks at once (`checkSchema` in its source), for nothing
     /// else: how many columns a table has, what exists already, what a conflict's target is.
+    ///
+    /// Or it is the schema that exceeds what a guest's text may be: that is read without limits.
     fn may_be_outdated(&self, error: &Error) -> bool {
         let code = error.code() & 0xff;
-        matches!(code, SQLITE_ERROR | SQLITE_AUTH | SQLITE_TOOBIG) && !self.watch.must_stop()
+        matches!(
+            code,
+            SQLITE_ERROR | SQLITE_AUTH | SQLITE_TOOBIG | SQLITE_CORRUPT
+        ) && !self.watch.must_stop()
     }
 
     /// Have SQLite read the schema again, if it has changed, here or in another process: what is
@@ -180,6 +192,7 @@ impl Db {
         }
         self.seen.start(sql.rest(start));
         self.hints.start();
+        let limits = TextLimits::lower(&self.conn, sql.len() - start, self.aside)?;
         let account = self.memory.account();
         account.start_compiling();
         let prepared = RawStatement::prepare(&self.conn, sql, start);
@@ -189,8 +202,9 @@ impl Db {
         let (raw, end) = match prepared {
             Ok(compiled) => compiled,
             Err(error) => {
-                // Compiling reads the schema, which may be what is damaged.
-                self.unhealthy |= error.is_unhealthy();
+                if limits.may_have_refused(&error) {
+                    return Err(Stop::Aside);
+                }
                 let error = self.explain(error);
                 // If the transaction has ended, report that instead.
                 return Err(self.aborted.map_or(error, Aborted::into_error).into());
@@ -223,7 +237,7 @@ impl Db {
     /// To rename something, or to drop a column, SQLite reads every definition in the schema, and
     /// takes time with the square of its length in one call of a function.
     fn check_alteration(&self, sql: &str) -> Result<()> {
-        const MAX_DEFINITION_BYTES: i64 = 4_000;
+        const MAX_ALTERED_BYTES: i64 = 4_000;
         if !self.seen.alters() || !has_word(sql, &["RENAME", "DROP"]) {
             return Ok(());
         }
@@ -232,13 +246,13 @@ impl Db {
         let longest = self
             .trusted_number(longest)
             .map_err(|error| self.explain(error))?;
-        match longest <= MAX_DEFINITION_BYTES {
+        match longest <= MAX_ALTERED_BYTES {
             true => Ok(()),
             false => Err(Error::new(
                 ErrorKind::TooLarge,
                 format!(
                     "a definition in the schema has {longest} characters: with more than \
-                     {MAX_DEFINITION_BYTES}, renaming and dropping columns is for a migration"
+                     {MAX_ALTERED_BYTES}, renaming and dropping columns is for a migration"
                 ),
             )),
         }
@@ -276,6 +290,61 @@ impl Db {
             }
         }
         Ok(())
+    }
+}
+
+/// What a text may be that a guest sends, while it is compiled. The schema is the operator's, and is
+/// read under SQLite's own limits.
+struct TextLimits<'c> {
+    conn: &'c Connection,
+    /// It is compiled where the call was made.
+    here: bool,
+    /// It is longer than a statement may be.
+    long: bool,
+}
+
+impl TextLimits<'_> {
+    /// Of a text of so many bytes.
+    fn lower(conn: &Connection, bytes: usize, aside: bool) -> Result<TextLimits<'_>> {
+        let limits = TextLimits {
+            conn,
+            here: !aside,
+            long: bytes > MAX_SQL_BYTES,
+        };
+        // SQLite calls itself for each level, on a stack that may be a guest's: 160 KB at the most
+        // up to here, where it is not optimised. What is deeper is compiled aside.
+        limits.set(100, 50, MAX_SQL_BYTES as i32)?;
+        Ok(limits)
+    }
+
+    fn set(&self, depth: i32, compound: i32, bytes: i32) -> rusqlite::Result<()> {
+        if self.here {
+            self.conn.set_limit(Limit::SQLITE_LIMIT_EXPR_DEPTH, depth)?;
+            self.conn
+                .set_limit(Limit::SQLITE_LIMIT_COMPOUND_SELECT, compound)?;
+        }
+        if self.long {
+            self.conn.set_limit(Limit::SQLITE_LIMIT_SQL_LENGTH, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Whether it was refused as too deep where the call was made. SQLite has no code for it; were
+    /// its words others, the text would be refused for good.
+    fn may_have_refused(&self, error: &Error) -> bool {
+        const WORDS: &[&str] = &[
+            "Expression tree is too large",
+            "too many terms in compound SELECT",
+            "nested too deep",
+        ];
+        self.here && error.code() == SQLITE_ERROR && WORDS.iter().any(|words| error.says(words))
+    }
+}
+
+impl Drop for TextLimits<'_> {
+    fn drop(&mut self) {
+        // It fails for a closed connection alone.
+        let _ = self.set(MAX_DEPTH, MAX_COMPOUND, MAX_DEFINITION_BYTES);
     }
 }
 

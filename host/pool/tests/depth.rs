@@ -1,0 +1,172 @@
+//! How much of everything a statement may have, and a schema: what honest applications send and
+//! operators bring works, on a stack as small as a guest's.
+
+use std::path::Path;
+
+use millpond_pool::{Access, ErrorKind, Parameters, Pool, Table, Value, block_on};
+
+static NONE: Parameters = Parameters::NONE;
+
+/// What is left of a guest's stack for the host, if its embedder leaves wasmtime's defaults.
+const STACK: usize = 1_500 << 10;
+
+fn on_a_guests_stack(work: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(work);
+    thread.expect("a thread").join().expect("an end");
+}
+
+fn times(count: usize, by: &str, term: impl Fn(usize) -> String) -> String {
+    (0..count).map(term).collect::<Vec<_>>().join(by)
+}
+
+fn query(pool: &Pool, sql: &str) -> Result<Table, millpond_pool::Error> {
+    let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
+    block_on(connection.query(sql, &NONE))
+}
+
+/// Each as large as it may be.
+fn deep(more: usize) -> Vec<String> {
+    let deep = 990 + more;
+    vec![
+        format!(
+            "SELECT 1 FROM t WHERE {}",
+            times(deep, " OR ", |at| format!("a = b + {at}"))
+        ),
+        format!(
+            "SELECT 1 FROM t WHERE {}",
+            times(deep, " AND ", |at| format!("a <> {at}"))
+        ),
+        format!("SELECT {} FROM t", times(deep, " + ", |_| "a".into())),
+        format!("SELECT {} a FROM t", "NOT ".repeat(deep)),
+        times(495 + more, " UNION ", |at| format!("SELECT {at}")),
+        times(495 + more, " EXCEPT ", |at| {
+            format!("SELECT a + {at} FROM t")
+        }),
+        format!(
+            "SELECT json_object({})",
+            times(498 + more, ",", |at| format!("'k{at}', {at}"))
+        ),
+        format!(
+            "SELECT max({})",
+            times(998 + more, ",", |at| at.to_string())
+        ),
+        format!("SELECT {}", times(1_998 + more, ",", |at| at.to_string())),
+        {
+            let cte = |at| format!("c{} AS (SELECT a FROM c{at} LIMIT 9)", at + 1);
+            format!(
+                "WITH c0 AS (SELECT a FROM t), {} SELECT * FROM c{deep}",
+                times(deep, ",", cte)
+            )
+        },
+    ]
+}
+
+#[test]
+fn statements_are_as_deep_as_sqlite_lets_them_be() {
+    on_a_guests_stack(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pool = Pool::builder()
+            .open(folder.path().join("app.db"))
+            .expect("a pool");
+        query(&pool, "CREATE TABLE t(a, b)").expect("a table");
+        for sql in deep(0) {
+            // The second time it is kept; the third, it is compiled once more as it runs.
+            for _ in 0..2 {
+                query(&pool, &sql).unwrap_or_else(|error| panic!("{error}: {}", &sql[..60]));
+            }
+            query(&pool, "CREATE TABLE IF NOT EXISTS u(a)").expect("a table");
+            query(&pool, "DROP TABLE u").expect("no table");
+            query(&pool, &sql).unwrap_or_else(|error| panic!("{error}: {}", &sql[..60]));
+        }
+        for sql in deep(30) {
+            let error = query(&pool, &sql).expect_err(&sql[..60]);
+            assert_eq!(error.kind(), ErrorKind::Sql, "{}", &sql[..60]);
+        }
+        assert_eq!(pool.stats().abandoned, 0);
+    });
+}
+
+/// A sound schema, as another program made it, with what guests may not send.
+fn bring(path: &Path) {
+    let other = rusqlite::Connection::open(path).expect("a file");
+    let or = times(990, " OR ", |at| format!("a = {at}"));
+    let new = times(990, " OR ", |at| format!("new.a = {at}"));
+    let long = "x".repeat(200_000);
+    other
+        .execute_batch(&format!(
+            "CREATE TABLE t(a, b); INSERT INTO t VALUES (1, 2);
+             CREATE VIEW deep AS SELECT a FROM t WHERE {or};
+             CREATE VIEW many AS {};
+             CREATE TABLE checked(a CHECK ({or}), b CHECK (b <> '{long}'));
+             CREATE INDEX part ON checked(b) WHERE a IS NOT NULL;
+             CREATE TABLE wide({});
+             CREATE TABLE kept(a, b AS ({}));
+             CREATE VIEW v0 AS SELECT * FROM t;
+             CREATE TRIGGER told AFTER INSERT ON t BEGIN SELECT 1 WHERE {new}; END;
+             {}",
+            times(495, " UNION ", |at| format!("SELECT {at} AS a")),
+            times(1_990, ",", |at| format!("c{at}")),
+            times(990, " + ", |_| "a".into()),
+            times(150, ";", |at| format!(
+                "CREATE VIEW v{} AS SELECT * FROM v{at} LIMIT 9",
+                at + 1
+            )),
+        ))
+        .expect("a schema");
+}
+
+#[test]
+fn a_sound_schema_is_never_called_damaged() {
+    on_a_guests_stack(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("app.db");
+        bring(&path);
+        let pool = Pool::builder().max_size(2).open(&path).expect("a pool");
+        let uses = [
+            "SELECT a FROM deep",
+            "SELECT a FROM many WHERE a = 494",
+            "INSERT INTO checked VALUES (7, 'y') RETURNING a",
+            "SELECT b FROM checked WHERE a IS NOT NULL",
+            "INSERT INTO wide(c7) VALUES (1) RETURNING c7",
+            "SELECT c7 FROM wide",
+            "INSERT INTO kept(a) VALUES (2) RETURNING a",
+            "SELECT b / 990 FROM kept",
+            "SELECT a FROM v150",
+            "INSERT INTO t VALUES (5, 6) RETURNING a",
+        ];
+        for round in 0..3 {
+            for sql in uses {
+                let table = query(&pool, sql).unwrap_or_else(|error| panic!("{error}: {sql}"));
+                assert!(!table.rows.is_empty(), "{sql}");
+            }
+            // Every connection has to read all of it again.
+            query(&pool, &format!("CREATE TABLE more{round}(a)")).expect("a table");
+            let other = rusqlite::Connection::open(&path).expect("the file");
+            other
+                .execute_batch(&format!("CREATE TABLE other{round}(a)"))
+                .expect("a table");
+        }
+        assert_eq!(pool.stats().discarded, 0);
+    });
+}
+
+#[test]
+fn a_cascade_goes_as_deep_as_its_rows() {
+    on_a_guests_stack(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pool = Pool::builder()
+            .open(folder.path().join("app.db"))
+            .expect("a pool");
+        query(
+            &pool,
+            "CREATE TABLE c(id INTEGER PRIMARY KEY, parent REFERENCES c(id) ON DELETE CASCADE)",
+        )
+        .expect("a table");
+        let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 900)
+            INSERT INTO c SELECT i, nullif(i - 1, 0) FROM n";
+        query(&pool, rows).expect("a chain");
+        query(&pool, "DELETE FROM c WHERE id = 1").expect("a cascade");
+        let left = query(&pool, "SELECT count(*) FROM c").expect("a count");
+        assert_eq!(left.rows, [[Value::Integer(0)]]);
+    });
+}
