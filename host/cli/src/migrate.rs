@@ -10,7 +10,7 @@ use millpond_pool::migrations::{Migrations, Report};
 
 use crate::databases::{DATABASE_PATH, Granted, MEMORY, granted};
 use crate::failure::Failure;
-use crate::output::print;
+use crate::output::{print, say};
 use crate::values::{self, Named};
 
 /// Applies migrations to a database
@@ -42,12 +42,6 @@ impl Migrate {
         for folder in &self.migrations {
             let path = database_of(folder, &databases)?;
             let report = apply(folder, path)?;
-            if report == Report::default() {
-                return Err(Failure::about(
-                    &folder.path,
-                    "there are no migrations in this folder: their names are NNN-name.sql",
-                ));
-            }
             print(&describe(path, &report));
         }
         Ok(ExitCode::SUCCESS)
@@ -82,9 +76,19 @@ fn apply(folder: &Named, database: &Path) -> Result<Report, Failure> {
             "migrations need a database in a file, not :memory:",
         ));
     }
-    Migrations::open(&folder.path)
+    let report = Migrations::open(&folder.path)
         .and_then(|migrations| migrations.run(database))
-        .map_err(Failure::mistake)
+        .map_err(Failure::mistake)?;
+    if report.applied.is_empty() && report.already_applied.is_empty() {
+        return Err(Failure::about(
+            &folder.path,
+            "there are no migrations in this folder: their names are NNN-name.sql",
+        ));
+    }
+    for warning in &report.warnings {
+        say(format_args!("warning: {warning}"));
+    }
+    Ok(report)
 }
 
 fn describe(database: &Path, report: &Report) -> String {

@@ -246,15 +246,9 @@ impl Location {
             .map_err(|error| self.explain(error))
     }
 
-    fn open_inner(&self, settings: &Settings, until: u64) -> Result<Opened> {
-        let mut memory = Budget::new(settings.max_memory_bytes);
-        let _scope = memory.enter();
-        // Not CREATE: a file that vanished must not come back empty.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX
-            | OpenFlags::SQLITE_OPEN_EXRESCODE
-            | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
-        let mut conn = match &self.target {
+    /// Open a connection that is not set up at all. This must outlive it.
+    pub(crate) fn connect(&self, flags: OpenFlags) -> Result<Connection> {
+        Ok(match &self.target {
             Target::File { folder, file } => {
                 vfs::register()?;
                 let flags = flags | OpenFlags::SQLITE_OPEN_NOFOLLOW;
@@ -264,7 +258,18 @@ impl Location {
                 uri,
                 flags | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_CREATE,
             )?,
-        };
+        })
+    }
+
+    fn open_inner(&self, settings: &Settings, until: u64) -> Result<Opened> {
+        let mut memory = Budget::new(settings.max_memory_bytes);
+        let _scope = memory.enter();
+        // Not CREATE: a file that vanished must not come back empty.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_EXRESCODE
+            | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
+        let mut conn = self.connect(flags)?;
         let watch = Arc::new(Watch::new(settings.busy_timeout));
         watch.start(until, NEVER);
         memory.set_watch(&watch);

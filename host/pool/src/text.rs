@@ -156,6 +156,29 @@ fn next_word(sql: &str) -> Option<(&str, &str)> {
     }
 }
 
+/// The comments that begin with `--`, each up to the end of its line.
+pub(crate) fn comments(sql: &str) -> impl Iterator<Item = &str> {
+    let mut rest = sql;
+    std::iter::from_fn(move || {
+        loop {
+            let at = rest.find(['-', '/', '\'', '"', '`', '['])?;
+            let (first, begun) = (rest.as_bytes()[at], &rest[at..]);
+            let length = match first {
+                b'-' if begun.starts_with("--") => {
+                    let (comment, after) = begun.split_at(begun.find('\n').unwrap_or(begun.len()));
+                    rest = after;
+                    return Some(comment);
+                }
+                b'/' if begun.starts_with("/*") => begun[2..].find("*/").map(|end| end + 4),
+                b'-' | b'/' => Some(1),
+                b'[' => begun.find(']').map(|end| end + 1),
+                quote => begun[1..].find(char::from(quote)).map(|end| end + 2),
+            };
+            rest = &begun[length?..];
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

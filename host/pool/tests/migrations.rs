@@ -503,3 +503,256 @@ fn child_migrates() {
     let report = migrations.run(here.join("app.db")).unwrap();
     println!("\napplied={}", report.applied.len());
 }
+
+/// What the database has of a row's name, for tests of what was kept.
+fn warnings(report: &Report) -> Vec<(&str, Option<usize>)> {
+    let warnings = report.warnings.iter();
+    warnings
+        .map(|warning| (warning.file.as_str(), warning.line))
+        .collect()
+}
+
+#[test]
+fn what_a_connection_remembers_of_one_file_does_not_reach_the_next() {
+    for leaves in [
+        "CREATE TEMP TABLE note(x);",
+        "CREATE TEMP VIEW note AS SELECT 1 AS x;",
+        "PRAGMA writable_schema = ON;",
+        "PRAGMA recursive_triggers = ON;",
+        "PRAGMA case_sensitive_like = ON;",
+        "PRAGMA ignore_check_constraints = ON;",
+        "PRAGMA defer_foreign_keys = ON;",
+        "PRAGMA query_only = ON;",
+    ] {
+        let next =
+            "CREATE TABLE note(x CHECK (x > 0)); INSERT INTO note SELECT 1 WHERE 'A' LIKE 'a';";
+        let scene = Scene::new(&[("1-leaves.sql", leaves), ("2-next.sql", next)]);
+        // Without what 001 leaves, so that only what it remembers could differ.
+        if scene.run().is_ok() {
+            assert_eq!(
+                scene.one::<i64>("SELECT count(*) FROM main.note"),
+                1,
+                "{leaves}"
+            );
+        } else {
+            panic!("{leaves}");
+        }
+    }
+}
+
+#[test]
+fn what_was_broken_before_blocks_nothing_and_is_named_once() {
+    let scene = Scene::new(&[FAMILY]);
+    scene.run().unwrap();
+    let conn = Connection::open(scene.database()).unwrap();
+    conn.execute_batch("PRAGMA foreign_keys = OFF; INSERT INTO child VALUES (7), (8)")
+        .unwrap();
+    scene.write("2-more.sql", "CREATE TABLE more(a);");
+    scene.write("3-rename.sql", "ALTER TABLE child RENAME TO kid;");
+    scene.write("4-rename.sql", "ALTER TABLE parent RENAME TO elder;");
+    let rebuilt = "CREATE TABLE new(parent REFERENCES elder); INSERT INTO new SELECT * FROM kid;
+        DROP TABLE kid; ALTER TABLE new RENAME TO kid;";
+    scene.write("5-rebuild.sql", rebuilt);
+    let report = scene.run().unwrap();
+    assert_eq!(report.applied.len(), 4);
+    assert_eq!(warnings(&report), [("2-more.sql", None)]);
+
+    scene.write("6-breaks.sql", "INSERT INTO kid VALUES (9);");
+    let Err(MigrationError::ForeignKey { rowid, .. }) = scene.run() else {
+        panic!()
+    };
+    assert_eq!(rowid, Some(4));
+    scene.write("6-breaks.sql", "DELETE FROM elder;");
+    let Err(MigrationError::ForeignKey { rowid, .. }) = scene.run() else {
+        panic!()
+    };
+    assert_eq!(rowid, Some(1));
+    scene.write("6-breaks.sql", "DELETE FROM kid WHERE parent > 1;");
+    assert_eq!(scene.run().unwrap().warnings.len(), 1);
+}
+
+#[test]
+fn rows_without_a_rowid_are_told_apart_by_how_many_they_are() {
+    let child = "CREATE TABLE child(id PRIMARY KEY, p REFERENCES parent(id)) WITHOUT ROWID;
+        CREATE TABLE parent(id INTEGER PRIMARY KEY);";
+    let scene = Scene::new(&[("1-tables.sql", child)]);
+    scene.run().unwrap();
+    let conn = Connection::open(scene.database()).unwrap();
+    conn.execute_batch("PRAGMA foreign_keys = OFF; INSERT INTO child VALUES ('a', 1)")
+        .unwrap();
+    scene.write("2-more.sql", "INSERT INTO child VALUES ('b', 2);");
+    assert!(matches!(
+        scene.run(),
+        Err(MigrationError::ForeignKey { rowid: None, .. })
+    ));
+}
+
+#[test]
+fn foreign_keys_that_cannot_be_checked_block_nothing_if_they_could_not_before() {
+    let mismatch =
+        "CREATE TABLE a(x); CREATE TABLE b(y REFERENCES a(x)); INSERT INTO b VALUES (1);";
+    let scene = Scene::new(&[NOTE]);
+    scene.run().unwrap();
+    scene.write("002-mismatch.sql", mismatch);
+    assert!(
+        matches!(scene.run(), Err(MigrationError::Commit { file, .. }) if file == "002-mismatch.sql")
+    );
+    scene.remove("002-mismatch.sql");
+    let conn = Connection::open(scene.database()).unwrap();
+    conn.execute_batch(&format!("PRAGMA foreign_keys = OFF; {mismatch}"))
+        .unwrap();
+    scene.write("002-other.sql", "CREATE TABLE other(a);");
+    assert_eq!(warnings(&scene.run().unwrap()), [("002-other.sql", None)]);
+}
+
+#[test]
+fn a_comment_that_swallows_what_follows_is_an_error() {
+    let mac = "-- tables\rCREATE TABLE note(x);\r";
+    let scene = Scene::new(&[("1-mac.sql", mac)]);
+    assert!(matches!(
+        scene.run(),
+        Err(MigrationError::LineEnds { line: 1, .. })
+    ));
+    scene.write(
+        "1-mac.sql",
+        "CREATE TABLE a(x);\r\rCREATE TABLE b(x); -- why\rCREATE TABLE c(x);",
+    );
+    assert!(matches!(
+        scene.run(),
+        Err(MigrationError::LineEnds { line: 3, .. })
+    ));
+    // Where no comment is in the way, SQL does not care; and what is quoted is no comment.
+    let fine = "CREATE TABLE a(x);\rINSERT INTO a VALUES ('-- one\rtwo');\r/* -- \r */\r-- end\r";
+    scene.write("1-mac.sql", fine);
+    scene.run().unwrap();
+    assert_eq!(scene.one::<String>("SELECT x FROM a"), "-- one\rtwo");
+}
+
+#[test]
+fn a_byte_order_mark_is_no_change() {
+    let scene = Scene::new(&[NOTE]);
+    scene.run().unwrap();
+    scene.write(NOTE.0, format!("\u{feff}{}", NOTE.1));
+    assert_eq!(scene.run().unwrap().already_applied, [NOTE.0]);
+    scene.write(SECOND.0, format!("\u{feff}{}", SECOND.1));
+    scene.run().unwrap();
+    scene.write(SECOND.0, SECOND.1);
+    assert_eq!(scene.run().unwrap().applied, [""; 0]);
+}
+
+#[test]
+fn what_guests_cannot_use_is_named_with_its_line() {
+    for (sql, line) in [
+        ("CREATE TABLE t(a, v DEFAULT (sqlite_version()));", Some(1)),
+        (
+            "CREATE TABLE t(a);\n\nCREATE TRIGGER g AFTER INSERT ON t\nBEGIN SELECT sqlite_source_id(); END;",
+            Some(3),
+        ),
+        (
+            "CREATE TABLE t(a);\nCREATE VIEW v AS\n SELECT sqlite_version() AS x;",
+            Some(2),
+        ),
+        (
+            "CREATE TABLE t(a);\nCREATE VIEW v AS SELECT nothing_such FROM t;",
+            Some(2),
+        ),
+        (
+            "CREATE TABLE t(a, b AS (a + 1), UNIQUE (a)); CREATE INDEX i ON t(b) WHERE a > 1;",
+            None,
+        ),
+        (
+            "CREATE VIRTUAL TABLE f USING fts5(a); INSERT INTO f VALUES ('x');",
+            None,
+        ),
+        ("CREATE VIRTUAL TABLE r USING rtree(id, a, b);", None),
+        (
+            "CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, a REFERENCES t(id) ON DELETE CASCADE) STRICT;",
+            Some(1),
+        ),
+        (
+            "CREATE TABLE t(a); CREATE VIEW v AS SELECT a FROM t; CREATE TRIGGER g INSTEAD OF INSERT ON v BEGIN INSERT INTO t VALUES (new.a); END;",
+            None,
+        ),
+        (
+            "CREATE TABLE t(\"odd \"\"name\" INT, b GENERATED ALWAYS AS (1) STORED); DROP TABLE t;",
+            None,
+        ),
+    ] {
+        let scene = Scene::new(&[("1-a.sql", sql)]);
+        match scene.run() {
+            Ok(report) => {
+                let lines: Vec<_> = report.warnings.iter().map(|warning| warning.line).collect();
+                let expected: Vec<_> = line.map(Some).into_iter().collect();
+                assert_eq!(lines, expected, "{sql}: {:?}", report.warnings);
+            }
+            // A strict table needs a type.
+            Err(MigrationError::Failed { line: failed, .. }) => assert_eq!(Some(failed), line),
+            Err(error) => panic!("{sql}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_schema_that_no_connection_could_read_is_refused_and_undone() {
+    let long = "x".repeat(1_048_500);
+    let sql = format!("CREATE TABLE t(a);\nCREATE TABLE long(a DEFAULT '{long}');");
+    let scene = Scene::new(&[NOTE, ("002-long.sql", &sql)]);
+    let result = scene.run();
+    let Err(MigrationError::Unusable {
+        file, line, name, ..
+    }) = result
+    else {
+        panic!("{result:?}")
+    };
+    assert_eq!(
+        (file.as_str(), line, name.as_str()),
+        ("002-long.sql", 2, "long")
+    );
+    assert_eq!(
+        scene.one::<i64>("SELECT count(*) FROM sqlite_schema WHERE name = 't'"),
+        0
+    );
+    Pool::builder().open(scene.database()).unwrap();
+}
+
+#[test]
+fn migrations_come_from_texts_and_from_opened_folders_too() {
+    let scene = Scene::new(&[SECOND]);
+    let dir = cap_std::fs::Dir::open_ambient_dir(scene.here.path(), cap_std::ambient_authority())
+        .unwrap();
+    let texts = Migrations::from_texts([SECOND, NOTE, FIRST]).unwrap();
+    let report = texts.run_in(&dir, "app.db").unwrap();
+    assert_eq!(report.applied, [NOTE.0, FIRST.0, SECOND.0]);
+    assert_eq!(texts.run(scene.database()).unwrap().applied, [""; 0]);
+    assert!(matches!(
+        texts.run_in(&dir, "../app.db"),
+        Err(MigrationError::Database(_))
+    ));
+    let folder = Migrations::read(&dir.open_dir("migrations").unwrap()).unwrap();
+    assert!(matches!(
+        folder.run_in(&dir, "app.db"),
+        Err(MigrationError::Missing { .. })
+    ));
+    assert!(matches!(
+        Migrations::from_texts([("1-a.sql", ""), ("01-b.sql", "")]),
+        Err(MigrationError::Duplicate { number: 1, .. })
+    ));
+    assert!(matches!(
+        Migrations::from_texts([("1-a.sql", vec![0xff])]),
+        Err(MigrationError::NotUtf8 { .. })
+    ));
+}
+
+#[test]
+fn an_error_names_its_database_or_its_file() {
+    let scene = Scene::new(&[NOTE, ("2-fails.sql", "SELECT nothing;")]);
+    assert!(scene.run().unwrap_err().to_string().contains("2-fails.sql"));
+    std::fs::write(
+        scene.database(),
+        "no database, but long enough to be read as one",
+    )
+    .unwrap();
+    std::fs::remove_file(scene.here.path().join("app.db-wal")).ok();
+    let error = scene.run().unwrap_err().to_string();
+    assert!(error.contains("app.db"), "{error}");
+}

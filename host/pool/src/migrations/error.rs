@@ -48,6 +48,13 @@ pub enum MigrationError {
         /// The first line that is not, from 1.
         line: usize,
     },
+    /// A comment goes on where its file means that a line ends: SQLite would skip what follows.
+    LineEnds {
+        /// The file.
+        file: String,
+        /// The line of the comment, from 1.
+        line: usize,
+    },
     /// The database cannot be opened, or another process held it for too long.
     Database(Error),
     /// A file is not as it was when it was applied.
@@ -86,7 +93,25 @@ pub enum MigrationError {
         /// What SQLite says.
         error: Error,
     },
-    /// After a migration, a row refers to one that does not exist.
+    /// A migration ran, and could not be kept.
+    Commit {
+        /// The file.
+        file: String,
+        /// What SQLite says.
+        error: Error,
+    },
+    /// A migration makes something because of which no connection of a pool could be opened.
+    Unusable {
+        /// The file.
+        file: String,
+        /// The line, from 1, of the statement that makes it.
+        line: usize,
+        /// What it makes.
+        name: String,
+        /// What such a connection says.
+        error: Error,
+    },
+    /// After a migration, and not before it, a row refers to one that does not exist.
     ForeignKey {
         /// The file.
         file: String,
@@ -133,6 +158,11 @@ impl fmt::Display for MigrationError {
                     "the migration {file} is not UTF-8 in line {line}: save it as UTF-8"
                 )
             }
+            Self::LineEnds { file, line } => write!(
+                f,
+                "the migration {file} ends its lines with a carriage return alone, so that the \
+                 comment in line {line} would not end: save it with line feeds"
+            ),
             Self::Database(error) => error.fmt(f),
             Self::Changed { file, applied_as } if file == applied_as => write!(
                 f,
@@ -166,6 +196,19 @@ impl fmt::Display for MigrationError {
                     "the migration {file} fails in line {line} and is undone: {error}"
                 )
             }
+            Self::Commit { file, error } => {
+                write!(f, "the migration {file} is undone: {error}")
+            }
+            Self::Unusable {
+                file,
+                line,
+                name,
+                error,
+            } => write!(
+                f,
+                "the migration {file} is undone: what it makes in line {line}, {name}, is too \
+                 large for a guest's connection to read: {error}"
+            ),
             Self::ForeignKey {
                 file,
                 table,

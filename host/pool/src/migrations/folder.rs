@@ -7,6 +7,7 @@ use cap_std::fs::Dir;
 use sha2::{Digest, Sha256};
 
 use super::{MAX_MIGRATION_BYTES, Migration, MigrationError};
+use crate::text::comments;
 
 /// The migrations of the folder, by number.
 pub(super) fn read(folder: &Dir) -> Result<Vec<Migration>, MigrationError> {
@@ -36,14 +37,36 @@ pub(super) fn read(folder: &Dir) -> Result<Vec<Migration>, MigrationError> {
             .take(MAX_MIGRATION_BYTES + 1)
             .read_to_end(&mut bytes)
             .map_err(failed)?;
-        let migration = migration(number, file, bytes)?;
-        if let Some(other) = migrations.insert(number, migration) {
-            let mut files = [other.file, migrations[&number].file.clone()];
-            files.sort();
-            return Err(MigrationError::Duplicate { number, files });
-        }
+        add(&mut migrations, migration(number, file, bytes)?)?;
     }
     Ok(migrations.into_values().collect())
+}
+
+/// The migrations of these names and texts, by number.
+pub(super) fn from_texts(
+    texts: impl IntoIterator<Item = (String, Vec<u8>)>,
+) -> Result<Vec<Migration>, MigrationError> {
+    let mut migrations = BTreeMap::new();
+    for (file, text) in texts {
+        let number = number_of(&file).ok_or_else(|| MigrationError::Name { file: file.clone() })?;
+        add(&mut migrations, migration(number, file, text)?)?;
+    }
+    Ok(migrations.into_values().collect())
+}
+
+fn add(
+    migrations: &mut BTreeMap<i64, Migration>,
+    migration: Migration,
+) -> Result<(), MigrationError> {
+    let (number, file) = (migration.number, migration.file.clone());
+    match migrations.insert(number, migration) {
+        None => Ok(()),
+        Some(other) => {
+            let mut files = [other.file, file];
+            files.sort();
+            Err(MigrationError::Duplicate { number, files })
+        }
+    }
 }
 
 fn migration(number: i64, file: String, bytes: Vec<u8>) -> Result<Migration, MigrationError> {
@@ -58,8 +81,12 @@ fn migration(number: i64, file: String, bytes: Vec<u8>) -> Result<Migration, Mig
             return Err(MigrationError::NotUtf8 { file, line });
         }
     };
-    // As git may convert them on the way to another machine.
+    // As git may convert them on the way to another machine, and editors may mark the file.
     let sql = sql.replace("\r\n", "\n");
+    let sql = sql.trim_start_matches('\u{feff}').to_owned();
+    if let Some(line) = comment_of_many_lines(&sql) {
+        return Err(MigrationError::LineEnds { file, line });
+    }
     let sha256 = Sha256::digest(&sql)
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -70,6 +97,17 @@ fn migration(number: i64, file: String, bytes: Vec<u8>) -> Result<Migration, Mig
         sql,
         sha256,
     })
+}
+
+/// The line of a comment that seems to go on in the next: to SQLite it ends where there is a line
+/// feed, and not at the carriage return alone that ends a line in files of old Macs.
+fn comment_of_many_lines(sql: &str) -> Option<usize> {
+    if !sql.contains('\r') {
+        return None;
+    }
+    let comment = comments(sql).find(|comment| comment.trim_end().contains('\r'))?;
+    let at = comment.as_ptr() as usize - sql.as_ptr() as usize;
+    Some(1 + sql[..at].matches(['\r', '\n']).count())
 }
 
 /// The number in `NNN-name.sql`.

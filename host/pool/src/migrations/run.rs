@@ -1,6 +1,5 @@
 //! Running migrations on a connection outside the pool.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,7 +8,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::{Migration, MigrationError, Report};
+use super::check::Made;
+use super::foreign_keys::{Orphan, first_new, orphans};
+use super::{Migration, MigrationError, Report, Warning};
 use crate::error::{Error, ErrorKind};
 use crate::open::Location;
 use crate::raw::{RawStatement, Step};
@@ -22,25 +23,27 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait between two tries to turn on write-ahead logging.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-pub(super) fn run(files: &[Migration], database: &Path) -> Result<Report, MigrationError> {
-    let mut conn = open(database).map_err(MigrationError::Database)?;
-    let database = |error: rusqlite::Error| MigrationError::Database(error.into());
+pub(super) fn run(files: &[Migration], database: &Location) -> Result<Report, MigrationError> {
+    let failed = |error: Error| MigrationError::Database(about(database, error));
+    database.create().map_err(MigrationError::Database)?;
+    // Open all the time, so that the log is not emptied after each.
+    let first = open(database).map_err(failed)?;
     let mut report = Report::default();
     // Most often there is nothing to do: that is found without waiting for a writer.
-    while next(files, &conn)?.is_some() {
-        conn.execute_batch("BEGIN IMMEDIATE").map_err(database)?;
-        match apply_next(files, &mut conn) {
-            Ok(Some(file)) => report.applied.push(file),
-            // Another process applied the last one meanwhile.
-            Ok(None) => conn.execute_batch("ROLLBACK").map_err(database)?,
-            Err(error) => {
-                // SQLite may have ended the transaction itself, as for a full disk.
-                if !conn.is_autocommit() {
-                    let _ = conn.execute_batch("ROLLBACK");
-                }
-                return Err(error);
-            }
+    while next(files, &first)
+        .map_err(|stop| stop.about(database))?
+        .is_some()
+    {
+        // Its own: what a connection remembers of one migration does not reach the next.
+        let mut conn = open(database).map_err(failed)?;
+        conn.execute_batch("BEGIN IMMEDIATE")
+            .map_err(|error| failed(error.into()))?;
+        let applied = apply_next(files, &mut conn, &mut report);
+        // SQLite may have ended the transaction itself, as for a full disk.
+        if !conn.is_autocommit() {
+            let _ = conn.execute_batch("ROLLBACK");
         }
+        applied.map_err(|stop| stop.about(database))?;
     }
     report.already_applied = files
         .iter()
@@ -50,31 +53,33 @@ pub(super) fn run(files: &[Migration], database: &Path) -> Result<Report, Migrat
     Ok(report)
 }
 
-fn open(database: &Path) -> Result<Connection, Error> {
-    let cannot_open = |reason: &dyn std::fmt::Display| {
-        let message = format!("cannot open the database {}: {reason}", database.display());
-        Error::new(ErrorKind::CannotOpen, message)
-    };
-    Location::path(database)?.create()?;
-    let path = std::fs::canonicalize(database).map_err(|error| cannot_open(&error))?;
+impl MigrationError {
+    fn about(self, database: &Location) -> MigrationError {
+        match self {
+            MigrationError::Database(error) => MigrationError::Database(about(database, error)),
+            other => other,
+        }
+    }
+}
+
+/// The same error, with the database's name.
+fn about(database: &Location, error: Error) -> Error {
+    let message = format!("cannot migrate the database {}: {error}", database.name());
+    error.with_message(message)
+}
+
+fn open(database: &Location) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_EXRESCODE
-        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let opened = Connection::open_with_flags(path, flags).and_then(|conn| {
-        conn.busy_timeout(LOCK_TIMEOUT)?;
-        write_ahead_logging(&conn)?;
-        // The file may hold triggers and views that a guest has made.
-        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-        conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF")?;
-        Ok(conn)
-    });
-    opened.map_err(|error| {
-        let error = Error::from(error);
-        let message = cannot_open(&error).to_string();
-        error.with_message(message)
-    })
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let conn = database.connect(flags)?;
+    conn.busy_timeout(LOCK_TIMEOUT)?;
+    write_ahead_logging(&conn)?;
+    // The file may hold triggers and views that a guest has made.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF")?;
+    Ok(conn)
 }
 
 /// Turns write-ahead logging on. Two connections that do so at once would deadlock, and SQLite
@@ -97,18 +102,29 @@ fn write_ahead_logging(conn: &Connection) -> Result<(), rusqlite::Error> {
     }
 }
 
-/// Applies the next migration, in the transaction that is open, and commits it. Returns its file.
+/// Applies the next migration, in the transaction that is open, and commits it. Leaves it open where
+/// another process has applied the last one meanwhile.
 fn apply_next(
     files: &[Migration],
     conn: &mut Connection,
-) -> Result<Option<String>, MigrationError> {
+    report: &mut Report,
+) -> Result<(), MigrationError> {
+    let database = |error: rusqlite::Error| MigrationError::Database(error.into());
     // Asked again, now that no other process can write.
     let Some(migration) = next(files, conn)? else {
-        return Ok(None);
+        return Ok(());
     };
-    execute(migration, conn)?;
-    check_foreign_keys(migration, conn)?;
+    let file = &migration.file;
+    // A schema whose foreign keys do not match what they refer to cannot be checked.
+    let before = orphans(conn);
+    let mut made = Made::since(conn).map_err(database)?;
+    execute(migration, conn, &mut made)?;
+    let after = orphans(conn);
+    let known = check_foreign_keys(file, before, after)?;
+    let warnings = made.check(file)?;
     let record = || {
+        // Whatever else the migration has set goes with its connection.
+        conn.execute_batch("PRAGMA query_only = OFF")?;
         conn.execute_batch(
             "CREATE TABLE IF NOT EXISTS main.millpond_migrations(
                 number INTEGER PRIMARY KEY,
@@ -120,12 +136,20 @@ fn apply_next(
         conn.execute(
             "INSERT INTO main.millpond_migrations(number, name, sha256, applied)
              VALUES (?1, ?2, ?3, strftime('%Y-%m-%dT%H:%M:%fZ'))",
-            (migration.number, &migration.file, &migration.sha256),
+            (migration.number, file, &migration.sha256),
         )?;
         conn.execute_batch("COMMIT")
     };
-    record().map_err(|error| MigrationError::Database(error.into()))?;
-    Ok(Some(migration.file.clone()))
+    record().map_err(|error| MigrationError::Commit {
+        file: file.clone(),
+        error: error.into(),
+    })?;
+    if report.applied.is_empty() {
+        report.warnings.extend(known);
+    }
+    report.warnings.extend(warnings);
+    report.applied.push(file.clone());
+    Ok(())
 }
 
 /// The first migration that is not applied, once it is sure that the files and the database agree.
@@ -181,7 +205,11 @@ fn recorded(conn: &Connection) -> Result<Vec<(i64, String, String)>, rusqlite::E
 }
 
 /// Runs every statement of a migration.
-fn execute(migration: &Migration, conn: &mut Connection) -> Result<(), MigrationError> {
+fn execute(
+    migration: &Migration,
+    conn: &mut Connection,
+    made: &mut Made,
+) -> Result<(), MigrationError> {
     let sql = migration.sql.as_str();
     let file = || migration.file.clone();
     // Asked when a statement is compiled, so that a COMMIT is found before it runs.
@@ -198,19 +226,24 @@ fn execute(migration: &Migration, conn: &mut Connection) -> Result<(), Migration
     conn.authorizer(Some(authorizer)).map_err(database)?;
 
     let text = SqlText::new(sql);
+    let line_of = |offset| {
+        1 + sql
+            .bytes()
+            .take(offset)
+            .filter(|byte| *byte == b'\n')
+            .count()
+    };
+    let begin_of = |at: usize| at + sql.get(at..).map_or(0, blank);
     let mut at = 0;
     while at < sql.len() {
         // A statement does not outlive this turn of the loop, nor the connection.
         let end = text.as_ref().map_err(Error::clone);
         let end = end.and_then(|text| execute_next(conn, text, at));
         let end = end.map_err(|error| {
-            let begin = at + sql.get(at..).map_or(0, blank);
-            let offset = error.offset().map_or(begin, |offset| offset as usize);
-            let line = 1 + sql
-                .bytes()
-                .take(offset)
-                .filter(|byte| *byte == b'\n')
-                .count();
+            let offset = error
+                .offset()
+                .map_or_else(|| begin_of(at), |offset| offset as usize);
+            let line = line_of(offset);
             if ends_transaction.load(Ordering::Relaxed) {
                 MigrationError::Transaction { file: file(), line }
             } else {
@@ -224,6 +257,8 @@ fn execute(migration: &Migration, conn: &mut Connection) -> Result<(), Migration
         if end == at {
             break;
         }
+        made.note(conn, || line_of(begin_of(at)))
+            .map_err(database)?;
         at = end;
     }
     conn.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)
@@ -245,22 +280,46 @@ fn execute_next(conn: &Connection, sql: &SqlText<'_>, start: usize) -> Result<us
     Ok(end)
 }
 
-/// The check that <https://sqlite.org/lang_altertable.html#otheralter> asks for, since foreign
-/// keys are not enforced while a migration runs.
-fn check_foreign_keys(migration: &Migration, conn: &Connection) -> Result<(), MigrationError> {
-    let first = conn
-        .query_row("PRAGMA foreign_key_check", [], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
-        .optional()
-        .map_err(|error| MigrationError::Database(error.into()))?;
-    match first {
-        None => Ok(()),
-        Some((table, rowid, parent)) => Err(MigrationError::ForeignKey {
-            file: migration.file.clone(),
-            table,
-            rowid,
-            parent,
+/// Returns a warning about what was broken before.
+fn check_foreign_keys(
+    file: &str,
+    before: rusqlite::Result<Vec<Orphan>>,
+    after: rusqlite::Result<Vec<Orphan>>,
+) -> Result<Option<Warning>, MigrationError> {
+    let warning = |message| Warning {
+        file: file.to_owned(),
+        line: None,
+        message,
+    };
+    match (before, after) {
+        (Ok(before), Ok(after)) => match first_new(&before, &after) {
+            None => Ok(before.first().map(|orphan| {
+                let count = before.len();
+                warning(format!(
+                    "before it, {count} rows referred to none, the first in the table {} to the \
+                     table {}: foreign keys are not enforced for what is there already",
+                    orphan.table, orphan.parent
+                ))
+            })),
+            Some(Orphan {
+                table,
+                rowid,
+                parent,
+            }) => Err(MigrationError::ForeignKey {
+                file: file.to_owned(),
+                table: table.clone(),
+                rowid: *rowid,
+                parent: parent.clone(),
+            }),
+        },
+        // It mends the schema, and what it then finds was there.
+        (Err(_), Ok(_)) => Ok(None),
+        (Err(error), Err(_)) => Ok(Some(warning(format!(
+            "foreign keys could not be checked, before it and after it: {error}"
+        )))),
+        (Ok(_), Err(error)) => Err(MigrationError::Commit {
+            file: file.to_owned(),
+            error: error.into(),
         }),
     }
 }
