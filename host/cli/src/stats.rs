@@ -99,14 +99,23 @@ fn databases(stats: &[(&str, PoolStats)]) -> Map<String, Value> {
             "in_use": stats.in_use,
             "waiting": stats.waiting,
             "timeouts": stats.timeouts,
-            "wait_time_ms": u64::try_from(stats.wait_time.as_millis()).unwrap_or(u64::MAX),
+            "wait_time_ms": millis(stats.wait_time),
             "rolled_back": stats.rolled_back,
             "discarded": stats.discarded,
             "abandoned": stats.abandoned,
+            "writers_waiting": stats.writers_waiting,
+            "writer_timeouts": stats.writer_timeouts,
+            "writer_wait_time_ms": millis(stats.writer_wait_time),
+            "groups": stats.groups,
+            "grouped_statements": stats.grouped_statements,
         });
         (name.to_string(), counters)
     });
     databases.collect()
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn table(databases: &Map<String, Value>) -> String {

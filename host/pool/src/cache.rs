@@ -9,7 +9,7 @@ use crate::clock::NEVER;
 use crate::policy::{Control, Policy};
 use crate::program::Look;
 use crate::raw::{RawStatement, StatementId};
-use crate::text::{is_definition, trusts_schema};
+use crate::text::{begins_with, is_definition, mentions, trusts_schema};
 
 /// The longest text whose statement is kept, in bytes: a guest could fill the cache with texts
 /// that are never run again.
@@ -54,7 +54,9 @@ impl Compiled {
     ) -> Compiled {
         // `EXPLAIN DELETE …` counts as writing for SQLite, and writes nothing; and
         // `DROP TRIGGER IF EXISTS x` as reading, until there is such a trigger.
-        let defines = is_definition(text);
+        // `PRAGMA optimize` runs `ANALYZE`, in statements of its own.
+        let defines =
+            is_definition(text) || (begins_with(text, &["PRAGMA"]) && mentions(text, "optimize"));
         let read_only = raw.is_explain() || (raw.is_read_only() && !defines);
         // Nor does `EXPLAIN ROLLBACK` end a transaction.
         let control = if raw.is_explain() {

@@ -19,6 +19,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fts5;
 use crate::functions;
 use crate::hints::{Hints, has_slow_functions, reads_statistics};
+use crate::identity::Identity;
+use crate::math;
 use crate::memory::{self, Budget};
 use crate::policy::Seen;
 use crate::program::MAX_ARGUMENTS;
@@ -50,7 +52,7 @@ const LIMITS: &[(Limit, i32)] = &[
     (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
     // SQLite's own, wherever it was built with others. They hold for the schema too, which is the
     // operator's: what a guest sends has lower ones, see `compile`.
-    (Limit::SQLITE_LIMIT_COLUMN, 2_000),
+    (Limit::SQLITE_LIMIT_COLUMN, MAX_COLUMNS),
     (Limit::SQLITE_LIMIT_COMPOUND_SELECT, MAX_COMPOUND),
     (Limit::SQLITE_LIMIT_EXPR_DEPTH, MAX_DEPTH),
     (Limit::SQLITE_LIMIT_FUNCTION_ARG, MAX_ARGUMENTS as i32),
@@ -60,6 +62,8 @@ const LIMITS: &[(Limit, i32)] = &[
     (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 1_000),
 ];
 
+/// How many columns a table, a result or a list may have.
+pub(crate) const MAX_COLUMNS: i32 = 2_000;
 /// How deep an expression or a nested query may be, how many parts a compound one may have, and how
 /// long a text in the schema may be, in bytes.
 pub(crate) const MAX_DEPTH: i32 = 1_000;
@@ -75,6 +79,8 @@ const JOURNAL_SIZE_LIMIT: u32 = 4 << 20;
 pub(crate) struct Location {
     target: Target,
     name: String,
+    /// `None` in memory.
+    identity: Option<Arc<Identity>>,
     /// The schema has had slow functions in it: see [`Hints`].
     slow_schema: Arc<AtomicBool>,
 }
@@ -86,6 +92,10 @@ enum Target {
     /// A `file:` URI of SQLite's memdb VFS.
     Memory(String),
 }
+
+/// What has become of a file that is not where it was.
+pub(crate) const LOST: &str =
+    "its file was moved, replaced or deleted while it was open: close the pool, and open it again";
 
 /// A connection that is set up and known to reach its database.
 #[derive(Debug)]
@@ -101,6 +111,7 @@ pub(crate) struct Opened {
     // After the connection, whose memory it counts.
     pub(crate) memory: Budget,
     /// Closing may remove the log from it.
+    pub(crate) identity: Option<Arc<Identity>>,
     pub(crate) _folder: Option<Arc<Folder>>,
 }
 
@@ -136,9 +147,11 @@ impl Location {
         };
         let folder =
             Folder::open(&folder).map_err(|error| cannot_open(&name, &error.to_string()))?;
+        let identity = Identity::new(&folder, file.clone());
         Ok(Location {
             target: Target::File { folder, file },
             name,
+            identity: Some(Arc::new(identity)),
             slow_schema: Arc::default(),
         })
     }
@@ -157,10 +170,12 @@ impl Location {
             ));
         }
         let folder = Folder::of(dir).map_err(|error| cannot_open(name, &error.to_string()))?;
+        let identity = Identity::new(&folder, name.into());
         let file = name.into();
         Ok(Location {
             target: Target::File { folder, file },
             name: name.to_owned(),
+            identity: Some(Arc::new(identity)),
             slow_schema: Arc::default(),
         })
     }
@@ -173,7 +188,25 @@ impl Location {
         Location {
             target: Target::Memory(format!("file:/millpond-{number}?vfs=memdb")),
             name: ":memory:".to_owned(),
+            identity: None,
             slow_schema: Arc::default(),
+        }
+    }
+
+    /// Remember which file it is: no other will be opened in its place.
+    pub(crate) fn remember(&self) {
+        if let Some(identity) = &self.identity {
+            identity.remember();
+        }
+    }
+
+    /// # Errors
+    ///
+    /// [`CannotOpen`](ErrorKind::CannotOpen): another file has its name now, or none has.
+    pub(crate) fn check_identity(&self) -> Result<()> {
+        match &self.identity {
+            Some(identity) if identity.was_lost() => Err(cannot_open(&self.name, LOST)),
+            _ => Ok(()),
         }
     }
 
@@ -242,8 +275,22 @@ impl Location {
     /// is just recovering the database, up to the busy timeout, and until `until` by
     /// [`clock`](crate::clock) at most.
     pub(crate) fn open(&self, settings: &Settings, until: u64) -> Result<Opened> {
-        self.open_inner(settings, until)
-            .map_err(|error| self.explain(error))
+        let is_lost = || {
+            self.identity
+                .as_ref()
+                .is_some_and(|identity| identity.is_lost())
+        };
+        if is_lost() {
+            return Err(cannot_open(&self.name, LOST));
+        }
+        let opened = self
+            .open_inner(settings, until)
+            .map_err(|error| self.explain(error))?;
+        // Once more: SQLite has looked the name up in between.
+        match is_lost() {
+            true => Err(cannot_open(&self.name, LOST)),
+            false => Ok(opened),
+        }
     }
 
     /// Open a connection that is not set up at all. This must outlive it.
@@ -278,13 +325,18 @@ impl Location {
         raw::set_busy_handler(&conn, &watch)?;
         self.configure(&conn, settings, &watch)?;
         functions::install(&conn, &watch)?;
+        math::install(&conn)?;
+        rusqlite::vtab::series::load_module(&conn)?;
         fts5::install(&conn, &watch)?;
 
         if has_slow_functions(&conn) {
             self.slow_schema.store(true, Ordering::Relaxed);
         }
         let hints = Arc::new(Hints::new(&self.slow_schema));
-        let seen = Arc::new(Seen::new(modules(&conn)?));
+        let seen = Arc::new(Seen::new(
+            modules(&conn)?,
+            standing(settings, self.is_memory()),
+        ));
         let (authorizer, asked) = (Arc::clone(&seen), Arc::clone(&watch));
         let noted = Arc::clone(&hints);
         let running = Arc::new(Running::default());
@@ -319,7 +371,7 @@ impl Location {
                 false => authorizer.authorize(&context),
             }
         }))?;
-        let progress = raw::set_hooks(&conn, PROGRESS_INTERVAL, &watch, &running);
+        let progress = raw::set_hooks(&conn, PROGRESS_INTERVAL, &watch, &running, &self.identity);
         watch.start(NEVER, NEVER);
         let watched = Watched::new(
             &watch,
@@ -336,6 +388,7 @@ impl Location {
             watched,
             running,
             memory,
+            identity: self.identity.clone(),
             _folder: self.folder(),
         })
     }
@@ -433,6 +486,54 @@ impl Location {
 fn not_taken(setting: std::fmt::Arguments<'_>) -> Error {
     let message = format!("the SQLite that this program is linked with refuses {setting}");
     Error::new(ErrorKind::CannotOpen, message)
+}
+
+/// Pragmas with the values that [`configure`](Location::configure) and SQLite's defaults give them, in
+/// all the ways to write them.
+fn standing(settings: &Settings, in_memory: bool) -> Vec<(&'static str, Vec<String>)> {
+    let all = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+    let on = || all(&["1", "on", "yes", "true"]);
+    let off = || all(&["0", "off", "no", "false"]);
+    let one = |value: String| vec![value];
+    vec![
+        (
+            "busy_timeout",
+            one(settings.busy_timeout.as_millis().to_string()),
+        ),
+        (
+            "cache_size",
+            one(format!("-{}", settings.cache_size / 1024)),
+        ),
+        ("cell_size_check", on()),
+        ("encoding", all(&["UTF-8", "UTF8"])),
+        ("foreign_keys", on()),
+        ("ignore_check_constraints", off()),
+        (
+            "journal_mode",
+            all(&[if in_memory { "memory" } else { "wal" }]),
+        ),
+        ("legacy_alter_table", off()),
+        ("locking_mode", all(&["normal"])),
+        ("mmap_size", one(settings.mmap_size.to_string())),
+        ("read_uncommitted", off()),
+        ("recursive_triggers", off()),
+        (
+            "synchronous",
+            match settings.synchronous {
+                Synchronous::Normal => all(&["1", "normal"]),
+                Synchronous::Full => all(&["2", "full"]),
+            },
+        ),
+        (
+            "temp_store",
+            match in_memory {
+                true => all(&["2", "memory"]),
+                false => all(&["1", "file"]),
+            },
+        ),
+        ("trusted_schema", off()),
+        ("writable_schema", off()),
+    ]
 }
 
 /// The virtual tables that the linked library knows.

@@ -92,6 +92,7 @@ impl Pool {
 
     pub(crate) fn open(location: Location, settings: Settings) -> Result<Pool> {
         location.create()?;
+        location.remember();
         let anchor = match location.is_memory() {
             true => Some(Mutex::new(location.open(&settings, NEVER)?)),
             false => None,
@@ -176,9 +177,18 @@ impl Pool {
         self.shared.settings.max_size
     }
 
-    /// The pool's counters, all taken at the same moment.
+    /// The pool's counters: those of connections all taken at one moment, those of writers at
+    /// another.
     pub fn stats(&self) -> PoolStats {
-        self.shared.slots.stats()
+        let turns = self.shared.turns.counters();
+        PoolStats {
+            writers_waiting: turns.waiting,
+            writer_timeouts: turns.timeouts,
+            writer_wait_time: turns.wait_time,
+            groups: turns.groups,
+            grouped_statements: turns.grouped,
+            ..self.shared.slots.stats()
+        }
     }
 
     /// Close the pool: nobody gets a connection any more, and those in line get
@@ -248,7 +258,8 @@ impl Shared {
                     .map_err(|Closed| Error::closed())?
             }
         };
-        let lending = match db.lend(request.id(), grant, access) {
+        let found = shared.location.check_identity();
+        let lending = match found.and_then(|()| db.lend(request.id(), grant, access)) {
             Ok(lending) => lending,
             Err(error) => {
                 shared.slots.give_back(place, db, Returned::Discard, false);
@@ -331,9 +342,14 @@ impl Shared {
         }
         let look = |lent: &Lent| lent.end_overdue_transaction();
         let is_over = || watch.is_interrupted();
-        match self.wait(&mut waited, until, is_over, look).await {
+        let had = self.wait(&mut waited, until, is_over, look).await;
+        let gave_up = had.is_none() && waited.leave();
+        // Clients that go away are no sign of a writer that takes too long.
+        let is_timeout = gave_up && !is_over();
+        self.turns.count_wait(since.elapsed(), is_timeout);
+        match had {
             Some(waited) => Ok(waited),
-            None if waited.leave() => Err(Error::new(
+            None if gave_up => Err(Error::new(
                 ErrorKind::Busy,
                 format!(
                     "another writer held the database for {:.1?}",

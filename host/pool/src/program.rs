@@ -42,6 +42,10 @@ const USE_COST: u64 = 1;
 const NUMBER_COST: u64 = 3;
 const LOOKUP_COST: u64 = 64;
 const JSON_COST: u64 = 8;
+/// To merge two objects of JSON takes time with the product of their lengths: with values of 2 KB,
+/// which this allows where the call was made, as little as anything else, and aside, with 128 KB, a
+/// second.
+const PATCH_COST: u64 = 16_000;
 const PRETTY_COST: u64 = 80;
 const FORMAT_COST: u64 = 80;
 /// The most arguments of a function (`SQLITE_LIMIT_FUNCTION_ARG`).
@@ -230,6 +234,7 @@ impl Program {
                 let count = count.trim_end_matches(')').parse().unwrap_or(0);
                 self.cost += match name {
                     "json_pretty" => PRETTY_COST,
+                    "json_patch" | "jsonb_patch" => PATCH_COST,
                     "strftime" => FORMAT_COST,
                     _ if name.starts_with("json") || name.starts_with("->") => {
                         if count < 0 {

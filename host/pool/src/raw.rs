@@ -24,6 +24,7 @@ use rusqlite::{Connection, ffi};
 
 use crate::checkpoint::Checkpoints;
 use crate::error::{Error, ErrorKind, Result};
+use crate::identity::Identity;
 use crate::memory;
 use crate::text::SqlText;
 use crate::value::ValueRef;
@@ -451,6 +452,7 @@ pub(crate) fn set_checkpoints(conn: &Connection, checkpoints: &Arc<Checkpoints>)
 pub(crate) struct Progress {
     watch: Arc<Watch>,
     running: Arc<Running>,
+    identity: Option<Arc<Identity>>,
     db: *mut ffi::sqlite3,
 }
 
@@ -470,10 +472,13 @@ pub(crate) fn set_hooks(
     steps: c_int,
     watch: &Arc<Watch>,
     running: &Arc<Running>,
+    identity: &Option<Arc<Identity>>,
 ) -> Box<Progress> {
     unsafe extern "C" fn go_on(progress: *mut c_void) -> c_int {
         // SAFETY: the `Progress` that was given below, which lives as long as the connection.
-        let Progress { watch, running, db } = unsafe { &*progress.cast::<Progress>() };
+        let Progress {
+            watch, running, db, ..
+        } = unsafe { &*progress.cast::<Progress>() };
         // SAFETY: the connection is open: it is calling.
         let written = || unsafe { pages_written_of(*db) };
         // A row is indexed by one instruction.
@@ -482,15 +487,30 @@ pub(crate) fn set_hooks(
     }
     unsafe extern "C" fn roll_back(progress: *mut c_void) -> c_int {
         // SAFETY: as above.
-        let Progress { watch, db, .. } = unsafe { &*progress.cast::<Progress>() };
+        let Progress {
+            watch,
+            db,
+            identity,
+            ..
+        } = unsafe { &*progress.cast::<Progress>() };
+        if identity
+            .as_ref()
+            .is_some_and(|identity| identity.was_lost())
+        {
+            return 1;
+        }
         // SAFETY: as above.
         let written = unsafe { pages_written_of(*db) };
         c_int::from(!watch.may_commit(written))
     }
     // SAFETY: the connection is open.
     let db = unsafe { conn.handle() };
-    let (watch, running) = (Arc::clone(watch), Arc::clone(running));
-    let mut progress = Box::new(Progress { watch, running, db });
+    let mut progress = Box::new(Progress {
+        watch: Arc::clone(watch),
+        running: Arc::clone(running),
+        identity: identity.clone(),
+        db,
+    });
     let data = (&raw mut *progress).cast();
     // SAFETY: as above; `progress` is what both functions take it for, stays where it is, and is
     // only read.
@@ -499,6 +519,22 @@ pub(crate) fn set_hooks(
         ffi::sqlite3_commit_hook(db, Some(roll_back), data);
     }
     progress
+}
+
+/// Leave the log and the shared memory where they are as the connection closes
+/// (<https://sqlite.org/c3ref/c_fcntl_begin_atomic_write.html>, `SQLITE_FCNTL_PERSIST_WAL`): what has
+/// their names belongs to another file.
+pub(crate) fn keep_log(conn: &Connection) {
+    let mut on: c_int = 1;
+    // SAFETY: the connection is open, and the argument is what this one takes.
+    unsafe {
+        ffi::sqlite3_file_control(
+            conn.handle(),
+            c"main".as_ptr(),
+            ffi::SQLITE_FCNTL_PERSIST_WAL,
+            (&raw mut on).cast(),
+        );
+    }
 }
 
 /// How many pages the connection has written, to the log or the file, since it was opened

@@ -222,7 +222,7 @@ fn every_job_is_done_once() {
                         *job *= 10;
                         taken.push(next);
                     }
-                    turn.answer(taken);
+                    turn.answer(taken, 1);
                 })
             })
             .collect();
@@ -261,7 +261,7 @@ fn who_leaves_the_line_has_no_job_done_and_stops_nobody() {
             done.fetch_add(*next.job_mut().expect("a job"), Ordering::SeqCst);
             taken.push(next);
         }
-        holder.answer(taken);
+        holder.answer(taken, 1);
         drop(holder);
         match block_on(staying) {
             Waited::Done(job) => assert_eq!(job, 2),

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// A pool's counters, taken at one moment.
+/// A pool's counters since it opened.
 ///
-/// They are consistent with each other: `connections_created - connections_closed` is
+/// Those of connections are consistent with each other: `connections_created - connections_closed` is
 /// `pool_size + in_use`, and `pool_hits + pool_misses` is the number of connections ever lent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolStats {
@@ -39,4 +39,16 @@ pub struct PoolStats {
     /// and went on. Such a connection counts as in use until SQLite is done with it, and is then
     /// closed.
     pub abandoned: u64,
+    /// Callers waiting for their turn to write now, each with a connection.
+    pub writers_waiting: u32,
+    /// Statements that gave up waiting for their turn, after the pool's timeout or at their request's
+    /// deadline, and failed with [`Busy`](crate::ErrorKind::Busy).
+    pub writer_timeouts: u64,
+    /// How long statements have waited for their turn, in all: apart from
+    /// [`wait_time`](PoolStats::wait_time), which is for connections.
+    pub writer_wait_time: Duration,
+    /// Commits of several callers' statements together.
+    pub groups: u64,
+    /// Statements that were committed so. `grouped_statements / groups` is how many share a commit.
+    pub grouped_statements: u64,
 }

@@ -38,6 +38,18 @@ struct State<J> {
     /// Those who wait for the turn, in order.
     line: VecDeque<usize>,
     closed: bool,
+    counters: TurnCounters,
+}
+
+/// What has become of those who waited, since the queue was made.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TurnCounters {
+    pub(crate) waiting: u32,
+    pub(crate) wait_time: Duration,
+    pub(crate) timeouts: u64,
+    /// Commits of several callers' jobs together, and how many jobs.
+    pub(crate) groups: u64,
+    pub(crate) grouped: u64,
 }
 
 #[derive(Debug)]
@@ -110,6 +122,7 @@ impl<J> TurnQueue<J> {
                 waiters: Slab::new(),
                 line: VecDeque::new(),
                 closed: false,
+                counters: TurnCounters::default(),
             }),
             expected: AtomicU64::new(0),
             commit_time: AtomicU64::new(0),
@@ -169,6 +182,23 @@ impl<J> TurnQueue<J> {
             .collect();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Somebody has waited for so long, and gave up or not.
+    pub(crate) fn count_wait(&self, waited: Duration, gave_up: bool) {
+        let counters = &mut self.lock().counters;
+        counters.wait_time += waited;
+        counters.timeouts += u64::from(gave_up);
+    }
+
+    pub(crate) fn counters(&self) -> TurnCounters {
+        let state = self.lock();
+        let waits = |waiter: &&Waiter<J>| matches!(waiter.stage, Stage::InLine(_) | Stage::Taken);
+        let waiting = state.waiters.iter().map(|(_, waiter)| waiter);
+        TurnCounters {
+            waiting: waiting.filter(waits).count() as u32,
+            ..state.counters
+        }
     }
 
     /// Whether a job is likely to be done within such a time.
@@ -262,9 +292,14 @@ impl<J> Turn<J> {
         matches!(next, Some(Stage::InLine(Some(_))))
     }
 
-    /// Tell the owners of jobs that they are done.
-    pub(crate) fn answer(&self, done: Vec<Taken<J>>) {
+    /// Tell the owners of jobs that they are done: committed together with `own` of the holder's.
+    pub(crate) fn answer(&self, done: Vec<Taken<J>>, own: usize) {
         let mut state = self.queue.lock();
+        let jobs = done.len() + own;
+        if jobs > 1 {
+            state.counters.groups += 1;
+            state.counters.grouped += jobs as u64;
+        }
         let mut wakers = Vec::with_capacity(done.len());
         for mut taken in done {
             if let Some(job) = taken.job.take() {

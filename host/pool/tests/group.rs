@@ -453,5 +453,12 @@ fn many_at_once_are_told_the_truth() {
         thread.join().expect("no panic");
     }
     assert_eq!(block_on(f.rows()).len() as i64, THREADS * EACH);
-    assert_eq!(f.pool.stats().in_use, 0);
+    let stats = f.pool.stats();
+    assert_eq!((stats.in_use, stats.writers_waiting), (0, 0));
+    assert!(stats.groups > 0, "{stats:?}");
+    assert!(stats.grouped_statements >= 2 * stats.groups, "{stats:?}");
+    assert!(
+        stats.grouped_statements as i64 <= THREADS * EACH,
+        "{stats:?}"
+    );
 }

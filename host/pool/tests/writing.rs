@@ -534,3 +534,73 @@ async fn an_open_cursor_of_a_write_keeps_the_turn_until_it_is_dropped() {
     other.await.expect("its turn");
     assert_eq!(count(&two).await, 4);
 }
+
+#[tokio::test]
+async fn writers_who_wait_are_counted_apart_from_those_who_wait_for_a_connection() {
+    const TIMEOUT: Duration = Duration::from_millis(30);
+    let f = fixture(TIMEOUT).await;
+    let (holder, other) = (get(&f.pool).await, get(&f.pool).await);
+    let transaction = holder
+        .begin(TransactionMode::Immediate)
+        .await
+        .expect("a transaction");
+    let error = other.execute(INSERT, &NONE).await.expect_err("taken");
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    let stats = f.pool.stats();
+    assert_eq!((stats.writer_timeouts, stats.writers_waiting), (1, 0));
+    assert!(stats.writer_wait_time >= TIMEOUT, "{stats:?}");
+    assert_eq!((stats.timeouts, stats.wait_time), (0, Duration::ZERO));
+    {
+        let mut waits = pin!(other.execute(INSERT, &NONE));
+        assert!(is_pending(waits.as_mut()));
+        assert_eq!(f.pool.stats().writers_waiting, 1);
+        transaction.commit().expect("a commit");
+        waits.await.expect("its turn");
+    }
+    let after = f.pool.stats();
+    assert_eq!((after.writer_timeouts, after.writers_waiting), (1, 0));
+    assert!(after.writer_wait_time > stats.writer_wait_time);
+}
+
+#[tokio::test]
+async fn a_transaction_that_has_read_does_not_wait_for_a_writer_in_another_process() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.db");
+    let pool = Pool::builder()
+        .busy_timeout(Duration::from_secs(3600))
+        .open(&path)
+        .expect("a pool");
+    let connection = get(&pool).await;
+    let table = "CREATE TABLE t(a UNIQUE)";
+    connection.execute_script(table).await.expect("a table");
+    let other = rusqlite::Connection::open(&path).expect("the file");
+
+    let deferred = connection
+        .begin(TransactionMode::Deferred)
+        .await
+        .expect("begun");
+    assert_eq!(count(&connection).await, 0);
+    other.execute_batch("BEGIN IMMEDIATE").expect("begun");
+    let error = connection.execute(INSERT, &NONE).await.expect_err("taken");
+    assert_eq!(
+        (error.kind(), error.rolled_back()),
+        (ErrorKind::Busy, false)
+    );
+    // It may go on, if the other does not commit.
+    other.execute_batch("ROLLBACK").expect("ended");
+    connection.execute(INSERT, &NONE).await.expect("free again");
+    deferred.commit().expect("a commit");
+
+    let deferred = connection
+        .begin(TransactionMode::Deferred)
+        .await
+        .expect("begun");
+    assert_eq!(count(&connection).await, 1);
+    other.execute_batch(INSERT).expect("a row");
+    let error = connection
+        .execute(INSERT, &NONE)
+        .await
+        .expect_err("too late");
+    assert_eq!(error.kind(), ErrorKind::BusySnapshot);
+    deferred.rollback().expect("ended");
+}

@@ -282,6 +282,12 @@ macro_rules! conversions {
                         rolled_back: stats.rolled_back,
                         discarded: stats.discarded,
                         abandoned: stats.abandoned,
+                        writers_waiting: stats.writers_waiting,
+                        writer_timeouts: stats.writer_timeouts,
+                        writer_wait_time: u64::try_from(stats.writer_wait_time.as_nanos())
+                            .unwrap_or(u64::MAX),
+                        groups: stats.groups,
+                        grouped_statements: stats.grouped_statements,
                     }
                 }
             }

@@ -10,10 +10,12 @@ use super::time::Aborted;
 use super::{Attempt, Db, Stop};
 use crate::cache::Compiled;
 use crate::error::{Error, ErrorKind, Result};
-use crate::open::{MAX_COMPOUND, MAX_DEFINITION_BYTES, MAX_DEPTH};
+use crate::open::{MAX_COLUMNS, MAX_COMPOUND, MAX_DEFINITION_BYTES, MAX_DEPTH};
 use crate::program::{self, Look};
 use crate::raw::{self, BRIEF_TEXT, RawStatement};
-use crate::text::{MAX_SQL_BYTES, SqlText, begins_with, has_word, trusts_schema};
+use crate::text::{
+    MAX_SQL_BYTES, SqlText, begins_with, blank, has_word, is_definition, trusts_schema,
+};
 use crate::value::{Parameters, Value};
 use crate::watch::Pace;
 
@@ -192,10 +194,15 @@ impl Db {
         }
         self.seen.start(sql.rest(start));
         self.hints.start();
-        let limits = TextLimits::lower(&self.conn, sql.len() - start, self.aside)?;
+        let limits = TextLimits::lower(&self.conn, sql.rest(start), self.aside)?;
         let account = self.memory.account();
         account.start_compiling();
-        let prepared = RawStatement::prepare(&self.conn, sql, start);
+        let prepared = match database_list(sql.rest(start)) {
+            Some(length) => SqlText::new(WITHOUT_PATH)
+                .and_then(|list| RawStatement::prepare(&self.conn, &list, 0))
+                .map(|(list, _)| (list, start + length)),
+            None => RawStatement::prepare(&self.conn, sql, start),
+        };
         if account.fetched() {
             self.hints.set_schema_changed(true);
         }
@@ -293,6 +300,22 @@ impl Db {
     }
 }
 
+/// What `PRAGMA database_list` answers to guests, who are told no path.
+const WITHOUT_PATH: &str = "SELECT 0 AS seq, 'main' AS name, '' AS file";
+
+/// The length of the statement that `sql` begins with, if it is that pragma.
+fn database_list(sql: &str) -> Option<usize> {
+    if !begins_with(sql, &["PRAGMA"]) {
+        return None;
+    }
+    let statement = sql.find(';').map_or(sql, |end| &sql[..=end]);
+    let words = statement[blank(statement)..].trim_end_matches(';');
+    let mut words = words.split_ascii_whitespace().skip(1);
+    let name = words.next()?;
+    (name.eq_ignore_ascii_case("database_list") && words.next().is_none())
+        .then_some(statement.len())
+}
+
 /// What a text may be that a guest sends, while it is compiled. The schema is the operator's, and is
 /// read under SQLite's own limits.
 struct TextLimits<'c> {
@@ -301,23 +324,29 @@ struct TextLimits<'c> {
     here: bool,
     /// It is longer than a statement may be.
     long: bool,
+    /// It makes a table, perhaps.
+    defines: bool,
 }
 
 impl TextLimits<'_> {
-    /// Of a text of so many bytes.
-    fn lower(conn: &Connection, bytes: usize, aside: bool) -> Result<TextLimits<'_>> {
+    fn lower<'c>(conn: &'c Connection, sql: &str, aside: bool) -> Result<TextLimits<'c>> {
         let limits = TextLimits {
             conn,
             here: !aside,
-            long: bytes > MAX_SQL_BYTES,
+            long: sql.len() > MAX_SQL_BYTES,
+            defines: is_definition(sql),
         };
         // SQLite calls itself for each level, on a stack that may be a guest's: 160 KB at the most
-        // up to here, where it is not optimised. What is deeper is compiled aside.
-        limits.set(100, 50, MAX_SQL_BYTES as i32)?;
+        // up to here, where it is not optimised. What is deeper is compiled aside. And what is made
+        // of tables with more columns takes ten seconds and more to compile.
+        limits.set(100, 50, MAX_SQL_BYTES as i32, 1_000)?;
         Ok(limits)
     }
 
-    fn set(&self, depth: i32, compound: i32, bytes: i32) -> rusqlite::Result<()> {
+    fn set(&self, depth: i32, compound: i32, bytes: i32, columns: i32) -> rusqlite::Result<()> {
+        if self.defines {
+            self.conn.set_limit(Limit::SQLITE_LIMIT_COLUMN, columns)?;
+        }
         if self.here {
             self.conn.set_limit(Limit::SQLITE_LIMIT_EXPR_DEPTH, depth)?;
             self.conn
@@ -344,7 +373,7 @@ impl TextLimits<'_> {
 impl Drop for TextLimits<'_> {
     fn drop(&mut self) {
         // It fails for a closed connection alone.
-        let _ = self.set(MAX_DEPTH, MAX_COMPOUND, MAX_DEFINITION_BYTES);
+        let _ = self.set(MAX_DEPTH, MAX_COMPOUND, MAX_DEFINITION_BYTES, MAX_COLUMNS);
     }
 }
 

@@ -137,13 +137,14 @@ impl Db {
         raw::set_last_insert_rowid(&self.conn, rowid);
     }
 
-    /// Whether a statement does the same on any connection: no transaction or cursor is open, and
-    /// nothing temporary stands before the database's own tables.
+    /// Whether a statement does the same on any connection: no transaction or cursor is open, nothing
+    /// temporary stands before the database's own tables, and nothing was set that a commit ends.
     fn is_plain(&self) -> bool {
         self.aborted.is_none()
             && self.conn.is_autocommit()
             && raw::transaction_state(&self.conn) == raw::TransactionState::None
             && !self.seen.temporary()
+            && !self.seen.is_set_for_transaction()
     }
 
     /// Run a statement together with those that others wait for, where there are any, and commit
@@ -179,13 +180,13 @@ impl Db {
 
     fn lead(&mut self, compiled: &mut Compiled, wants: Wants) -> Result<Option<Answer>> {
         let since = Instant::now();
-        let Some((answer, did)) = self.commit_group(|db| db.answer(compiled, wants))? else {
+        let Some((answer, did)) = self.commit_group(1, |db| db.answer(compiled, wants))? else {
             return Ok(None);
         };
         let mut most = did;
         // Others are quicker to come again than the next of them is to wake up and lead.
         while since.elapsed() < STAYING_TIME && self.turn.as_ref().is_some_and(Turn::has_job) {
-            match self.commit_group(|_| Ok(())) {
+            match self.commit_group(0, |_| Ok(())) {
                 Ok(Some(((), did))) => most = most.max(did),
                 _ => break,
             }
@@ -196,20 +197,22 @@ impl Db {
         Ok(Some(answer))
     }
 
-    /// Run `own`, and what others wait for, in one transaction. Returns how many jobs there were,
+    /// Run `own`, which is so many statements, and what others wait for, in one transaction. Returns how many jobs there were,
     /// or `None` where nothing of it all is kept.
     fn commit_group<T>(
         &mut self,
+        statements: usize,
         own: impl FnOnce(&mut Db) -> Result<T>,
     ) -> Result<Option<(T, usize)>> {
         self.grouped = true;
-        let result = self.commit_grouped(own);
+        let result = self.commit_grouped(statements, own);
         self.grouped = false;
         result
     }
 
     fn commit_grouped<T>(
         &mut self,
+        statements: usize,
         own: impl FnOnce(&mut Db) -> Result<T>,
     ) -> Result<Option<(T, usize)>> {
         // Another process may have the database locked: by itself the statement would wait once
@@ -222,7 +225,7 @@ impl Db {
             if !self.conn.is_autocommit() && !self.unhealthy && self.commit_timed().is_ok() {
                 let jobs = taken.len();
                 if let Some(turn) = &self.turn {
-                    turn.answer(taken);
+                    turn.answer(taken, statements);
                 }
                 return Ok(Some((done, jobs)));
             }

@@ -35,7 +35,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fts5::{MAX_QUERY_WORDS, MAX_ROW_WORDS};
 use crate::grant::{Grant, Limits};
 use crate::hints::Hints;
+use crate::identity::Identity;
 use crate::memory::{Budget, Scope};
+use crate::open::LOST;
 use crate::open::Opened;
 use crate::policy::{Control, Seen};
 use crate::raw::{self, Progress, Running};
@@ -59,7 +61,11 @@ pub enum Access {
 /// How a transaction begins (<https://sqlite.org/lang_transaction.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TransactionMode {
-    /// Reads a snapshot, and becomes a writer at its first write.
+    /// Reads a snapshot, and becomes a writer at its first write, which waits its turn. It fails
+    /// with [`BusySnapshot`](ErrorKind::BusySnapshot) if anything was committed since the snapshot,
+    /// and with [`Busy`](ErrorKind::Busy), at once, if it has read and another process writes just
+    /// then: once that commits, it could only fail. Roll back and run it again, or begin
+    /// [`Immediate`](TransactionMode::Immediate).
     Deferred,
     /// A writer from the start: waits its turn.
     Immediate,
@@ -141,7 +147,20 @@ pub(crate) struct Db {
     checkpoints: Arc<Checkpoints>,
     _progress: Box<Progress>,
     memory: Budget,
+    identity: Option<Arc<Identity>>,
     _folder: Option<Arc<Folder>>,
+}
+
+impl Drop for Db {
+    fn drop(&mut self) {
+        if self
+            .identity
+            .as_ref()
+            .is_some_and(|identity| identity.is_lost())
+        {
+            raw::keep_log(&self.conn);
+        }
+    }
 }
 
 impl Db {
@@ -184,6 +203,7 @@ impl Db {
             checkpoints,
             _progress: opened._progress,
             memory: opened.memory,
+            identity: opened.identity,
             _folder: opened._folder,
         }
     }
@@ -332,7 +352,18 @@ impl Db {
         // in SQL to SQLite.
         let refused =
             matches!(error.code() & 0xff, SQLITE_AUTH | SQLITE_ERROR) && self.watch.must_stop();
-        let refused = refused || error.code() == SQLITE_CONSTRAINT_COMMITHOOK;
+        let not_committed = error.code() == SQLITE_CONSTRAINT_COMMITHOOK;
+        if not_committed
+            && self
+                .identity
+                .as_ref()
+                .is_some_and(|identity| identity.was_lost())
+        {
+            return error
+                .with_kind(ErrorKind::Io)
+                .with_message(format!("not kept: {LOST}"));
+        }
+        let refused = refused || not_committed;
         let error = match refused || self.watched.is_starved() {
             true => self.overdue(),
             false => error,

@@ -25,6 +25,7 @@ impl Db {
         let clean = self.conn.is_autocommit()
             && raw::transaction_state(&self.conn) == raw::TransactionState::None
             && self.drop_temporary().is_ok()
+            && self.unset_for_transaction().is_ok()
             && !self.unhealthy;
         self.watch.end_reading();
         raw::set_last_insert_rowid(&self.conn, 0);
@@ -32,6 +33,15 @@ impl Db {
         self.aborted = None;
         self.turn = None;
         (rolled_back || (open && !clean), clean)
+    }
+
+    /// It ends with a transaction, and there may have been none.
+    fn unset_for_transaction(&mut self) -> Result<()> {
+        if self.seen.is_set_for_transaction() {
+            self.trusted("PRAGMA defer_foreign_keys = OFF")?;
+            self.seen.forget_set_for_transaction();
+        }
+        Ok(())
     }
 
     /// Drop every temporary table, view, index and trigger: the next borrower would find them

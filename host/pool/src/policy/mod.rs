@@ -59,6 +59,10 @@ pub(crate) struct Seen {
     /// Virtual tables of the linked library that would be there without being created, and are
     /// not known to be harmless. In lower case.
     closed_tables: Vec<String>,
+    /// A pragma that lasts until the transaction ends was used since the last reset.
+    set_for_transaction: AtomicBool,
+    /// Pragmas with the values that hold for every connection: to set one of these changes nothing.
+    standing: Vec<(&'static str, Vec<String>)>,
 }
 
 /// Why an action is denied: what was to be done, and what a grant would have to allow for it.
@@ -70,15 +74,19 @@ struct Refusal {
 /// The answer to an action, where it is not denied.
 enum Allowed {
     Yes,
-    /// Yes, but with a null in place of the column.
-    Hidden,
+    /// Yes, but nothing is done: a column is null, a pragma has no effect.
+    Ignored,
 }
 
 type Decision = Result<Allowed, Refusal>;
 
 impl Seen {
-    /// `modules` are those that the linked library has.
-    pub(crate) fn new(modules: impl IntoIterator<Item = String>) -> Seen {
+    /// `modules` are those that the linked library has, and `standing` pragmas with the values that
+    /// hold for every connection.
+    pub(crate) fn new(
+        modules: impl IntoIterator<Item = String>,
+        standing: Vec<(&'static str, Vec<String>)>,
+    ) -> Seen {
         let closed = modules
             .into_iter()
             .filter(|name| !names::is_open_module(name));
@@ -93,6 +101,8 @@ impl Seen {
             refusal: Mutex::new(None),
             policy: Mutex::new(Arc::new(Policy::new())),
             closed_tables: closed.map(|name| name.to_ascii_lowercase()).collect(),
+            set_for_transaction: AtomicBool::new(false),
+            standing,
         }
     }
 
@@ -189,7 +199,7 @@ impl Seen {
         let policy = self.policy();
         match self.decide(&policy, context) {
             Ok(Allowed::Yes) => Authorization::Allow,
-            Ok(Allowed::Hidden) => Authorization::Ignore,
+            Ok(Allowed::Ignored) => Authorization::Ignore,
             Err(refusal) => {
                 *self.refusal() = Some(refusal.into_message());
                 Authorization::Deny
@@ -296,7 +306,7 @@ impl Seen {
             AuthAction::Pragma {
                 pragma_name,
                 pragma_value,
-            } => pragma(policy, pragma_name, pragma_value),
+            } => self.pragma(policy, pragma_name, pragma_value),
             AuthAction::Transaction { operation } => {
                 let control = match operation {
                     TransactionOperation::Begin => Control::Begin,
@@ -324,7 +334,8 @@ impl Seen {
         let closed = self
             .closed_tables
             .iter()
-            .any(|name| name.eq_ignore_ascii_case(table));
+            .any(|name| name.eq_ignore_ascii_case(table))
+            || names::is_closed_table(table);
         refuse_if(closed, || {
             Refusal::always(format!("reading the table {table}"))
         })?;
@@ -343,7 +354,7 @@ impl Seen {
             Refusal::needing(format!("reading the table {table}"), "`read` on it")
         })?;
         match policy.is_hidden(table, column) {
-            true => Ok(Allowed::Hidden),
+            true => Ok(Allowed::Ignored),
             false => Ok(Allowed::Yes),
         }
     }
@@ -353,6 +364,10 @@ impl Seen {
         if temporary || is_schema(table) {
             // SQLite itself lets nobody but itself write its schema, since connections are
             // defensive, and whether it may is asked by what is defined.
+            return Ok(Allowed::Yes);
+        }
+        // What AUTOINCREMENT counts, for all tables.
+        if table.eq_ignore_ascii_case("sqlite_sequence") && policy.has_all_tables() {
             return Ok(Allowed::Yes);
         }
         if names::starts_with(table, "sqlite_") {
@@ -390,6 +405,54 @@ impl Seen {
         Ok(Allowed::Yes)
     }
 
+    fn pragma(&self, policy: &Policy, name: &str, value: Option<&str>) -> Decision {
+        let what = || match value {
+            Some(_) => format!("PRAGMA {name} with a value"),
+            None => format!("PRAGMA {name}"),
+        };
+        if let Some(value) = value
+            && let Some(effect) = self.sets_what_holds(name, value)
+        {
+            return Ok(effect);
+        }
+        let Some(scope) = names::pragma_scope(name, value) else {
+            return Err(Refusal::always(what()));
+        };
+        let in_sight = match scope {
+            PragmaScope::Database => true,
+            PragmaScope::Transaction => {
+                self.set_for_transaction.store(true, Ordering::Relaxed);
+                true
+            }
+            PragmaScope::Schema | PragmaScope::Index => policy.may_change_schema(),
+            PragmaScope::Table => {
+                policy.may_change_schema() || value.is_some_and(|table| policy.may_read(table))
+            }
+        };
+        refuse_if(!in_sight, || Refusal::needing(what(), "`schema`"))
+    }
+
+    /// Drivers and frameworks begin with pragmas, most of which set what holds anyhow.
+    fn sets_what_holds(&self, name: &str, value: &str) -> Option<Allowed> {
+        let named = |(standing, _): &&(&str, Vec<String>)| standing.eq_ignore_ascii_case(name);
+        let (standing, values) = self.standing.iter().find(named)?;
+        let holds = values.iter().any(|held| held.eq_ignore_ascii_case(value));
+        holds.then_some(match *standing {
+            // It answers with what holds, which drivers read.
+            "journal_mode" => Allowed::Yes,
+            _ => Allowed::Ignored,
+        })
+    }
+
+    /// Whether something was set that lasts until the transaction ends, since the last reset.
+    pub(crate) fn is_set_for_transaction(&self) -> bool {
+        self.set_for_transaction.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn forget_set_for_transaction(&self) {
+        self.set_for_transaction.store(false, Ordering::Relaxed);
+    }
+
     fn may_be_temporary(&self, policy: &Policy) -> Decision {
         refuse_if(!policy.temporary, || {
             Refusal::needing("a temporary object", "`temporary`")
@@ -405,24 +468,6 @@ impl Seen {
     fn policy(&self) -> MutexGuard<'_, Arc<Policy>> {
         self.policy.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn pragma(policy: &Policy, name: &str, value: Option<&str>) -> Decision {
-    let what = || match value {
-        Some(_) => format!("PRAGMA {name} with a value"),
-        None => format!("PRAGMA {name}"),
-    };
-    let Some(scope) = names::pragma_scope(name, value) else {
-        return Err(Refusal::always(what()));
-    };
-    let in_sight = match scope {
-        PragmaScope::Database => true,
-        PragmaScope::Schema | PragmaScope::Index => policy.may_change_schema(),
-        PragmaScope::Table => {
-            policy.may_change_schema() || value.is_some_and(|table| policy.may_read(table))
-        }
-    };
-    refuse_if(!in_sight, || Refusal::needing(what(), "`schema`"))
 }
 
 impl Refusal {
@@ -494,7 +539,9 @@ mod tests {
             database_name: None,
             accessor: None,
         };
-        Seen::new([]).decide(&Policy::new(), &context).is_ok()
+        Seen::new([], Vec::new())
+            .decide(&Policy::new(), &context)
+            .is_ok()
     }
 
     #[test]

@@ -6,19 +6,31 @@
 /// - what tells of the host, the library or earlier borrowers: `sqlite_version` and its like,
 ///   `changes`, `total_changes`;
 /// - what reaches code or memory: `load_extension`, `fts3_tokenizer`, `fts5`, `subtype`,
-///   `rtreenode`, `rtreedepth`, `rtreecheck`; or the host's log: `sqlite_log`;
-/// - what takes time with the square of its argument and asks no progress handler meanwhile:
-///   `json_patch`, `jsonb_patch`. Others of this kind are replaced: see `functions`.
+///   `rtreenode`, `rtreedepth`, `rtreecheck`; or the host's log: `sqlite_log`.
+///
+/// What takes time with the square of its argument and asks no progress handler meanwhile is replaced
+/// (see `functions`), or takes short values alone (see `program`).
 const FUNCTIONS: &[&str] = &[
     "->",
     "->>",
     "abs",
+    "acos",
+    "acosh",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
     "avg",
     "bm25",
+    "ceil",
+    "ceiling",
     "char",
     "coalesce",
     "concat",
     "concat_ws",
+    "cos",
+    "cosh",
     "count",
     "cume_dist",
     "current_date",
@@ -26,8 +38,11 @@ const FUNCTIONS: &[&str] = &[
     "current_timestamp",
     "date",
     "datetime",
+    "degrees",
     "dense_rank",
+    "exp",
     "first_value",
+    "floor",
     "format",
     "fts5_get_locale",
     "fts5_locale",
@@ -49,6 +64,7 @@ const FUNCTIONS: &[&str] = &[
     "json_group_object",
     "json_insert",
     "json_object",
+    "json_patch",
     "json_pretty",
     "json_quote",
     "json_remove",
@@ -64,6 +80,7 @@ const FUNCTIONS: &[&str] = &[
     "jsonb_group_object",
     "jsonb_insert",
     "jsonb_object",
+    "jsonb_patch",
     "jsonb_remove",
     "jsonb_replace",
     "jsonb_set",
@@ -76,18 +93,27 @@ const FUNCTIONS: &[&str] = &[
     "like",
     "likelihood",
     "likely",
+    "ln",
+    "log",
+    "log10",
+    "log2",
     "lower",
     "ltrim",
     "match",
     "max",
     "min",
+    "mod",
     "nth_value",
     "ntile",
     "nullif",
     "octet_length",
     "percent_rank",
+    "pi",
+    "pow",
+    "power",
     "printf",
     "quote",
+    "radians",
     "random",
     "randomblob",
     "rank",
@@ -96,17 +122,23 @@ const FUNCTIONS: &[&str] = &[
     "row_number",
     "rtrim",
     "sign",
+    "sin",
+    "sinh",
     "snippet",
     "soundex",
+    "sqrt",
     "strftime",
     "string_agg",
     "substr",
     "substring",
     "sum",
+    "tan",
+    "tanh",
     "time",
     "timediff",
     "total",
     "trim",
+    "trunc",
     "typeof",
     "unhex",
     "unicode",
@@ -136,15 +168,23 @@ const FUNCTIONS_OF_ALTER: &[&str] = &[
 /// takes a value.
 const PRAGMAS_BARE: &[&str] = &[
     "application_id",
+    "auto_vacuum",
+    "cache_size",
     "collation_list",
+    "compile_options",
     "data_version",
     "defer_foreign_keys",
     "encoding",
     "foreign_keys",
     "freelist_count",
+    "function_list",
+    "journal_mode",
     "page_count",
     "page_size",
+    "query_only",
+    "read_uncommitted",
     "schema_version",
+    "synchronous",
     "user_version",
 ];
 
@@ -152,9 +192,19 @@ const PRAGMAS_BARE: &[&str] = &[
 const PRAGMAS_OF_SCHEMA: &[&str] = &[
     "foreign_key_check",
     "integrity_check",
+    "optimize",
     "quick_check",
     "table_list",
 ];
+
+/// Pragmas that set what is in the file and belongs to the schema, or make statistics of it.
+const PRAGMAS_THAT_DEFINE: &[&str] = &["optimize", "user_version"];
+
+/// The table of a pragma that writes, while nothing but a statement that reads is under way.
+const CLOSED_TABLE: &str = "pragma_optimize";
+
+/// Pragmas that set what holds until the transaction ends.
+const PRAGMAS_OF_TRANSACTION: &[&str] = &["defer_foreign_keys"];
 
 /// Pragmas whose value is the name of a table to describe or to check.
 const PRAGMAS_ABOUT_TABLE: &[&str] = &[
@@ -175,7 +225,7 @@ const PRAGMAS_ABOUT_INDEX: &[&str] = &["index_info", "index_xinfo"];
 const MODULES: &[&str] = &["fts5", "fts5vocab", "rtree", "rtree_i32"];
 
 /// Virtual tables that are there without being created.
-const TABLES: &[&str] = &["json_each", "json_tree"];
+const TABLES: &[&str] = &["generate_series", "json_each", "json_tree"];
 
 /// What full-text and R*Tree tables append to their names for the tables that they keep their
 /// content in (<https://sqlite.org/vtab.html#the_xshadowname_method>).
@@ -189,6 +239,7 @@ pub(super) enum PragmaScope {
     /// The file, or settings of the connection.
     Database,
     Schema,
+    Transaction,
     Table,
     Index,
 }
@@ -203,14 +254,16 @@ pub(super) fn is_function_of_alter(name: &str) -> bool {
 
 /// What a pragma is about, if it may be used like this at all.
 pub(super) fn pragma_scope(name: &str, value: Option<&str>) -> Option<PragmaScope> {
-    let lists = match value {
-        None => [
+    let lists: &[_] = match value {
+        None => &[
             (PRAGMAS_BARE, PragmaScope::Database),
             (PRAGMAS_OF_SCHEMA, PragmaScope::Schema),
         ],
-        Some(_) => [
+        Some(_) => &[
             (PRAGMAS_ABOUT_TABLE, PragmaScope::Table),
             (PRAGMAS_ABOUT_INDEX, PragmaScope::Index),
+            (PRAGMAS_THAT_DEFINE, PragmaScope::Schema),
+            (PRAGMAS_OF_TRANSACTION, PragmaScope::Transaction),
         ],
     };
     let found = lists.iter().find(|(names, _)| contains(names, name));
@@ -229,6 +282,10 @@ pub(crate) fn is_open_module(name: &str) -> bool {
 
 pub(super) fn is_open_table(name: &str) -> bool {
     contains(TABLES, name) || starts_with(name, "pragma_")
+}
+
+pub(super) fn is_closed_table(name: &str) -> bool {
+    name.eq_ignore_ascii_case(CLOSED_TABLE)
 }
 
 /// The table whose content `name` keeps, if it is named like one that keeps another's.

@@ -129,7 +129,7 @@ pub(crate) fn full_text() -> Vec<Attack> {
 
 /// What takes long before anything runs.
 pub(crate) fn compiling() -> Vec<Attack> {
-    let wide = |name: &str| format!("CREATE TABLE {name}({});", columns(1_999));
+    let wide = |name: &str| format!("CREATE TABLE {name}({});", columns(999));
     let views = all(45, |at| {
         format!("CREATE VIEW v{} AS SELECT * FROM v{at};", at + 1)
     });
@@ -167,8 +167,8 @@ pub(crate) fn compiling() -> Vec<Attack> {
             "",
             format!(
                 "WITH w({}) AS (SELECT {}) SELECT 1 IN ({}) FROM {}, (SELECT 1 AS z)",
-                columns(1_999),
-                times(1_999, "1"),
+                columns(999),
+                times(999, "1"),
                 times(40_000, "z"),
                 each(60, |at| format!("w AS w{at}"))
             ),
@@ -178,7 +178,7 @@ pub(crate) fn compiling() -> Vec<Attack> {
             all(60, |at| {
                 format!(
                     "CREATE TABLE t{at}({});",
-                    each(1_999, |column| format!("d{at}_{column}"))
+                    each(999, |column| format!("d{at}_{column}"))
                 )
             }),
             format!(
@@ -217,11 +217,11 @@ pub(crate) fn compiling() -> Vec<Attack> {
     ]
 }
 
-/// Tables of two thousand columns, with much that depends on them.
+/// Tables of a thousand columns, with much that depends on them.
 pub(crate) fn schemas() -> Vec<Attack> {
-    let wide = format!("CREATE TABLE p({});", columns(2_000));
+    let wide = format!("CREATE TABLE p({});", columns(1_000));
     let unique = all(40, |at| {
-        format!("CREATE UNIQUE INDEX u{at} ON p({},c1999);", columns(1_998))
+        format!("CREATE UNIQUE INDEX u{at} ON p({},c999);", columns(998))
     });
     vec![
         attack(
@@ -229,15 +229,15 @@ pub(crate) fn schemas() -> Vec<Attack> {
             format!("{wide}{unique}"),
             format!(
                 "INSERT INTO p(c0) VALUES (1) {}",
-                format!("ON CONFLICT({}) DO UPDATE SET c0 = 1 ", columns(1_999)).repeat(1)
+                format!("ON CONFLICT({}) DO UPDATE SET c0 = 1 ", columns(999)).repeat(1)
             ),
         ),
         attack(
             "parents",
             format!(
                 "{wide}{unique} CREATE TABLE ch({cs}, FOREIGN KEY({cs}) REFERENCES p({reversed}))",
-                cs = columns(1_999),
-                reversed = each(1_999, |at| format!("c{}", 1998 - at))
+                cs = columns(999),
+                reversed = each(999, |at| format!("c{}", 998 - at))
             ),
             "DELETE FROM p",
         ),
@@ -328,11 +328,11 @@ pub(crate) fn straight() -> Vec<Attack> {
             "affinity",
             format!(
                 "CREATE TABLE n({})",
-                each(1_999, |at| format!("c{at} NUMERIC"))
+                each(999, |at| format!("c{at} NUMERIC"))
             ),
             format!(
                 "INSERT INTO n SELECT {} FROM (SELECT ?1 AS x)",
-                times(1_999, "x")
+                times(999, "x")
             ),
         )
         .parameter("1".repeat(1_000_000)),

@@ -1,0 +1,82 @@
+//! Which file a database is, beyond its name.
+//!
+//! Somebody may move, replace or delete the file of an open pool: to restore a backup, most often.
+//! SQLite's connections then go on with the file that they have, which has no name any more, while
+//! the next one opens another under the name, with the log of the first beside it: what is committed
+//! to the one is lost, and the other damaged. So a pool remembers which file it is.
+
+use std::ffi::OsString;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use cap_std::fs::Metadata;
+
+use crate::clock;
+use crate::vfs::Folder;
+
+/// The name of a file, and what it named when the pool was opened.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    folder: Arc<Folder>,
+    file: OsString,
+    /// Device and inode.
+    id: OnceLock<(u64, u64)>,
+    /// When the name was last looked at, by [`clock`], and what was found.
+    looked: AtomicU64,
+    lost: AtomicBool,
+}
+
+impl Identity {
+    pub(crate) fn new(folder: &Arc<Folder>, file: OsString) -> Identity {
+        Identity {
+            folder: Arc::clone(folder),
+            file,
+            id: OnceLock::new(),
+            looked: AtomicU64::new(0),
+            lost: AtomicBool::new(false),
+        }
+    }
+
+    /// Remember what the name names now.
+    pub(crate) fn remember(&self) {
+        if let Some(id) = self.named() {
+            let _ = self.id.set(id);
+        }
+    }
+
+    /// Whether the name names something else now, or nothing.
+    pub(crate) fn is_lost(&self) -> bool {
+        let Some(id) = self.id.get() else {
+            return false;
+        };
+        let lost = self.named() != Some(*id);
+        self.lost.store(lost, Ordering::Relaxed);
+        self.looked.store(clock::now(), Ordering::Relaxed);
+        lost
+    }
+
+    /// As [`is_lost`](Identity::is_lost), as it was up to a few milliseconds ago: the rough clock
+    /// stands still for as long, and looking takes longer than to commit without the disk.
+    pub(crate) fn was_lost(&self) -> bool {
+        match self.looked.load(Ordering::Relaxed) == clock::now() {
+            true => self.lost.load(Ordering::Relaxed),
+            false => self.is_lost(),
+        }
+    }
+
+    fn named(&self) -> Option<(u64, u64)> {
+        id(&self.folder.dir().symlink_metadata(&self.file).ok()?)
+    }
+}
+
+#[cfg(unix)]
+fn id(file: &Metadata) -> Option<(u64, u64)> {
+    use cap_std::fs::MetadataExt;
+    Some((file.dev(), file.ino()))
+}
+
+/// Other systems do not tell, and do not let an open file be replaced.
+#[cfg(not(unix))]
+fn id(_: &Metadata) -> Option<(u64, u64)> {
+    None
+}
