@@ -223,3 +223,32 @@ fn everything_that_sql_can_use_is_decided() {
     );
     assert_eq!(pool.stats().connections_created, 1);
 }
+
+/// The contract says what is refused, so that an author need not try.
+#[test]
+fn everything_that_is_refused_is_named_in_the_contract() {
+    let contract = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit/types.wit");
+    let contract = std::fs::read_to_string(contract).expect("types.wit");
+    let named: BTreeSet<&str> = contract.split('`').collect();
+    let golden = std::fs::read_to_string(GOLDEN).expect("policy.golden");
+    let missing: Vec<_> = golden
+        .lines()
+        .filter_map(|line| {
+            let (what, decision) = line.split_once(": ")?;
+            let (kind, name) = what.split_once(' ')?;
+            let refused = match kind {
+                "function" => decision == "denied",
+                // Read, as it is most often.
+                "pragma" => {
+                    decision.starts_with("denied denied")
+                        || decision.starts_with("denied allowed denied denied")
+                }
+                "module" => decision.contains("read denied") && !name.starts_with("pragma_"),
+                _ => return None,
+            };
+            let name = name.split('/').next()?;
+            (refused && !named.contains(name)).then_some(line)
+        })
+        .collect();
+    assert_eq!(missing, [""; 0]);
+}
