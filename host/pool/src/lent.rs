@@ -339,9 +339,9 @@ impl Lent {
                         Waited::Turn(turn) => self.with(|db| db.take_turn(turn))?,
                         Waited::Closed => return Err(Error::closed()),
                         Waited::Done(job) => {
-                            let (answer, rowid) = job.into_answer();
-                            // If the pool has taken the connection back, the rowid is of no use.
-                            let _ = self.with(|db| db.set_last_insert_rowid(rowid));
+                            let (answer, told) = job.into_answer();
+                            // If the pool has taken the connection back, it is of no use.
+                            let _ = self.with(|db| db.set_told(told));
                             let from_answer = from_answer.take();
                             let done = answer
                                 .zip(from_answer)

@@ -64,6 +64,7 @@ mod block_on;
 mod builder;
 mod cache;
 mod cells;
+mod changes;
 mod checkpoint;
 mod clock;
 mod connection;

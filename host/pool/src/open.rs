@@ -14,6 +14,7 @@ use rusqlite::hooks::{AuthAction, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::changes::{self, Changes};
 use crate::clock::NEVER;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fts5;
@@ -106,6 +107,7 @@ pub(crate) struct Opened {
     pub(crate) watch: Arc<Watch>,
     pub(crate) watched: Arc<Watched>,
     pub(crate) running: Arc<Running>,
+    pub(crate) changes: Arc<Changes>,
     // After the connection, whose handler is given it.
     pub(crate) _progress: Box<Progress>,
     // After the connection, whose memory it counts.
@@ -325,6 +327,8 @@ impl Location {
         raw::set_busy_handler(&conn, &watch)?;
         self.configure(&conn, settings, &watch)?;
         functions::install(&conn, &watch)?;
+        let changes = Arc::default();
+        changes::install(&conn, &changes)?;
         math::install(&conn)?;
         rusqlite::vtab::series::load_module(&conn)?;
         fts5::install(&conn, &watch)?;
@@ -387,6 +391,7 @@ impl Location {
             watch,
             watched,
             running,
+            changes,
             memory,
             identity: self.identity.clone(),
             _folder: self.folder(),

@@ -428,6 +428,10 @@ fn many_at_once_are_told_the_truth() {
                         last_insert_rowid,
                     } = inserted.expect("a row");
                     assert_eq!(changes, 1);
+                    let told = "SELECT changes(), total_changes(), last_insert_rowid()";
+                    let told = block_on(connection.query(told, &NONE)).expect("a row");
+                    let expected = [1, number + 1, last_insert_rowid].map(Value::Integer);
+                    assert_eq!(told.rows, [expected]);
                     let own = one(Value::Integer(last_insert_rowid));
                     let sql = "SELECT a FROM t WHERE id = ?1";
                     let found = block_on(connection.query(sql, &own)).expect("its row");

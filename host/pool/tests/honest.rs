@@ -383,3 +383,61 @@ fn what_frameworks_begin_with_runs() {
         }
     }
 }
+
+#[test]
+fn changes_are_counted_as_in_sqlite_from_the_lending_on() {
+    let f = fixture();
+    let setup = "CREATE TABLE t(a UNIQUE, b);
+        CREATE TABLE log(n);
+        CREATE TRIGGER tells AFTER UPDATE ON t BEGIN
+            INSERT INTO log VALUES (changes()), (total_changes());
+        END;
+        INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)";
+    let sqlite = rusqlite::Connection::open_in_memory().expect("a connection");
+    sqlite.execute_batch(setup).expect("tables");
+    let before = f.get();
+    block_on(before.execute_script(setup)).expect("tables");
+    drop(before);
+    let connection = f.get();
+    let base: i64 = sqlite
+        .query_row("SELECT total_changes()", [], |row| row.get(0))
+        .expect("a count");
+    assert_eq!(
+        run(&connection, "SELECT changes(), total_changes()"),
+        Ok(vec!["0|0".to_owned()])
+    );
+    for sql in [
+        "UPDATE t SET b = 9 WHERE a = 77",
+        "INSERT INTO t VALUES (4, 4), (5, 5)",
+        "UPDATE t SET b = 9 WHERE a = 77",
+        "UPDATE t SET b = b + 1",
+        "SELECT count(*) FROM t",
+        "INSERT INTO t VALUES (6, 6), (1, 7)",
+        "INSERT OR IGNORE INTO t VALUES (1, 7)",
+        "INSERT OR REPLACE INTO t VALUES (1, 7)",
+        "BEGIN",
+        "DELETE FROM t WHERE a > 2",
+        "ROLLBACK",
+        "DELETE FROM t",
+        "CREATE TABLE other(x)",
+        "INSERT INTO other SELECT changes()",
+    ] {
+        let failed = sqlite.execute_batch(sql).is_err();
+        assert_eq!(run(&connection, sql).is_err(), failed, "{sql}");
+        let (changes, total): (i64, i64) = sqlite
+            .query_row("SELECT changes(), total_changes()", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .expect("counts");
+        let expected = format!("{changes}|{}", total - base);
+        let told = run(&connection, "SELECT changes(), total_changes()");
+        assert_eq!(told, Ok(vec![expected]), "{sql}");
+    }
+    let own: i64 = sqlite
+        .query_row("SELECT x FROM other", [], |row| row.get(0))
+        .expect("a row");
+    assert_eq!(
+        run(&connection, "SELECT x FROM other"),
+        Ok(vec![own.to_string()])
+    );
+}

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::Db;
 use crate::cache::{Compiled, MAX_KEPT_SQL_BYTES};
+use crate::changes::Told;
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::{Control, Policy};
@@ -46,8 +47,8 @@ pub(crate) struct Job {
     /// When it is to end, by `clock`, and after how many calls of the progress handler.
     until: u64,
     steps: u64,
-    /// Of its owner's connection, before and then after it ran.
-    last_insert_rowid: i64,
+    /// What its owner's connection tells, before and then after it ran.
+    told: Told,
     answer: Option<Answer>,
 }
 
@@ -94,9 +95,9 @@ impl Answer {
 }
 
 impl Job {
-    /// What it came to, and the row that its owner's connection inserted last.
-    pub(crate) fn into_answer(self) -> (Option<Answer>, i64) {
-        (self.answer, self.last_insert_rowid)
+    /// What it came to, and what its owner's connection is to tell of it.
+    pub(crate) fn into_answer(self) -> (Option<Answer>, Told) {
+        (self.answer, self.told)
     }
 }
 
@@ -117,7 +118,7 @@ impl Db {
             policy: Arc::clone(self.cache.policy()),
             until,
             steps,
-            last_insert_rowid: self.conn.last_insert_rowid(),
+            told: self.told(),
             answer: None,
         })
     }
@@ -131,10 +132,6 @@ impl Db {
     ) -> Option<Job> {
         let open = self.statements.get(key)?;
         self.job(open.compiled.sql(), parameters, wants)
-    }
-
-    pub(crate) fn set_last_insert_rowid(&self, rowid: i64) {
-        raw::set_last_insert_rowid(&self.conn, rowid);
     }
 
     /// Whether a statement does the same on any connection: no transaction or cursor is open, nothing
@@ -218,6 +215,7 @@ impl Db {
         // Another process may have the database locked: by itself the statement would wait once
         // more.
         self.control("BEGIN IMMEDIATE")?;
+        let before = self.told();
         let mut taken = Vec::new();
         if let Ok(done) = own(self) {
             self.run_jobs(&mut taken);
@@ -234,6 +232,7 @@ impl Db {
             let undone = self.undo(|db| db.control("ROLLBACK"));
             self.must_have_undone(undone);
         }
+        self.set_told(before);
         // What is run again begins to count anew.
         self.watch.start_writing(raw::pages_written(&self.conn));
         self.watch.forget_indexed();
@@ -258,10 +257,7 @@ impl Db {
     fn run_jobs(&mut self, taken: &mut Vec<Taken<Job>>) {
         let since = Instant::now();
         let bounds = self.watch.bounds();
-        let own = (
-            Arc::clone(self.cache.policy()),
-            self.conn.last_insert_rowid(),
-        );
+        let own = (Arc::clone(self.cache.policy()), self.told());
         let expected = self.turn.as_ref().map_or(0, Turn::expected_jobs);
         let patience = TAKING_TIME.min(self.commit_time / 4);
         let mut waited = false;
@@ -284,12 +280,12 @@ impl Db {
         }
         self.set_bounds(bounds);
         self.use_policy(&own.0);
-        self.set_last_insert_rowid(own.1);
+        self.set_told(own.1);
     }
 
     fn run_job(&mut self, job: &mut Job) -> Result<()> {
         self.use_policy(&job.policy);
-        self.set_last_insert_rowid(job.last_insert_rowid);
+        self.set_told(job.told);
         self.set_bounds((job.until.min(clock::after(JOB_TIME)), job.steps));
         self.watch.start_writing(raw::pages_written(&self.conn));
         self.control("SAVEPOINT millpond")?;
@@ -332,7 +328,7 @@ impl Db {
         };
         self.cache.put(compiled);
         job.answer = Some(result?);
-        job.last_insert_rowid = self.conn.last_insert_rowid();
+        job.told = self.told();
         Ok(())
     }
 

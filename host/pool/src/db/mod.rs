@@ -29,6 +29,7 @@ use self::time::Aborted;
 
 use crate::aside::Thread;
 use crate::cache::{Kind, StatementCache};
+use crate::changes::{Changes, Told};
 use crate::checkpoint::Checkpoints;
 use crate::clock::NEVER;
 use crate::error::{Error, ErrorKind, Result};
@@ -144,6 +145,7 @@ pub(crate) struct Db {
     watch: Arc<Watch>,
     watched: Arc<Watched>,
     running: Arc<Running>,
+    changes: Arc<Changes>,
     checkpoints: Arc<Checkpoints>,
     _progress: Box<Progress>,
     memory: Budget,
@@ -200,6 +202,7 @@ impl Db {
             watch: opened.watch,
             watched: opened.watched,
             running: opened.running,
+            changes: opened.changes,
             checkpoints,
             _progress: opened._progress,
             memory: opened.memory,
@@ -232,6 +235,7 @@ impl Db {
         self.seen.set_policy(grant.policy());
         self.cache.set_policy(grant.policy());
         self.watch.start_abandonable();
+        self.set_told(Told::default());
         Ok(self.watch.lend())
     }
 
@@ -247,6 +251,22 @@ impl Db {
     /// Until the scope is dropped, what SQLite allocates on this thread is this connection's.
     pub(crate) fn enter(&self) -> Scope {
         self.memory.enter()
+    }
+
+    /// What the connection tells its borrower of what it did last.
+    pub(crate) fn told(&self) -> Told {
+        Told {
+            last_insert_rowid: self.conn.last_insert_rowid(),
+            changes: self.changes.changes(&self.conn),
+            total_changes: self.changes.total_changes(&self.conn),
+        }
+    }
+
+    /// Another connection has run the statement, or nobody has run any.
+    pub(crate) fn set_told(&self, told: Told) {
+        raw::set_last_insert_rowid(&self.conn, told.last_insert_rowid);
+        let (changes, total) = (told.changes, told.total_changes);
+        self.changes.set(&self.conn, changes, total);
     }
 
     pub(crate) fn watch(&self) -> &Arc<Watch> {
@@ -299,6 +319,7 @@ impl Db {
         work: impl FnOnce(&mut Db) -> Result<T>,
     ) -> Result<T> {
         let (was_open, ended) = (!self.conn.is_autocommit(), self.ended);
+        let total = self.conn.total_changes();
         let ends_savepoint = control == Control::Savepoint
             && raw::transaction_state(&self.conn) == raw::TransactionState::Write;
         let result = match control {
@@ -329,6 +350,9 @@ impl Db {
         }
         if let Err(error) = &result {
             self.unhealthy |= error.is_unhealthy();
+        }
+        if !read_only && control == Control::None && self.conn.total_changes() == total {
+            self.changes.note_none(&self.conn);
         }
         self.settle();
         result

@@ -28,7 +28,6 @@ impl Db {
             && self.unset_for_transaction().is_ok()
             && !self.unhealthy;
         self.watch.end_reading();
-        raw::set_last_insert_rowid(&self.conn, 0);
         self.ended += 1;
         self.aborted = None;
         self.turn = None;

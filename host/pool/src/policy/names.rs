@@ -3,8 +3,7 @@
 
 /// Functions (<https://sqlite.org/lang_corefunc.html> and the pages beside it). Not among them:
 ///
-/// - what tells of the host, the library or earlier borrowers: `sqlite_version` and its like,
-///   `changes`, `total_changes`;
+/// - what tells of the host or the library: `sqlite_version` and its like;
 /// - what reaches code or memory: `load_extension`, `fts3_tokenizer`, `fts5`, `subtype`,
 ///   `rtreenode`, `rtreedepth`, `rtreecheck`; or the host's log: `sqlite_log`.
 ///
@@ -25,6 +24,7 @@ const FUNCTIONS: &[&str] = &[
     "bm25",
     "ceil",
     "ceiling",
+    "changes",
     "char",
     "coalesce",
     "concat",
@@ -137,6 +137,7 @@ const FUNCTIONS: &[&str] = &[
     "time",
     "timediff",
     "total",
+    "total_changes",
     "trim",
     "trunc",
     "typeof",
