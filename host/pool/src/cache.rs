@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use hashlink::LruCache;
+use rusqlite::Connection;
 
 use crate::clock::NEVER;
+use crate::error::Result;
 use crate::policy::{Control, Policy};
-use crate::program::Look;
+use crate::program::{self, Look};
 use crate::raw::{RawStatement, StatementId};
 use crate::text::{begins_with, is_definition, mentions, trusts_schema};
 
@@ -39,8 +41,6 @@ pub(crate) struct Kind {
     pub(crate) is_long: bool,
     pub(crate) control: Control,
     pub(crate) read_only: bool,
-    /// Where it handles shorter values than aside.
-    pub(crate) shortened: bool,
 }
 
 impl Compiled {
@@ -103,13 +103,21 @@ impl Compiled {
         }
     }
 
+    /// It is run aside, having met a value that is longer
+    /// than any may be: let it handle values of up to `bytes`, if it makes none by itself.
+    pub(crate) fn lengthen(&mut self, conn: &Connection, bytes: u32) -> Result<()> {
+        if self.look.max_length.is_none() && program::only_moves(conn, &self.raw, &self.sql)? {
+            self.raw.set_max_length(Some(bytes));
+        }
+        Ok(())
+    }
+
     pub(crate) fn kind(&self) -> Kind {
         Kind {
             id: self.raw.id(),
             is_long: self.is_long,
             control: self.control,
             read_only: self.read_only,
-            shortened: self.look.brief_length.is_some(),
         }
     }
 

@@ -136,6 +136,54 @@ pub(crate) fn look(
     })
 }
 
+/// Whether a program takes values as they are, from tables and parameters, and makes no long ones by
+/// itself: what it handles is then no longer than what is there already.
+pub(crate) fn only_moves(conn: &Connection, raw: &RawStatement, sql: &str) -> Result<bool> {
+    /// What makes something short of a long value, or takes a part of one.
+    const FUNCTIONS: &[&[u8]] = &[
+        b"count",
+        b"instr",
+        b"length",
+        b"likelihood",
+        b"likely",
+        b"max",
+        b"min",
+        b"octet_length",
+        b"substr",
+        b"substring",
+        b"typeof",
+        b"unicode",
+        b"unlikely",
+    ];
+    if raw.is_explain() {
+        return Ok(false);
+    }
+    let explain = format!("EXPLAIN {sql}");
+    let text = SqlText::new(&explain)?;
+    let (Some(mut listing), _) = RawStatement::prepare(conn, &text, 0)? else {
+        return Ok(false);
+    };
+    let mut moves = true;
+    while listing.step(conn)? == Step::Row {
+        let text = |column| match listing.column(column) {
+            ValueRef::Text(text) => text,
+            _ => &[],
+        };
+        moves &= match text(1) {
+            b"Concat" | b"VColumn" | b"VUpdate" | b"VFilter" => false,
+            b"Function" | b"PureFunc" | b"AggStep" | b"AggStep1" => {
+                let name = text(5)
+                    .split(|byte| *byte == b'(')
+                    .next()
+                    .unwrap_or_default();
+                FUNCTIONS.contains(&name)
+            }
+            _ => true,
+        };
+    }
+    Ok(moves)
+}
+
 /// How long values may be, so that what takes `cost` milliseconds for those of a megabyte takes
 /// `most`.
 fn longest(most: u64, cost: u64) -> Option<u32> {

@@ -37,7 +37,7 @@ pub(crate) const BRIEF_TEXT: usize = 4 * 1024;
 #[derive(Debug)]
 pub(crate) struct RawStatement {
     stmt: NonNull<ffi::sqlite3_stmt>,
-    /// The longest value that it may handle, in bytes, where that is less than any may be.
+    /// The longest value that it may handle, in bytes, where that is another than any may be.
     max_length: Option<u32>,
 }
 
@@ -144,7 +144,7 @@ impl RawStatement {
         Ok((raw, end))
     }
 
-    /// Handle no value of more than so many bytes: it fails with
+    /// Handle values of up to so many bytes: a longer one fails with
     /// [`TooLarge`](crate::ErrorKind::TooLarge). `None` for the connection's own limit.
     pub(crate) fn set_max_length(&mut self, bytes: Option<u32>) {
         self.max_length = bytes;
@@ -154,7 +154,7 @@ impl RawStatement {
     pub(crate) fn step(&mut self, conn: &Connection) -> Result<Step> {
         match self.max_length {
             None => self.step_at_length(conn),
-            Some(bytes) => self.step_shortened(conn, bytes),
+            Some(bytes) => self.step_at_other_length(conn, bytes),
         }
     }
 
@@ -170,13 +170,13 @@ impl RawStatement {
 
     /// Apart, because hardly a statement needs it, and this is the innermost loop.
     #[cold]
-    fn step_shortened(&mut self, conn: &Connection, bytes: u32) -> Result<Step> {
-        let _lower = LengthLimit::lower_for_now(conn, bytes);
+    fn step_at_other_length(&mut self, conn: &Connection, bytes: u32) -> Result<Step> {
+        let _back = LengthLimit::set_for_now(conn, bytes);
         self.step_at_length(conn)
             .map_err(|error| match error.code() & 0xff {
                 ffi::SQLITE_TOOBIG => error.with_message(format!(
-                    "a value has more than {bytes} bytes, which is too long for a statement that \
-                     calculates with values this often: divide it"
+                    "a value has more than {bytes} bytes, which is too long for what this \
+                     statement does with it: divide it"
                 )),
                 _ => error,
             })
@@ -608,10 +608,13 @@ impl LengthLimit {
     }
 
     /// No value may be longer than `bytes`, until the result is dropped, on the thread that uses
-    /// the connection.
-    fn lower_for_now(conn: &Connection, bytes: u32) -> RaiseLength {
+    /// the connection. Not once the limit is as low as it gets: the time is over.
+    fn set_for_now(conn: &Connection, bytes: u32) -> RaiseLength {
         let limit = LengthLimit::new(conn);
-        let bytes = c_int::try_from(bytes).map_or(limit.bytes, |bytes| bytes.min(limit.bytes));
+        let bytes = match limit.bytes < LEAST_LENGTH {
+            true => limit.bytes,
+            false => c_int::try_from(bytes).unwrap_or(c_int::MAX),
+        };
         // SAFETY: the connection is open.
         unsafe { ffi::sqlite3_limit(limit.db, ffi::SQLITE_LIMIT_LENGTH, bytes) };
         RaiseLength(limit)
@@ -633,7 +636,10 @@ impl LengthLimit {
     }
 }
 
-/// See [`LengthLimit::lower_for_now`].
+/// The least that SQLite takes for the limit (`SQLITE_MIN_LENGTH`), and one more.
+const LEAST_LENGTH: c_int = 31;
+
+/// See [`LengthLimit::set_for_now`].
 struct RaiseLength(LengthLimit);
 
 impl Drop for RaiseLength {

@@ -87,11 +87,15 @@ pub(crate) enum ValueRef<'a> {
 impl ValueRef<'_> {
     /// What it takes in a result: its bytes, and its place in the row.
     pub(crate) fn size(&self) -> u64 {
-        let bytes = match self {
+        self.length() + size_of::<Value>() as u64
+    }
+
+    /// How many bytes a text or blob has.
+    pub(crate) fn length(&self) -> u64 {
+        match self {
             ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => 0,
-            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len(),
-        };
-        (bytes + size_of::<Value>()) as u64
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len() as u64,
+        }
     }
 }
 

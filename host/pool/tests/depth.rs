@@ -170,3 +170,73 @@ fn a_cascade_goes_as_deep_as_its_rows() {
         assert_eq!(left.rows, [[Value::Integer(0)]]);
     });
 }
+
+/// Rows that another program wrote, with values that guests may not write.
+#[test]
+fn rows_that_are_larger_than_a_value_may_be_are_changed_and_read_in_parts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.db");
+    let other = rusqlite::Connection::open(&path).expect("a file");
+    other
+        .execute_batch(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, b, n DEFAULT 0, m AS (n + 1));
+             CREATE INDEX tn ON t(n);
+             INSERT INTO t(b) VALUES (zeroblob(3000000)), (hex(zeroblob(2000000))), ('short');
+             CREATE TABLE log(id); CREATE TABLE copy(b);
+             CREATE TRIGGER told AFTER UPDATE ON t BEGIN INSERT INTO log VALUES (new.id); END",
+        )
+        .expect("rows");
+    let pool = Pool::builder().open(&path).expect("a pool");
+    let one = |sql: &str| {
+        let rows = query(&pool, sql).map(|table| table.rows);
+        rows.map(|rows| format!("{rows:?}"))
+            .map_err(|error| error.kind())
+    };
+    for (sql, expected) in [
+        (
+            "SELECT length(b), octet_length(b), typeof(b) FROM t WHERE id = 1",
+            "[[Integer(3000000), Integer(3000000), Text(\"blob\")]]",
+        ),
+        (
+            "SELECT length(b) FROM t WHERE id = 2",
+            "[[Integer(4000000)]]",
+        ),
+        (
+            "SELECT substr(b, 3999999) FROM t WHERE id = 2",
+            "[[Text(\"00\")]]",
+        ),
+        ("SELECT id FROM t WHERE b = 'short'", "[[Integer(3)]]"),
+        (
+            "SELECT max(length(b)), count(b) FROM t",
+            "[[Integer(4000000), Integer(3)]]",
+        ),
+        (
+            "UPDATE t SET n = 5 WHERE id = 1 RETURNING id, n, m",
+            "[[Integer(1), Integer(5), Integer(6)]]",
+        ),
+        ("UPDATE t SET n = n + 1", "[]"),
+        ("SELECT group_concat(n) FROM t", "[[Text(\"1,1,6\")]]"),
+        ("INSERT INTO copy SELECT b FROM t WHERE id = 1", "[]"),
+        ("SELECT length(b) FROM copy", "[[Integer(3000000)]]"),
+        ("SELECT count(*) FROM log", "[[Integer(4)]]"),
+        ("DELETE FROM t WHERE id = 2 RETURNING id", "[[Integer(2)]]"),
+    ] {
+        assert_eq!(one(sql).as_deref(), Ok(expected), "{sql}");
+    }
+    // Not whole, and nothing as long is made of it, or by itself.
+    for sql in [
+        "SELECT b FROM t WHERE id = 1",
+        "UPDATE t SET b = hex(b) WHERE id = 1",
+        "UPDATE t SET b = b || 'x' WHERE id = 1",
+        "INSERT INTO t(b) VALUES (zeroblob(2000000))",
+        "SELECT length(zeroblob(2000000))",
+        "SELECT group_concat(b) FROM t",
+    ] {
+        assert_eq!(one(sql), Err(ErrorKind::TooLarge), "{sql}");
+    }
+    assert_eq!(
+        one("SELECT length(b) FROM t WHERE id = 1").as_deref(),
+        Ok("[[Integer(3000000)]]")
+    );
+    assert_eq!((pool.stats().discarded, pool.stats().abandoned), (0, 0));
+}

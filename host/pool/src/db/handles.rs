@@ -280,6 +280,7 @@ impl Db {
             let mut size = 0;
             for column in 0..raw.column_count() {
                 let value = raw.column(column);
+                self.check_value(value.length(), column)?;
                 size += value.size();
                 self.check_result("row", size)?;
                 cells.push(value, column)?;

@@ -131,8 +131,13 @@ pub(crate) struct Db {
     aborted: Option<Aborted>,
     /// The file failed under this connection.
     unhealthy: bool,
+    /// What ran last met a value that is longer than it may handle where the call was made.
+    too_long: bool,
     /// `PRAGMA query_only` as it stands.
     query_only: bool,
+    max_value_bytes: u64,
+    /// How long a value may be that is there already.
+    max_length: u32,
     max_result_bytes: u64,
     max_page_bytes: u64,
     limits: Limits,
@@ -191,7 +196,10 @@ impl Db {
             ended: 0,
             aborted: None,
             unhealthy: false,
+            too_long: false,
             query_only: false,
+            max_value_bytes: settings.max_value_bytes,
+            max_length: u32::try_from(settings.max_memory_bytes).unwrap_or(u32::MAX),
             max_result_bytes: settings.max_result_bytes,
             max_page_bytes: settings.max_page_bytes,
             limits: Limits::default(),
@@ -289,14 +297,17 @@ impl Db {
         let before = self.running.begin(kind.id, kind.is_long);
         let result = self.tracked(kind.control, kind.read_only, work);
         self.running.end(before);
-        result.map_err(|error| self.stop(kind, error))
+        result.map_err(|error| self.stop(error))
     }
 
     /// Whether to run a statement that failed once more, aside.
     #[cold]
-    fn stop(&self, kind: Kind, error: Error) -> Stop {
-        let too_long = kind.shortened && !self.aside && error.code() & 0xff == SQLITE_TOOBIG;
-        match self.watch.take_deferred() || (too_long && self.watch.can_restart()) {
+    fn stop(&mut self, error: Error) -> Stop {
+        // Where it handles longer values, also those that are longer than any may be, if they are
+        // there already.
+        let too_long = error.code() & 0xff == SQLITE_TOOBIG && self.watch.can_restart();
+        self.too_long = too_long && !self.aside;
+        match self.watch.take_deferred() || self.too_long {
             true => Stop::Aside,
             false => Stop::Error(error),
         }

@@ -74,6 +74,7 @@ impl Db {
             let mut row = Vec::with_capacity(raw.column_count());
             for column in 0..raw.column_count() {
                 let value = raw.column(column);
+                self.check_value(value.length(), column)?;
                 // Before it is copied: one row can be columns times the largest value.
                 size += value.size();
                 self.check_result("result", size)?;
@@ -86,6 +87,23 @@ impl Db {
             columns: columns_of(raw),
             rows,
         })
+    }
+
+    /// A statement may handle longer ones than it may yield.
+    #[inline]
+    pub(super) fn check_value(&self, size: u64, column: usize) -> Result<()> {
+        match size <= self.max_value_bytes {
+            true => Ok(()),
+            false => Err(Error::new(
+                ErrorKind::TooLarge,
+                format!(
+                    "the value in column {} has {size} bytes, and {} at most are told at once: \
+                     read it in parts, with `substr`",
+                    column + 1,
+                    self.max_value_bytes
+                ),
+            )),
+        }
     }
 
     pub(super) fn check_result(&self, what: &str, size: u64) -> Result<()> {

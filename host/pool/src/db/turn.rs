@@ -43,6 +43,9 @@ impl Db {
             return Err(Stop::Aside);
         }
         let steps = compiled.get_ready(self.aside);
+        if self.aside && std::mem::take(&mut self.too_long) {
+            compiled.lengthen(&self.conn, self.max_length)?;
+        }
         self.watch.start_statement(can_restart, steps);
         // A statement may be too short for the progress handler, but guests run many; and a
         // guest whose time is over must still be able to roll back.
