@@ -119,15 +119,18 @@ impl Db {
     fn compile_first(&mut self, sql: &SqlText<'_>, mut start: usize) -> Attempt<Option<First>> {
         // Comments and empty statements come one at a time.
         while start < sql.len() {
-            if trusts_schema(sql.rest(start)) {
+            // There can be very much space before it: once is enough.
+            let begun = sql.rest(start);
+            let begun = &begun[blank(begun)..];
+            if trusts_schema(begun) {
                 self.refresh_schema()?;
             }
-            let mut compiled = self.compile_at(sql, start);
+            let mut compiled = self.compile_at(sql, start, begun);
             if let Err(Stop::Error(error)) = &compiled
                 && self.may_be_outdated(error)
             {
                 self.refresh_schema()?;
-                compiled = self.compile_at(sql, start);
+                compiled = self.compile_at(sql, start, begun);
             }
             if let Err(Stop::Error(error)) = &compiled {
                 // Compiling reads the schema, which may be what is damaged.
@@ -179,28 +182,29 @@ impl Db {
     }
 
     /// The next statement of `sql` from the byte `start` on, or `None` where there is only space or
-    /// a comment; and where it ends.
+    /// a comment; and where it ends. It begins with `begun`, as long as that is.
     fn compile_at(
         &mut self,
         sql: &SqlText<'_>,
         start: usize,
+        begun: &str,
     ) -> Attempt<(Option<Compiled>, usize)> {
         // These do much of what they do while they are compiled.
-        let acts = begins_with(sql.rest(start), &["PRAGMA", "ALTER"]);
+        let acts = begins_with(begun, &["PRAGMA", "ALTER"]);
         if self.takes_long_to_compile(sql.len() - start)
             || (acts && self.watch.pace() != Pace::Free)
         {
             return Err(Stop::Aside);
         }
-        self.seen.start(sql.rest(start));
+        self.seen.start(begun);
         self.hints.start();
-        let limits = TextLimits::lower(&self.conn, sql.rest(start), self.aside)?;
+        let limits = TextLimits::lower(&self.conn, begun, self.aside)?;
         let account = self.memory.account();
         account.start_compiling();
-        let prepared = match database_list(sql.rest(start)) {
+        let prepared = match database_list(begun) {
             Some(length) => SqlText::new(WITHOUT_PATH)
                 .and_then(|list| RawStatement::prepare(&self.conn, &list, 0))
-                .map(|(list, _)| (list, start + length)),
+                .map(|(list, _)| (list, sql.len() - begun.len() + length)),
             None => RawStatement::prepare(&self.conn, sql, start),
         };
         if account.fetched() {
