@@ -163,7 +163,7 @@ mod tests {
             &["millpond", "run", "--pol-size", "3"],
             &["millpond", "serve", "x.wasm", "--timeout", "2h"],
             &["millpond", "serve", "x.wasm", "--timeout", "-1"],
-            &["millpond", "serve", "x.wasm", "--listen", "localhost:80"],
+            &["millpond", "serve", "x.wasm", "--listen", "localhost"],
         ] {
             let Err(failure) = parse(args.iter().map(OsString::from)) else {
                 panic!("{args:?} parsed");

@@ -1,7 +1,9 @@
 //! How values on the command line are written: durations, sizes, `NAME=VALUE`.
 
 use std::env::VarError;
-use std::net::SocketAddr;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -41,10 +43,56 @@ pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// An address to listen on, or to ask.
-pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
-    let example = "write an IP address and a port, as 127.0.0.1:8080";
-    text.parse().map_err(|_| example.to_string())
+/// A [`timeout`] of more than nothing.
+pub(crate) fn positive_timeout(text: &str) -> Result<Duration, String> {
+    positive_duration(text)?;
+    timeout(text)
+}
+
+/// An address to listen on: an IP address or a name, and a port. Without either, every address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    host: String,
+    port: u16,
+}
+
+impl Address {
+    /// The addresses to try, IPv4 first: that is what `localhost` means to most programs. Blocks while
+    /// a name is looked up.
+    pub(crate) fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        if self.host.is_empty() {
+            // The first one takes IPv4 too, unless the system has no IPv6.
+            let any: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
+            return Ok(any.map(|ip| SocketAddr::new(ip, self.port)).to_vec());
+        }
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        let mut addresses: Vec<_> = (host, self.port).to_socket_addrs()?.collect();
+        addresses.sort_by_key(SocketAddr::is_ipv6);
+        Ok(addresses)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+pub(crate) fn address(text: &str) -> Result<Address, String> {
+    let example = || "write an address and a port, as 127.0.0.1:8080, localhost:8080 or :8080";
+    let (host, port) = text.rsplit_once(':').ok_or_else(example)?;
+    let is_ip_v6 = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .is_some_and(|host| host.parse::<Ipv6Addr>().is_ok());
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    match port.parse() {
+        Ok(port) if is_ip_v6 || host.chars().all(is_name) => Ok(Address {
+            host: host.to_string(),
+            port,
+        }),
+        _ => Err(example().to_string()),
+    }
 }
 
 /// A duration that a limit can be: more than nothing.
@@ -191,6 +239,35 @@ mod tests {
                     }
                 }
             });
+    }
+
+    #[test]
+    fn addresses() {
+        for good in [
+            "127.0.0.1:0",
+            "localhost:8080",
+            ":8080",
+            "[::1]:80",
+            "a-b.c:1",
+        ] {
+            assert_eq!(address(good).map(|it| it.to_string()), Ok(good.to_string()));
+        }
+        for wrong in [
+            "",
+            "8080",
+            "localhost",
+            "::1",
+            "[::1]",
+            "a:",
+            "a:b",
+            "a:65536",
+            "http://a:1",
+        ] {
+            assert!(address(wrong).is_err(), "{wrong}");
+        }
+        let resolved = |text: &str| address(text).map(|it| it.resolve().map_err(|e| e.to_string()));
+        let localhost = resolved("localhost:80").expect("good").expect("resolved");
+        assert!(localhost.iter().all(|address| address.ip().is_loopback()));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod durability;
 mod endings;
 mod handles;
 mod hostile;
+mod http;
 mod notes;
 mod process;
 mod readme;
