@@ -22,7 +22,7 @@ use clap::Args;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::databases::DatabaseOptions;
+use crate::databases::{Borrowers, DatabaseOptions};
 use crate::engine::{self, Instances};
 use crate::failure::{Failure, reason};
 use crate::guest::GuestOptions;
@@ -37,7 +37,7 @@ use crate::values::{self, Address};
 ///
 /// Every request gets a new instance and its own grant of the databases: what it still holds
 /// when it ends, however it ends, goes back to the pool. The guest has no files and no network.
-/// SIGTERM and ctrl-c end the server; a second one at once.
+/// SIGTERM or Ctrl-C shuts down gracefully; a second one stops immediately.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -46,7 +46,8 @@ Examples:
   millpond serve --db app.db --pool-size 8 --stats 127.0.0.1:9090 app.wasm
 
 Answers of the host's own: 503 with Retry-After where --max-requests run already; 504 after
---request-timeout; 500 where the guest trapped or set no response.
+--request-timeout; 500 where the guest trapped or set no response; 400, 414, 417, 421, 431 and 501
+for what HTTP has a server refuse. A client may close its sending half and wait for its answer.
 
 Exit status: 0 after a signal; 2 for a mistake in the command line, a file or a setting.")]
 pub(crate) struct Serve {
@@ -97,9 +98,18 @@ struct HttpOptions {
     #[arg(long, value_name = "SOCKADDR", value_parser = values::address)]
     stats: Option<Address>,
 
+    /// How much a guest may write to its stdout and stderr for one request, in bytes or with a unit: up to
+    /// 1GiB. The rest is dropped.
+    #[arg(long, value_name = "BYTES", default_value = "64KiB", value_parser = max_output, hide_short_help = true)]
+    max_output_size: usize,
+
     /// Do not write a line on stderr for each request.
     #[arg(long)]
     no_access_log: bool,
+}
+
+fn max_output(text: &str) -> Result<usize, String> {
+    values::size_within(text, 0..=1 << 30, "0", "1GiB")
 }
 
 /// The most connections that have a thread of their own, which takes five descriptors each.
@@ -119,7 +129,7 @@ impl Serve {
             .map(|address| bind("--stats", address));
         let stats_server = stats_server.transpose()?;
         let handler = self.load()?;
-        let databases = self.databases.open()?;
+        let databases = self.databases.open(Borrowers::Many)?;
 
         let runtime = self.runtime()?;
         let handler = Arc::new(handler(databases));
@@ -135,7 +145,7 @@ impl Serve {
             at_once: self.http.max_requests,
             max_memory: self.guest.max_memory_size,
         };
-        let loaded = engine::load(&self.component, instances)?;
+        let loaded = engine::load(&self.component, instances, &self.guest.limits)?;
         let roles = interfaces::roles(&loaded.exports());
         let is_http = |role: &&Role| matches!(role, Role::Http02 | Role::Http03);
         let role = *roles.iter().find(is_http).ok_or_else(|| {

@@ -18,6 +18,7 @@ mod http;
 mod notes;
 mod process;
 mod readme;
+mod run;
 mod transactions;
 mod wasi03;
 

@@ -23,7 +23,7 @@ use wasmtime_wasi_http::handler::{Prepared, Proxy, ProxyPre};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView, p2, p3};
 
-use crate::databases::Databases;
+use crate::databases::{Databases, how_to_grant};
 use crate::failure::guest_failure;
 use crate::guest::{Guest, GuestOptions};
 use crate::interfaces::Role;
@@ -55,6 +55,9 @@ pub(super) struct Handler {
     databases: Databases,
     request_timeout: Duration,
     access_log: bool,
+    max_output_size: usize,
+    /// It has been said once that a database is not granted.
+    told_of_database: AtomicBool,
     max_requests: u32,
     /// A place for every request that may run. A guest keeps its own until its store is dropped.
     places: Arc<Semaphore>,
@@ -81,6 +84,8 @@ impl Handler {
             databases,
             request_timeout: http.request_timeout,
             access_log: !http.no_access_log,
+            max_output_size: http.max_output_size,
+            told_of_database: AtomicBool::new(false),
             max_requests: http.max_requests,
             places: Arc::new(Semaphore::new(http.max_requests as usize)),
             requests: AtomicU64::new(0),
@@ -145,6 +150,15 @@ impl Handler {
         Outgoing::wrap(response, line, exchange, cut)
     }
 
+    /// Say once which flag grants what a guest asks for.
+    fn tell_of_database(&self, number: u64, guest: &Guest) {
+        if let Some(name) = guest.unknown_database()
+            && !self.told_of_database.swap(true, Ordering::Relaxed)
+        {
+            say(format_args!("[{number}] {}", how_to_grant(name)));
+        }
+    }
+
     fn next_number(&self) -> u64 {
         self.requests.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -160,7 +174,7 @@ impl Handler {
     ) -> Option<Response<WasiBody>> {
         let (number, deadline) = (line.number, line.since + self.request_timeout);
         let (answer, mut answered) = oneshot::channel();
-        let sqlite = self.databases.grant(deadline);
+        let sqlite = self.databases.grant(Some(deadline));
         let statements = sqlite.request().clone();
         let broken = Arc::new(AtomicBool::new(false));
         let is_http_11 = request.version() >= Version::HTTP_11;
@@ -316,7 +330,7 @@ impl Task {
         answer: oneshot::Sender<Answer>,
         client_gone: impl Future<Output = ()>,
     ) {
-        let output = GuestOutput::new(self.number);
+        let output = GuestOutput::new(self.number, handler.max_output_size);
         let mut wasi = handler.guest.wasi();
         wasi.stdout(output.clone()).stderr(output);
         let mut store = handler
@@ -339,6 +353,7 @@ impl Task {
         if let Some(Err(error)) = outcome {
             say(format_args!("[{}] {}", self.number, guest_failure(&error)));
         }
+        handler.tell_of_database(self.number, store.data());
         drop(store); // Every connection that the guest still held is back now.
         drop(self.place);
     }

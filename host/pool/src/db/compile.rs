@@ -119,6 +119,7 @@ impl Db {
             let account = self.memory.account();
             account.start_compiling();
             let prepared = RawStatement::prepare(&self.conn, sql, start);
+            self.seen.finish();
             if account.fetched() {
                 self.hints.set_schema_changed(true);
             }
