@@ -160,6 +160,11 @@ fn requests_are_served_or_refused_as_http_says() {
         // RFC 9110, 10.1.1: what is expected.
         (format!("GET /quick HTTP/1.1\r\nhost: x\r\nexpect: miracles\r\n{close}\r\n"), 417),
         ("POST /query HTTP/1.0\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 8\r\n\r\nSELECT 1".to_owned(), 200),
+        // RFC 9110, 15.2: a guest's interim response is no answer.
+        (
+            format!("GET /hints HTTP/1.1\r\nhost: x\r\n{close}\r\n"),
+            500,
+        ),
         // RFC 9110, 9: a method is the guest's to know.
         (format!("BREW /quick HTTP/1.1\r\nhost: x\r\n{close}\r\n"), 200),
         (format!("HEAD /quick HTTP/1.1\r\nhost: x\r\n{close}\r\n"), 200),
@@ -284,6 +289,42 @@ fn what_is_half_sent_is_refused_when_the_client_sends_no_more() {
     let client = Client::sending(served.server.address, "GET /quick HT");
     client.close_sending_half();
     client.rest();
+    let served = serve("wasi03_visits", &[]);
+    let client = Client::sending(
+        served.server.address,
+        "POST /upload HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf",
+    );
+    client.close_sending_half();
+    assert_eq!(status(&client.rest()), 400);
+}
+
+/// Where it has a thread, and where it shares one.
+#[test]
+fn a_client_that_closes_its_connection_ends_its_guest() {
+    for others in [0, 64] {
+        let flags = ["--request-timeout", "1h", "--max-requests", "1"];
+        let served = serve("hostile_serves", &flags);
+        let address = served.server.address;
+        let _others: Vec<_> = (0..others).map(|_| Client::new(address)).collect();
+        let client = Client::sending(address, "GET /loop HTTP/1.1\r\nhost: x\r\n\r\n");
+        // It runs when there is no place for another.
+        while served.server.ask("GET", "/quick", None).status != 503 {}
+        drop(client);
+        while served.server.ask("GET", "/quick", None).status != 200 {}
+    }
+}
+
+#[test]
+fn half_an_upload_is_waited_for_until_the_end_of_the_grace() {
+    let served = serve("wasi03_visits", &["--grace", "1s"]);
+    let mut held = Request::hold(served.server.address, "POST", "/upload", 10).expect("a guest");
+    held.send(b"half").expect("it reads");
+    let since = Instant::now();
+    served.server.terminate();
+    assert_eq!(held.answer().expect("an answer").status, 503);
+    assert!(served.server.wait().success());
+    let took = since.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
 }
 
 #[test]

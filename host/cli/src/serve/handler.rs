@@ -226,19 +226,19 @@ impl Handler {
         let error = match answer {
             Some(Ok(response)) if response.status().is_informational() => {
                 let status = response.status().as_u16();
-                wasmtime::format_err!(
-                    "its response has the status {status}, which is none of a last one"
-                )
+                // RFC 9110, 15.2: the client would wait for another one.
+                Some(wasmtime::format_err!(
+                    "its response has the status {status}, which no final response has"
+                ))
             }
             Some(Ok(response)) => return Some(response),
-            Some(Err(error)) => error,
+            Some(Err(error)) => Some(error),
             None if Instant::now() >= deadline => {
                 return Some(answer::text(
                     StatusCode::GATEWAY_TIMEOUT,
                     "the request took longer than this server allows\n",
                 ));
             }
-            // The guest ended without an answer; why, its thread has said.
             None if self.is_ending() => {
                 return Some(answer::text(
                     StatusCode::SERVICE_UNAVAILABLE,
@@ -246,15 +246,17 @@ impl Handler {
                 ));
             }
             None if statements.is_interrupted() => return None,
-            None => return Some(guest_failed()),
+            // The guest ended without an answer; why, its thread has said.
+            None => None,
         };
-        if broken.load(Ordering::Acquire) {
-            return Some(answer::text(
+        Some(match error {
+            _ if broken.load(Ordering::Acquire) => answer::text(
                 StatusCode::BAD_REQUEST,
                 "the request's body is not whole, or not well-formed\n",
-            ));
-        }
-        Some(failed(number, &error))
+            ),
+            Some(error) => failed(number, &error),
+            None => guest_failed(),
+        })
     }
 }
 

@@ -48,6 +48,8 @@ fn answer(path: &str) -> Result<Response<Body>, Error> {
         "/flood" => loop {
             println!("{}", "x".repeat(10_000));
         },
+        // No final response.
+        "/hints" => Ok(Response::builder().status(103).body(Body::empty())?),
         // Each ends in time; the guest does not.
         "/sql" => loop {
             let _ = db().and_then(|db| db.query(ENDLESS, &NONE));
