@@ -30,8 +30,8 @@ pub(crate) struct DatabaseOptions {
     /// Grant the database in this file, for reading and writing; created where missing.
     ///
     /// The guest knows it by NAME, and never sees the path. NAME is `default` unless it is
-    /// given. The path `:memory:` is a new database in memory; a URL is refused. May be given several
-    /// times; without any, the guest has no database. [env: DATABASE_PATH, for `default`]
+    /// given. The path `:memory:` is a new database in memory; a URL is refused. May be given
+    /// several times; without any, the guest has no database. [env: DATABASE_PATH, for `default`]
     #[arg(long, value_name = "[NAME=]PATH", value_parser = values::database)]
     db: Vec<Named>,
 
@@ -56,7 +56,12 @@ pub(crate) struct PoolOptions {
 
     /// How long a guest waits for a connection, or for its turn to write: 0 to 1h, as 500ms, 10s
     /// or 2m, or a number of seconds. [default: 10s] [env: DB_TIMEOUT]
-    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = values::timeout)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        allow_hyphen_values = true,
+        value_parser = values::timeout
+    )]
     timeout: Option<Duration>,
 
     /// The size that each database may grow to, in bytes or with a unit (powers of 1024): 1MiB to
@@ -64,8 +69,8 @@ pub(crate) struct PoolOptions {
     #[arg(long, value_name = "BYTES", default_value = "10GiB", value_parser = values::size)]
     max_database_size: usize,
 
-    /// How much one transaction may write, in bytes or with a unit: 1MiB to 16384GiB. One that would
-    /// write more is rolled back. [default: 64MiB; for `run`, as much as --max-database-size]
+    /// How much one transaction may write, in bytes or with a unit: 1MiB to 16384GiB. One that
+    /// would write more is rolled back. [default: 64MiB; for `run`, as much as --max-database-size]
     #[arg(long, value_name = "BYTES", value_parser = values::size)]
     max_transaction_size: Option<usize>,
 
@@ -74,19 +79,30 @@ pub(crate) struct PoolOptions {
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = values::size)]
     max_connection_memory: usize,
 
-    /// The memory that SQLite may take for all connections together, in bytes or with a unit: 4MiB to
-    /// 16384GiB.
-    #[arg(long, value_name = "BYTES", default_value = "4GiB", value_parser = process_memory, hide_short_help = true)]
+    /// The memory that SQLite may take for all connections together, in bytes or with a unit: 4MiB
+    /// to 16384GiB.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "4GiB",
+        value_parser = process_memory,
+        hide_short_help = true
+    )]
     max_sqlite_memory: usize,
 
-    /// How long one statement may run: 1ms to 10000h. It fails for the guest then.
+    /// How long one statement may run: more than 0, to 10000h. It fails for the guest then.
     /// [default: 1m for `run`; for `serve`, as long as --request-timeout]
     #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
     max_statement_time: Option<Duration>,
 
     /// How many steps of SQLite's virtual machine one call may run, rounded up to a multiple of 50:
     /// a limit that does not depend on what else the machine does. [default: any]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..),
+        hide_short_help = true
+    )]
     max_statement_steps: Option<u64>,
 
     /// How long a guest may keep a transaction open while others wait for their turn to write: it
@@ -94,54 +110,115 @@ pub(crate) struct PoolOptions {
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     max_transaction_time: Option<Duration>,
 
-    /// How long a guest may hold a connection while others wait for one: it is taken back then.
-    /// [default: as long as the guest runs]
+    /// How long a guest may hold a connection while others wait for one: 0 to 10000h. It is taken
+    /// back then. [default: as long as the guest runs]
     #[arg(long, value_name = "DURATION", value_parser = values::duration, hide_short_help = true)]
     max_hold_time: Option<Duration>,
 
     /// The most connections to each database that one guest may hold: 0 to --pool-size, which is a
     /// bound in any case.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=1024), hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 4,
+        value_parser = clap::value_parser!(u32).range(0..=1024),
+        hide_short_help = true
+    )]
     max_connections: u32,
 
     /// The most statements that one guest may have open: 0 to 1000000.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = handles(), hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 64,
+        value_parser = handles(),
+        hide_short_help = true
+    )]
     max_statements: u32,
 
     /// The most cursors that one guest may have open: 0 to 1000000.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = handles(), hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 64,
+        value_parser = handles(),
+        hide_short_help = true
+    )]
     max_cursors: u32,
 
     /// The most transaction handles that one guest may have open: 0 to 1000000.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = handles(), hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 64,
+        value_parser = handles(),
+        hide_short_help = true
+    )]
     max_transactions: u32,
 
     /// The largest text, blob or row, in bytes or with a unit: 64KiB to 1GiB less 1.
-    #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = values::size, hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "1MiB",
+        value_parser = values::size,
+        hide_short_help = true
+    )]
     max_value_size: usize,
 
     /// The largest result of one `query`, in bytes or with a unit: 64KiB to 1GiB.
-    #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = values::size, hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "16MiB",
+        value_parser = values::size,
+        hide_short_help = true
+    )]
     max_result_size: usize,
 
     /// The size at which a page of a cursor ends, in bytes or with a unit: 1KiB to 64MiB.
-    #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = values::size, hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "1MiB",
+        value_parser = values::size,
+        hide_short_help = true
+    )]
     max_page_size: usize,
 
-    /// How many idle connections to each database are kept: 0 to --pool-size. [default: --pool-size]
+    /// How many idle connections to each database are kept: 0 to --pool-size. [default:
+    /// --pool-size]
     #[arg(long, value_name = "N", hide_short_help = true)]
     max_idle: Option<u32>,
 
     /// How long a statement waits for a writer in another process: 0 to 1h.
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = values::timeout, hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "5s",
+        value_parser = values::timeout,
+        hide_short_help = true
+    )]
     busy_timeout: Duration,
 
     /// The page cache of each connection, in bytes or with a unit: 64KiB to 1GiB.
-    #[arg(long, value_name = "BYTES", default_value = "2MiB", value_parser = values::size, hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "2MiB",
+        value_parser = values::size,
+        hide_short_help = true
+    )]
     cache_size: usize,
 
     /// How much of its file each connection maps into memory, in bytes or with a unit: 0 to 64GiB.
-    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = values::size, hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "0",
+        value_parser = values::size,
+        hide_short_help = true
+    )]
     mmap_size: usize,
 
     /// How many compiled statements each connection keeps: 0 to 10000.

@@ -23,8 +23,8 @@ pub(crate) const TICK: Duration = Duration::from_millis(10);
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// What a guest's stack has for the host, beside its own frames: SQLite runs there, and needs 1 MiB for the worst statement
-/// that its limits let through.
+/// What a guest's stack has for the host, beside its own frames: SQLite runs there, and needs 1 MiB
+/// for the worst statement that its limits let through.
 const HOST_STACK: usize = 2 * MIB;
 
 /// Whether guests are many and short-lived.
@@ -236,8 +236,8 @@ fn pooling(at_once: u32, max_memory: usize, limits: &WasmLimits) -> PoolingAlloc
         .max_tables_per_component(limits.max_tables)
         .table_elements(limits.max_table_entries as usize)
         .total_stacks(at_once.saturating_mul(STACKS))
-        // Pages that stay mapped are cleared faster than they are given back and faulted in. Of its stack
-        // a request seldom uses 16 KiB.
+        // Pages that stay mapped are cleared faster than they are given back and faulted in. Of its
+        // stack a request seldom uses 16 KiB.
         .linear_memory_keep_resident(512 * KIB)
         .table_keep_resident(64 * KIB)
         .async_stack_keep_resident(32 * KIB)

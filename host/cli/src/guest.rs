@@ -40,36 +40,84 @@ pub(crate) struct GuestOptions {
 #[command(next_help_heading = "Guest")]
 pub(crate) struct WasmLimits {
     /// The most linear memories of an instance: 1 to 16.
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = up_to(16), hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 2,
+        value_parser = up_to(16),
+        hide_short_help = true
+    )]
     pub(crate) max_memories: u32,
 
     /// The most tables of an instance: 1 to 64.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = up_to(64), hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 8,
+        value_parser = up_to(64),
+        hide_short_help = true
+    )]
     pub(crate) max_tables: u32,
 
     /// The most entries of each of its tables: 1 to 1000000.
-    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = up_to(1_000_000), hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 20_000,
+        value_parser = up_to(1_000_000),
+        hide_short_help = true
+    )]
     pub(crate) max_table_entries: u32,
 
     /// The most core modules that it consists of: 1 to 256.
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = up_to(256), hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 32,
+        value_parser = up_to(256),
+        hide_short_help = true
+    )]
     pub(crate) max_instances: u32,
 
     /// The most handles that it may have open, of all kinds together: 1 to 1000000.
-    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = up_to(1_000_000), hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 4096,
+        value_parser = up_to(1_000_000),
+        hide_short_help = true
+    )]
     pub(crate) max_handles: u32,
 
     /// The stack of its own frames, in bytes or with a unit: 64KiB to 16MiB.
-    #[arg(long, value_name = "BYTES", default_value = "512KiB", value_parser = max_stack, hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "512KiB",
+        value_parser = max_stack,
+        hide_short_help = true
+    )]
     pub(crate) max_stack_size: usize,
 
     /// What one call may hand to the host, in bytes or with a unit: 64KiB to 1GiB. A statement's
     /// parameters, or the rows of one `execute-many`.
-    #[arg(long, value_name = "BYTES", default_value = "32MiB", value_parser = max_call, hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "32MiB",
+        value_parser = max_call,
+        hide_short_help = true
+    )]
     pub(crate) max_call_size: usize,
 
     /// The random bytes that one call gets, in bytes or with a unit: 64 to 1MiB.
-    #[arg(long, value_name = "BYTES", default_value = "64KiB", value_parser = max_random, hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "64KiB",
+        value_parser = max_random,
+        hide_short_help = true
+    )]
     pub(crate) max_random_size: usize,
 }
 

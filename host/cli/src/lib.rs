@@ -48,8 +48,8 @@ Examples:
   millpond inspect notes.wasm
 
 Exit status: 0 done; 2 a mistake in the command line, a file or a setting, in one line on
-stderr. `run` passes the guest's own exit code on (see `millpond run --help`), and exits with 134 where
-the guest trapped.";
+stderr. `run` passes the guest's own exit code on (see `millpond run --help`), and exits with 134
+where the guest trapped.";
 
 /// Run the command with `args`, of which the first is the program's name.
 ///

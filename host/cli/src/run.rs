@@ -41,8 +41,8 @@ A statement is ended after --max-statement-time, the guest after --max-run-time.
 Exit status: the guest's own, as far as its interface carries one: `exit` of WASI 0.2, which
 `exit(3)` of most languages calls, tells success from failure and no more: 0 or 1. `exit-with-code`
 (since 0.2.12, and in 0.3) carries 0 to 255. 134 where the guest trapped, or ran for longer than
---max-run-time; 141 where nobody reads its output any more; 2 for a mistake in the command line, a
-file or a setting."
+--max-run-time; 141 where the reader of its output has closed the pipe; 2 for a mistake in the command
+line, a file or a setting."
 )]
 pub(crate) struct Run {
     /// The component's file, and the guest's arguments: all that follows the file is the guest's,
@@ -50,7 +50,7 @@ pub(crate) struct Run {
     #[arg(value_name = "COMPONENT", required = true, num_args = 1.., trailing_var_arg = true)]
     command: Vec<OsString>,
 
-    /// How long the guest may run, to its exit. [default: for ever]
+    /// How long the guest may run, to its exit: more than 0, to 10000h. [default: no limit]
     #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
     max_run_time: Option<Duration>,
 

@@ -1,7 +1,8 @@
 //! `millpond serve`: an HTTP server whose every request is handled by a new instance of a guest.
 //!
-//! Guests run each on a thread of their own (see `handler`), which is their connection's too as long as
-//! there are few (see `listener`): a statement of SQLite's, and a guest's own computing, hold up nobody else.
+//! Guests run each on a thread of their own (see `handler`), which is their connection's too as
+//! long as there are few (see `listener`): a statement of SQLite's, and a guest's own computing,
+//! hold up nobody else.
 
 mod answer;
 mod disconnect;
@@ -67,8 +68,8 @@ pub(crate) struct Serve {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "HTTP")]
 struct HttpOptions {
-    /// The address and port to listen on: 127.0.0.1:8080, localhost:8080, or :8080 for every address of
-    /// this machine. Port 0 is any free one; the first line on stderr names it.
+    /// The address and port to listen on: 127.0.0.1:8080, localhost:8080, or :8080 for every
+    /// address of this machine. Port 0 is any free one; the first line on stderr names it.
     #[arg(
         long,
         alias = "addr",
@@ -78,19 +79,34 @@ struct HttpOptions {
     )]
     listen: Address,
 
-    /// How long a request may take, to the end of its response.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::positive_duration)]
+    /// How long a request may take, to the end of its response: more than 0, to 10000h.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "30s",
+        value_parser = values::positive_duration
+    )]
     request_timeout: Duration,
 
     /// The most requests that run at the same time, each with a thread and an instance: 1 to 4096.
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 128,
+        value_parser = clap::value_parser!(u32).range(1..=4096)
+    )]
     max_requests: u32,
 
-    /// How long a request's head may take to arrive: 1ms to 1h.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::positive_timeout)]
+    /// How long a request's head may take to arrive: more than 0, to 1h.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "30s",
+        value_parser = values::positive_timeout
+    )]
     head_timeout: Duration,
 
-    /// How long running requests may go on once the server is told to end.
+    /// How long a graceful shutdown waits for running requests: 0 to 10000h.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
     grace: Duration,
 
@@ -98,9 +114,15 @@ struct HttpOptions {
     #[arg(long, value_name = "SOCKADDR", value_parser = values::address)]
     stats: Option<Address>,
 
-    /// How much a guest may write to its stdout and stderr for one request, in bytes or with a unit: up to
-    /// 1GiB. The rest is dropped.
-    #[arg(long, value_name = "BYTES", default_value = "64KiB", value_parser = max_output, hide_short_help = true)]
+    /// How much a guest may write to its stdout and stderr for one request, in bytes or with a
+    /// unit: up to 1GiB. The rest is dropped.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "64KiB",
+        value_parser = max_output,
+        hide_short_help = true
+    )]
     max_output_size: usize,
 
     /// Do not write a line on stderr for each request.

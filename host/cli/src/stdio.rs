@@ -1,5 +1,5 @@
-//! What `run` gives a guest as its stdout and stderr: the command's own. Where the other end of a pipe
-//! is closed, the guest ends quietly, as a process does that SIGPIPE ends.
+//! What `run` gives a guest as its stdout and stderr: the command's own. Where the other end of a
+//! pipe is closed, the guest ends quietly, as a process does that SIGPIPE ends.
 
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -18,7 +18,7 @@ const BROKEN_PIPE: i32 = 128 + 13;
 /// A guest for WASI 0.2 may write as much in one call.
 const MAX_WRITE_BYTES: usize = 64 * 1024;
 
-/// How a guest ends whose output nobody reads.
+/// How a guest ends when the reader of its output has closed the pipe.
 pub(crate) fn broken_pipe() -> wasmtime::Error {
     wasmtime::format_err!(I32Exit(BROKEN_PIPE))
 }
@@ -33,7 +33,7 @@ pub(crate) enum Stream {
 #[derive(Clone, Debug)]
 pub(crate) struct GuestStream {
     stream: Stream,
-    /// Told when nobody reads the stream any more.
+    /// Told when the other end of the stream is closed.
     broken: Arc<Notify>,
 }
 
@@ -106,7 +106,7 @@ impl Pollable for GuestStream {
     async fn ready(&mut self) {}
 }
 
-/// A write to a broken pipe never completes: whoever waits for the guest is told, and drops it.
+/// A write to a broken pipe never completes: `broken` tells `run`, which drops the guest.
 fn unless_broken<T>(outcome: io::Result<T>) -> Poll<io::Result<T>> {
     match outcome {
         Err(error) if is_broken(&error) => Poll::Pending,

@@ -58,8 +58,8 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// The addresses to try, IPv4 first: that is what `localhost` means to most programs. Blocks while
-    /// a name is looked up.
+    /// The addresses to try, IPv4 first: that is what `localhost` means to most programs. Blocks
+    /// while a name is looked up.
     pub(crate) fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         if self.host.is_empty() {
             // The first one takes IPv4 too, unless the system has no IPv6.

@@ -108,14 +108,14 @@ impl SqliteCtx {
         }
     }
 
-    /// The request, to be kept by whoever may have to end it while the guest runs on another thread,
-    /// perhaps inside a statement: see [`Request::interrupt`].
+    /// The request, to be kept by whoever may have to end it while the guest runs on another
+    /// thread, perhaps inside a statement: see [`Request::interrupt`].
     pub fn request(&self) -> &Request {
         &self.request
     }
 
-    /// The first database that the guest asked for under a name that is not granted, for a host that
-    /// tells its operator. The name is the guest's text, cut off after 64 characters.
+    /// The first database that the guest asked for under a name that is not granted, for a host
+    /// that tells its operator. The name is the guest's text, cut off after 64 characters.
     pub fn unknown_database(&self) -> Option<&str> {
         self.unknown.as_deref()
     }

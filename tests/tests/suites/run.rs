@@ -1,4 +1,4 @@
-//! What `run` promises a guest and who runs it: arguments, environment, exit code, streams, limits.
+//! What `run` promises a guest and its user: arguments, environment, exit code, streams, limits.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -137,7 +137,7 @@ fn an_exit_code_is_what_the_interface_carries() {
 }
 
 #[test]
-fn a_guest_ends_quietly_when_nobody_reads_its_output() {
+fn a_guest_ends_quietly_when_its_reader_closes_the_pipe() {
     let (_folder, database) = here();
     for (guest, args) in [
         (component("hostile_does_as_told"), &["flood"][..]),

@@ -171,8 +171,8 @@ impl Outgoing {
         })
     }
 
-    /// For a request whose client has gone: nobody reads the response.
-    pub(super) fn to_nobody(line: Line, exchange: Arc<Exchange>) -> Response<Outgoing> {
+    /// For a request whose client has gone, and reads no response.
+    pub(super) fn unread(line: Line, exchange: Arc<Exchange>) -> Response<Outgoing> {
         drop(line);
         let response = text(StatusCode::INTERNAL_SERVER_ERROR, "");
         let line = Line::new(0, &Request::new(()), false);
@@ -215,8 +215,8 @@ impl Drop for Outgoing {
         let Some(mut line) = self.line.take() else {
             return;
         };
-        // hyper drops the body of a response that has none, and one with a length once it has as many
-        // bytes, without asking for its end.
+        // hyper drops the body of a response that has none, and one with a length once it has as
+        // many bytes, without asking for its end.
         let has_all = self.length.is_some_and(|length| self.bytes >= length);
         let is_whole = !self.failed && (self.ended || has_all || self.body.is_end_stream());
         line.outcome = Some(Outcome {

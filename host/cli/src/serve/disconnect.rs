@@ -1,9 +1,9 @@
 //! Notices clients that close their connection while their request is being answered.
 //!
-//! A client that closes its connection, and one that closes its sending half and waits, look the same:
-//! nothing more is to be read. They differ in what they do with data: a closed connection answers it
-//! with a reset. So a request that takes long is told so by an interim response, which every client of
-//! HTTP/1.1 must be able to read (RFC 9110, 15.2); one of HTTP/1.0 is waited for.
+//! A client that closes its connection, and one that closes its sending half and waits, look the
+//! same: there is nothing more to read. They differ in what they do with data: a closed connection
+//! answers it with a reset. So a request that takes long is told so by an interim response, which
+//! every client of HTTP/1.1 must be able to read (RFC 9110, 15.2); one of HTTP/1.0 is waited for.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -37,7 +37,8 @@ struct Watched {
     gone: Option<oneshot::Sender<()>>,
 }
 
-/// A request that is watched until this is dropped. If that comes before the answer, its client is gone.
+/// A request that is watched until this is dropped. If that comes before the answer, its client is
+/// gone.
 pub(super) struct WatchGuard<'a> {
     watcher: &'a DisconnectWatcher,
     number: u64,

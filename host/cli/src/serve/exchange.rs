@@ -19,7 +19,8 @@ pub(super) struct Client {
     /// The connection's socket, to look at from other threads. Not blocking.
     pub(super) socket: Arc<TcpStream>,
     pub(super) exchange: Arc<Exchange>,
-    /// Whether the connection is the only one on its thread, in a [`LocalSet`](tokio::task::LocalSet).
+    /// Whether the connection is the only one on its thread, in a
+    /// [`LocalSet`](tokio::task::LocalSet).
     pub(super) is_alone: bool,
 }
 

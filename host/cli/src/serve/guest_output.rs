@@ -24,8 +24,8 @@ const MAX_WRITE_BYTES: usize = 64 * 1024;
 pub(crate) struct GuestOutput(Arc<Mutex<Lines>>);
 
 impl GuestOutput {
-    /// For a request that may write up to `most` bytes: a guest that writes in a loop would fill the
-    /// host's disk.
+    /// For a request that may write up to `most` bytes: a guest that writes in a loop would fill
+    /// the host's disk.
     pub(crate) fn new(request: u64, most: usize) -> GuestOutput {
         GuestOutput(Arc::new(Mutex::new(Lines {
             request,

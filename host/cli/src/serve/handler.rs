@@ -1,8 +1,8 @@
 //! One request: its place, its thread, its guest and its time.
 //!
-//! SQLite's statements run on the thread that polls the guest, so a thread shared between guests would be a
-//! queue. A guest runs on its connection's own thread, or on a blocking thread of the runtime, which is its
-//! alone.
+//! SQLite's statements run on the thread that polls the guest, so a thread shared between guests
+//! would be a queue. A guest runs on its connection's own thread, or on a blocking thread of the
+//! runtime, which is its alone.
 
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
@@ -139,7 +139,7 @@ impl Handler {
                 let cut = Arc::clone(&cut);
                 match self.run(request, client, &line, place, cut).await {
                     Some(response) => response,
-                    None => return Outgoing::to_nobody(line, exchange),
+                    None => return Outgoing::unread(line, exchange),
                 }
             }
             (None, Err(_)) => answer::text(
@@ -246,7 +246,7 @@ impl Handler {
                 ));
             }
             None if statements.is_interrupted() => return None,
-            // The guest ended without an answer; why, its thread has said.
+            // The guest ended without an answer, and its thread has said why.
             None => None,
         };
         Some(match error {

@@ -1,8 +1,8 @@
 //! Accepts connections and speaks HTTP/1 on them, until told to stop.
 //!
-//! A connection has a thread of its own, where one is to be had: between the arrival of a request and its
-//! response, nothing is handed from one thread to another, which takes longer than a quick guest does.
-//! Where there are more connections than that, the others share the runtime's threads.
+//! A connection has a thread of its own, where one is to be had: between the arrival of a request
+//! and its response, nothing is handed from one thread to another, which takes longer than a quick
+//! guest does. Where there are more connections than that, the others share the runtime's threads.
 
 use std::convert::Infallible;
 use std::io;
@@ -26,9 +26,9 @@ use crate::serve::exchange::{Client, Wire};
 
 /// How long to wait when the system refuses a connection, most often for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long to read what a client still sends after its answer, and how long to wait for more of it. A
-/// connection that is closed with something unread is reset, and takes an answer on its way with it
-/// (RFC 9112, 9.6).
+/// How long to read what a client still sends after its answer, and how long to wait for more of
+/// it. A connection that is closed with something unread is reset, and takes an answer on its way
+/// with it (RFC 9112, 9.6).
 const LINGER: Duration = Duration::from_secs(30);
 const LINGER_IDLE: Duration = Duration::from_secs(2);
 /// What is left to a connection once every request must end: time to say so.
@@ -61,10 +61,11 @@ pub(super) trait Service: Clone + Send + Sync + 'static {
     fn refused(&self, status: StatusCode, reason: &hyper::Error);
 }
 
-/// Serve `listener`, which must be non-blocking; up to `threads` connections at once have a thread each.
-/// A request's head may take up to `head_timeout` to arrive: a slow client holds a connection, no more.
-/// The future is over once the phase is [`Finishing`](Phase::Finishing) and every connection has finished
-/// the request it was at, or shortly after it is [`Ending`](Phase::Ending).
+/// Serve `listener`, which must be non-blocking; up to `threads` connections at once have a thread
+/// each. A request's head may take up to `head_timeout` to arrive: a slow client holds a
+/// connection, no more. The future is over once the phase is [`Finishing`](Phase::Finishing) and
+/// every connection has finished the request it was at, or shortly after it is
+/// [`Ending`](Phase::Ending).
 pub(super) fn serve(
     listener: TcpListener,
     mut phase: watch::Receiver<Phase>,
@@ -210,7 +211,7 @@ impl<S: Service> Connection<S> {
         }
         let _ = socket.shutdown(Shutdown::Write);
         if answer.is_none() && !exchange.has_unread() {
-            // The client has only to close its own half: nobody waits for that.
+            // The client has only to close its own half: a shutdown does not wait for that.
             drop(self.open);
         }
         linger(&socket).await;

@@ -1,5 +1,5 @@
-//! What a server must refuse by HTTP's rules, beside what hyper refuses, and the form in which a guest
-//! gets the rest (<https://www.rfc-editor.org/rfc/rfc9112>).
+//! What a server must refuse by HTTP's rules, beside what hyper refuses, and the form in which a
+//! guest gets the rest (<https://www.rfc-editor.org/rfc/rfc9112>).
 
 use std::net::SocketAddr;
 
@@ -14,8 +14,8 @@ const fn bad(text: &'static str) -> Refusal {
     (StatusCode::BAD_REQUEST, text)
 }
 
-/// Refuse a request, or give its target the absolute form: with the authority that it is for. That is
-/// `local`, this end of the connection, where a client of HTTP/1.0 names none.
+/// Refuse a request, or give its target the absolute form: with the authority that it is for. That
+/// is `local`, this end of the connection, where a client of HTTP/1.0 names none.
 pub(super) fn check<B>(request: &mut Request<B>, local: Option<SocketAddr>) -> Result<(), Refusal> {
     let host = host(request)?;
     coding(request.headers())?;
