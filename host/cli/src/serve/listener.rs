@@ -235,11 +235,14 @@ fn answer_to(error: &hyper::Error) -> Option<StatusCode> {
 
 /// Read and forget what the client still sends, until it closes its half too.
 async fn linger(socket: &std::net::TcpStream) {
+    if matches!(socket.peek(&mut [0]), Ok(0)) {
+        return;
+    }
     let Ok(stream) = socket.try_clone().and_then(TcpStream::from_std) else {
         return;
     };
     let drain = async {
-        let mut forgotten = vec![0; 64 * 1024];
+        let mut forgotten = vec![0; 16 * 1024];
         while let Ok(Ok(())) = tokio::time::timeout(LINGER_IDLE, stream.readable()).await {
             match stream.try_read(&mut forgotten) {
                 Ok(0) => return,
