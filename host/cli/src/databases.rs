@@ -7,12 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use clap::builder::RangedI64ValueParser;
 use clap::{Args, ValueEnum};
 use millpond_pool::{Access, Pool, PoolStats, Synchronous};
-use millpond_wasmtime::{Grant, SqliteCtx, SqliteCtxBuilder, StatsScope};
+use millpond_wasmtime::{Grant, SqliteCtx, StatsScope};
 use tokio::task::JoinSet;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, printable};
 use crate::migrate;
 use crate::values::{self, DEFAULT, Named};
 
@@ -29,14 +30,14 @@ pub(crate) struct DatabaseOptions {
     /// Grant the database in this file, for reading and writing; created where missing.
     ///
     /// The guest knows it by NAME, and never sees the path. NAME is `default` unless it is
-    /// given. The path `:memory:` is a new database in memory. May be given several times;
-    /// without any, the guest has no database. [env: DATABASE_PATH, for `default`]
-    #[arg(long, value_name = "[NAME=]PATH", value_parser = values::named)]
+    /// given. The path `:memory:` is a new database in memory; a URL is refused. May be given
+    /// several times; without any, the guest has no database. [env: DATABASE_PATH, for `default`]
+    #[arg(long, value_name = "[NAME=]PATH", value_parser = values::database)]
     db: Vec<Named>,
 
     /// Grant the database in this file, for reading only; created where missing if it has
     /// --migrations.
-    #[arg(long, value_name = "[NAME=]PATH", value_parser = values::named)]
+    #[arg(long, value_name = "[NAME=]PATH", value_parser = values::database)]
     db_read_only: Vec<Named>,
 
     /// Apply the migrations in this folder first, to the database NAME (`default`).
@@ -55,7 +56,12 @@ pub(crate) struct PoolOptions {
 
     /// How long a guest waits for a connection, or for its turn to write: 0 to 1h, as 500ms, 10s
     /// or 2m, or a number of seconds. [default: 10s] [env: DB_TIMEOUT]
-    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = values::timeout)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        allow_hyphen_values = true,
+        value_parser = values::timeout
+    )]
     timeout: Option<Duration>,
 
     /// The size that each database may grow to, in bytes or with a unit (powers of 1024): 1MiB to
@@ -63,20 +69,161 @@ pub(crate) struct PoolOptions {
     #[arg(long, value_name = "BYTES", default_value = "10GiB", value_parser = values::size)]
     max_database_size: usize,
 
-    /// How much one transaction may write, in bytes or with a unit: 1MiB to 16384GiB. One that would
-    /// write more is rolled back.
-    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = values::size)]
-    max_transaction_size: usize,
+    /// How much one transaction may write, in bytes or with a unit: 1MiB to 16384GiB. One that
+    /// would write more is rolled back. [default: 64MiB; for `run`, as much as --max-database-size]
+    #[arg(long, value_name = "BYTES", value_parser = values::size)]
+    max_transaction_size: Option<usize>,
 
     /// The memory that SQLite may take for each connection, in bytes or with a unit: 4MiB to 64GiB.
     /// A statement that needs more fails for the guest.
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = values::size)]
     max_connection_memory: usize,
 
+    /// The memory that SQLite may take for all connections together, in bytes or with a unit: 4MiB
+    /// to 16384GiB.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "4GiB",
+        value_parser = process_memory,
+        hide_short_help = true
+    )]
+    max_sqlite_memory: usize,
+
+    /// How long one statement may run: more than 0, to 10000h. It fails for the guest then.
+    /// [default: 1m for `run`; for `serve`, as long as --request-timeout]
+    #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
+    max_statement_time: Option<Duration>,
+
+    /// How many steps of SQLite's virtual machine one call may run, rounded up to a multiple of 50:
+    /// a limit that does not depend on what else the machine does. [default: any]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..),
+        hide_short_help = true
+    )]
+    max_statement_steps: Option<u64>,
+
     /// How long a guest may keep a transaction open while others wait for their turn to write: it
-    /// is rolled back then. No limit for `run`.
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
-    max_transaction_time: Duration,
+    /// is rolled back then. [default: 10s; for `run`, any]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    max_transaction_time: Option<Duration>,
+
+    /// How long a guest may hold a connection while others wait for one: 0 to 10000h. It is taken
+    /// back then. [default: as long as the guest runs]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, hide_short_help = true)]
+    max_hold_time: Option<Duration>,
+
+    /// The most connections to each database that one guest may hold: 0 to --pool-size, which is a
+    /// bound in any case.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 4,
+        value_parser = clap::value_parser!(u32).range(0..=1024),
+        hide_short_help = true
+    )]
+    max_connections: u32,
+
+    /// The most statements that one guest may have open: 0 to 1000000.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 64,
+        value_parser = handles(),
+        hide_short_help = true
+    )]
+    max_statements: u32,
+
+    /// The most cursors that one guest may have open: 0 to 1000000.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 64,
+        value_parser = handles(),
+        hide_short_help = true
+    )]
+    max_cursors: u32,
+
+    /// The most transaction handles that one guest may have open: 0 to 1000000.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 64,
+        value_parser = handles(),
+        hide_short_help = true
+    )]
+    max_transactions: u32,
+
+    /// The largest text, blob or row, in bytes or with a unit: 64KiB to 1GiB less 1.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "1MiB",
+        value_parser = values::size,
+        hide_short_help = true
+    )]
+    max_value_size: usize,
+
+    /// The largest result of one `query`, in bytes or with a unit: 64KiB to 1GiB.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "16MiB",
+        value_parser = values::size,
+        hide_short_help = true
+    )]
+    max_result_size: usize,
+
+    /// The size at which a page of a cursor ends, in bytes or with a unit: 1KiB to 64MiB.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "1MiB",
+        value_parser = values::size,
+        hide_short_help = true
+    )]
+    max_page_size: usize,
+
+    /// How many idle connections to each database are kept: 0 to --pool-size. [default:
+    /// --pool-size]
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    max_idle: Option<u32>,
+
+    /// How long a statement waits for a writer in another process: 0 to 1h.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "5s",
+        value_parser = values::timeout,
+        hide_short_help = true
+    )]
+    busy_timeout: Duration,
+
+    /// The page cache of each connection, in bytes or with a unit: 64KiB to 1GiB.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "2MiB",
+        value_parser = values::size,
+        hide_short_help = true
+    )]
+    cache_size: usize,
+
+    /// How much of its file each connection maps into memory, in bytes or with a unit: 0 to 64GiB.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "0",
+        value_parser = values::size,
+        hide_short_help = true
+    )]
+    mmap_size: usize,
+
+    /// How many compiled statements each connection keeps: 0 to 10000.
+    #[arg(long, value_name = "N", default_value_t = 128, hide_short_help = true)]
+    statement_cache: usize,
 
     /// When a commit waits for the disk: `full`, always; `normal`, not always: a power failure
     /// can undo the last commits.
@@ -90,8 +237,29 @@ enum Durability {
     Normal,
 }
 
+fn handles() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(0..=1_000_000)
+}
+
+fn process_memory(text: &str) -> Result<usize, String> {
+    values::size_within(text, 4 << 20..=16 << 40, "4MiB", "16384GiB")
+}
+
+/// Who has the databases: what suits one guest that has them for itself would be too much where
+/// requests share them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Borrowers {
+    /// One guest, for as long as it runs.
+    One,
+    /// A guest for each request.
+    Many,
+}
+
+/// How long one statement of `run` may take, unless it is said.
+const STATEMENT_TIME: Duration = Duration::from_secs(60);
+
 impl PoolOptions {
-    fn open(&self, path: &Path) -> Result<Pool, Failure> {
+    fn open(&self, path: &Path, borrowers: Borrowers) -> Result<Pool, Failure> {
         let size = |text: &str| {
             let size = text.parse().ok().filter(|size| (1..=1024).contains(size));
             size.ok_or_else(|| "write a number, 1 to 1024".to_string())
@@ -100,17 +268,52 @@ impl PoolOptions {
             .max_size(given(self.pool_size, "DB_POOL_SIZE", size, 5)?)
             .timeout(given(self.timeout, "DB_TIMEOUT", values::timeout, TIMEOUT)?)
             .max_memory_bytes(self.max_connection_memory as u64)
-            .max_transaction_bytes(self.max_transaction_size as u64)
+            .max_transaction_bytes(self.max_transaction_size.unwrap_or(match borrowers {
+                // An import is one transaction, often.
+                Borrowers::One => self.max_database_size,
+                Borrowers::Many => 64 << 20,
+            }) as u64)
             .max_database_bytes(self.max_database_size as u64)
+            .max_value_bytes(self.max_value_size as u64)
+            .max_result_bytes(self.max_result_size as u64)
+            .max_page_bytes(self.max_page_size as u64)
+            .busy_timeout(self.busy_timeout)
+            .cache_size(self.cache_size as u64)
+            .mmap_size(self.mmap_size as u64)
+            .statement_cache(self.statement_cache)
             .synchronous(match self.synchronous {
                 Durability::Full => Synchronous::Full,
                 Durability::Normal => Synchronous::Normal,
             });
+        let builder = match self.max_idle {
+            Some(idle) => builder.max_idle(idle),
+            None => builder,
+        };
         let opened = match path.to_str() {
             Some(MEMORY) => builder.open_in_memory(),
             _ => builder.open(path),
         };
         opened.map_err(|error| Failure::mistake(error.to_string()))
+    }
+}
+
+impl PoolOptions {
+    fn grant(&self, pool: &Pool, access: Access, borrowers: Borrowers) -> Grant {
+        let (statement, transaction) = match borrowers {
+            Borrowers::One => (STATEMENT_TIME, Duration::MAX),
+            // How long a request may take is bounded as a whole.
+            Borrowers::Many => (Duration::MAX, Duration::from_secs(10)),
+        };
+        let grant = Grant::new(pool, access)
+            .max_statement_time(self.max_statement_time.unwrap_or(statement))
+            .max_transaction_time(self.max_transaction_time.unwrap_or(transaction))
+            .max_hold_time(self.max_hold_time.unwrap_or(Duration::MAX))
+            .max_connections(self.max_connections)
+            .stats(StatsScope::Pool);
+        match self.max_statement_steps {
+            Some(steps) => grant.max_statement_steps(steps),
+            None => grant,
+        }
     }
 }
 
@@ -138,7 +341,8 @@ fn given<T>(
 
 impl DatabaseOptions {
     /// Migrate and open every database. Blocks for as long as the migrations take.
-    pub(crate) fn open(&self) -> Result<Databases, Failure> {
+    pub(crate) fn open(&self, borrowers: Borrowers) -> Result<Databases, Failure> {
+        millpond_pool::set_process_memory_limit(self.pool.max_sqlite_memory);
         let granted = granted(&self.db, &self.db_read_only, env::var_os(DATABASE_PATH))?;
         migrate::apply_all(&self.migrations, &granted)?;
         let mut open = Vec::new();
@@ -161,22 +365,18 @@ impl DatabaseOptions {
             });
             let pool = match shared {
                 Some(pool) => pool,
-                None => self.pool.open(&named.path)?,
+                None => self.pool.open(&named.path, borrowers)?,
             };
             if let Ok(path) = fs::canonicalize(&named.path) {
                 files.push((path, pool.clone()));
             }
             open.push(Database {
-                // How long a request may take is bounded as a whole.
-                grant: Grant::new(&pool, access)
-                    .max_statement_time(Duration::MAX)
-                    .max_hold_time(Duration::MAX)
-                    .max_transaction_time(self.pool.max_transaction_time)
-                    .stats(StatsScope::Pool),
+                grant: self.pool.grant(&pool, access, borrowers),
                 name: named.name,
             });
         }
-        Ok(Databases { open })
+        let pool = self.pool.clone();
+        Ok(Databases { open, pool })
     }
 }
 
@@ -211,6 +411,12 @@ pub(crate) fn granted(
     }
     let has_default = granted.iter().any(|granted| granted.named.name == DEFAULT);
     if let Some(path) = default.filter(|path| !path.is_empty() && !has_default) {
+        values::refuse_url(&path.to_string_lossy()).map_err(|reason| {
+            Failure::mistake(format_args!(
+                "{DATABASE_PATH} is `{}`: {reason}",
+                path.display()
+            ))
+        })?;
         let named = Named {
             name: DEFAULT.to_string(),
             path: path.into(),
@@ -223,10 +429,22 @@ pub(crate) fn granted(
     Ok(granted)
 }
 
+/// Which flag grants the database that a guest asked for by `name`.
+pub(crate) fn how_to_grant(name: &str) -> String {
+    let shown: String = printable(name).chars().take(64).collect();
+    let how = match name {
+        DEFAULT => "grant it by --db PATH".to_string(),
+        name if values::is_name(name) => format!("grant it by --db {name}=PATH"),
+        _ => "no --db can grant one of that name".to_string(),
+    };
+    format!("the guest asked for the database `{shown}`, which is not granted: {how}")
+}
+
 /// The open databases.
 #[derive(Clone, Debug)]
 pub(crate) struct Databases {
     open: Vec<Database>,
+    pool: PoolOptions,
 }
 
 #[derive(Clone, Debug)]
@@ -236,25 +454,17 @@ struct Database {
 }
 
 impl Databases {
-    /// What one request is granted. Its statements and waits end at `deadline`.
-    pub(crate) fn grant(&self, deadline: Instant) -> SqliteCtx {
-        let ctx = SqliteCtx::builder().deadline(deadline);
-        self.granted(ctx, |grant| grant)
-    }
-
-    /// What a guest is granted that has the databases for itself.
-    pub(crate) fn grant_alone(&self, deadline: Option<Instant>) -> SqliteCtx {
-        let ctx = SqliteCtx::builder();
-        let ctx = match deadline {
-            Some(deadline) => ctx.deadline(deadline),
-            None => ctx,
-        };
-        self.granted(ctx, |grant| grant.max_transaction_time(Duration::MAX))
-    }
-
-    fn granted(&self, mut ctx: SqliteCtxBuilder, change: impl Fn(Grant) -> Grant) -> SqliteCtx {
+    /// What one guest is granted. Its statements and waits end at `deadline`.
+    pub(crate) fn grant(&self, deadline: Option<Instant>) -> SqliteCtx {
+        let mut ctx = SqliteCtx::builder()
+            .max_statements(self.pool.max_statements)
+            .max_cursors(self.pool.max_cursors)
+            .max_transactions(self.pool.max_transactions);
+        if let Some(deadline) = deadline {
+            ctx = ctx.deadline(deadline);
+        }
         for database in &self.open {
-            ctx = ctx.grant(&database.name, change(database.grant.clone()));
+            ctx = ctx.grant(&database.name, database.grant.clone());
         }
         ctx.build()
     }

@@ -13,7 +13,7 @@ use wasmtime::{
 };
 
 use crate::failure::{Failure, reason};
-use crate::guest::{self, Guest, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES};
+use crate::guest::{self, Guest, WasmLimits};
 use crate::interfaces::{self, Import};
 use crate::output::say;
 
@@ -23,10 +23,8 @@ pub(crate) const TICK: Duration = Duration::from_millis(10);
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// What a guest's own frames may use of its stack.
-const WASM_STACK: usize = 512 * KIB;
-/// What is left of it for the host: SQLite runs there, and needs 1 MiB for the worst statement
-/// that its limits let through.
+/// What a guest's stack has for the host, beside its own frames: SQLite runs there, and needs 1 MiB
+/// for the worst statement that its limits let through.
 const HOST_STACK: usize = 2 * MIB;
 
 /// Whether guests are many and short-lived.
@@ -50,7 +48,11 @@ pub(crate) struct Loaded {
 /// The first engine that accepts it is taken, from the most restricted on. Only WASI 0.3 needs
 /// concurrency within an instance, which is the youngest code in wasmtime; and what does not fit
 /// the pool of instances gets memory of its own.
-pub(crate) fn load(path: &Path, instances: Instances) -> Result<Loaded, Failure> {
+pub(crate) fn load(
+    path: &Path,
+    instances: Instances,
+    limits: &WasmLimits,
+) -> Result<Loaded, Failure> {
     let bytes = fs::read(path).map_err(|error| Failure::about(path, error))?;
     check_header(path, &bytes)?;
     let cache = Cache::new(CacheConfig::new()).ok();
@@ -63,7 +65,7 @@ pub(crate) fn load(path: &Path, instances: Instances) -> Result<Loaded, Failure>
     let mut refusal = None;
     for &instances in alone {
         for concurrency in [false, true] {
-            let engine = Engine::new(&config(instances, concurrency, cache.clone()));
+            let engine = Engine::new(&config(instances, concurrency, limits, cache.clone()));
             match engine.and_then(|engine| Component::new(&engine, &bytes).map(|c| (engine, c))) {
                 Ok((engine, component)) => {
                     if let (Instances::One, Some(refusal)) = (instances, &refusal)
@@ -179,13 +181,18 @@ fn check_header(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
-fn config(instances: Instances, concurrency: bool, cache: Option<Cache>) -> Config {
+fn config(
+    instances: Instances,
+    concurrency: bool,
+    limits: &WasmLimits,
+    cache: Option<Cache>,
+) -> Config {
     let mut config = Config::new();
     config.cache(cache);
     config.epoch_interruption(true);
     config
-        .max_wasm_stack(WASM_STACK)
-        .async_stack_size(WASM_STACK + HOST_STACK);
+        .max_wasm_stack(limits.max_stack_size)
+        .async_stack_size(limits.max_stack_size + HOST_STACK);
     config.async_stack_zeroing(true);
     config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
 
@@ -207,32 +214,30 @@ fn config(instances: Instances, concurrency: bool, cache: Option<Cache>) -> Conf
         max_memory,
     } = instances
     {
-        config.allocation_strategy(pooling(at_once, max_memory));
+        config.allocation_strategy(pooling(at_once, max_memory, limits));
     }
     config
 }
 
-fn pooling(at_once: u32, max_memory: usize) -> PoolingAllocationConfig {
-    /// Core modules in a component: its own, and those that adapt and connect it.
-    const CORE_INSTANCES: u32 = 16;
+fn pooling(at_once: u32, max_memory: usize, limits: &WasmLimits) -> PoolingAllocationConfig {
     /// A WASI 0.3 guest has a stack for each of its tasks.
     const STACKS: u32 = 4;
 
     let mut pooling = PoolingAllocationConfig::new();
     pooling
         .total_component_instances(at_once)
-        .total_core_instances(at_once.saturating_mul(CORE_INSTANCES))
-        .max_core_instances_per_component(CORE_INSTANCES)
+        .total_core_instances(at_once.saturating_mul(limits.max_instances))
+        .max_core_instances_per_component(limits.max_instances)
         .max_component_instance_size(MIB)
-        .total_memories(at_once.saturating_mul(MAX_MEMORIES))
-        .max_memories_per_component(MAX_MEMORIES)
+        .total_memories(at_once.saturating_mul(limits.max_memories))
+        .max_memories_per_component(limits.max_memories)
         .max_memory_size(max_memory)
-        .total_tables(at_once.saturating_mul(MAX_TABLES))
-        .max_tables_per_component(MAX_TABLES)
-        .table_elements(MAX_TABLE_ELEMENTS)
+        .total_tables(at_once.saturating_mul(limits.max_tables))
+        .max_tables_per_component(limits.max_tables)
+        .table_elements(limits.max_table_entries as usize)
         .total_stacks(at_once.saturating_mul(STACKS))
-        // Pages that stay mapped are cleared faster than they are given back and faulted in. Of its stack
-        // a request seldom uses 16 KiB.
+        // Pages that stay mapped are cleared faster than they are given back and faulted in. Of its
+        // stack a request seldom uses 16 KiB.
         .linear_memory_keep_resident(512 * KIB)
         .table_keep_resident(64 * KIB)
         .async_stack_keep_resident(32 * KIB)

@@ -31,6 +31,12 @@ impl Failure {
         Failure::new(guest_failure(error), TRAPPED)
     }
 
+    /// With more at the end of its line.
+    pub(crate) fn with(mut self, more: &str) -> Failure {
+        self.message.push_str(more);
+        self
+    }
+
     fn new(message: impl fmt::Display, code: u8) -> Failure {
         Failure {
             message: one_line(&message.to_string()),

@@ -1,6 +1,9 @@
 //! What one instance runs with: its streams, its databases and its limits. No files, no network.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
+use clap::builder::RangedI64ValueParser;
 use http::{Request, Response};
 use millpond_wasmtime::{SqliteCtx, SqliteCtxView, SqliteView};
 use wasmtime::component::{Linker, ResourceTable};
@@ -12,22 +15,6 @@ use wasmtime_wasi_http::{
 };
 
 use crate::values;
-
-/// The linear memories of one guest.
-pub(crate) const MAX_MEMORIES: u32 = 2;
-/// The tables of one guest.
-pub(crate) const MAX_TABLES: u32 = 8;
-/// The entries of each of its tables.
-pub(crate) const MAX_TABLE_ELEMENTS: usize = 20_000;
-/// The core modules that one guest may consist of.
-const MAX_INSTANCES: usize = 32;
-/// The handles that one guest may have open, of all kinds together.
-const MAX_HANDLES: usize = 4096;
-/// What one call of the guest's may hand to the host: as many bytes as a statement's parameters, or the
-/// rows of one `execute-many`, reasonably are.
-const MAX_CALL_BYTES: usize = 32 << 20;
-/// The random bytes that a guest gets in one call.
-const MAX_RANDOM_BYTES: u64 = 64 * 1024;
 
 /// What the command line says about every guest.
 #[derive(Args, Clone, Debug)]
@@ -43,38 +30,159 @@ pub(crate) struct GuestOptions {
     /// 4GiB.
     #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = max_memory)]
     pub(crate) max_memory_size: usize,
+
+    #[command(flatten)]
+    pub(crate) limits: WasmLimits,
+}
+
+/// What an instance may have, beside its memory.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Guest")]
+pub(crate) struct WasmLimits {
+    /// The most linear memories of an instance: 1 to 16.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 2,
+        value_parser = up_to(16),
+        hide_short_help = true
+    )]
+    pub(crate) max_memories: u32,
+
+    /// The most tables of an instance: 1 to 64.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 8,
+        value_parser = up_to(64),
+        hide_short_help = true
+    )]
+    pub(crate) max_tables: u32,
+
+    /// The most entries of each of its tables: 1 to 1000000.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 20_000,
+        value_parser = up_to(1_000_000),
+        hide_short_help = true
+    )]
+    pub(crate) max_table_entries: u32,
+
+    /// The most core modules that it consists of: 1 to 256.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 32,
+        value_parser = up_to(256),
+        hide_short_help = true
+    )]
+    pub(crate) max_instances: u32,
+
+    /// The most handles that it may have open, of all kinds together: 1 to 1000000.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 4096,
+        value_parser = up_to(1_000_000),
+        hide_short_help = true
+    )]
+    pub(crate) max_handles: u32,
+
+    /// The stack of its own frames, in bytes or with a unit: 64KiB to 16MiB.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "512KiB",
+        value_parser = max_stack,
+        hide_short_help = true
+    )]
+    pub(crate) max_stack_size: usize,
+
+    /// What one call may hand to the host, in bytes or with a unit: 64KiB to 1GiB. A statement's
+    /// parameters, or the rows of one `execute-many`.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "32MiB",
+        value_parser = max_call,
+        hide_short_help = true
+    )]
+    pub(crate) max_call_size: usize,
+
+    /// The random bytes that one call gets, in bytes or with a unit: 64 to 1MiB.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "64KiB",
+        value_parser = max_random,
+        hide_short_help = true
+    )]
+    pub(crate) max_random_size: usize,
+}
+
+impl Default for WasmLimits {
+    /// As the command line has them.
+    fn default() -> WasmLimits {
+        WasmLimits {
+            max_memories: 2,
+            max_tables: 8,
+            max_table_entries: 20_000,
+            max_instances: 32,
+            max_handles: 4096,
+            max_stack_size: 512 << 10,
+            max_call_size: 32 << 20,
+            max_random_size: 64 << 10,
+        }
+    }
+}
+
+fn up_to(most: i64) -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=most)
+}
+
+fn max_stack(text: &str) -> Result<usize, String> {
+    values::size_within(text, 64 << 10..=16 << 20, "64KiB", "16MiB")
+}
+
+fn max_call(text: &str) -> Result<usize, String> {
+    values::size_within(text, 64 << 10..=1 << 30, "64KiB", "1GiB")
+}
+
+fn max_random(text: &str) -> Result<usize, String> {
+    values::size_within(text, 64..=1 << 20, "64", "1MiB")
 }
 
 fn max_memory(text: &str) -> Result<usize, String> {
-    let bytes = values::size(text)?;
-    let bounds = 64 << 10..=4 << 30;
-    match bounds.contains(&bytes) {
-        true => Ok(bytes),
-        false => Err("it must be between 64KiB and 4GiB".to_string()),
-    }
+    values::size_within(text, 64 << 10..=4 << 30, "64KiB", "4GiB")
 }
 
 impl GuestOptions {
     /// A guest without files and without network.
     pub(crate) fn wasi(&self) -> WasiCtxBuilder {
         let mut wasi = WasiCtx::builder();
-        wasi.envs(&self.env);
+        // Of two values the last one counts, as for a shell. A guest takes the first that it finds.
+        let env: BTreeMap<_, _> = self.env.iter().map(|(name, value)| (name, value)).collect();
+        for (name, value) in env {
+            wasi.env(name, value);
+        }
         wasi.allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false);
-        wasi.max_random_size(MAX_RANDOM_BYTES);
+        wasi.max_random_size(self.limits.max_random_size as u64);
         wasi
     }
 
     pub(crate) fn store(&self, engine: &Engine, wasi: WasiCtx, sqlite: SqliteCtx) -> Store<Guest> {
+        let wasm = &self.limits;
         let mut table = ResourceTable::new();
-        table.set_max_capacity(MAX_HANDLES);
+        table.set_max_capacity(wasm.max_handles as usize);
         let limits = StoreLimitsBuilder::new()
             .memory_size(self.max_memory_size)
-            .memories(MAX_MEMORIES as usize)
-            .tables(MAX_TABLES as usize)
-            .table_elements(MAX_TABLE_ELEMENTS)
-            .instances(MAX_INSTANCES)
+            .memories(wasm.max_memories as usize)
+            .tables(wasm.max_tables as usize)
+            .table_elements(wasm.max_table_entries as usize)
+            .instances(wasm.max_instances as usize)
             .build();
         let guest = Guest {
             wasi,
@@ -86,8 +194,8 @@ impl GuestOptions {
         };
         let mut store = Store::new(engine, guest);
         store.limiter(|guest| &mut guest.limits);
-        store.set_max_component_handles(MAX_HANDLES);
-        store.set_hostcall_fuel(MAX_CALL_BYTES);
+        store.set_max_component_handles(wasm.max_handles as usize);
+        store.set_hostcall_fuel(wasm.max_call_size);
         // Without a deadline the first epoch would trap. At each, whoever polls the guest gets
         // to look at its own clock.
         store.set_epoch_deadline(1);
@@ -117,6 +225,13 @@ pub(crate) struct Guest {
     no_requests: NoRequests,
     table: ResourceTable,
     limits: StoreLimits,
+}
+
+impl Guest {
+    /// The first database that the guest asked for, and that it was not granted.
+    pub(crate) fn unknown_database(&self) -> Option<&str> {
+        self.sqlite.unknown_database()
+    }
 }
 
 impl WasiView for Guest {

@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::engine::{self, Instances};
 use crate::failure::{Failure, MISTAKE};
+use crate::guest::WasmLimits;
 use crate::interfaces;
 use crate::output::print;
 
@@ -29,7 +30,7 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
-        let loaded = engine::load(&self.component, Instances::One)?;
+        let loaded = engine::load(&self.component, Instances::One, &WasmLimits::default())?;
         let (imports, exports) = (loaded.imports(), loaded.exports());
         let roles = interfaces::roles(&exports);
         let linked = loaded.link();

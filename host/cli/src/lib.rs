@@ -14,6 +14,7 @@ mod output;
 mod run;
 mod serve;
 mod stats;
+mod stdio;
 mod values;
 
 use std::ffi::OsString;
@@ -47,7 +48,8 @@ Examples:
   millpond inspect notes.wasm
 
 Exit status: 0 done; 2 a mistake in the command line, a file or a setting, in one line on
-stderr. `run` passes the guest's own exit code on, and exits with 134 where the guest trapped.";
+stderr. `run` passes the guest's own exit code on (see `millpond run --help`), and exits with 134
+where the guest trapped.";
 
 /// Run the command with `args`, of which the first is the program's name.
 ///
@@ -163,7 +165,7 @@ mod tests {
             &["millpond", "run", "--pol-size", "3"],
             &["millpond", "serve", "x.wasm", "--timeout", "2h"],
             &["millpond", "serve", "x.wasm", "--timeout", "-1"],
-            &["millpond", "serve", "x.wasm", "--listen", "localhost:80"],
+            &["millpond", "serve", "x.wasm", "--listen", "localhost"],
         ] {
             let Err(failure) = parse(args.iter().map(OsString::from)) else {
                 panic!("{args:?} parsed");

@@ -28,7 +28,7 @@ Exit status: 0 where every migration is applied, now or before; 2 where one is n
 undone, and those before it are kept.")]
 pub(crate) struct Migrate {
     /// The database in this file; created where missing. [env: DATABASE_PATH]
-    #[arg(long, value_name = "[NAME=]PATH", value_parser = values::named)]
+    #[arg(long, value_name = "[NAME=]PATH", value_parser = values::database)]
     db: Vec<Named>,
 
     /// Apply the migrations in this folder, to the database NAME (`default`).

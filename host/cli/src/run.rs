@@ -1,20 +1,26 @@
 //! `millpond run`: one guest, from its start to its exit code.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::future::pending;
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use tokio::sync::Notify;
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::{p2, p3};
 
-use crate::databases::DatabaseOptions;
+use crate::databases::{self, Borrowers, DatabaseOptions};
 use crate::engine::{self, Instances};
 use crate::failure::Failure;
 use crate::guest::{Guest, GuestOptions};
 use crate::interfaces::{self, Role};
+use crate::output::say;
+use crate::stdio::{self, GuestStream, Stream};
 use crate::values;
 
 /// Runs a command component
@@ -22,24 +28,29 @@ use crate::values;
 /// It has this command's standard streams, the arguments after its name and the databases that
 /// are granted; no files and no network.
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "millpond run [OPTIONS] <COMPONENT> [ARGS]...",
+    after_help = "\
 Examples:
   millpond run --db app.db import.wasm people.csv
-  millpond run --db app.db --db-read-only geo=geo.db report.wasm
+  millpond run --db app.db --db-read-only geo=geo.db report.wasm --help
   millpond run --db :memory: --env LOG=debug try.wasm
 
-Exit status: the guest's own; 134 where it trapped, or ran for longer than
---max-run-time; 2 for a mistake in the command line, a
-file or a setting.")]
+A statement is ended after --max-statement-time, the guest after --max-run-time.
+
+Exit status: the guest's own, as far as its interface carries one: `exit` of WASI 0.2, which
+`exit(3)` of most languages calls, tells success from failure and no more: 0 or 1. `exit-with-code`
+(since 0.2.12, and in 0.3) carries 0 to 255. 134 where the guest trapped, or ran for longer than
+--max-run-time; 141 where the reader of its output has closed the pipe; 2 for a mistake in the command
+line, a file or a setting."
+)]
 pub(crate) struct Run {
-    /// The component's file.
-    component: PathBuf,
+    /// The component's file, and the guest's arguments: all that follows the file is the guest's,
+    /// `--help` and `--` too.
+    #[arg(value_name = "COMPONENT", required = true, num_args = 1.., trailing_var_arg = true)]
+    command: Vec<OsString>,
 
-    /// The guest's arguments.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    args: Vec<String>,
-
-    /// How long the guest may run, to its exit. [default: for ever]
+    /// How long the guest may run, to its exit: more than 0, to 10000h. [default: no limit]
     #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
     max_run_time: Option<Duration>,
 
@@ -52,12 +63,14 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
-        let loaded = engine::load(&self.component, Instances::One)?;
+        let component = Path::new(&self.command[0]);
+        let args = self.args()?;
+        let loaded = engine::load(component, Instances::One, &self.guest.limits)?;
         let roles = interfaces::roles(&loaded.exports());
         let is_command = |role: &&Role| matches!(role, Role::Command02 | Role::Command03);
         let role = *roles.iter().find(is_command).ok_or_else(|| {
             Failure::about(
-                &self.component,
+                component,
                 match roles.is_empty() {
                     true => "not a command: it does not export wasi:cli/run",
                     false => "an HTTP handler, not a command: run it with `millpond serve`",
@@ -67,47 +80,68 @@ impl Run {
         let pre = loaded
             .check_memory(self.guest.max_memory_size)
             .and_then(|()| loaded.link())
-            .map_err(|reason| Failure::about(&self.component, reason))?;
-        let databases = self.databases.open()?;
+            .map_err(|reason| Failure::about(component, reason))?;
+        let databases = self.databases.open(Borrowers::One)?;
 
         // Nobody looks at the clock of a guest that may run for ever.
         let deadline = self.max_run_time.and_then(|time| {
             loaded.start_ticking();
             Instant::now().checked_add(time)
         });
-        let name = self
-            .component
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy();
+        let broken = Arc::new(Notify::new());
+        let stream = |stream| GuestStream::new(stream, Arc::clone(&broken));
         let mut wasi = self.guest.wasi();
-        wasi.arg(name).args(&self.args).inherit_stdio();
-        let mut store = self.guest.store(
-            &loaded.engine,
-            wasi.build(),
-            databases.grant_alone(deadline),
-        );
+        wasi.arg(component.file_name().unwrap_or_default().to_string_lossy())
+            .args(&args)
+            .inherit_stdin()
+            .stdout(stream(Stream::Stdout))
+            .stderr(stream(Stream::Stderr));
+        let mut store = self
+            .guest
+            .store(&loaded.engine, wasi.build(), databases.grant(deadline));
 
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
         let runtime = runtime.map_err(Failure::mistake)?;
         let outcome = runtime.block_on(async {
-            let outcome = match deadline {
-                None => call(&mut store, &pre, role).await,
-                Some(deadline) => {
-                    let call = call(&mut store, &pre, role);
-                    let ended = tokio::time::timeout_at(deadline.into(), call).await;
-                    ended.unwrap_or_else(|_| Err(wasmtime::format_err!("it ran for too long")))
+            let over = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                    None => pending().await,
                 }
             };
+            let outcome = tokio::select! {
+                biased;
+                outcome = call(&mut store, &pre, role) => outcome,
+                () = broken.notified() => Err(stdio::broken_pipe()),
+                () = over => Err(wasmtime::format_err!("it ran for longer than --max-run-time")),
+            };
+            let unknown = store.data().unknown_database().map(databases::how_to_grant);
             drop(store); // The connections that the guest still held are back now.
             databases.close(Duration::ZERO).await;
+            if let Some(how) = unknown {
+                say(format_args!("millpond: {how}"));
+            }
             outcome
         });
         // A thread may still be reading stdin for the guest: nobody waits for it.
         runtime.shutdown_background();
-        exit_code(outcome)
+        let is_handler = |role: &Role| matches!(role, Role::Http02 | Role::Http03);
+        exit_code(outcome).map_err(|failure| match roles.iter().any(is_handler) {
+            true => failure.with("; it is an HTTP handler too: run that with `millpond serve`"),
+            false => failure,
+        })
+    }
+
+    /// WASI knows no arguments but text.
+    fn args(&self) -> Result<Vec<&str>, Failure> {
+        let args = self.command[1..].iter();
+        args.map(|arg| {
+            let refusal = || format!("the guest's argument {} is not UTF-8", arg.display());
+            arg.to_str().ok_or_else(|| Failure::mistake(refusal()))
+        })
+        .collect()
     }
 }
 

@@ -1,15 +1,18 @@
 //! `millpond serve`: an HTTP server whose every request is handled by a new instance of a guest.
 //!
-//! Guests run each on a thread of their own (see `handler`), which is their connection's too as long as
-//! there are few (see `listener`): a statement of SQLite's, and a guest's own computing, hold up nobody else.
+//! Guests run each on a thread of their own (see `handler`), which is their connection's too as
+//! long as there are few (see `listener`): a statement of SQLite's, and a guest's own computing,
+//! hold up nobody else.
 
-mod absent;
 mod answer;
+mod disconnect;
+mod exchange;
 mod guest_output;
 mod handler;
 mod listener;
+mod request;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -20,20 +23,22 @@ use clap::Args;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::databases::DatabaseOptions;
+use crate::databases::{Borrowers, DatabaseOptions};
 use crate::engine::{self, Instances};
 use crate::failure::{Failure, reason};
 use crate::guest::GuestOptions;
 use crate::interfaces::{self, Role};
 use crate::output::say;
-use crate::serve::handler::Handler;
-use crate::{stats, values};
+use crate::serve::handler::{Counters, Handler, Requests};
+use crate::serve::listener::Phase;
+use crate::stats;
+use crate::values::{self, Address};
 
 /// Serves an HTTP component
 ///
 /// Every request gets a new instance and its own grant of the databases: what it still holds
 /// when it ends, however it ends, goes back to the pool. The guest has no files and no network.
-/// SIGTERM and ctrl-c end the server; a second one at once.
+/// SIGTERM or Ctrl-C shuts down gracefully; a second one stops immediately.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -42,7 +47,8 @@ Examples:
   millpond serve --db app.db --pool-size 8 --stats 127.0.0.1:9090 app.wasm
 
 Answers of the host's own: 503 with Retry-After where --max-requests run already; 504 after
---request-timeout; 500 where the guest trapped or set no response.
+--request-timeout; 500 where the guest trapped or set no response; 400, 414, 417, 421, 431 and 501
+for what HTTP has a server refuse. A client may close its sending half and wait for its answer.
 
 Exit status: 0 after a signal; 2 for a mistake in the command line, a file or a setting.")]
 pub(crate) struct Serve {
@@ -62,7 +68,8 @@ pub(crate) struct Serve {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "HTTP")]
 struct HttpOptions {
-    /// The IP address and port to listen on; with port 0, the first line on stderr tells which port it is.
+    /// The address and port to listen on: 127.0.0.1:8080, localhost:8080, or :8080 for every
+    /// address of this machine. Port 0 is any free one; the first line on stderr names it.
     #[arg(
         long,
         alias = "addr",
@@ -70,27 +77,61 @@ struct HttpOptions {
         default_value = "127.0.0.1:8080",
         value_parser = values::address
     )]
-    listen: SocketAddr,
+    listen: Address,
 
-    /// How long a request may take, to the end of its response.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::positive_duration)]
+    /// How long a request may take, to the end of its response: more than 0, to 10000h.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "30s",
+        value_parser = values::positive_duration
+    )]
     request_timeout: Duration,
 
     /// The most requests that run at the same time, each with a thread and an instance: 1 to 4096.
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 128,
+        value_parser = clap::value_parser!(u32).range(1..=4096)
+    )]
     max_requests: u32,
 
-    /// How long running requests may go on once the server is told to end.
+    /// How long a request's head may take to arrive: more than 0, to 1h.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "30s",
+        value_parser = values::positive_timeout
+    )]
+    head_timeout: Duration,
+
+    /// How long a graceful shutdown waits for running requests: 0 to 10000h.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
     grace: Duration,
 
     /// Answer with every database's pool counters, as JSON, at this address.
     #[arg(long, value_name = "SOCKADDR", value_parser = values::address)]
-    stats: Option<SocketAddr>,
+    stats: Option<Address>,
+
+    /// How much a guest may write to its stdout and stderr for one request, in bytes or with a
+    /// unit: up to 1GiB. The rest is dropped.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "64KiB",
+        value_parser = max_output,
+        hide_short_help = true
+    )]
+    max_output_size: usize,
 
     /// Do not write a line on stderr for each request.
     #[arg(long)]
     no_access_log: bool,
+}
+
+fn max_output(text: &str) -> Result<usize, String> {
+    values::size_within(text, 0..=1 << 30, "0", "1GiB")
 }
 
 /// The most connections that have a thread of their own, which takes five descriptors each.
@@ -102,11 +143,15 @@ const LAST_GRACE: Duration = Duration::from_secs(2);
 impl Serve {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
         // Databases last: a mistake in anything else must not leave a new file behind.
-        let server = bind("--listen", self.http.listen)?;
-        let stats_server = self.http.stats.map(|address| bind("--stats", address));
+        let server = bind("--listen", &self.http.listen)?;
+        let stats_server = self
+            .http
+            .stats
+            .as_ref()
+            .map(|address| bind("--stats", address));
         let stats_server = stats_server.transpose()?;
         let handler = self.load()?;
-        let databases = self.databases.open()?;
+        let databases = self.databases.open(Borrowers::Many)?;
 
         let runtime = self.runtime()?;
         let handler = Arc::new(handler(databases));
@@ -122,7 +167,7 @@ impl Serve {
             at_once: self.http.max_requests,
             max_memory: self.guest.max_memory_size,
         };
-        let loaded = engine::load(&self.component, instances)?;
+        let loaded = engine::load(&self.component, instances, &self.guest.limits)?;
         let roles = interfaces::roles(&loaded.exports());
         let is_http = |role: &&Role| matches!(role, Role::Http02 | Role::Http03);
         let role = *roles.iter().find(is_http).ok_or_else(|| {
@@ -166,32 +211,31 @@ impl Serve {
         server: TcpListener,
         stats_server: Option<TcpListener>,
     ) -> Result<(), Failure> {
-        let (stop, stopped) = watch::channel(());
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let head_timeout = self.http.head_timeout;
         let mut signals = Signals::new()?;
 
         let address = server.local_addr().map_err(Failure::mistake)?;
-        let requests = listener::serve(server, stopped.clone(), CONNECTION_THREADS, {
-            let handler = Arc::clone(&handler);
-            move |request, client| {
-                let handler = Arc::clone(&handler);
-                async move { handler.handle(request, client).await }
-            }
-        })
+        let service = Requests(Arc::clone(&handler));
+        let requests = listener::serve(
+            server,
+            phases.clone(),
+            CONNECTION_THREADS,
+            head_timeout,
+            service,
+        )
         .map_err(Failure::mistake)?;
         let requests = tokio::spawn(requests);
         tokio::spawn({
             let handler = Arc::clone(&handler);
-            async move { handler.look_after_all().await }
+            async move { handler.watch_clients().await }
         });
         say(format_args!("Serving HTTP on http://{address}/"));
         if let Some(server) = stats_server {
             let address = server.local_addr().map_err(Failure::mistake)?;
-            let handler = Arc::clone(&handler);
-            let counters = listener::serve(server, stopped, 0, move |_, _| {
-                let answer = answer::json(&stats::to_json(&handler.databases().stats()));
-                std::future::ready(answer)
-            })
-            .map_err(Failure::mistake)?;
+            let service = Counters(Arc::clone(&handler));
+            let counters = listener::serve(server, phases, 0, head_timeout, service)
+                .map_err(Failure::mistake)?;
             tokio::spawn(counters);
             say(format_args!("Serving pool counters on http://{address}/"));
         }
@@ -201,7 +245,7 @@ impl Serve {
             "Ending: up to {:?} for what runs (again to end at once)",
             self.http.grace
         ));
-        drop(stop);
+        phase.send_replace(Phase::Finishing);
         let mut finish = pin!(async {
             // The first is over when all connections are, the second when all guests are.
             let _ = requests.await;
@@ -212,6 +256,7 @@ impl Serve {
             () = signals.next() => false,
         };
         handler.end_all();
+        phase.send_replace(Phase::Ending);
         let close = async {
             handler.databases().close(Duration::ZERO).await;
             if !finished {
@@ -226,8 +271,10 @@ impl Serve {
     }
 }
 
-fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address)
+fn bind(flag: &str, address: &Address) -> Result<TcpListener, Failure> {
+    let addresses = address.resolve();
+    addresses
+        .and_then(|addresses| TcpListener::bind(&*addresses))
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .map_err(|error| {
             Failure::mistake(format_args!(

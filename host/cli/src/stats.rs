@@ -44,6 +44,11 @@ impl Stats {
                  127.0.0.1:9090"
             )));
         }
+        // As `serve` listens on every address.
+        let address = &match address.strip_prefix(':') {
+            Some(port) => format!("localhost:{port}"),
+            None => address.to_string(),
+        };
         let answer = get(address)
             .map_err(|error| Failure::mistake(format_args!("cannot reach {address}: {error}")))?;
         let counters = parse(&answer).ok_or_else(|| {

@@ -1,7 +1,10 @@
 //! How values on the command line are written: durations, sizes, `NAME=VALUE`.
 
 use std::env::VarError;
-use std::net::SocketAddr;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -41,10 +44,56 @@ pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// An address to listen on, or to ask.
-pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
-    let example = "write an IP address and a port, as 127.0.0.1:8080";
-    text.parse().map_err(|_| example.to_string())
+/// A [`timeout`] of more than nothing.
+pub(crate) fn positive_timeout(text: &str) -> Result<Duration, String> {
+    positive_duration(text)?;
+    timeout(text)
+}
+
+/// An address to listen on: an IP address or a name, and a port. Without either, every address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    host: String,
+    port: u16,
+}
+
+impl Address {
+    /// The addresses to try, IPv4 first: that is what `localhost` means to most programs. Blocks
+    /// while a name is looked up.
+    pub(crate) fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        if self.host.is_empty() {
+            // The first one takes IPv4 too, unless the system has no IPv6.
+            let any: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
+            return Ok(any.map(|ip| SocketAddr::new(ip, self.port)).to_vec());
+        }
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        let mut addresses: Vec<_> = (host, self.port).to_socket_addrs()?.collect();
+        addresses.sort_by_key(SocketAddr::is_ipv6);
+        Ok(addresses)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+pub(crate) fn address(text: &str) -> Result<Address, String> {
+    let example = || "write an address and a port, as 127.0.0.1:8080, localhost:8080 or :8080";
+    let (host, port) = text.rsplit_once(':').ok_or_else(example)?;
+    let is_ip_v6 = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .is_some_and(|host| host.parse::<Ipv6Addr>().is_ok());
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    match port.parse() {
+        Ok(port) if is_ip_v6 || host.chars().all(is_name) => Ok(Address {
+            host: host.to_string(),
+            port,
+        }),
+        _ => Err(example().to_string()),
+    }
 }
 
 /// A duration that a limit can be: more than nothing.
@@ -71,6 +120,20 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
     number
         .checked_mul(1 << shift)
         .ok_or_else(|| "it is too large".to_string())
+}
+
+/// A [`size`] within bounds, which are written like this.
+pub(crate) fn size_within(
+    text: &str,
+    bounds: RangeInclusive<usize>,
+    from: &str,
+    to: &str,
+) -> Result<usize, String> {
+    let bytes = size(text)?;
+    match bounds.contains(&bytes) {
+        true => Ok(bytes),
+        false => Err(format!("it must be between {from} and {to}")),
+    }
 }
 
 fn split_unit(text: &str) -> (&str, &str) {
@@ -108,7 +171,78 @@ pub(crate) fn named(text: &str) -> Result<Named, String> {
     })
 }
 
-fn is_name(name: &str) -> bool {
+/// A [`named`] database. A URL of one is none: SQLite would take it for the name of a file.
+pub(crate) fn database(text: &str) -> Result<Named, String> {
+    refuse_url(text)?;
+    let named = named(text)?;
+    refuse_url(&named.path.to_string_lossy())?;
+    Ok(named)
+}
+
+/// Refuse the URL of a database, with the path to write instead. `./file:x` is a file of that name.
+pub(crate) fn refuse_url(text: &str) -> Result<(), String> {
+    const SCHEMES: [&str; 4] = ["file:", "sqlite:", "sqlite3:", "jdbc:sqlite:"];
+    let starts_with = |scheme: &&&str| {
+        let start = text.get(..scheme.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    let Some(scheme) = SCHEMES.iter().find(starts_with) else {
+        let is_scheme = |scheme: &str| {
+            scheme.len() > 1
+                && scheme
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+        };
+        return match text.split_once("://") {
+            Some((scheme, _)) if is_scheme(scheme) => Err(format!(
+                "a URL of `{scheme}` is no database: write the path of a file"
+            )),
+            _ => Ok(()),
+        };
+    };
+    let rest = &text[scheme.len()..];
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let path = path.split('#').next().unwrap_or_default();
+    let has = |parameter: &str| query.split(['&', '#']).any(|given| given == parameter);
+    let path = match path.strip_prefix("//") {
+        Some(path) => path.strip_prefix("localhost").unwrap_or(path),
+        None => path,
+    };
+    let path = match percent_decoded(path) {
+        path if path.is_empty() || path == ":memory:" || has("mode=memory") => {
+            ":memory:".to_string()
+        }
+        path => path,
+    };
+    let flag = match has("mode=ro") || has("immutable=1") {
+        true => ", by --db-read-only",
+        false => "",
+    };
+    Err(format!("a URL is no path: write `{path}`{flag}"))
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let code = after
+            .get(..2)
+            .and_then(|code| std::str::from_utf8(code).ok());
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) if *first == b'%' => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+pub(crate) fn is_name(name: &str) -> bool {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     (1..=64).contains(&name.len()) && name.chars().all(is_allowed)
 }
@@ -186,11 +320,41 @@ mod tests {
                     }
                     let _ = (timeout(&text), positive_duration(&text), size(&text));
                     let _ = (address(&text), variable(&text));
+                    let _ = database(&text);
                     if let Ok(named) = named(&text) {
                         assert!(text.ends_with(&*named.path.to_string_lossy()), "{text:?}");
                     }
                 }
             });
+    }
+
+    #[test]
+    fn addresses() {
+        for good in [
+            "127.0.0.1:0",
+            "localhost:8080",
+            ":8080",
+            "[::1]:80",
+            "a-b.c:1",
+        ] {
+            assert_eq!(address(good).map(|it| it.to_string()), Ok(good.to_string()));
+        }
+        for wrong in [
+            "",
+            "8080",
+            "localhost",
+            "::1",
+            "[::1]",
+            "a:",
+            "a:b",
+            "a:65536",
+            "http://a:1",
+        ] {
+            assert!(address(wrong).is_err(), "{wrong}");
+        }
+        let resolved = |text: &str| address(text).map(|it| it.resolve().map_err(|e| e.to_string()));
+        let localhost = resolved("localhost:80").expect("good").expect("resolved");
+        assert!(localhost.iter().all(|address| address.ip().is_loopback()));
     }
 
     #[test]
@@ -204,6 +368,42 @@ mod tests {
         assert_eq!(named_as(":memory:"), pair(DEFAULT, ":memory:"));
         for wrong in ["", "name=", "=path", "a b=path"] {
             assert!(named(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_refused_with_the_path_to_write() {
+        for (url, path) in [
+            ("file:app.db", "`app.db`"),
+            ("file:app.db?mode=ro", "`app.db`, by --db-read-only"),
+            ("file:///data/app%20b.db?cache=shared", "`/data/app b.db`"),
+            ("FILE://localhost/app.db#x", "`/app.db`"),
+            ("file::memory:?cache=shared", "`:memory:`"),
+            ("file:x?mode=memory", "`:memory:`"),
+            ("sqlite:app.db", "`app.db`"),
+            ("sqlite://app.db", "`app.db`"),
+            ("sqlite:///data/app.db", "`/data/app.db`"),
+            ("sqlite::memory:", "`:memory:`"),
+            ("sqlite://", "`:memory:`"),
+            ("sqlite3:app.db", "`app.db`"),
+            ("jdbc:sqlite:app.db", "`app.db`"),
+            ("users=file:app.db", "`app.db`"),
+            ("file:100%", "`100%`"),
+            ("postgres://host/app", "`postgres`"),
+            ("users=libsql://host", "`libsql`"),
+        ] {
+            let refusal = database(url).expect_err(url);
+            assert!(refusal.contains(path), "{url}: {refusal}");
+        }
+        for path in [
+            "./file:app.db",
+            "app.db",
+            "/a/file:b",
+            "x=./sqlite:",
+            "a:b.db",
+            "c://x",
+        ] {
+            assert!(database(path).is_ok(), "{path}");
         }
     }
 

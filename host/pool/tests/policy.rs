@@ -150,6 +150,31 @@ fn run(connection: &Connection, sql: &str) -> Result<()> {
     block_on(statement.query(&Parameters::Positional(values), 1)).map(drop)
 }
 
+/// SQLite asks whether it may attach a database, which is not what the statement says.
+#[test]
+fn vacuum_is_refused_by_its_own_name() {
+    let (_folder, pool) = fixture();
+    let grant = Grant::new(&pool, Access::ReadWrite);
+    let connection = block_on(grant.get(Access::ReadWrite, &Request::new())).expect("a connection");
+    for (sql, name) in [
+        ("VACUUM", "VACUUM"),
+        ("/* a */ vacuum main", "VACUUM"),
+        ("VACUUM INTO 'n.db'", "VACUUM"),
+        ("ATTACH 'n.db' AS n", "ATTACH"),
+        // Not told by what ran before.
+        ("VACUUM", "VACUUM"),
+    ] {
+        for refused in [
+            block_on(connection.execute(sql, &Parameters::NONE)).map(drop),
+            block_on(connection.execute_script(sql)).map(drop),
+        ] {
+            let error = refused.expect_err(sql);
+            assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{sql}: {error}");
+            assert!(error.to_string().contains(name), "{sql}: {error}");
+        }
+    }
+}
+
 #[test]
 fn everything_that_sql_can_use_is_decided() {
     let (_folder, pool) = fixture();

@@ -80,6 +80,7 @@ impl SqliteCtxBuilder {
 pub struct SqliteCtx {
     granted: BTreeMap<String, Granted>,
     request: Request,
+    unknown: Option<String>,
     pub(crate) statements: Count,
     pub(crate) cursors: Count,
     pub(crate) transactions: Count,
@@ -99,6 +100,7 @@ impl SqliteCtx {
             ctx: SqliteCtx {
                 granted: BTreeMap::new(),
                 request: Request::new(),
+                unknown: None,
                 statements: Count::up_to(64),
                 cursors: Count::up_to(64),
                 transactions: Count::up_to(64),
@@ -106,10 +108,16 @@ impl SqliteCtx {
         }
     }
 
-    /// The request, to be kept by whoever may have to end it while the guest runs on another thread,
-    /// perhaps inside a statement: see [`Request::interrupt`].
+    /// The request, to be kept by whoever may have to end it while the guest runs on another
+    /// thread, perhaps inside a statement: see [`Request::interrupt`].
     pub fn request(&self) -> &Request {
         &self.request
+    }
+
+    /// The first database that the guest asked for under a name that is not granted, for a host
+    /// that tells its operator. The name is the guest's text, cut off after 64 characters.
+    pub fn unknown_database(&self) -> Option<&str> {
+        self.unknown.as_deref()
     }
 
     pub(crate) async fn get_connection(
@@ -164,6 +172,9 @@ impl SqliteCtx {
     }
 
     fn granted_mut(&mut self, database: &str) -> Result<&mut Granted, Mistake> {
+        if self.unknown.is_none() && !self.granted.contains_key(database) {
+            self.unknown = Some(database.chars().take(64).collect());
+        }
         self.granted
             .get_mut(database)
             .ok_or_else(|| Mistake::no_such_database(database))

@@ -14,9 +14,11 @@ mod durability;
 mod endings;
 mod handles;
 mod hostile;
+mod http;
 mod notes;
 mod process;
 mod readme;
+mod run;
 mod transactions;
 mod wasi03;
 

@@ -121,6 +121,11 @@ impl Server {
         self.counters.to_string()
     }
 
+    /// The port of its counters.
+    pub(crate) fn counters_port(&self) -> u16 {
+        self.counters.port()
+    }
+
     /// The counters of the pool behind the database `default`.
     pub(crate) fn counters(&self) -> Value {
         let answer = ask(self.counters, "GET", "/", "", b"").expect("the counters");

@@ -4,6 +4,7 @@
 //! - `/upload` stores the request's body as it comes, in one transaction, and answers its size.
 //! - `/numbers` sends the numbers to 100,000 while a cursor reads them.
 //! - `/numbers/trap` does the same, and traps half-way.
+//! - `/numbers/endless` sends them again and again.
 //! - `/trap` traps with a visit in an open transaction.
 //!
 //! Empty for any other target, whose linker does not know a component's names for its exports.
@@ -49,6 +50,7 @@ impl http::handler::Guest for Program {
             "/upload" => Ok(text(upload(request).await?)),
             "/numbers" => Ok(respond(|writer| numbers(writer, u32::MAX))),
             "/numbers/trap" => Ok(respond(|writer| numbers(writer, 50_000))),
+            "/numbers/endless" => Ok(respond(endless)),
             "/trap" => trap(),
             _ => Err(ErrorCode::HttpRequestUriInvalid),
         }
@@ -117,6 +119,11 @@ async fn numbers(mut writer: StreamWriter<u8>, trap_after: u32) {
             }
         }
     }
+}
+
+async fn endless(mut writer: StreamWriter<u8>) {
+    let numbers: Vec<u8> = (0..=u8::MAX).cycle().take(64 * 1024).collect();
+    while writer.write_all(numbers.clone()).await.is_empty() {}
 }
 
 fn text(body: impl Display) -> Response {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
@@ -15,6 +15,7 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::failure::one_line;
 use crate::output::say;
+use crate::serve::exchange::Exchange;
 
 pub(super) fn text(status: StatusCode, text: &'static str) -> Response<WasiBody> {
     let mut response = response(
@@ -51,16 +52,24 @@ fn response(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Was
 }
 
 /// One request's line in the access log. It is written when this is dropped: when the last of
-/// the response is sent, or when nobody wants it any more.
+/// the response has left, or cannot any more.
+#[derive(Debug)]
 pub(super) struct Line {
     pub(super) number: u64,
     pub(super) since: Instant,
     method: Method,
     uri: Uri,
-    /// What became of the request, once there is something to tell.
-    outcome: Option<String>,
+    /// What became of the request. `None`: its client went away before there was a response.
+    outcome: Option<Outcome>,
     /// Whether the line is to be written at all.
     wanted: bool,
+}
+
+#[derive(Debug)]
+struct Outcome {
+    status: StatusCode,
+    bytes: u64,
+    is_whole: bool,
 }
 
 impl Line {
@@ -74,6 +83,19 @@ impl Line {
             wanted,
         }
     }
+
+    /// Write it, of a response that did not leave as a whole.
+    pub(super) fn cut_short(mut self) {
+        if let Some(outcome) = &mut self.outcome {
+            outcome.is_whole = false;
+        }
+    }
+}
+
+/// Write the line of what was no request, and answered by HTTP itself.
+pub(super) fn log_refusal(number: u64, status: StatusCode, reason: &hyper::Error) {
+    let (status, reason) = (status.as_u16(), one_line(&reason.to_string()));
+    say(format_args!("[{number}] - - {status} 0 bytes ({reason})"));
 }
 
 /// A client chooses its path: it must not steer the terminal that the log is read on, nor fill it.
@@ -84,16 +106,22 @@ fn loggable(path: &str) -> String {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        if self.wanted {
-            let (number, method, path) = (self.number, &self.method, loggable(self.uri.path()));
-            let outcome = self
-                .outcome
-                .as_deref()
-                .unwrap_or("- (the client went away)");
-            let ms = self.since.elapsed().as_secs_f64() * 1e3;
-            say(format_args!(
-                "[{number}] {method} {path} {outcome} {ms:.1} ms"
-            ));
+        if !self.wanted {
+            return;
+        }
+        let (number, method, path) = (self.number, &self.method, loggable(self.uri.path()));
+        let ms = self.since.elapsed().as_secs_f64() * 1e3;
+        match &self.outcome {
+            None => say(format_args!(
+                "[{number}] {method} {path} - (the client went away) {ms:.1} ms"
+            )),
+            Some(outcome) => {
+                let (status, bytes) = (outcome.status.as_u16(), outcome.bytes);
+                let cut = if outcome.is_whole { "" } else { " (cut short)" };
+                say(format_args!(
+                    "[{number}] {method} {path} {status} {bytes} bytes{cut} {ms:.1} ms"
+                ));
+            }
         }
     }
 }
@@ -102,8 +130,12 @@ impl Drop for Line {
 pub(super) struct Outgoing {
     body: WasiBody,
     status: StatusCode,
-    line: Line,
+    /// Taken when this is dropped.
+    line: Option<Line>,
+    exchange: Arc<Exchange>,
     bytes: u64,
+    /// How many bytes HTTP takes, where the response says so: the rest is not asked for.
+    length: Option<u64>,
     ended: bool,
     failed: bool,
     /// Set before the guest is dropped with its work undone.
@@ -114,18 +146,37 @@ impl Outgoing {
     pub(super) fn wrap(
         response: Response<WasiBody>,
         line: Line,
+        exchange: Arc<Exchange>,
         cut: Arc<AtomicBool>,
     ) -> Response<Outgoing> {
         let status = response.status();
+        let has_none = line.method == Method::HEAD
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let length = response.headers().get(CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
         response.map(|body| Outgoing {
             ended: body.is_end_stream(),
+            length: if has_none {
+                Some(0)
+            } else {
+                length.or(body.size_hint().exact())
+            },
             body,
             status,
-            line,
+            line: Some(line),
+            exchange,
             bytes: 0,
             failed: false,
             cut,
         })
+    }
+
+    /// For a request whose client has gone, and reads no response.
+    pub(super) fn unread(line: Line, exchange: Arc<Exchange>) -> Response<Outgoing> {
+        drop(line);
+        let response = text(StatusCode::INTERNAL_SERVER_ERROR, "");
+        let line = Line::new(0, &Request::new(()), false);
+        Outgoing::wrap(response, line, exchange, Arc::default())
     }
 }
 
@@ -161,20 +212,25 @@ impl Body for Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        if !self.line.wanted {
+        let Some(mut line) = self.line.take() else {
             return;
+        };
+        // hyper drops the body of a response that has none, and one with a length once it has as
+        // many bytes, without asking for its end.
+        let has_all = self.length.is_some_and(|length| self.bytes >= length);
+        let is_whole = !self.failed && (self.ended || has_all || self.body.is_end_stream());
+        line.outcome = Some(Outcome {
+            status: self.status,
+            bytes: self.bytes,
+            is_whole,
+        });
+        match is_whole {
+            true => self.exchange.hand_over(line),
+            false => {
+                drop(line);
+                self.exchange.break_off();
+            }
         }
-        let status = self.status.as_u16();
-        let bytes = self.bytes;
-        // hyper drops the body of a response that has none, and one with a length once it is
-        // sent, without asking for its end.
-        let sent = self.ended
-            || self.line.method == Method::HEAD
-            || self.body.is_end_stream()
-            || self.size_hint().exact() == Some(0);
-        let sent = sent && !self.failed;
-        let cut = if sent { "" } else { " (cut short)" };
-        self.line.outcome = Some(format!("{status} {bytes} bytes{cut}"));
     }
 }
 
@@ -186,7 +242,8 @@ mod tests {
     fn received(cut: bool) -> Option<Bytes> {
         let response = text(StatusCode::OK, "hello");
         let line = Line::new(1, &Request::new(()), false);
-        let body = Outgoing::wrap(response, line, Arc::new(AtomicBool::new(cut)));
+        let cut = Arc::new(AtomicBool::new(cut));
+        let body = Outgoing::wrap(response, line, Arc::default(), cut);
         let collected = millpond_pool::block_on(body.into_body().collect());
         collected.ok().map(|body| body.to_bytes())
     }

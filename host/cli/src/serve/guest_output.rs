@@ -15,8 +15,8 @@ use crate::output::say;
 
 /// A longer line is cut into several.
 const MAX_LINE_BYTES: usize = 4096;
-/// What one request may write. A guest that writes in a loop would fill the host's disk.
-const MAX_REQUEST_BYTES: usize = 64 * 1024;
+/// What a guest may write in one call.
+const MAX_WRITE_BYTES: usize = 64 * 1024;
 
 /// A served guest's stdout and stderr: whole lines on the host's stderr, marked with the request
 /// that they belong to.
@@ -24,11 +24,15 @@ const MAX_REQUEST_BYTES: usize = 64 * 1024;
 pub(crate) struct GuestOutput(Arc<Mutex<Lines>>);
 
 impl GuestOutput {
-    pub(crate) fn new(request: u64) -> GuestOutput {
+    /// For a request that may write up to `most` bytes: a guest that writes in a loop would fill
+    /// the host's disk.
+    pub(crate) fn new(request: u64, most: usize) -> GuestOutput {
         GuestOutput(Arc::new(Mutex::new(Lines {
             request,
             partial: Vec::new(),
-            left: MAX_REQUEST_BYTES,
+            most,
+            left: most,
+            is_full: false,
         })))
     }
 
@@ -41,8 +45,11 @@ impl GuestOutput {
 struct Lines {
     request: u64,
     partial: Vec<u8>,
-    /// How many bytes the request may still write.
+    /// How many bytes the request may write, and how many of them are left.
+    most: usize,
     left: usize,
+    /// It has been said that the rest is dropped.
+    is_full: bool,
 }
 
 impl Lines {
@@ -58,13 +65,13 @@ impl Lines {
                 }
             }
         }
-        let was_full = self.left == 0;
         self.left -= taken.len();
-        if self.left == 0 && !was_full {
+        if bytes.len() > taken.len() && !self.is_full {
+            self.is_full = true;
             self.end_line(print);
             print(&format!(
-                "[{}] guest: (more than {MAX_REQUEST_BYTES} bytes: the rest is dropped)",
-                self.request
+                "[{}] guest: (more than {} bytes: the rest is dropped; see --max-output-size)",
+                self.request, self.most
             ));
         }
     }
@@ -111,7 +118,7 @@ impl OutputStream for GuestOutput {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(MAX_REQUEST_BYTES)
+        Ok(MAX_WRITE_BYTES)
     }
 }
 
@@ -143,12 +150,16 @@ impl AsyncWrite for GuestOutput {
 mod tests {
     use super::*;
 
+    const MOST: usize = 64 * 1024;
+
     fn lines_of(writes: &[&[u8]]) -> Vec<String> {
         let mut printed = Vec::new();
         let mut lines = Lines {
             request: 7,
             partial: Vec::new(),
-            left: MAX_REQUEST_BYTES,
+            most: MOST,
+            left: MOST,
+            is_full: false,
         };
         for write in writes {
             lines.take(write, &mut |line| printed.push(line.to_string()));
@@ -174,9 +185,9 @@ mod tests {
 
     #[test]
     fn a_flood_is_cut_off_once() {
-        let flood = vec![b'x'; MAX_REQUEST_BYTES];
+        let flood = vec![b'x'; MOST];
         let printed = lines_of(&[&flood, &flood, b"more\n"]);
-        assert_eq!(printed.len(), MAX_REQUEST_BYTES / MAX_LINE_BYTES + 2);
+        assert_eq!(printed.len(), MOST / MAX_LINE_BYTES + 2);
         assert!(printed.iter().all(|line| line.len() < MAX_LINE_BYTES + 100));
     }
 }

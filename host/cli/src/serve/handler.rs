@@ -1,8 +1,8 @@
 //! One request: its place, its thread, its guest and its time.
 //!
-//! SQLite's statements run on the thread that polls the guest, so a thread shared between guests would be a
-//! queue. A guest runs on its connection's own thread, or on a blocking thread of the runtime, which is its
-//! alone.
+//! SQLite's statements run on the thread that polls the guest, so a thread shared between guests
+//! would be a queue. A guest runs on its connection's own thread, or on a blocking thread of the
+//! runtime, which is its alone.
 
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use millpond_wasmtime::SqliteCtx;
@@ -23,16 +23,19 @@ use wasmtime_wasi_http::handler::{Prepared, Proxy, ProxyPre};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView, p2, p3};
 
-use crate::databases::Databases;
+use crate::databases::{Databases, how_to_grant};
 use crate::failure::guest_failure;
 use crate::guest::{Guest, GuestOptions};
 use crate::interfaces::Role;
 use crate::output::say;
 use crate::serve::HttpOptions;
-use crate::serve::absent::Absent;
 use crate::serve::answer::{self, Line, Outgoing};
+use crate::serve::disconnect::DisconnectWatcher;
+use crate::serve::exchange::{Client, Upload};
 use crate::serve::guest_output::GuestOutput;
-use crate::serve::listener::Client;
+use crate::serve::listener::Service;
+use crate::serve::request;
+use crate::stats;
 
 type Answer = Result<Response<WasiBody>, wasmtime::Error>;
 
@@ -52,6 +55,9 @@ pub(super) struct Handler {
     databases: Databases,
     request_timeout: Duration,
     access_log: bool,
+    max_output_size: usize,
+    /// It has been said once that a database is not granted.
+    told_of_database: AtomicBool,
     max_requests: u32,
     /// A place for every request that may run. A guest keeps its own until its store is dropped.
     places: Arc<Semaphore>,
@@ -59,7 +65,7 @@ pub(super) struct Handler {
     /// Dropped when every guest must end.
     end: Mutex<Option<watch::Sender<()>>>,
     ended: watch::Receiver<()>,
-    absent: Absent,
+    disconnects: DisconnectWatcher,
 }
 
 impl Handler {
@@ -78,18 +84,20 @@ impl Handler {
             databases,
             request_timeout: http.request_timeout,
             access_log: !http.no_access_log,
+            max_output_size: http.max_output_size,
+            told_of_database: AtomicBool::new(false),
             max_requests: http.max_requests,
             places: Arc::new(Semaphore::new(http.max_requests as usize)),
             requests: AtomicU64::new(0),
             end: Mutex::new(Some(end)),
             ended,
-            absent: Absent::default(),
+            disconnects: DisconnectWatcher::default(),
         }
     }
 
-    /// What is to be done beside the requests, for ever.
-    pub(super) async fn look_after_all(&self) {
-        self.absent.look().await;
+    /// Background work. Never returns.
+    pub(super) async fn watch_clients(&self) {
+        self.disconnects.look().await;
     }
 
     pub(super) fn databases(&self) -> &Databases {
@@ -115,27 +123,47 @@ impl Handler {
 
     /// Handle one request. Dropped before it is done, because the client went away, it ends the
     /// guest too.
-    pub(super) async fn handle(
+    async fn handle(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         client: Client,
     ) -> Response<Outgoing> {
-        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.next_number();
         let line = Line::new(number, &request, self.access_log);
         let cut = Arc::new(AtomicBool::new(false));
-        let response = match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(place) => {
+        let exchange = Arc::clone(&client.exchange);
+        let refused = request::check(&mut request, client.socket.local_addr().ok()).err();
+        let response = match (refused, Arc::clone(&self.places).try_acquire_owned()) {
+            (Some((status, text)), _) => answer::text(status, text),
+            (None, Ok(place)) => {
                 let cut = Arc::clone(&cut);
-                self.run(request, client, &line, place, cut).await
+                match self.run(request, client, &line, place, cut).await {
+                    Some(response) => response,
+                    None => return Outgoing::unread(line, exchange),
+                }
             }
-            Err(_) => answer::text(
+            (None, Err(_)) => answer::text(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "as many requests run as this server allows: try again\n",
             ),
         };
-        Outgoing::wrap(response, line, cut)
+        Outgoing::wrap(response, line, exchange, cut)
     }
 
+    /// Say once which flag grants what a guest asks for.
+    fn tell_of_database(&self, number: u64, guest: &Guest) {
+        if let Some(name) = guest.unknown_database()
+            && !self.told_of_database.swap(true, Ordering::Relaxed)
+        {
+            say(format_args!("[{number}] {}", how_to_grant(name)));
+        }
+    }
+
+    fn next_number(&self) -> u64 {
+        self.requests.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// `None`: the client went away.
     async fn run(
         self: Arc<Self>,
         request: Request<Incoming>,
@@ -143,11 +171,27 @@ impl Handler {
         line: &Line,
         place: OwnedSemaphorePermit,
         cut: Arc<AtomicBool>,
-    ) -> Response<WasiBody> {
+    ) -> Option<Response<WasiBody>> {
         let (number, deadline) = (line.number, line.since + self.request_timeout);
         let (answer, mut answered) = oneshot::channel();
-        let sqlite = self.databases.grant(deadline);
+        let sqlite = self.databases.grant(Some(deadline));
         let statements = sqlite.request().clone();
+        let broken = Arc::new(AtomicBool::new(false));
+        let is_http_11 = request.version() >= Version::HTTP_11;
+        let request = request.map(|body| {
+            let body = Upload::new(body, &client, Arc::clone(&broken));
+            body.map_err(Error::from).boxed_unsync()
+        });
+        let is_alone = client.is_alone;
+        let (watched, is_gone) =
+            self.disconnects
+                .watch(number, client, is_http_11, statements.clone());
+        let gone = async {
+            if is_gone.await.is_err() {
+                // It has been answered.
+                pending().await
+            }
+        };
         let task = Task {
             number,
             deadline,
@@ -156,69 +200,103 @@ impl Handler {
             cut,
         };
         let handler = Arc::clone(&self);
-        let answer = match client {
-            Client::Alone(socket) => {
-                let _looked_after = self.absent.look_after(number, socket, statements);
-                let task = async move { task.run(&handler, request, answer, pending()).await };
-                let mut task = Box::pin(task);
-                let (answer, is_over) = poll_fn(|cx| {
-                    let is_over = task.as_mut().poll(cx).is_ready();
-                    Pin::new(&mut answered)
-                        .poll(cx)
-                        .map(|answer| (answer, is_over))
-                })
-                .await;
-                if !is_over {
-                    // It may have work to do after its response.
-                    tokio::task::spawn_local(task);
-                }
-                answer.ok()
+        let task = async move { task.run(&handler, request, answer, gone).await };
+        let answer = if is_alone {
+            let mut task = Box::pin(task);
+            let (answer, is_over) = poll_fn(|cx| {
+                let is_over = task.as_mut().poll(cx).is_ready();
+                Pin::new(&mut answered)
+                    .poll(cx)
+                    .map(|answer| (answer, is_over))
+            })
+            .await;
+            if !is_over {
+                // It may have work to do after its response.
+                tokio::task::spawn_local(task);
             }
-            Client::Shared => {
-                let (here, there) = oneshot::channel();
-                // The guest may be inside a statement when the client goes away.
-                let mut interrupt = InterruptOnDrop(Some(statements));
-                let gone = async {
-                    if there.await.is_ok() {
-                        pending().await
-                    }
-                };
-                let task = async move { task.run(&handler, request, answer, gone).await };
-                let runtime = Handle::current();
-                tokio::task::spawn_blocking(move || runtime.block_on(task));
-                // The client does not wait for the guest to notice that its time is over.
-                let answer = tokio::time::timeout_at(deadline.into(), answered).await;
-                // From here on the guest is not to be ended because of the client.
-                let _ = here.send(());
-                interrupt.0.take();
-                answer.ok().and_then(Result::ok)
-            }
+            answer.ok()
+        } else {
+            let runtime = Handle::current();
+            tokio::task::spawn_blocking(move || runtime.block_on(task));
+            // The client does not wait for the guest to notice that its time is over.
+            let answer = tokio::time::timeout_at(deadline.into(), answered).await;
+            answer.ok().and_then(Result::ok)
         };
-        match answer {
-            Some(Ok(response)) => response,
-            Some(Err(error)) => failed(number, &error),
-            None if Instant::now() >= deadline => answer::text(
-                StatusCode::GATEWAY_TIMEOUT,
-                "the request took longer than this server allows\n",
-            ),
-            // The guest ended without an answer; why, its thread has said.
-            None if self.is_ending() => {
-                answer::text(StatusCode::SERVICE_UNAVAILABLE, "the server is ending\n")
+        watched.answered();
+        let error = match answer {
+            Some(Ok(response)) if response.status().is_informational() => {
+                let status = response.status().as_u16();
+                // RFC 9110, 15.2: the client would wait for another one.
+                Some(wasmtime::format_err!(
+                    "its response has the status {status}, which no final response has"
+                ))
             }
+            Some(Ok(response)) => return Some(response),
+            Some(Err(error)) => Some(error),
+            None if Instant::now() >= deadline => {
+                return Some(answer::text(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    "the request took longer than this server allows\n",
+                ));
+            }
+            None if self.is_ending() => {
+                return Some(answer::text(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "the server is shutting down\n",
+                ));
+            }
+            None if statements.is_interrupted() => return None,
+            // The guest ended without an answer, and its thread has said why.
+            None => None,
+        };
+        Some(match error {
+            _ if broken.load(Ordering::Acquire) => answer::text(
+                StatusCode::BAD_REQUEST,
+                "the request's body is not whole, or not well-formed\n",
+            ),
+            Some(error) => failed(number, &error),
             None => guest_failed(),
+        })
+    }
+}
+
+/// What answers a client's requests.
+#[derive(Clone)]
+pub(super) struct Requests(pub(super) Arc<Handler>);
+
+impl Service for Requests {
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        client: Client,
+    ) -> impl Future<Output = Response<Outgoing>> + Send {
+        Arc::clone(&self.0).handle(request, client)
+    }
+
+    fn refused(&self, status: StatusCode, reason: &hyper::Error) {
+        if self.0.access_log {
+            answer::log_refusal(self.0.next_number(), status, reason);
         }
     }
 }
 
-/// Interrupts a request's statements, unless it is told that they may go on.
-struct InterruptOnDrop(Option<millpond_wasmtime::Request>);
+/// What answers with the pools' counters.
+#[derive(Clone)]
+pub(super) struct Counters(pub(super) Arc<Handler>);
 
-impl Drop for InterruptOnDrop {
-    fn drop(&mut self) {
-        if let Some(request) = &self.0 {
-            request.interrupt();
-        }
+impl Service for Counters {
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        client: Client,
+    ) -> impl Future<Output = Response<Outgoing>> + Send {
+        let answer = answer::json(&stats::to_json(&self.0.databases.stats()));
+        let line = Line::new(0, &request, false);
+        let answer = Outgoing::wrap(answer, line, client.exchange, Arc::default());
+        std::future::ready(answer)
     }
+
+    fn refused(&self, _: StatusCode, _: &hyper::Error) {}
 }
 
 fn failed(number: u64, error: &wasmtime::Error) -> Response<WasiBody> {
@@ -250,11 +328,11 @@ impl Task {
     async fn run(
         self,
         handler: &Handler,
-        request: Request<Incoming>,
+        request: Request<WasiBody>,
         answer: oneshot::Sender<Answer>,
         client_gone: impl Future<Output = ()>,
     ) {
-        let output = GuestOutput::new(self.number);
+        let output = GuestOutput::new(self.number, handler.max_output_size);
         let mut wasi = handler.guest.wasi();
         wasi.stdout(output.clone()).stderr(output);
         let mut store = handler
@@ -262,7 +340,6 @@ impl Task {
             .store(&handler.engine, wasi.build(), self.sqlite);
 
         let mut ended = handler.ended.clone();
-        let request = request.map(|body| body.map_err(Error::from).boxed_unsync());
         let outcome = tokio::select! {
             // A guest whose time is over does not get to run once more.
             biased;
@@ -278,6 +355,7 @@ impl Task {
         if let Some(Err(error)) = outcome {
             say(format_args!("[{}] {}", self.number, guest_failure(&error)));
         }
+        handler.tell_of_database(self.number, store.data());
         drop(store); // Every connection that the guest still held is back now.
         drop(self.place);
     }

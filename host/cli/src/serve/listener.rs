@@ -1,61 +1,92 @@
 //! Accepts connections and speaks HTTP/1 on them, until told to stop.
 //!
-//! A connection has a thread of its own, where one is to be had: between the arrival of a request and its
-//! response, nothing is handed from one thread to another, which takes longer than a quick guest does.
-//! Where there are more connections than that, the others share the runtime's threads.
+//! A connection has a thread of its own, where one is to be had: between the arrival of a request
+//! and its response, nothing is handed from one thread to another, which takes longer than a quick
+//! guest does. Where there are more connections than that, the others share the runtime's threads.
 
 use std::convert::Infallible;
 use std::io;
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::LocalSet;
 
-/// How long a client may take to send a request's head: a slow one holds a connection, no more.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::serve::answer::Outgoing;
+use crate::serve::exchange::{Client, Wire};
+
 /// How long to wait when the system refuses a connection, most often for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long to read what a client still sends after its answer, and how long to wait for more of
+/// it. A connection that is closed with something unread is reset, and takes an answer on its way
+/// with it (RFC 9112, 9.6).
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_IDLE: Duration = Duration::from_secs(2);
+/// What is left to a connection once every request must end: time to say so.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 
-/// Whom a request came from.
-#[derive(Clone, Debug)]
-pub(super) enum Client {
-    /// One of many on the runtime's threads.
-    Shared,
-    /// The only one on this thread, in a [`LocalSet`]; and its socket, to look at from another.
-    Alone(Arc<std::net::TcpStream>),
+/// How a server is to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    Serving,
+    /// No new requests; those under way are finished.
+    Finishing,
+    /// No request is waited for.
+    Ending,
 }
 
-/// Serve `listener`, which must be non-blocking; up to `threads` connections at once have a thread each.
-/// The future is over once the sender of `stopped` is dropped and every connection has finished the request
-/// it was at.
-pub(super) fn serve<H, F, B>(
+async fn reached(phases: &mut watch::Receiver<Phase>, phase: Phase) {
+    // Without a sender there is no server.
+    let _ = phases.wait_for(|current| *current >= phase).await;
+}
+
+/// What answers the requests.
+pub(super) trait Service: Clone + Send + Sync + 'static {
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        client: Client,
+    ) -> impl Future<Output = Response<Outgoing>> + Send;
+
+    /// hyper itself has given this answer, to what was no request.
+    fn refused(&self, status: StatusCode, reason: &hyper::Error);
+}
+
+/// Serve `listener`, which must be non-blocking; up to `threads` connections at once have a thread
+/// each. A request's head may take up to `head_timeout` to arrive: a slow client holds a
+/// connection, no more. The future is over once the phase is [`Finishing`](Phase::Finishing) and
+/// every connection has finished the request it was at, or shortly after it is
+/// [`Ending`](Phase::Ending).
+pub(super) fn serve(
     listener: TcpListener,
-    mut stopped: watch::Receiver<()>,
+    mut phase: watch::Receiver<Phase>,
     threads: usize,
-    handle: H,
-) -> io::Result<impl Future<Output = ()> + Send>
-where
-    H: Fn(Request<Incoming>, Client) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
-{
+    head_timeout: Duration,
+    service: impl Service,
+) -> io::Result<impl Future<Output = ()> + Send> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let threads = Arc::new(Semaphore::new(threads));
+    let mut http = http1::Builder::new();
+    // A client may close its sending half and wait for the answer (RFC 9112, 9.6).
+    http.half_close(true)
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_timeout);
     Ok(async move {
-        let connections = GracefulShutdown::new();
+        // Closed when no connection has a receiver any more.
+        let (connections, connection) = watch::channel(());
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                _ = stopped.changed() => break,
+                () = reached(&mut phase, Phase::Finishing) => break,
             };
             let Ok((stream, _)) = accepted else {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -63,16 +94,23 @@ where
             };
             // A small response must not wait for the client to acknowledge the one before.
             let _ = stream.set_nodelay(true);
-            let (handle, watcher) = (handle.clone(), connections.watcher());
+            let connection = Connection {
+                http: http.clone(),
+                phase: phase.clone(),
+                service: service.clone(),
+                open: connection.clone(),
+            };
             match Thread::new(&threads) {
-                Some(thread) => thread.serve(stream, watcher, handle),
+                Some(thread) => thread.serve(stream, connection),
                 None => {
-                    tokio::spawn(speak(stream, Client::Shared, watcher, handle));
+                    tokio::spawn(async move {
+                        let _ = connection.serve(stream, false).await;
+                    });
                 }
             }
         }
-        drop(listener);
-        connections.shutdown().await;
+        drop((listener, connection));
+        connections.closed().await;
     })
 }
 
@@ -93,22 +131,11 @@ impl Thread {
         Some(Thread { runtime, place })
     }
 
-    fn serve<H, F, B>(self, stream: tokio::net::TcpStream, watcher: Watcher, handle: H)
-    where
-        H: Fn(Request<Incoming>, Client) -> F + Send + 'static,
-        F: Future<Output = Response<B>> + Send,
-        B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
-    {
+    fn serve(self, stream: TcpStream, connection: Connection<impl Service>) {
         tokio::task::spawn_blocking(move || {
             let tasks = LocalSet::new();
             // A stream that cannot be moved is as good as one that the client has closed.
-            let _ = tasks.block_on(&self.runtime, async {
-                let stream = stream.into_std()?;
-                let client = Client::Alone(Arc::new(stream.try_clone()?));
-                let stream = tokio::net::TcpStream::from_std(stream)?;
-                speak(stream, client, watcher, handle).await;
-                io::Result::Ok(())
-            });
+            let _ = tasks.block_on(&self.runtime, connection.serve(stream, true));
             // Guests that have something to do after their response.
             self.runtime.block_on(tasks);
             drop(self.place);
@@ -116,20 +143,113 @@ impl Thread {
     }
 }
 
-async fn speak<H, F, B>(stream: tokio::net::TcpStream, client: Client, watcher: Watcher, handle: H)
-where
-    H: Fn(Request<Incoming>, Client) -> F,
-    F: Future<Output = Response<B>>,
-    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + 'static,
-{
-    let service = service_fn(move |request| {
-        let response = handle(request, client.clone());
-        async move { Ok::<_, Infallible>(response.await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
-    // A client that breaks off is no event: what it asked for is in the access log.
-    let _ = watcher.watch(connection).await;
+/// What one connection is served with.
+struct Connection<S> {
+    http: http1::Builder,
+    phase: watch::Receiver<Phase>,
+    service: S,
+    /// Dropped when nothing of the connection needs to be waited for.
+    open: watch::Receiver<()>,
+}
+
+impl<S: Service> Connection<S> {
+    async fn serve(self, stream: TcpStream, is_alone: bool) -> io::Result<()> {
+        let stream = stream.into_std()?;
+        let client = Client {
+            socket: Arc::new(stream.try_clone()?),
+            exchange: Arc::default(),
+            is_alone,
+        };
+        let stream = TcpStream::from_std(stream)?;
+        let exchange = Arc::clone(&client.exchange);
+        let mut phase = self.phase.clone();
+        let last_words = async {
+            reached(&mut phase, Phase::Ending).await;
+            tokio::time::sleep(LAST_WORDS).await;
+        };
+        tokio::select! {
+            () = self.talk(stream, client) => {}
+            () = last_words => {}
+        }
+        exchange.end();
+        Ok(())
+    }
+
+    async fn talk(mut self, stream: TcpStream, client: Client) {
+        let exchange = Arc::clone(&client.exchange);
+        let wire = Wire {
+            stream,
+            exchange: Arc::clone(&exchange),
+        };
+        let socket = Arc::clone(&client.socket);
+        let outcome = {
+            let service = service_fn(|request: Request<Incoming>| {
+                client.exchange.begin(!request.body().is_end_stream());
+                let response = self.service.handle(request, client.clone());
+                async move { Ok::<_, Infallible>(response.await) }
+            });
+            let mut connection = pin!(self.http.serve_connection(TokioIo::new(wire), service));
+            tokio::select! {
+                biased;
+                outcome = connection.as_mut() => outcome,
+                () = reached(&mut self.phase, Phase::Finishing) => {
+                    // hyper would wait for the rest of a head.
+                    if exchange.is_idle() {
+                        return;
+                    }
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
+        };
+        exchange.end();
+        let answer = outcome
+            .err()
+            .and_then(|error| Some((answer_to(&error)?, error)));
+        if let Some((status, error)) = &answer {
+            self.service.refused(*status, error);
+        }
+        let _ = socket.shutdown(Shutdown::Write);
+        if answer.is_none() && !exchange.has_unread() {
+            // The client has only to close its own half: a shutdown does not wait for that.
+            drop(self.open);
+        }
+        linger(&socket).await;
+    }
+}
+
+/// The answer that hyper has sent, where what it read was no request.
+fn answer_to(error: &hyper::Error) -> Option<StatusCode> {
+    // A client that breaks off is no event: what it asked for is in the access log. One that speaks
+    // HTTP/2 gets no answer.
+    if !error.is_parse() || error.is_parse_version_h2() {
+        return None;
+    }
+    Some(match error.is_parse_too_large() {
+        // hyper has one test for both, and only its message tells them apart.
+        true if error.to_string().contains("URI") => StatusCode::URI_TOO_LONG,
+        true => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        false => StatusCode::BAD_REQUEST,
+    })
+}
+
+/// Read and forget what the client still sends, until it closes its half too.
+async fn linger(socket: &std::net::TcpStream) {
+    if matches!(socket.peek(&mut [0]), Ok(0)) {
+        return;
+    }
+    let Ok(stream) = socket.try_clone().and_then(TcpStream::from_std) else {
+        return;
+    };
+    let drain = async {
+        let mut forgotten = vec![0; 16 * 1024];
+        while let Ok(Ok(())) = tokio::time::timeout(LINGER_IDLE, stream.readable()).await {
+            match stream.try_read(&mut forgotten) {
+                Ok(0) => return,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
+                _ => {}
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER, drain).await;
 }

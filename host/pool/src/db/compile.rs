@@ -207,6 +207,7 @@ impl Db {
                 .map(|(list, _)| (list, sql.len() - begun.len() + length)),
             None => RawStatement::prepare(&self.conn, sql, start),
         };
+        self.seen.finish();
         if account.fetched() {
             self.hints.set_schema_changed(true);
         }

@@ -48,6 +48,8 @@ pub(crate) struct Seen {
     alters: AtomicBool,
     /// The statement changes the schema, and SQLite writes its own tables for it.
     defines: AtomicBool,
+    /// A statement is being compiled, and not run.
+    compiling: AtomicBool,
     /// The statement writes a table that may not be read, or not all of it.
     writes_unread: AtomicBool,
     /// The statement writes rows of a table whose rows may not be deleted, or makes a trigger that
@@ -95,6 +97,7 @@ impl Seen {
             temporary: AtomicBool::new(false),
             alters: AtomicBool::new(false),
             defines: AtomicBool::new(false),
+            compiling: AtomicBool::new(false),
             writes_unread: AtomicBool::new(false),
             writes_undeletable: AtomicBool::new(false),
             control: AtomicU8::new(Control::None as u8),
@@ -120,7 +123,13 @@ impl Seen {
         // For `ANALYZE t` SQLite writes its own tables first, and asks whether it may after that.
         let analyzes = begins_with(sql, &["ANALYZE"]);
         self.defines.store(analyzes, Ordering::Relaxed);
+        self.compiling.store(true, Ordering::Relaxed);
         *self.refusal() = None;
+    }
+
+    /// The statement has been compiled, or has failed to.
+    pub(crate) fn finish(&self) {
+        self.compiling.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn control(&self) -> Control {
@@ -321,6 +330,12 @@ impl Seen {
                 self.control
                     .store(Control::Savepoint as u8, Ordering::Relaxed);
                 Ok(Allowed::Yes)
+            }
+            // An `ATTACH` is refused as it is compiled. SQLite runs one of its own for `VACUUM`.
+            AuthAction::Attach { .. } if !self.compiling.load(Ordering::Relaxed) => {
+                Err(Refusal::always(
+                    "VACUUM (SQLite uses freed pages again without it; the host can shrink the file)",
+                ))
             }
             AuthAction::Attach { .. } => Err(Refusal::always("ATTACH")),
             AuthAction::Detach { .. } => Err(Refusal::always("DETACH")),

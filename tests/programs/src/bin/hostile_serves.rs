@@ -1,5 +1,5 @@
-//! An HTTP handler that answers `/quick` with a row, and does as its path tells otherwise: it loops,
-//! floods, holds what it can, and never answers; or it runs the statement that it is sent.
+//! An HTTP handler that answers `/quick` with a row, and does as its path tells otherwise: it
+//! loops, floods, holds what it can, and never answers; or it runs the statement that it is sent.
 #![cfg_attr(
     not(target_family = "wasm"),
     expect(dead_code, reason = "natively there is no host to call the handler")
@@ -48,6 +48,8 @@ fn answer(path: &str) -> Result<Response<Body>, Error> {
         "/flood" => loop {
             println!("{}", "x".repeat(10_000));
         },
+        // No final response.
+        "/hints" => Ok(Response::builder().status(103).body(Body::empty())?),
         // Each ends in time; the guest does not.
         "/sql" => loop {
             let _ = db().and_then(|db| db.query(ENDLESS, &NONE));

@@ -1,0 +1,548 @@
+//! What `serve` does with HTTP itself, byte by byte: RFC 9110 and RFC 9112, clients that close half
+//! of a connection or send half of a request, and the access log.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use millpond_tests::component;
+
+use crate::process::{PATIENCE, Request, Server, millpond};
+
+/// A server on a database of its own, which goes with it.
+struct Served {
+    server: Server,
+    _folder: tempfile::TempDir,
+}
+
+fn serve(guest: &str, args: &[&str]) -> Served {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("app.db");
+    let server = match guest {
+        "millpond_notes" => Server::notes(&database, args),
+        _ => Server::of(guest, &database, args),
+    };
+    Served {
+        server,
+        _folder: folder,
+    }
+}
+
+/// A connection without any help.
+struct Client(TcpStream);
+
+impl Client {
+    fn new(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        Client(stream)
+    }
+
+    fn sending(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Client {
+        let mut client = Client::new(address);
+        client.send(bytes);
+        client
+    }
+
+    fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).expect("the server reads");
+    }
+
+    fn close_sending_half(&self) {
+        self.0.shutdown(Shutdown::Write).expect("half a connection");
+    }
+
+    /// Everything up to the end of the connection, which must not be a reset.
+    fn rest(mut self) -> String {
+        let mut bytes = Vec::new();
+        let read = self.0.read_to_end(&mut bytes);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        read.unwrap_or_else(|error| panic!("{error} after {text:?}"));
+        text
+    }
+
+    /// One head, up to the empty line.
+    fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte).expect("the rest of a head");
+            head.extend(byte);
+        }
+        String::from_utf8(head).expect("a head")
+    }
+}
+
+fn status(answer: &str) -> u16 {
+    let status = answer
+        .strip_prefix("HTTP/1.")
+        .and_then(|rest| rest.get(2..5));
+    status
+        .and_then(|status| status.parse().ok())
+        .unwrap_or_else(|| panic!("no answer: {answer:?}"))
+}
+
+/// How often an answer begins.
+fn answers(text: &str) -> usize {
+    text.matches("HTTP/1.").count()
+}
+
+#[test]
+fn requests_are_served_or_refused_as_http_says() {
+    let served = serve("hostile_serves", &["--no-access-log"]);
+    let address = served.server.address;
+    let close = "connection: close\r\n";
+    let get = |fields: &str| format!("GET /quick HTTP/1.1\r\n{fields}\r\n{close}\r\n");
+    let post = |field: &str, content: &str| {
+        format!("POST /query HTTP/1.1\r\nhost: x\r\n{field}\r\n{close}\r\n{content}")
+    };
+    let post_10 = |fields: &str, content: &str| {
+        format!("POST /query HTTP/1.0\r\nhost: x\r\n{fields}\r\n\r\n{content}")
+    };
+    for (request, expected) in [
+        // RFC 9112, 3.2: Host.
+        ("GET /quick HTTP/1.0\r\n\r\n".to_owned(), 200),
+        ("GET /quick HTTP/1.0\r\nhost: x\r\n\r\n".to_owned(), 200),
+        (get("host: x"), 200),
+        (get("host: [::1]:80"), 200),
+        (get("host: x:"), 200),
+        (format!("GET /quick HTTP/1.1\r\n{close}\r\n"), 400),
+        (get("host:"), 400),
+        (get("host: b\u{fc}cher"), 400),
+        (get("host: a b"), 400),
+        (get("host: a/b"), 400),
+        (get("host: u@x"), 400),
+        (get("host: x:port"), 400),
+        (get("host: :80"), 400),
+        (get("host: x\r\nhost: x"), 400),
+        (
+            "GET /quick HTTP/1.0\r\nhost: x\r\nhost: y\r\n\r\n".to_owned(),
+            400,
+        ),
+        ("GET /quick HTTP/1.0\r\nhost: \r\n\r\n".to_owned(), 400),
+        // RFC 9112, 3.2.1 to 3.2.4: the forms of the target.
+        (
+            format!("GET http://x/quick HTTP/1.1\r\nhost: y\r\n{close}\r\n"),
+            200,
+        ),
+        ("GET http://x/quick HTTP/1.0\r\n\r\n".to_owned(), 200),
+        (format!("GET http://x/quick HTTP/1.1\r\n{close}\r\n"), 400),
+        (
+            format!("GET http://u@x/quick HTTP/1.1\r\nhost: x\r\n{close}\r\n"),
+            400,
+        ),
+        (
+            format!("GET https://x/quick HTTP/1.1\r\nhost: x\r\n{close}\r\n"),
+            421,
+        ),
+        (format!("GET x:80 HTTP/1.1\r\nhost: x\r\n{close}\r\n"), 400),
+        (format!("GET quick HTTP/1.1\r\nhost: x\r\n{close}\r\n"), 400),
+        (format!("GET * HTTP/1.1\r\nhost: x\r\n{close}\r\n"), 400),
+        (format!("OPTIONS * HTTP/1.1\r\nhost: x\r\n{close}\r\n"), 200),
+        (
+            format!("CONNECT x:80 HTTP/1.1\r\nhost: x:80\r\n{close}\r\n"),
+            501,
+        ),
+        // RFC 9112, 2.2 and 3: lines.
+        (
+            format!("\r\nGET /quick HTTP/1.1\r\nhost: x\r\n{close}\r\n"),
+            200,
+        ),
+        (get(" host: x"), 400),
+        ("GET /quick\r\n\r\n".to_owned(), 400),
+        ("GET /quick HTTP/2.0\r\nhost: x\r\n\r\n".to_owned(), 400),
+        ("GET /quick http/1.1\r\nhost: x\r\n\r\n".to_owned(), 400),
+        ("G@T /quick HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), 400),
+        (
+            format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(70_000)),
+            414,
+        ),
+        (
+            format!(
+                "GET /quick?{} HTTP/1.1\r\nhost: x\r\n{close}\r\n",
+                "x".repeat(8_000)
+            ),
+            200,
+        ),
+        (format!("GET /quick HTTP/1.1\nhost: x\n{close}\n"), 200),
+        // RFC 9112, 5: fields.
+        (get("host: x\r\na : b"), 400),
+        (get("host: x\r\na: b\r\n c"), 400),
+        (get("host: x\r\na: b\0c"), 400),
+        (get("host: x\r\na: b\rc"), 400),
+        (get("host: x\r\n: b"), 400),
+        (get("host: x\r\nnothing"), 400),
+        (
+            format!(
+                "GET /quick HTTP/1.1\r\nhost: x\r\n{}\r\n",
+                "a: b\r\n".repeat(200)
+            ),
+            431,
+        ),
+        // RFC 9112, 6: how long the content is.
+        (
+            post("content-length: 8\r\ncontent-length: 8", "SELECT 1"),
+            200,
+        ),
+        (
+            post("content-length: 8\r\ncontent-length: 7", "SELECT 1"),
+            400,
+        ),
+        (post("content-length: 8, 7", "SELECT 1"), 400),
+        (post("content-length: -8", ""), 400),
+        (post("content-length: +8", "SELECT 1"), 400),
+        (post("content-length:", ""), 400),
+        (
+            post("transfer-encoding: chunked", "8\r\nSELECT 1\r\n0\r\n\r\n"),
+            200,
+        ),
+        (
+            post(
+                "transfer-encoding: Chunked",
+                "8;a=b\r\nSELECT 1\r\n0\r\nt: u\r\n\r\n",
+            ),
+            200,
+        ),
+        (
+            post_10("transfer-encoding: chunked", "8\r\nSELECT 1\r\n0\r\n\r\n"),
+            400,
+        ),
+        (post("transfer-encoding: gzip", ""), 400),
+        (post("transfer-encoding: chunked, gzip", ""), 400),
+        (post("transfer-encoding: gzip, chunked", "0\r\n\r\n"), 501),
+        (
+            post("transfer-encoding: chunked, chunked", "0\r\n\r\n"),
+            400,
+        ),
+        (post("transfer-encoding: chunked", "none\r\n"), 400),
+        (
+            post("transfer-encoding: chunked", "fffffffffffffffff\r\n"),
+            400,
+        ),
+        // RFC 9110, 10.1.1: what is expected.
+        (get("host: x\r\nexpect: miracles"), 417),
+        (
+            post_10("expect: 100-continue\r\ncontent-length: 8", "SELECT 1"),
+            200,
+        ),
+        // RFC 9110, 15.2: a guest's interim response is no answer.
+        (
+            format!("GET /hints HTTP/1.1\r\nhost: x\r\n{close}\r\n"),
+            500,
+        ),
+        // RFC 9110, 9: a method is the guest's to know.
+        (
+            format!("BREW /quick HTTP/1.1\r\nhost: x\r\n{close}\r\n"),
+            200,
+        ),
+        (
+            format!("HEAD /quick HTTP/1.1\r\nhost: x\r\n{close}\r\n"),
+            200,
+        ),
+    ] {
+        let answer = Client::sending(address, &request).rest();
+        let shown = &request[..request.len().min(200)];
+        assert_eq!(status(&answer), expected, "{shown:?}: {answer:?}");
+        assert_eq!(answers(&answer), 1, "{shown:?}: {answer:?}");
+        let has_content = !answer.ends_with("\r\n\r\n");
+        let may_have_content = !request.starts_with("HEAD");
+        assert!(may_have_content || !has_content, "{answer:?}");
+    }
+}
+
+/// RFC 9112, 6.1: what follows might be part of it for a proxy in between, so it is not answered.
+#[test]
+fn after_two_lengths_the_connection_ends() {
+    let served = serve("hostile_serves", &[]);
+    let second = "GET /quick HTTP/1.1\r\nhost: x\r\n\r\n";
+    for lengths in [
+        "content-length: 3\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: chunked\r\ncontent-length: 3\r\n",
+    ] {
+        let request = format!(
+            "POST /query HTTP/1.1\r\nhost: x\r\n{lengths}\r\n8\r\nSELECT 1\r\n0\r\n\r\n{second}"
+        );
+        let answer = Client::sending(served.server.address, request).rest();
+        assert_eq!((status(&answer), answers(&answer)), (200, 1), "{answer:?}");
+    }
+}
+
+#[test]
+fn requests_in_a_row_are_answered_in_order() {
+    let served = serve("hostile_serves", &[]);
+    let one = "GET /quick HTTP/1.1\r\nhost: x\r\n\r\n";
+    let last = "GET /quick HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let answer = Client::sending(served.server.address, format!("{one}{one}{last}")).rest();
+    assert_eq!((status(&answer), answers(&answer)), (200, 3), "{answer:?}");
+}
+
+#[test]
+fn a_client_that_closes_its_sending_half_gets_its_answer() {
+    for threads in [true, false] {
+        let served = serve("hostile_serves", &[]);
+        let address = served.server.address;
+        // With these open, the next connections share threads.
+        let others: Vec<_> = (0..if threads { 0 } else { 64 })
+            .map(|_| {
+                let mut other = Client::sending(address, "GET /quick HTTP/1.1\r\nhost: x\r\n\r\n");
+                other.head();
+                other
+            })
+            .collect();
+        for request in [
+            "GET /quick HTTP/1.0\r\n\r\n",
+            "GET /quick HTTP/1.1\r\nhost: x\r\n\r\n",
+            "POST /query HTTP/1.1\r\nhost: x\r\ncontent-length: 8\r\n\r\nSELECT 1",
+        ] {
+            let client = Client::sending(address, request);
+            client.close_sending_half();
+            let answer = client.rest();
+            assert_eq!(status(&answer), 200, "{request:?}: {answer:?}");
+        }
+        drop(others);
+    }
+}
+
+/// The server asks whether it is still there, by an interim response: one that is gone answers with
+/// a reset.
+#[test]
+fn a_client_that_closes_its_sending_half_is_waited_for() {
+    let served = serve("wasi03_visits", &[]);
+    let address = served.server.address;
+    // It has the turn to write until its body is whole.
+    let mut writer = Request::hold(address, "POST", "/upload", 2).expect("a guest");
+    writer.send(b"1").expect("it reads");
+    while served.server.counters()["in_use"] != 1 {
+        std::thread::yield_now();
+    }
+    let mut client = Client::sending(address, "GET /visits HTTP/1.1\r\nhost: x\r\n\r\n");
+    client.close_sending_half();
+    assert_eq!(status(&client.head()), 100);
+    writer.send(b"2").expect("it reads");
+    assert_eq!(writer.answer().expect("an answer").status, 200);
+    assert_eq!(status(&client.rest()), 200);
+}
+
+#[test]
+fn an_unread_upload_does_not_cost_the_answer() {
+    const SIZE: usize = 8_000_000;
+    let served = serve("hostile_serves", &[]);
+    let address = served.server.address;
+    for expect in ["", "expect: 100-continue\r\n"] {
+        let head =
+            format!("POST /quick HTTP/1.1\r\nhost: x\r\n{expect}content-length: {SIZE}\r\n\r\n");
+        let mut client = Client::sending(address, head);
+        client.send(vec![b'x'; SIZE]);
+        assert_eq!(status(&client.rest()), 200);
+    }
+    // What HTTP itself refuses, too.
+    let mut client = Client::sending(address, "POST /quick HTTP/1.1\r\nbad\r\n\r\n");
+    client.send(vec![b'x'; SIZE]);
+    assert_eq!(status(&client.rest()), 400);
+}
+
+#[test]
+fn a_client_that_waits_to_be_asked_for_its_upload_gets_the_answer_without() {
+    let served = serve("hostile_serves", &[]);
+    let head =
+        "POST /quick HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
+    let answer = Client::sending(served.server.address, head).rest();
+    assert_eq!((status(&answer), answers(&answer)), (200, 1), "{answer:?}");
+}
+
+#[test]
+fn what_is_half_sent_is_refused_when_the_client_sends_no_more() {
+    let served = serve("hostile_serves", &[]);
+    for request in [
+        "POST /query HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nSELECT",
+        "POST /query HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n9\r\nSELECT",
+    ] {
+        let client = Client::sending(served.server.address, request);
+        client.close_sending_half();
+        assert_eq!(status(&client.rest()), 400);
+    }
+    let client = Client::sending(served.server.address, "GET /quick HT");
+    client.close_sending_half();
+    client.rest();
+    let served = serve("wasi03_visits", &[]);
+    let client = Client::sending(
+        served.server.address,
+        "POST /upload HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf",
+    );
+    client.close_sending_half();
+    assert_eq!(status(&client.rest()), 400);
+}
+
+/// Where it has a thread, and where it shares one.
+#[test]
+fn a_client_that_closes_its_connection_ends_its_guest() {
+    for others in [0, 64] {
+        let flags = ["--request-timeout", "1h", "--max-requests", "1"];
+        let served = serve("hostile_serves", &flags);
+        let address = served.server.address;
+        let _others: Vec<_> = (0..others).map(|_| Client::new(address)).collect();
+        let client = Client::sending(address, "GET /loop HTTP/1.1\r\nhost: x\r\n\r\n");
+        // It runs when there is no place for another.
+        while served.server.ask("GET", "/quick", None).status != 503 {}
+        drop(client);
+        while served.server.ask("GET", "/quick", None).status != 200 {}
+    }
+}
+
+#[test]
+fn half_an_upload_is_waited_for_until_the_end_of_the_grace() {
+    let served = serve("wasi03_visits", &["--grace", "1s"]);
+    let mut held = Request::hold(served.server.address, "POST", "/upload", 10).expect("a guest");
+    held.send(b"half").expect("it reads");
+    let since = Instant::now();
+    served.server.terminate();
+    assert_eq!(held.answer().expect("an answer").status, 503);
+    assert!(served.server.wait().success());
+    let took = since.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+#[test]
+fn half_a_head_does_not_hold_up_the_end() {
+    let served = serve("hostile_serves", &["--grace", "1h"]);
+    let address = served.server.address;
+    let fresh = Client::sending(address, "GET /quick HT");
+    let mut kept = Client::sending(address, "GET /quick HTTP/1.1\r\nhost: x\r\n\r\n");
+    kept.head();
+    kept.send("GET /quick HT");
+    let idle = Client::new(address);
+    let head = "POST /quick HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n";
+    let mut uploading = Client::sending(address, head);
+    uploading.head();
+    let since = Instant::now();
+    served.server.terminate();
+    assert!(served.server.wait().success());
+    // A head may take 30 s.
+    let took = since.elapsed();
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    drop((fresh, kept, idle, uploading));
+}
+
+#[test]
+fn a_client_that_does_not_read_is_left_at_the_end_of_the_grace() {
+    let served = serve("wasi03_visits", &["--grace", "1s"]);
+    let mut client = Client::sending(
+        served.server.address,
+        "GET /numbers/endless HTTP/1.1\r\nhost: x\r\n\r\n",
+    );
+    client.head();
+    let since = Instant::now();
+    served.server.terminate();
+    served.server.line_with("cut short");
+    assert!(served.server.wait().success());
+    let took = since.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+#[test]
+fn a_whole_response_is_not_cut_short_in_the_log() {
+    let served = serve("millpond_notes", &[]);
+    let server = &served.server;
+    let note = serde_json::json!({"title": "a"});
+    server.ask("POST", "/api/notes", Some(&note)).is(201);
+    let whole = |what: &str| {
+        let line = server.line_with(what);
+        assert!(!line.contains("cut short"), "{line}");
+    };
+    whole("POST /api/notes 201");
+    for (method, path, status) in [
+        ("GET", "/api/notes", 200),
+        ("GET", "/", 200),
+        ("HEAD", "/", 200),
+        ("HEAD", "/api/notes", 200),
+        ("GET", "/nothing", 404),
+        ("OPTIONS", "/api/notes/1", 405),
+        ("DELETE", "/api/notes/1", 204),
+    ] {
+        for version in ["1.0", "1.1"] {
+            let request =
+                format!("{method} {path} HTTP/{version}\r\nhost: x\r\nconnection: close\r\n\r\n");
+            let answer = Client::sending(server.address, request).rest();
+            let found = self::status(&answer);
+            // Deleted, the second time.
+            let status = if found == 404 { 404 } else { status };
+            assert_eq!(found, status, "{method} {path}: {answer:?}");
+            whole(&format!("{method} {path} {status}"));
+        }
+    }
+    let served = serve("wasi03_visits", &[]);
+    for version in ["1.0", "1.1"] {
+        let request =
+            format!("GET /numbers HTTP/{version}\r\nhost: x\r\nconnection: close\r\n\r\n");
+        Client::sending(served.server.address, request).rest();
+        let line = served.server.line_with("/numbers");
+        assert!(!line.contains("cut short"), "{line}");
+    }
+}
+
+#[test]
+fn a_response_that_its_client_does_not_take_is_cut_short_in_the_log() {
+    let served = serve("wasi03_visits", &[]);
+    let server = &served.server;
+    for (path, version) in [("/numbers/endless", "1.1"), ("/numbers/endless", "1.0")] {
+        let request = format!("GET {path} HTTP/{version}\r\nhost: x\r\n\r\n");
+        let mut client = Client::sending(server.address, request);
+        client.head();
+        drop(client);
+        let line = server.line_with(path);
+        assert!(line.contains("200") && line.contains("cut short"), "{line}");
+    }
+    // Those that the guest cuts short.
+    server.ask("GET", "/numbers/trap", None).is(200);
+    server.line_with("cut short");
+}
+
+#[test]
+fn what_http_itself_refuses_is_in_the_log() {
+    let served = serve("hostile_serves", &[]);
+    for (request, status) in [
+        ("GET /quick HTTP/1.1\r\nbad\r\n\r\n".to_owned(), 400),
+        (format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(70_000)), 414),
+        (
+            format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(200)),
+            431,
+        ),
+        (
+            format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "b".repeat(500_000)),
+            431,
+        ),
+    ] {
+        let answer = Client::sending(served.server.address, request).rest();
+        assert_eq!(self::status(&answer), status, "{answer:?}");
+        served.server.line_with(&format!(" {status} "));
+    }
+    // And what the host refuses.
+    for (request, status) in [
+        ("GET /quick HTTP/1.1\r\n\r\n", 400),
+        ("CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n", 501),
+    ] {
+        let mut client = Client::sending(served.server.address, request);
+        assert_eq!(self::status(&client.head()), status);
+        served.server.line_with(&format!(" {status} "));
+    }
+}
+
+#[test]
+fn an_address_may_be_a_name_or_a_port_alone() {
+    for (listen, stats) in [("localhost:0", ":0"), (":0", "localhost:0")] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = millpond();
+        command
+            .args(["serve", "--listen", listen, "--stats", stats, "--db"])
+            .arg(folder.path().join("app.db"))
+            .arg(component("hostile_serves"));
+        let server = Server::start(command);
+        server.ask("GET", "/quick", None).is(200);
+        let counters = millpond()
+            .args(["stats", &format!(":{}", server.counters_port())])
+            .output()
+            .expect("the command runs");
+        assert_eq!(counters.status.code(), Some(0), "{counters:?}");
+    }
+}
