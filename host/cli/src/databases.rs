@@ -36,7 +36,7 @@ pub(crate) struct DatabaseOptions {
     db: Vec<Named>,
 
     /// Grant the database in this file, for reading only; created where missing if it has
-    /// --migrations.
+    /// --migrations. The file stays as it is, and may lie on a disk that cannot be written.
     #[arg(long, value_name = "[NAME=]PATH", value_parser = values::database)]
     db_read_only: Vec<Named>,
 
@@ -259,7 +259,7 @@ pub(crate) enum Borrowers {
 const STATEMENT_TIME: Duration = Duration::from_secs(60);
 
 impl PoolOptions {
-    fn open(&self, path: &Path, borrowers: Borrowers) -> Result<Pool, Failure> {
+    fn open(&self, path: &Path, access: Access, borrowers: Borrowers) -> Result<Pool, Failure> {
         let size = |text: &str| {
             let size = text.parse().ok().filter(|size| (1..=1024).contains(size));
             size.ok_or_else(|| "write a number, 1 to 1024".to_string())
@@ -281,6 +281,7 @@ impl PoolOptions {
             .cache_size(self.cache_size as u64)
             .mmap_size(self.mmap_size as u64)
             .statement_cache(self.statement_cache)
+            .read_only(access == Access::ReadOnly && path != Path::new(MEMORY))
             .synchronous(match self.synchronous {
                 Durability::Full => Synchronous::Full,
                 Durability::Normal => Synchronous::Normal,
@@ -365,7 +366,7 @@ impl DatabaseOptions {
             });
             let pool = match shared {
                 Some(pool) => pool,
-                None => self.pool.open(&named.path, borrowers)?,
+                None => self.pool.open(&named.path, access, borrowers)?,
             };
             if let Ok(path) = fs::canonicalize(&named.path) {
                 files.push((path, pool.clone()));

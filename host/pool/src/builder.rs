@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cap_std::fs::Dir;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::open::Location;
 use crate::pool::Pool;
 use crate::settings::{Settings, Synchronous};
@@ -76,6 +76,17 @@ impl PoolBuilder {
     /// 64 GiB.
     pub fn mmap_size(mut self, bytes: u64) -> Self {
         self.settings.mmap_size = bytes;
+        self
+    }
+
+    /// Open the file for reading only, and leave it as it is: it is not created, not switched to
+    /// write-ahead logging, and no log is written into it. Connections are lent with
+    /// [`Access::ReadOnly`](crate::Access::ReadOnly) alone. It may lie on a disk that cannot be
+    /// written, if the log beside it is empty or gone; or be written by other processes meanwhile,
+    /// which needs a folder that can be written if the file has a write-ahead log
+    /// (<https://sqlite.org/wal.html#read_only_databases>). Default false.
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.settings.read_only = read_only;
         self
     }
 
@@ -183,9 +194,15 @@ impl PoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`Config`](crate::ErrorKind::Config): a setting is out of its bounds.
+    /// [`Config`](crate::ErrorKind::Config): a setting is out of its bounds, or it is to be read only.
     pub fn open_in_memory(self) -> Result<Pool> {
         self.settings.check()?;
+        if self.settings.read_only {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "read_only is set: a database in memory is new, and would stay empty",
+            ));
+        }
         Pool::open(Location::memory(), self.settings)
     }
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cap_std::fs::{Dir, Metadata, OpenOptions};
 use rusqlite::config::DbConfig;
+use rusqlite::ffi::SQLITE_CANTOPEN;
 use rusqlite::hooks::{AuthAction, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
@@ -237,8 +238,9 @@ impl Location {
         }
     }
 
-    /// Create the file where there is none, and say what is wrong with it where it is no file.
-    pub(crate) fn create(&self) -> Result<()> {
+    /// Create the file where there is none, unless it is to be read only, and say what is wrong with
+    /// it where it is no file.
+    pub(crate) fn create(&self, read_only: bool) -> Result<()> {
         if rusqlite::version_number() < OLDEST_SQLITE {
             return Err(cannot_open(
                 &self.name,
@@ -265,6 +267,10 @@ impl Location {
             Ok(found) if found.is_file() => Ok(()),
             Ok(found) if found.is_dir() => Err(cannot_open(&self.name, "it is a directory")),
             Ok(_) => Err(cannot_open(&self.name, "it is not a regular file")),
+            Err(error) if error.kind() == IoErrorKind::NotFound && read_only => Err(cannot_open(
+                &self.name,
+                "it does not exist, and what is opened for reading only is not created",
+            )),
             Err(error) if error.kind() == IoErrorKind::NotFound => {
                 create_private(folder.dir(), file)
                     .map_err(|error| cannot_open(&self.name, &error.to_string()))
@@ -287,7 +293,7 @@ impl Location {
         }
         let opened = self
             .open_inner(settings, until)
-            .map_err(|error| self.explain(error))?;
+            .map_err(|error| self.explain(error, settings.read_only))?;
         // Once more: SQLite has looked the name up in between.
         match is_lost() {
             true => Err(cannot_open(&self.name, LOST)),
@@ -301,7 +307,16 @@ impl Location {
             Target::File { folder, file } => {
                 vfs::register()?;
                 let flags = flags | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-                Connection::open_with_flags_and_vfs(folder.path_of(file), flags, vfs::VFS)?
+                let path = folder.path_of(file);
+                if flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) && self.is_immutable() {
+                    let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+                    return Ok(Connection::open_with_flags_and_vfs(
+                        immutable(&path),
+                        flags,
+                        vfs::VFS,
+                    )?);
+                }
+                Connection::open_with_flags_and_vfs(path, flags, vfs::VFS)?
             }
             Target::Memory(uri) => Connection::open_with_flags(
                 uri,
@@ -310,11 +325,27 @@ impl Location {
         })
     }
 
+    /// Whether nobody can change the file, so that SQLite may read it without the shared memory of a
+    /// write-ahead log, which it could not make: its disk cannot be written, and no log is left.
+    fn is_immutable(&self) -> bool {
+        let Target::File { folder, file } = &self.target else {
+            return false;
+        };
+        let mut log = file.clone();
+        log.push("-wal");
+        let log = folder.dir().symlink_metadata(log);
+        folder.is_read_only() && log.map_or(true, |log| log.len() == 0)
+    }
+
     fn open_inner(&self, settings: &Settings, until: u64) -> Result<Opened> {
         let mut memory = Budget::new(settings.max_memory_bytes);
         let _scope = memory.enter();
         // Not CREATE: a file that vanished must not come back empty.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        let access = match settings.read_only {
+            true => OpenFlags::SQLITE_OPEN_READ_ONLY,
+            false => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        };
+        let flags = access
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_EXRESCODE
             | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
@@ -427,11 +458,12 @@ impl Location {
         watch.set_max_written(settings.max_transaction_bytes / u64::from(page_size.max(1)));
         conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, settings.max_value_bytes as i32)?;
 
-        if !self.is_memory() {
+        if !self.is_memory() && !settings.read_only {
             if conn.is_readonly("main")? {
                 return Err(Error::new(
                     ErrorKind::CannotOpen,
-                    "the file or its disk is read-only: make it writable",
+                    "the file or its disk cannot be written: make it writable, or open it for reading \
+                     only",
                 ));
             }
             let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
@@ -464,8 +496,13 @@ impl Location {
         Ok(())
     }
 
-    fn explain(&self, error: Error) -> Error {
+    fn explain(&self, error: Error, read_only: bool) -> Error {
         let reason = match error.kind() {
+            ErrorKind::Io if read_only && error.code() & 0xff == SQLITE_CANTOPEN => {
+                "to read what has a write-ahead log, SQLite needs a folder that it can write, or a \
+                 disk that nobody can and a log that is empty: open it once where it can be written"
+                    .to_owned()
+            }
             ErrorKind::Corrupt if error.code() == rusqlite::ffi::SQLITE_NOTADB => {
                 "it is not a SQLite database".to_owned()
             }
@@ -485,6 +522,21 @@ impl Location {
         let message = cannot_open(&self.name, &reason).to_string();
         error.with_kind(kind).with_message(message)
     }
+}
+
+/// A name for SQLite that says that the file does not change
+/// (<https://sqlite.org/uri.html#uriimmutable>).
+fn immutable(path: &Path) -> String {
+    let mut uri = "file:".to_owned();
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'/' | b'-' | b'_' => {
+                uri.push(char::from(byte));
+            }
+            _ => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri + "?immutable=1"
 }
 
 /// What SQLite was built without, or otherwise than this crate builds it.

@@ -91,7 +91,7 @@ impl Pool {
     }
 
     pub(crate) fn open(location: Location, settings: Settings) -> Result<Pool> {
-        location.create()?;
+        location.create(settings.read_only)?;
         location.remember();
         let anchor = match location.is_memory() {
             true => Some(Mutex::new(location.open(&settings, NEVER)?)),
@@ -149,6 +149,12 @@ impl Pool {
         request: &Request,
     ) -> Result<Connection> {
         let shared = &self.shared;
+        if shared.settings.read_only && access == Access::ReadWrite {
+            return Err(Error::new(
+                ErrorKind::NotAuthorized,
+                "the database is open for reading only",
+            ));
+        }
         let share = shared.share(grant, request).await?;
         let place = match shared.slots.try_place().map_err(|Closed| Error::closed())? {
             Some(place) => place,

@@ -24,6 +24,7 @@ pub enum Synchronous {
 /// Settings as they were given; checked when the pool is built.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
+    pub(crate) read_only: bool,
     pub(crate) max_size: u32,
     pub(crate) timeout: Duration,
     pub(crate) max_idle: Option<u32>,
@@ -48,6 +49,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
+            read_only: false,
             max_size: 5,
             timeout: Duration::from_secs(10),
             max_idle: None,

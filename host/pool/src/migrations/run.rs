@@ -25,7 +25,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
 pub(super) fn run(files: &[Migration], database: &Location) -> Result<Report, MigrationError> {
     let failed = |error: Error| MigrationError::Database(about(database, error));
-    database.create().map_err(MigrationError::Database)?;
+    database.create(false).map_err(MigrationError::Database)?;
     // Open all the time, so that the log is not emptied after each.
     let first = open(database).map_err(failed)?;
     let mut report = Report::default();

@@ -34,6 +34,11 @@ impl Folder {
         &self.dir
     }
 
+    /// Whether its disk cannot be written by anybody, which is not known here.
+    pub(crate) fn is_read_only(&self) -> bool {
+        false
+    }
+
     /// What SQLite is to open.
     pub(crate) fn path_of(&self, name: &OsStr) -> PathBuf {
         self.path.join(name)

@@ -56,6 +56,12 @@ impl Folder {
         &self.dir
     }
 
+    /// Whether its disk cannot be written by anybody.
+    pub(crate) fn is_read_only(&self) -> bool {
+        let disk = rustix::fs::fstatvfs(&self.dir);
+        disk.is_ok_and(|disk| disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+    }
+
     /// What SQLite is to open.
     pub(crate) fn path_of(&self, name: &OsStr) -> PathBuf {
         Path::new(&format!("{PREFIX}{}", self.number)).join(name)
