@@ -267,10 +267,10 @@ impl Connection {
         pool::close_connection(self.raw);
     }
 
-    /// Whether it has been returned or taken back. It stays so then.
+    /// Whether the host has taken the connection back. Does not wait.
     pub(crate) fn is_stale(&self) -> bool {
-        // No statement: it is refused for that, and for nothing else where the connection is there.
-        // A transaction that was rolled back is stale too, until the guest ends it.
+        // Without a statement the call does nothing: it fails with `sql` on a live connection. It
+        // fails with `stale-handle` after a rollback too, but then the transaction counts as open.
         let nothing = wit::Parameters::Positional(Vec::new());
         match self.raw.execute("", &nothing) {
             Err(error) => error.kind == wit::ErrorKind::StaleHandle && !self.in_transaction(),

@@ -17,10 +17,10 @@ thread_local! {
 /// takes it from the pool, every later one returns the same.
 ///
 /// The first call waits as [`get`] does; later ones do not. It goes back to the pool
-/// when the request ends. Where the host has taken it back, a call takes another, and waits as the
-/// first: in the next request that one instance serves, or once the host took a connection that was
-/// held for too long (60 seconds unless the host chose otherwise). What the first connection was
-/// still used for stays stale.
+/// when the request ends. If the host has taken it back, the next call takes another, and waits as
+/// the first one does. That happens in the next request that the same instance serves, and after the
+/// connection was held for too long (60 seconds unless the host chose otherwise). What was made from
+/// the old connection stays stale.
 ///
 /// ```no_run
 /// # fn main() -> millpond_guest::Result<()> {

@@ -14,8 +14,8 @@ use crate::{Error, ErrorKind, Result, Row, ValueRef};
 impl<'r> Row<'r> {
     /// The row as a type that serde can deserialize.
     ///
-    /// - A struct or map takes its fields from the columns of the same names, case included. Columns
-    ///   without a field are skipped.
+    /// - A struct or map takes its fields from the columns of the same names, case included.
+    ///   Columns without a field are skipped.
     /// - A tuple, array or `Vec` takes the columns in order.
     /// - Anything else takes the value of the only column.
     ///
@@ -43,12 +43,12 @@ impl<'r> Row<'r> {
     ///
     /// # Errors
     ///
-    /// [`InvalidColumn`](ErrorKind::InvalidColumn) where a field has no column or two, or the row has
-    /// more or fewer columns than the type takes;
+    /// [`InvalidColumn`](ErrorKind::InvalidColumn) where a field has no column or two, or the row
+    /// has more or fewer columns than the type takes;
     /// [`InvalidColumnType`](ErrorKind::InvalidColumnType) where a column holds another type;
     /// [`IntegralValueOutOfRange`](ErrorKind::IntegralValueOutOfRange) where a number does not fit;
-    /// [`FromSqlConversionFailure`](ErrorKind::FromSqlConversionFailure) for everything else that the
-    /// type refuses. The message names the column.
+    /// [`FromSqlConversionFailure`](ErrorKind::FromSqlConversionFailure) for everything else that
+    /// the type refuses. The message names the column.
     pub fn deserialize<T: Deserialize<'r>>(&self) -> Result<T> {
         T::deserialize(RowDeserializer(*self)).map_err(|Refused(error)| error)
     }

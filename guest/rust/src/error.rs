@@ -198,9 +198,9 @@ impl From<wit::Error> for Error {
     }
 }
 
-/// For a row function that reads with [`FromSql::column_result`](crate::FromSql::column_result): the
-/// kind is the one that the variant names. [`Row::get`](crate::Row::get) also says which column it
-/// was.
+/// For a row function that reads with [`FromSql::column_result`](crate::FromSql::column_result).
+/// The kind is the one that the variant names. [`Row::get`](crate::Row::get) also says which column
+/// it was.
 impl From<FromSqlError> for Error {
     fn from(error: FromSqlError) -> Error {
         let kind = match error {

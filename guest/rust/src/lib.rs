@@ -48,7 +48,8 @@
 //! | feature      | bind and read as columns | stored as |
 //! |--------------|--------------------------|-----------|
 //! | `uuid`       | `uuid::Uuid` | a blob of 16 bytes |
-//! | `chrono`     | `NaiveDate`, `NaiveTime`, `NaiveDateTime`, `DateTime` of `Utc`, `Local`, `FixedOffset` | text |
+//! | `chrono`     | `NaiveDate`, `NaiveTime`, `NaiveDateTime` | text |
+//! | `chrono`     | `DateTime` of `Utc`, `Local` (stored in UTC), `FixedOffset` | text |
 //! | `time`       | `Date`, `Time`, `PrimitiveDateTime`, `UtcDateTime`, `OffsetDateTime` | text |
 //! | `jiff`       | `civil::Date`, `civil::Time`, `civil::DateTime`, `Timestamp` | text |
 //! | `serde_json` | `serde_json::Value` | null, a number, or text |

@@ -23,10 +23,10 @@ pub trait Params: sealed::Sealed {
     fn visit(self, visit: &mut Visit<'_>) -> Result<()>;
 }
 
-/// What [`Statement::execute_many`](crate::Statement::execute_many) takes a row as: a [`Params`], or
-/// a `Result` of one, whose error is made from [`Error`].
+/// A row of [`Statement::execute_many`](crate::Statement::execute_many): a [`Params`], or a `Result`
+/// of one, whose error is made from [`Error`].
 pub trait ManyParams: many::Sealed {
-    /// What a call with such rows returns where it fails: [`Error`], or that of the `Result`.
+    /// The error that a call with these rows returns: [`Error`], or that of the `Result`.
     type Error: From<Error>;
     /// The row itself.
     #[doc(hidden)]

@@ -6,9 +6,9 @@ use crate::{Connection, Result};
 
 /// An open savepoint, and the connection that it is on. Made by [`Connection::savepoint`].
 ///
-/// Dropped without [`commit`](Savepoint::commit), it undoes everything since it began. What was done
-/// in the transaction before that stays. Savepoints nest: a [`Transaction`](crate::Transaction) and a
-/// `Savepoint` are used like the connection, and so is their `savepoint`.
+/// Dropped without [`commit`](Savepoint::commit), it undoes everything since it began. What the
+/// transaction did before that stays. Savepoints nest: call `savepoint` of a
+/// [`Transaction`](crate::Transaction) or of another `Savepoint`.
 ///
 /// ```no_run
 /// # fn main() -> millpond_guest::Result<()> {
@@ -86,13 +86,13 @@ impl Drop for Savepoint<'_> {
         if self.committed {
             return;
         }
-        // As with a transaction, an error stays untold: there is nothing left to undo.
+        // A destructor cannot return an error. Where one occurs, the transaction is gone already.
         let _ = match (self.roll_back_to(), self.outermost) {
             (Ok(()), false) => self
                 .connection
                 .execute_script(&format!("RELEASE {}", self.name)),
             (Ok(()), true) => self.connection.execute_script("ROLLBACK"),
-            // Until the transaction is ended, every statement fails. No guard but this one ends it.
+            // Every statement fails until the transaction is ended. No other guard ends this one.
             (Err(error), true) if error.rolled_back() => self.connection.execute_script("ROLLBACK"),
             (Err(error), _) => Err(error),
         };

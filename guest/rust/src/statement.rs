@@ -137,12 +137,12 @@ impl<'c> Statement<'c> {
         Ok(self.raw.execute_many(block.cells())?)
     }
 
-    /// Why a statement without parameters cannot run once a row. Rows of no values have no size, so
-    /// they would be counted without end.
+    /// The error for a statement without parameters. Rows of no values have no size, so a block of
+    /// them would never be full.
     #[cold]
     fn without_parameters(&self) -> Error {
         match self.raw.execute_many(Block::new().cells()) {
-            // Stale, perhaps: such a statement tells no parameters either.
+            // Perhaps `stale-handle`: a stale statement has no parameter names either.
             Err(error) => error.into(),
             Ok(_) => misfit("the statement has no parameters to run it with".to_owned()),
         }
@@ -184,8 +184,8 @@ impl<'c> Statement<'c> {
         Ok(self.query(params)?.mapped(f))
     }
 
-    /// Runs it and iterates over what `f` makes of each row, where `f` has an error of its own. That
-    /// error must be made from [`Error`], because reading on can fail too.
+    /// Runs it and iterates over what `f` makes of each row, where `f` has an error of its own.
+    /// That error must be made from [`Error`], because reading on can fail too.
     ///
     /// ```no_run
     /// use millpond_guest::{Result, db};

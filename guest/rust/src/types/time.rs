@@ -9,7 +9,8 @@ use crate::{Error, FromSql, FromSqlError, FromSqlResult, Result, ToSql, ToSqlOut
 
 const WRITE_OFFSET_DATE_TIME: &[FormatItem<'_>] = format_description!(
     version = 2,
-    "[year]-[month]-[day] [hour]:[minute]:[second].[subsecond][offset_hour sign:mandatory]:[offset_minute]"
+    "[year]-[month]-[day] [hour]:[minute]:[second].[subsecond]\
+     [offset_hour sign:mandatory]:[offset_minute]"
 );
 const WRITE_UTC_DATE_TIME: &[FormatItem<'_>] = format_description!(
     version = 2,
@@ -25,15 +26,19 @@ const DATE: &[FormatItem<'_>] = format_description!(version = 2, "[year]-[month]
 
 const READ_OFFSET_DATE_TIME: &[FormatItem<'_>] = format_description!(
     version = 2,
-    "[year]-[month]-[day][first [ ][T]][hour]:[minute][optional [:[second][optional [.[subsecond]]]]][offset_hour sign:mandatory]:[offset_minute]"
+    "[year]-[month]-[day][first [ ][T]]\
+     [hour]:[minute][optional [:[second][optional [.[subsecond]]]]]\
+     [offset_hour sign:mandatory]:[offset_minute]"
 );
 const READ_UTC_DATE_TIME: &[FormatItem<'_>] = format_description!(
     version = 2,
-    "[year]-[month]-[day][first [ ][T]][hour]:[minute][optional [:[second][optional [.[subsecond]]]]][optional [Z]]"
+    "[year]-[month]-[day][first [ ][T]]\
+     [hour]:[minute][optional [:[second][optional [.[subsecond]]]]][optional [Z]]"
 );
 const READ_PRIMITIVE_DATE_TIME: &[FormatItem<'_>] = format_description!(
     version = 2,
-    "[year]-[month]-[day][first [ ][T]][hour]:[minute][optional [:[second][optional [.[subsecond]]]]]"
+    "[year]-[month]-[day][first [ ][T]]\
+     [hour]:[minute][optional [:[second][optional [.[subsecond]]]]]"
 );
 const READ_TIME: &[FormatItem<'_>] = format_description!(
     version = 2,
