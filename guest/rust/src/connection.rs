@@ -31,6 +31,7 @@ pub fn get(database: &str, access: Access) -> Result<Connection> {
     Ok(Connection {
         raw: pool::get_connection(database, access)?,
         savepoints: Cell::new(0),
+        guards: Cell::new(0),
     })
 }
 
@@ -92,6 +93,25 @@ pub struct Connection {
     raw: wit::Connection,
     /// How many savepoints it has had, so that each has a name of its own.
     savepoints: Cell<u64>,
+    /// How many guards of transactions and savepoints are open.
+    guards: Cell<usize>,
+}
+
+/// Held by the guard of a transaction or savepoint.
+#[derive(Debug)]
+pub(crate) struct Guarded<'c>(&'c Connection);
+
+impl Guarded<'_> {
+    pub(crate) fn new(connection: &Connection) -> Guarded<'_> {
+        connection.guards.set(connection.guards.get() + 1);
+        Guarded(connection)
+    }
+}
+
+impl Drop for Guarded<'_> {
+    fn drop(&mut self) {
+        self.0.guards.set(self.0.guards.get() - 1);
+    }
 }
 
 impl Connection {
@@ -276,6 +296,11 @@ impl Connection {
             Err(error) => error.kind == wit::ErrorKind::StaleHandle && !self.in_transaction(),
             Ok(_) => false,
         }
+    }
+
+    /// Whether a guard of a transaction or savepoint is open on it.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.guards.get() > 0
     }
 
     /// A name for a savepoint that no other of this connection has had.

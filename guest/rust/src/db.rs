@@ -20,7 +20,9 @@ thread_local! {
 /// when the request ends. If the host has taken it back, the next call takes another, and waits as
 /// the first one does. That happens in the next request that the same instance serves, and after the
 /// connection was held for too long (60 seconds unless the host chose otherwise). What was made from
-/// the old connection stays stale.
+/// the old connection stays stale. While a [`Transaction`](crate::Transaction) or
+/// [`Savepoint`](crate::Savepoint) of the old connection exists, `db` returns that one, so that no
+/// write that belongs to a lost transaction is committed outside of it.
 ///
 /// ```no_run
 /// # fn main() -> millpond_guest::Result<()> {
@@ -62,7 +64,9 @@ pub fn return_db() {
 
 fn the_one(held: &mut Option<Rc<Connection>>, access: Access) -> Result<Rc<Connection>> {
     let connection = match held.take() {
-        Some(connection) if !connection.is_stale() => connection,
+        // While a transaction is open on it, what calls this is part of that transaction. Another
+        // connection would commit its writes although the transaction is lost.
+        Some(connection) if connection.is_guarded() || !connection.is_stale() => connection,
         _ => Rc::new(get(DEFAULT, access)?),
     };
     Ok(held.insert(connection).clone())

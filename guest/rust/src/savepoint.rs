@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 
+use crate::connection::Guarded;
 use crate::{Connection, Result};
 
 /// An open savepoint, and the connection that it is on. Made by [`Connection::savepoint`].
@@ -37,6 +38,7 @@ pub struct Savepoint<'c> {
     /// Whether it began the transaction that it is in, and so has to end it.
     outermost: bool,
     committed: bool,
+    _guarded: Guarded<'c>,
 }
 
 impl Savepoint<'_> {
@@ -120,6 +122,7 @@ impl Connection {
             name,
             outermost,
             committed: false,
+            _guarded: Guarded::new(self),
         })
     }
 }

@@ -1,7 +1,10 @@
 //! The guest library, as a component uses it.
 
-use millpond_pool::Pool;
+use std::time::Duration;
+
+use millpond_pool::{Access, Pool};
 use millpond_tests::{Lab, foreach_guest};
+use millpond_wasmtime::Grant;
 
 use crate::assert_test_exists;
 
@@ -16,9 +19,17 @@ async fn guest_execute_many() {
 
 #[tokio::test]
 async fn a_million_rows_from_an_iterator_take_little_memory() {
-    let run = Lab::new();
-    let run = run.run("guest_execute_many").arg("1000000");
+    let lab = Lab::new();
+    let run = lab.run("guest_execute_many").arg("1000000");
     run.memory(4 << 20).await.succeeds();
+}
+
+#[tokio::test]
+async fn guest_held_too_long() {
+    let lab = Lab::new();
+    let grant = Grant::new(lab.pool(), Access::ReadWrite).max_hold_time(Duration::from_secs(1));
+    let run = lab.run("guest_held_too_long");
+    run.ctx(|ctx| ctx.grant("default", grant)).await.succeeds();
 }
 
 #[tokio::test]
