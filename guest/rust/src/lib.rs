@@ -27,9 +27,9 @@
 //!
 //! # What is forgotten
 //!
-//! A [`Transaction`] dropped without [`commit`](Transaction::commit) rolls back, a
-//! [`Connection`] dropped goes back to the pool, and what a request still holds when it ends,
-//! by a panic too, goes back the same way.
+//! A [`Transaction`] dropped without [`commit`](Transaction::commit) rolls back, a [`Savepoint`]
+//! undoes its part of the transaction, a [`Connection`] dropped goes back to the pool, and what a
+//! request still holds when it ends, by a panic too, goes back the same way.
 //!
 //! # Errors
 //!

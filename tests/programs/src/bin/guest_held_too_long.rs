@@ -33,10 +33,15 @@ fn main() -> Result<()> {
 
     let held = db()?;
     let transaction = held.begin(TransactionMode::Immediate)?;
+    let mut insert = transaction.prepare("INSERT INTO t VALUES (?1)")?;
     write()?;
     until_stale(|| transaction.query_row(COUNT, (), |row| row.get(0)));
     // It would be committed by itself on a connection of its own.
     assert_eq!(write().unwrap_err().kind(), ErrorKind::StaleHandle);
+    // A stale statement has no parameters, which is not what is wrong with it.
+    let error = insert.execute_many([[1]]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StaleHandle);
+    drop(insert);
     drop(transaction);
     assert_eq!(committed()?, 0);
 
