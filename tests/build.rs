@@ -11,13 +11,14 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use millpond_build::Guests;
 
-const SUITES: [&str; 10] = [
+const SUITES: [&str; 11] = [
     "attacks",
     "clean",
     "cli",
     "contract",
     "differential",
     "endings",
+    "guest",
     "handles",
     "hostile",
     "transactions",

@@ -252,6 +252,33 @@ impl<'a> Run<'a> {
         Ended::look(result, &pipes, lab, held)
     }
 
+    /// Call the program's export `answer` once for each of `requests` requests, all served by one
+    /// instance: as each begins, its context replaces that of the one before, which ends that one.
+    pub async fn answers(self, requests: usize) -> Vec<Result<i64, String>> {
+        let lab = self.lab;
+        let held = lab.pool.stats().in_use;
+        let (mut store, component, _) = self.store();
+        let mut linker = Linker::new(&lab.engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI");
+        millpond_wasmtime::add_to_linker(&mut linker).expect("Millpond");
+        let instance = linker
+            .instantiate_async(&mut store, &component)
+            .await
+            .expect("an instance");
+        let answer = instance
+            .get_typed_func::<(), (Result<i64, String>,)>(&mut store, "answer")
+            .expect("the export");
+        let mut answers = Vec::new();
+        for _ in 0..requests {
+            let grant = lab.grant(Access::ReadWrite);
+            store.data_mut().sqlite = SqliteCtx::builder().grant("default", grant).build();
+            assert_eq!(lab.pool.stats().in_use, held, "a request has ended");
+            let (answered,) = answer.call_async(&mut store, ()).await.expect("no trap");
+            answers.push(answered);
+        }
+        answers
+    }
+
     fn store(self) -> (Store<Host>, Component, [MemoryOutputPipe; 2]) {
         let pipes = [
             MemoryOutputPipe::new(1 << 20),

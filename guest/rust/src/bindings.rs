@@ -17,4 +17,62 @@ mod generated {
     });
 }
 
-pub use generated::millpond::sqlite::{pool, types};
+pub use generated::millpond::sqlite::types;
+
+/// Connections from the host's pool.
+///
+/// In a program that is no component there is no host. Every function here that can fail returns
+/// the error `unavailable` there, and `databases` returns no names.
+pub mod pool {
+    pub use super::generated::millpond::sqlite::pool::*;
+
+    #[cfg(not(any(doc, target_arch = "wasm32")))]
+    pub use super::outside::{databases, get_connection, stats};
+}
+
+/// What replaces calls to the host in a program that is no component: the generated ones abort the
+/// process. No handle exists there, so these functions are the only ones to call.
+#[cfg(not(target_arch = "wasm32"))]
+#[cfg_attr(
+    doc,
+    expect(dead_code, reason = "rustdoc shows the generated functions")
+)]
+mod outside {
+    use super::generated::millpond::sqlite::pool::{Access, PoolStats};
+    use super::types::{Connection, Error, ErrorKind};
+
+    /// Fails with `unavailable`.
+    pub fn get_connection(_database: &str, _access: Access) -> Result<Connection, Error> {
+        Err(no_host())
+    }
+
+    /// Fails with `unavailable`.
+    pub fn stats(_database: &str) -> Result<PoolStats, Error> {
+        Err(no_host())
+    }
+
+    /// Returns no names.
+    pub fn databases() -> Vec<String> {
+        Vec::new()
+    }
+
+    pub(crate) fn no_host() -> Error {
+        Error {
+            kind: ErrorKind::Unavailable,
+            code: 0,
+            message: "this program is no component, so it has no host to ask: build it for \
+                      wasm32-wasip2 and run it in one"
+                .to_owned(),
+            offset: None,
+            rolled_back: false,
+        }
+    }
+}
+
+/// Returns an error if this program is no component: a list of names could not say so.
+pub(crate) fn require_host() -> Result<(), types::Error> {
+    #[cfg(not(target_arch = "wasm32"))]
+    return Err(outside::no_host());
+    #[cfg(target_arch = "wasm32")]
+    Ok(())
+}

@@ -1,8 +1,13 @@
 //! Connections: taken from the host's pool, worked through, given back.
 
-use crate::bindings::{pool, types as wit};
+use std::cell::Cell;
+
+use crate::bindings::{pool, require_host, types as wit};
 use crate::params::parameters;
-use crate::{Access, MappedRows, Params, PoolStats, Result, Row, Statement, Summary, Table};
+use crate::{
+    Access, AndThenRows, Error, ManyParams, MappedRows, Params, PoolStats, Result, Row, Statement,
+    Summary, Table,
+};
 
 /// Takes a connection to a database, by the name that the host granted it under.
 ///
@@ -21,9 +26,12 @@ use crate::{Access, MappedRows, Params, PoolStats, Result, Row, Statement, Summa
 /// - [`PoolClosed`](crate::ErrorKind::PoolClosed): the host is shutting down.
 /// - [`Corrupt`](crate::ErrorKind::Corrupt), [`Io`](crate::ErrorKind::Io): a new connection
 ///   could not be opened.
+/// - [`Unavailable`](crate::ErrorKind::Unavailable): this program is no component.
 pub fn get(database: &str, access: Access) -> Result<Connection> {
     Ok(Connection {
         raw: pool::get_connection(database, access)?,
+        savepoints: Cell::new(0),
+        guards: Cell::new(0),
     })
 }
 
@@ -31,14 +39,21 @@ pub fn get(database: &str, access: Access) -> Result<Connection> {
 ///
 /// # Errors
 ///
-/// [`NoSuchDatabase`](crate::ErrorKind::NoSuchDatabase).
+/// [`NoSuchDatabase`](crate::ErrorKind::NoSuchDatabase);
+/// [`NotAuthorized`](crate::ErrorKind::NotAuthorized) where the host shows nothing;
+/// [`Unavailable`](crate::ErrorKind::Unavailable) in a program that is no component.
 pub fn stats(database: &str) -> Result<PoolStats> {
     Ok(pool::stats(database)?)
 }
 
 /// The names of the databases granted to this guest, in alphabetical order. Does not wait.
-pub fn databases() -> Vec<String> {
-    pool::databases()
+///
+/// # Errors
+///
+/// None in a component. [`Unavailable`](crate::ErrorKind::Unavailable) outside of one.
+pub fn databases() -> Result<Vec<String>> {
+    require_host()?;
+    Ok(pool::databases())
 }
 
 /// A connection to a database, lent to this request.
@@ -76,6 +91,27 @@ pub fn databases() -> Vec<String> {
 #[derive(Debug)]
 pub struct Connection {
     raw: wit::Connection,
+    /// How many savepoints it has had, so that each has a name of its own.
+    savepoints: Cell<u64>,
+    /// How many guards of transactions and savepoints are open.
+    guards: Cell<usize>,
+}
+
+/// Held by the guard of a transaction or savepoint.
+#[derive(Debug)]
+pub(crate) struct Guarded<'c>(&'c Connection);
+
+impl Guarded<'_> {
+    pub(crate) fn new(connection: &Connection) -> Guarded<'_> {
+        connection.guards.set(connection.guards.get() + 1);
+        Guarded(connection)
+    }
+}
+
+impl Drop for Guarded<'_> {
+    fn drop(&mut self) {
+        self.0.guards.set(self.0.guards.get() - 1);
+    }
 }
 
 impl Connection {
@@ -102,15 +138,19 @@ impl Connection {
     }
 
     /// Runs one statement once for each of `rows`, all or none. See
-    /// [`Statement::execute_many`].
+    /// [`Statement::execute_many`], also for how many rows that may be.
     ///
     /// # Errors
     ///
     /// As [`Statement::execute_many`].
-    pub fn execute_many<I>(&self, sql: &str, rows: I) -> Result<Summary>
+    pub fn execute_many<I>(
+        &self,
+        sql: &str,
+        rows: I,
+    ) -> Result<Summary, <I::Item as ManyParams>::Error>
     where
         I: IntoIterator,
-        I::Item: Params,
+        I::Item: ManyParams,
     {
         self.prepare(sql)?.execute_many(rows)
     }
@@ -183,7 +223,40 @@ impl Connection {
     where
         F: FnMut(&Row<'_>) -> Result<T>,
     {
-        self.prepare(sql)?.into_mapped(params, f)
+        Ok(self.prepare(sql)?.into_rows(params)?.mapped(f))
+    }
+
+    /// [`query_row`](Connection::query_row) where `f` has an error of its own, which must be made
+    /// from [`Error`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Statement::query_row`].
+    pub fn query_row_and_then<T, E, F>(&self, sql: &str, params: impl Params, f: F) -> Result<T, E>
+    where
+        E: From<Error>,
+        F: FnOnce(&Row<'_>) -> Result<T, E>,
+    {
+        self.prepare(sql)?.query_row_and_then(params, f)
+    }
+
+    /// [`query_map`](Connection::query_map) where `f` has an error of its own, which must be made
+    /// from [`Error`]: see [`Statement::query_and_then`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Statement::query_and_then`].
+    pub fn query_and_then<T, E, F>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        f: F,
+    ) -> Result<AndThenRows<'_, F>>
+    where
+        E: From<Error>,
+        F: FnMut(&Row<'_>) -> Result<T, E>,
+    {
+        Ok(self.prepare(sql)?.into_rows(params)?.and_then(f))
     }
 
     /// Compiles one statement to run many times. Does not wait.
@@ -212,6 +285,29 @@ impl Connection {
     /// connection. Does not wait. The pool opens another when one is next needed.
     pub fn close_connection(self) {
         pool::close_connection(self.raw);
+    }
+
+    /// Whether the host has taken the connection back. Does not wait.
+    pub(crate) fn is_stale(&self) -> bool {
+        // Without a statement the call does nothing: it fails with `sql` on a live connection. It
+        // fails with `stale-handle` after a rollback too, but then the transaction counts as open.
+        let nothing = wit::Parameters::Positional(Vec::new());
+        match self.raw.execute("", &nothing) {
+            Err(error) => error.kind == wit::ErrorKind::StaleHandle && !self.in_transaction(),
+            Ok(_) => false,
+        }
+    }
+
+    /// Whether a guard of a transaction or savepoint is open on it.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.guards.get() > 0
+    }
+
+    /// A name for a savepoint that no other of this connection has had.
+    pub(crate) fn name_savepoint(&self) -> String {
+        let number = self.savepoints.get() + 1;
+        self.savepoints.set(number);
+        format!("millpond_savepoint_{number}")
     }
 
     pub(crate) fn raw(&self) -> &wit::Connection {

@@ -17,8 +17,12 @@ thread_local! {
 /// takes it from the pool, every later one returns the same.
 ///
 /// The first call waits as [`get`] does; later ones do not. It goes back to the pool
-/// when the request ends. A host may let an instance outlive its request, though millpond's own
-/// gives every request a new one: a guest for such a host ends each request with [`return_db`].
+/// when the request ends. If the host has taken it back, the next call takes another, and waits as
+/// the first one does. That happens in the next request that the same instance serves, and after the
+/// connection was held for too long (60 seconds unless the host chose otherwise). What was made from
+/// the old connection stays stale. While a [`Transaction`](crate::Transaction) or
+/// [`Savepoint`](crate::Savepoint) of the old connection exists, `db` returns that one, so that no
+/// write that belongs to a lost transaction is committed outside of it.
 ///
 /// ```no_run
 /// # fn main() -> millpond_guest::Result<()> {
@@ -60,8 +64,37 @@ pub fn return_db() {
 
 fn the_one(held: &mut Option<Rc<Connection>>, access: Access) -> Result<Rc<Connection>> {
     let connection = match held.take() {
-        Some(connection) => connection,
-        None => Rc::new(get(DEFAULT, access)?),
+        // While a transaction is open on it, what calls this is part of that transaction. Another
+        // connection would commit its writes although the transaction is lost.
+        Some(connection) if connection.is_guarded() || !connection.is_stale() => connection,
+        _ => Rc::new(get(DEFAULT, access)?),
     };
     Ok(held.insert(connection).clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ErrorKind, databases, stats};
+
+    #[test]
+    fn outside_a_component_every_call_is_an_error() {
+        let unavailable = Some(ErrorKind::Unavailable);
+        let kind = |result: Result<()>| result.err().map(|error| error.kind());
+        for access in [Access::ReadOnly, Access::ReadWrite] {
+            assert_eq!(kind(get(DEFAULT, access).map(drop)), unavailable);
+        }
+        assert_eq!(kind(db().map(drop)), unavailable);
+        assert_eq!(kind(db_read_only().map(drop)), unavailable);
+        assert_eq!(kind(stats(DEFAULT).map(drop)), unavailable);
+        assert_eq!(kind(databases().map(drop)), unavailable);
+        return_db();
+
+        use crate::bindings::pool;
+        use crate::bindings::types::ErrorKind as Raw;
+        let error = pool::get_connection(DEFAULT, Access::ReadOnly).unwrap_err();
+        assert_eq!(error.kind, Raw::Unavailable);
+        assert_eq!(pool::stats(DEFAULT).unwrap_err().kind, Raw::Unavailable);
+        assert!(pool::databases().is_empty());
+    }
 }

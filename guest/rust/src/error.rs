@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::FromSqlError;
 use crate::bindings::types as wit;
 
 /// Why a call failed.
@@ -87,7 +88,8 @@ pub enum ErrorKind {
     Io,
     /// The engine behind this database has no such thing.
     Unsupported,
-    /// The engine could not be reached; nothing was sent to it.
+    /// The engine could not be reached; nothing was sent to it. This is also the error of every
+    /// call in a program that is no component, such as `cargo test` of a guest's code.
     Unavailable,
     /// The engine stopped answering after the statement was sent: it may or may not have run.
     OutcomeUnknown,
@@ -101,7 +103,8 @@ pub enum ErrorKind {
     InvalidColumnType,
     /// A number in a row does not fit the type asked for.
     IntegralValueOutOfRange,
-    /// A [`FromSql`](crate::FromSql) of yours refused a value.
+    /// A [`FromSql`](crate::FromSql) refused a value, or a row function did with
+    /// [`Error::from_sql`].
     FromSqlConversionFailure,
     /// A value to bind has no counterpart in SQLite: a `u64` above `i64::MAX`, or what a
     /// [`ToSql`](crate::ToSql) of yours refused.
@@ -117,6 +120,27 @@ impl Error {
             offset: None,
             rolled_back: false,
         }
+    }
+
+    /// An error for a row function that cannot make a value of what it reads:
+    /// [`ErrorKind::FromSqlConversionFailure`]. A [`FromSql`](crate::FromSql) returns a
+    /// [`FromSqlError`] instead.
+    ///
+    /// ```no_run
+    /// # fn main() -> millpond_guest::Result<()> {
+    /// use millpond_guest::{Error, db};
+    ///
+    /// let (from, to): (i64, i64) = db()?.query_row("SELECT lo, hi FROM span", (), |row| {
+    ///     match (row.get(0)?, row.get(1)?) {
+    ///         (from, to) if from <= to => Ok((from, to)),
+    ///         (from, to) => Err(Error::from_sql(format!("{from} is above {to}"))),
+    ///     }
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_sql(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::FromSqlConversionFailure, message)
     }
 
     /// An error for a [`ToSql`](crate::ToSql) that cannot store its value:
@@ -171,6 +195,20 @@ impl From<wit::Error> for Error {
             offset: error.offset,
             rolled_back: error.rolled_back,
         }
+    }
+}
+
+/// For a row function that reads with [`FromSql::column_result`](crate::FromSql::column_result).
+/// The kind is the one that the variant names. [`Row::get`](crate::Row::get) also says which column
+/// it was.
+impl From<FromSqlError> for Error {
+    fn from(error: FromSqlError) -> Error {
+        let kind = match error {
+            FromSqlError::InvalidType => ErrorKind::InvalidColumnType,
+            FromSqlError::OutOfRange(_) => ErrorKind::IntegralValueOutOfRange,
+            FromSqlError::Other(_) => ErrorKind::FromSqlConversionFailure,
+        };
+        Error::new(kind, error.to_string())
     }
 }
 
@@ -257,6 +295,29 @@ mod tests {
         assert_eq!(error.to_string(), "taken");
         assert_eq!(error.offset(), Some(7));
         assert!(error.rolled_back());
+    }
+
+    #[test]
+    fn reading_and_writing_have_errors_of_their_own() {
+        let error = Error::from_sql("odd");
+        assert_eq!(error.kind(), ErrorKind::FromSqlConversionFailure);
+        let error = Error::to_sql("odd");
+        assert_eq!(error.kind(), ErrorKind::ToSqlConversionFailure);
+        for (refused, kind) in [
+            (FromSqlError::InvalidType, ErrorKind::InvalidColumnType),
+            (
+                FromSqlError::OutOfRange(-1),
+                ErrorKind::IntegralValueOutOfRange,
+            ),
+            (
+                FromSqlError::other("odd"),
+                ErrorKind::FromSqlConversionFailure,
+            ),
+        ] {
+            let boxed: Box<dyn std::error::Error + Send + Sync> = refused.clone().into();
+            assert_eq!(boxed.to_string(), Error::from(refused.clone()).message());
+            assert_eq!(Error::from(refused).kind(), kind);
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! SQLite's values into Rust's.
 
+use std::fmt;
+
 use crate::{Value, ValueRef};
 
 /// What can be read from a column.
@@ -55,6 +57,25 @@ pub enum FromSqlError {
     /// [`ErrorKind::FromSqlConversionFailure`](crate::ErrorKind::FromSqlConversionFailure).
     Other(String),
 }
+
+impl FromSqlError {
+    /// [`FromSqlError::Other`] with an error's message, for `map_err`.
+    pub fn other(reason: impl fmt::Display) -> FromSqlError {
+        FromSqlError::Other(reason.to_string())
+    }
+}
+
+impl fmt::Display for FromSqlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FromSqlError::InvalidType => f.write_str("the value is of another type"),
+            FromSqlError::OutOfRange(integer) => write!(f, "{integer} does not fit the type"),
+            FromSqlError::Other(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for FromSqlError {}
 
 impl FromSql for Value {
     #[inline]

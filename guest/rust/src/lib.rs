@@ -27,9 +27,9 @@
 //!
 //! # What is forgotten
 //!
-//! A [`Transaction`] dropped without [`commit`](Transaction::commit) rolls back, a
-//! [`Connection`] dropped goes back to the pool, and what a request still holds when it ends,
-//! by a panic too, goes back the same way.
+//! A [`Transaction`] dropped without [`commit`](Transaction::commit) rolls back, a [`Savepoint`]
+//! undoes its part of the transaction, a [`Connection`] dropped goes back to the pool, and what a
+//! request still holds when it ends, by a panic too, goes back the same way.
 //!
 //! # Errors
 //!
@@ -39,21 +39,47 @@
 //! # Outside a component
 //!
 //! The crate compiles for any target, so that what is built on it can be tested natively as far
-//! as it needs no database. A call to the host panics there.
+//! as it needs no database. A call to the host fails there with [`ErrorKind::Unavailable`].
+//!
+//! # Features
+//!
+//! All are off by default.
+//!
+//! | feature      | bind and read as columns | stored as |
+//! |--------------|--------------------------|-----------|
+//! | `uuid`       | `uuid::Uuid` | a blob of 16 bytes |
+//! | `chrono`     | `NaiveDate`, `NaiveTime`, `NaiveDateTime` | text |
+//! | `chrono`     | `DateTime` of `Utc`, `Local` (stored in UTC), `FixedOffset` | text |
+//! | `time`       | `Date`, `Time`, `PrimitiveDateTime`, `UtcDateTime`, `OffsetDateTime` | text |
+//! | `jiff`       | `civil::Date`, `civil::Time`, `civil::DateTime`, `Timestamp` | text |
+//! | `serde_json` | `serde_json::Value` | null, a number, or text |
+//! | `url`        | `url::Url` | text |
+//!
+//! The formats are those of rusqlite's features of the same names, so that a database can be shared
+//! with a program that uses it.
+//!
+//! The feature `serde` adds `Row::deserialize`, which makes a struct of a row, and implements
+//! `Serialize` for [`PoolStats`] and [`Summary`].
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 
 pub mod bindings;
 mod cells;
 mod connection;
 mod db;
+#[cfg(feature = "serde")]
+mod deserialize;
 mod error;
 mod from_sql;
 mod params;
 mod row;
 mod rows;
+mod savepoint;
+#[cfg(feature = "serde")]
+mod serialize;
 mod statement;
 mod to_sql;
 mod transaction;
+mod types;
 mod value;
 
 pub use bindings::pool::{Access, PoolStats};
@@ -62,9 +88,10 @@ pub use connection::{Connection, databases, get, stats};
 pub use db::{db, db_read_only, return_db};
 pub use error::{Error, ErrorKind, OptionalExtension};
 pub use from_sql::{FromSql, FromSqlError, FromSqlResult};
-pub use params::{Params, ParamsFromIter, params_from_iter};
+pub use params::{ManyParams, Params, ParamsFromIter, params_from_iter};
 pub use row::{Row, RowIndex};
-pub use rows::{MappedRows, Rows};
+pub use rows::{AndThenRows, MappedRows, Rows};
+pub use savepoint::Savepoint;
 pub use statement::Statement;
 pub use to_sql::{ToSql, ToSqlOutput};
 pub use transaction::Transaction;

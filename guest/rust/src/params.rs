@@ -1,7 +1,7 @@
 //! What a statement's parameters are bound to.
 
 use crate::bindings::types::Parameters;
-use crate::{Result, ToSql, ToSqlOutput, Value};
+use crate::{Error, Result, ToSql, ToSqlOutput, Value};
 
 /// The parameters of one run of a statement. Every parameter of the statement must be among
 /// them, and nothing else.
@@ -21,6 +21,43 @@ pub trait Params: sealed::Sealed {
     /// Shows every parameter to `visit`, in order, with its name where it has one.
     #[doc(hidden)]
     fn visit(self, visit: &mut Visit<'_>) -> Result<()>;
+}
+
+/// A row of [`Statement::execute_many`](crate::Statement::execute_many): a [`Params`], or a `Result`
+/// of one, whose error is made from [`Error`].
+pub trait ManyParams: many::Sealed {
+    /// The error that a call with these rows returns: [`Error`], or that of the `Result`.
+    type Error: From<Error>;
+    /// The row itself.
+    #[doc(hidden)]
+    type Params: Params;
+    #[doc(hidden)]
+    fn into_params(self) -> Result<Self::Params, Self::Error>;
+}
+
+mod many {
+    /// Keeps [`ManyParams`](super::ManyParams) free to change.
+    pub trait Sealed {}
+}
+
+impl<P: Params> many::Sealed for P {}
+impl<P: Params> ManyParams for P {
+    type Error = Error;
+    type Params = P;
+    #[inline]
+    fn into_params(self) -> Result<P> {
+        Ok(self)
+    }
+}
+
+impl<P: Params, E: From<Error>> many::Sealed for Result<P, E> {}
+impl<P: Params, E: From<Error>> ManyParams for Result<P, E> {
+    type Error = E;
+    type Params = P;
+    #[inline]
+    fn into_params(self) -> Result<P, E> {
+        self
+    }
 }
 
 /// What is shown each parameter.

@@ -155,31 +155,37 @@ impl RowIndex for &str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::bindings::types::Column;
     use crate::cells::Block;
 
-    /// Runs `test` on a row of `id` 300, `title` null and `body` "text".
-    fn with_row(test: impl FnOnce(Row<'_>)) {
+    /// Runs `test` on a row of these columns.
+    pub(crate) fn with_row_of(columns: &[(&str, ValueRef<'_>)], test: impl FnOnce(Row<'_>)) {
         let mut block = Block::new();
-        for value in [
-            ValueRef::Integer(300),
-            ValueRef::Null,
-            ValueRef::Text("text"),
-        ] {
-            block.push(value).unwrap();
+        for (_, value) in columns {
+            block.push(*value).unwrap();
         }
         let mut reader = Reader::new(block.cells().clone());
-        assert!(reader.advance(3).unwrap());
-        let columns = Columns::known(["id", "title", "body"].map(|name| Column {
-            name: name.to_owned(),
+        assert!(reader.advance(columns.len()).unwrap());
+        let columns = columns.iter().map(|(name, _)| Column {
+            name: (*name).to_owned(),
             declared_type: None,
-        }));
+        });
         test(Row {
             reader: &reader,
-            columns: &columns,
+            columns: &Columns::known(columns.collect()),
         });
+    }
+
+    /// Runs `test` on a row of `id` 300, `title` null and `body` "text".
+    fn with_row(test: impl FnOnce(Row<'_>)) {
+        let columns = [
+            ("id", ValueRef::Integer(300)),
+            ("title", ValueRef::Null),
+            ("body", ValueRef::Text("text")),
+        ];
+        with_row_of(&columns, test);
     }
 
     #[test]

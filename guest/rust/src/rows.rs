@@ -3,7 +3,7 @@
 use crate::bindings::types::{Cursor, Page};
 use crate::cells::Reader;
 use crate::statement::Columns;
-use crate::{Result, Row};
+use crate::{Error, Result, Row};
 
 /// The rows of a result, in order.
 ///
@@ -99,6 +99,16 @@ impl<'s> Rows<'s> {
         Ok(true)
     }
 
+    /// An iterator over what `f` makes of each row, whose error is one of `f`'s own: see
+    /// [`Statement::query_and_then`](crate::Statement::query_and_then).
+    pub fn and_then<T, E, F>(self, f: F) -> AndThenRows<'s, F>
+    where
+        E: From<Error>,
+        F: FnMut(&Row<'_>) -> Result<T, E>,
+    {
+        AndThenRows { rows: self, f }
+    }
+
     /// An iterator over what `f` makes of each row.
     pub fn mapped<T, F>(self, f: F) -> MappedRows<'s, F>
     where
@@ -129,6 +139,32 @@ where
             Ok(Some(row)) => Some((self.f)(&row)),
             Ok(None) => None,
             Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// An iterator over what a function with an error of its own makes of each row. See [`Rows`].
+///
+/// After an error of the host's it ends; an error of the function's is one item among others.
+#[derive(Debug)]
+pub struct AndThenRows<'s, F> {
+    rows: Rows<'s>,
+    f: F,
+}
+
+impl<T, E, F> Iterator for AndThenRows<'_, F>
+where
+    E: From<Error>,
+    F: FnMut(&Row<'_>) -> Result<T, E>,
+{
+    type Item = Result<T, E>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Result<T, E>> {
+        match self.rows.next() {
+            Ok(Some(row)) => Some((self.f)(&row)),
+            Ok(None) => None,
+            Err(error) => Some(Err(error.into())),
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::cells::{Block, Reader};
 use crate::params::{bare, parameters};
 use crate::rows::WHOLE_PAGE;
 use crate::{
-    Column, Connection, Error, ErrorKind, MappedRows, Params, Result, Row, Rows, Summary,
-    TransactionMode, Value,
+    AndThenRows, Column, Connection, Error, ErrorKind, ManyParams, MappedRows, Params, Result, Row,
+    Rows, Summary, TransactionMode, Value,
 };
 
 /// A compiled statement, to run as often as wanted. Made by [`Connection::prepare`].
@@ -41,9 +41,9 @@ impl<'c> Statement<'c> {
 
     /// Runs it once for each of `rows`, all or none, and sums up their changes.
     ///
-    /// The rows cross to the host in blocks of about 256 KiB, so there may be any number of
-    /// them; where one block does not hold them all, a transaction holds them together (a
-    /// savepoint inside yours, where one is open). It waits once for its turn to write.
+    /// The rows cross to the host in blocks of about 256 KiB, so this program's memory does not
+    /// bound their number. Where one block does not hold them all, a transaction holds them
+    /// together (a savepoint inside yours, where one is open). It waits once for its turn to write.
     ///
     /// ```no_run
     /// # fn main() -> millpond_guest::Result<()> {
@@ -55,24 +55,73 @@ impl<'c> Statement<'c> {
     /// # }
     /// ```
     ///
+    /// # Rows that may fail
+    ///
+    /// A row may be a `Result` with an error that is made from [`Error`]. The first error ends the
+    /// call, and is returned as it is.
+    ///
+    /// ```no_run
+    /// use millpond_guest::{Error, Result, db};
+    ///
+    /// fn import(lines: &str) -> Result<u64> {
+    ///     let rows = lines.lines().map(|line| match line.split_once('=') {
+    ///         Some((name, value)) => Ok([name, value]),
+    ///         None => Err(Error::to_sql(format!("{line} has no `=`"))),
+    ///     });
+    ///     let summary = db()?.execute_many("INSERT INTO settings VALUES (?1, ?2)", rows)?;
+    ///     Ok(summary.changes)
+    /// }
+    /// ```
+    ///
+    /// # Limits
+    ///
+    /// All rows are in one transaction, which has the host's limits. Unless the host chose
+    /// otherwise:
+    ///
+    /// - It writes at most 64 MiB, in whole pages of the table and its indexes. A page counts each
+    ///   time it is written. That is about 3 million rows of two integers in a table without
+    ///   indexes. Above it, the call fails with [`QuotaExceeded`](ErrorKind::QuotaExceeded).
+    /// - It is open for at most 10 seconds once another request waits for its turn to write. After
+    ///   that the call fails with [`StaleHandle`](ErrorKind::StaleHandle).
+    ///
+    /// To write more rows than that, commit them in portions. Each is then kept or not by itself,
+    /// and other requests can write in between:
+    ///
+    /// ```no_run
+    /// # fn main() -> millpond_guest::Result<()> {
+    /// # let db = millpond_guest::db()?;
+    /// let mut statement = db.prepare("INSERT INTO squares (n, square) VALUES (?1, ?2)")?;
+    /// let mut rows = (0..100_000_000_i64).map(|n| (n, n * n)).peekable();
+    /// while rows.peek().is_some() {
+    ///     statement.execute_many(rows.by_ref().take(500_000))?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Parameters`](ErrorKind::Parameters) where the statement has none, or a row is not
-    /// exactly what they need; otherwise as [`execute`](Statement::execute). After an error no
-    /// row is kept.
-    pub fn execute_many<I>(&mut self, rows: I) -> Result<Summary>
+    /// exactly what they need; an error among the rows; otherwise as
+    /// [`execute`](Statement::execute). After an error no row is kept. Where
+    /// [`rolled_back`](Error::rolled_back) says so, the transaction that was open before is undone
+    /// too.
+    pub fn execute_many<I>(&mut self, rows: I) -> Result<Summary, <I::Item as ManyParams>::Error>
     where
         I: IntoIterator,
-        I::Item: Params,
+        I::Item: ManyParams,
     {
         let names = self.raw.parameter_names();
+        if names.is_empty() {
+            return Err(self.without_parameters().into());
+        }
         let mut rows = rows.into_iter();
         let mut block = Block::new();
         let more = fill(&mut block, &mut rows, &names)?;
-        let mut summary = || -> Result<Summary> {
-            let mut summary = self.raw.execute_many(block.cells())?;
+        let mut summary = || -> Result<Summary, <I::Item as ManyParams>::Error> {
+            let mut summary = self.send(&block)?;
             while more && fill_next(&mut block, &mut rows, &names)? {
-                let next = self.raw.execute_many(block.cells())?;
+                let next = self.send(&block)?;
                 summary.changes += next.changes;
                 summary.last_insert_rowid = next.last_insert_rowid;
             }
@@ -81,6 +130,21 @@ impl<'c> Statement<'c> {
         match more {
             false => summary(),
             true => self.connection.all_or_none(summary),
+        }
+    }
+
+    fn send(&self, block: &Block) -> Result<Summary> {
+        Ok(self.raw.execute_many(block.cells())?)
+    }
+
+    /// The error for a statement without parameters. Rows of no values have no size, so a block of
+    /// them would never be full.
+    #[cold]
+    fn without_parameters(&self) -> Error {
+        match self.raw.execute_many(Block::new().cells()) {
+            // Perhaps `stale-handle`: a stale statement has no parameter names either.
+            Err(error) => error.into(),
+            Ok(_) => misfit("the statement has no parameters to run it with".to_owned()),
         }
     }
 
@@ -120,6 +184,56 @@ impl<'c> Statement<'c> {
         Ok(self.query(params)?.mapped(f))
     }
 
+    /// Runs it and iterates over what `f` makes of each row, where `f` has an error of its own.
+    /// That error must be made from [`Error`], because reading on can fail too.
+    ///
+    /// ```no_run
+    /// use millpond_guest::{Result, db};
+    ///
+    /// #[derive(Debug)]
+    /// enum Failed {
+    ///     Database(millpond_guest::Error),
+    ///     Number(std::num::ParseIntError),
+    /// }
+    ///
+    /// impl From<millpond_guest::Error> for Failed {
+    ///     fn from(error: millpond_guest::Error) -> Failed {
+    ///         Failed::Database(error)
+    ///     }
+    /// }
+    ///
+    /// impl From<std::num::ParseIntError> for Failed {
+    ///     fn from(error: std::num::ParseIntError) -> Failed {
+    ///         Failed::Number(error)
+    ///     }
+    /// }
+    ///
+    /// fn numbers() -> Result<Vec<u32>, Failed> {
+    ///     let db = db()?;
+    ///     let mut statement = db.prepare("SELECT number FROM houses")?;
+    ///     let numbers = statement.query_and_then((), |row| {
+    ///         Ok::<u32, Failed>(row.get::<String>(0)?.parse()?)
+    ///     })?;
+    ///     numbers.collect()
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`query`](Statement::query). The iterator's items are errors of `f`'s, and errors of
+    /// reading on, after which it ends.
+    pub fn query_and_then<T, E, F>(
+        &mut self,
+        params: impl Params,
+        f: F,
+    ) -> Result<AndThenRows<'_, F>>
+    where
+        E: From<Error>,
+        F: FnMut(&Row<'_>) -> Result<T, E>,
+    {
+        Ok(self.query(params)?.and_then(f))
+    }
+
     /// Runs it and makes a value of its first row. Further rows are skipped.
     ///
     /// # Errors
@@ -131,6 +245,29 @@ impl<'c> Statement<'c> {
     where
         F: FnOnce(&Row<'_>) -> Result<T>,
     {
+        self.query_row_and_then(params, f)
+    }
+
+    /// [`query_row`](Statement::query_row) where `f` has an error of its own, which must be made
+    /// from [`Error`].
+    ///
+    /// # Errors
+    ///
+    /// As [`query_row`](Statement::query_row).
+    pub fn query_row_and_then<T, E, F>(&mut self, params: impl Params, f: F) -> Result<T, E>
+    where
+        E: From<Error>,
+        F: FnOnce(&Row<'_>) -> Result<T, E>,
+    {
+        let reader = self.first_row(params)?;
+        f(&Row {
+            reader: &reader,
+            columns: &Columns::of(&self.raw),
+        })
+    }
+
+    /// Runs it and reads its first row.
+    fn first_row(&mut self, params: impl Params) -> Result<Reader> {
         let wit::Page { cells, rest } = self.raw.query(&parameters(params)?, 1)?;
         if let Some(rest) = rest
             && !self.raw.is_read_only()
@@ -147,10 +284,7 @@ impl<'c> Statement<'c> {
                 "the query yielded no row",
             ));
         }
-        f(&Row {
-            reader: &reader,
-            columns: &Columns::of(&self.raw),
-        })
+        Ok(reader)
     }
 
     /// The columns of its rows; none for a statement that yields no rows.
@@ -170,14 +304,10 @@ impl<'c> Statement<'c> {
         self.raw.is_read_only()
     }
 
-    /// Runs it, and iterates over what `f` makes of each row for longer than the statement is
-    /// in scope.
-    pub(crate) fn into_mapped<T, F>(self, params: impl Params, f: F) -> Result<MappedRows<'c, F>>
-    where
-        F: FnMut(&Row<'_>) -> Result<T>,
-    {
+    /// Runs it, and reads its rows for longer than the statement is in scope.
+    pub(crate) fn into_rows(self, params: impl Params) -> Result<Rows<'c>> {
         let page = self.raw.query(&parameters(params)?, WHOLE_PAGE)?;
-        Ok(Rows::new(page, Columns::held(self.raw)).mapped(f))
+        Ok(Rows::new(page, Columns::held(self.raw)))
     }
 }
 
@@ -186,13 +316,17 @@ impl<'c> Statement<'c> {
 const BLOCK_SIZE: usize = 256 * 1024;
 
 /// Adds rows to a block until it is large enough to send. False once there are no more.
-fn fill<I>(block: &mut Block, rows: &mut I, names: &[Option<String>]) -> Result<bool>
+fn fill<I>(
+    block: &mut Block,
+    rows: &mut I,
+    names: &[Option<String>],
+) -> Result<bool, <I::Item as ManyParams>::Error>
 where
-    I: Iterator<Item: Params>,
+    I: Iterator<Item: ManyParams>,
 {
     while block.size() < BLOCK_SIZE {
         match rows.next() {
-            Some(row) => push_row(block, row, names)?,
+            Some(row) => push_row(block, row.into_params()?, names)?,
             None => return Ok(false),
         }
     }
@@ -200,9 +334,13 @@ where
 }
 
 /// Replaces a block by the next. False where there is none.
-fn fill_next<I>(block: &mut Block, rows: &mut I, names: &[Option<String>]) -> Result<bool>
+fn fill_next<I>(
+    block: &mut Block,
+    rows: &mut I,
+    names: &[Option<String>],
+) -> Result<bool, <I::Item as ManyParams>::Error>
 where
-    I: Iterator<Item: Params>,
+    I: Iterator<Item: ManyParams>,
 {
     block.clear();
     fill(block, rows, names)?;
@@ -292,10 +430,10 @@ impl<'s> Columns<'s> {
     }
 
     #[cfg(test)]
-    pub(crate) fn known<const N: usize>(columns: [Column; N]) -> Columns<'s> {
+    pub(crate) fn known(columns: Vec<Column>) -> Columns<'s> {
         Columns {
             statement: Asked::Nobody,
-            answer: OnceCell::from(Vec::from(columns)),
+            answer: OnceCell::from(columns),
         }
     }
 
@@ -311,21 +449,14 @@ impl<'s> Columns<'s> {
 
 impl Connection {
     /// Runs `f` so that an error undoes everything it has written, and nothing written before.
-    fn all_or_none<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<T> {
+    fn all_or_none<T, E: From<Error>>(&self, f: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         if !self.in_transaction() {
             return self.transaction_with(TransactionMode::Immediate, |_| f());
         }
-        self.execute_script("SAVEPOINT millpond_execute_many")?;
-        let result = f();
-        let end = match result {
-            Ok(_) => "RELEASE millpond_execute_many",
-            Err(_) => "ROLLBACK TO millpond_execute_many; RELEASE millpond_execute_many",
-        };
-        let ended = self.execute_script(end);
-        // Where `f` failed, its error says more than that of a savepoint which SQLite may have
-        // ended together with the transaction.
-        let value = result?;
-        ended?;
+        let savepoint = self.savepoint()?;
+        // An error or a panic drops the savepoint, which rolls back to it.
+        let value = f()?;
+        savepoint.commit()?;
         Ok(value)
     }
 }
@@ -387,5 +518,26 @@ mod tests {
         let mut rows = [1, u64::MAX].into_iter().map(|n| (n,));
         let error = fill(&mut Block::new(), &mut rows, &[None]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ToSqlConversionFailure);
+    }
+
+    #[test]
+    fn a_row_that_failed_ends_the_block_with_its_own_error() {
+        #[derive(Debug, PartialEq)]
+        enum Failed {
+            Millpond(ErrorKind),
+            Own,
+        }
+        impl From<Error> for Failed {
+            fn from(error: Error) -> Failed {
+                Failed::Millpond(error.kind())
+            }
+        }
+        let failed = |rows: Vec<Result<[u64; 1], Failed>>| {
+            fill(&mut Block::new(), &mut rows.into_iter(), &[None])
+        };
+        assert_eq!(failed(vec![Ok([1]), Ok([2])]), Ok(false));
+        assert_eq!(failed(vec![Ok([1]), Err(Failed::Own)]), Err(Failed::Own));
+        let refused = Failed::Millpond(ErrorKind::ToSqlConversionFailure);
+        assert_eq!(failed(vec![Ok([u64::MAX]), Err(Failed::Own)]), Err(refused));
     }
 }

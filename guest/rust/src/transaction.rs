@@ -3,6 +3,7 @@
 use std::ops::Deref;
 
 use crate::bindings::types as wit;
+use crate::connection::Guarded;
 use crate::{Connection, Error, Result, TransactionMode};
 
 /// An open transaction, and the connection that it is on. Made by [`Connection::begin`] or
@@ -14,11 +15,16 @@ use crate::{Connection, Error, Result, TransactionMode};
 pub struct Transaction<'c> {
     raw: wit::Transaction,
     connection: &'c Connection,
+    _guarded: Guarded<'c>,
 }
 
 impl<'c> Transaction<'c> {
     pub(crate) fn new(raw: wit::Transaction, connection: &'c Connection) -> Transaction<'c> {
-        Transaction { raw, connection }
+        Transaction {
+            raw,
+            connection,
+            _guarded: Guarded::new(connection),
+        }
     }
 
     /// Makes everything since it began lasting. Does not wait for other writers.
@@ -119,9 +125,10 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Sql`](crate::ErrorKind::Sql) where a transaction is open already: use `SAVEPOINT` for
-    /// one inside another. [`NotAuthorized`](crate::ErrorKind::NotAuthorized) for `Immediate`
-    /// on a read-only connection, [`Busy`](crate::ErrorKind::Busy).
+    /// [`Sql`](crate::ErrorKind::Sql) where a transaction is open already: use
+    /// [`savepoint`](Connection::savepoint) for one inside another.
+    /// [`NotAuthorized`](crate::ErrorKind::NotAuthorized) for `Immediate` on a read-only connection,
+    /// [`Busy`](crate::ErrorKind::Busy).
     pub fn begin(&self, mode: TransactionMode) -> Result<Transaction<'_>> {
         Ok(Transaction::new(self.raw().begin(mode)?, self))
     }

@@ -1,0 +1,128 @@
+//! Savepoints: a part of a transaction that can be undone by itself.
+
+use std::ops::Deref;
+
+use crate::connection::Guarded;
+use crate::{Connection, Result};
+
+/// An open savepoint, and the connection that it is on. Made by [`Connection::savepoint`].
+///
+/// Dropped without [`commit`](Savepoint::commit), it undoes everything since it began. What the
+/// transaction did before that stays. Savepoints nest: call `savepoint` of a
+/// [`Transaction`](crate::Transaction) or of another `Savepoint`.
+///
+/// ```no_run
+/// # fn main() -> millpond_guest::Result<()> {
+/// # let db = millpond_guest::db()?;
+/// use millpond_guest::{Error, ErrorKind};
+///
+/// db.transaction(|tx| {
+///     tx.execute("INSERT INTO orders (id) VALUES (7)", ())?;
+///     let gift = tx.savepoint()?;
+///     gift.execute("UPDATE stock SET count = count - 1 WHERE name = 'gift'", ())?;
+///     match gift.execute("INSERT INTO gifts (order_id) VALUES (7)", ()) {
+///         Ok(_) => gift.commit()?,
+///         // The stock is as before, and the order stays.
+///         Err(error) if error.kind() == ErrorKind::ConstraintUnique => drop(gift),
+///         Err(error) => return Err(error),
+///     }
+///     Ok::<_, Error>(())
+/// })?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Savepoint<'c> {
+    connection: &'c Connection,
+    name: String,
+    /// Whether it began the transaction that it is in, and so has to end it.
+    outermost: bool,
+    committed: bool,
+    _guarded: Guarded<'c>,
+}
+
+impl Savepoint<'_> {
+    /// Keeps everything since it began, as part of the savepoint or transaction around it. Where
+    /// there is none, commits. Does not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Sql`](crate::ErrorKind::Sql) where the savepoint or transaction around it has ended it
+    /// already; [`StaleHandle`](crate::ErrorKind::StaleHandle) where SQLite or the host ended the
+    /// transaction, which [`rolled_back`](crate::Error::rolled_back) tells. Where it commits, as
+    /// [`Transaction::commit`](crate::Transaction::commit). After an error, what was done since it
+    /// began is undone.
+    pub fn commit(mut self) -> Result<()> {
+        self.connection
+            .execute_script(&format!("RELEASE {}", self.name))?;
+        self.committed = true;
+        Ok(())
+    }
+
+    /// Undoes everything since it began. It stays open, and can be used again. To end it too, drop
+    /// it instead. Does not wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Savepoint::commit), without those of a commit.
+    pub fn rollback(&mut self) -> Result<()> {
+        self.roll_back_to()
+    }
+
+    fn roll_back_to(&self) -> Result<()> {
+        self.connection
+            .execute_script(&format!("ROLLBACK TO {}", self.name))
+    }
+}
+
+impl Deref for Savepoint<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
+    }
+}
+
+impl Drop for Savepoint<'_> {
+    fn drop(&mut self) {
+        if self.committed {
+            return;
+        }
+        // A destructor cannot return an error. Where one occurs, the transaction is gone already.
+        let _ = match (self.roll_back_to(), self.outermost) {
+            (Ok(()), false) => self
+                .connection
+                .execute_script(&format!("RELEASE {}", self.name)),
+            (Ok(()), true) => self.connection.execute_script("ROLLBACK"),
+            // Every statement fails until the transaction is ended. No other guard ends this one.
+            (Err(error), true) if error.rolled_back() => self.connection.execute_script("ROLLBACK"),
+            (Err(error), _) => Err(error),
+        };
+    }
+}
+
+impl Connection {
+    /// Begins a savepoint, to be ended by its guard: a part of the open transaction that can be
+    /// undone by itself.
+    ///
+    /// Where no transaction is open it begins one, which waits for its turn to write at its first
+    /// write, as a [`Deferred`](crate::TransactionMode::Deferred) one does. For a transaction that
+    /// will write, prefer [`transaction`](Connection::transaction) around it. Does not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle) where SQLite or the host ended the open
+    /// transaction, or took the connection back.
+    pub fn savepoint(&self) -> Result<Savepoint<'_>> {
+        let outermost = !self.in_transaction();
+        let name = self.name_savepoint();
+        self.execute_script(&format!("SAVEPOINT {name}"))?;
+        Ok(Savepoint {
+            connection: self,
+            name,
+            outermost,
+            committed: false,
+            _guarded: Guarded::new(self),
+        })
+    }
+}
