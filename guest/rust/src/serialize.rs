@@ -34,6 +34,11 @@ serialize!(PoolStats {
     rolled_back,
     discarded,
     abandoned,
+    writers_waiting,
+    writer_timeouts,
+    writer_wait_time,
+    groups,
+    grouped_statements,
 });
 
 serialize!(Summary {
@@ -62,9 +67,14 @@ mod tests {
             rolled_back: 12,
             discarded: 13,
             abandoned: u64::MAX,
+            writers_waiting: 14,
+            writer_timeouts: 15,
+            writer_wait_time: 16,
+            groups: 17,
+            grouped_statements: 18,
         };
         let json = serde_json::to_value(stats).unwrap();
-        assert_eq!(json.as_object().map(|fields| fields.len()), Some(14));
+        assert_eq!(json.as_object().map(|fields| fields.len()), Some(19));
         assert_eq!(json["connections_created"], 1);
         assert_eq!(json["max_pool_size"], 7);
         assert_eq!(json["abandoned"], u64::MAX);
