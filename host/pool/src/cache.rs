@@ -106,7 +106,7 @@ impl Compiled {
     /// It is run aside, having met a value that is longer
     /// than any may be: let it handle values of up to `bytes`, if it makes none by itself.
     pub(crate) fn lengthen(&mut self, conn: &Connection, bytes: u32) -> Result<()> {
-        if self.look.max_length.is_none() && program::only_moves(conn, &self.raw, &self.sql)? {
+        if self.look.max_length.is_none() && program::only_moves(conn, &self.raw)? {
             self.raw.set_max_length(Some(bytes));
         }
         Ok(())

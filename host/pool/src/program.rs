@@ -138,7 +138,7 @@ pub(crate) fn look(
 
 /// Whether a program takes values as they are, from tables and parameters, and makes no long ones by
 /// itself: what it handles is then no longer than what is there already.
-pub(crate) fn only_moves(conn: &Connection, raw: &RawStatement, sql: &str) -> Result<bool> {
+pub(crate) fn only_moves(conn: &Connection, raw: &RawStatement) -> Result<bool> {
     /// What makes something short of a long value, or takes a part of one.
     const FUNCTIONS: &[&[u8]] = &[
         b"count",
@@ -158,7 +158,7 @@ pub(crate) fn only_moves(conn: &Connection, raw: &RawStatement, sql: &str) -> Re
     if raw.is_explain() {
         return Ok(false);
     }
-    let explain = format!("EXPLAIN {sql}");
+    let explain = format!("EXPLAIN {}", raw.sql());
     let text = SqlText::new(&explain)?;
     let (Some(mut listing), _) = RawStatement::prepare(conn, &text, 0)? else {
         return Ok(false);

@@ -338,6 +338,13 @@ impl RawStatement {
         }
     }
 
+    /// The text that it was compiled from (<https://sqlite.org/c3ref/expanded_sql.html>).
+    pub(crate) fn sql(&self) -> String {
+        // SAFETY: the statement is live, and so is its text.
+        let text = unsafe { text_of(ffi::sqlite3_sql(self.stmt.as_ptr())) };
+        text.unwrap_or_default()
+    }
+
     pub(crate) fn is_read_only(&self) -> bool {
         // SAFETY: the statement is live.
         unsafe { ffi::sqlite3_stmt_readonly(self.stmt.as_ptr()) != 0 }

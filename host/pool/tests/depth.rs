@@ -223,6 +223,10 @@ fn rows_that_are_larger_than_a_value_may_be_are_changed_and_read_in_parts() {
     ] {
         assert_eq!(one(sql).as_deref(), Ok(expected), "{sql}");
     }
+    let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
+    let script = "UPDATE t SET n = 1; UPDATE t SET n = n + 1 WHERE id = 1;";
+    block_on(connection.execute_script(script)).expect("a script");
+    drop(connection);
     // Not whole, and nothing as long is made of it, or by itself.
     for sql in [
         "SELECT b FROM t WHERE id = 1",

@@ -134,6 +134,13 @@ pub(crate) fn compiling() -> Vec<Attack> {
         format!("CREATE VIEW v{} AS SELECT * FROM v{at};", at + 1)
     });
     let views = format!("{}{views}", wide("v0"));
+    let doubled = |by: &str| {
+        let views = all(11, |at| {
+            format!("CREATE VIEW v{} AS SELECT a.* FROM v{at} a {by};", at + 1)
+                .replace("_", &at.to_string())
+        });
+        format!("{}{views}", wide("v0"))
+    };
     vec![
         attack(
             "named parameters",
@@ -188,6 +195,16 @@ pub(crate) fn compiling() -> Vec<Attack> {
         ),
         attack("views", &*views, "SELECT * FROM v45"),
         attack("pragma", views, "PRAGMA table_list"),
+        attack(
+            "doubled views",
+            doubled("UNION ALL SELECT b.* FROM v_ b"),
+            "SELECT count(*) FROM v11",
+        ),
+        attack(
+            "doubled joins",
+            doubled("JOIN v_ b"),
+            "SELECT count(*) FROM v11",
+        ),
         attack(
             "aggregates",
             "CREATE TABLE t(a)",
