@@ -267,15 +267,16 @@ impl Lent {
     pub(crate) fn attempt_now<T: Send + 'static, W>(
         self: &Arc<Lent>,
         work: impl FnOnce(&mut Db) -> Attempt<T>,
-        aside: impl FnOnce() -> W,
+        aside: impl Fn() -> W,
     ) -> Result<T>
     where
         W: FnOnce(&mut Db) -> Attempt<T> + Send + 'static,
     {
-        let attempt = match self.call(work)? {
-            Err(Stop::Aside) => self.call_aside(aside(), Some(self.watch.bounds()))?,
-            attempt => attempt,
-        };
+        let mut attempt = self.call(work)?;
+        // Each time, it gets further.
+        while matches!(attempt, Err(Stop::Aside)) {
+            attempt = self.call_aside(aside(), Some(self.watch.bounds()))?;
+        }
         attempt.map_err(Stop::into_error)
     }
 
@@ -309,9 +310,11 @@ impl Lent {
         let mut from_answer = Some(from_answer);
         // Also after waiting for the turn: another attempt here would lose it again.
         let mut goes_aside = false;
+        // What is left of its time where it has to begin anew there.
+        let mut again = None;
         loop {
             let mut stop = Stop::Aside;
-            let mut bounds = None;
+            let mut bounds = again.take();
             if !goes_aside {
                 stop = match self.call(|db| settled(db, &mut work))? {
                     Ok(done) => return Ok(done),
@@ -353,7 +356,7 @@ impl Lent {
                     }
                 }
                 Stop::Error(error) => return Err(error),
-                Stop::Aside => return Err(stop.into_error()),
+                Stop::Aside => again = Some(self.watch.bounds()),
             }
         }
     }

@@ -20,7 +20,9 @@ impl Fixture {
     fn new(max_size: u32) -> Fixture {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("app.db");
-        let pool = Pool::builder().max_size(max_size).open(path);
+        // What is left behind takes seconds, and many where much else runs.
+        let builder = Pool::builder().max_size(max_size);
+        let pool = builder.timeout(Duration::from_secs(60)).open(path);
         Fixture {
             folder,
             pool: pool.expect("a pool"),

@@ -131,8 +131,11 @@ pub(crate) struct Db {
     aborted: Option<Aborted>,
     /// The file failed under this connection.
     unhealthy: bool,
-    /// What ran last met a value that is longer than it may handle where the call was made.
+    /// What ran last met a value that is longer than it might handle: it is run again, aside, to
+    /// handle it if it may.
     too_long: bool,
+    /// What runs is run again so.
+    lengthened: bool,
     /// `PRAGMA query_only` as it stands.
     query_only: bool,
     max_value_bytes: u64,
@@ -197,6 +200,7 @@ impl Db {
             aborted: None,
             unhealthy: false,
             too_long: false,
+            lengthened: false,
             query_only: false,
             max_value_bytes: settings.max_value_bytes,
             max_length: u32::try_from(settings.max_memory_bytes).unwrap_or(u32::MAX),
@@ -306,7 +310,7 @@ impl Db {
         // Where it handles longer values, also those that are longer than any may be, if they are
         // there already.
         let too_long = error.code() & 0xff == SQLITE_TOOBIG && self.watch.can_restart();
-        self.too_long = too_long && !self.aside;
+        self.too_long = too_long && !self.lengthened;
         match self.watch.take_deferred() || self.too_long {
             true => Stop::Aside,
             false => Stop::Error(error),

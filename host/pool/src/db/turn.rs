@@ -43,7 +43,8 @@ impl Db {
             return Err(Stop::Aside);
         }
         let steps = compiled.get_ready(self.aside);
-        if self.aside && std::mem::take(&mut self.too_long) {
+        self.lengthened = self.aside && std::mem::take(&mut self.too_long);
+        if self.lengthened {
             compiled.lengthen(&self.conn, self.max_length)?;
         }
         self.watch.start_statement(can_restart, steps);
