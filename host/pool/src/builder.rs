@@ -82,8 +82,9 @@ impl PoolBuilder {
     /// Open the file for reading only, and leave it as it is: it is not created, not switched to
     /// write-ahead logging, and no log is written into it. Connections are lent with
     /// [`Access::ReadOnly`](crate::Access::ReadOnly) alone. It may lie on a disk that cannot be
-    /// written, if the log beside it is empty or gone; or be written by other processes meanwhile,
-    /// which needs a folder that can be written if the file has a write-ahead log
+    /// written, if the log beside it is empty or gone; nobody may then write it by another mount. Or it
+    /// may be written by other processes meanwhile, which needs a folder that can be written if the
+    /// file has a write-ahead log
     /// (<https://sqlite.org/wal.html#read_only_databases>). Default false.
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.settings.read_only = read_only;

@@ -8,10 +8,10 @@ use rusqlite::Connection;
 
 use crate::clock::NEVER;
 use crate::error::Result;
-use crate::policy::{Control, Policy};
+use crate::policy::{Control, Policy, PragmaKind};
 use crate::program::{self, Look};
 use crate::raw::{RawStatement, StatementId};
-use crate::text::{begins_with, is_definition, mentions, trusts_schema};
+use crate::text::{begins_with, is_definition, trusts_schema};
 
 /// The longest text whose statement is kept, in bytes: a guest could fill the cache with texts
 /// that are never run again.
@@ -28,8 +28,12 @@ pub(crate) struct Compiled {
     /// See [`trusts_schema`].
     pub(crate) trusts_schema: bool,
     look: Look,
+    /// The longest values that it may handle aside, if they are there already.
+    lengthened: Option<u32>,
     /// It was compiled aside.
     is_long: bool,
+    /// `changes()` tells of it.
+    counts: bool,
     sql: Box<str>,
 }
 
@@ -41,23 +45,24 @@ pub(crate) struct Kind {
     pub(crate) is_long: bool,
     pub(crate) control: Control,
     pub(crate) read_only: bool,
+    /// `changes()` tells of it.
+    pub(crate) counts: bool,
 }
 
 impl Compiled {
     /// What `text` compiled to. It is not kept for the next time.
     pub(crate) fn new(
         raw: RawStatement,
-        control: Control,
+        (control, pragma): (Control, PragmaKind),
         look: Look,
         is_long: bool,
         text: &str,
     ) -> Compiled {
         // `EXPLAIN DELETE …` counts as writing for SQLite, and writes nothing; and
         // `DROP TRIGGER IF EXISTS x` as reading, until there is such a trigger.
-        // `PRAGMA optimize` runs `ANALYZE`, in statements of its own.
-        let defines =
-            is_definition(text) || (begins_with(text, &["PRAGMA"]) && mentions(text, "optimize"));
-        let read_only = raw.is_explain() || (raw.is_read_only() && !defines);
+        let defines = is_definition(text) || pragma == PragmaKind::Writes;
+        let read_only =
+            raw.is_explain() || pragma == PragmaKind::Reads || (raw.is_read_only() && !defines);
         // Nor does `EXPLAIN ROLLBACK` end a transaction.
         let control = if raw.is_explain() {
             Control::None
@@ -71,7 +76,9 @@ impl Compiled {
             defines,
             trusts_schema: trusts_schema(text),
             look,
+            lengthened: None,
             is_long,
+            counts: begins_with(text, &["INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"]),
             sql: Box::default(),
         }
     }
@@ -93,7 +100,7 @@ impl Compiled {
         /// As long as it takes to sort the rows that can have come together by then: 20 ms.
         const BRIEF_STEPS: u64 = 8_000;
         let max_length = match aside {
-            true => self.look.max_length,
+            true => self.lengthened.or(self.look.max_length),
             false => self.look.brief_length,
         };
         self.raw.set_max_length(max_length);
@@ -106,8 +113,11 @@ impl Compiled {
     /// It is run aside, having met a value that is longer
     /// than any may be: let it handle values of up to `bytes`, if it makes none by itself.
     pub(crate) fn lengthen(&mut self, conn: &Connection, bytes: u32) -> Result<()> {
-        if self.look.max_length.is_none() && program::only_moves(conn, &self.raw)? {
-            self.raw.set_max_length(Some(bytes));
+        if self.look.max_length.is_none()
+            && let Some(longest) = program::longest_moved(conn, &self.raw)?
+        {
+            self.lengthened = Some(bytes.min(longest));
+            self.raw.set_max_length(self.lengthened);
         }
         Ok(())
     }
@@ -118,6 +128,7 @@ impl Compiled {
             is_long: self.is_long,
             control: self.control,
             read_only: self.read_only,
+            counts: self.counts,
         }
     }
 

@@ -1,11 +1,12 @@
 //! Which file a database is, beyond its name.
 //!
-//! Somebody may move, replace or delete the file of an open pool: to restore a backup, most often.
+//! An operator may move, replace or delete the file of an open pool, most often to restore a backup.
 //! SQLite's connections then go on with the file that they have, which has no name any more, while
 //! the next one opens another under the name, with the log of the first beside it: what is committed
 //! to the one is lost, and the other damaged. So a pool remembers which file it is.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -39,17 +40,21 @@ impl Identity {
 
     /// Remember what the name names now.
     pub(crate) fn remember(&self) {
-        if let Some(id) = self.named() {
+        let file = self.folder.dir().symlink_metadata(&self.file);
+        if let Some(id) = file.ok().and_then(|file| id(&file)) {
             let _ = self.id.set(id);
         }
     }
 
-    /// Whether the name names something else now, or nothing.
+    /// Whether the name names something else now, or nothing. Not where that cannot be found out.
     pub(crate) fn is_lost(&self) -> bool {
         let Some(id) = self.id.get() else {
             return false;
         };
-        let lost = self.named() != Some(*id);
+        let lost = match self.folder.dir().symlink_metadata(&self.file) {
+            Ok(file) => self::id(&file) != Some(*id),
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        };
         self.lost.store(lost, Ordering::Relaxed);
         self.looked.store(clock::now(), Ordering::Relaxed);
         lost
@@ -62,10 +67,6 @@ impl Identity {
             true => self.lost.load(Ordering::Relaxed),
             false => self.is_lost(),
         }
-    }
-
-    fn named(&self) -> Option<(u64, u64)> {
-        id(&self.folder.dir().symlink_metadata(&self.file).ok()?)
     }
 }
 

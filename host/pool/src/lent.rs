@@ -344,7 +344,10 @@ impl Lent {
                         Waited::Done(job) => {
                             let (answer, told) = job.into_answer();
                             // If the pool has taken the connection back, it is of no use.
-                            let _ = self.with(|db| db.set_told(told));
+                            let _ = self.with(|db| {
+                                db.set_told(told);
+                                db.note_run_elsewhere();
+                            });
                             let from_answer = from_answer.take();
                             let done = answer
                                 .zip(from_answer)

@@ -91,6 +91,7 @@ mod request;
 #[cfg(test)]
 mod scheduled_tests;
 mod self_test;
+mod series;
 mod settings;
 mod slots;
 #[cfg(test)]

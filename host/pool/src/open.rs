@@ -26,7 +26,8 @@ use crate::math;
 use crate::memory::{self, Budget};
 use crate::policy::Seen;
 use crate::program::MAX_ARGUMENTS;
-use crate::raw::{self, LengthLimit, Progress, Running};
+use crate::raw::{self, LeavesLog, LengthLimit, Progress, Running};
+use crate::series;
 use crate::settings::{Settings, Synchronous};
 use crate::vfs::{self, Folder};
 use crate::watch::{Pace, Watch};
@@ -102,6 +103,8 @@ pub(crate) const LOST: &str =
 /// A connection that is set up and known to reach its database.
 #[derive(Debug)]
 pub(crate) struct Opened {
+    // Before the connection: see there.
+    pub(crate) log: LeavesLog,
     pub(crate) conn: Connection,
     pub(crate) seen: Arc<Seen>,
     pub(crate) hints: Arc<Hints>,
@@ -295,10 +298,11 @@ impl Location {
             .open_inner(settings, until)
             .map_err(|error| self.explain(error, settings.read_only))?;
         // Once more: SQLite has looked the name up in between.
-        match is_lost() {
-            true => Err(cannot_open(&self.name, LOST)),
-            false => Ok(opened),
+        if is_lost() {
+            return Err(cannot_open(&self.name, LOST));
         }
+        opened.log.confirm();
+        Ok(opened)
     }
 
     /// Open a connection that is not set up at all. This must outlive it.
@@ -325,16 +329,25 @@ impl Location {
         })
     }
 
-    /// Whether nobody can change the file, so that SQLite may read it without the shared memory of a
-    /// write-ahead log, which it could not make: its disk cannot be written, and no log is left.
+    /// Whether the file is on a read-only mount and nobody uses it, so that SQLite may read it without
+    /// the shared memory of a write-ahead log, which it could not make.
     fn is_immutable(&self) -> bool {
         let Target::File { folder, file } = &self.target else {
             return false;
         };
-        let mut log = file.clone();
-        log.push("-wal");
-        let log = folder.dir().symlink_metadata(log);
-        folder.is_read_only() && log.map_or(true, |log| log.len() == 0)
+        let length = |suffix| {
+            let mut name = file.clone();
+            name.push(suffix);
+            let found = folder.dir().symlink_metadata(name);
+            found.ok().map(|found| found.len())
+        };
+        // Shared memory is there while somebody uses the log, by another mount perhaps; a journal is
+        // of a transaction that was never finished.
+        let unfinished = |suffix| length(suffix).is_some_and(|length| length > 0);
+        folder.is_read_only()
+            && length("-shm").is_none()
+            && !unfinished("-wal")
+            && !unfinished("-journal")
     }
 
     fn open_inner(&self, settings: &Settings, until: u64) -> Result<Opened> {
@@ -350,6 +363,7 @@ impl Location {
             | OpenFlags::SQLITE_OPEN_EXRESCODE
             | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
         let mut conn = self.connect(flags)?;
+        let log = LeavesLog::new(&conn, &self.identity);
         let watch = Arc::new(Watch::new(settings.busy_timeout));
         watch.start(until, NEVER);
         memory.set_watch(&watch);
@@ -361,7 +375,7 @@ impl Location {
         let changes = Arc::default();
         changes::install(&conn, &changes)?;
         math::install(&conn)?;
-        rusqlite::vtab::series::load_module(&conn)?;
+        series::install(&conn)?;
         fts5::install(&conn, &watch)?;
 
         if has_slow_functions(&conn) {
@@ -415,6 +429,7 @@ impl Location {
             LengthLimit::new(&conn),
         )?;
         Ok(Opened {
+            log,
             conn,
             _progress: progress,
             seen,
@@ -567,7 +582,11 @@ fn standing(settings: &Settings, in_memory: bool) -> Vec<(&'static str, Vec<Stri
         ("ignore_check_constraints", off()),
         (
             "journal_mode",
-            all(&[if in_memory { "memory" } else { "wal" }]),
+            match (in_memory, settings.read_only) {
+                (true, _) => all(&["memory"]),
+                (false, false) => all(&["wal"]),
+                (false, true) => Vec::new(),
+            },
         ),
         ("legacy_alter_table", off()),
         ("locking_mode", all(&["normal"])),

@@ -93,11 +93,9 @@ pub(crate) fn look(
     if raw.is_explain() || (is_short && !may_be_slow) {
         return Ok(Look::default());
     }
-    let explain = format!("EXPLAIN {sql}");
-    let text = SqlText::new(&explain)?;
-    let mut listing = match RawStatement::prepare(conn, &text, 0) {
-        Ok((Some(listing), _)) => listing,
-        Ok((None, _)) => return Ok(Look::default()),
+    let program = match Program::of(conn, sql) {
+        Ok(Some(program)) => program,
+        Ok(None) => return Ok(Look::default()),
         // It was as long as a statement may be: as if it used one value all the time.
         Err(error) if error.kind() == ErrorKind::TooLarge => {
             return Ok(Look {
@@ -107,24 +105,6 @@ pub(crate) fn look(
         }
         Err(error) => return Err(error),
     };
-    let mut program = Program::default();
-    while listing.step(conn)? == Step::Row {
-        let number = |column| match listing.column(column) {
-            ValueRef::Integer(number) => number,
-            _ => 0,
-        };
-        let text = |column| match listing.column(column) {
-            ValueRef::Text(text) => text,
-            _ => &[],
-        };
-        program.read(&Instruction {
-            address: number(0),
-            opcode: text(1),
-            p: [number(2), number(3), number(4)],
-            p4: text(5),
-            p5: number(6),
-        });
-    }
     Ok(Look {
         aside: program.instructions > FREE_INSTRUCTIONS
             || program.changes_schema
@@ -136,52 +116,17 @@ pub(crate) fn look(
     })
 }
 
-/// Whether a program takes values as they are, from tables and parameters, and makes no long ones by
-/// itself: what it handles is then no longer than what is there already.
-pub(crate) fn only_moves(conn: &Connection, raw: &RawStatement) -> Result<bool> {
-    /// What makes something short of a long value, or takes a part of one.
-    const FUNCTIONS: &[&[u8]] = &[
-        b"count",
-        b"instr",
-        b"length",
-        b"likelihood",
-        b"likely",
-        b"max",
-        b"min",
-        b"octet_length",
-        b"substr",
-        b"substring",
-        b"typeof",
-        b"unicode",
-        b"unlikely",
-    ];
+/// How long the values may be that a program meets, if it takes them as they are and makes no long
+/// ones by itself: what it handles is then no longer than what is there already.
+pub(crate) fn longest_moved(conn: &Connection, raw: &RawStatement) -> Result<Option<u32>> {
     if raw.is_explain() {
-        return Ok(false);
+        return Ok(None);
     }
-    let explain = format!("EXPLAIN {}", raw.sql());
-    let text = SqlText::new(&explain)?;
-    let (Some(mut listing), _) = RawStatement::prepare(conn, &text, 0)? else {
-        return Ok(false);
+    let program = match Program::of(conn, &raw.sql())? {
+        Some(program) if !program.makes_values && !program.is_virtual => program,
+        _ => return Ok(None),
     };
-    let mut moves = true;
-    while listing.step(conn)? == Step::Row {
-        let text = |column| match listing.column(column) {
-            ValueRef::Text(text) => text,
-            _ => &[],
-        };
-        moves &= match text(1) {
-            b"Concat" | b"VColumn" | b"VUpdate" | b"VFilter" => false,
-            b"Function" | b"PureFunc" | b"AggStep" | b"AggStep1" => {
-                let name = text(5)
-                    .split(|byte| *byte == b'(')
-                    .next()
-                    .unwrap_or_default();
-                FUNCTIONS.contains(&name)
-            }
-            _ => true,
-        };
-    }
-    Ok(moves)
+    Ok(Some(longest(MAX_COST, program.cost()).unwrap_or(u32::MAX)))
 }
 
 /// How long values may be, so that what takes `cost` milliseconds for those of a megabyte takes
@@ -205,6 +150,35 @@ struct Instruction<'a> {
     p5: i64,
 }
 
+impl Instruction<'_> {
+    fn makes_values(&self) -> bool {
+        /// What makes something short of a long value, or takes a part of one.
+        const FUNCTIONS: &[&[u8]] = &[
+            b"count",
+            b"instr",
+            b"length",
+            b"likelihood",
+            b"likely",
+            b"max",
+            b"min",
+            b"octet_length",
+            b"substr",
+            b"substring",
+            b"typeof",
+            b"unicode",
+            b"unlikely",
+        ];
+        match self.opcode {
+            b"Concat" | b"VColumn" => true,
+            b"Function" | b"PureFunc" | b"AggStep" | b"AggStep1" => {
+                let name = self.p4.split(|byte| *byte == b'(').next();
+                !FUNCTIONS.contains(&name.unwrap_or_default())
+            }
+            _ => false,
+        }
+    }
+}
+
 /// What is known of a program, as far as it has been read.
 #[derive(Debug, Default)]
 struct Program {
@@ -214,6 +188,8 @@ struct Program {
     /// It uses sets of rowids.
     sorts_rows: bool,
     is_virtual: bool,
+    /// It makes values that may be longer than those it is given.
+    makes_values: bool,
     /// How long it takes with values of a megabyte, in milliseconds.
     cost: u64,
     /// The first argument's register of each function that takes any number of them, and what one
@@ -228,11 +204,40 @@ struct Program {
 }
 
 impl Program {
+    /// That of the statement `sql`, or `None` where there is none.
+    fn of(conn: &Connection, sql: &str) -> Result<Option<Program>> {
+        let explain = format!("EXPLAIN {sql}");
+        let text = SqlText::new(&explain)?;
+        let (Some(mut listing), _) = RawStatement::prepare(conn, &text, 0)? else {
+            return Ok(None);
+        };
+        let mut program = Program::default();
+        while listing.step(conn)? == Step::Row {
+            let number = |column| match listing.column(column) {
+                ValueRef::Integer(number) => number,
+                _ => 0,
+            };
+            let text = |column| match listing.column(column) {
+                ValueRef::Text(text) => text,
+                _ => &[],
+            };
+            program.read(&Instruction {
+                address: number(0),
+                opcode: text(1),
+                p: [number(2), number(3), number(4)],
+                p4: text(5),
+                p5: number(6),
+            });
+        }
+        Ok(Some(program))
+    }
+
     fn read(&mut self, instruction: &Instruction<'_>) {
         let Instruction {
             p: [p1, p2, p3], ..
         } = *instruction;
         self.instructions += 1;
+        self.makes_values |= instruction.makes_values();
         if instruction.address == 0 {
             // The program of a trigger has registers of its own.
             self.copies.clear();

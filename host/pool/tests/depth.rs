@@ -227,6 +227,15 @@ fn rows_that_are_larger_than_a_value_may_be_are_changed_and_read_in_parts() {
     let script = "UPDATE t SET n = 1; UPDATE t SET n = n + 1 WHERE id = 1;";
     block_on(connection.execute_script(script)).expect("a script");
     drop(connection);
+    // A page at a time too.
+    let connection = pool.get_blocking(Access::ReadOnly).expect("a connection");
+    let lengths = connection
+        .prepare("SELECT length(b) FROM t")
+        .expect("a statement");
+    let page = block_on(lengths.query(&NONE, 1)).expect("a row");
+    let rest = page.rest.expect("more rows").next(0).expect("the rest");
+    assert_eq!(rest.kinds.len() + page.cells.kinds.len(), 2);
+    drop((lengths, connection));
     // Not whole, and nothing as long is made of it, or by itself.
     for sql in [
         "SELECT b FROM t WHERE id = 1",

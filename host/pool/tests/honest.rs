@@ -128,6 +128,41 @@ fn series_are_rows_like_any_others() {
     assert_eq!(run(&connection, sum), Ok(vec!["1717|34".to_owned()]));
     let join = "SELECT group_concat(a.value * b.value) FROM generate_series(1, 2) a, generate_series(1, 2) b";
     assert_eq!(run(&connection, join), Ok(vec!["1,2,2,4".to_owned()]));
+    for (arguments, expected) in [
+        ("5", "5,6,7"),
+        ("1, 10, 4", "1,5,9"),
+        ("10, 1, -4", "10,6,2"),
+        ("1, 10, -1", "null"),
+        (
+            "9223372036854775806, 9223372036854775807",
+            "9223372036854775806,9223372036854775807",
+        ),
+        (
+            "-9223372036854775807, -9223372036854775808, -9223372036854775808",
+            "-9223372036854775807",
+        ),
+        ("1, 3, 0", "1,2,3"),
+        ("'1', 3.9", "1,2,3"),
+        ("1, NULL", "null"),
+        ("NULL, 1", "null"),
+    ] {
+        let sql = format!(
+            "SELECT group_concat(value) FROM (SELECT value FROM generate_series({arguments}) LIMIT 3)"
+        );
+        assert_eq!(
+            run(&connection, &sql),
+            Ok(vec![expected.to_owned()]),
+            "{arguments}"
+        );
+    }
+    assert_eq!(
+        run(&connection, "SELECT * FROM generate_series"),
+        Err(ErrorKind::Sql)
+    );
+    let told = "SELECT start, stop, step, rowid FROM generate_series WHERE start = 3 COLLATE NOCASE AND stop = 3";
+    assert_eq!(run(&connection, told), Ok(vec!["3|3|1|1".to_owned()]));
+    let lateral = "SELECT count(*) FROM generate_series(1, 3) a, generate_series(1, a.value) b";
+    assert_eq!(run(&connection, lateral), Ok(vec!["6".to_owned()]));
     drop(connection);
     let grant = Grant::new(&f.pool, Access::ReadOnly).max_statement_time(Duration::from_millis(50));
     let guest = block_on(grant.get(Access::ReadOnly, &Request::new())).expect("a connection");
@@ -221,6 +256,23 @@ fn a_pragma_that_sets_what_holds_succeeds_and_changes_nothing() {
             "{sql}"
         );
     }
+    // And for those who may only read, and do not wait for their turn.
+    let reader = f.pool.get_blocking(Access::ReadOnly).expect("a connection");
+    assert_eq!(
+        run(&reader, "PRAGMA journal_mode = WAL"),
+        Ok(vec!["wal".to_owned()])
+    );
+    run(&connection, "CREATE TABLE optimized(a)").expect("a table");
+    run(&connection, "BEGIN IMMEDIATE").expect("begun");
+    assert_eq!(
+        run(&reader, "PRAGMA journal_mode"),
+        Ok(vec!["wal".to_owned()])
+    );
+    assert_eq!(
+        run(&reader, "PRAGMA table_info(optimized)").map(|rows| rows.len()),
+        Ok(1)
+    );
+    run(&connection, "ROLLBACK").expect("ended");
     let after = run(&connection, "SELECT file FROM pragma_database_list");
     assert_eq!(after, Err(ErrorKind::NotAuthorized));
 }
@@ -271,6 +323,17 @@ fn foreign_keys_may_wait_for_the_end_of_a_transaction_and_no_longer() {
         Err(ErrorKind::ConstraintForeignKey)
     );
     // Set, and left, by a borrower whom the next does not know.
+    for sql in [
+        "PRAGMA defer_foreign_keys = OFF",
+        "PRAGMA defer_foreign_keys(0)",
+        "EXPLAIN PRAGMA defer_foreign_keys = no",
+    ] {
+        assert_eq!(
+            run(&connection, sql),
+            Err(ErrorKind::NotAuthorized),
+            "{sql}"
+        );
+    }
     run(&connection, "PRAGMA defer_foreign_keys = ON").expect("set");
     drop(connection);
     let next = f.get();

@@ -550,7 +550,8 @@ fn what_was_broken_before_blocks_nothing_and_is_named_once() {
     scene.write("2-more.sql", "CREATE TABLE more(a);");
     scene.write("3-rename.sql", "ALTER TABLE child RENAME TO kid;");
     scene.write("4-rename.sql", "ALTER TABLE parent RENAME TO elder;");
-    let rebuilt = "CREATE TABLE new(parent REFERENCES elder); INSERT INTO new SELECT * FROM kid;
+    let rebuilt = "CREATE TABLE new(parent REFERENCES elder);
+        INSERT INTO new SELECT * FROM kid ORDER BY parent DESC;
         DROP TABLE kid; ALTER TABLE new RENAME TO kid;";
     scene.write("5-rebuild.sql", rebuilt);
     let report = scene.run().unwrap();
@@ -566,7 +567,7 @@ fn what_was_broken_before_blocks_nothing_and_is_named_once() {
     let Err(MigrationError::ForeignKey { rowid, .. }) = scene.run() else {
         panic!()
     };
-    assert_eq!(rowid, Some(1));
+    assert_eq!(rowid, Some(3));
     scene.write("6-breaks.sql", "DELETE FROM kid WHERE parent > 1;");
     assert_eq!(scene.run().unwrap().warnings.len(), 1);
 }

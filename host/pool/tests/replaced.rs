@@ -158,3 +158,42 @@ fn a_file_that_comes_back_is_used_again() {
     let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
     block_on(connection.execute("INSERT INTO t VALUES ('again')", &NONE)).expect("in place");
 }
+
+/// The thread that writes the log into the file has a connection of its own, the last one here.
+#[test]
+fn no_connection_of_the_pool_takes_the_new_files_log_away() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, other) = (
+        folder.path().join("app.db"),
+        folder.path().join("backup.db"),
+    );
+    let pool = pool(&path);
+    let held = pool.get_blocking(Access::ReadWrite).expect("a connection");
+    // So much that the thread has something to do.
+    let much = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 3000)
+        INSERT INTO t SELECT zeroblob(4000) FROM n";
+    block_on(held.execute(much, &NONE)).expect("in place");
+    backup(&other);
+    for suffix in ["-wal", "-shm"] {
+        let name = |stem: &str| folder.path().join(format!("{stem}.db{suffix}"));
+        fs::rename(name("app"), name("old")).expect("moved");
+    }
+    fs::rename(&path, folder.path().join("old.db")).expect("moved");
+    fs::rename(&other, &path).expect("replaced");
+    let process = rusqlite::Connection::open(&path).expect("the new file");
+    process
+        .execute_batch("PRAGMA journal_mode = WAL; INSERT INTO t VALUES ('new')")
+        .expect("a row");
+    tick();
+    drop(held);
+    assert!(pool.get_blocking(Access::ReadWrite).is_err());
+    // Every connection is closed by then, the thread's too.
+    pool.close_blocking(Duration::ZERO);
+    drop(pool);
+    assert!(folder.path().join("app.db-wal").exists());
+    let second = rusqlite::Connection::open(&path).expect("the new file");
+    let rows: String = second
+        .query_row("SELECT group_concat(a) FROM t", [], |row| row.get(0))
+        .expect("rows");
+    assert_eq!(rows, "backup,new");
+}

@@ -516,8 +516,11 @@ fn what_looks_at_the_schema_alone_is_compiled_for_each_run() {
             })
             .collect::<Vec<_>>()
     };
+    let first = two.reader.prepare(plan).expect("a statement");
     let before = look();
     block_on(two.other.execute_script("CREATE INDEX na ON t(a)")).expect("an index");
+    let page = block_on(first.query(&NONE, 0)).expect("rows");
+    assert_ne!(before[0], page.cells);
     for (before, after) in before.iter().zip(look()) {
         assert_ne!(*before, after);
     }

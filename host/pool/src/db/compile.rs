@@ -74,13 +74,18 @@ impl Db {
             if !was_open || !self.conn.is_autocommit() {
                 return error.into();
             }
-            // Compiling reads the schema, and SQLite ends a transaction in which that gets no
-            // memory.
-            self.ended += 1;
-            self.aborted = Some(Aborted::Sqlite);
-            self.settle();
+            if self.aborted.is_none() {
+                self.note_lost_transaction();
+            }
             error.with_rolled_back().into()
         })
+    }
+
+    /// Compiling reads the schema, and SQLite ends a transaction in which that gets no memory.
+    fn note_lost_transaction(&mut self) {
+        self.ended += 1;
+        self.aborted = Some(Aborted::Sqlite);
+        self.settle();
     }
 
     fn compile_from(&mut self, sql: &SqlText<'_>, start: usize) -> Attempt<Option<First>> {
@@ -132,10 +137,8 @@ impl Db {
                 self.refresh_schema()?;
                 compiled = self.compile_at(sql, start, begun);
             }
-            if let Err(Stop::Error(error)) = &compiled {
-                // Compiling reads the schema, which may be what is damaged.
-                self.unhealthy |= error.is_unhealthy();
-            }
+            // Compiling reads the schema, which may be what is damaged.
+            self.unhealthy |= self.failed_unhealthy;
             let (first, end) = compiled?;
             match first {
                 Some(compiled) => return Ok(Some(First { compiled, end })),
@@ -172,9 +175,16 @@ impl Db {
         // SQLite looks because it finds no such table. Nothing runs, and no snapshot is kept.
         const UNKNOWN: &str = "SELECT 1 FROM \"millpond: no such table\"";
         let pace = self.pace_of_compiling();
+        let was_open = !self.conn.is_autocommit() && !self.grouped;
         self.at_pace(pace, |db| {
-            db.seen.trusting(|| drop(db.conn.prepare(UNKNOWN)))
+            db.seen.trusting(|| drop(db.conn.prepare(UNKNOWN)));
         });
+        // It may be another schema, and larger.
+        self.hints.set_schema_changed(true);
+        if was_open && self.conn.is_autocommit() {
+            self.note_lost_transaction();
+            return Err(Aborted::Sqlite.into_error().into());
+        }
         match pace == Pace::Compiles && self.watch.take_deferred() {
             true => Err(Stop::Aside),
             false => Ok(()),
@@ -211,9 +221,11 @@ impl Db {
         if account.fetched() {
             self.hints.set_schema_changed(true);
         }
+        self.failed_unhealthy = false;
         let (raw, end) = match prepared {
             Ok(compiled) => compiled,
             Err(error) => {
+                self.failed_unhealthy = error.is_unhealthy();
                 if limits.may_have_refused(&error) {
                     return Err(Stop::Aside);
                 }
@@ -231,7 +243,7 @@ impl Db {
             .map_err(|refusal| Error::sqlite(SQLITE_AUTH, refusal, None))?;
         self.check_alteration(text)
             .map_err(|error| error.at(start))?;
-        let control = self.seen.control();
+        let control = (self.seen.control(), self.seen.pragma_kind());
         let is_long = text.len() > BRIEF_TEXT || self.is_schema_large(text.len());
         let look = match acts {
             true => Look::ASIDE,

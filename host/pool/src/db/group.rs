@@ -220,7 +220,10 @@ impl Db {
         if let Ok(done) = own(self) {
             self.run_jobs(&mut taken);
             // Unless a job that was interrupted, or the disk, has ended it.
+            let told = self.told();
             if !self.conn.is_autocommit() && !self.unhealthy && self.commit_timed().is_ok() {
+                // Full-text search writes, and counts, as it commits.
+                self.set_told(told);
                 let jobs = taken.len();
                 if let Some(turn) = &self.turn {
                     turn.answer(taken, statements);

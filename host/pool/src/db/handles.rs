@@ -25,6 +25,8 @@ pub(super) struct Open {
     on_row: bool,
     /// Read the rest of its rows aside.
     aside: bool,
+    /// Another connection has run it last.
+    elsewhere: bool,
     /// What the last page of this run took: the next will be much the same.
     page: Lengths,
 }
@@ -56,13 +58,17 @@ impl Db {
             cursor: false,
             on_row: false,
             aside: false,
+            elsewhere: false,
             page: Lengths::default(),
         }))
     }
 
     /// The columns of a statement's rows: of those that it yielded last, or would yield now.
     pub(crate) fn columns(&mut self, key: usize) -> Attempt<Vec<Column>> {
-        if self.statements.get(key).is_some_and(|open| open.run == 0)
+        if self
+            .statements
+            .get(key)
+            .is_some_and(|open| open.run == 0 || open.elsewhere)
             && let Err(Stop::Aside) = self.refresh_open(key)
         {
             return Err(Stop::Aside);
@@ -70,6 +76,14 @@ impl Db {
         // What does not compile any more has the columns that it had.
         let open = self.statements.get(key);
         Ok(open.map_or_else(Vec::new, |open| columns_of(&open.compiled.raw)))
+    }
+
+    /// Another connection has run a statement of this one: what that yielded may have other columns
+    /// than it would here.
+    pub(crate) fn note_run_elsewhere(&mut self) {
+        for (_, open) in &mut self.statements {
+            open.elsewhere = true;
+        }
     }
 
     /// Compile a statement once more, against the schema as it is now.
@@ -118,7 +132,7 @@ impl Db {
             .get_mut(key)
             .ok_or_else(Error::stale_connection)?;
         slot.compiled.raw.reset();
-        if slot.compiled.trusts_schema && slot.run > 0 {
+        if slot.compiled.trusts_schema {
             self.refresh_open(key)?;
         }
         let slot = self
@@ -129,7 +143,7 @@ impl Db {
         // old cursor must not take a later one's rows.
         self.runs += 1;
         slot.run = self.runs;
-        (slot.cursor, slot.on_row) = (false, false);
+        (slot.cursor, slot.on_row, slot.elsewhere) = (false, false, false);
         slot.page = Lengths::default();
         self.on_open(key, work)
     }

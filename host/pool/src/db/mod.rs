@@ -41,7 +41,7 @@ use crate::memory::{Budget, Scope};
 use crate::open::LOST;
 use crate::open::Opened;
 use crate::policy::{Control, Seen};
-use crate::raw::{self, Progress, Running};
+use crate::raw::{self, LeavesLog, Progress, Running};
 use crate::read_mark::Reads;
 use crate::request::RequestId;
 use crate::settings::Settings;
@@ -129,8 +129,9 @@ pub(crate) struct Db {
     ended: u64,
     /// SQLite or the host ended the last transaction, and its owner has not yet ended it too.
     aborted: Option<Aborted>,
-    /// The file failed under this connection.
+    /// The file failed under this connection; and as a statement was compiled last.
     unhealthy: bool,
+    failed_unhealthy: bool,
     /// What ran last met a value that is longer than it might handle: it is run again, aside, to
     /// handle it if it may.
     too_long: bool,
@@ -148,6 +149,7 @@ pub(crate) struct Db {
     commit_time: Duration,
     seen: Arc<Seen>,
     hints: Arc<Hints>,
+    _log: LeavesLog,
     conn: Connection,
     // After the connection, whose handlers use them: see `raw`.
     watch: Arc<Watch>,
@@ -159,18 +161,6 @@ pub(crate) struct Db {
     memory: Budget,
     identity: Option<Arc<Identity>>,
     _folder: Option<Arc<Folder>>,
-}
-
-impl Drop for Db {
-    fn drop(&mut self) {
-        if self
-            .identity
-            .as_ref()
-            .is_some_and(|identity| identity.is_lost())
-        {
-            raw::keep_log(&self.conn);
-        }
-    }
 }
 
 impl Db {
@@ -199,6 +189,7 @@ impl Db {
             ended: 0,
             aborted: None,
             unhealthy: false,
+            failed_unhealthy: false,
             too_long: false,
             lengthened: false,
             query_only: false,
@@ -210,6 +201,7 @@ impl Db {
             commit_time: Duration::ZERO,
             seen: opened.seen,
             hints: opened.hints,
+            _log: opened.log,
             conn: opened.conn,
             watch: opened.watch,
             watched: opened.watched,
@@ -289,6 +281,13 @@ impl Db {
     /// for other processes until `until`, by [`clock`](crate::clock).
     pub(crate) fn checkpoint(&mut self, until: u64) -> Result<()> {
         self.watch.start(until, NEVER);
+        if self
+            .identity
+            .as_ref()
+            .is_some_and(|identity| identity.is_lost())
+        {
+            return Ok(());
+        }
         self.trusted("PRAGMA wal_checkpoint(TRUNCATE)")
     }
 
@@ -299,8 +298,12 @@ impl Db {
     /// As [`tracked`](Db::tracked), for a guest's statement, which has just been admitted.
     fn run<T>(&mut self, kind: Kind, work: impl FnOnce(&mut Db) -> Result<T>) -> Attempt<T> {
         let before = self.running.begin(kind.id, kind.is_long);
+        let total = kind.counts.then(|| self.conn.total_changes());
         let result = self.tracked(kind.control, kind.read_only, work);
         self.running.end(before);
+        if !kind.read_only && total == Some(self.conn.total_changes()) {
+            self.changes.note_none(&self.conn);
+        }
         result.map_err(|error| self.stop(error))
     }
 
@@ -334,7 +337,6 @@ impl Db {
         work: impl FnOnce(&mut Db) -> Result<T>,
     ) -> Result<T> {
         let (was_open, ended) = (!self.conn.is_autocommit(), self.ended);
-        let total = self.conn.total_changes();
         let ends_savepoint = control == Control::Savepoint
             && raw::transaction_state(&self.conn) == raw::TransactionState::Write;
         let result = match control {
@@ -365,9 +367,6 @@ impl Db {
         }
         if let Err(error) = &result {
             self.unhealthy |= error.is_unhealthy();
-        }
-        if !read_only && control == Control::None && self.conn.total_changes() == total {
-            self.changes.note_none(&self.conn);
         }
         self.settle();
         result

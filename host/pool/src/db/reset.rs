@@ -61,6 +61,7 @@ impl Db {
             return Err(Error::new(ErrorKind::Other, "temporary objects are left"));
         }
         self.seen.forget_temporary();
+        self.hints.set_schema_changed(true);
         Ok(())
     }
 

@@ -1,7 +1,6 @@
 //! Rows that refer to none, before a migration and after it.
 
-use std::collections::HashMap;
-use std::hash::Hash;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::Connection;
 
@@ -14,53 +13,66 @@ pub(super) struct Orphan {
     pub(super) parent: String,
 }
 
-/// All of them. The check is the one that <https://sqlite.org/lang_altertable.html#otheralter> asks
-/// for, since foreign keys are not enforced while a migration runs.
-pub(super) fn orphans(conn: &Connection) -> rusqlite::Result<Vec<Orphan>> {
-    conn.prepare("PRAGMA main.foreign_key_check")?
-        .query_map([], |row| {
-            Ok(Orphan {
-                table: row.get(0)?,
-                rowid: row.get(1)?,
-                parent: row.get(2)?,
-            })
-        })?
-        .collect()
+/// All of them, and the tables that there are.
+#[derive(Debug)]
+pub(super) struct Orphans {
+    pub(super) rows: Vec<Orphan>,
+    tables: HashSet<String>,
 }
 
-/// The first of `after` that was not there `before`, also under another name of its table or of the
-/// one that it refers to.
-pub(super) fn first_new<'a>(before: &[Orphan], after: &'a [Orphan]) -> Option<&'a Orphan> {
-    let (mut renamed, mut refers_to_renamed) = (HashMap::new(), HashMap::new());
-    for gone in without(before, after) {
-        *renamed.entry((gone.rowid, &gone.parent)).or_insert(0) += 1;
-        *refers_to_renamed
-            .entry((gone.rowid, &gone.table))
-            .or_insert(0) += 1;
+impl Orphans {
+    /// The check is the one that <https://sqlite.org/lang_altertable.html#otheralter> asks for, since
+    /// foreign keys are not enforced while a migration runs.
+    pub(super) fn find(conn: &Connection) -> rusqlite::Result<Orphans> {
+        let rows = conn
+            .prepare("PRAGMA main.foreign_key_check")?
+            .query_map([], |row| {
+                Ok(Orphan {
+                    table: row.get(0)?,
+                    rowid: row.get(1)?,
+                    parent: row.get(2)?,
+                })
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        let tables = conn
+            .prepare("SELECT name FROM main.sqlite_schema WHERE type = 'table'")?
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(Orphans { rows, tables })
     }
-    without(after, before).find(|new| {
-        !take(&mut renamed, &(new.rowid, &new.parent))
-            && !take(&mut refers_to_renamed, &(new.rowid, &new.table))
-    })
-}
 
-/// Those of `all` that `others` does not have, or has not as often: a table `WITHOUT ROWID` does not
-/// tell its rows apart.
-fn without<'a>(all: &'a [Orphan], others: &[Orphan]) -> impl Iterator<Item = &'a Orphan> {
-    let mut counts = HashMap::new();
-    for other in others {
-        *counts.entry(other.clone()).or_insert(0) += 1;
-    }
-    all.iter().filter(move |one| !take(&mut counts, one))
-}
-
-/// Take one away, if there is any.
-fn take<K: Eq + Hash>(counts: &mut HashMap<K, u64>, key: &K) -> bool {
-    match counts.get_mut(key) {
-        Some(count) if *count > 0 => {
-            *count -= 1;
-            true
+    /// The first that was not there `before`. A table that is rebuilt may number its rows anew, and
+    /// one that is renamed takes its orphans along: so they are counted, for each table and what it
+    /// refers to.
+    pub(super) fn first_new<'a>(&'a self, before: &Orphans) -> Option<&'a Orphan> {
+        let mut known = HashMap::new();
+        let mut renamed = 0_usize;
+        for orphan in &before.rows {
+            let is_there = |table: &String| self.tables.contains(table);
+            match is_there(&orphan.table) && is_there(&orphan.parent) {
+                true => *known.entry((&orphan.table, &orphan.parent)).or_insert(0) += 1,
+                false => renamed += 1,
+            }
         }
-        _ => false,
+        let same: HashSet<&Orphan> = before.rows.iter().collect();
+        // Those that are the same first, so that what is reported is one that is not.
+        let (old, new): (Vec<_>, Vec<_>) = self.rows.iter().partition(|row| same.contains(row));
+        old.into_iter().chain(new).find(|orphan| {
+            match known.get_mut(&(&orphan.table, &orphan.parent)) {
+                Some(count) if *count > 0 => {
+                    *count -= 1;
+                    false
+                }
+                _ => {
+                    let was_there = |table: &String| before.tables.contains(table);
+                    let excused = renamed > 0
+                        && !(was_there(&orphan.table)
+                            && was_there(&orphan.parent)
+                            && self.tables.contains(&orphan.parent));
+                    renamed -= usize::from(excused);
+                    !excused
+                }
+            }
+        })
     }
 }

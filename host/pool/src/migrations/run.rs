@@ -9,7 +9,7 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::check::Made;
-use super::foreign_keys::{Orphan, first_new, orphans};
+use super::foreign_keys::{Orphan, Orphans};
 use super::{Migration, MigrationError, Report, Warning};
 use crate::error::{Error, ErrorKind};
 use crate::open::Location;
@@ -116,10 +116,10 @@ fn apply_next(
     };
     let file = &migration.file;
     // A schema whose foreign keys do not match what they refer to cannot be checked.
-    let before = orphans(conn);
+    let before = Orphans::find(conn);
     let mut made = Made::since(conn).map_err(database)?;
     execute(migration, conn, &mut made)?;
-    let after = orphans(conn);
+    let after = Orphans::find(conn);
     let known = check_foreign_keys(file, before, after)?;
     let warnings = made.check(file)?;
     let record = || {
@@ -283,8 +283,8 @@ fn execute_next(conn: &Connection, sql: &SqlText<'_>, start: usize) -> Result<us
 /// Returns a warning about what was broken before.
 fn check_foreign_keys(
     file: &str,
-    before: rusqlite::Result<Vec<Orphan>>,
-    after: rusqlite::Result<Vec<Orphan>>,
+    before: rusqlite::Result<Orphans>,
+    after: rusqlite::Result<Orphans>,
 ) -> Result<Option<Warning>, MigrationError> {
     let warning = |message| Warning {
         file: file.to_owned(),
@@ -292,9 +292,9 @@ fn check_foreign_keys(
         message,
     };
     match (before, after) {
-        (Ok(before), Ok(after)) => match first_new(&before, &after) {
-            None => Ok(before.first().map(|orphan| {
-                let count = before.len();
+        (Ok(before), Ok(after)) => match after.first_new(&before) {
+            None => Ok(before.rows.first().map(|orphan| {
+                let count = before.rows.len();
                 warning(format!(
                     "before it, {count} rows referred to none, the first in the table {} to the \
                      table {}: foreign keys are not enforced for what is there already",

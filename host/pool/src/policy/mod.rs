@@ -36,6 +36,17 @@ pub(crate) enum Control {
     Savepoint = 4,
 }
 
+/// Whether a pragma writes, where that is not as SQLite says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum PragmaKind {
+    Other = 0,
+    /// `journal_mode`, which may only be set to what it is.
+    Reads = 1,
+    /// `optimize`, which runs `ANALYZE` in statements of its own.
+    Writes = 2,
+}
+
 /// What the authorizer knows and saw. Shared with the connection that it is installed on, and
 /// used only while that connection compiles a statement.
 #[derive(Debug)]
@@ -56,6 +67,8 @@ pub(crate) struct Seen {
     /// may.
     writes_undeletable: AtomicBool,
     control: AtomicU8,
+    /// The [`PragmaKind`] of the statement.
+    pragma: AtomicU8,
     refusal: Mutex<Option<String>>,
     policy: Mutex<Arc<Policy>>,
     /// Virtual tables of the linked library that would be there without being created, and are
@@ -101,6 +114,7 @@ impl Seen {
             writes_unread: AtomicBool::new(false),
             writes_undeletable: AtomicBool::new(false),
             control: AtomicU8::new(Control::None as u8),
+            pragma: AtomicU8::new(PragmaKind::Other as u8),
             refusal: Mutex::new(None),
             policy: Mutex::new(Arc::new(Policy::new())),
             closed_tables: closed.map(|name| name.to_ascii_lowercase()).collect(),
@@ -117,6 +131,8 @@ impl Seen {
     /// Forget what the last statement was, before `sql` is compiled.
     pub(crate) fn start(&self, sql: &str) {
         self.control.store(Control::None as u8, Ordering::Relaxed);
+        self.pragma
+            .store(PragmaKind::Other as u8, Ordering::Relaxed);
         self.alters.store(false, Ordering::Relaxed);
         self.writes_unread.store(false, Ordering::Relaxed);
         self.writes_undeletable.store(false, Ordering::Relaxed);
@@ -130,6 +146,15 @@ impl Seen {
     /// The statement has been compiled, or has failed to.
     pub(crate) fn finish(&self) {
         self.compiling.store(false, Ordering::Relaxed);
+    }
+
+    /// What SQLite does not tell of the last statement, if it is a pragma.
+    pub(crate) fn pragma_kind(&self) -> PragmaKind {
+        match self.pragma.load(Ordering::Relaxed) {
+            1 => PragmaKind::Reads,
+            2 => PragmaKind::Writes,
+            _ => PragmaKind::Other,
+        }
     }
 
     pub(crate) fn control(&self) -> Control {
@@ -230,10 +255,13 @@ impl Seen {
             AuthAction::Read {
                 table_name,
                 column_name,
-            } => match temporary && policy.temporary {
-                true => Ok(Allowed::Yes),
-                false => self.read(policy, table_name, column_name),
-            },
+            } => {
+                self.may_be_open(table_name)?;
+                match temporary && policy.temporary {
+                    true => Ok(Allowed::Yes),
+                    false => self.read(policy, table_name, column_name),
+                }
+            }
             AuthAction::Insert { table_name } => {
                 self.write(policy, Verb::Insert, table_name, temporary)
             }
@@ -343,7 +371,8 @@ impl Seen {
         }
     }
 
-    fn read(&self, policy: &Policy, table: &str, column: &str) -> Decision {
+    /// Whatever schema the statement names: a table of a module is in each.
+    fn may_be_open(&self, table: &str) -> Result<(), Refusal> {
         // As many columns as a statement names are asked about, and most connections have no
         // such table.
         let closed = self
@@ -351,9 +380,13 @@ impl Seen {
             .iter()
             .any(|name| name.eq_ignore_ascii_case(table))
             || names::is_closed_table(table);
-        refuse_if(closed, || {
-            Refusal::always(format!("reading the table {table}"))
-        })?;
+        match closed {
+            true => Err(Refusal::always(format!("reading the table {table}"))),
+            false => Ok(()),
+        }
+    }
+
+    fn read(&self, policy: &Policy, table: &str, column: &str) -> Decision {
         let by_sqlite =
             self.defines.load(Ordering::Relaxed) && names::starts_with(table, "sqlite_stat");
         if policy.has_all_tables() || names::is_open_table(table) || by_sqlite {
@@ -433,9 +466,19 @@ impl Seen {
         let Some(scope) = names::pragma_scope(name, value) else {
             return Err(Refusal::always(what()));
         };
+        if name.eq_ignore_ascii_case("optimize") {
+            self.pragma
+                .store(PragmaKind::Writes as u8, Ordering::Relaxed);
+        } else if name.eq_ignore_ascii_case("journal_mode") {
+            self.pragma
+                .store(PragmaKind::Reads as u8, Ordering::Relaxed);
+        }
         let in_sight = match scope {
             PragmaScope::Database => true,
+            // To set it back would also forget what has been broken since.
             PragmaScope::Transaction => {
+                let on = value.is_some_and(|value| names::contains(names::ON, value));
+                refuse_if(!on, || Refusal::always(what()))?;
                 self.set_for_transaction.store(true, Ordering::Relaxed);
                 true
             }
@@ -454,7 +497,11 @@ impl Seen {
         let holds = values.iter().any(|held| held.eq_ignore_ascii_case(value));
         holds.then_some(match *standing {
             // It answers with what holds, which drivers read.
-            "journal_mode" => Allowed::Yes,
+            "journal_mode" => {
+                self.pragma
+                    .store(PragmaKind::Reads as u8, Ordering::Relaxed);
+                Allowed::Yes
+            }
             _ => Allowed::Ignored,
         })
     }

@@ -204,6 +204,9 @@ const PRAGMAS_THAT_DEFINE: &[&str] = &["optimize", "user_version"];
 /// The table of a pragma that writes, while nothing but a statement that reads is under way.
 const CLOSED_TABLE: &str = "pragma_optimize";
 
+/// How to write that a pragma is on.
+pub(super) const ON: &[&str] = &["1", "on", "yes", "true"];
+
 /// Pragmas that set what holds until the transaction ends.
 const PRAGMAS_OF_TRANSACTION: &[&str] = &["defer_foreign_keys"];
 
