@@ -23,8 +23,8 @@ pub trait Params: sealed::Sealed {
     fn visit(self, visit: &mut Visit<'_>) -> Result<()>;
 }
 
-/// A row of [`Statement::execute_many`](crate::Statement::execute_many): a [`Params`], or a `Result`
-/// of one, whose error is made from [`Error`].
+/// A row of [`Statement::execute_many`](crate::Statement::execute_many): a [`Params`], or a
+/// `Result` of one, whose error is made from [`Error`].
 pub trait ManyParams: many::Sealed {
     /// The error that a call with these rows returns: [`Error`], or that of the `Result`.
     type Error: From<Error>;

@@ -127,8 +127,8 @@ impl Connection {
     ///
     /// [`Sql`](crate::ErrorKind::Sql) where a transaction is open already: use
     /// [`savepoint`](Connection::savepoint) for one inside another.
-    /// [`NotAuthorized`](crate::ErrorKind::NotAuthorized) for `Immediate` on a read-only connection,
-    /// [`Busy`](crate::ErrorKind::Busy).
+    /// [`NotAuthorized`](crate::ErrorKind::NotAuthorized) for `Immediate` on a read-only
+    /// connection, [`Busy`](crate::ErrorKind::Busy).
     pub fn begin(&self, mode: TransactionMode) -> Result<Transaction<'_>> {
         Ok(Transaction::new(self.raw().begin(mode)?, self))
     }

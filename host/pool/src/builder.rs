@@ -70,10 +70,10 @@ impl PoolBuilder {
     }
 
     /// How much of the file each connection maps into memory, in bytes
-    /// (<https://sqlite.org/mmap.html>). With it, an I/O error of the disk is a signal that
-    /// ends the process, not an error. Nor is a statement refused mapped pages when its time is over: one
-    /// that goes through much of the file in a single instruction ends later. Default 0, none; up to
-    /// 64 GiB.
+    /// (<https://sqlite.org/mmap.html>). With it, an I/O error of the disk is a signal that ends
+    /// the process, not an error. Nor is a statement refused mapped pages when its time is over:
+    /// one that goes through much of the file in a single instruction ends later. Default 0, none;
+    /// up to 64 GiB.
     pub fn mmap_size(mut self, bytes: u64) -> Self {
         self.settings.mmap_size = bytes;
         self
@@ -82,10 +82,10 @@ impl PoolBuilder {
     /// Open the file for reading only, and leave it as it is: it is not created, not switched to
     /// write-ahead logging, and no log is written into it. Connections are lent with
     /// [`Access::ReadOnly`](crate::Access::ReadOnly) alone. It may lie on a disk that cannot be
-    /// written, if the log beside it is empty or gone; nobody may then write it by another mount. Or it
-    /// may be written by other processes meanwhile, which needs a folder that can be written if the
-    /// file has a write-ahead log
-    /// (<https://sqlite.org/wal.html#read_only_databases>). Default false.
+    /// written, if the log beside it is empty or gone; nobody may then write it by another mount.
+    /// Or it may be written by other processes meanwhile, which needs a folder that can be written
+    /// if the file has a write-ahead log (<https://sqlite.org/wal.html#read_only_databases>).
+    /// Default false.
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.settings.read_only = read_only;
         self
@@ -118,19 +118,21 @@ impl PoolBuilder {
 
     /// The size that the database may grow to, in bytes, rounded down to pages
     /// (<https://sqlite.org/pragma.html#pragma_max_page_count>). A write beyond fails with
-    /// [`QuotaExceeded`](crate::ErrorKind::QuotaExceeded). A database that is larger already can
-    /// be read, and does not grow. The log beside it is not counted: see
-    /// [`max_transaction_bytes`](PoolBuilder::max_transaction_bytes). Default 10 GiB; 1 MiB to 16 TiB.
+    /// [`QuotaExceeded`](crate::ErrorKind::QuotaExceeded). A database that is larger already can be
+    /// read, and does not grow. The log beside it is not counted: see
+    /// [`max_transaction_bytes`](PoolBuilder::max_transaction_bytes). Default 10 GiB; 1 MiB to 16
+    /// TiB.
     pub fn max_database_bytes(mut self, bytes: u64) -> Self {
         self.settings.max_database_bytes = bytes;
         self
     }
 
-    /// How much one transaction may write, in bytes of pages, each as often as it is written. One that
-    /// would write more is rolled back, and its statement fails with
-    /// [`QuotaExceeded`](crate::ErrorKind::QuotaExceeded). It bounds the log, which grows with every page
-    /// that a transaction writes, and with it how long a commit waits for the disk: which no deadline
-    /// ends. Counted roughly, to a megabyte or the page cache. Default 64 MiB; 1 MiB to 16 TiB.
+    /// How much one transaction may write, in bytes of pages, each as often as it is written. One
+    /// that would write more is rolled back, and its statement fails with
+    /// [`QuotaExceeded`](crate::ErrorKind::QuotaExceeded). It bounds the log, which grows with
+    /// every page that a transaction writes, and with it how long a commit waits for the disk:
+    /// which no deadline ends. Counted roughly, to a megabyte or the page cache. Default 64 MiB; 1
+    /// MiB to 16 TiB.
     pub fn max_transaction_bytes(mut self, bytes: u64) -> Self {
         self.settings.max_transaction_bytes = bytes;
         self
@@ -168,10 +170,10 @@ impl PoolBuilder {
     /// # Errors
     ///
     /// [`Config`](crate::ErrorKind::Config): a setting is out of its bounds.
-    /// [`CannotOpen`](crate::ErrorKind::CannotOpen): a folder is missing, the path names a directory
-    /// or a file with several hard links, the disk is read-only or has no shared memory, or the system refuses.
-    /// [`Corrupt`](crate::ErrorKind::Corrupt): the file is not a database, or is damaged. Each names
-    /// the database.
+    /// [`CannotOpen`](crate::ErrorKind::CannotOpen): a folder is missing, the path names a
+    /// directory or a file with several hard links, the disk is read-only or has no shared memory,
+    /// or the system refuses. [`Corrupt`](crate::ErrorKind::Corrupt): the file is not a database,
+    /// or is damaged. Each names the database.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Pool> {
         self.settings.check()?;
         Pool::open(Location::path(path.as_ref())?, self.settings)
@@ -195,7 +197,8 @@ impl PoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`Config`](crate::ErrorKind::Config): a setting is out of its bounds, or it is to be read only.
+    /// [`Config`](crate::ErrorKind::Config): a setting is out of its bounds, or it is to be read
+    /// only.
     pub fn open_in_memory(self) -> Result<Pool> {
         self.settings.check()?;
         if self.settings.read_only {

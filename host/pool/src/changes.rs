@@ -1,9 +1,8 @@
 //! `changes()` and `total_changes()`, of what the present borrower did.
 //!
-//! SQLite counts for as long as a connection is open
-//! (<https://sqlite.org/c3ref/changes.html>), and there is no way to set its counters: they would tell
-//! of earlier borrowers, and of statements that were run here for others, and not of those that others
-//! ran for this one.
+//! SQLite counts for as long as a connection is open (<https://sqlite.org/c3ref/changes.html>), and
+//! there is no way to set its counters: they would tell of earlier borrowers, and of statements
+//! that were run here for others, and not of those that others ran for this one.
 #![expect(
     unsafe_code,
     reason = "SQLite's C interface; each block states why it holds"
@@ -72,8 +71,8 @@ impl Changes {
     }
 }
 
-/// Put the functions in place of SQLite's own. `changes` must outlive the connection: its owner keeps
-/// both, and drops the connection first.
+/// Put the functions in place of SQLite's own. `changes` must outlive the connection: its owner
+/// keeps both, and drops the connection first.
 pub(crate) fn install(conn: &Connection, changes: &Arc<Changes>) -> Result<()> {
     let flags = (ffi::SQLITE_UTF8 | ffi::SQLITE_INNOCUOUS) as c_int;
     type Function =
@@ -111,8 +110,8 @@ unsafe extern "C" fn answer<const TOTAL: bool>(
     _: c_int,
     _: *mut *mut ffi::sqlite3_value,
 ) {
-    // SAFETY: SQLite calls with a context of the connection that the function was made for, and with
-    // the data that it was made with, which lives as long as the connection.
+    // SAFETY: SQLite calls with a context of the connection that the function was made for, and
+    // with the data that it was made with, which lives as long as the connection.
     unsafe {
         let changes = &*ffi::sqlite3_user_data(context).cast::<Changes>();
         let db = ffi::sqlite3_context_db_handle(context);

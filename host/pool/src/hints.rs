@@ -1,5 +1,6 @@
-//! What SQLite asks its authorizer tells of a statement that may be slow, however short it is: whether
-//! it is worth while to [look](crate::program) at its program, which costs as much as compiling it.
+//! What SQLite asks its authorizer tells of a statement that may be slow, however short it is:
+//! whether it is worth while to [look](crate::program) at its program, which costs as much as
+//! compiling it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

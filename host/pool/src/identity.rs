@@ -1,9 +1,9 @@
 //! Which file a database is, beyond its name.
 //!
-//! An operator may move, replace or delete the file of an open pool, most often to restore a backup.
-//! SQLite's connections then go on with the file that they have, which has no name any more, while
-//! the next one opens another under the name, with the log of the first beside it: what is committed
-//! to the one is lost, and the other damaged. So a pool remembers which file it is.
+//! An operator may move, replace or delete the file of an open pool, most often to restore a
+//! backup. SQLite's connections then go on with the file that they have, which has no name any
+//! more, while the next one opens another under the name, with the log of the first beside it: what
+//! is committed to the one is lost, and the other damaged. So a pool remembers which file it is.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;

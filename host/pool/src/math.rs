@@ -1,6 +1,6 @@
-//! SQLite's math functions (<https://sqlite.org/lang_mathfunc.html>). They are in SQLite's own source,
-//! and compiled only where it is built with `SQLITE_ENABLE_MATH_FUNCTIONS`, which an embedder's build
-//! does not do by itself.
+//! SQLite's math functions (<https://sqlite.org/lang_mathfunc.html>). They are in SQLite's own
+//! source, and compiled only where it is built with `SQLITE_ENABLE_MATH_FUNCTIONS`, which an
+//! embedder's build does not do by itself.
 
 use std::f64::consts::PI;
 

@@ -72,7 +72,7 @@ struct Migration {
     sha256: String,
 }
 
-/// Something that is to be looked at, and stopped nothing. Its text names the file.
+/// A problem that did not stop the migration. Its text names the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Warning {
@@ -179,8 +179,8 @@ impl Migrations {
     /// the files and the database do not agree: nothing has run then.
     /// [`Transaction`](MigrationError::Transaction), [`Failed`](MigrationError::Failed),
     /// [`Unusable`](MigrationError::Unusable), [`ForeignKey`](MigrationError::ForeignKey) and
-    /// [`Commit`](MigrationError::Commit) where a migration does not work: it is undone, those before
-    /// it are kept, those after it have not run.
+    /// [`Commit`](MigrationError::Commit) where a migration does not work: it is undone, those
+    /// before it are kept, those after it have not run.
     pub fn run(&self, database: impl AsRef<Path>) -> Result<Report, MigrationError> {
         let database = Location::path(database.as_ref()).map_err(MigrationError::Database)?;
         run::run(&self.files, &database)

@@ -241,8 +241,8 @@ impl Location {
         }
     }
 
-    /// Create the file where there is none, unless it is to be read only, and say what is wrong with
-    /// it where it is no file.
+    /// Create the file where there is none, unless it is to be read only, and say what is wrong
+    /// with it where it is no file.
     pub(crate) fn create(&self, read_only: bool) -> Result<()> {
         if rusqlite::version_number() < OLDEST_SQLITE {
             return Err(cannot_open(
@@ -329,8 +329,8 @@ impl Location {
         })
     }
 
-    /// Whether the file is on a read-only mount and nobody uses it, so that SQLite may read it without
-    /// the shared memory of a write-ahead log, which it could not make.
+    /// Whether the file is on a read-only mount and nobody uses it, so that SQLite may read it
+    /// without the shared memory of a write-ahead log, which it could not make.
     fn is_immutable(&self) -> bool {
         let Target::File { folder, file } = &self.target else {
             return false;
@@ -341,8 +341,8 @@ impl Location {
             let found = folder.dir().symlink_metadata(name);
             found.ok().map(|found| found.len())
         };
-        // Shared memory is there while somebody uses the log, by another mount perhaps; a journal is
-        // of a transaction that was never finished.
+        // Shared memory is there while somebody uses the log, by another mount perhaps; a journal
+        // is of a transaction that was never finished.
         let unfinished = |suffix| length(suffix).is_some_and(|length| length > 0);
         folder.is_read_only()
             && length("-shm").is_none()
@@ -560,8 +560,8 @@ fn not_taken(setting: std::fmt::Arguments<'_>) -> Error {
     Error::new(ErrorKind::CannotOpen, message)
 }
 
-/// Pragmas with the values that [`configure`](Location::configure) and SQLite's defaults give them, in
-/// all the ways to write them.
+/// Pragmas with the values that [`configure`](Location::configure) and SQLite's defaults give them,
+/// in all the ways to write them.
 fn standing(settings: &Settings, in_memory: bool) -> Vec<(&'static str, Vec<String>)> {
     let all = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
     let on = || all(&["1", "on", "yes", "true"]);

@@ -31,8 +31,8 @@ use crate::worker::hand_over;
 /// How long closing waits before it ends connections in use once more.
 const END_AGAIN: Duration = Duration::from_millis(10);
 
-/// How long closing waits at least for another connection to be done with the log: it may be one of the
-/// pool's own, which is just being closed too.
+/// How long closing waits at least for another connection to be done with the log: it may be one of
+/// the pool's own, which is just being closed too.
 const LAST_WAIT: Duration = Duration::from_millis(30);
 
 /// How long somebody whose job is likely to be done within that time keeps its thread awake.
@@ -47,19 +47,20 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// order they came. A connection that comes back is made as new before it is lent again, or
 /// closed if it cannot be.
 ///
-/// What is committed goes to the write-ahead log. A thread of the pool, with a connection of its own, writes
-/// a log of 1,000 pages into the database, beside those who read and write, and has it start anew
-/// (<https://sqlite.org/wal.html#ckpt>). For that it waits up to 100 ms until those who read have come to
-/// their end: who begins to read meanwhile waits too, and so do writers once the log has 3,500 pages.
-/// Where a reader takes longer, the log grows until that one ends, and nobody waits again for it.
+/// What is committed goes to the write-ahead log. A thread of the pool, with a connection of its
+/// own, writes a log of 1,000 pages into the database, beside those who read and write, and has it
+/// start anew (<https://sqlite.org/wal.html#ckpt>). For that it waits up to 100 ms until those who
+/// read have come to their end: who begins to read meanwhile waits too, and so do writers once the
+/// log has 3,500 pages. Where a reader takes longer, the log grows until that one ends, and nobody
+/// waits again for it.
 ///
 /// While much is read and little committed, the same connection keeps a read mark
-/// (<https://sqlite.org/walformat.html>), which spares every other reader of the process two system calls: a
-/// row is found in half the time. It lets go of it before it writes the log, and once a second for
-/// checkpoints of other processes, which find the database read until then.
+/// (<https://sqlite.org/walformat.html>), which spares every other reader of the process two system
+/// calls: a row is found in half the time. It lets go of it before it writes the log, and once a
+/// second for checkpoints of other processes, which find the database read until then.
 ///
-/// The thread is there only while there is something to do, and 5 seconds longer. In memory there is no log,
-/// and no mark.
+/// The thread is there only while there is something to do, and 5 seconds longer. In memory there
+/// is no log, and no mark.
 ///
 /// Dropping the last clone closes the idle connections; those still lent are closed when they
 /// come back. To be sure that the log is written into the database and gone, use
@@ -200,12 +201,12 @@ impl Pool {
     /// Close the pool: nobody gets a connection any more, and those in line get
     /// [`PoolClosed`](ErrorKind::PoolClosed) at once.
     ///
-    /// Waits up to `grace` for the connections in use to come back. Those that have not are
-    /// ended: their statement is stopped, their transaction rolled back, and their handles
-    /// answer [`StaleHandle`](ErrorKind::StaleHandle). Then the log is written into the
-    /// database, and every connection closed: if no other process has the database open, no
-    /// `-wal` file is left. Closing waits for another process that is writing until `grace` ends, and 30 ms
-    /// at least. After that the log stays, and the next process to open the database takes it over.
+    /// Waits up to `grace` for the connections in use to come back. Those that have not are ended:
+    /// their statement is stopped, their transaction rolled back, and their handles answer
+    /// [`StaleHandle`](ErrorKind::StaleHandle). Then the log is written into the database, and
+    /// every connection closed: if no other process has the database open, no `-wal` file is left.
+    /// Closing waits for another process that is writing until `grace` ends, and 30 ms at least.
+    /// After that the log stays, and the next process to open the database takes it over.
     ///
     /// Ending a connection waits for the statement that it runs to notice, which takes
     /// milliseconds, and the last steps write to the disk: both block the thread, and both come
@@ -368,8 +369,8 @@ impl Shared {
         }
     }
 
-    /// Wait until those who begin to read are held back no more, or the time is over: what is tried again
-    /// then says so.
+    /// Wait until those who begin to read are held back no more, or the time is over: what is tried
+    /// again then says so.
     pub(crate) async fn wait_gate(&self, watch: &Watch) {
         /// Longer than it ever takes.
         const ENOUGH: Duration = Duration::from_secs(10);
@@ -381,8 +382,8 @@ impl Shared {
     }
 
     /// Wait for `wanted` until a time, or until the wait is over; `None` when either comes first.
-    /// Whoever waits looks after those who keep it waiting, and ends what has been held for too long:
-    /// where nobody waits, nobody is harmed by it.
+    /// Whoever waits looks after those who keep it waiting, and ends what has been held for too
+    /// long: where nobody waits, nobody is harmed by it.
     ///
     /// To be boxed: hardly a call waits, and the future of every call would have to be as large.
     async fn wait<T>(

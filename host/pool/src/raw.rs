@@ -373,8 +373,8 @@ pub(crate) fn set_last_insert_rowid(conn: &Connection, rowid: i64) {
 
 /// Give the connection enough of the memory that SQLite compiles short statements in without asking
 /// the allocator (<https://sqlite.org/malloc.html#lookaside>): beside what it has by default, for
-/// `kept` statements that stay compiled, each of which keeps its share. To be called before anything
-/// else is done with the connection. SQLite does without where there is too little memory.
+/// `kept` statements that stay compiled, each of which keeps its share. To be called before
+/// anything else is done with the connection. SQLite does without where there is too little memory.
 pub(crate) fn set_lookaside(conn: &Connection, kept: usize) -> Result<()> {
     /// As SQLite does by itself.
     const SLOT_BYTES: c_int = 1_200;

@@ -1,6 +1,6 @@
 //! Threads in every order that a scheduler finds: the same sources as the pool's, compiled with the
-//! locks and lines of shuttle, which switches threads wherever one takes a lock, waits, or touches an
-//! atomic.
+//! locks and lines of shuttle, which switches threads wherever one takes a lock, waits, or touches
+//! an atomic.
 #![expect(
     dead_code,
     unreachable_pub,

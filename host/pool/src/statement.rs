@@ -68,7 +68,8 @@ impl Statement {
     /// # Errors
     ///
     /// [`Parameters`](crate::ErrorKind::Parameters), [`Busy`](crate::ErrorKind::Busy),
-    /// [`BusySnapshot`](crate::ErrorKind::BusySnapshot), [`StaleHandle`](crate::ErrorKind::StaleHandle).
+    /// [`BusySnapshot`](crate::ErrorKind::BusySnapshot),
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle).
     pub async fn execute(&self, parameters: &Parameters) -> Result<Summary> {
         let key = self.key;
         let aside = || {
@@ -90,8 +91,8 @@ impl Statement {
     ///
     /// # Errors
     ///
-    /// [`Parameters`](crate::ErrorKind::Parameters): the statement has none, or `rows` does not fit;
-    /// [`NotUtf8`](crate::ErrorKind::NotUtf8); any error of a row, after which no row is kept.
+    /// [`Parameters`](crate::ErrorKind::Parameters): the statement has none, or `rows` does not
+    /// fit; [`NotUtf8`](crate::ErrorKind::NotUtf8); any error of a row, after which no row is kept.
     pub async fn execute_many(&self, rows: &Cells) -> Result<Summary> {
         let key = self.key;
         let aside = || {
@@ -112,8 +113,8 @@ impl Statement {
     ///
     /// # Errors
     ///
-    /// As [`execute`](Statement::execute); [`NotUtf8`](crate::ErrorKind::NotUtf8), which does not undo
-    /// what the statement has written.
+    /// As [`execute`](Statement::execute); [`NotUtf8`](crate::ErrorKind::NotUtf8), which does not
+    /// undo what the statement has written.
     pub async fn query(&self, parameters: &Parameters, max_rows: u32) -> Result<Page> {
         let key = self.key;
         let aside = || {
@@ -150,8 +151,8 @@ impl Cursor {
     ///
     /// # Errors
     ///
-    /// [`StaleHandle`](crate::ErrorKind::StaleHandle): the connection was returned, or the statement
-    /// run again. [`NotUtf8`](crate::ErrorKind::NotUtf8). Any error ends the result.
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle): the connection was returned, or the
+    /// statement run again. [`NotUtf8`](crate::ErrorKind::NotUtf8). Any error ends the result.
     pub fn next(&self, max_rows: u32) -> Result<Cells> {
         let (key, run) = (self.key, self.run);
         let next = move |db: &mut Db| db.next_page(key, run, max_rows);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// A pool's counters since it opened.
 ///
-/// Those of connections are consistent with each other: `connections_created - connections_closed` is
-/// `pool_size + in_use`, and `pool_hits + pool_misses` is the number of connections ever lent.
+/// Those of connections are consistent with each other: `connections_created - connections_closed`
+/// is `pool_size + in_use`, and `pool_hits + pool_misses` is the number of connections ever lent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolStats {
     /// Connections opened. The first is opened when the pool is built, and counted if it is kept.
@@ -41,8 +41,8 @@ pub struct PoolStats {
     pub abandoned: u64,
     /// Callers waiting for their turn to write now, each with a connection.
     pub writers_waiting: u32,
-    /// Statements that gave up waiting for their turn, after the pool's timeout or at their request's
-    /// deadline, and failed with [`Busy`](crate::ErrorKind::Busy).
+    /// Statements that gave up waiting for their turn, after the pool's timeout or at their
+    /// request's deadline, and failed with [`Busy`](crate::ErrorKind::Busy).
     pub writer_timeouts: u64,
     /// How long statements have waited for their turn, in all: apart from
     /// [`wait_time`](PoolStats::wait_time), which is for connections.

@@ -111,9 +111,9 @@ pub(crate) fn mentions(sql: &str, name: &str) -> bool {
         .any(|part| part.eq_ignore_ascii_case(name.as_bytes()))
 }
 
-/// Whether a statement, or one in the trigger that it makes, resolves conflicts by deleting the rows
-/// that are there (<https://sqlite.org/lang_conflict.html>): `REPLACE INTO` or `OR REPLACE`, and not a
-/// call of the function `replace`.
+/// Whether a statement, or one in the trigger that it makes, resolves conflicts by deleting the
+/// rows that are there (<https://sqlite.org/lang_conflict.html>): `REPLACE INTO` or `OR REPLACE`,
+/// and not a call of the function `replace`.
 pub(crate) fn replaces(sql: &str) -> bool {
     let mut before = "";
     let mut rest = sql;

@@ -21,8 +21,8 @@ use super::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
 #[derive(Debug)]
 pub(crate) struct TurnQueue<J> {
     state: Mutex<State<J>>,
-    /// How many jobs the last holder of the turn did for others, and how long its last commit took, in
-    /// nanoseconds.
+    /// How many jobs the last holder of the turn did for others, and how long its last commit took,
+    /// in nanoseconds.
     expected: AtomicU64,
     commit_time: AtomicU64,
     /// How often something has become of a wait.
@@ -104,8 +104,8 @@ pub(crate) struct Wait<J> {
     key: usize,
 }
 
-/// A job that the holder of the turn has taken from one in line. Dropped before it is done, its owner is
-/// first in line again, and does it by itself.
+/// A job that the holder of the turn has taken from one in line. Dropped before it is done, its
+/// owner is first in line again, and does it by itself.
 #[derive(Debug)]
 pub(crate) struct Taken<J> {
     queue: Arc<TurnQueue<J>>,
@@ -184,7 +184,7 @@ impl<J> TurnQueue<J> {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Somebody has waited for so long, and gave up or not.
+    /// Count a wait of `waited`, and whether it ended because its time was over.
     pub(crate) fn count_wait(&self, waited: Duration, gave_up: bool) {
         let counters = &mut self.lock().counters;
         counters.wait_time += waited;
@@ -266,8 +266,8 @@ impl<J> State<J> {
 }
 
 impl<J> Turn<J> {
-    /// The job of whoever is next in line, if it has left one. Those behind somebody who has not are not
-    /// looked at: the line is kept.
+    /// The job of whoever is next in line, if it has left one. Those behind somebody who has not
+    /// are not looked at: the line is kept.
     pub(crate) fn take_job(&self) -> Option<Taken<J>> {
         let mut state = self.queue.lock();
         let key = *state.line.front()?;
@@ -350,9 +350,9 @@ impl<J> Drop for Taken<J> {
 }
 
 impl<J> Wait<J> {
-    /// Wait for up to so long without letting the thread sleep, which whoever runs the jobs would have to
-    /// wake: for a job that is about to be done, that takes longer than all the rest. Threads that have
-    /// something to do go first.
+    /// Wait for up to so long without letting the thread sleep, which whoever runs the jobs would
+    /// have to wake: for a job that is about to be done, that takes longer than all the rest.
+    /// Threads that have something to do go first.
     pub(crate) fn spin(&self, time: Duration) {
         let since = Instant::now();
         let mut seen = self.queue.changes.load(Ordering::Acquire);

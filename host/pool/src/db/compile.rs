@@ -156,8 +156,9 @@ impl Db {
     /// Whether an error of compiling may come of a schema that is no more. SQLite compiles against
     /// the one that it has in memory, and looks whether that is still the database's as a statement
     /// takes its first step, which one that does not compile never takes; for the names of tables
-    /// and columns that it does not find it looks at once (`checkSchema` in its source), for nothing
-    /// else: how many columns a table has, what exists already, what a conflict's target is.
+    /// and columns that it does not find it looks at once (`checkSchema` in its source), for
+    /// nothing else: how many columns a table has, what exists already, what a conflict's target
+    /// is.
     ///
     /// Or it is the schema that exceeds what a guest's text may be: that is read without limits.
     fn may_be_outdated(&self, error: &Error) -> bool {
@@ -169,8 +170,8 @@ impl Db {
     }
 
     /// Have SQLite read the schema again, if it has changed, here or in another process: what is
-    /// compiled from here on is compiled against it, and so is, once more, what was compiled before.
-    /// In a transaction that reads already, the schema is that of its snapshot.
+    /// compiled from here on is compiled against it, and so is, once more, what was compiled
+    /// before. In a transaction that reads already, the schema is that of its snapshot.
     pub(super) fn refresh_schema(&mut self) -> Attempt<()> {
         // SQLite looks because it finds no such table. Nothing runs, and no snapshot is kept.
         const UNKNOWN: &str = "SELECT 1 FROM \"millpond: no such table\"";
@@ -333,8 +334,8 @@ fn database_list(sql: &str) -> Option<usize> {
         .then_some(statement.len())
 }
 
-/// What a text may be that a guest sends, while it is compiled. The schema is the operator's, and is
-/// read under SQLite's own limits.
+/// What a text may be that a guest sends, while it is compiled. The schema is the operator's, and
+/// is read under SQLite's own limits.
 struct TextLimits<'c> {
     conn: &'c Connection,
     /// It is compiled where the call was made.

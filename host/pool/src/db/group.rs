@@ -134,8 +134,9 @@ impl Db {
         self.job(open.compiled.sql(), parameters, wants)
     }
 
-    /// Whether a statement does the same on any connection: no transaction or cursor is open, nothing
-    /// temporary stands before the database's own tables, and nothing was set that a commit ends.
+    /// Whether a statement does the same on any connection: no transaction or cursor is open,
+    /// nothing temporary stands before the database's own tables, and nothing was set that a commit
+    /// ends.
     fn is_plain(&self) -> bool {
         self.aborted.is_none()
             && self.conn.is_autocommit()
@@ -194,8 +195,8 @@ impl Db {
         Ok(Some(answer))
     }
 
-    /// Run `own`, which is so many statements, and what others wait for, in one transaction. Returns how many jobs there were,
-    /// or `None` where nothing of it all is kept.
+    /// Run `own`, which is so many statements, and what others wait for, in one transaction.
+    /// Returns how many jobs there were, or `None` where nothing of it all is kept.
     fn commit_group<T>(
         &mut self,
         statements: usize,

@@ -32,8 +32,8 @@ impl Aborted {
 }
 
 impl Db {
-    /// A call that runs SQL begins, at `now`. It ends when its statement's time, its transaction's, or
-    /// its borrower's is over.
+    /// A call that runs SQL begins, at `now`. It ends when its statement's time, its transaction's,
+    /// or its borrower's is over.
     pub(crate) fn start_call(&mut self, now: u64, hold_until: u64) {
         if now >= self.watch.transaction_until() {
             self.end_overdue();

@@ -1,7 +1,7 @@
 //! What a migration made, as a guest's connection would meet it.
 //!
-//! Its schema is made again in a database in memory, on a connection that is set up as a guest's is,
-//! and what a guest may do to each new table is compiled there.
+//! Its schema is made again in a database in memory, on a connection that is set up as a guest's
+//! is, and what a guest may do to each new table is compiled there.
 
 use std::collections::HashMap;
 

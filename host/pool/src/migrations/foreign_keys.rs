@@ -21,8 +21,8 @@ pub(super) struct Orphans {
 }
 
 impl Orphans {
-    /// The check is the one that <https://sqlite.org/lang_altertable.html#otheralter> asks for, since
-    /// foreign keys are not enforced while a migration runs.
+    /// The check is the one that <https://sqlite.org/lang_altertable.html#otheralter> asks for,
+    /// since foreign keys are not enforced while a migration runs.
     pub(super) fn find(conn: &Connection) -> rusqlite::Result<Orphans> {
         let rows = conn
             .prepare("PRAGMA main.foreign_key_check")?

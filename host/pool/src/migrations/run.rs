@@ -102,8 +102,8 @@ fn write_ahead_logging(conn: &Connection) -> Result<(), rusqlite::Error> {
     }
 }
 
-/// Applies the next migration, in the transaction that is open, and commits it. Leaves it open where
-/// another process has applied the last one meanwhile.
+/// Applies the next migration, in the transaction that is open, and commits it. Leaves it open
+/// where another process has applied the last one meanwhile.
 fn apply_next(
     files: &[Migration],
     conn: &mut Connection,

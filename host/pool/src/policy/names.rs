@@ -7,8 +7,8 @@
 /// - what reaches code or memory: `load_extension`, `fts3_tokenizer`, `fts5`, `subtype`,
 ///   `rtreenode`, `rtreedepth`, `rtreecheck`; or the host's log: `sqlite_log`.
 ///
-/// What takes time with the square of its argument and asks no progress handler meanwhile is replaced
-/// (see `functions`), or takes short values alone (see `program`).
+/// What takes time with the square of its argument and asks no progress handler meanwhile is
+/// replaced (see `functions`), or takes short values alone (see `program`).
 const FUNCTIONS: &[&str] = &[
     "->",
     "->>",

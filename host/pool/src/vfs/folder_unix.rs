@@ -1,11 +1,11 @@
 //! A folder, and how SQLite's files are kept in it.
 //!
-//! SQLite opens a database, its log and its shared memory by path, at any time, and finds out
-//! first whether a link is in the path: whoever replaces a folder by a link in between leads it
+//! SQLite opens a database, its log and its shared memory by path, at any time, and finds out first
+//! whether a link is in the path: whoever replaces a folder by a link in between leads it
 //! elsewhere. So SQLite is given a name that is no path, `millpond:7/app.db`, and its system calls
-//! are replaced (<https://sqlite.org/c3ref/vfs.html>, `xSetSystemCall`) by ones that look such a name up
-//! in folder 7, an open one, by `openat` and its kin. There is one component left to resolve, and
-//! `O_NOFOLLOW` keeps that from being a link.
+//! are replaced (<https://sqlite.org/c3ref/vfs.html>, `xSetSystemCall`) by ones that look such a
+//! name up in folder 7, an open one, by `openat` and its kin. There is one component left to
+//! resolve, and `O_NOFOLLOW` keeps that from being a link.
 //!
 //! The replacements are the whole process's. All other names they pass on: SQLite makes paths
 //! absolute before it opens them, so that nobody else's begin like these.
