@@ -12,6 +12,7 @@ mod deadlines;
 mod differential;
 mod durability;
 mod endings;
+mod features;
 mod handles;
 mod hostile;
 mod notes;
