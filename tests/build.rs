@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use millpond_build::Guests;
 
-const SUITES: [&str; 10] = [
+const SUITES: [&str; 11] = [
     "attacks",
     "clean",
     "cli",
@@ -20,6 +20,7 @@ const SUITES: [&str; 10] = [
     "endings",
     "handles",
     "hostile",
+    "readme",
     "transactions",
     "wasi03",
 ];
