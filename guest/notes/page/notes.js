@@ -267,6 +267,13 @@ async function compare() {
     theirs = null;
   }
   if (edited !== note) return;
+  const { title, body } = written();
+  if (theirs?.title === title.trim() && theirs.body === body) {
+    // Both wrote the same, or the answer to an earlier attempt was lost.
+    fill(null, parked);
+    say("Saved.");
+    return await load();
+  }
   const what = theirs === null ? "deleted" : "changed";
   $("conflict-heading").textContent =
     theirs === null ? "The note was deleted elsewhere." : "Saved elsewhere meanwhile:";

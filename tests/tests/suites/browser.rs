@@ -236,6 +236,24 @@ fn an_edit_of_an_older_text_shows_both_and_loses_neither() {
 }
 
 #[test]
+fn an_edit_that_is_saved_already_is_no_conflict() {
+    let Some(mut notes) = Notes::open(&[("Milk", "One")]) else {
+        return;
+    };
+    notes.page.click(".edit");
+    notes.page.write("#body", "Two");
+    let same = json!({"title": "Milk", "body": "Two"});
+    notes.elsewhere("PUT", Some(&same)).is(200);
+    notes.page.click("#save");
+    notes
+        .page
+        .until("document.getElementById('title').value === ''");
+    notes
+        .page
+        .until("!document.getElementById('conflict').checkVisibility()");
+}
+
+#[test]
 fn a_note_that_was_deleted_elsewhere_can_be_saved_as_new() {
     let Some(mut notes) = Notes::open(&[("Milk", "One")]) else {
         return;
@@ -326,8 +344,8 @@ fn borders_and_placeholders_have_enough_contrast() {
         for (const it of document.querySelectorAll('input, textarea, #editor, .note, .quiet')) {
             const border = getComputedStyle(it).borderTopColor;
             for (const side of [it, it.parentElement]) {
-                const found_ratio = ratio(border, background(side));
-                if (found_ratio < 3) found.push([it.id || it.className, found_ratio]);
+                const contrast = ratio(border, background(side));
+                if (contrast < 3) found.push([it.id || it.className, contrast]);
             }
         }
         const search = document.getElementById('search');
