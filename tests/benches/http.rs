@@ -396,6 +396,7 @@ struct Note {
     body: String,
     created: String,
     updated: String,
+    version: i64,
 }
 
 #[derive(Deserialize)]
@@ -448,6 +449,7 @@ fn note(row: &Row<'_>) -> rusqlite::Result<Note> {
         body: row.get(2)?,
         created: row.get(3)?,
         updated: row.get(4)?,
+        version: row.get(5)?,
     })
 }
 
@@ -468,7 +470,7 @@ async fn read(
     State(native): State<Arc<Native>>,
     Segment(id): Segment<i64>,
 ) -> Result<Response, StatusCode> {
-    let sql = "SELECT id, title, body, created, updated FROM notes WHERE id = ?1";
+    let sql = "SELECT id, title, body, created, updated, version FROM notes WHERE id = ?1";
     let found = native
         .with(move |conn| conn.prepare_cached(sql)?.query_row([id], note).optional())
         .await?;
@@ -486,7 +488,7 @@ async fn create(
         return Err(StatusCode::UNPROCESSABLE_ENTITY);
     }
     let sql = "INSERT INTO notes (title, body) VALUES (?1, ?2)
-         RETURNING id, title, body, created, updated";
+         RETURNING id, title, body, created, updated, version";
     let made = native
         .with(move |conn| {
             conn.prepare_cached(sql)?
@@ -507,7 +509,7 @@ async fn list(
     let page = page.page.unwrap_or(1).max(1);
     let work = move |conn: &mut Connection| {
         let transaction = conn.transaction()?;
-        let sql = "SELECT id, title, body, created, updated FROM notes
+        let sql = "SELECT id, title, body, created, updated, version FROM notes
              ORDER BY updated DESC, id DESC LIMIT ?1 OFFSET ?2";
         let notes = transaction
             .prepare_cached(sql)?

@@ -6,10 +6,11 @@ use wstd::http::body::util::{BodyExt, Empty, LengthLimitError, Limited};
 use wstd::http::{Body, HeaderMap, Response, StatusCode};
 
 use crate::failure::Failure;
-use crate::note::Draft;
+use crate::note::{Draft, Note};
 use crate::query::ListQuery;
 use crate::routes::NOTES;
-use crate::store;
+use crate::store::{self, Change};
+use crate::version::{self, IfMatch};
 
 /// The largest body of a request, in bytes: above what the longest note takes as JSON, and
 /// little enough that nobody fills this component's memory with one.
@@ -25,7 +26,7 @@ pub(crate) fn list(query: &str) -> Result<Response<Body>, Failure> {
 /// `POST /api/notes`
 pub(crate) fn create(draft: Draft) -> Result<Response<Body>, Failure> {
     let note = store::create(&draft)?;
-    let mut response = json(StatusCode::CREATED, &note);
+    let mut response = one(StatusCode::CREATED, &note);
     let location = format!("{NOTES}/{}", note.id);
     if let Ok(location) = location.parse() {
         response.headers_mut().insert("location", location);
@@ -36,27 +37,49 @@ pub(crate) fn create(draft: Draft) -> Result<Response<Body>, Failure> {
 /// `GET /api/notes/{id}`
 pub(crate) fn read(id: i64) -> Result<Response<Body>, Failure> {
     match store::read(id)? {
-        Some(note) => Ok(json(StatusCode::OK, &note)),
+        Some(note) => Ok(one(StatusCode::OK, &note)),
         None => Err(Failure::no_such_note(id)),
     }
 }
 
 /// `PUT /api/notes/{id}`
-pub(crate) fn replace(id: i64, draft: Draft) -> Result<Response<Body>, Failure> {
-    match store::replace(id, &draft)? {
-        Some(note) => Ok(json(StatusCode::OK, &note)),
-        None => Err(Failure::no_such_note(id)),
-    }
+///
+/// With `If-Match`, only a note of one of its versions.
+pub(crate) fn replace(
+    id: i64,
+    draft: Draft,
+    if_match: &IfMatch,
+) -> Result<Response<Body>, Failure> {
+    let note = changed(id, store::replace(id, &draft, if_match)?)?;
+    Ok(one(StatusCode::OK, &note))
 }
 
 /// `DELETE /api/notes/{id}`
-pub(crate) fn delete(id: i64) -> Result<Response<Body>, Failure> {
-    if !store::delete(id)? {
-        return Err(Failure::no_such_note(id));
-    }
+///
+/// With `If-Match`, only a note of one of its versions.
+pub(crate) fn delete(id: i64, if_match: &IfMatch) -> Result<Response<Body>, Failure> {
+    changed(id, store::delete(id, if_match)?)?;
     let mut response = Response::new(no_body());
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)
+}
+
+/// What a change made of the note, or why there was none.
+fn changed<T>(id: i64, change: Change<T>) -> Result<T, Failure> {
+    match change {
+        Change::Made(made) => Ok(made),
+        Change::NoSuchNote => Err(Failure::no_such_note(id)),
+        Change::OtherVersion => Err(Failure::changed_elsewhere(id)),
+    }
+}
+
+/// A response of one note, with its version.
+fn one(status: StatusCode, note: &Note) -> Response<Body> {
+    let mut response = json(status, note);
+    if let Ok(tag) = version::tag(note.version).parse() {
+        response.headers_mut().insert("etag", tag);
+    }
+    response
 }
 
 /// The draft in a request.

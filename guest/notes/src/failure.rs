@@ -66,6 +66,15 @@ impl Failure {
         Failure::new(StatusCode::NOT_FOUND, "not-found", message)
     }
 
+    pub(crate) fn changed_elsewhere(id: i64) -> Failure {
+        let message = format!("note {id} has changed since it was read: read it again");
+        Failure::new(
+            StatusCode::PRECONDITION_FAILED,
+            "changed-elsewhere",
+            message,
+        )
+    }
+
     pub(crate) fn method_not_allowed(allowed: &'static str) -> Failure {
         let message = format!("here only {allowed}");
         let status = StatusCode::METHOD_NOT_ALLOWED;

@@ -20,11 +20,13 @@ mod query;
 mod routes;
 mod search;
 mod store;
+mod version;
 
 use wstd::http::{Body, Error, HeaderValue, Method, Request, Response};
 
 use failure::Failure;
 use routes::Route;
+use version::IfMatch;
 
 #[cfg_attr(target_family = "wasm", wstd::http_server)]
 async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
@@ -55,8 +57,11 @@ async fn answer(request: Request<Body>) -> Result<Response<Body>, Failure> {
         Route::List => api::list(head.uri.query().unwrap_or_default()),
         Route::Create => api::create(api::draft(&head.headers, body).await?),
         Route::Read(id) => api::read(id),
-        Route::Replace(id) => api::replace(id, api::draft(&head.headers, body).await?),
-        Route::Delete(id) => api::delete(id),
+        Route::Replace(id) => {
+            let draft = api::draft(&head.headers, body).await?;
+            api::replace(id, draft, &IfMatch::of(&head.headers))
+        }
+        Route::Delete(id) => api::delete(id, &IfMatch::of(&head.headers)),
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct Note {
     pub(crate) created: String,
     /// When it was last changed, in UTC (RFC 3339).
     pub(crate) updated: String,
+    /// From 1; each change adds 1.
+    pub(crate) version: i64,
 }
 
 /// What somebody sends. Whatever else is sent with it is ignored, so that a note may be sent

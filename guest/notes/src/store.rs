@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::note::{Draft, Note};
 use crate::search::full_text_query;
+use crate::version::IfMatch;
 
 /// How many notes a page has.
 const PAGE_SIZE: u32 = 50;
@@ -44,7 +45,7 @@ pub(crate) fn list(search: &str, page: u32) -> Result<Listing> {
 fn matching(db: &Connection, words: &str, offset: u64) -> Result<(Vec<Note>, u64)> {
     let notes = db
         .query_map(
-            "SELECT notes.id, notes.title, notes.body, created, updated
+            "SELECT notes.id, notes.title, notes.body, created, updated, version
              FROM notes_search JOIN notes ON notes.id = notes_search.rowid
              WHERE notes_search MATCH :words
              ORDER BY bm25(notes_search, 5.0, 1.0), updated DESC, notes.id DESC
@@ -61,7 +62,7 @@ fn matching(db: &Connection, words: &str, offset: u64) -> Result<(Vec<Note>, u64
 fn all(db: &Connection, offset: u64) -> Result<(Vec<Note>, u64)> {
     let notes = db
         .query_map(
-            "SELECT id, title, body, created, updated FROM notes
+            "SELECT id, title, body, created, updated, version FROM notes
              ORDER BY updated DESC, id DESC LIMIT ?1 OFFSET ?2",
             params![PAGE_SIZE, offset],
             note,
@@ -75,7 +76,7 @@ fn all(db: &Connection, offset: u64) -> Result<(Vec<Note>, u64)> {
 pub(crate) fn create(draft: &Draft) -> Result<Note> {
     db()?.query_row(
         "INSERT INTO notes (title, body) VALUES (?1, ?2)
-         RETURNING id, title, body, created, updated",
+         RETURNING id, title, body, created, updated, version",
         params![draft.title, draft.body],
         note,
     )
@@ -83,28 +84,57 @@ pub(crate) fn create(draft: &Draft) -> Result<Note> {
 
 /// A note, where there is one of this id.
 pub(crate) fn read(id: i64) -> Result<Option<Note>> {
-    let sql = "SELECT id, title, body, created, updated FROM notes WHERE id = ?1";
+    let sql = "SELECT id, title, body, created, updated, version FROM notes WHERE id = ?1";
     db()?.query_row(sql, [id], note).optional()
 }
 
-/// Replaces a note's title and body, where there is one of this id.
-pub(crate) fn replace(id: i64, draft: &Draft) -> Result<Option<Note>> {
-    db()?
-        .query_row(
+/// What became of a change to a note.
+#[derive(Debug)]
+pub(crate) enum Change<T> {
+    Made(T),
+    NoSuchNote,
+    /// The note has a version that the change is not for.
+    OtherVersion,
+}
+
+/// Replaces the title and body of a note.
+pub(crate) fn replace(id: i64, draft: &Draft, if_match: &IfMatch) -> Result<Change<Note>> {
+    change(id, if_match, |tx| {
+        tx.query_row(
             "UPDATE notes
-             SET title = ?2, body = ?3, updated = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+             SET title = ?2, body = ?3, updated = strftime('%Y-%m-%dT%H:%M:%fZ', 'now'),
+                 version = version + 1
              WHERE id = ?1
-             RETURNING id, title, body, created, updated",
+             RETURNING id, title, body, created, updated, version",
             params![id, draft.title, draft.body],
             note,
         )
-        .optional()
+    })
 }
 
-/// Deletes a note. False where there is none of this id.
-pub(crate) fn delete(id: i64) -> Result<bool> {
-    let summary = db()?.execute("DELETE FROM notes WHERE id = ?1", [id])?;
-    Ok(summary.changes > 0)
+/// Deletes a note.
+pub(crate) fn delete(id: i64, if_match: &IfMatch) -> Result<Change<()>> {
+    change(id, if_match, |tx| {
+        tx.execute("DELETE FROM notes WHERE id = ?1", [id])?;
+        Ok(())
+    })
+}
+
+/// Changes a note if it has a version that may be changed.
+fn change<T>(
+    id: i64,
+    if_match: &IfMatch,
+    make: impl FnOnce(&Connection) -> Result<T>,
+) -> Result<Change<T>> {
+    // One transaction, so that nobody changes the note between the two statements.
+    db()?.transaction(|tx| {
+        let sql = "SELECT version FROM notes WHERE id = ?1";
+        match tx.query_row(sql, [id], |row| row.get(0)).optional()? {
+            None => Ok(Change::NoSuchNote),
+            Some(version) if !if_match.allows(version) => Ok(Change::OtherVersion),
+            Some(_) => make(tx).map(Change::Made),
+        }
+    })
 }
 
 fn note(row: &Row<'_>) -> Result<Note> {
@@ -114,5 +144,6 @@ fn note(row: &Row<'_>) -> Result<Note> {
         body: row.get(2)?,
         created: row.get(3)?,
         updated: row.get(4)?,
+        version: row.get(5)?,
     })
 }

@@ -98,8 +98,58 @@ impl Page {
         self.load("Page.reload", json!({}));
     }
 
+    /// Goes back in the history.
+    pub(crate) fn back(&mut self) {
+        let mut history = self.call("Page.getNavigationHistory", json!({}));
+        let current = history["currentIndex"].as_u64().expect("an index");
+        let before = current.checked_sub(1).expect("an entry before") as usize;
+        let entry = history["entries"][before]["id"].take();
+        self.call("Page.navigateToHistoryEntry", json!({"entryId": entry}));
+    }
+
+    /// Cuts the page off from its server, or connects it again.
+    pub(crate) fn offline(&mut self, offline: bool) {
+        self.call("Network.enable", json!({}));
+        let conditions = json!({
+            "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1,
+        });
+        self.call("Network.emulateNetworkConditions", conditions);
+    }
+
+    /// Prefers `light` or `dark` colours.
+    pub(crate) fn prefer(&mut self, scheme: &str) {
+        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        self.call("Emulation.setEmulatedMedia", json!({"features": features}));
+    }
+
+    /// Moves the focus to what the selector finds, and presses Enter there.
+    #[track_caller]
+    pub(crate) fn enter(&mut self, selector: &str) {
+        let selector = Value::from(selector).to_string();
+        self.until(&format!(
+            "document.querySelector({selector})?.checkVisibility()"
+        ));
+        self.evaluate(&format!("document.querySelector({selector}).focus()"));
+        self.press_enter();
+    }
+
+    /// Presses Enter where the focus is.
+    #[track_caller]
+    pub(crate) fn press_enter(&mut self) {
+        for kind in ["keyDown", "keyUp"] {
+            let text = if kind == "keyDown" { "\r" } else { "" };
+            self.call(
+                "Input.dispatchKeyEvent",
+                json!({
+                    "type": kind, "key": "Enter", "code": "Enter", "text": text,
+                    "windowsVirtualKeyCode": 13,
+                }),
+            );
+        }
+    }
+
     /// Waits until the JavaScript expression is true, and returns its value. It is looked at
-    /// again whenever anything on the page changes.
+    /// again whenever anything on the page changes, or the focus moves.
     #[track_caller]
     pub(crate) fn until(&mut self, expression: &str) -> Value {
         let script = format!(
@@ -109,11 +159,13 @@ impl Page {
                     const value = {expression};
                     if (!value) return;
                     observer.disconnect();
+                    document.removeEventListener('focusin', look);
                     resolve(value);
                 }}
                 observer.observe(document, {{
                     subtree: true, childList: true, attributes: true, characterData: true,
                 }});
+                document.addEventListener('focusin', look);
                 look();
             }})"
         );
@@ -172,8 +224,9 @@ impl Page {
         }
     }
 
+    /// The value of the JavaScript expression, or of the promise that it gives.
     #[track_caller]
-    fn evaluate(&mut self, expression: &str) -> Value {
+    pub(crate) fn evaluate(&mut self, expression: &str) -> Value {
         let parameters =
             json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
         let mut answer = self.call("Runtime.evaluate", parameters);

@@ -463,9 +463,6 @@ impl Maker {
                     "json_array_length",
                     "date",
                     "julianday",
-                    "ceil",
-                    "floor",
-                    "sqrt",
                     "char",
                 ]);
                 format!("{function}({x})")

@@ -12,6 +12,7 @@ mod deadlines;
 mod differential;
 mod durability;
 mod endings;
+mod features;
 mod guest;
 mod handles;
 mod hostile;

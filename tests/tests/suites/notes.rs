@@ -112,6 +112,32 @@ fn a_note_is_created_read_replaced_and_deleted() {
 }
 
 #[test]
+fn a_change_can_name_the_version_that_it_is_for() {
+    const BODY: &[u8] = br#"{"title": "Milk"}"#;
+    let notes = Notes::new();
+    let path = format!("/api/notes/{}", notes.create("Milk", "")["id"]);
+    let change = |method, tag: &str| {
+        let headers = format!("content-type: application/json\r\nif-match: {tag}\r\n");
+        notes.server.ask_raw(method, &path, &headers, BODY)
+    };
+    assert_eq!(notes.get(&path).is(200).headers["etag"], "\"1\"");
+    let replaced = change("PUT", "\"1\"").is(200);
+    assert_eq!(replaced.headers["etag"], "\"2\"");
+    assert_eq!(replaced.json()["version"], 2);
+    for method in ["PUT", "DELETE"] {
+        assert_eq!(kind(change(method, "\"1\""), 412), "changed-elsewhere");
+    }
+    assert_eq!(notes.get(&path).is(200).json(), replaced.json());
+
+    change("PUT", "*").is(200);
+    let draft = json!({"title": "Milk"});
+    let replaced = notes.server.ask("PUT", &path, Some(&draft)).is(200);
+    assert_eq!(replaced.headers["etag"], "\"4\"");
+    change("DELETE", "\"4\"").is(204);
+    assert_eq!(kind(change("PUT", "\"4\""), 404), "not-found");
+}
+
+#[test]
 fn notes_are_listed_by_page_the_last_changed_first() {
     let notes = Notes::new();
     assert_eq!(

@@ -5,12 +5,12 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
+use millpond_tests::foreach_readme;
+
+use crate::assert_test_exists;
 use crate::process::Server;
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
-
-/// Marks the block to replay.
-const MARK: &str = "<!-- transcript -->\n```console\n";
 
 /// Where the README's server listens.
 const ADDRESS: &str = "127.0.0.1:8080";
@@ -29,13 +29,11 @@ fn the_transcript_is_what_happens() {
         );
         return;
     }
-    let readme = std::fs::read_to_string(README).expect("the README");
-    let (_, rest) = readme.split_once(MARK).expect("a transcript in the README");
-    let (transcript, _) = rest.split_once("```").expect("its end");
+    let blocks = blocks("<!-- transcript -->\n```console\n");
 
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::notes(&folder.path().join("notes.db"), &[]);
-    for (command, expected) in steps(transcript) {
+    for (command, expected) in steps(&blocks[0]) {
         assert!(
             command.contains(ADDRESS),
             "{command} does not ask the server"
@@ -47,6 +45,69 @@ fn the_transcript_is_what_happens() {
             "{command}\nprints\n{printed}\nand the README says\n{expected}"
         );
     }
+}
+
+foreach_readme!(assert_test_exists);
+
+#[test]
+fn readme_serves() {
+    let program = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/programs/src/bin/readme_serves.rs"
+    );
+    let program = std::fs::read_to_string(program).expect("the program");
+    let (_, code) = program.split_once("\n\n").expect("its head");
+    assert_eq!(blocks("<!-- guest -->\n```rust,no_run\n"), [code]);
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::of("readme_serves", &folder.path().join("app.db"), &[]);
+    for (path, expected) in [
+        ("/", "1 visits\n"),
+        ("/", "2 visits\n"),
+        ("/a", "1 visits\n"),
+    ] {
+        let answer = server.ask("GET", path, None).is(200);
+        assert_eq!(String::from_utf8_lossy(&answer.body), expected);
+    }
+}
+
+#[test]
+fn the_dependencies_are_those_that_are_tested() {
+    let workspace = Path::new(README).parent().expect("the workspace");
+    let manifest = std::fs::read_to_string(workspace.join("Cargo.toml")).expect("the manifest");
+    let manifest: toml::Table = manifest.parse().expect("TOML");
+    let ours = &manifest["workspace"]["dependencies"];
+    let blocks = blocks("<!-- dependencies -->\n```toml\n");
+    assert_eq!(blocks.len(), 2);
+    for block in blocks {
+        let block: toml::Table = block.parse().expect("TOML");
+        for (name, told) in block["dependencies"].as_table().expect("a table") {
+            match told.get("path").and_then(toml::Value::as_str) {
+                Some(path) => assert_eq!(
+                    path.strip_prefix("../millpond/"),
+                    ours[name]["path"].as_str(),
+                    "{name}"
+                ),
+                None => assert_eq!(
+                    told.get("version").unwrap_or(told),
+                    &ours[name]["version"],
+                    "{name}"
+                ),
+            }
+        }
+    }
+}
+
+/// The README's blocks that begin so.
+fn blocks(begin: &str) -> Vec<String> {
+    let readme = std::fs::read_to_string(README).expect("the README");
+    let blocks: Vec<String> = readme
+        .split(begin)
+        .skip(1)
+        .map(|rest| rest.split_once("```").expect("its end").0.to_owned())
+        .collect();
+    assert!(!blocks.is_empty(), "the README has no {begin}");
+    blocks
 }
 
 /// The commands of a transcript, each with what it prints.

@@ -1,0 +1,68 @@
+//! The version of a note, as HTTP carries it: `ETag` in a response, `If-Match` in a request.
+
+use wstd::http::HeaderMap;
+
+/// The versions of a note that a request may change.
+#[derive(Debug)]
+pub(crate) struct IfMatch {
+    /// Entity tags in lists; empty if the request names none, and then any version will do.
+    lists: Vec<String>,
+}
+
+impl IfMatch {
+    pub(crate) fn of(headers: &HeaderMap) -> IfMatch {
+        let lists = headers.get_all("if-match").iter();
+        IfMatch {
+            // A tag outside ASCII is none of ours, and matches nothing.
+            lists: lists
+                .map(|list| list.to_str().unwrap_or_default().to_owned())
+                .collect(),
+        }
+    }
+
+    /// Whether a note of this version may be changed.
+    pub(crate) fn allows(&self, version: i64) -> bool {
+        let current = tag(version);
+        let mut tags = self.lists.iter().flat_map(|list| list.split(','));
+        self.lists.is_empty() || tags.any(|tag| ["*", &current].contains(&tag.trim()))
+    }
+}
+
+/// The entity tag of a version.
+pub(crate) fn tag(version: i64) -> String {
+    format!("\"{version}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_allowed_where_it_is_named() {
+        let allows = |lists: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for list in lists {
+                headers.append("if-match", list.parse().unwrap());
+            }
+            IfMatch::of(&headers).allows(7)
+        };
+        for lists in [
+            &[][..],
+            &["*"],
+            &["\"7\""],
+            &["\"1\", \"7\""],
+            &["\"1\"", "\"7\""],
+        ] {
+            assert!(allows(lists), "{lists:?}");
+        }
+        for lists in [
+            &[""][..],
+            &["7"],
+            &["W/\"7\""],
+            &["\"77\""],
+            &["\"1\",\"2\""],
+        ] {
+            assert!(!allows(lists), "{lists:?}");
+        }
+    }
+}
