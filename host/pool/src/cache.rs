@@ -110,16 +110,17 @@ impl Compiled {
         }
     }
 
-    /// It is run aside, having met a value that is longer
-    /// than any may be: let it handle values of up to `bytes`, if it makes none by itself.
-    pub(crate) fn lengthen(&mut self, conn: &Connection, bytes: u32) -> Result<()> {
+    /// It is run again, aside, having met a value that is longer than it might handle: let it handle
+    /// values of up to `bytes`, if it makes none by itself. Returns whether it may handle longer ones
+    /// there.
+    pub(crate) fn lengthen(&mut self, conn: &Connection, bytes: u32) -> Result<bool> {
         if self.look.max_length.is_none()
             && let Some(longest) = program::longest_moved(conn, &self.raw)?
         {
             self.lengthened = Some(bytes.min(longest));
             self.raw.set_max_length(self.lengthened);
         }
-        Ok(())
+        Ok(self.lengthened.is_some() || self.look.brief_length.is_some())
     }
 
     pub(crate) fn kind(&self) -> Kind {

@@ -488,7 +488,6 @@ impl Maker {
                     "json_array",
                     "printf",
                     "format",
-                    "pow",
                     "datetime",
                     "json_remove",
                 ]);

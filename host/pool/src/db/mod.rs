@@ -313,8 +313,10 @@ impl Db {
         // Where it handles longer values, also those that are longer than any may be, if they are
         // there already.
         let too_long = error.code() & 0xff == SQLITE_TOOBIG && self.watch.can_restart();
-        self.too_long = too_long && !self.lengthened;
-        match self.watch.take_deferred() || self.too_long {
+        // What is deferred looks the same to SQLite.
+        let deferred = self.watch.take_deferred();
+        self.too_long = too_long && !self.lengthened && !deferred;
+        match deferred || self.too_long {
             true => Stop::Aside,
             false => Stop::Error(error),
         }

@@ -1,5 +1,7 @@
 //! What must hold before a statement may run: above all, that it is its turn to write.
 
+use rusqlite::ffi::{SQLITE_READONLY, SQLITE_TOOBIG};
+
 use super::{Access, Attempt, Db, Job, Stop};
 use crate::cache::Compiled;
 use crate::clock::{self, NEVER};
@@ -44,8 +46,9 @@ impl Db {
         }
         let steps = compiled.get_ready(self.aside);
         self.lengthened = self.aside && std::mem::take(&mut self.too_long);
-        if self.lengthened {
-            compiled.lengthen(&self.conn, self.max_length)?;
+        if self.lengthened && !compiled.lengthen(&self.conn, self.max_length)? {
+            let message = "string or blob too big";
+            return Err(Error::sqlite(SQLITE_TOOBIG, message, None).into());
         }
         self.watch.start_statement(can_restart, steps);
         // A statement may be too short for the progress handler, but guests run many; and a
@@ -74,7 +77,7 @@ impl Db {
         }
         if self.access == Access::ReadOnly {
             return Err(Error::sqlite(
-                rusqlite::ffi::SQLITE_READONLY,
+                SQLITE_READONLY,
                 "the connection is read-only: take one with read-write access",
                 None,
             )
