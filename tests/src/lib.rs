@@ -327,9 +327,12 @@ impl Ended {
             output: output.collect(),
             stats: lab.pool.stats(),
         };
-        assert_eq!(
-            ended.stats.in_use, held,
-            "the guest is gone, and a connection with it"
+        // What SQLite did not end in time is in use until it is done.
+        let left = u64::from(ended.stats.in_use.abs_diff(held));
+        assert!(
+            left <= ended.stats.abandoned,
+            "the guest is gone, and a connection with it: {:?}",
+            ended.stats
         );
         ended
     }

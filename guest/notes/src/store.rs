@@ -126,7 +126,7 @@ fn change<T>(
     if_match: &IfMatch,
     make: impl FnOnce(&Connection) -> Result<T>,
 ) -> Result<Change<T>> {
-    // One transaction, so that nobody changes the note between the two statements.
+    // One transaction, so that the note does not change between the two statements.
     db()?.transaction(|tx| {
         let sql = "SELECT version FROM notes WHERE id = ?1";
         match tx.query_row(sql, [id], |row| row.get(0)).optional()? {

@@ -82,7 +82,7 @@ impl PoolBuilder {
     /// Open the file for reading only, and leave it as it is: it is not created, not switched to
     /// write-ahead logging, and no log is written into it. Connections are lent with
     /// [`Access::ReadOnly`](crate::Access::ReadOnly) alone. It may lie on a disk that cannot be
-    /// written, if the log beside it is empty or gone; nobody may then write it by another mount.
+    /// written, if the log beside it is empty or gone; it must then not be written by another mount.
     /// Or it may be written by other processes meanwhile, which needs a folder that can be written
     /// if the file has a write-ahead log (<https://sqlite.org/wal.html#read_only_databases>).
     /// Default false.
@@ -197,8 +197,8 @@ impl PoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`Config`](crate::ErrorKind::Config): a setting is out of its bounds, or it is to be read
-    /// only.
+    /// [`Config`](crate::ErrorKind::Config): a setting is out of its bounds, or `read_only`
+    /// is set.
     pub fn open_in_memory(self) -> Result<Pool> {
         self.settings.check()?;
         if self.settings.read_only {

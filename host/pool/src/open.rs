@@ -241,7 +241,7 @@ impl Location {
         }
     }
 
-    /// Create the file where there is none, unless it is to be read only, and say what is wrong
+    /// Create the file where there is none, unless `read_only`, and say what is wrong
     /// with it where it is no file.
     pub(crate) fn create(&self, read_only: bool) -> Result<()> {
         if rusqlite::version_number() < OLDEST_SQLITE {
@@ -329,7 +329,7 @@ impl Location {
         })
     }
 
-    /// Whether the file is on a read-only mount and nobody uses it, so that SQLite may read it
+    /// Whether the file is on a read-only mount and not in use, so that SQLite may read it
     /// without the shared memory of a write-ahead log, which it could not make.
     fn is_immutable(&self) -> bool {
         let Target::File { folder, file } = &self.target else {
@@ -341,7 +341,7 @@ impl Location {
             let found = folder.dir().symlink_metadata(name);
             found.ok().map(|found| found.len())
         };
-        // Shared memory is there while somebody uses the log, by another mount perhaps; a journal
+        // Shared memory is there while the log is in use, by another mount perhaps; a journal
         // is of a transaction that was never finished.
         let unfinished = |suffix| length(suffix).is_some_and(|length| length > 0);
         folder.is_read_only()
@@ -514,8 +514,8 @@ impl Location {
     fn explain(&self, error: Error, read_only: bool) -> Error {
         let reason = match error.kind() {
             ErrorKind::Io if read_only && error.code() & 0xff == SQLITE_CANTOPEN => {
-                "to read what has a write-ahead log, SQLite needs a folder that it can write, or a \
-                 disk that nobody can and a log that is empty: open it once where it can be written"
+                "to read what has a write-ahead log, SQLite needs a folder that it can write, or or a \
+                 read-only disk and an empty log: open it once where it can be written"
                     .to_owned()
             }
             ErrorKind::Corrupt if error.code() == rusqlite::ffi::SQLITE_NOTADB => {

@@ -144,7 +144,7 @@ impl RawStatement {
         Ok((raw, end))
     }
 
-    /// Handle values of up to so many bytes: a longer one fails with
+    /// Handle values of up to `bytes`: a longer one fails with
     /// [`TooLarge`](crate::ErrorKind::TooLarge). `None` for the connection's own limit.
     pub(crate) fn set_max_length(&mut self, bytes: Option<u32>) {
         self.max_length = bytes;

@@ -195,7 +195,7 @@ impl Db {
         Ok(Some(answer))
     }
 
-    /// Run `own`, which is so many statements, and what others wait for, in one transaction.
+    /// Run `own` (`statements` statements) and the jobs of others in one transaction.
     /// Returns how many jobs there were, or `None` where nothing of it all is kept.
     fn commit_group<T>(
         &mut self,

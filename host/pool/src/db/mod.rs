@@ -266,7 +266,7 @@ impl Db {
         }
     }
 
-    /// Another connection has run the statement, or nobody has run any.
+    /// Set that: after another connection ran a statement for this one, or at a new lending.
     pub(crate) fn set_told(&self, told: Told) {
         raw::set_last_insert_rowid(&self.conn, told.last_insert_rowid);
         let (changes, total) = (told.changes, told.total_changes);
