@@ -246,7 +246,7 @@ async function save({ asNew = edited === null } = {}) {
   }
   if (asNew) {
     if (note === null) parked = { title: "", body: "" };
-    // What was just written is to be seen: at the top of all notes.
+    // Show what was just written: at the top of all notes.
     $("search").value = search = "";
     page = 1;
     typing = false;

@@ -2,7 +2,7 @@
 //!
 //! Guests run each on a thread of their own (see `handler`), which is their connection's too as
 //! long as there are few (see `listener`): a statement of SQLite's, and a guest's own computing,
-//! hold up nobody else.
+//! hold up no other client.
 
 mod answer;
 mod disconnect;

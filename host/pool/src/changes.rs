@@ -8,13 +8,14 @@
     reason = "SQLite's C interface; each block states why it holds"
 )]
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::{Connection, ffi};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::functions::{Function, replace_one};
 
 /// What a connection tells its borrower of what it did last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,33 +75,13 @@ impl Changes {
 /// Put the functions in place of SQLite's own. `changes` must outlive the connection: its owner
 /// keeps both, and drops the connection first.
 pub(crate) fn install(conn: &Connection, changes: &Arc<Changes>) -> Result<()> {
-    let flags = (ffi::SQLITE_UTF8 | ffi::SQLITE_INNOCUOUS) as c_int;
-    type Function =
-        unsafe extern "C" fn(*mut ffi::sqlite3_context, c_int, *mut *mut ffi::sqlite3_value);
-    let functions: [(_, Function); 2] = [
-        (c"changes", answer::<false>),
-        (c"total_changes", answer::<true>),
+    let functions: [(&CStr, c_int, Function); 2] = [
+        (c"changes", 0, answer::<false>),
+        (c"total_changes", 0, answer::<true>),
     ];
-    for (name, function) in functions {
-        // SAFETY: the connection is open, the name ends in a NUL, and the data is what the function
-        // takes it for, and only read.
-        let code = unsafe {
-            ffi::sqlite3_create_function_v2(
-                conn.handle(),
-                name.as_ptr(),
-                0,
-                flags,
-                Arc::as_ptr(changes).cast_mut().cast(),
-                Some(function),
-                None,
-                None,
-                None,
-            )
-        };
-        if code != ffi::SQLITE_OK {
-            let message = format!("the function {name:?} cannot be replaced");
-            return Err(Error::sqlite(code, message, None));
-        }
+    for function in &functions {
+        // SAFETY: it takes its data for what it is given, and only reads it.
+        unsafe { replace_one(conn, function, 0, changes)? };
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ use crate::watch::Watch;
 /// The most bytes of a character in UTF-8.
 const MAX_CHARACTER: usize = 4;
 
-type Function =
+pub(crate) type Function =
     unsafe extern "C" fn(*mut ffi::sqlite3_context, c_int, *mut *mut ffi::sqlite3_value);
 
 const FUNCTIONS: &[(&CStr, c_int, Function)] = &[
@@ -45,29 +45,47 @@ const FUNCTIONS: &[(&CStr, c_int, Function)] = &[
 /// Put them in place of SQLite's own. `watch` must outlive the connection, as it does for
 /// [`raw::set_busy_handler`](crate::raw::set_busy_handler).
 pub(crate) fn install(conn: &Connection, watch: &Arc<Watch>) -> Result<()> {
-    let flags = ffi::SQLITE_UTF8 | ffi::SQLITE_DETERMINISTIC | ffi::SQLITE_INNOCUOUS;
-    for (name, arguments, function) in FUNCTIONS {
-        // SAFETY: the connection is open, the name ends in a NUL, and the function keeps the
-        // module's invariant. Its data is only read.
-        let code = unsafe {
-            ffi::sqlite3_create_function_v2(
-                conn.handle(),
-                name.as_ptr(),
-                *arguments,
-                flags as c_int,
-                Arc::as_ptr(watch).cast_mut().cast(),
-                Some(*function),
-                None,
-                None,
-                None,
-            )
-        };
-        if code != ffi::SQLITE_OK {
-            let message = format!("the function {name:?} cannot be replaced");
-            return Err(Error::sqlite(code, message, None));
-        }
+    for function in FUNCTIONS {
+        // SAFETY: each function keeps the module's invariant, and only reads its data.
+        unsafe { replace_one(conn, function, ffi::SQLITE_DETERMINISTIC, watch)? };
     }
     Ok(())
+}
+
+/// Put a function in place of SQLite's own: its name, how many arguments it takes, and what it does
+/// with `data`, which must outlive the connection.
+///
+/// # Safety
+///
+/// The function takes its data for a `T`, and does no more with it than may be done with a shared
+/// one.
+pub(crate) unsafe fn replace_one<T>(
+    conn: &Connection,
+    (name, arguments, function): &(&CStr, c_int, Function),
+    flags: c_int,
+    data: &Arc<T>,
+) -> Result<()> {
+    // SAFETY: the connection is open, the name ends in a NUL; and the caller's promise.
+    let code = unsafe {
+        ffi::sqlite3_create_function_v2(
+            conn.handle(),
+            name.as_ptr(),
+            *arguments,
+            flags | ffi::SQLITE_UTF8 | ffi::SQLITE_INNOCUOUS,
+            Arc::as_ptr(data).cast_mut().cast(),
+            Some(*function),
+            None,
+            None,
+            None,
+        )
+    };
+    match code {
+        ffi::SQLITE_OK => Ok(()),
+        code => {
+            let message = format!("the function {name:?} cannot be replaced");
+            Err(Error::sqlite(code, message, None))
+        }
+    }
 }
 
 /// `instr(x, y)`: where `y` is first found in `x`, counted from 1; in bytes if both are blobs, in

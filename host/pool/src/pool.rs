@@ -51,8 +51,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// own, writes a log of 1,000 pages into the database, beside those who read and write, and has it
 /// start anew (<https://sqlite.org/wal.html#ckpt>). For that it waits up to 100 ms until those who
 /// read have come to their end: who begins to read meanwhile waits too, and so do writers once the
-/// log has 3,500 pages. Where a reader takes longer, the log grows until that one ends, and nobody
-/// waits again for it.
+/// log has 3,500 pages. Where a reader takes longer, the log grows until that one ends, and is
+/// not waited for again.
 ///
 /// While much is read and little committed, the same connection keeps a read mark
 /// (<https://sqlite.org/walformat.html>), which spares every other reader of the process two system
@@ -382,8 +382,8 @@ impl Shared {
     }
 
     /// Wait for `wanted` until a time, or until the wait is over; `None` when either comes first.
-    /// Whoever waits looks after those who keep it waiting, and ends what has been held for too
-    /// long: where nobody waits, nobody is harmed by it.
+    /// A waiter looks after those that keep it waiting, and ends what has been held for too long,
+    /// which harms only those that wait.
     ///
     /// To be boxed: hardly a call waits, and the future of every call would have to be as large.
     async fn wait<T>(

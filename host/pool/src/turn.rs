@@ -266,8 +266,8 @@ impl<J> State<J> {
 }
 
 impl<J> Turn<J> {
-    /// The job of whoever is next in line, if it has left one. Those behind somebody who has not
-    /// are not looked at: the line is kept.
+    /// The job of the next in line, if it has left one. Those behind one that has not are not looked
+    /// at: the line is kept.
     pub(crate) fn take_job(&self) -> Option<Taken<J>> {
         let mut state = self.queue.lock();
         let key = *state.line.front()?;
@@ -350,7 +350,7 @@ impl<J> Drop for Taken<J> {
 }
 
 impl<J> Wait<J> {
-    /// Wait for up to so long without letting the thread sleep, which whoever runs the jobs would
+    /// Wait for up to `time` without letting the thread sleep, which the one that runs the jobs would
     /// have to wake: for a job that is about to be done, that takes longer than all the rest.
     /// Threads that have something to do go first.
     pub(crate) fn spin(&self, time: Duration) {

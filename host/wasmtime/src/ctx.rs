@@ -108,7 +108,7 @@ impl SqliteCtx {
         }
     }
 
-    /// The request, to be kept by whoever may have to end it while the guest runs on another
+    /// The request, to keep where it may have to be ended while the guest runs on another
     /// thread, perhaps inside a statement: see [`Request::interrupt`].
     pub fn request(&self) -> &Request {
         &self.request

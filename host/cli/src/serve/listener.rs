@@ -1,6 +1,6 @@
 //! Accepts connections and speaks HTTP/1 on them, until told to stop.
 //!
-//! A connection has a thread of its own, where one is to be had: between the arrival of a request
+//! A connection has a thread of its own, if the system has one: between the arrival of a request
 //! and its response, nothing is handed from one thread to another, which takes longer than a quick
 //! guest does. Where there are more connections than that, the others share the runtime's threads.
 

@@ -200,6 +200,7 @@ impl Db {
         start: usize,
         begun: &str,
     ) -> Attempt<(Option<Compiled>, usize)> {
+        self.failed_unhealthy = false;
         // These do much of what they do while they are compiled.
         let acts = begins_with(begun, &["PRAGMA", "ALTER"]);
         if self.takes_long_to_compile(sql.len() - start)
@@ -222,7 +223,6 @@ impl Db {
         if account.fetched() {
             self.hints.set_schema_changed(true);
         }
-        self.failed_unhealthy = false;
         let (raw, end) = match prepared {
             Ok(compiled) => compiled,
             Err(error) => {

@@ -88,8 +88,11 @@ impl Db {
 
     /// Compile a statement once more, against the schema as it is now.
     fn refresh_open(&mut self, key: usize) -> Attempt<()> {
-        self.refresh_schema()?;
         self.on_open(key, |db, open| {
+            // What trusts the schema is compiled against the newest anyhow.
+            if !open.compiled.trusts_schema {
+                db.refresh_schema()?;
+            }
             let compiled = db.compile_anew(open.compiled.sql())?;
             open.compiled = compiled;
             Ok(())

@@ -38,8 +38,7 @@ use crate::grant::{Grant, Limits};
 use crate::hints::Hints;
 use crate::identity::Identity;
 use crate::memory::{Budget, Scope};
-use crate::open::LOST;
-use crate::open::Opened;
+use crate::open::{LOST, Opened};
 use crate::policy::{Control, Seen};
 use crate::raw::{self, LeavesLog, Progress, Running};
 use crate::read_mark::Reads;
@@ -129,8 +128,9 @@ pub(crate) struct Db {
     ended: u64,
     /// SQLite or the host ended the last transaction, and its owner has not yet ended it too.
     aborted: Option<Aborted>,
-    /// The file failed under this connection; and as a statement was compiled last.
+    /// The file failed under this connection.
     unhealthy: bool,
+    /// It failed as a statement was last compiled, which may succeed once more.
     failed_unhealthy: bool,
     /// What ran last met a value that is longer than it might handle: it is run again, aside, to
     /// handle it if it may.

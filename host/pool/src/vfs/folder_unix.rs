@@ -1,7 +1,7 @@
 //! A folder, and how SQLite's files are kept in it.
 //!
 //! SQLite opens a database, its log and its shared memory by path, at any time, and finds out first
-//! whether a link is in the path: whoever replaces a folder by a link in between leads it
+//! whether a link is in the path: a folder that is replaced by a link in between leads it
 //! elsewhere. So SQLite is given a name that is no path, `millpond:7/app.db`, and its system calls
 //! are replaced (<https://sqlite.org/c3ref/vfs.html>, `xSetSystemCall`) by ones that look such a
 //! name up in folder 7, an open one, by `openat` and its kin. There is one component left to
