@@ -120,6 +120,11 @@ fn embedded() {
         "\na runtime of two workers: longest gap between beats of 5 ms; p50, p99 of quick reads"
     );
     row(&runtime, &pool, "alone", "", 0);
+    for count in [1, 4, 16] {
+        beside_threads(count, || {
+            row(&runtime, &pool, &format!("{count} threads"), "", 0)
+        });
+    }
     for (number, (name, sql)) in neighbours().iter().enumerate() {
         let most = if number == 0 {
             &[1, 4, 16][..]
@@ -130,6 +135,23 @@ fn embedded() {
             row(&runtime, &pool, &format!("{count} x {name}"), sql, count);
         }
     }
+}
+
+/// As a measure of what this machine can do: beside `count` threads that compute, and have nothing
+/// to do with the runtime.
+fn beside_threads(count: usize, measure: impl FnOnce()) {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..count {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        measure();
+        over.store(true, Ordering::Relaxed);
+    });
 }
 
 /// Measure beside `count` tasks that run `sql` again and again.

@@ -262,19 +262,27 @@ async fn endless_statements_do_not_hold_up_the_runtime() {
 
 /// Any SQL, on any schema and data that it has made itself: only the time counts. For longer:
 /// `BOLERO_RANDOM_TEST_TIME_MS`, as in `fuzz.rs`, with `--release`.
+///
+/// What is late is tried again, from the start: the machine may be late, but not each time.
 #[test]
 fn nothing_that_is_made_up_is_late() {
     check!().with_type::<Vec<(u8, u16)>>().for_each(|choices| {
-        let f = Fixture::new();
-        let mut choices = Choices(choices.iter());
-        for _ in 0..4 {
-            let sql = choices.statement();
-            let sql = &sql[..sql.floor_char_boundary(100_000)];
-            let (late, result) = f.attack(&attack("made up", "", sql));
-            let begin = &sql[..sql.floor_char_boundary(2_000)];
-            assert!(!is_late(late), "{late:?} late: {result:?}: {begin}");
-        }
+        let late: Vec<_> = (0..3).map_while(|_| late_one(choices)).collect();
+        assert!(late.len() < 3, "{late:#?}");
     });
+}
+
+/// The first statement of those made up that is late.
+fn late_one(choices: &[(u8, u16)]) -> Option<String> {
+    let f = Fixture::new();
+    let mut choices = Choices(choices.iter());
+    (0..4).find_map(|_| {
+        let sql = choices.statement();
+        let sql = &sql[..sql.floor_char_boundary(100_000)];
+        let (late, result) = f.attack(&attack("made up", "", sql));
+        let begin = &sql[..sql.floor_char_boundary(2_000)];
+        is_late(late).then(|| format!("{late:?} late: {result:?}: {begin}"))
+    })
 }
 
 /// SQLite asks whether to go on once a statement has ended, too.
