@@ -129,6 +129,17 @@ pub(crate) fn longest_moved(conn: &Connection, raw: &RawStatement) -> Result<Opt
     Ok(Some(longest(MAX_COST, program.cost()).unwrap_or(u32::MAX)))
 }
 
+/// Whether a statement that failed may have kept a part of what it did. SQLite undoes all of it, but
+/// only where it has kept a journal of the statement: it does so for what it takes to be able to
+/// fail (`sqlite3MayAbort` in its source), which is not everything that does. A value that becomes
+/// too long is not, nor one that a `STRICT` table refuses.
+pub(crate) fn may_keep_part(conn: &Connection, sql: &str) -> bool {
+    match Program::of(conn, sql) {
+        Ok(Some(program)) => !program.is_undone && program.changes_more,
+        _ => true,
+    }
+}
+
 /// How long values may be, so that what takes `cost` milliseconds for those of a megabyte takes
 /// `most`.
 fn longest(most: u64, cost: u64) -> Option<u32> {
@@ -151,6 +162,26 @@ struct Instruction<'a> {
 }
 
 impl Instruction<'_> {
+    /// As `sqlite3VdbeAssertMayAbort` in SQLite's source has it.
+    fn may_abort(&self) -> bool {
+        /// `OE_Abort`.
+        const ABORT: i64 = 2;
+        match self.opcode {
+            b"Destroy" | b"VUpdate" | b"VRename" | b"VDestroy" | b"VCreate" | b"ParseSchema"
+            | b"Function" | b"PureFunc" => true,
+            b"Halt" | b"HaltIfNull" => self.p[0] != 0 && self.p[1] == ABORT,
+            b"MustBeInt" => self.p[1] == 0,
+            _ => false,
+        }
+    }
+
+    fn repeats(&self) -> bool {
+        matches!(
+            self.opcode,
+            b"Next" | b"Prev" | b"VNext" | b"SorterNext" | b"RowSetRead" | b"Yield" | b"Program"
+        )
+    }
+
     fn makes_values(&self) -> bool {
         /// What makes something short of a long value, or takes a part of one.
         const FUNCTIONS: &[&[u8]] = &[
@@ -190,6 +221,10 @@ struct Program {
     is_virtual: bool,
     /// It makes values that may be longer than those it is given.
     makes_values: bool,
+    /// SQLite keeps a journal of it, if it changes more than one row.
+    is_undone: bool,
+    /// It goes through rows, or runs triggers: it may change more than one row.
+    changes_more: bool,
     /// How long it takes with values of a megabyte, in milliseconds.
     cost: u64,
     /// The first argument's register of each function that takes any number of them, and what one
@@ -238,6 +273,8 @@ impl Program {
         } = *instruction;
         self.instructions += 1;
         self.makes_values |= instruction.makes_values();
+        self.is_undone |= instruction.may_abort();
+        self.changes_more |= instruction.repeats();
         if instruction.address == 0 {
             // The program of a trigger has registers of its own.
             self.copies.clear();

@@ -68,6 +68,17 @@ impl Running {
         self.stmt.store(before.0, Ordering::Relaxed);
     }
 
+    /// Its text; empty where none runs.
+    pub(crate) fn sql(&self) -> String {
+        let stmt = self.stmt.load(Ordering::Relaxed);
+        if stmt.is_null() {
+            return String::new();
+        }
+        // SAFETY: a statement that lives, by `end`, and keeps its text as long.
+        let text = unsafe { text_of(ffi::sqlite3_sql(stmt)) };
+        text.unwrap_or_default()
+    }
+
     /// Whether it is about to take its first step. What SQLite compiles now is that statement, once
     /// more, because the schema has changed; later, it is a virtual table's own.
     pub(crate) fn is_beginning(&self) -> bool {

@@ -341,6 +341,11 @@ impl Watch {
         self.end_commit();
     }
 
+    /// What runs has changed nothing, though it failed.
+    pub(crate) fn note_unchanged(&self) {
+        self.can_restart.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn can_restart(&self) -> bool {
         self.can_restart.load(Ordering::Relaxed)
     }

@@ -226,6 +226,10 @@ fn rows_that_are_larger_than_a_value_may_be_are_changed_and_read_in_parts() {
     let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
     let script = "UPDATE t SET n = 1; UPDATE t SET n = n + 1 WHERE id = 1;";
     block_on(connection.execute_script(script)).expect("a script");
+    // In a transaction, what changes one row.
+    let script = "BEGIN; INSERT INTO log VALUES (9); UPDATE copy SET b = b WHERE rowid = 1;
+                  SELECT length(b) FROM copy; DELETE FROM copy WHERE rowid = 1; ROLLBACK";
+    block_on(connection.execute_script(script)).expect("a script");
     drop(connection);
     // A page at a time too.
     let connection = pool.get_blocking(Access::ReadOnly).expect("a connection");

@@ -604,3 +604,117 @@ async fn a_transaction_that_has_read_does_not_wait_for_a_writer_in_another_proce
     assert_eq!(error.kind(), ErrorKind::BusySnapshot);
     deferred.rollback().expect("ended");
 }
+
+/// SQLite keeps what such statements have changed before the row that fails, if they are in a
+/// transaction: then nothing is left of the transaction, and its guest is told.
+#[tokio::test]
+async fn a_statement_that_fails_in_a_transaction_keeps_nothing_by_half() {
+    let f = fixture(Duration::from_secs(3600)).await;
+    let connection = get(&f.pool).await;
+    let setup = "CREATE TABLE s(a INTEGER PRIMARY KEY, n INT, b ANY) STRICT;
+         CREATE TABLE w(a INTEGER PRIMARY KEY, n INT, b ANY) STRICT, WITHOUT ROWID;
+         CREATE TABLE c(a INTEGER PRIMARY KEY, n INT CHECK (n <> 7), b ANY) STRICT;
+         CREATE TABLE u(a INTEGER PRIMARY KEY, n, b); CREATE TABLE log(x);
+         CREATE TRIGGER tr AFTER INSERT ON u BEGIN
+             INSERT INTO log VALUES (new.n), (new.b || new.b);
+         END;
+         INSERT INTO s VALUES (1, 0, 1), (2, 0, 2), (3, 0, hex(zeroblob(400000)));
+         INSERT INTO w SELECT * FROM s; INSERT INTO c SELECT * FROM s;
+         CREATE TABLE before AS SELECT 's', * FROM s UNION ALL SELECT 'w', * FROM w
+             UNION ALL SELECT 'c', * FROM c";
+    connection.execute_script(setup).await.expect("tables");
+    let bad = "CASE WHEN a = 3 THEN 'text' ELSE 1 END";
+    for (sql, kind, ends_it) in [
+        (
+            format!("UPDATE s SET n = {bad}"),
+            ErrorKind::ConstraintOther,
+            true,
+        ),
+        (
+            format!("UPDATE w SET n = {bad}"),
+            ErrorKind::ConstraintOther,
+            true,
+        ),
+        (
+            "UPDATE s SET b = b || b || 'x'".to_owned(),
+            ErrorKind::TooLarge,
+            true,
+        ),
+        (
+            "DELETE FROM s WHERE b || b || b IS NOT NULL".to_owned(),
+            ErrorKind::TooLarge,
+            true,
+        ),
+        (
+            "INSERT INTO u(n, b) SELECT n, b || b FROM s".to_owned(),
+            ErrorKind::TooLarge,
+            true,
+        ),
+        // SQLite undoes what changes more than one row, and may fail as it knows.
+        (
+            format!("UPDATE c SET n = {bad}"),
+            ErrorKind::ConstraintOther,
+            false,
+        ),
+        (
+            "UPDATE c SET n = CASE WHEN a = 3 THEN 7 ELSE 1 END".to_owned(),
+            ErrorKind::ConstraintCheck,
+            false,
+        ),
+        (
+            "UPDATE c SET n = 1, b = b || b || 'x'".to_owned(),
+            ErrorKind::TooLarge,
+            false,
+        ),
+        (
+            "UPDATE s SET a = CASE WHEN a = 3 THEN 'x' ELSE a + 10 END".to_owned(),
+            ErrorKind::ConstraintOther,
+            false,
+        ),
+        (
+            "UPDATE s SET n = abs(-9223372036854775807 - (a = 3))".to_owned(),
+            ErrorKind::Sql,
+            false,
+        ),
+        // One row alone, too.
+        (
+            "UPDATE s SET n = 'text' WHERE a = 3".to_owned(),
+            ErrorKind::ConstraintOther,
+            false,
+        ),
+        (
+            "UPDATE s SET b = b || b || 'x' WHERE a = 3".to_owned(),
+            ErrorKind::TooLarge,
+            false,
+        ),
+        (
+            "INSERT INTO s VALUES (9, 'text', 1)".to_owned(),
+            ErrorKind::ConstraintOther,
+            false,
+        ),
+    ] {
+        let begun = "BEGIN; INSERT INTO log VALUES (1)";
+        connection.execute_script(begun).await.expect("begun");
+        let error = connection.execute(&sql, &NONE).await.expect_err(&sql);
+        assert_eq!(
+            (error.kind(), error.rolled_back()),
+            (kind, ends_it),
+            "{sql}: {error}"
+        );
+        let after = connection.query("SELECT count(*) FROM log", &NONE).await;
+        match after {
+            Ok(table) => assert_eq!(table.rows, [[Value::Integer(1)]], "{sql}"),
+            Err(after) => assert!(after.rolled_back() && ends_it, "{sql}: {after}"),
+        }
+        let differs = "SELECT * FROM (SELECT 's', * FROM s UNION ALL SELECT 'w', * FROM w
+             UNION ALL SELECT 'c', * FROM c EXCEPT SELECT * FROM before)";
+        let end = if ends_it { "ROLLBACK" } else { "COMMIT" };
+        connection.execute(end, &NONE).await.expect("ended");
+        let differs = connection.query(differs, &NONE).await.expect("rows");
+        assert!(differs.rows.is_empty(), "{sql}: {:?}", differs.rows);
+        connection
+            .execute("DELETE FROM log", &NONE)
+            .await
+            .expect("as before");
+    }
+}

@@ -19,7 +19,9 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::ffi::{
-    SQLITE_AUTH, SQLITE_CONSTRAINT_COMMITHOOK, SQLITE_ERROR, SQLITE_INTERRUPT, SQLITE_TOOBIG,
+    SQLITE_AUTH, SQLITE_CONSTRAINT, SQLITE_CONSTRAINT_COMMITHOOK, SQLITE_CONSTRAINT_DATATYPE,
+    SQLITE_ERROR, SQLITE_FULL, SQLITE_INTERRUPT, SQLITE_IOERR, SQLITE_NOMEM, SQLITE_OK,
+    SQLITE_TOOBIG,
 };
 use slab::Slab;
 
@@ -40,6 +42,7 @@ use crate::identity::Identity;
 use crate::memory::{Budget, Scope};
 use crate::open::{LOST, Opened};
 use crate::policy::{Control, Seen};
+use crate::program;
 use crate::raw::{self, LeavesLog, Progress, Running};
 use crate::read_mark::Reads;
 use crate::request::RequestId;
@@ -299,12 +302,44 @@ impl Db {
     fn run<T>(&mut self, kind: Kind, work: impl FnOnce(&mut Db) -> Result<T>) -> Attempt<T> {
         let before = self.running.begin(kind.id, kind.is_long);
         let total = kind.counts.then(|| self.conn.total_changes());
-        let result = self.tracked(kind.control, kind.read_only, work);
+        let result = self.tracked(kind.control, kind.read_only, |db| {
+            work(db).map_err(|error| match kind.read_only {
+                true => error,
+                false => db.undo_part(kind, error),
+            })
+        });
         self.running.end(before);
         if !kind.read_only && total == Some(self.conn.total_changes()) {
             self.changes.note_none(&self.conn);
         }
         result.map_err(|error| self.stop(error))
+    }
+
+    /// A statement that writes has failed. Where SQLite may keep a part of what it did, end the
+    /// transaction: its guest would take it that nothing was done.
+    #[cold]
+    fn undo_part(&mut self, kind: Kind, error: Error) -> Error {
+        let undoes_by_itself = match error.code() & 0xff {
+            // It ends the transaction where it cannot.
+            SQLITE_INTERRUPT | SQLITE_NOMEM | SQLITE_FULL | SQLITE_IOERR => true,
+            SQLITE_CONSTRAINT => error.code() != SQLITE_CONSTRAINT_DATATYPE,
+            code => code == SQLITE_OK,
+        };
+        if undoes_by_itself || self.conn.is_autocommit() {
+            return error;
+        }
+        let error = self.explain(error);
+        let sql = self.running.sql();
+        // What took long to compile would do so again.
+        let may_keep_part = (kind.is_long && !self.aside)
+            || self.at_pace(Pace::Free, |db| program::may_keep_part(&db.conn, &sql));
+        if !may_keep_part {
+            self.watch.note_unchanged();
+            return error;
+        }
+        let undone = self.undo(|db| db.control("ROLLBACK"));
+        self.must_have_undone(undone);
+        error
     }
 
     /// Whether to run a statement that failed once more, aside.
