@@ -18,7 +18,8 @@ use millpond_bench_guests::{
     BLOB, CODE, INSERT, ITEMS, POINT, READ_BLOB, READ_TOGETHER, SCAN, SCANNED, SCHEMA, TITLE,
     WRITE_BLOB, WRITTEN, keys,
 };
-use millpond_pool::{Pool, Synchronous};
+use millpond_pool::Pool;
+use millpond_sqlite::{PoolBuilder, Synchronous};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params};
 use tokio::runtime::Runtime;
@@ -167,7 +168,7 @@ fn runtime() -> Runtime {
 
 fn pool(path: &Path) -> Pool {
     // A typed scan takes its whole result at once.
-    let pool = Pool::builder().max_result_bytes(64 << 20);
+    let pool = PoolBuilder::new().max_result_bytes(64 << 20);
     pool.open(path).expect("a pool")
 }
 

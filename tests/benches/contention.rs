@@ -15,7 +15,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use millpond_bench_guests::{CODE, HELD, INSERT, POINT, SCHEMA, TITLE, keys};
-use millpond_pool::{Pool, Synchronous};
+use millpond_sqlite::{PoolBuilder, Synchronous};
+
 use rusqlite::{Connection, Row, params};
 use tokio::runtime::Runtime;
 
@@ -290,7 +291,7 @@ fn guest_side(
     sandbox: &Arc<Sandbox>,
     runtime: &Runtime,
 ) -> Round {
-    let pool = Pool::builder()
+    let pool = PoolBuilder::new()
         .max_size(CONNECTIONS)
         .synchronous(scenario.synchronous)
         .open(path)

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use millpond_pool::{Access, Connection, Grant, Parameters, Pool, Request, Value, block_on};
+use millpond_sqlite::PoolBuilder;
 
 /// What is limited, what there is before, what is run, and with which values.
 struct Row {
@@ -148,7 +149,7 @@ fn main() {
 fn run(row: &Row) -> (Duration, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");
-    let pool = Pool::builder().max_size(1).open(path).expect("a pool");
+    let pool = PoolBuilder::new().max_size(1).open(path).expect("a pool");
     let connection = get(&pool);
     block_on(connection.execute_script(&row.before)).expect(row.limit);
     let parameters = Parameters::Positional(row.values.clone());

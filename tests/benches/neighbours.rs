@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use millpond_pool::{Access, Grant, Parameters, Pool, Request};
+use millpond_sqlite::PoolBuilder;
 
 use self::process::{Server, ask};
 
@@ -91,7 +92,7 @@ fn neighbours() -> Vec<(&'static str, String)> {
 fn embedded() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");
-    let pool = Pool::builder().max_size(32).open(path).expect("a pool");
+    let pool = PoolBuilder::new().max_size(32).open(path).expect("a pool");
     let columns: Vec<_> = (0..999).map(|at| format!("c{at}")).collect();
     let views: String = (0..45)
         .map(|at| format!("CREATE VIEW v{} AS SELECT * FROM v{at};", at + 1))

@@ -18,7 +18,8 @@ use std::pin::Pin;
 use std::sync::LazyLock;
 use std::time::Instant;
 
-use millpond_pool::{Access, Pool, PoolBuilder, PoolStats};
+use millpond_pool::{Access, Pool, PoolStats};
+use millpond_sqlite::PoolBuilder;
 use millpond_wasmtime::{
     Grant, SqliteCtx, SqliteCtxBuilder, SqliteCtxView, SqliteView, StatsScope,
 };
@@ -70,7 +71,7 @@ impl std::fmt::Debug for Lab {
 impl Lab {
     /// A pool with its default settings.
     pub fn new() -> Lab {
-        Lab::with(Pool::builder())
+        Lab::with(PoolBuilder::new())
     }
 
     /// A pool with these settings.

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use clap::builder::RangedI64ValueParser;
 use clap::{Args, ValueEnum};
-use millpond_pool::{Access, Pool, PoolStats, Synchronous};
+use millpond_pool::{Access, Pool, PoolStats};
+use millpond_sqlite::{PoolBuilder, Synchronous};
 use millpond_wasmtime::{Grant, SqliteCtx, StatsScope};
 use tokio::task::JoinSet;
 
@@ -264,7 +265,7 @@ impl PoolOptions {
             let size = text.parse().ok().filter(|size| (1..=1024).contains(size));
             size.ok_or_else(|| "write a number, 1 to 1024".to_string())
         };
-        let builder = Pool::builder()
+        let builder = PoolBuilder::new()
             .max_size(given(self.pool_size, "DB_POOL_SIZE", size, 5)?)
             .timeout(given(self.timeout, "DB_TIMEOUT", values::timeout, TIMEOUT)?)
             .max_memory_bytes(self.max_connection_memory as u64)
@@ -343,7 +344,7 @@ fn given<T>(
 impl DatabaseOptions {
     /// Migrate and open every database. Blocks for as long as the migrations take.
     pub(crate) fn open(&self, borrowers: Borrowers) -> Result<Databases, Failure> {
-        millpond_pool::set_process_memory_limit(self.pool.max_sqlite_memory);
+        millpond_sqlite::set_process_memory_limit(self.pool.max_sqlite_memory);
         let granted = granted(&self.db, &self.db_read_only, env::var_os(DATABASE_PATH))?;
         migrate::apply_all(&self.migrations, &granted)?;
         let mut open = Vec::new();

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
-use millpond_pool::migrations::{Migrations, Report};
+use millpond_sqlite::migrations::{Migrations, Report};
 
 use crate::databases::{DATABASE_PATH, Granted, MEMORY, granted};
 use crate::failure::Failure;

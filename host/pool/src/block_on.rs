@@ -5,16 +5,9 @@ use std::sync::LazyLock;
 
 use tokio::runtime::{Builder, Runtime};
 
+use crate::worker::KeepsRuntime;
+
 /// Run a call of this crate to its end on this thread, in or outside of any runtime.
-///
-/// ```
-/// use millpond_pool::{Access, Parameters, Pool, block_on};
-///
-/// let pool = Pool::builder().open_in_memory()?;
-/// let connection = pool.get_blocking(Access::ReadWrite)?;
-/// block_on(connection.execute("CREATE TABLE t(a)", &Parameters::NONE))?;
-/// # Ok::<(), millpond_pool::Error>(())
-/// ```
 ///
 /// # Panics
 ///
@@ -29,6 +22,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
             .build()
             .expect("the system starts a thread")
     });
+    let _own = KeepsRuntime::new();
     let _context = TIME.enter();
     // Outside a task nothing refills tokio's budget for it, and every wait would be for ever
     // once it is spent.

@@ -12,7 +12,7 @@ const NULL: u8 = 5;
 
 /// How long the lists of some cells are.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Lengths {
+pub struct Lengths {
     kinds: usize,
     integers: usize,
     reals: usize,
@@ -22,7 +22,7 @@ pub(crate) struct Lengths {
 
 impl Cells {
     /// No cells, and room for so many.
-    pub(crate) fn with_capacity(lengths: Lengths) -> Cells {
+    pub fn with_capacity(lengths: Lengths) -> Cells {
         Cells {
             kinds: Vec::with_capacity(lengths.kinds),
             integers: Vec::with_capacity(lengths.integers),
@@ -32,7 +32,8 @@ impl Cells {
         }
     }
 
-    pub(crate) fn lengths(&self) -> Lengths {
+    /// How long the lists are.
+    pub fn lengths(&self) -> Lengths {
         Lengths {
             kinds: self.kinds.len(),
             integers: self.integers.len(),
@@ -43,7 +44,7 @@ impl Cells {
     }
 
     /// Append a value that was read from row `column`.
-    pub(crate) fn push(&mut self, value: ValueRef<'_>, column: usize) -> Result<()> {
+    pub fn push(&mut self, value: ValueRef<'_>, column: usize) -> Result<()> {
         match value {
             ValueRef::Null => self.kinds.push(NULL),
             ValueRef::Integer(value) => {
@@ -71,7 +72,7 @@ impl Cells {
     }
 
     /// The bytes that these cells take, about.
-    pub(crate) fn size(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         (self.kinds.len()
             + 8 * (self.integers.len() + self.reals.len())
             + 4 * self.lengths.len()
@@ -80,7 +81,7 @@ impl Cells {
 
     /// Read the cells as rows of `width` values. Everything is checked here, before a row is
     /// used, so that reading them cannot fail.
-    pub(crate) fn rows(&self, width: usize) -> Result<CellReader<'_>> {
+    pub fn rows(&self, width: usize) -> Result<CellReader<'_>> {
         let malformed = |what: &str| Error::new(ErrorKind::Parameters, what);
         if width == 0 {
             return Err(malformed(
@@ -144,7 +145,7 @@ impl Cells {
 
 /// Reads cells that have been checked, front to back.
 #[derive(Debug)]
-pub(crate) struct CellReader<'a> {
+pub struct CellReader<'a> {
     kinds: &'a [u8],
     integers: std::slice::Iter<'a, i64>,
     reals: std::slice::Iter<'a, f64>,
@@ -153,12 +154,13 @@ pub(crate) struct CellReader<'a> {
 }
 
 impl<'a> CellReader<'a> {
-    pub(crate) fn is_at_end(&self) -> bool {
+    /// Whether all values have been read.
+    pub fn is_at_end(&self) -> bool {
         self.kinds.is_empty()
     }
 
     /// The next value; null after the end.
-    pub(crate) fn next(&mut self) -> ValueRef<'a> {
+    pub fn next(&mut self) -> ValueRef<'a> {
         let Some((kind, kinds)) = self.kinds.split_first() else {
             return ValueRef::Null;
         };
@@ -188,7 +190,7 @@ impl<'a> CellReader<'a> {
 
 /// Text is UTF-8 here or it is not text: SQLite itself does not check
 /// (<https://sqlite.org/invalidutf.html>).
-pub(crate) fn check_utf8(text: &[u8], column: usize) -> Result<&str> {
+pub fn check_utf8(text: &[u8], column: usize) -> Result<&str> {
     std::str::from_utf8(text).map_err(|error| {
         Error::new(
             ErrorKind::NotUtf8,

@@ -3,38 +3,38 @@
 use std::time::{Duration, Instant};
 
 /// Stands for "never".
-pub(crate) const NEVER: u64 = u64::MAX;
+pub const NEVER: u64 = u64::MAX;
 
 /// Nanoseconds of a clock that never goes back. It moves in steps of a few milliseconds, and
 /// reading it takes a fifth of what reading a precise one does: SQLite asks every few dozen
 /// instructions.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) fn now() -> u64 {
+pub fn now() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// See above. Where there is no rough clock, the precise one serves.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn now() -> u64 {
+pub fn now() -> u64 {
     use std::sync::LazyLock;
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     u64::try_from(START.elapsed().as_nanos()).unwrap_or(NEVER)
 }
 
 /// A moment by this clock; never, for none.
-pub(crate) fn at(moment: Option<Instant>) -> u64 {
+pub fn at(moment: Option<Instant>) -> u64 {
     moment.map_or(NEVER, |moment| {
         after(moment.saturating_duration_since(Instant::now()))
     })
 }
 
 /// The time `duration` from now; never, where that is further than the clock goes.
-pub(crate) fn after(duration: Duration) -> u64 {
+pub fn after(duration: Duration) -> u64 {
     from(now(), duration)
 }
 
 /// As [`after`], from another moment on.
-pub(crate) fn from(moment: u64, duration: Duration) -> u64 {
+pub fn from(moment: u64, duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).map_or(NEVER, |nanos| moment.saturating_add(nanos))
 }

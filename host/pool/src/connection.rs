@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::db::{Answer, Db, TransactionMode, Wants};
+use crate::engine::{Call, Session};
 use crate::error::Result;
 use crate::lent::Lent;
 use crate::statement::Statement;
 use crate::transaction::Transaction;
-use crate::value::{Parameters, Summary, Table};
+use crate::value::{Parameters, Summary, Table, TransactionMode};
 
 /// A connection lent by a [`Pool`](crate::Pool). Dropped, it goes back: an open transaction is
 /// rolled back, and everything else that it left behind is undone.
@@ -57,12 +57,13 @@ impl Connection {
     pub async fn execute(&self, sql: &str, parameters: &Parameters) -> Result<Summary> {
         let aside = || {
             let (sql, parameters) = (sql.to_owned(), parameters.clone());
-            move |db: &mut Db| db.execute(&sql, &parameters)
+            move |session: &mut dyn Session, call| session.execute(call, &sql, &parameters)
         };
-        let job = |db: &Db| db.job(sql, parameters, Wants::Summary);
-        let work = |db: &mut Db| db.execute(sql, parameters);
         self.lent
-            .attempt_or(work, aside, job, Answer::into_summary)
+            .attempt(
+                |session, call| session.execute(call, sql, parameters),
+                aside,
+            )
             .await
     }
 
@@ -76,12 +77,10 @@ impl Connection {
     pub async fn query(&self, sql: &str, parameters: &Parameters) -> Result<Table> {
         let aside = || {
             let (sql, parameters) = (sql.to_owned(), parameters.clone());
-            move |db: &mut Db| db.query(&sql, &parameters)
+            move |session: &mut dyn Session, call| session.query(call, &sql, &parameters)
         };
-        let job = |db: &Db| db.job(sql, parameters, Wants::Table);
-        let work = |db: &mut Db| db.query(sql, parameters);
         self.lent
-            .attempt_or(work, aside, job, Answer::into_table)
+            .attempt(|session, call| session.query(call, sql, parameters), aside)
             .await
     }
 
@@ -94,17 +93,19 @@ impl Connection {
     pub async fn execute_script(&self, sql: &str) -> Result<()> {
         // How far it has come, wherever it runs.
         let start = Arc::new(AtomicUsize::new(0));
-        let run = |db: &mut Db, sql: &str, start: &AtomicUsize| {
+        let run = |session: &mut dyn Session, call, sql: &str, start: &AtomicUsize| {
             let mut next = start.load(Ordering::Relaxed);
-            let result = db.execute_script(sql, &mut next);
+            let result = session.execute_script(call, sql, &mut next);
             start.store(next, Ordering::Relaxed);
             result
         };
         let aside = || {
             let (sql, start) = (sql.to_owned(), Arc::clone(&start));
-            move |db: &mut Db| run(db, &sql, &start)
+            move |session: &mut dyn Session, call| run(session, call, &sql, &start)
         };
-        self.lent.attempt(|db| run(db, sql, &start), aside).await
+        self.lent
+            .attempt(|session, call| run(session, call, sql, &start), aside)
+            .await
     }
 
     /// Compile one statement to run many times. Does not wait.
@@ -115,9 +116,11 @@ impl Connection {
     pub fn prepare(&self, sql: &str) -> Result<Statement> {
         let aside = || {
             let sql = sql.to_owned();
-            move |db: &mut Db| db.prepare(&sql)
+            move |session: &mut dyn Session, call| session.prepare(call, &sql)
         };
-        let key = self.lent.attempt_now(|db| db.prepare(sql), aside)?;
+        let key = self
+            .lent
+            .attempt_now(|session, call| session.prepare(call, sql), aside)?;
         Ok(Statement::new(Arc::clone(&self.lent), key))
     }
 
@@ -130,21 +133,23 @@ impl Connection {
     /// [`NotAuthorized`](crate::ErrorKind::NotAuthorized): immediate, on a read-only connection.
     /// [`Busy`](crate::ErrorKind::Busy): as [`execute`](Connection::execute).
     pub async fn begin(&self, mode: TransactionMode) -> Result<Transaction> {
-        let begin = move |db: &mut Db| db.begin(mode);
+        let begin = move |session: &mut dyn Session, call: Call| session.begin(call, mode);
         let number = self.lent.attempt(begin, || begin).await?;
         Ok(Transaction::new(Arc::clone(&self.lent), number))
     }
 
     /// Whether a transaction is open, begun by handle or by SQL; false once returned.
     pub fn in_transaction(&self) -> bool {
-        self.lent.with(|db| db.in_transaction()).unwrap_or(false)
+        self.lent
+            .with(|session| session.in_transaction())
+            .unwrap_or(false)
     }
 
     /// End the connection's statements and waits at `deadline`: one under way then fails with
     /// [`DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), any later one too. `None` for no
     /// deadline, as a connection starts with. Does nothing once returned.
     pub fn set_deadline(&self, deadline: Option<Instant>) {
-        let _ = self.lent.with(|db| db.set_deadline(deadline));
+        self.lent.set_deadline(deadline);
     }
 
     /// Give the connection back, as dropping it does, also where other owners still hold it.

@@ -102,7 +102,8 @@ impl Error {
         self.rolled_back
     }
 
-    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
+    /// An error that is no engine's, or of an engine without result codes.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         Error {
             kind,
             code: 0,
@@ -112,67 +113,52 @@ impl Error {
         }
     }
 
-    pub(crate) fn sqlite(code: i32, message: impl Into<String>, offset: Option<u32>) -> Error {
-        Error {
-            kind: kind_of(code),
-            code,
-            message: message.into(),
-            offset,
-            rolled_back: false,
-        }
+    /// The same error, with the engine's result code.
+    pub fn with_code(mut self, code: i32) -> Error {
+        self.code = code;
+        self
     }
 
-    pub(crate) fn stale_connection() -> Error {
+    /// The connection has been returned.
+    pub fn stale_connection() -> Error {
         Error::new(ErrorKind::StaleHandle, "the connection has been returned")
     }
 
-    pub(crate) fn closed() -> Error {
+    /// The pool is closed.
+    pub fn closed() -> Error {
         Error::new(ErrorKind::PoolClosed, "the pool is closed")
     }
 
-    pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Error {
+    /// The same error, of another kind.
+    pub fn with_kind(mut self, kind: ErrorKind) -> Error {
         self.kind = kind;
         self
     }
 
-    pub(crate) fn with_message(mut self, message: impl Into<String>) -> Error {
+    /// The same error, with another message.
+    pub fn with_message(mut self, message: impl Into<String>) -> Error {
         self.message = message.into();
         self
     }
 
-    pub(crate) fn with_rolled_back(mut self) -> Error {
+    /// The same error, which ended the open transaction.
+    pub fn with_rolled_back(mut self) -> Error {
         self.rolled_back = true;
         self
     }
 
     /// The same error, at `offset` bytes in the SQL text.
-    pub(crate) fn at(mut self, offset: usize) -> Error {
+    pub fn at(mut self, offset: usize) -> Error {
         self.offset = u32::try_from(offset).ok();
         self
     }
 
-    /// The same error at `base` bytes further into a longer text.
-    pub(crate) fn shifted(mut self, base: usize) -> Error {
+    /// The same error, at `base` bytes further into a longer text.
+    pub fn shifted(mut self, base: usize) -> Error {
         self.offset = self
             .offset
             .and_then(|offset| u32::try_from(base).ok()?.checked_add(offset));
         self
-    }
-
-    /// Whether these words are in the message, for what SQLite has no code for.
-    pub(crate) fn says(&self, words: &str) -> bool {
-        self.message.contains(words)
-    }
-
-    /// Whether SQLite was refused memory.
-    pub(crate) fn is_no_memory(&self) -> bool {
-        use rusqlite::ffi::{SQLITE_IOERR_NOMEM, SQLITE_NOMEM};
-        matches!(self.code, SQLITE_NOMEM | SQLITE_IOERR_NOMEM)
-    }
-
-    /// Whether the connection that saw this error can no longer be trusted with the file.
-    pub(crate) fn is_unhealthy(&self) -> bool {
-        matches!(self.kind, ErrorKind::Corrupt | ErrorKind::Io)
     }
 }
 
@@ -183,52 +169,3 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Error {
-        match error {
-            rusqlite::Error::SqliteFailure(failure, message) => Error::sqlite(
-                failure.extended_code,
-                message.unwrap_or_else(|| failure.to_string()),
-                None,
-            ),
-            other => Error::new(ErrorKind::Other, other.to_string()),
-        }
-    }
-}
-
-/// The kind of an extended result code.
-fn kind_of(code: i32) -> ErrorKind {
-    use rusqlite::ffi::*;
-    match code {
-        SQLITE_BUSY_SNAPSHOT => return ErrorKind::BusySnapshot,
-        SQLITE_CONSTRAINT_UNIQUE => return ErrorKind::ConstraintUnique,
-        SQLITE_CONSTRAINT_PRIMARYKEY | SQLITE_CONSTRAINT_ROWID => {
-            return ErrorKind::ConstraintPrimaryKey;
-        }
-        SQLITE_CONSTRAINT_FOREIGNKEY => return ErrorKind::ConstraintForeignKey,
-        SQLITE_IOERR_NOMEM => return ErrorKind::QuotaExceeded,
-        // The file ends in the middle of a page.
-        SQLITE_IOERR_SHORT_READ => return ErrorKind::Corrupt,
-        // A read that was under way when its transaction was rolled back.
-        SQLITE_ABORT_ROLLBACK => return ErrorKind::StaleHandle,
-        SQLITE_CONSTRAINT_NOTNULL => return ErrorKind::ConstraintNotNull,
-        SQLITE_CONSTRAINT_CHECK => return ErrorKind::ConstraintCheck,
-        _ => {}
-    }
-    // The low byte is the primary code: https://sqlite.org/rescode.html#pve
-    match code & 0xff {
-        SQLITE_BUSY | SQLITE_LOCKED => ErrorKind::Busy,
-        SQLITE_AUTH | SQLITE_READONLY | SQLITE_PERM => ErrorKind::NotAuthorized,
-        SQLITE_INTERRUPT => ErrorKind::DeadlineExceeded,
-        SQLITE_TOOBIG => ErrorKind::TooLarge,
-        SQLITE_FULL | SQLITE_NOMEM => ErrorKind::QuotaExceeded,
-        SQLITE_CONSTRAINT | SQLITE_MISMATCH => ErrorKind::ConstraintOther,
-        // A function's argument is out of range: parameters are counted before they are bound.
-        SQLITE_ERROR | SQLITE_SCHEMA | SQLITE_RANGE => ErrorKind::Sql,
-        // FTS5 finds its index to be other than it was, which nothing but damage makes it.
-        SQLITE_CORRUPT | SQLITE_NOTADB | SQLITE_ABORT => ErrorKind::Corrupt,
-        SQLITE_IOERR | SQLITE_CANTOPEN | SQLITE_PROTOCOL | SQLITE_NOLFS => ErrorKind::Io,
-        _ => ErrorKind::Other,
-    }
-}

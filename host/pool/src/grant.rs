@@ -5,15 +5,12 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::clock::NEVER;
 use crate::connection::Connection;
-use crate::db::Access;
 use crate::error::{Error, ErrorKind, Result};
-use crate::open::PROGRESS_INTERVAL;
-use crate::policy::Policy;
-pub use crate::policy::TableGrant;
 use crate::pool::Pool;
 use crate::request::Request;
+use crate::rights::{Limits, Rights, TableGrant};
+use crate::value::Access;
 
 /// A pool as one borrower has it: with which access, to which tables, and how much of it.
 ///
@@ -28,27 +25,11 @@ use crate::request::Request;
 /// SQLite checks a statement while it compiles it, with all that it reaches
 /// (<https://sqlite.org/c3ref/set_authorizer.html>): the tables behind a view, and those that
 /// the triggers of a table read and write, must be granted as well.
-///
-/// ```
-/// use millpond_pool::{Access, ErrorKind, Grant, Parameters, Pool, Request, TableGrant, block_on};
-///
-/// let pool = Pool::builder().open_in_memory()?;
-/// let setup = pool.get_blocking(Access::ReadWrite)?;
-/// block_on(setup.execute_script("CREATE TABLE note(body, author); CREATE TABLE secret(x)"))?;
-///
-/// let grant = Grant::new(&pool, Access::ReadWrite)
-///     .table("note", TableGrant::new().read().insert().hide("author"));
-/// let connection = block_on(grant.get(Access::ReadWrite, &Request::new()))?;
-/// block_on(connection.execute("INSERT INTO note VALUES ('a', 'me')", &Parameters::NONE))?;
-/// let refused = block_on(connection.execute("DELETE FROM note", &Parameters::NONE));
-/// assert_eq!(refused.unwrap_err().kind(), ErrorKind::NotAuthorized);
-/// # Ok::<(), millpond_pool::Error>(())
-/// ```
 #[derive(Clone, Debug)]
 pub struct Grant {
     pool: Pool,
     access: Access,
-    policy: Arc<Policy>,
+    rights: Arc<Rights>,
     max_connections: u32,
     limits: Limits,
     share: Option<(u32, Arc<Semaphore>)>,
@@ -68,34 +49,13 @@ pub enum StatsScope {
     Pool,
 }
 
-/// How long a borrower may do what others wait for, and how much.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) statement: Duration,
-    pub(crate) transaction: Duration,
-    pub(crate) hold: Duration,
-    /// In calls of the progress handler.
-    pub(crate) steps: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            statement: Duration::from_secs(10),
-            transaction: Duration::from_secs(10),
-            hold: Duration::from_secs(60),
-            steps: NEVER,
-        }
-    }
-}
-
 impl Grant {
     /// Grant connections of `pool`, for reading or for reading and writing.
     pub fn new(pool: &Pool, access: Access) -> Grant {
         Grant {
             pool: pool.clone(),
             access,
-            policy: Arc::new(Policy::new()),
+            rights: Arc::default(),
             max_connections: 4,
             limits: Limits::default(),
             share: None,
@@ -111,7 +71,7 @@ impl Grant {
     /// A grant with tables sees neither `sqlite_schema` nor the pragmas that describe tables other
     /// than its own, unless it may change the schema.
     pub fn table(mut self, name: &str, table: TableGrant) -> Grant {
-        Arc::make_mut(&mut self.policy).table(name, table);
+        Arc::make_mut(&mut self.rights).table(name, table);
         self
     }
 
@@ -120,7 +80,7 @@ impl Grant {
     /// whatever is not in a table: a view or trigger that it makes is held to its grant, but may
     /// be run by others, whose grants are wider.
     pub fn schema(mut self, allowed: bool) -> Grant {
-        Arc::make_mut(&mut self.policy).schema = Some(allowed);
+        Arc::make_mut(&mut self.rights).schema = Some(allowed);
         self
     }
 
@@ -128,7 +88,7 @@ impl Grant {
     /// gone when the connection goes back, which then costs more than usual
     /// (<https://sqlite.org/pragma.html#pragma_temp_store>).
     pub fn temporary(mut self, allowed: bool) -> Grant {
-        Arc::make_mut(&mut self.policy).temporary = allowed;
+        Arc::make_mut(&mut self.rights).temporary = allowed;
         self
     }
 
@@ -152,7 +112,7 @@ impl Grant {
     /// run, counted in fifties. It then fails as one does that has run for too long. Unlike time, the
     /// number does not depend on what else the machine does. Default: any.
     pub fn max_statement_steps(mut self, steps: u64) -> Grant {
-        self.limits.steps = steps.div_ceil(PROGRESS_INTERVAL as u64);
+        self.limits.steps = Some(steps);
         self
     }
 
@@ -234,8 +194,8 @@ impl Grant {
         self.share.as_ref().map(|(_, semaphore)| semaphore)
     }
 
-    pub(crate) fn policy(&self) -> &Arc<Policy> {
-        &self.policy
+    pub(crate) fn rights(&self) -> &Arc<Rights> {
+        &self.rights
     }
 
     pub(crate) fn limits(&self) -> Limits {

@@ -1,4 +1,4 @@
-//! A connection while it is lent: where it is, who uses it, and how it goes back.
+//! A connection while it is lent: where its session is, who uses it, and how it goes back.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::block_on::block_on;
 use crate::clock::{self, NEVER};
-use crate::db::{Answer, Attempt, Db, Job, Stop};
+use crate::engine::{Call, Outcome, Session, Step, Stop};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pool::Shared;
-use crate::request::RequestId;
+use crate::pool::{Pooled, Shared};
 use crate::slots::{Place, Returned};
-use crate::turn::Waited;
-use crate::watch::Watch;
+use crate::stop_flag::StopFlag;
 use crate::worker::hand_over;
 
 /// How long after it should have ended a call is abandoned. Hardly any takes a quarter of it to
@@ -31,9 +30,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(crate) struct Lent {
     pool: Arc<Shared>,
-    request: RequestId,
-    watch: Arc<Watch>,
-    /// The number of this lending, for the watch.
+    stop: Arc<StopFlag>,
+    /// The number of this lending, for the stop flag.
     lending: u64,
     /// Until when it may be held, by `clock`.
     hold_until: u64,
@@ -44,7 +42,7 @@ pub(crate) struct Lent {
     back: Condvar,
 }
 
-/// Where the connection is.
+/// Where the session is.
 #[derive(Debug)]
 enum Holding {
     Here(Held),
@@ -56,7 +54,7 @@ enum Holding {
 
 #[derive(Debug)]
 struct Held {
-    db: Box<Db>,
+    pooled: Box<Pooled>,
     place: Place,
     /// Its part of what its grant may hold.
     _share: Option<OwnedSemaphorePermit>,
@@ -76,24 +74,22 @@ impl Holding {
 impl Lent {
     pub(crate) fn new(
         pool: Arc<Shared>,
-        db: Box<Db>,
+        pooled: Box<Pooled>,
         (place, share): (Place, Option<OwnedSemaphorePermit>),
-        request: RequestId,
         lending: u64,
         hold_until: u64,
     ) -> Arc<Lent> {
-        let watch = Arc::clone(db.watch());
+        let stop = Arc::clone(&pooled.stop);
         Arc::new_cyclic(|lent| {
             let entry = pool.enter(lent.clone());
             Lent {
                 pool,
-                request,
-                watch,
+                stop,
                 lending,
                 hold_until,
                 overdue: AtomicBool::new(false),
                 held: Mutex::new(Holding::Here(Held {
-                    db,
+                    pooled,
                     place,
                     _share: share,
                     entry,
@@ -103,83 +99,99 @@ impl Lent {
         })
     }
 
-    /// Do something with the connection, unless it has gone back.
-    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Db) -> T) -> Result<T> {
+    /// Do something with the session that runs no SQL, unless it has gone back.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut dyn Session) -> T) -> Result<T> {
         match &mut *self.held() {
-            Holding::Here(held) => {
-                let _scope = held.db.enter();
-                Ok(work(&mut held.db))
-            }
+            Holding::Here(held) => Ok(work(&mut *held.pooled.session)),
             _ => Err(self.stale()),
         }
     }
 
-    /// Run SQL on the connection, unless it has gone back or been held for too long.
-    fn call<T>(&self, work: impl FnOnce(&mut Db) -> T) -> Result<T> {
+    pub(crate) fn set_deadline(&self, deadline: Option<Instant>) {
+        let _ = self.with(|_| self.stop.set_deadline(deadline));
+    }
+
+    /// Make a call, unless the session has gone back or been held for too long.
+    fn call<T>(
+        &self,
+        outcome: Option<Outcome>,
+        work: impl FnOnce(&mut dyn Session, Call) -> Step<T>,
+    ) -> Step<T> {
         let now = clock::now();
         if now >= self.hold_until {
             self.end_overdue();
         }
-        self.with(|db| {
-            db.start_call(now, self.hold_until);
-            let result = work(db);
-            db.end_call();
-            result
-        })
+        let call = Call {
+            now,
+            hold_until: self.hold_until,
+            aside: false,
+            continued: false,
+            outcome,
+        };
+        match &mut *self.held() {
+            Holding::Here(held) => work(&mut *held.pooled.session, call),
+            _ => Err(self.stale().into()),
+        }
     }
 
-    /// As [`call`](Lent::call), on the connection's own thread. Blocks until it is done, or is
-    /// abandoned. It ends by `bounds`, where these are what is left of an attempt to run it here.
+    /// As [`call`](Lent::call), on the session's own thread. Blocks until it is done, or is
+    /// abandoned.
     #[cold]
     #[inline(never)]
     fn call_aside<T: Send + 'static>(
         self: &Arc<Lent>,
-        work: impl FnOnce(&mut Db) -> T + Send + 'static,
-        bounds: Option<(u64, u64)>,
-    ) -> Result<T> {
+        outcome: Option<Outcome>,
+        continued: bool,
+        work: impl FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
+    ) -> Step<T> {
         self.end_overdue();
         let mut holding = self.held();
         let Holding::Here(held) = &mut *holding else {
-            return Err(self.stale());
+            return Err(self.stale().into());
         };
-        let thread = match held.db.thread() {
+        let thread = held.pooled.thread();
+        let Some(mut held) = holding.take() else {
+            return Err(self.stale().into());
+        };
+        let thread = match thread {
             Ok(thread) => thread,
             Err(error) => {
-                held.db.settle();
-                return Err(error);
+                // It may have waited for something that others wait for now.
+                drop(holding);
+                self.take_back(held, Returned::Close);
+                return Err(error.into());
             }
         };
-        let Some(mut held) = holding.take() else {
-            return Err(self.stale());
-        };
         *holding = Holding::Aside;
-        self.watch.start_abandonable();
-        if bounds.is_none() {
+        self.stop.start_abandonable();
+        if !continued {
             // Its time begins on its thread.
-            self.watch.set_bounds((NEVER, NEVER));
+            self.stop.set_until(NEVER);
         }
         drop(holding);
 
         let (sender, receiver) = sync_channel(1);
         let lent = Arc::clone(self);
         thread.run(move || {
-            let result = catch_unwind(AssertUnwindSafe(|| {
-                let _scope = held.db.enter();
-                held.db.start_call_aside(lent.hold_until, bounds);
-                let result = work(&mut held.db);
-                held.db.end_call();
-                result
-            }));
+            let call = Call {
+                now: clock::now(),
+                hold_until: lent.hold_until,
+                aside: true,
+                continued,
+                outcome,
+            };
+            let session = &mut *held.pooled.session;
+            let result = catch_unwind(AssertUnwindSafe(|| work(session, call)));
             let whole = result.is_ok();
             lent.come_back(held, whole, || drop(sender.send(result)));
         });
         drop(thread);
         self.wait_for(&receiver)?
-            .or_else(|panic| resume_unwind(panic))
+            .unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// What runs aside has ended. Where it was not abandoned, its caller is told before the lock is
-    /// free: a caller that finds the connection [`Aside`](Holding::Aside) under the lock, and has
+    /// free: a caller that finds the session [`Aside`](Holding::Aside) under the lock, and has
     /// not been told, can abandon it.
     fn come_back(&self, held: Held, whole: bool, tell: impl FnOnce()) {
         let mut holding = self.lock();
@@ -212,14 +224,14 @@ impl Lent {
             match receiver.recv_timeout(LOOK_EVERY) {
                 Ok(result) => return Ok(result),
                 Err(RecvTimeoutError::Timeout) => {}
-                // It tells before it ends, or the thread is gone, and the connection with it.
+                // It tells before it ends, or the thread is gone, and the session with it.
                 Err(RecvTimeoutError::Disconnected) => {
                     *self.lock() = Holding::Gone;
                     self.back.notify_all();
                     return Err(self.stale());
                 }
             }
-            if !self.watch.must_stop() {
+            if !self.stop.must_stop() {
                 overdue_since = None;
                 continue;
             }
@@ -232,18 +244,18 @@ impl Lent {
                 return Ok(result);
             }
             // Before the thread can notice, and end it.
-            let in_transaction = self.watch.is_in_transaction();
+            let in_transaction = self.stop.is_in_transaction();
             // What commits just now is waited for: its caller is to know what came of it.
-            if self.watch.abandon() {
+            if self.stop.abandon() {
                 *holding = Holding::Gone;
                 self.back.notify_all();
-                // Before the thread can find that it is gone, and give the connection back.
+                // Before the thread can find that it is gone, and give the session back.
                 self.pool.abandoned();
                 drop(holding);
                 self.pool.warn_of_abandoned();
                 let error = Error::new(
                     ErrorKind::DeadlineExceeded,
-                    "the statement ran out of time, and SQLite did not stop: its connection is closed",
+                    "the statement ran out of time, and did not stop: its connection is closed",
                 );
                 return Err(match in_transaction {
                     true => error.with_rolled_back(),
@@ -263,114 +275,54 @@ impl Lent {
         Error::stale_connection()
     }
 
-    /// Run work that never waits for the turn to write, here or aside.
-    pub(crate) fn attempt_now<T: Send + 'static, W>(
-        self: &Arc<Lent>,
-        work: impl FnOnce(&mut Db) -> Attempt<T>,
-        aside: impl Fn() -> W,
-    ) -> Result<T>
-    where
-        W: FnOnce(&mut Db) -> Attempt<T> + Send + 'static,
-    {
-        let mut attempt = self.call(work)?;
-        // Each time, it gets further.
-        while matches!(attempt, Err(Stop::Aside)) {
-            attempt = self.call_aside(aside(), Some(self.watch.bounds()))?;
-        }
-        attempt.map_err(Stop::into_error)
-    }
-
-    /// Do something that may need the turn to write, waiting for it where it must. The
-    /// connection is not locked meanwhile: the pool can end it.
+    /// Make a call, and wait for what it has to wait for. The session is not locked meanwhile: the
+    /// pool can end it. `aside` makes an owned copy of the work, for the session's own thread.
     pub(crate) async fn attempt<T: Send + 'static, W>(
         self: &Arc<Lent>,
-        work: impl FnMut(&mut Db) -> Attempt<T>,
+        mut work: impl FnMut(&mut dyn Session, Call) -> Step<T>,
         aside: impl Fn() -> W,
     ) -> Result<T>
     where
-        W: FnOnce(&mut Db) -> Attempt<T> + Send + 'static,
+        W: FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
     {
-        self.attempt_or(work, aside, |_| None, |_| None).await
-    }
-
-    /// As [`attempt`](Lent::attempt), for work that the holder of the turn may run on our behalf
-    /// (`job`, whose answer `from_answer` reads). `aside` makes an owned copy of the work, for the
-    /// connection's own thread.
-    pub(crate) async fn attempt_or<T: Send + 'static, W>(
-        self: &Arc<Lent>,
-        mut work: impl FnMut(&mut Db) -> Attempt<T>,
-        aside: impl Fn() -> W,
-        job: impl FnOnce(&Db) -> Option<Job>,
-        from_answer: impl FnOnce(Answer) -> Option<T>,
-    ) -> Result<T>
-    where
-        W: FnOnce(&mut Db) -> Attempt<T> + Send + 'static,
-    {
-        let mut job = Some(job);
-        let mut from_answer = Some(from_answer);
-        // Also after waiting for the turn: another attempt here would lose it again.
+        let mut outcome = None;
+        // Also after a wait: another attempt here would lose again what was waited for.
         let mut goes_aside = false;
-        // What is left of its time where it has to begin anew there.
-        let mut again = None;
+        let mut continued = false;
         loop {
-            let mut stop = Stop::Aside;
-            let mut bounds = again.take();
-            if !goes_aside {
-                stop = match self.call(|db| settled(db, &mut work))? {
-                    Ok(done) => return Ok(done),
-                    Err(stop) => stop,
-                };
-                bounds = Some(self.watch.bounds());
-            }
-            if matches!(stop, Stop::Aside) {
-                goes_aside = true;
-                let work = aside();
-                stop = match self.call_aside(|db| settled(db, work), bounds)? {
-                    Ok(done) => return Ok(done),
-                    Err(stop) => stop,
-                };
-            }
-            match stop {
-                Stop::Gate => Box::pin(self.pool.wait_gate(&self.watch)).await,
-                Stop::Turn => {
-                    let job = match job.take() {
-                        Some(job) => self.with(|db| job(db))?,
-                        None => None,
-                    };
-                    let waited = self.pool.wait_turn(self.request, &self.watch, job);
-                    match Box::pin(waited).await? {
-                        Waited::Turn(turn) => self.with(|db| db.take_turn(turn))?,
-                        Waited::Closed => return Err(Error::closed()),
-                        Waited::Done(job) => {
-                            let (answer, told) = job.into_answer();
-                            // If the pool has taken the connection back, it is of no use.
-                            let _ = self.with(|db| {
-                                db.set_told(told);
-                                db.note_run_elsewhere();
-                            });
-                            let from_answer = from_answer.take();
-                            let done = answer
-                                .zip(from_answer)
-                                .and_then(|(answer, from)| from(answer));
-                            return done.ok_or_else(|| {
-                                Error::new(ErrorKind::Other, "another statement was answered")
-                            });
-                        }
-                    }
-                }
-                Stop::Error(error) => return Err(error),
-                Stop::Aside => again = Some(self.watch.bounds()),
+            let step = match goes_aside {
+                false => self.call(outcome.take(), &mut work),
+                true => self.call_aside(outcome.take(), continued, aside()),
+            };
+            continued = false;
+            match step {
+                Ok(done) => return Ok(done),
+                Err(Stop::Error(error)) => return Err(error),
+                Err(Stop::Aside) => (goes_aside, continued) = (true, true),
+                Err(Stop::Wait(wait)) => outcome = Some(Box::pin(self.pool.wait_for(wait)).await),
             }
         }
     }
 
-    /// Stop whatever runs on the connection, and take it from its borrower, to be closed.
+    /// As [`attempt`](Lent::attempt), for calls that hardly ever wait: if they do, the thread blocks.
+    pub(crate) fn attempt_now<T: Send + 'static, W>(
+        self: &Arc<Lent>,
+        work: impl FnMut(&mut dyn Session, Call) -> Step<T>,
+        aside: impl Fn() -> W,
+    ) -> Result<T>
+    where
+        W: FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
+    {
+        block_on(self.attempt(work, aside))
+    }
+
+    /// Stop whatever runs on the session, and take it from its borrower, to be closed.
     pub(crate) fn end(&self) {
-        self.watch.stop(self.lending);
+        self.stop.stop(self.lending);
         self.give_back(true);
     }
 
-    /// Take the connection back, if it has been held for too long. Does not wait: one on which a
+    /// Take the session back, if it has been held for too long. Does not wait: one on which a
     /// statement runs is left until that ends, which is soon, because its time is over too.
     pub(crate) fn end_overdue(&self) {
         if clock::now() < self.hold_until {
@@ -389,18 +341,17 @@ impl Lent {
 
     /// As [`end_overdue`](Lent::end_overdue), for a transaction that has been open for too long.
     pub(crate) fn end_overdue_transaction(&self) {
-        if clock::now() < self.watch.transaction_until() {
+        if clock::now() < self.stop.transaction_until() {
             return;
         }
         if let Ok(mut holding) = self.held.try_lock()
             && let Holding::Here(held) = &mut *holding
         {
-            let _scope = held.db.enter();
-            held.db.end_overdue();
+            held.pooled.session.end_overdue();
         }
     }
 
-    /// Give the connection back, to be closed if `close`. Waits for a statement that another thread
+    /// Give the session back, to be closed if `close`. Waits for a statement that another thread
     /// runs.
     pub(crate) fn give_back(&self, close: bool) {
         let poisoned = self.held.is_poisoned();
@@ -417,10 +368,10 @@ impl Lent {
 
     fn take_back(&self, held: Held, returned: Returned) {
         self.pool
-            .take_back(held.entry, held.db, held.place, returned);
+            .take_back(held.entry, held.pooled, held.place, returned);
     }
 
-    /// Where the connection is, once it is not aside.
+    /// Where the session is, once it is not aside.
     fn held(&self) -> MutexGuard<'_, Holding> {
         let holding = self.lock();
         if !matches!(*holding, Holding::Aside) {
@@ -435,16 +386,6 @@ impl Lent {
     fn lock(&self) -> MutexGuard<'_, Holding> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Do `work`. A turn that was waited for, and then not needed, must not stay here, unless what it
-/// is for is about to run aside.
-fn settled<T>(db: &mut Db, work: impl FnOnce(&mut Db) -> Attempt<T>) -> Attempt<T> {
-    let attempt = work(db);
-    if db.has_turn() && !matches!(attempt, Err(Stop::Aside)) {
-        db.settle();
-    }
-    attempt
 }
 
 /// What a handle answers when nothing of its connection is left.

@@ -4,8 +4,8 @@
 use std::sync::PoisonError;
 use std::time::Instant;
 
+use super::stop_flag::StopFlag;
 use super::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
-use super::watch::Watch;
 
 /// A request, whose connections are lent together. Clones are the same request.
 ///
@@ -20,17 +20,22 @@ pub struct Request {
 
 /// Names one request: no other of this process has the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct RequestId(pub(crate) u64);
+pub struct RequestId(u64);
 
 #[derive(Debug, Default)]
 struct Shared {
     interrupted: AtomicBool,
     /// What was lent to it, by the numbers of the lendings.
-    lent: Mutex<Vec<(Weak<Watch>, u64)>>,
+    lent: Mutex<Vec<(Weak<StopFlag>, u64)>>,
 }
 
+#[allow(
+    clippy::new_without_default,
+    reason = "each one is different: none is the default"
+)]
 impl RequestId {
-    pub(crate) fn new() -> RequestId {
+    /// Another than any before.
+    pub fn new() -> RequestId {
         // Nothing waits for it: a plain one in the tests of what does too.
         use std::sync::atomic::AtomicU64;
         static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -75,9 +80,9 @@ impl Request {
             .lent
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        for (watch, lending) in lent.iter() {
-            if let Some(watch) = watch.upgrade() {
-                watch.interrupt(*lending);
+        for (stop, lending) in lent.iter() {
+            if let Some(stop) = stop.upgrade() {
+                stop.interrupt(*lending);
             }
         }
     }
@@ -96,20 +101,20 @@ impl Request {
     }
 
     /// A connection is lent to it.
-    pub(crate) fn enter(&self, watch: &Arc<Watch>, lending: u64) {
+    pub(crate) fn enter(&self, stop: &Arc<StopFlag>, lending: u64) {
         let mut lent = self
             .shared
             .lent
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        lent.retain(|(watch, lending)| {
-            let watch = watch.upgrade();
-            watch.is_some_and(|watch| watch.lending() == *lending)
+        lent.retain(|(stop, lending)| {
+            let stop = stop.upgrade();
+            stop.is_some_and(|stop| stop.lending() == *lending)
         });
-        lent.push((Arc::downgrade(watch), lending));
+        lent.push((Arc::downgrade(stop), lending));
         drop(lent);
         if self.is_interrupted() {
-            watch.interrupt(lending);
+            stop.interrupt(lending);
         }
     }
 }

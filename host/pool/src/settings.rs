@@ -1,158 +1,47 @@
-//! The pool's settings as values: defaults and bounds. What each means stands at the builder.
+//! A pool's settings, whatever engine it has.
 
-use std::fmt::Display;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::error::{Error, ErrorKind, Result};
-
-/// When SQLite waits for the disk (<https://sqlite.org/pragma.html#pragma_synchronous>).
-///
-/// Either way a process that crashes, or is killed, loses nothing that was committed, and the
-/// database is never damaged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Synchronous {
-    /// The log is synced at checkpoints only. Commits are faster; a power failure or a crash of
-    /// the system can undo the last of them.
-    Normal,
-    /// The log is synced at every commit: what was committed outlasts a power failure. SQLite's
-    /// own default, and this pool's.
-    #[default]
-    Full,
+/// How many connections a pool lends, and how long it lets callers wait.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The most connections that exist at once, idle and in use together. Default 5.
+    pub max_size: u32,
+    /// The most idle connections that are kept: `max_size` if `None`. Default `None`.
+    pub max_idle: Option<u32>,
+    /// How long a caller waits for a connection. Default 10 s.
+    pub timeout: Duration,
 }
-
-/// Settings as they were given; checked when the pool is built.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) read_only: bool,
-    pub(crate) max_size: u32,
-    pub(crate) timeout: Duration,
-    pub(crate) max_idle: Option<u32>,
-    pub(crate) synchronous: Synchronous,
-    pub(crate) cache_size: u64,
-    pub(crate) mmap_size: u64,
-    pub(crate) statement_cache: usize,
-    pub(crate) busy_timeout: Duration,
-    pub(crate) max_memory_bytes: u64,
-    pub(crate) max_database_bytes: u64,
-    pub(crate) max_transaction_bytes: u64,
-    pub(crate) max_value_bytes: u64,
-    pub(crate) max_result_bytes: u64,
-    pub(crate) max_page_bytes: u64,
-}
-
-const KIB: u64 = 1024;
-const MIB: u64 = 1024 * KIB;
-const GIB: u64 = 1024 * MIB;
-const HOUR: Duration = Duration::from_secs(3600);
 
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            read_only: false,
             max_size: 5,
-            timeout: Duration::from_secs(10),
             max_idle: None,
-            synchronous: Synchronous::Full,
-            cache_size: 2 * MIB,
-            mmap_size: 0,
-            statement_cache: 128,
-            busy_timeout: Duration::from_secs(5),
-            max_memory_bytes: 64 * MIB,
-            max_database_bytes: 10 * GIB,
-            max_transaction_bytes: 64 * MIB,
-            max_value_bytes: MIB,
-            max_result_bytes: 16 * MIB,
-            max_page_bytes: MIB,
+            timeout: Duration::from_secs(10),
         }
     }
 }
 
 impl Settings {
-    pub(crate) fn max_idle(&self) -> u32 {
-        self.max_idle.unwrap_or(self.max_size)
+    /// As the default, but for the most connections and the time to wait for one.
+    pub fn new(max_size: u32, timeout: Duration) -> Settings {
+        Settings {
+            max_size,
+            max_idle: None,
+            timeout,
+        }
     }
 
-    pub(crate) fn check(&self) -> Result<()> {
-        within("max_size", self.max_size, 1..=1024, "connections")?;
-        within_duration("timeout", self.timeout)?;
-        within(
-            "max_idle",
-            self.max_idle(),
-            0..=self.max_size,
-            "connections",
-        )?;
-        within("cache_size", self.cache_size, 64 * KIB..=GIB, "bytes")?;
-        within("mmap_size", self.mmap_size, 0..=64 * GIB, "bytes")?;
-        within(
-            "statement_cache",
-            self.statement_cache,
-            0..=10_000,
-            "statements",
-        )?;
-        within_duration("busy_timeout", self.busy_timeout)?;
-        // The cache counts, and is not all that SQLite needs.
-        within(
-            "max_memory_bytes",
-            self.max_memory_bytes,
-            self.cache_size + 2 * MIB..=64 * GIB,
-            "bytes",
-        )?;
-        within(
-            "max_database_bytes",
-            self.max_database_bytes,
-            MIB..=16 * 1024 * GIB,
-            "bytes",
-        )?;
-        within(
-            "max_transaction_bytes",
-            self.max_transaction_bytes,
-            MIB..=16 * 1024 * GIB,
-            "bytes",
-        )?;
-        within(
-            "max_value_bytes",
-            self.max_value_bytes,
-            64 * KIB..=GIB - 1,
-            "bytes",
-        )?;
-        within(
-            "max_result_bytes",
-            self.max_result_bytes,
-            64 * KIB..=GIB,
-            "bytes",
-        )?;
-        within(
-            "max_page_bytes",
-            self.max_page_bytes,
-            KIB..=64 * MIB,
-            "bytes",
-        )
+    /// Keep at most so many idle connections: `max_size` if `None`.
+    #[must_use]
+    pub fn max_idle(mut self, connections: Option<u32>) -> Settings {
+        self.max_idle = connections;
+        self
     }
-}
 
-fn within<T: PartialOrd + Display>(
-    name: &str,
-    value: T,
-    bounds: RangeInclusive<T>,
-    unit: &str,
-) -> Result<()> {
-    if bounds.contains(&value) {
-        return Ok(());
+    pub(crate) fn most_idle(&self) -> u32 {
+        self.max_idle.unwrap_or(self.max_size).min(self.max_size)
     }
-    let (from, to) = (bounds.start(), bounds.end());
-    Err(Error::new(
-        ErrorKind::Config,
-        format!("{name} is {value} {unit}: it must be between {from} and {to}"),
-    ))
-}
-
-fn within_duration(name: &str, value: Duration) -> Result<()> {
-    if value <= HOUR {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::Config,
-        format!("{name} is {value:?}: it must be at most one hour"),
-    ))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::db::{Answer, Db, Wants};
+use crate::engine::{Call, Session};
 use crate::error::Result;
 use crate::lent::{Lent, unless_stale};
 use crate::value::{Cells, Column, Parameters, Summary};
@@ -41,7 +41,7 @@ impl Statement {
     /// which may take as long as preparing it. None where it yields no rows, or once stale.
     pub fn columns(&self) -> Vec<Column> {
         let key = self.key;
-        let columns = move |db: &mut Db| db.columns(key);
+        let columns = move |session: &mut dyn Session, call: Call| session.columns(call, key);
         // What fails is what its next run reports.
         self.lent
             .attempt_now(columns, || columns)
@@ -50,16 +50,17 @@ impl Statement {
 
     /// The parameters' names without prefix, `None` for a bare `?`; none at all once stale.
     pub fn parameter_names(&self) -> Vec<Option<String>> {
-        unless_stale(
-            self.lent.with(|db| db.parameter_names(self.key)),
-            Vec::new(),
-        )
+        let key = self.key;
+        let names = move |session: &mut dyn Session, call: Call| session.parameter_names(call, key);
+        self.lent.attempt_now(names, || names).unwrap_or_default()
     }
 
     /// Whether the statement leaves the database as it is
     /// (<https://sqlite.org/c3ref/stmt_readonly.html>); true once stale.
     pub fn is_read_only(&self) -> bool {
-        unless_stale(self.lent.with(|db| db.is_read_only(self.key)), true)
+        let key = self.key;
+        let reads = move |session: &mut dyn Session, call: Call| session.is_read_only(call, key);
+        self.lent.attempt_now(reads, || reads).unwrap_or(true)
     }
 
     /// Run for its effect. Rows that it yields are not kept; an open cursor of this statement
@@ -74,16 +75,11 @@ impl Statement {
         let key = self.key;
         let aside = || {
             let parameters = parameters.clone();
-            move |db: &mut Db| db.execute_open(key, &parameters)
+            move |session: &mut dyn Session, call| session.execute_prepared(call, key, &parameters)
         };
-        self.lent
-            .attempt_or(
-                |db| db.execute_open(key, parameters),
-                aside,
-                |db| db.job_open(self.key, parameters, Wants::Summary),
-                Answer::into_summary,
-            )
-            .await
+        let work =
+            |session: &mut dyn Session, call| session.execute_prepared(call, key, parameters);
+        self.lent.attempt(work, aside).await
     }
 
     /// Run once a row of `rows`, all or none, and sum up their changes. The width of a row is
@@ -97,11 +93,10 @@ impl Statement {
         let key = self.key;
         let aside = || {
             let rows = rows.clone();
-            move |db: &mut Db| db.execute_many(key, &rows)
+            move |session: &mut dyn Session, call| session.execute_many(call, key, &rows)
         };
-        self.lent
-            .attempt(|db| db.execute_many(key, rows), aside)
-            .await
+        let work = |session: &mut dyn Session, call| session.execute_many(call, key, rows);
+        self.lent.attempt(work, aside).await
     }
 
     /// Run, and take up to `max_rows` rows now: fewer where they reach
@@ -119,17 +114,14 @@ impl Statement {
         let key = self.key;
         let aside = || {
             let parameters = parameters.clone();
-            move |db: &mut Db| db.query_open(key, &parameters, max_rows)
+            move |session: &mut dyn Session, call| {
+                session.query_prepared(call, key, &parameters, max_rows)
+            }
         };
-        let (cells, run) = self
-            .lent
-            .attempt_or(
-                |db| db.query_open(key, parameters, max_rows),
-                aside,
-                |db| db.job_open(self.key, parameters, Wants::Page { max_rows }),
-                |answer| answer.into_cells().map(|cells| (cells, None)),
-            )
-            .await?;
+        let work = |session: &mut dyn Session, call| {
+            session.query_prepared(call, key, parameters, max_rows)
+        };
+        let (cells, run) = self.lent.attempt(work, aside).await?;
         let rest = run.map(|run| Cursor {
             lent: Arc::clone(&self.lent),
             key: self.key,
@@ -141,7 +133,10 @@ impl Statement {
 
 impl Drop for Statement {
     fn drop(&mut self) {
-        unless_stale(self.lent.with(|db| db.drop_statement(self.key)), ());
+        unless_stale(
+            self.lent.with(|session| session.drop_statement(self.key)),
+            (),
+        );
     }
 }
 
@@ -155,13 +150,18 @@ impl Cursor {
     /// statement run again. [`NotUtf8`](crate::ErrorKind::NotUtf8). Any error ends the result.
     pub fn next(&self, max_rows: u32) -> Result<Cells> {
         let (key, run) = (self.key, self.run);
-        let next = move |db: &mut Db| db.next_page(key, run, max_rows);
+        let next =
+            move |session: &mut dyn Session, call: Call| session.next(call, key, run, max_rows);
         self.lent.attempt_now(next, || next)
     }
 }
 
 impl Drop for Cursor {
     fn drop(&mut self) {
-        unless_stale(self.lent.with(|db| db.drop_cursor(self.key, self.run)), ());
+        unless_stale(
+            self.lent
+                .with(|session| session.drop_cursor(self.key, self.run)),
+            (),
+        );
     }
 }

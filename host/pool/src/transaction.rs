@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::db::Db;
+use crate::engine::{Call, Session};
 use crate::error::Result;
 use crate::lent::{Lent, unless_stale};
 
@@ -30,7 +30,7 @@ impl Transaction {
     /// as a deferred foreign key that does not hold: it has been rolled back.
     pub fn commit(self) -> Result<()> {
         let number = self.number;
-        let commit = move |db: &mut Db| db.commit(number);
+        let commit = move |session: &mut dyn Session, call: Call| session.commit(call, number);
         self.lent.attempt_now(commit, || commit)
     }
 
@@ -41,13 +41,16 @@ impl Transaction {
     /// [`StaleHandle`](crate::ErrorKind::StaleHandle): SQL text has ended it. Where SQLite
     /// rolled it back by itself, this succeeds.
     pub fn rollback(self) -> Result<()> {
-        self.lent.with(|db| db.rollback(self.number))?
+        let number = self.number;
+        let rollback = move |session: &mut dyn Session, call: Call| session.rollback(call, number);
+        self.lent.attempt_now(rollback, || rollback)
     }
 }
 
 impl Drop for Transaction {
     fn drop(&mut self) {
         // After a commit or a rollback this finds it ended, and does nothing.
-        let _ = unless_stale(self.lent.with(|db| db.rollback(self.number)), Ok(()));
+        let drop = |session: &mut dyn Session| session.drop_transaction(self.number);
+        unless_stale(self.lent.with(drop), ());
     }
 }

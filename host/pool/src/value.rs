@@ -1,5 +1,27 @@
 //! Values, parameters and rows: the contract's data, in Rust.
 
+/// What a connection is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Reads. Never waits for a writer, and refuses every write.
+    ReadOnly,
+    /// Reads and writes.
+    ReadWrite,
+}
+
+/// How a transaction begins (<https://sqlite.org/lang_transaction.html>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TransactionMode {
+    /// Reads a snapshot, and becomes a writer at its first write, which waits its turn. It fails
+    /// with [`BusySnapshot`](crate::ErrorKind::BusySnapshot) if anything was committed since the snapshot,
+    /// and with [`Busy`](crate::ErrorKind::Busy), at once, if it has read and another process writes just
+    /// then: once that commits, it could only fail. Roll back and run it again, or begin
+    /// [`Immediate`](TransactionMode::Immediate).
+    Deferred,
+    /// A writer from the start: waits its turn.
+    Immediate,
+}
+
 /// One SQLite value, by storage class (<https://sqlite.org/datatype3.html>).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -76,22 +98,27 @@ pub struct Cells {
 
 /// A value that is read where it lies. Text is bytes until somebody has checked it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum ValueRef<'a> {
+pub enum ValueRef<'a> {
+    /// `NULL`.
     Null,
+    /// A signed 64-bit integer.
     Integer(i64),
+    /// A 64-bit float.
     Real(f64),
+    /// Text, perhaps not UTF-8.
     Text(&'a [u8]),
+    /// Bytes.
     Blob(&'a [u8]),
 }
 
 impl ValueRef<'_> {
     /// What it takes in a result: its bytes, and its place in the row.
-    pub(crate) fn size(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         self.length() + size_of::<Value>() as u64
     }
 
     /// How many bytes a text or blob has.
-    pub(crate) fn length(&self) -> u64 {
+    pub fn length(&self) -> u64 {
         match self {
             ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => 0,
             ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len() as u64,

@@ -6,6 +6,7 @@
 //! [`block_in_place`](tokio::task::block_in_place), once: tokio moves the worker, with its queue, to
 //! another thread, and the statement goes on where it is.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,8 +25,8 @@ const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Hand this thread's worker to another thread. Does nothing on a thread that is none. Returns false where
 /// no other thread has taken it yet.
-pub(crate) fn hand_over() -> bool {
-    let Ok(runtime) = Handle::try_current() else {
+pub fn hand_over() -> bool {
+    let Some(runtime) = runtime() else {
         return true;
     };
     if !is_worker(&runtime) {
@@ -40,6 +41,36 @@ pub(crate) fn hand_over() -> bool {
         });
         wait.recv_timeout(PATIENCE).is_ok()
     })
+}
+
+thread_local! {
+    /// The runtime that this thread belongs to, if any, while another one keeps time for it.
+    static OWN: RefCell<Option<Option<Handle>>> = const { RefCell::new(None) };
+}
+
+/// While it lives, this thread's runtime is the one that it is now, whatever is entered on top.
+pub(crate) struct KeepsRuntime {
+    before: Option<Option<Handle>>,
+}
+
+impl KeepsRuntime {
+    pub(crate) fn new() -> KeepsRuntime {
+        let own = runtime();
+        KeepsRuntime {
+            before: OWN.replace(Some(own)),
+        }
+    }
+}
+
+impl Drop for KeepsRuntime {
+    fn drop(&mut self) {
+        OWN.set(self.before.take());
+    }
+}
+
+fn runtime() -> Option<Handle> {
+    let own = OWN.with_borrow(Clone::clone);
+    own.unwrap_or_else(|| Handle::try_current().ok())
 }
 
 /// Whether this thread is a worker that can be handed over. `block_in_place` panics in a runtime of one
@@ -125,5 +156,8 @@ mod tests {
         let runtime = Builder::new_current_thread().build().expect("a runtime");
         let task = async { tokio::spawn(async { hand_over() }).await.is_ok() };
         assert!(runtime.block_on(task));
+        // Nor where a thread of that one blocks, and another runtime keeps time for it.
+        let task = async { tokio::spawn(async { crate::block_on(async { hand_over() }) }).await };
+        assert!(runtime.block_on(task).expect("no panic"));
     }
 }

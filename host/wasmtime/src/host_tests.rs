@@ -2,6 +2,7 @@
 //! implementations answer hostile input with an error value, and keep no connection.
 
 use millpond_pool::{Access, Pool, PoolStats, StatsScope};
+use millpond_sqlite::PoolBuilder;
 use wasmtime::component::{Resource, ResourceTable};
 
 use crate::bindings::blocking::millpond::sqlite::pool::Host as _;
@@ -20,7 +21,7 @@ struct Fixture {
 }
 
 fn fixture(access: Access) -> Fixture {
-    let pool = Pool::builder()
+    let pool = PoolBuilder::new()
         .timeout(std::time::Duration::ZERO)
         .open_in_memory()
         .expect("a pool");

@@ -11,7 +11,8 @@
 //! What an existing wasmtime program adds is marked with `// +`.
 //!
 //! ```
-//! use millpond_wasmtime::pool::{Access, Pool};                                         // +
+//! use millpond_wasmtime::pool::Access;                                                 // +
+//! use millpond_wasmtime::sqlite::PoolBuilder;                                          // +
 //! use millpond_wasmtime::{Grant, SqliteCtx, SqliteCtxView, SqliteView};                // +
 //! use wasmtime::component::{Component, Linker, ResourceTable};
 //! use wasmtime::{Engine, Result, Store};
@@ -47,7 +48,7 @@
 //!
 //!     # let folder = tempfile::tempdir()?;
 //!     # let path = folder.path().join("app.db");
-//!     let pool = Pool::builder().open(path)?;                                          // +
+//!     let pool = PoolBuilder::new().open(path)?;                                       // +
 //!
 //!     // For each request:
 //!     let sqlite = SqliteCtx::builder()                                                // +
@@ -143,3 +144,5 @@ pub use host::{add_to_linker, add_to_linker_sync};
 /// The pool, so that an embedder needs one dependency.
 pub use millpond_pool as pool;
 pub use millpond_pool::{Grant, Request, StatsScope, TableGrant};
+#[cfg(feature = "sqlite")]
+pub use millpond_sqlite as sqlite;

@@ -1,9 +1,9 @@
 //! SQLite without a sandbox: rusqlite, and a pool of its connections, set up as Millpond's are.
 
+use millpond_sqlite::Synchronous;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use millpond_pool::Synchronous;
 use rusqlite::Connection;
 
 /// A connection with the settings that Millpond's pool has by default.

@@ -8,7 +8,8 @@ use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use millpond_pool::{Access, Grant, Parameters, Pool, Synchronous, TableGrant};
+use millpond_pool::{Access, Grant, Parameters, TableGrant};
+use millpond_sqlite::{PoolBuilder, Synchronous};
 use millpond_tests::Lab;
 
 /// What a statement may take.
@@ -29,7 +30,7 @@ async fn main() {
         .map(|text| str::from_utf8(text).expect("UTF-8"))
         .collect();
 
-    let builder = Pool::builder()
+    let builder = PoolBuilder::new()
         .max_size(1)
         .max_memory_bytes(MEMORY)
         .max_database_bytes(16 << 20)

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use millpond_pool::{Access, Pool};
+use millpond_pool::Access;
+use millpond_sqlite::PoolBuilder;
 use millpond_tests::Lab;
 
 #[test]
@@ -35,7 +36,7 @@ fn every_program_of_the_contract_runs_the_same() {
 #[test]
 fn a_wait_ends_with_its_timeout() {
     let lab = Lab::with(
-        Pool::builder()
+        PoolBuilder::new()
             .max_size(1)
             .timeout(Duration::from_millis(10)),
     );

@@ -3,7 +3,8 @@
 
 use std::fmt::Write;
 
-use millpond_pool::{Access, Pool};
+use millpond_pool::Access;
+use millpond_sqlite::PoolBuilder;
 use millpond_tests::{Lab, foreach_clean};
 use serde::Deserialize;
 
@@ -30,7 +31,7 @@ fn leaks() -> Vec<Leak> {
 }
 
 async fn lab() -> Lab {
-    let lab = Lab::with(Pool::builder().max_size(1));
+    let lab = Lab::with(PoolBuilder::new().max_size(1));
     let connection = lab
         .pool()
         .get(Access::ReadWrite)

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use millpond_pool::{Access, Parameters, Pool, PoolStats, Value};
+use millpond_pool::{Access, Parameters, PoolStats, Value};
+use millpond_sqlite::PoolBuilder;
 use millpond_tests::{Lab, Run, foreach_endings};
 
 use crate::assert_test_exists;
@@ -17,7 +18,7 @@ static NONE: Parameters = Parameters::NONE;
 
 async fn lab() -> Lab {
     // No wait can be mistaken for an end.
-    let lab = Lab::with(Pool::builder().timeout(Duration::from_secs(3600)));
+    let lab = Lab::with(PoolBuilder::new().timeout(Duration::from_secs(3600)));
     let connection = lab
         .pool()
         .get(Access::ReadWrite)

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use millpond_pool::{Access, Pool};
+use millpond_pool::Access;
+use millpond_sqlite::PoolBuilder;
 use millpond_tests::{Lab, foreach_guest};
 use millpond_wasmtime::Grant;
 
@@ -13,7 +14,7 @@ foreach_guest!(assert_test_exists);
 #[tokio::test]
 async fn guest_execute_many() {
     const MIB: u64 = 1 << 20;
-    let lab = Lab::with(Pool::builder().max_transaction_bytes(MIB));
+    let lab = Lab::with(PoolBuilder::new().max_transaction_bytes(MIB));
     lab.run("guest_execute_many").await.succeeds();
 }
 

@@ -1,0 +1,46 @@
+//! Who is stopped, and who is not.
+
+use crate::clock::{self, NEVER};
+use crate::stop_flag::StopFlag;
+
+#[test]
+fn a_late_stop_does_not_hit_the_next_borrower() {
+    let flag = StopFlag::default();
+    let first = flag.lend();
+    let second = flag.lend();
+    flag.stop(first);
+    assert!(!flag.must_stop());
+    flag.stop(second);
+    assert!(flag.must_stop());
+    let third = flag.lend();
+    flag.interrupt(second);
+    assert!(!flag.must_stop());
+    flag.interrupt(third);
+    assert!(flag.must_stop());
+    flag.lend();
+    assert!(!flag.must_stop());
+}
+
+#[test]
+fn what_undoes_partial_work_is_stopped_by_nothing() {
+    let flag = StopFlag::default();
+    let lending = flag.lend();
+    flag.start(clock::now());
+    assert!(flag.must_stop(), "past its deadline");
+    flag.stop(lending);
+    flag.start_unbounded();
+    assert!(!flag.must_stop());
+    flag.set_until(NEVER);
+    assert!(flag.must_stop(), "it is stopped still");
+}
+
+#[test]
+fn what_was_abandoned_commits_nothing_and_what_commits_is_not_abandoned() {
+    let flag = StopFlag::default();
+    flag.lend();
+    assert!(flag.start_commit() && !flag.abandon());
+    flag.end_commit();
+    assert!(flag.abandon() && !flag.start_commit());
+    flag.start_abandonable();
+    assert!(flag.start_commit());
+}

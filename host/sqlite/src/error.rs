@@ -1,0 +1,150 @@
+//! SQLite's errors, as the pool's: the kind of each result code.
+
+use std::fmt;
+use std::ops::Deref;
+
+pub(crate) use millpond_pool::ErrorKind;
+
+/// The result of everything here that can fail.
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The pool's error, which SQLite's become.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Error(millpond_pool::Error);
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error(millpond_pool::Error::new(kind, message))
+    }
+
+    pub(crate) fn sqlite(code: i32, message: impl Into<String>, offset: Option<u32>) -> Error {
+        let error = millpond_pool::Error::new(kind_of(code), message).with_code(code);
+        Error(match offset {
+            Some(offset) => error.at(offset as usize),
+            None => error,
+        })
+    }
+
+    pub(crate) fn stale_connection() -> Error {
+        Error(millpond_pool::Error::stale_connection())
+    }
+
+    pub(crate) fn closed() -> Error {
+        Error(millpond_pool::Error::closed())
+    }
+
+    pub(crate) fn with_kind(self, kind: ErrorKind) -> Error {
+        Error(self.0.with_kind(kind))
+    }
+
+    pub(crate) fn with_message(self, message: impl Into<String>) -> Error {
+        Error(self.0.with_message(message))
+    }
+
+    pub(crate) fn with_rolled_back(self) -> Error {
+        Error(self.0.with_rolled_back())
+    }
+
+    /// The same error, at `offset` bytes in the SQL text.
+    pub(crate) fn at(self, offset: usize) -> Error {
+        Error(self.0.at(offset))
+    }
+
+    /// The same error at `base` bytes further into a longer text.
+    pub(crate) fn shifted(self, base: usize) -> Error {
+        Error(self.0.shifted(base))
+    }
+
+    /// Whether these words are in the message, for what SQLite has no code for.
+    pub(crate) fn says(&self, words: &str) -> bool {
+        self.0.to_string().contains(words)
+    }
+
+    /// Whether SQLite was refused memory.
+    pub(crate) fn is_no_memory(&self) -> bool {
+        use rusqlite::ffi::{SQLITE_IOERR_NOMEM, SQLITE_NOMEM};
+        matches!(self.code(), SQLITE_NOMEM | SQLITE_IOERR_NOMEM)
+    }
+
+    /// Whether the connection that saw this error can no longer be trusted with the file.
+    pub(crate) fn is_unhealthy(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Corrupt | ErrorKind::Io)
+    }
+}
+
+impl Deref for Error {
+    type Target = millpond_pool::Error;
+
+    fn deref(&self) -> &millpond_pool::Error {
+        &self.0
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for millpond_pool::Error {
+    fn from(error: Error) -> millpond_pool::Error {
+        error.0
+    }
+}
+
+impl From<millpond_pool::Error> for Error {
+    fn from(error: millpond_pool::Error) -> Error {
+        Error(error)
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Error {
+        match error {
+            rusqlite::Error::SqliteFailure(failure, message) => Error::sqlite(
+                failure.extended_code,
+                message.unwrap_or_else(|| failure.to_string()),
+                None,
+            ),
+            other => Error::new(ErrorKind::Other, other.to_string()),
+        }
+    }
+}
+
+/// The kind of an extended result code.
+fn kind_of(code: i32) -> ErrorKind {
+    use rusqlite::ffi::*;
+    match code {
+        SQLITE_BUSY_SNAPSHOT => return ErrorKind::BusySnapshot,
+        SQLITE_CONSTRAINT_UNIQUE => return ErrorKind::ConstraintUnique,
+        SQLITE_CONSTRAINT_PRIMARYKEY | SQLITE_CONSTRAINT_ROWID => {
+            return ErrorKind::ConstraintPrimaryKey;
+        }
+        SQLITE_CONSTRAINT_FOREIGNKEY => return ErrorKind::ConstraintForeignKey,
+        SQLITE_IOERR_NOMEM => return ErrorKind::QuotaExceeded,
+        // The file ends in the middle of a page.
+        SQLITE_IOERR_SHORT_READ => return ErrorKind::Corrupt,
+        // A read that was under way when its transaction was rolled back.
+        SQLITE_ABORT_ROLLBACK => return ErrorKind::StaleHandle,
+        SQLITE_CONSTRAINT_NOTNULL => return ErrorKind::ConstraintNotNull,
+        SQLITE_CONSTRAINT_CHECK => return ErrorKind::ConstraintCheck,
+        _ => {}
+    }
+    // The low byte is the primary code: https://sqlite.org/rescode.html#pve
+    match code & 0xff {
+        SQLITE_BUSY | SQLITE_LOCKED => ErrorKind::Busy,
+        SQLITE_AUTH | SQLITE_READONLY | SQLITE_PERM => ErrorKind::NotAuthorized,
+        SQLITE_INTERRUPT => ErrorKind::DeadlineExceeded,
+        SQLITE_TOOBIG => ErrorKind::TooLarge,
+        SQLITE_FULL | SQLITE_NOMEM => ErrorKind::QuotaExceeded,
+        SQLITE_CONSTRAINT | SQLITE_MISMATCH => ErrorKind::ConstraintOther,
+        // A function's argument is out of range: parameters are counted before they are bound.
+        SQLITE_ERROR | SQLITE_SCHEMA | SQLITE_RANGE => ErrorKind::Sql,
+        // FTS5 finds its index to be other than it was, which nothing but damage makes it.
+        SQLITE_CORRUPT | SQLITE_NOTADB | SQLITE_ABORT => ErrorKind::Corrupt,
+        SQLITE_IOERR | SQLITE_CANTOPEN | SQLITE_PROTOCOL | SQLITE_NOLFS => ErrorKind::Io,
+        _ => ErrorKind::Other,
+    }
+}

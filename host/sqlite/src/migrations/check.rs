@@ -1,0 +1,214 @@
+//! What a migration made, as a guest's connection would meet it.
+//!
+//! Its schema is made again in a database in memory, on a connection that is set up as a guest's
+//! is, and what a guest may do to each new table is compiled there.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+
+use super::{MigrationError, Warning};
+use crate::error::{Error, ErrorKind};
+use crate::open::settings::Settings;
+use crate::open::{Location, Opened};
+use crate::text::mentions;
+use millpond_pool::clock::NEVER;
+
+/// Something in a schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Object {
+    kind: String,
+    name: String,
+    /// The table or view that it belongs to.
+    table: String,
+    sql: String,
+}
+
+/// What a migration has made or changed, and the line of the statement that did.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    version: i64,
+    objects: Vec<Object>,
+    lines: HashMap<String, usize>,
+}
+
+impl Made {
+    /// Nothing yet.
+    pub(super) fn since(conn: &Connection) -> rusqlite::Result<Made> {
+        Ok(Made {
+            version: version(conn)?,
+            objects: objects(conn)?,
+            lines: HashMap::new(),
+        })
+    }
+
+    /// A statement has run, in `line`.
+    pub(super) fn note(
+        &mut self,
+        conn: &Connection,
+        line: impl FnOnce() -> usize,
+    ) -> rusqlite::Result<()> {
+        let version = version(conn)?;
+        if version == self.version {
+            return Ok(());
+        }
+        let (now, line) = (objects(conn)?, line());
+        for object in now.iter().filter(|object| !self.objects.contains(object)) {
+            self.lines.insert(object.name.clone(), line);
+        }
+        (self.version, self.objects) = (version, now);
+        Ok(())
+    }
+
+    /// What guests will meet of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Unusable`](MigrationError::Unusable): their connections could not read the schema.
+    pub(super) fn check(&self, file: &str) -> Result<Vec<Warning>, MigrationError> {
+        if self.lines.is_empty() {
+            return Ok(Vec::new());
+        }
+        let guest = Guest::open().map_err(MigrationError::database)?;
+        let mut warnings = Vec::new();
+        let mut warn = |line: usize, name: &str, error: &Error| {
+            warnings.push(Warning {
+                file: file.to_owned(),
+                line: Some(line),
+                message: format!("guests cannot use {name}: {error}"),
+            });
+        };
+        let mut made = Vec::new();
+        for object in &self.objects {
+            let error = match guest.make(object) {
+                Ok(by_itself) => {
+                    made.extend(by_itself.then_some(object));
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match self.lines.get(&object.name) {
+                Some(&line) if error.kind() == ErrorKind::TooLarge => {
+                    return Err(MigrationError::Unusable {
+                        file: file.to_owned(),
+                        line,
+                        name: object.name.clone(),
+                        error: error.into(),
+                    });
+                }
+                Some(&line) => warn(line, &object.name, &error),
+                None => {}
+            }
+        }
+        for table in made {
+            // A trigger, an index or a constraint is compiled with what it belongs to.
+            let of_table = |object: &&Object| object.table.eq_ignore_ascii_case(&table.name);
+            let lines = self.objects.iter().filter(of_table);
+            let lines = lines.filter_map(|object| self.lines.get(&object.name));
+            if let ("table" | "view", Some(&line)) = (table.kind.as_str(), lines.max())
+                && let Err(error) = guest.use_table(table)
+            {
+                warn(line, &table.name, &error);
+            }
+        }
+        Ok(warnings)
+    }
+}
+
+fn version(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.query_row("PRAGMA main.schema_version", [], |row| row.get(0))
+}
+
+/// Everything that has a text of its own, in the order it was made.
+fn objects(conn: &Connection) -> rusqlite::Result<Vec<Object>> {
+    let sql = "SELECT type, name, tbl_name, sql FROM main.sqlite_schema
+               WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid";
+    conn.prepare(sql)?
+        .query_map([], |row| {
+            Ok(Object {
+                kind: row.get(0)?,
+                name: row.get(1)?,
+                table: row.get(2)?,
+                sql: row.get(3)?,
+            })
+        })?
+        .collect()
+}
+
+/// A connection like a guest's, to a database of its own.
+struct Guest {
+    opened: Opened,
+}
+
+impl Guest {
+    fn open() -> Result<Guest, Error> {
+        let opened = Location::memory().open(&Settings::default(), Arc::default(), NEVER)?;
+        Ok(Guest { opened })
+    }
+
+    /// Returns whether it was not there already: a virtual table makes tables of its own.
+    fn make(&self, object: &Object) -> Result<bool, Error> {
+        let Opened { conn, seen, .. } = &self.opened;
+        let _scope = self.opened.memory.enter();
+        let has = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1)";
+        let made = seen.trusting(|| {
+            if conn.query_row(has, [&object.name], |row| row.get(0))? {
+                return Ok(false);
+            }
+            // As SQLite does for a schema that is there already.
+            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, true)?;
+            let made = conn.execute_batch(&object.sql);
+            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+            made.map(|()| true)
+        });
+        Ok(made?)
+    }
+
+    /// Compile what a guest may do with a table or a view.
+    fn use_table(&self, table: &Object) -> Result<(), Error> {
+        let Opened { conn, seen, .. } = &self.opened;
+        let _scope = self.opened.memory.enter();
+        let name = format!("\"{}\"", table.name.replace('"', "\"\""));
+        let columns = seen.trusting(|| {
+            let info = "SELECT name FROM pragma_table_info(?1)";
+            conn.prepare(info)?
+                .query_map([&table.name], |row| row.get::<_, String>(0))?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        let set: Vec<_> = columns
+            .iter()
+            .map(|column| column.replace('"', "\"\""))
+            .map(|column| format!("\"{column}\" = \"{column}\""))
+            .collect();
+        let mut uses = vec![format!("SELECT * FROM {name}")];
+        // Of a full-text table's words nothing can be written.
+        if !mentions(&table.sql, "fts5vocab") {
+            uses.extend([
+                format!("INSERT INTO {name} DEFAULT VALUES"),
+                format!("DELETE FROM {name}"),
+            ]);
+            if !set.is_empty() {
+                uses.push(format!("UPDATE {name} SET {}", set.join(", ")));
+            }
+        }
+        for sql in uses {
+            seen.start(&sql);
+            if let Err(error) = conn.prepare(&sql) {
+                let error = Error::from(error);
+                match seen.take_refusal() {
+                    Some(refusal) => {
+                        return Err(error
+                            .with_kind(ErrorKind::NotAuthorized)
+                            .with_message(refusal));
+                    }
+                    // Most views cannot be written at all, which is no fault of theirs.
+                    None if table.kind == "view" && !sql.starts_with("SELECT") => {}
+                    None => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+}

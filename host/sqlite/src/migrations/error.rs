@@ -1,0 +1,240 @@
+//! Why migrations stopped, and what to do about it.
+
+use std::path::PathBuf;
+use std::{fmt, io};
+
+use super::MAX_MIGRATION_BYTES;
+use millpond_pool::Error;
+
+/// Why migrations could not be read or run. Its text names the file and says what to do.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum MigrationError {
+    /// The folder cannot be opened.
+    Folder {
+        /// The folder, as it was given.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The folder or a file in it cannot be read.
+    Read {
+        /// The file, or `.` for the folder.
+        file: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A file that ends in `.sql` is not named like a migration.
+    Name {
+        /// The file.
+        file: String,
+    },
+    /// Two files have one number.
+    Duplicate {
+        /// The number.
+        number: i64,
+        /// The two files, in alphabetical order.
+        files: [String; 2],
+    },
+    /// A file is larger than [`MAX_MIGRATION_BYTES`](super::MAX_MIGRATION_BYTES).
+    TooLarge {
+        /// The file.
+        file: String,
+    },
+    /// A file is not UTF-8.
+    NotUtf8 {
+        /// The file.
+        file: String,
+        /// The first line that is not, from 1.
+        line: usize,
+    },
+    /// A comment goes on where its file means that a line ends: SQLite would skip what follows.
+    LineEnds {
+        /// The file.
+        file: String,
+        /// The line of the comment, from 1.
+        line: usize,
+    },
+    /// The database cannot be opened, or another process held it for too long.
+    Database(Error),
+    /// A file is not as it was when it was applied.
+    Changed {
+        /// The file.
+        file: String,
+        /// The name it was applied under.
+        applied_as: String,
+    },
+    /// A migration was applied whose file is gone.
+    Missing {
+        /// The name it was applied under.
+        file: String,
+    },
+    /// A file that is not applied has a lower number than one that is.
+    OutOfOrder {
+        /// The file.
+        file: String,
+        /// The last that is applied.
+        last_applied: String,
+    },
+    /// A migration begins or ends a transaction.
+    Transaction {
+        /// The file.
+        file: String,
+        /// The line of the statement, from 1.
+        line: usize,
+    },
+    /// A statement of a migration fails.
+    Failed {
+        /// The file.
+        file: String,
+        /// The line, from 1: where in the statement, where SQLite knows, or else where the
+        /// statement begins.
+        line: usize,
+        /// What SQLite says.
+        error: Error,
+    },
+    /// A migration ran, and could not be kept.
+    Commit {
+        /// The file.
+        file: String,
+        /// What SQLite says.
+        error: Error,
+    },
+    /// A migration makes something because of which no connection of a pool could be opened.
+    Unusable {
+        /// The file.
+        file: String,
+        /// The line, from 1, of the statement that makes it.
+        line: usize,
+        /// What it makes.
+        name: String,
+        /// What such a connection says.
+        error: Error,
+    },
+    /// After a migration, and not before it, a row refers to one that does not exist.
+    ForeignKey {
+        /// The file.
+        file: String,
+        /// The table of the row.
+        table: String,
+        /// The row, unless its table is `WITHOUT ROWID`.
+        rowid: Option<i64>,
+        /// The table that it refers to.
+        parent: String,
+    },
+}
+
+impl MigrationError {
+    pub(super) fn database(error: impl Into<crate::error::Error>) -> MigrationError {
+        MigrationError::Database(error.into().into())
+    }
+}
+
+impl fmt::Display for MigrationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder { path, error } => {
+                write!(
+                    f,
+                    "cannot open the folder of migrations {}: {error}",
+                    path.display()
+                )
+            }
+            Self::Read { file, error } => write!(f, "cannot read the migration {file}: {error}"),
+            Self::Name { file } => write!(
+                f,
+                "{file} is not named like a migration: name it with a number, a hyphen and a \
+                 name, as in 001-create-note.sql"
+            ),
+            Self::Duplicate {
+                number,
+                files: [one, other],
+            } => write!(
+                f,
+                "{one} and {other} both have the number {number}: give the one that is not \
+                 applied yet a higher number"
+            ),
+            Self::TooLarge { file } => write!(
+                f,
+                "the migration {file} is larger than {MAX_MIGRATION_BYTES} bytes: split it"
+            ),
+            Self::NotUtf8 { file, line } => {
+                write!(
+                    f,
+                    "the migration {file} is not UTF-8 in line {line}: save it as UTF-8"
+                )
+            }
+            Self::LineEnds { file, line } => write!(
+                f,
+                "the migration {file} ends its lines with a carriage return alone, so that the \
+                 comment in line {line} would not end: save it with line feeds"
+            ),
+            Self::Database(error) => error.fmt(f),
+            Self::Changed { file, applied_as } if file == applied_as => write!(
+                f,
+                "the migration {file} has changed since it was applied: restore it, and put the \
+                 change into a new migration"
+            ),
+            Self::Changed { file, applied_as } => write!(
+                f,
+                "the migration {file} is not what was applied under its number, {applied_as}: \
+                 restore that one, and give {file} a higher number"
+            ),
+            Self::Missing { file } => {
+                write!(
+                    f,
+                    "the migration {file} is applied, and its file is gone: restore it"
+                )
+            }
+            Self::OutOfOrder { file, last_applied } => write!(
+                f,
+                "the migration {file} comes before {last_applied}, which is applied already: \
+                 give it a higher number"
+            ),
+            Self::Transaction { file, line } => write!(
+                f,
+                "the migration {file} begins or ends a transaction in line {line}: remove that, \
+                 each migration runs in one already"
+            ),
+            Self::Failed { file, line, error } => {
+                write!(
+                    f,
+                    "the migration {file} fails in line {line} and is undone: {error}"
+                )
+            }
+            Self::Commit { file, error } => {
+                write!(f, "the migration {file} is undone: {error}")
+            }
+            Self::Unusable {
+                file,
+                line,
+                name,
+                error,
+            } => write!(
+                f,
+                "the migration {file} is undone: what it makes in line {line}, {name}, is too \
+                 large for a guest's connection to read: {error}"
+            ),
+            Self::ForeignKey {
+                file,
+                table,
+                rowid,
+                parent,
+            } => {
+                write!(
+                    f,
+                    "the migration {file} is undone: it leaves a row of the table {table}"
+                )?;
+                if let Some(rowid) = rowid {
+                    write!(f, " (rowid {rowid})")?;
+                }
+                write!(
+                    f,
+                    " that refers to no row of the table {parent}: mend the row first"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for MigrationError {}

@@ -1,0 +1,327 @@
+//! Running migrations on a connection outside the pool.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rusqlite::config::DbConfig;
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+use super::check::Made;
+use super::foreign_keys::{Orphan, Orphans};
+use super::{Migration, MigrationError, Report, Warning};
+use crate::error::{Error, ErrorKind};
+use crate::ffi::raw::{RawStatement, Step};
+use crate::open::Location;
+use crate::text::{SqlText, blank};
+
+/// How long to wait for another process that writes, or migrates. Longer than the pool's own
+/// busy timeout, because another process's migrations take what they take.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long to wait between two tries to turn on write-ahead logging.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+
+pub(super) fn run(files: &[Migration], database: &Location) -> Result<Report, MigrationError> {
+    let failed = |error: Error| MigrationError::database(about(database, error));
+    database.create(false).map_err(MigrationError::database)?;
+    // Open all the time, so that the log is not emptied after each.
+    let first = open(database).map_err(failed)?;
+    let mut report = Report::default();
+    // Most often there is nothing to do: that is found without waiting for a writer.
+    while next(files, &first)
+        .map_err(|stop| stop.about(database))?
+        .is_some()
+    {
+        // Its own: what a connection remembers of one migration does not reach the next.
+        let mut conn = open(database).map_err(failed)?;
+        conn.execute_batch("BEGIN IMMEDIATE")
+            .map_err(|error| failed(error.into()))?;
+        let applied = apply_next(files, &mut conn, &mut report);
+        // SQLite may have ended the transaction itself, as for a full disk.
+        if !conn.is_autocommit() {
+            let _ = conn.execute_batch("ROLLBACK");
+        }
+        applied.map_err(|stop| stop.about(database))?;
+    }
+    report.already_applied = files
+        .iter()
+        .map(|migration| migration.file.clone())
+        .filter(|file| !report.applied.contains(file))
+        .collect();
+    Ok(report)
+}
+
+impl MigrationError {
+    fn about(self, database: &Location) -> MigrationError {
+        match self {
+            MigrationError::Database(error) => {
+                MigrationError::database(about(database, error.into()))
+            }
+            other => other,
+        }
+    }
+}
+
+/// The same error, with the database's name.
+fn about(database: &Location, error: Error) -> Error {
+    let message = format!("cannot migrate the database {}: {error}", database.name());
+    error.with_message(message)
+}
+
+fn open(database: &Location) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let conn = database.connect(flags)?;
+    conn.busy_timeout(LOCK_TIMEOUT)?;
+    write_ahead_logging(&conn)?;
+    // The file may hold triggers and views that a guest has made.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF")?;
+    Ok(conn)
+}
+
+/// Turns write-ahead logging on. Two connections that do so at once would deadlock, and SQLite
+/// fails one of them without asking its busy handler: so it tries again here.
+fn write_ahead_logging(conn: &Connection) -> Result<(), rusqlite::Error> {
+    let deadline = Instant::now() + LOCK_TIMEOUT;
+    loop {
+        let mode = conn.query_row("PRAGMA journal_mode = WAL", [], |row| {
+            row.get::<_, String>(0)
+        });
+        match mode {
+            Err(error)
+                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+                    && Instant::now() < deadline =>
+            {
+                std::thread::sleep(RETRY_INTERVAL);
+            }
+            other => return other.map(|_| ()),
+        }
+    }
+}
+
+/// Applies the next migration, in the transaction that is open, and commits it. Leaves it open
+/// where another process has applied the last one meanwhile.
+fn apply_next(
+    files: &[Migration],
+    conn: &mut Connection,
+    report: &mut Report,
+) -> Result<(), MigrationError> {
+    let database = |error: rusqlite::Error| MigrationError::database(error);
+    // Asked again, now that no other process can write.
+    let Some(migration) = next(files, conn)? else {
+        return Ok(());
+    };
+    let file = &migration.file;
+    // A schema whose foreign keys do not match what they refer to cannot be checked.
+    let before = Orphans::find(conn);
+    let mut made = Made::since(conn).map_err(database)?;
+    execute(migration, conn, &mut made)?;
+    let after = Orphans::find(conn);
+    let known = check_foreign_keys(file, before, after)?;
+    let warnings = made.check(file)?;
+    let record = || {
+        // Whatever else the migration has set goes with its connection.
+        conn.execute_batch("PRAGMA query_only = OFF")?;
+        conn.execute_batch(
+            "CREATE TABLE IF NOT EXISTS main.millpond_migrations(
+                number INTEGER PRIMARY KEY,
+                name TEXT NOT NULL,
+                sha256 TEXT NOT NULL,
+                applied TEXT NOT NULL
+            ) STRICT",
+        )?;
+        conn.execute(
+            "INSERT INTO main.millpond_migrations(number, name, sha256, applied)
+             VALUES (?1, ?2, ?3, strftime('%Y-%m-%dT%H:%M:%fZ'))",
+            (migration.number, file, &migration.sha256),
+        )?;
+        conn.execute_batch("COMMIT")
+    };
+    record().map_err(|error| MigrationError::Commit {
+        file: file.clone(),
+        error: Error::from(error).into(),
+    })?;
+    if report.applied.is_empty() {
+        report.warnings.extend(known);
+    }
+    report.warnings.extend(warnings);
+    report.applied.push(file.clone());
+    Ok(())
+}
+
+/// The first migration that is not applied, once it is sure that the files and the database agree.
+fn next<'a>(
+    files: &'a [Migration],
+    conn: &Connection,
+) -> Result<Option<&'a Migration>, MigrationError> {
+    let recorded = recorded(conn).map_err(|error| MigrationError::database(error))?;
+    for (number, name, sha256) in &recorded {
+        let migration = files
+            .iter()
+            .find(|migration| migration.number == *number)
+            .ok_or_else(|| MigrationError::Missing { file: name.clone() })?;
+        if migration.sha256 != *sha256 {
+            return Err(MigrationError::Changed {
+                file: migration.file.clone(),
+                applied_as: name.clone(),
+            });
+        }
+    }
+    let pending = files.iter().find(|migration| {
+        recorded
+            .iter()
+            .all(|(number, ..)| *number != migration.number)
+    });
+    match (pending, recorded.last()) {
+        (Some(migration), Some((last, name, _))) if migration.number < *last => {
+            Err(MigrationError::OutOfOrder {
+                file: migration.file.clone(),
+                last_applied: name.clone(),
+            })
+        }
+        _ => Ok(pending),
+    }
+}
+
+/// Number, name and hash of every migration that the database has, by number.
+fn recorded(conn: &Connection) -> Result<Vec<(i64, String, String)>, rusqlite::Error> {
+    let is_new = conn
+        .query_row(
+            "SELECT 1 FROM main.sqlite_schema WHERE name = 'millpond_migrations' COLLATE NOCASE",
+            [],
+            |_| Ok(()),
+        )
+        .optional()?
+        .is_none();
+    if is_new {
+        return Ok(Vec::new());
+    }
+    conn.prepare("SELECT number, name, sha256 FROM main.millpond_migrations ORDER BY number")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect()
+}
+
+/// Runs every statement of a migration.
+fn execute(
+    migration: &Migration,
+    conn: &mut Connection,
+    made: &mut Made,
+) -> Result<(), MigrationError> {
+    let sql = migration.sql.as_str();
+    let file = || migration.file.clone();
+    // Asked when a statement is compiled, so that a COMMIT is found before it runs.
+    let ends_transaction = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&ends_transaction);
+    let authorizer = move |context: AuthContext<'_>| match context.action {
+        AuthAction::Transaction { .. } => {
+            seen.store(true, Ordering::Relaxed);
+            Authorization::Deny
+        }
+        _ => Authorization::Allow,
+    };
+    let database = |error: rusqlite::Error| MigrationError::database(error);
+    conn.authorizer(Some(authorizer)).map_err(database)?;
+
+    let text = SqlText::new(sql);
+    let line_of = |offset| {
+        1 + sql
+            .bytes()
+            .take(offset)
+            .filter(|byte| *byte == b'\n')
+            .count()
+    };
+    let begin_of = |at: usize| at + sql.get(at..).map_or(0, blank);
+    let mut at = 0;
+    while at < sql.len() {
+        // A statement does not outlive this turn of the loop, nor the connection.
+        let end = text.as_ref().map_err(Error::clone);
+        let end = end.and_then(|text| execute_next(conn, text, at));
+        let end = end.map_err(|error| {
+            let offset = error
+                .offset()
+                .map_or_else(|| begin_of(at), |offset| offset as usize);
+            let line = line_of(offset);
+            if ends_transaction.load(Ordering::Relaxed) {
+                MigrationError::Transaction { file: file(), line }
+            } else {
+                MigrationError::Failed {
+                    file: file(),
+                    line,
+                    error: error.into(),
+                }
+            }
+        })?;
+        if end == at {
+            break;
+        }
+        made.note(conn, || line_of(begin_of(at)))
+            .map_err(database)?;
+        at = end;
+    }
+    conn.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)
+        .map_err(database)
+}
+
+/// Runs the statement of `sql` that begins at the byte `start`, and returns where it ends.
+fn execute_next(conn: &Connection, sql: &SqlText<'_>, start: usize) -> Result<usize, Error> {
+    let (statement, end) = RawStatement::prepare(conn, sql, start)?;
+    if let Some(mut statement) = statement {
+        if statement.parameter_count() > 0 {
+            return Err(Error::new(
+                ErrorKind::Parameters,
+                "it has parameters, and nothing binds them",
+            ));
+        }
+        while statement.step(conn)? == Step::Row {}
+    }
+    Ok(end)
+}
+
+/// Returns a warning about what was broken before.
+fn check_foreign_keys(
+    file: &str,
+    before: rusqlite::Result<Orphans>,
+    after: rusqlite::Result<Orphans>,
+) -> Result<Option<Warning>, MigrationError> {
+    let warning = |message| Warning {
+        file: file.to_owned(),
+        line: None,
+        message,
+    };
+    match (before, after) {
+        (Ok(before), Ok(after)) => match after.first_new(&before) {
+            None => Ok(before.rows.first().map(|orphan| {
+                let count = before.rows.len();
+                warning(format!(
+                    "before it, {count} rows referred to none, the first in the table {} to the \
+                     table {}: foreign keys are not enforced for what is there already",
+                    orphan.table, orphan.parent
+                ))
+            })),
+            Some(Orphan {
+                table,
+                rowid,
+                parent,
+            }) => Err(MigrationError::ForeignKey {
+                file: file.to_owned(),
+                table: table.clone(),
+                rowid: *rowid,
+                parent: parent.clone(),
+            }),
+        },
+        // It mends the schema, and what it then finds was there.
+        (Err(_), Ok(_)) => Ok(None),
+        (Err(error), Err(_)) => Ok(Some(warning(format!(
+            "foreign keys could not be checked, before it and after it: {error}"
+        )))),
+        (Ok(_), Err(error)) => Err(MigrationError::Commit {
+            file: file.to_owned(),
+            error: Error::from(error).into(),
+        }),
+    }
+}

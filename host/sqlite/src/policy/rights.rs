@@ -1,0 +1,88 @@
+//! What a grant allows to be done to the tables of a database, as the authorizer asks it.
+
+use millpond_pool::TableGrant;
+use millpond_pool::engine::Rights;
+
+use super::names;
+
+/// What a statement does to a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Insert,
+    Update,
+    Delete,
+}
+
+impl Verb {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Verb::Insert => "insert",
+            Verb::Update => "update",
+            Verb::Delete => "delete",
+        }
+    }
+
+    /// What a grant has to allow for it.
+    pub(super) fn needs(self) -> &'static str {
+        match self {
+            Verb::Insert => "`insert` on it",
+            Verb::Update => "`update` on it",
+            Verb::Delete => "`delete` on it",
+        }
+    }
+}
+
+/// Whether every table is granted.
+pub(super) fn has_all_tables(rights: &Rights) -> bool {
+    rights.tables().is_none()
+}
+
+/// Whether the table may be read at all.
+pub(super) fn may_read(rights: &Rights, table: &str) -> bool {
+    find(rights, table).is_none_or(|granted| granted.is_some_and(TableGrant::may_read))
+}
+
+/// Whether the column of a table that may be read is to look null.
+pub(super) fn is_hidden(rights: &Rights, table: &str, column: &str) -> bool {
+    let Some(Some(granted)) = find(rights, table) else {
+        return false;
+    };
+    // Mostly there are none.
+    !granted.hidden().is_empty() && granted.hidden().contains(&column.to_ascii_lowercase())
+}
+
+/// Whether every column of the table may be read.
+pub(super) fn may_read_whole(rights: &Rights, table: &str) -> bool {
+    find(rights, table).is_none_or(|granted| {
+        granted.is_some_and(|granted| granted.may_read() && granted.hidden().is_empty())
+    })
+}
+
+pub(super) fn may_write(rights: &Rights, verb: Verb, table: &str) -> bool {
+    match find(rights, table) {
+        None => true,
+        Some(None) => false,
+        Some(Some(granted)) if all_writes(granted, table, rights) => true,
+        Some(Some(granted)) => match verb {
+            Verb::Insert => granted.may_insert(),
+            Verb::Update => granted.may_update(),
+            Verb::Delete => granted.may_delete(),
+        },
+    }
+}
+
+/// `None` where every table is granted; `Some(None)` where this one is not.
+fn find<'r>(rights: &'r Rights, table: &str) -> Option<Option<&'r TableGrant>> {
+    let tables = rights.tables()?;
+    let granted = |name: &str| tables.get(&name.to_ascii_lowercase());
+    Some(granted(table).or_else(|| granted(names::shadowed(table)?)))
+}
+
+/// One write to a full-text table is writes of every kind to the tables behind it, which
+/// nothing else can write (<https://sqlite.org/vtab.html#the_xshadowname_method>).
+fn all_writes(granted: &TableGrant, table: &str, rights: &Rights) -> bool {
+    let behind = rights
+        .tables()
+        .is_some_and(|tables| !tables.contains_key(&table.to_ascii_lowercase()));
+    behind && (granted.may_insert() || granted.may_update() || granted.may_delete())
+}

@@ -1,0 +1,190 @@
+//! The calls that the pool makes of a session.
+
+use millpond_pool::engine::{self, Call, Reset, Session, Step, Terms};
+use millpond_pool::{Access, Cells, Column, Parameters, Summary, Table, TransactionMode};
+
+use super::{Attempt, Db, Stop};
+use crate::error::{Error, ErrorKind};
+use crate::writers::job::{Answer, Job, Wants};
+
+impl Db {
+    /// Run `work` in a call's time.
+    fn call<T>(&mut self, call: &Call, work: impl FnOnce(&mut Db) -> Attempt<T>) -> Attempt<T> {
+        let _scope = self.enter();
+        self.aside = call.aside;
+        let left = call.continued.then(|| self.watch.bounds());
+        self.start_call(call.now, call.hold_until);
+        if let Some(bounds) = left {
+            self.watch.set_bounds(bounds);
+        }
+        let attempt = work(self);
+        // A turn that was waited for, and then not needed, must not stay here, unless what it is for
+        // is about to run aside.
+        if self.turn.is_some() && !matches!(attempt, Err(Stop::Aside)) {
+            self.settle();
+        }
+        self.end_call();
+        attempt
+    }
+
+    fn attempt<T>(&mut self, call: Call, work: impl FnOnce(&mut Db) -> Attempt<T>) -> Step<T> {
+        self.attempt_or(call, work, |_| None, |_| None)
+    }
+
+    /// As [`attempt`](Db::attempt), of work that the holder of the turn may do for this connection
+    /// (`job`, whose answer `from_answer` reads).
+    fn attempt_or<T>(
+        &mut self,
+        mut call: Call,
+        work: impl FnOnce(&mut Db) -> Attempt<T>,
+        job: impl FnOnce(&Db) -> Option<Job>,
+        from_answer: impl FnOnce(Answer) -> Option<T>,
+    ) -> Step<T> {
+        if let Some(outcome) = call.outcome.take()
+            && let Some(answer) = self.end_wait(outcome)?
+        {
+            let other = || Error::new(ErrorKind::Other, "another statement was answered");
+            return from_answer(answer).ok_or_else(|| engine::Stop::Error(other().into()));
+        }
+        self.call(&call, work).map_err(|stop| match stop {
+            Stop::Turn => self.wait_turn(job(self)),
+            Stop::Gate => self.wait_gate(),
+            Stop::Aside => engine::Stop::Aside,
+            Stop::Error(error) => engine::Stop::Error(error.into()),
+        })
+    }
+}
+
+impl Session for Db {
+    fn suits(&self, access: Access) -> bool {
+        self.suits(access)
+    }
+
+    fn lend(&mut self, terms: &Terms<'_>) -> millpond_pool::Result<()> {
+        Ok(self.lend(terms)?)
+    }
+
+    fn reset(&mut self) -> Reset {
+        self.reset()
+    }
+
+    fn execute(&mut self, call: Call, sql: &str, parameters: &Parameters) -> Step<Summary> {
+        self.attempt_or(
+            call,
+            |db| db.execute(sql, parameters),
+            |db| db.job(sql, parameters, Wants::Summary),
+            Answer::into_summary,
+        )
+    }
+
+    fn query(&mut self, call: Call, sql: &str, parameters: &Parameters) -> Step<Table> {
+        self.attempt_or(
+            call,
+            |db| db.query(sql, parameters),
+            |db| db.job(sql, parameters, Wants::Table),
+            Answer::into_table,
+        )
+    }
+
+    fn execute_script(&mut self, call: Call, sql: &str, start: &mut usize) -> Step<()> {
+        self.attempt(call, |db| db.execute_script(sql, start))
+    }
+
+    fn prepare(&mut self, call: Call, sql: &str) -> Step<usize> {
+        self.attempt(call, |db| db.prepare(sql))
+    }
+
+    fn columns(&mut self, call: Call, statement: usize) -> Step<Vec<Column>> {
+        self.attempt(call, |db| db.columns(statement))
+    }
+
+    fn parameter_names(&mut self, _: Call, statement: usize) -> Step<Vec<Option<String>>> {
+        Ok(Db::parameter_names(self, statement))
+    }
+
+    fn is_read_only(&mut self, _: Call, statement: usize) -> Step<bool> {
+        Ok(Db::is_read_only(self, statement))
+    }
+
+    fn execute_prepared(
+        &mut self,
+        call: Call,
+        statement: usize,
+        parameters: &Parameters,
+    ) -> Step<Summary> {
+        self.attempt_or(
+            call,
+            |db| db.execute_open(statement, parameters),
+            |db| db.job_open(statement, parameters, Wants::Summary),
+            Answer::into_summary,
+        )
+    }
+
+    fn execute_many(&mut self, call: Call, statement: usize, rows: &Cells) -> Step<Summary> {
+        self.attempt(call, |db| db.execute_many(statement, rows))
+    }
+
+    fn query_prepared(
+        &mut self,
+        call: Call,
+        statement: usize,
+        parameters: &Parameters,
+        max_rows: u32,
+    ) -> Step<(Cells, Option<u64>)> {
+        self.attempt_or(
+            call,
+            |db| db.query_open(statement, parameters, max_rows),
+            |db| db.job_open(statement, parameters, Wants::Page { max_rows }),
+            |answer| answer.into_cells().map(|cells| (cells, None)),
+        )
+    }
+
+    fn next(&mut self, call: Call, statement: usize, cursor: u64, max_rows: u32) -> Step<Cells> {
+        self.attempt(call, |db| db.next_page(statement, cursor, max_rows))
+    }
+
+    fn begin(&mut self, call: Call, mode: TransactionMode) -> Step<u64> {
+        self.attempt(call, |db| db.begin(mode))
+    }
+
+    fn commit(&mut self, call: Call, transaction: u64) -> Step<()> {
+        self.attempt(call, |db| db.commit(transaction))
+    }
+
+    // Not in a call's time, which may be over.
+    fn rollback(&mut self, _: Call, transaction: u64) -> Step<()> {
+        let _scope = self.enter();
+        self.rollback(transaction)
+            .map_err(|error| engine::Stop::Error(error.into()))
+    }
+
+    fn in_transaction(&self) -> bool {
+        self.in_transaction()
+    }
+
+    fn drop_statement(&mut self, statement: usize) {
+        let _scope = self.enter();
+        self.drop_statement(statement);
+    }
+
+    fn drop_cursor(&mut self, statement: usize, cursor: u64) {
+        let _scope = self.enter();
+        self.drop_cursor(statement, cursor);
+    }
+
+    fn drop_transaction(&mut self, transaction: u64) {
+        let _scope = self.enter();
+        // After a commit or a rollback this finds it ended, and does nothing.
+        let _ = self.rollback(transaction);
+    }
+
+    fn end_overdue(&mut self) {
+        let _scope = self.enter();
+        self.end_overdue();
+    }
+
+    fn finish(&mut self, until: u64) {
+        // A failure leaves the log to the next process that opens the database: nothing is lost.
+        let _ = self.checkpoint(until);
+    }
+}

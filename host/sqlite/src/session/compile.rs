@@ -1,0 +1,426 @@
+//! From SQL text to a compiled statement with its parameters bound.
+
+use std::collections::{HashMap, HashSet};
+
+use rusqlite::Connection;
+use rusqlite::ffi::{SQLITE_AUTH, SQLITE_CORRUPT, SQLITE_ERROR, SQLITE_TOOBIG};
+use rusqlite::limits::Limit;
+
+use super::time::Aborted;
+use super::{Attempt, Db, Stop};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::raw::{self, BRIEF_TEXT, RawStatement};
+use crate::limits::{MAX_COLUMNS, MAX_COMPOUND, MAX_DEFINITION_BYTES, MAX_DEPTH};
+use crate::session::cache::Compiled;
+use crate::session::program::{self, Look};
+use crate::text::{
+    MAX_SQL_BYTES, SqlText, begins_with, blank, has_word, is_definition, trusts_schema,
+};
+use crate::watch::Pace;
+use millpond_pool::{Parameters, Value};
+
+/// A statement of a text, and where in the text it ends.
+pub(super) struct First {
+    pub(super) compiled: Compiled,
+    pub(super) end: usize,
+}
+
+/// A text of up to [`BRIEF_TEXT`] is compiled where the call is made, unless its bytes times those
+/// that the schema takes are more than this. At the worst, SQLite goes through the whole schema for
+/// each name in the text, and for a text of one name several times.
+const LEAST_TEXT: u64 = 100;
+const BRIEF_WORK: u64 = 32 << 20;
+
+impl Db {
+    /// The one statement of `sql`.
+    pub(super) fn compile(&mut self, sql: &str) -> Attempt<Compiled> {
+        match self.cache.take(sql) {
+            Some(compiled) => Ok(compiled),
+            None => self.compile_anew(sql),
+        }
+    }
+
+    pub(super) fn compile_anew(&mut self, sql: &str) -> Attempt<Compiled> {
+        let text = SqlText::new(sql)?;
+        let Some(First { mut compiled, end }) = self.compile_next(&text, 0)? else {
+            return Err(Error::new(ErrorKind::Sql, "the SQL text holds no statement").into());
+        };
+        match self.compile_next(&text, end) {
+            Ok(None) => {
+                compiled.keep_as(sql);
+                Ok(compiled)
+            }
+            Ok(Some(_)) | Err(Stop::Error(_)) => Err(Error::new(
+                ErrorKind::Sql,
+                "the SQL text holds more than one statement: run them one by one, or as a script",
+            )
+            .at(end)
+            .into()),
+            Err(stop) => Err(stop),
+        }
+    }
+
+    /// The next statement of `sql` from the byte `start` on; `None` where there is none.
+    pub(super) fn compile_next(
+        &mut self,
+        sql: &SqlText<'_>,
+        start: usize,
+    ) -> Attempt<Option<First>> {
+        let was_open = !self.conn.is_autocommit() && !self.grouped;
+        self.compile_from(sql, start).map_err(|stop| {
+            let Stop::Error(error) = stop else {
+                return stop;
+            };
+            if !was_open || !self.conn.is_autocommit() {
+                return error.into();
+            }
+            if self.aborted.is_none() {
+                self.note_lost_transaction();
+            }
+            error.with_rolled_back().into()
+        })
+    }
+
+    /// Compiling reads the schema, and SQLite ends a transaction in which that gets no memory.
+    fn note_lost_transaction(&mut self) {
+        self.ended += 1;
+        self.aborted = Some(Aborted::Sqlite);
+        self.settle();
+    }
+
+    fn compile_from(&mut self, sql: &SqlText<'_>, start: usize) -> Attempt<Option<First>> {
+        let pace = self.pace_of_compiling();
+        let compiled = self.at_pace(pace, |db| db.compile_first(sql, start));
+        // Even if it was compiled: it may lack what could not be read.
+        match pace == Pace::Compiles && self.watch.take_deferred() {
+            true => Err(Stop::Aside),
+            false => compiled,
+        }
+    }
+
+    fn pace_of_compiling(&self) -> Pace {
+        match self.watch.pace() {
+            Pace::Free => Pace::Free,
+            Pace::Compiles | Pace::Runs => Pace::Compiles,
+        }
+    }
+
+    /// Whether a text may take longer to compile than a call may without being watched from another
+    /// thread.
+    fn takes_long_to_compile(&mut self, text: usize) -> bool {
+        let free = self.watch.pace() == Pace::Free;
+        // Looking at a large schema takes as long as it is large, and it is looked at aside.
+        if self.hints.has_schema_changed() && (free || !self.is_schema_large(text)) {
+            self.schema_used = raw::schema_used(&self.conn);
+            self.hints.set_schema_changed(false);
+        }
+        !free && (text > BRIEF_TEXT || self.is_schema_large(text))
+    }
+
+    fn is_schema_large(&self, text: usize) -> bool {
+        self.schema_used.saturating_mul(LEAST_TEXT + text as u64) > BRIEF_WORK
+    }
+
+    fn compile_first(&mut self, sql: &SqlText<'_>, mut start: usize) -> Attempt<Option<First>> {
+        // Comments and empty statements come one at a time.
+        while start < sql.len() {
+            // There can be very much space before it: once is enough.
+            let begun = sql.rest(start);
+            let begun = &begun[blank(begun)..];
+            if trusts_schema(begun) {
+                self.refresh_schema()?;
+            }
+            let mut compiled = self.compile_at(sql, start, begun);
+            if let Err(Stop::Error(error)) = &compiled
+                && self.may_be_outdated(error)
+            {
+                self.refresh_schema()?;
+                compiled = self.compile_at(sql, start, begun);
+            }
+            // Compiling reads the schema, which may be what is damaged.
+            self.unhealthy |= self.failed_unhealthy;
+            let (first, end) = compiled?;
+            match first {
+                Some(compiled) => return Ok(Some(First { compiled, end })),
+                None if end == start => return Ok(None),
+                None => {
+                    start = end;
+                    // A text can hold a million of them, none of which runs, to be stopped.
+                    self.check_deadline()?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether an error of compiling may come of a schema that is no more. SQLite compiles against
+    /// the one that it has in memory, and looks whether that is still the database's as a statement
+    /// takes its first step, which one that does not compile never takes; for the names of tables
+    /// and columns that it does not find it looks at once (`checkSchema` in its source), for
+    /// nothing else: how many columns a table has, what exists already, what a conflict's target
+    /// is.
+    ///
+    /// Or it is the schema that exceeds what a guest's text may be: that is read without limits.
+    fn may_be_outdated(&self, error: &Error) -> bool {
+        let code = error.code() & 0xff;
+        matches!(
+            code,
+            SQLITE_ERROR | SQLITE_AUTH | SQLITE_TOOBIG | SQLITE_CORRUPT
+        ) && !self.watch.must_stop()
+    }
+
+    /// Have SQLite read the schema again, if it has changed, here or in another process: what is
+    /// compiled from here on is compiled against it, and so is, once more, what was compiled
+    /// before. In a transaction that reads already, the schema is that of its snapshot.
+    pub(super) fn refresh_schema(&mut self) -> Attempt<()> {
+        // SQLite looks because it finds no such table. Nothing runs, and no snapshot is kept.
+        const UNKNOWN: &str = "SELECT 1 FROM \"millpond: no such table\"";
+        let pace = self.pace_of_compiling();
+        let was_open = !self.conn.is_autocommit() && !self.grouped;
+        self.at_pace(pace, |db| {
+            db.seen.trusting(|| drop(db.conn.prepare(UNKNOWN)));
+        });
+        // It may be another schema, and larger.
+        self.hints.set_schema_changed(true);
+        if was_open && self.conn.is_autocommit() {
+            self.note_lost_transaction();
+            return Err(Aborted::Sqlite.into_error().into());
+        }
+        match pace == Pace::Compiles && self.watch.take_deferred() {
+            true => Err(Stop::Aside),
+            false => Ok(()),
+        }
+    }
+
+    /// The next statement of `sql` from the byte `start` on, or `None` where there is only space or
+    /// a comment; and where it ends. It begins with `begun`, as long as that is.
+    fn compile_at(
+        &mut self,
+        sql: &SqlText<'_>,
+        start: usize,
+        begun: &str,
+    ) -> Attempt<(Option<Compiled>, usize)> {
+        self.failed_unhealthy = false;
+        // These do much of what they do while they are compiled.
+        let acts = begins_with(begun, &["PRAGMA", "ALTER"]);
+        if self.takes_long_to_compile(sql.len() - start)
+            || (acts && self.watch.pace() != Pace::Free)
+        {
+            return Err(Stop::Aside);
+        }
+        self.seen.start(begun);
+        self.hints.start();
+        let limits = TextLimits::lower(&self.conn, begun, self.aside)?;
+        let account = self.memory.account();
+        account.start_compiling();
+        let prepared = match database_list(begun) {
+            Some(length) => SqlText::new(WITHOUT_PATH)
+                .and_then(|list| RawStatement::prepare(&self.conn, &list, 0))
+                .map(|(list, _)| (list, sql.len() - begun.len() + length)),
+            None => RawStatement::prepare(&self.conn, sql, start),
+        };
+        self.seen.finish();
+        if account.fetched() {
+            self.hints.set_schema_changed(true);
+        }
+        let (raw, end) = match prepared {
+            Ok(compiled) => compiled,
+            Err(error) => {
+                self.failed_unhealthy = error.is_unhealthy();
+                if limits.may_have_refused(&error) {
+                    return Err(Stop::Aside);
+                }
+                let error = self.explain(error);
+                // If the transaction has ended, report that instead.
+                return Err(self.aborted.map_or(error, Aborted::into_error).into());
+            }
+        };
+        let Some(raw) = raw else {
+            return Ok((None, end));
+        };
+        let text = sql.statement(start, end);
+        self.seen
+            .check_compiled(text, raw.column_count())
+            .map_err(|refusal| Error::sqlite(SQLITE_AUTH, refusal, None))?;
+        self.check_alteration(text)
+            .map_err(|error| error.at(start))?;
+        let control = (self.seen.control(), self.seen.pragma_kind());
+        let is_long = text.len() > BRIEF_TEXT || self.is_schema_large(text.len());
+        let look = match acts {
+            true => Look::ASIDE,
+            false => {
+                let may_be_slow = self.hints.may_be_slow(text, self.seen.defines());
+                let is_short = !account.grew_large();
+                program::look(&self.conn, &raw, text, may_be_slow, is_short)
+                    .map_err(|error| self.explain(error))?
+            }
+        };
+        let compiled = Compiled::new(raw, control, look, is_long, text);
+        Ok((Some(compiled), end))
+    }
+
+    /// To rename something, or to drop a column, SQLite reads every definition in the schema, and
+    /// takes time with the square of its length in one call of a function.
+    fn check_alteration(&self, sql: &str) -> Result<()> {
+        const MAX_ALTERED_BYTES: i64 = 4_000;
+        if !self.seen.alters() || !has_word(sql, &["RENAME", "DROP"]) {
+            return Ok(());
+        }
+        let longest = "SELECT coalesce(max(length(sql)), 0) FROM
+             (SELECT sql FROM main.sqlite_schema UNION ALL SELECT sql FROM temp.sqlite_schema)";
+        let longest = self
+            .trusted_number(longest)
+            .map_err(|error| self.explain(error))?;
+        match longest <= MAX_ALTERED_BYTES {
+            true => Ok(()),
+            false => Err(Error::new(
+                ErrorKind::TooLarge,
+                format!(
+                    "a definition in the schema has {longest} characters: with more than \
+                     {MAX_ALTERED_BYTES}, renaming and dropping columns is for a migration"
+                ),
+            )),
+        }
+    }
+
+    /// Whether the borrower's time is not over yet.
+    pub(super) fn check_deadline(&self) -> Result<()> {
+        match self.watch.must_stop() {
+            true => Err(self.explain(self.overdue())),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn bind(&self, compiled: &mut Compiled, parameters: &Parameters) -> Result<()> {
+        let raw = &mut compiled.raw;
+        let count = raw.parameter_count();
+        match parameters {
+            Parameters::Positional(values) => {
+                if values.len() != count {
+                    return Err(Error::new(
+                        ErrorKind::Parameters,
+                        format!(
+                            "the statement has {count} parameters, and {} values were given",
+                            values.len()
+                        ),
+                    ));
+                }
+                for (index, value) in values.iter().enumerate() {
+                    let bound = raw.bind(&self.conn, index + 1, value.into());
+                    bound.map_err(|error| self.explain(error))?;
+                }
+            }
+            Parameters::Named(values) => {
+                bind_named(&self.conn, raw, values).map_err(|error| self.explain(error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What `PRAGMA database_list` answers to guests, who are told no path.
+const WITHOUT_PATH: &str = "SELECT 0 AS seq, 'main' AS name, '' AS file";
+
+/// The length of the statement that `sql` begins with, if it is that pragma.
+fn database_list(sql: &str) -> Option<usize> {
+    if !begins_with(sql, &["PRAGMA"]) {
+        return None;
+    }
+    let statement = sql.find(';').map_or(sql, |end| &sql[..=end]);
+    let words = statement[blank(statement)..].trim_end_matches(';');
+    let mut words = words.split_ascii_whitespace().skip(1);
+    let name = words.next()?;
+    (name.eq_ignore_ascii_case("database_list") && words.next().is_none())
+        .then_some(statement.len())
+}
+
+/// What a text may be that a guest sends, while it is compiled. The schema is the operator's, and
+/// is read under SQLite's own limits.
+struct TextLimits<'c> {
+    conn: &'c Connection,
+    /// It is compiled where the call was made.
+    here: bool,
+    /// It is longer than a statement may be.
+    long: bool,
+    /// It makes a table, perhaps.
+    defines: bool,
+}
+
+impl TextLimits<'_> {
+    fn lower<'c>(conn: &'c Connection, sql: &str, aside: bool) -> Result<TextLimits<'c>> {
+        let limits = TextLimits {
+            conn,
+            here: !aside,
+            long: sql.len() > MAX_SQL_BYTES,
+            defines: is_definition(sql),
+        };
+        // SQLite calls itself for each level, on a stack that may be a guest's: 160 KB at the most
+        // up to here, where it is not optimised. What is deeper is compiled aside. And what is made
+        // of tables with more columns takes ten seconds and more to compile.
+        limits.set(100, 50, MAX_SQL_BYTES as i32, 1_000)?;
+        Ok(limits)
+    }
+
+    fn set(&self, depth: i32, compound: i32, bytes: i32, columns: i32) -> rusqlite::Result<()> {
+        if self.defines {
+            self.conn.set_limit(Limit::SQLITE_LIMIT_COLUMN, columns)?;
+        }
+        if self.here {
+            self.conn.set_limit(Limit::SQLITE_LIMIT_EXPR_DEPTH, depth)?;
+            self.conn
+                .set_limit(Limit::SQLITE_LIMIT_COMPOUND_SELECT, compound)?;
+        }
+        if self.long {
+            self.conn.set_limit(Limit::SQLITE_LIMIT_SQL_LENGTH, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Whether it was refused as too deep where the call was made. SQLite has no code for it; were
+    /// its words others, the text would be refused for good.
+    fn may_have_refused(&self, error: &Error) -> bool {
+        const WORDS: &[&str] = &[
+            "Expression tree is too large",
+            "too many terms in compound SELECT",
+            "nested too deep",
+        ];
+        self.here && error.code() == SQLITE_ERROR && WORDS.iter().any(|words| error.says(words))
+    }
+}
+
+impl Drop for TextLimits<'_> {
+    fn drop(&mut self) {
+        // It fails for a closed connection alone.
+        let _ = self.set(MAX_DEPTH, MAX_COMPOUND, MAX_DEFINITION_BYTES, MAX_COLUMNS);
+    }
+}
+
+fn bind_named(conn: &Connection, raw: &mut RawStatement, values: &[(String, Value)]) -> Result<()> {
+    let wrong = |message: String| Err(Error::new(ErrorKind::Parameters, message));
+    let mut given = HashMap::with_capacity(values.len());
+    for (name, value) in values {
+        if given.insert(bare(name), value).is_some() {
+            return wrong(format!("the parameter {name} was given more than once"));
+        }
+    }
+    let mut named = HashSet::with_capacity(values.len());
+    for index in 1..=raw.parameter_count() {
+        let Some(name) = raw.parameter_name(index).map(bare) else {
+            return wrong(format!("parameter {index} has no name: bind by position"));
+        };
+        let Some((name, value)) = given.get_key_value(name) else {
+            return wrong(format!("the parameter {name} was not given"));
+        };
+        named.insert(*name);
+        raw.bind(conn, index, (*value).into())?;
+    }
+    match given.keys().find(|name| !named.contains(*name)) {
+        Some(name) => wrong(format!("the statement has no parameter {name}")),
+        None => Ok(()),
+    }
+}
+
+/// A parameter's name without its prefix.
+pub(super) fn bare(name: &str) -> &str {
+    name.strip_prefix([':', '@', '$', '?']).unwrap_or(name)
+}

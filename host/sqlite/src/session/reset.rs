@@ -1,0 +1,76 @@
+//! Making a connection as new for the next borrower.
+
+use millpond_pool::engine::Reset;
+
+use super::Db;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::raw::{self, StatementId};
+
+impl Db {
+    /// Make the connection as new.
+    pub(super) fn reset(&mut self) -> Reset {
+        let _scope = self.enter();
+        // Nothing that was meant to stop the borrower may stop what follows.
+        self.watched.end();
+        self.watch.hand_over_if_slow();
+        self.watch.renew();
+        self.running.end(StatementId::NONE);
+        self.cut = false;
+        for mut open in self.statements.drain() {
+            // A statement under way would keep its snapshot, and ROLLBACK from succeeding.
+            open.compiled.raw.reset();
+            self.cache.put(open.compiled);
+        }
+        let open = !self.conn.is_autocommit();
+        let rolled_back = open && self.trusted("ROLLBACK").is_ok();
+        let clean = self.conn.is_autocommit()
+            && raw::transaction_state(&self.conn) == raw::TransactionState::None
+            && self.drop_temporary().is_ok()
+            && self.unset_for_transaction().is_ok()
+            && !self.unhealthy;
+        self.watch.end_reading();
+        self.ended += 1;
+        self.aborted = None;
+        self.turn = None;
+        Reset {
+            clean,
+            rolled_back: rolled_back || (open && !clean),
+        }
+    }
+
+    /// It ends with a transaction, and there may have been none.
+    fn unset_for_transaction(&mut self) -> Result<()> {
+        if self.seen.is_set_for_transaction() {
+            self.trusted("PRAGMA defer_foreign_keys = OFF")?;
+            self.seen.forget_set_for_transaction();
+        }
+        Ok(())
+    }
+
+    /// Drop every temporary table, view, index and trigger: the next borrower would find them
+    /// in front of the database's own. Changing where they are stored deletes them all
+    /// (<https://sqlite.org/pragma.html#pragma_temp_store>).
+    fn drop_temporary(&mut self) -> Result<()> {
+        if !self.seen.temporary() {
+            return Ok(());
+        }
+        let store = self.trusted_number("PRAGMA temp_store")?;
+        // FILE is 1, MEMORY 2.
+        let other = 3 - store;
+        self.trusted(&format!(
+            "PRAGMA temp_store = {other}; PRAGMA temp_store = {store};"
+        ))?;
+        let left = self.trusted_number("SELECT count(*) FROM temp.sqlite_schema")?;
+        if left > 0 {
+            return Err(Error::new(ErrorKind::Other, "temporary objects are left"));
+        }
+        self.seen.forget_temporary();
+        self.hints.set_schema_changed(true);
+        Ok(())
+    }
+
+    pub(super) fn trusted_number(&self, sql: &str) -> Result<i64> {
+        let number = || self.conn.query_row(sql, [], |row| row.get(0));
+        Ok(self.seen.trusting(number)?)
+    }
+}

@@ -1,0 +1,255 @@
+//! Running statements that are given as text.
+
+use super::compile::First;
+use super::time::Aborted;
+use super::{Attempt, Db, Stop};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::raw::{RawStatement, Step};
+use crate::session::cache::Compiled;
+use crate::text::SqlText;
+use crate::watch::Pace;
+use crate::writers::job::{Answer, Wants};
+use millpond_pool::engine::check_utf8;
+use millpond_pool::{Column, Parameters, Summary, Table, Value, ValueRef};
+
+impl Db {
+    pub(crate) fn execute(&mut self, sql: &str, parameters: &Parameters) -> Attempt<Summary> {
+        self.with_compiled(sql, |db, compiled| {
+            db.execute_compiled(compiled, parameters)
+        })
+    }
+
+    pub(super) fn execute_compiled(
+        &mut self,
+        compiled: &mut Compiled,
+        parameters: &Parameters,
+    ) -> Attempt<Summary> {
+        self.bind(compiled, parameters)?;
+        if !self.admit(compiled)? {
+            return Ok(self.summary_since(self.conn.total_changes()));
+        }
+        self.run(compiled.kind(), |db| {
+            match db
+                .run_in_group(compiled, Wants::Summary)?
+                .and_then(Answer::into_summary)
+            {
+                Some(summary) => Ok(summary),
+                None => db.run_to_end(compiled),
+            }
+        })
+    }
+
+    pub(crate) fn query(&mut self, sql: &str, parameters: &Parameters) -> Attempt<Table> {
+        self.with_compiled(sql, |db, compiled| {
+            db.bind(compiled, parameters)?;
+            if !db.admit(compiled)? {
+                return Ok(Table {
+                    columns: Vec::new(),
+                    rows: Vec::new(),
+                });
+            }
+            // A result that cannot be had whole must not leave half of the work behind.
+            let undoable = !compiled.read_only && compiled.raw.column_count() > 0;
+            db.run(compiled.kind(), |db| {
+                let answer = db.run_in_group(compiled, Wants::Table)?;
+                if let Some(table) = answer.and_then(Answer::into_table) {
+                    Ok(table)
+                } else if undoable {
+                    db.atomically(|db| {
+                        let table = db.read_table(compiled);
+                        compiled.raw.reset();
+                        table
+                    })
+                } else {
+                    db.read_table(compiled)
+                }
+            })
+        })
+    }
+
+    pub(super) fn read_table(&mut self, compiled: &mut Compiled) -> Result<Table> {
+        let raw = &mut compiled.raw;
+        let mut rows = Vec::new();
+        let mut size = 0;
+        while raw.step(&self.conn)? == Step::Row {
+            let mut row = Vec::with_capacity(raw.column_count());
+            for column in 0..raw.column_count() {
+                let value = raw.column(column);
+                self.check_value(value.length(), column)?;
+                // Before it is copied: one row can be columns times the largest value.
+                size += value.size();
+                self.check_result("result", size)?;
+                row.push(owned(value, column)?);
+            }
+            rows.push(row);
+        }
+        // After the last step: a schema that changed has been seen by now.
+        Ok(Table {
+            columns: columns_of(raw),
+            rows,
+        })
+    }
+
+    /// A statement may handle longer ones than it may yield.
+    #[inline]
+    pub(super) fn check_value(&self, size: u64, column: usize) -> Result<()> {
+        match size <= self.max_value_bytes {
+            true => Ok(()),
+            false => Err(Error::new(
+                ErrorKind::TooLarge,
+                format!(
+                    "the value in column {} has {size} bytes, and {} at most are told at once: \
+                     read it in parts, with `substr`",
+                    column + 1,
+                    self.max_value_bytes
+                ),
+            )),
+        }
+    }
+
+    pub(super) fn check_result(&self, what: &str, size: u64) -> Result<()> {
+        if size > self.max_result_bytes {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!(
+                    "the {what} is larger than {} bytes: select less at a time",
+                    self.max_result_bytes
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Run a script from `*start` on, which moves past each statement that ran.
+    pub(crate) fn execute_script(&mut self, sql: &str, start: &mut usize) -> Attempt<()> {
+        let text = SqlText::new(sql)?;
+        loop {
+            let base = *start;
+            let Some(First { mut compiled, end }) = self.compile_next(&text, base)? else {
+                return Ok(());
+            };
+            if compiled.raw.parameter_count() > 0 {
+                return Err(Error::new(
+                    ErrorKind::Parameters,
+                    "a script's statements take no parameters",
+                )
+                .at(base)
+                .into());
+            }
+            // Not kept for the next time: a script runs once.
+            if self.admit(&mut compiled)? {
+                let done = self.run(compiled.kind(), |db| db.run_to_end(&mut compiled));
+                done.map_err(|stop| match stop {
+                    Stop::Error(error) => Stop::Error(error.shifted(base)),
+                    stop => stop,
+                })?;
+            }
+            *start = end;
+            // A later statement of the script does not change the result of this one.
+            self.watch.stop_flag().end_commit();
+        }
+    }
+
+    /// Step to the end, and sum up.
+    pub(super) fn run_to_end(&mut self, compiled: &mut Compiled) -> Result<Summary> {
+        let before = self.conn.total_changes();
+        let result = loop {
+            match compiled.raw.step(&self.conn) {
+                Ok(Step::Row) => {}
+                Ok(Step::Done) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        compiled.raw.reset();
+        result?;
+        Ok(self.summary_since(before))
+    }
+
+    pub(super) fn summary_since(&self, total_changes_before: u64) -> Summary {
+        // `changes` keeps its value over statements that change nothing, so it counts only if
+        // the total moved.
+        let changed = self.conn.total_changes() != total_changes_before;
+        Summary {
+            changes: if changed { self.conn.changes() } else { 0 },
+            last_insert_rowid: self.conn.last_insert_rowid(),
+        }
+    }
+
+    /// Run `work` so that all or nothing of it is kept, inside a transaction or outside.
+    pub(super) fn atomically<T>(&mut self, work: impl FnOnce(&mut Db) -> Result<T>) -> Result<T> {
+        let outermost = self.conn.is_autocommit();
+        self.control("SAVEPOINT millpond")?;
+        let result = work(self).and_then(|value| {
+            self.control("RELEASE millpond")?;
+            Ok(value)
+        });
+        // Before undoing it, which forgets why it failed.
+        let result = result.map_err(|error| self.explain(error));
+        // SQLite may have rolled back everything by itself, the savepoint with it.
+        if result.is_err() && !self.conn.is_autocommit() {
+            let undone = self.undo(|db| match outermost {
+                true => db.control("ROLLBACK"),
+                false => db.roll_back_savepoint(),
+            });
+            self.must_have_undone(undone);
+        }
+        result
+    }
+
+    /// Where what a transaction or a savepoint did cannot be undone, nothing more is done in it: it
+    /// would be acknowledged, and lost with it.
+    pub(super) fn must_have_undone(&mut self, undone: Result<()>) {
+        if undone.is_err() {
+            self.unhealthy = true;
+            self.aborted = Some(Aborted::Sqlite);
+        }
+    }
+
+    pub(super) fn roll_back_savepoint(&mut self) -> Result<()> {
+        self.control("ROLLBACK TO millpond")?;
+        self.control("RELEASE millpond")
+    }
+
+    pub(super) fn control(&mut self, sql: &str) -> Result<()> {
+        // Of the host's own: with nothing in it that takes long.
+        self.at_pace(Pace::Free, |db| {
+            let mut compiled = db.compile(sql).map_err(Stop::into_error)?;
+            let before = db.running.begin(compiled.raw.id(), false);
+            let result = db.run_to_end(&mut compiled);
+            db.running.end(before);
+            db.cache.put(compiled);
+            result.map(|_| ())
+        })
+    }
+
+    /// Compile `sql`, hand it to `work`, and keep it for the next time.
+    pub(super) fn with_compiled<T>(
+        &mut self,
+        sql: &str,
+        work: impl FnOnce(&mut Db, &mut Compiled) -> Attempt<T>,
+    ) -> Attempt<T> {
+        let mut compiled = self.compile(sql)?;
+        let result = work(self, &mut compiled);
+        self.cache.put(compiled);
+        result
+    }
+}
+
+pub(super) fn columns_of(raw: &RawStatement) -> Vec<Column> {
+    (0..raw.column_count())
+        .map(|index| Column {
+            name: raw.column_name(index),
+            declared_type: raw.column_declared_type(index),
+        })
+        .collect()
+}
+
+fn owned(value: ValueRef<'_>, column: usize) -> Result<Value> {
+    Ok(match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(value) => Value::Integer(value),
+        ValueRef::Real(value) => Value::Real(value),
+        ValueRef::Text(value) => Value::Text(check_utf8(value, column)?.to_owned()),
+        ValueRef::Blob(value) => Value::Blob(value.to_owned()),
+    })
+}

@@ -1,0 +1,70 @@
+//! Transactions that handles keep open.
+
+use millpond_pool::TransactionMode;
+
+use super::{Attempt, Db, Stop};
+use crate::error::{Error, ErrorKind, Result};
+use crate::policy::Control;
+use millpond_pool::Parameters;
+
+impl Db {
+    /// Begin a transaction. Returns its number.
+    pub(crate) fn begin(&mut self, mode: TransactionMode) -> Attempt<u64> {
+        let sql = match mode {
+            TransactionMode::Deferred => "BEGIN",
+            TransactionMode::Immediate => "BEGIN IMMEDIATE",
+        };
+        self.execute(sql, &Parameters::NONE)?;
+        Ok(self.ended)
+    }
+
+    pub(crate) fn commit(&mut self, number: u64) -> Attempt<()> {
+        self.check_transaction(number)?;
+        if self.watch.has_indexed_much() && !self.aside {
+            return Err(Stop::Aside);
+        }
+        let result = self.tracked(Control::Commit, false, |db| db.control("COMMIT"));
+        if result.is_err() && !self.conn.is_autocommit() {
+            // The handle is gone with this call: nobody could roll back later.
+            self.end()?;
+            return Ok(result.map_err(Error::with_rolled_back)?);
+        }
+        Ok(result?)
+    }
+
+    pub(crate) fn rollback(&mut self, number: u64) -> Result<()> {
+        let result = match self.check_transaction(number) {
+            Ok(()) => self.end(),
+            Err(error) if error.rolled_back() => Ok(()),
+            Err(error) => Err(error),
+        };
+        self.end_call();
+        result
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.tracked(Control::Rollback, false, |db| db.control("ROLLBACK"))
+    }
+
+    /// Whether transaction `number` is the one that is open.
+    fn check_transaction(&mut self, number: u64) -> Result<()> {
+        if self.ended == number && !self.conn.is_autocommit() {
+            return Ok(());
+        }
+        if let Some(aborted) = self.aborted
+            && self.ended == number + 1
+        {
+            // Its owner knows now.
+            self.aborted = None;
+            return Err(aborted.into_error());
+        }
+        Err(Error::new(
+            ErrorKind::StaleHandle,
+            "the transaction has ended",
+        ))
+    }
+
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.aborted.is_some() || !self.conn.is_autocommit()
+    }
+}

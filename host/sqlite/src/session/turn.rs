@@ -1,0 +1,143 @@
+//! What must hold before a statement may run: above all, that it is its turn to write.
+
+use rusqlite::ffi::{SQLITE_READONLY, SQLITE_TOOBIG};
+
+use millpond_pool::Access;
+
+use super::{Attempt, Db, Job, Stop};
+use crate::error::{Error, ErrorKind};
+use crate::ffi::raw;
+use crate::policy::Control;
+use crate::session::cache::Compiled;
+use crate::writers::turn::{NoTurn, Turn};
+use millpond_pool::clock::{self, NEVER};
+
+impl Db {
+    /// Keep a turn that was waited for. It is given on as soon as it proves not to be needed.
+    pub(crate) fn take_turn(&mut self, turn: Turn<Job>) {
+        self.turn = Some(turn);
+    }
+
+    /// Everything that must hold before a statement may run. False where there is nothing to
+    /// run: a `ROLLBACK` of what SQLite has rolled back already.
+    pub(super) fn admit(&mut self, compiled: &mut Compiled) -> Attempt<bool> {
+        if let Some(aborted) = self.aborted {
+            return match compiled.control {
+                Control::Rollback => {
+                    self.aborted = None;
+                    Ok(false)
+                }
+                Control::Commit => {
+                    self.aborted = None;
+                    Err(aborted.into_error().into())
+                }
+                _ => Err(aborted.into_error().into()),
+            };
+        }
+        // Of a statement that fails in a transaction, SQLite may keep what it has written.
+        let can_restart = compiled.read_only || self.conn.is_autocommit();
+        let may_outlast = compiled.is_for_aside()
+            || self.watch.has_indexed_much()
+            || (compiled.may_be_deferred() && !can_restart);
+        if may_outlast && !self.aside {
+            return Err(Stop::Aside);
+        }
+        let steps = compiled.get_ready(self.aside);
+        self.lengthened = self.aside && std::mem::take(&mut self.too_long);
+        if self.lengthened && !compiled.lengthen(&self.conn, self.max_length)? {
+            let message = "string or blob too big";
+            return Err(Error::sqlite(SQLITE_TOOBIG, message, None).into());
+        }
+        self.watch.start_statement(can_restart, steps);
+        // A statement may be too short for the progress handler, but guests run many; and a
+        // guest whose time is over must still be able to roll back.
+        if compiled.control != Control::Rollback {
+            self.check_deadline()?;
+        }
+        // SQLite commits no write before the last cursor of one ends: another would be
+        // acknowledged, and then lost with a cursor that fails.
+        let begins = matches!(compiled.control, Control::Begin | Control::Savepoint);
+        if (begins || !compiled.read_only)
+            && self.conn.is_autocommit()
+            && raw::transaction_state(&self.conn) == raw::TransactionState::Write
+        {
+            return Err(Error::new(
+                ErrorKind::Busy,
+                "a cursor of a statement that writes is open: read it to the end or drop it first",
+            )
+            .into());
+        }
+        if compiled.read_only {
+            return self.admit_read();
+        }
+        if compiled.defines {
+            self.hints.set_schema_changed(true);
+        }
+        if self.access == Access::ReadOnly {
+            return Err(Error::sqlite(
+                SQLITE_READONLY,
+                "the connection is read-only: take one with read-write access",
+                None,
+            )
+            .into());
+        }
+        if raw::transaction_state(&self.conn) != raw::TransactionState::Write {
+            self.watch.start_writing(raw::pages_written(&self.conn));
+        }
+        if self.turn.is_none() {
+            self.turn = Some(match self.turns.try_take(self.request) {
+                Ok(turn) => turn,
+                Err(NoTurn::Taken) => return Err(Stop::Turn),
+                Err(NoTurn::Own) => {
+                    return Err(Error::new(
+                        ErrorKind::Busy,
+                        "another connection of this request is writing: waiting for it would never end",
+                    )
+                    .into());
+                }
+                Err(NoTurn::Closed) => return Err(Error::closed().into()),
+            });
+        }
+        Ok(true)
+    }
+
+    /// Those who read already go on: they are waited for.
+    fn admit_read(&mut self) -> Attempt<bool> {
+        if raw::transaction_state(&self.conn) == raw::TransactionState::None {
+            self.watch.start_reading();
+            if self.checkpoints.gate().is_closed() {
+                self.watch.end_reading();
+                return Err(Stop::Gate);
+            }
+            self.checkpoints.read(&mut self.reads);
+        }
+        Ok(true)
+    }
+
+    /// Give the turn on as soon as nothing is being written any more, and take note of when a
+    /// transaction began: a cursor outside of one is a transaction too, as far as others wait.
+    pub(crate) fn settle(&mut self) {
+        let state = raw::transaction_state(&self.conn);
+        if self.turn.is_some() && state != raw::TransactionState::Write {
+            self.turn = None;
+        }
+        if state == raw::TransactionState::None {
+            self.watch.end_reading();
+        }
+        let begun = !self.conn.is_autocommit();
+        let writes = state == raw::TransactionState::Write;
+        self.watch.stop_flag().set_in_transaction(begun || writes);
+        let open = begun || state != raw::TransactionState::None;
+        if !open {
+            self.watch.forget_indexed();
+        }
+        match (open, self.watch.stop_flag().transaction_until()) {
+            (true, NEVER) => {
+                let until = clock::after(self.limits.transaction);
+                self.watch.stop_flag().set_transaction_until(until);
+            }
+            (true, _) | (false, NEVER) => {}
+            (false, _) => self.watch.stop_flag().set_transaction_until(NEVER),
+        }
+    }
+}

@@ -1,0 +1,504 @@
+//! What SQLite may not end in time runs on a thread of the connection's own: with the same result,
+//! and its caller can go on without it.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use millpond_pool::{
+    Access, Cells, Connection, ErrorKind, Grant, Parameters, Pool, Request, TransactionMode, Value,
+    block_on,
+};
+use millpond_sqlite::PoolBuilder;
+
+static NONE: Parameters = Parameters::NONE;
+
+struct Fixture {
+    folder: tempfile::TempDir,
+    pool: Pool,
+}
+
+impl Fixture {
+    fn new(max_size: u32) -> Fixture {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("app.db");
+        // What is left behind takes seconds, and many where much else runs.
+        let builder = PoolBuilder::new().max_size(max_size);
+        let pool = builder.timeout(Duration::from_secs(60)).open(path);
+        Fixture {
+            folder,
+            pool: pool.expect("a pool"),
+        }
+    }
+
+    fn get(&self) -> Connection {
+        self.get_for(&Request::new())
+    }
+
+    fn get_for(&self, request: &Request) -> Connection {
+        let grant = Grant::new(&self.pool, Access::ReadWrite)
+            .temporary(true)
+            .max_statement_time(Duration::from_secs(600));
+        block_on(grant.get(Access::ReadWrite, request)).expect("a connection")
+    }
+
+    /// The same database, as SQLite itself sees it.
+    fn sqlite(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.folder.path().join("app.db")).expect("a connection")
+    }
+}
+
+fn run(connection: &Connection, sql: &str) {
+    block_on(connection.execute_script(sql)).expect(sql);
+}
+
+fn rows(connection: &Connection, sql: &str) -> Vec<Vec<Value>> {
+    block_on(connection.query(sql, &NONE)).expect(sql).rows
+}
+
+fn number(connection: &Connection, sql: &str) -> i64 {
+    match rows(connection, sql)[..] {
+        [ref row] => match row[..] {
+            [Value::Integer(number)] => number,
+            _ => panic!("{row:?}"),
+        },
+        _ => panic!("not one row"),
+    }
+}
+
+/// A statement that takes SQLite seconds to compile, in which nothing stops it.
+fn unstoppable(connection: &Connection) -> String {
+    let columns = |table: usize| {
+        let columns: Vec<_> = (0..999)
+            .map(|column| format!("d{table}_{column}"))
+            .collect();
+        columns.join(",")
+    };
+    let tables: Vec<_> = (0..60).map(|at| format!("j{at}")).collect();
+    let script: Vec<_> = (0..60)
+        .map(|at| format!("CREATE TABLE IF NOT EXISTS j{at}({});", columns(at)))
+        .collect();
+    run(connection, &script.concat());
+    format!("SELECT 1 FROM {}", tables.join(" NATURAL JOIN "))
+}
+
+/// Wait until nothing is in use.
+fn settle(pool: &Pool) {
+    let since = Instant::now();
+    while pool.stats().in_use > 0 {
+        assert!(since.elapsed() < Duration::from_secs(60), "still in use");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_caller_goes_on_without_a_call_that_does_not_end() {
+    let f = Fixture::new(2);
+    let connection = f.get();
+    let sql = unstoppable(&connection);
+    run(&connection, "CREATE TABLE t(a)");
+    let prepared = connection.prepare("SELECT 1").expect("a statement");
+    let transaction = block_on(connection.begin(TransactionMode::Immediate)).expect("begun");
+    run(&connection, "INSERT INTO t VALUES (1)");
+
+    connection.set_deadline(Some(Instant::now()));
+    let error = block_on(connection.query(&sql, &NONE)).expect_err("it takes seconds");
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
+    assert!(error.rolled_back());
+    // It still runs, and has its place. Another connection is there for others.
+    let stats = f.pool.stats();
+    assert_eq!((stats.abandoned, stats.in_use), (1, 1));
+    let other = f.get();
+    assert_eq!(number(&other, "SELECT count(*) FROM t"), 0);
+
+    // Nothing of the connection is left to its borrower.
+    let error = block_on(connection.query("SELECT 1", &NONE)).expect_err("stale");
+    assert_eq!(error.kind(), ErrorKind::StaleHandle);
+    let error = block_on(prepared.execute(&NONE)).expect_err("stale");
+    assert_eq!(error.kind(), ErrorKind::StaleHandle);
+    assert_eq!(
+        transaction.commit().expect_err("stale").kind(),
+        ErrorKind::StaleHandle
+    );
+    assert!(!connection.in_transaction());
+    drop((prepared, connection));
+
+    // The turn to write is free again once SQLite is done.
+    block_on(other.execute("INSERT INTO t VALUES (2)", &NONE)).expect("a row");
+    assert_eq!(number(&other, "SELECT sum(a) FROM t"), 2);
+    drop(other);
+    settle(&f.pool);
+    let stats = f.pool.stats();
+    assert_eq!((stats.abandoned, stats.discarded, stats.in_use), (1, 0, 0));
+    assert_eq!(
+        stats.connections_created - stats.connections_closed,
+        u64::from(stats.pool_size)
+    );
+}
+
+#[test]
+fn an_interrupted_request_goes_on_without_it_too() {
+    let f = Fixture::new(1);
+    let request = Request::new();
+    let connection = f.get_for(&request);
+    let sql = unstoppable(&connection);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let waits = std::thread::spawn(move || {
+        sender.send(()).expect("it is waited for");
+        block_on(connection.query(&sql, &NONE)).map(|table| table.rows)
+    });
+    receiver.recv().expect("it runs");
+    request.interrupt();
+    let error = waits.join().expect("no panic").expect_err("interrupted");
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
+    settle(&f.pool);
+}
+
+#[test]
+fn closing_a_pool_does_not_wait_for_what_was_abandoned() {
+    let f = Fixture::new(2);
+    let connection = f.get();
+    let sql = unstoppable(&connection);
+    let waits =
+        std::thread::spawn(move || block_on(connection.query(&sql, &NONE)).map(|table| table.rows));
+    while f.pool.stats().in_use == 0 {
+        std::thread::yield_now();
+    }
+    f.pool.close_blocking(Duration::ZERO);
+    let error = waits
+        .join()
+        .expect("no panic")
+        .expect_err("the pool is closed");
+    let kinds = [
+        ErrorKind::PoolClosed,
+        ErrorKind::DeadlineExceeded,
+        ErrorKind::StaleHandle,
+    ];
+    assert!(kinds.contains(&error.kind()), "{error}");
+    settle(&f.pool);
+    let stats = f.pool.stats();
+    assert_eq!(stats.connections_created, stats.connections_closed);
+}
+
+/// A commit of full-text search writes what was indexed: SQLite looks at nothing before that is
+/// sorted.
+#[test]
+fn what_was_abandoned_is_never_committed() {
+    let f = Fixture::new(1);
+    let setup = "CREATE VIRTUAL TABLE g USING fts5(x);
+         INSERT INTO g(g, rank) VALUES ('hashsize', 60000000);
+         CREATE TABLE s(x);
+         WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 10),
+         d(y) AS (SELECT 1 UNION ALL SELECT y + 1 FROM d LIMIT 20000)
+         INSERT INTO s SELECT group_concat(printf('%x', (x * 20000 + y) * 7919 % 1000003), ' ')
+         FROM c, d GROUP BY x";
+    run(&f.get(), setup);
+    for whole in [false, true] {
+        let connection = f.get();
+        if !whole {
+            run(&connection, "BEGIN; INSERT INTO g SELECT x FROM s");
+            connection.set_deadline(Some(Instant::now() + Duration::from_millis(5)));
+        }
+        let sql = if whole {
+            "INSERT INTO g SELECT x FROM s"
+        } else {
+            "COMMIT"
+        };
+        let result = block_on(connection.execute(sql, &NONE));
+        let kept = match &result {
+            Ok(_) => 10,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
+                assert!(error.rolled_back());
+                0
+            }
+        };
+        drop(connection);
+        settle(&f.pool);
+        let connection = f.get();
+        assert_eq!(number(&connection, "SELECT count(*) FROM g"), kept);
+        run(&connection, "INSERT INTO g(g) VALUES ('integrity-check')");
+        run(&connection, "DELETE FROM g");
+    }
+}
+
+#[test]
+fn what_runs_aside_comes_to_the_same() {
+    let f = Fixture::new(2);
+    let connection = f.get();
+    let sentence = "ten words are more than a search may have here, or aside ";
+    run(
+        &connection,
+        &format!(
+            "CREATE VIRTUAL TABLE g USING fts5(x);
+             CREATE TABLE n(i INTEGER PRIMARY KEY, a, b);
+             WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT 150000)
+             INSERT INTO n SELECT i, i * 7 % 1000, i * 11 % 1000 FROM c;
+             CREATE INDEX n_a ON n(a); CREATE INDEX n_b ON n(b);
+             CREATE TABLE d(id INTEGER PRIMARY KEY, j);
+             INSERT INTO d VALUES (1, '[' || replace(hex(zeroblob(150000)), '0', '1,') || '1]'),
+                 (2, '{{\"a\": 1}}'), (3, NULL);
+             CREATE TRIGGER t AFTER DELETE ON n BEGIN SELECT 1; END;
+             INSERT INTO g VALUES ('{sentence}'), ('{sentence} {sentence}'), ('short');"
+        ),
+    );
+    let paths = ["'$[#-1]'"; 12].join(", ");
+    let long: Vec<_> = (0..3_000).map(|at| format!("i = {at}")).collect();
+    let values: Vec<_> = (0..400).map(|at| format!("({at})")).collect();
+    let queries = [
+        format!("SELECT rowid, x FROM g WHERE g MATCH '\"{}\"'", sentence.replace(',', "").trim()),
+        "SELECT rowid FROM g WHERE g MATCH 'a AND aside AND may AND have AND more AND than AND words AND are AND ten'".to_owned(),
+        "SELECT count(*), sum(i) FROM n WHERE a >= 0 OR b >= 0".to_owned(),
+        "SELECT i FROM n WHERE a > 990 OR b = 3 ORDER BY i LIMIT 5000".to_owned(),
+        format!("SELECT id, json_extract(j, {paths}) FROM d ORDER BY id"),
+        "SELECT id, length(j), j ->> 0 FROM d ORDER BY id".to_owned(),
+        format!("SELECT count(*) FROM n WHERE i IN ({})", long.join(",").replace("i = ", "")),
+        format!("SELECT sum(column1) FROM (VALUES {})", values.join(",")),
+        "SELECT strftime('%Y', '2026-01-02'), strftime(replace(hex(zeroblob(220000)), '00', '%Y'), 'now') IS NULL".to_owned(),
+    ];
+    let sqlite = f.sqlite();
+    for sql in &queries {
+        let mut statement = sqlite.prepare(sql).expect(sql);
+        let width = statement.column_count();
+        let expected: Vec<Vec<Value>> = statement
+            .query_map([], |row| {
+                (0..width)
+                    .map(|column| {
+                        Ok(match row.get::<_, rusqlite::types::Value>(column)? {
+                            rusqlite::types::Value::Null => Value::Null,
+                            rusqlite::types::Value::Integer(value) => Value::Integer(value),
+                            rusqlite::types::Value::Real(value) => Value::Real(value),
+                            rusqlite::types::Value::Text(value) => Value::Text(value),
+                            rusqlite::types::Value::Blob(value) => Value::Blob(value),
+                        })
+                    })
+                    .collect()
+            })
+            .and_then(Iterator::collect)
+            .expect(sql);
+        let shown = &sql[..sql.len().min(60)];
+        assert!(expected == rows(&connection, sql), "{shown}");
+        // Once more, compiled already; and a page at a time.
+        assert!(expected == rows(&connection, sql), "{shown}");
+        let statement = connection.prepare(sql).expect("a statement");
+        let mut page = block_on(statement.query(&NONE, 1)).expect("a page");
+        let mut read = page.cells.kinds.len();
+        while let Some(rest) = page.rest.take() {
+            let next = rest.next(700).expect("a page");
+            read += next.kinds.len();
+            if !next.kinds.is_empty() {
+                page.rest = Some(rest);
+            }
+        }
+        assert_eq!(read, expected.len() * width, "{shown}");
+    }
+
+    // Writes, alone and in a transaction.
+    let words = "word ".repeat(30_000);
+    let insert = connection
+        .prepare("INSERT INTO g VALUES (?1) RETURNING rowid")
+        .expect("a statement");
+    let text = Parameters::Positional(vec![Value::Text(words)]);
+    block_on(insert.execute(&text)).expect("a long document");
+    let transaction = block_on(connection.begin(TransactionMode::Deferred)).expect("begun");
+    block_on(insert.query(&text, 0)).expect("another");
+    run(
+        &connection,
+        "INSERT INTO n VALUES (200000, 1, 1); PRAGMA user_version",
+    );
+    assert!(connection.in_transaction());
+    transaction.commit().expect("committed");
+    let few = number(&connection, "SELECT count(*) FROM n WHERE a < 50");
+    let done = block_on(connection.execute("DELETE FROM n WHERE a < 50", &NONE)).expect("deleted");
+    assert_eq!(
+        (done.changes as i64, done.last_insert_rowid),
+        (few, 200_000)
+    );
+    let found = "SELECT count(*) FROM g WHERE g MATCH 'word'";
+    assert_eq!(number(&connection, found), 2);
+    assert_eq!(sqlite.query_row(found, [], |row| row.get(0)), Ok(2));
+    assert_eq!(f.pool.stats().abandoned, 0);
+}
+
+/// SQLite compiles a statement again where another connection has changed the schema, and it may
+/// have become another program.
+#[test]
+fn a_statement_that_the_schema_changed_under_runs_all_the_same() {
+    let f = Fixture::new(2);
+    let (connection, other) = (f.get(), f.get());
+    run(&connection, "CREATE TABLE t(a); INSERT INTO t VALUES (1)");
+    let select = connection.prepare("SELECT * FROM t").expect("a statement");
+    let insert = connection
+        .prepare("INSERT INTO t(a) VALUES (?1)")
+        .expect("a statement");
+    let one = Parameters::Positional(vec![Value::Integer(7)]);
+    for round in 1..4_i64 {
+        assert_eq!(
+            rows(&connection, "SELECT count(*) FROM t"),
+            [[Value::Integer(2 * round - 1)]]
+        );
+        run(&other, &format!("ALTER TABLE t ADD COLUMN b{round}"));
+        let page = block_on(select.query(&NONE, 0)).expect("rows");
+        let values = (2 * round - 1) * (round + 1);
+        assert_eq!(page.cells.kinds.len() as i64, values);
+        run(&other, &format!("CREATE INDEX i{round} ON t(b{round})"));
+        block_on(insert.execute(&one)).expect("a row");
+        run(&other, &format!("CREATE INDEX k{round} ON t(b{round})"));
+        let transaction = block_on(connection.begin(TransactionMode::Immediate)).expect("begun");
+        let cells = Cells {
+            kinds: vec![1],
+            integers: vec![8],
+            ..Cells::default()
+        };
+        block_on(insert.execute_many(&cells)).expect("a row");
+        transaction.commit().expect("committed");
+    }
+}
+
+/// What fails half-way because it is to be compiled again must leave nothing open behind it: what
+/// follows would be acknowledged in a transaction that is rolled back.
+#[test]
+fn what_is_acknowledged_while_the_schema_changes_is_kept() {
+    let f = Fixture::new(8);
+    run(
+        &f.get(),
+        "CREATE TABLE n(id INTEGER PRIMARY KEY, a);
+         CREATE VIRTUAL TABLE g USING fts5(a, content='n', content_rowid='id');
+         CREATE TRIGGER t AFTER INSERT ON n BEGIN INSERT INTO g(rowid, a) VALUES (new.id, new.a); END",
+    );
+    let acknowledged = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for writer in 0..12 {
+            let (f, acknowledged) = (&f, &acknowledged);
+            scope.spawn(move || {
+                for round in 0..10 {
+                    let connection = f.get();
+                    let text = format!("text {writer} {round}");
+                    let sql = "INSERT INTO n(a) VALUES (?1) RETURNING id, a";
+                    let text = Parameters::Positional(vec![Value::Text(text)]);
+                    let rows = block_on(connection.query(sql, &text)).expect("a row").rows;
+                    acknowledged.lock().expect("no panic").extend(rows);
+                    if writer == 0 {
+                        run(&connection, "CREATE INDEX i ON n(a)");
+                        run(&connection, "DROP INDEX i");
+                    }
+                }
+            });
+        }
+    });
+    let mut acknowledged = acknowledged.into_inner().expect("no panic");
+    acknowledged.sort_by_key(|row| match row[0] {
+        Value::Integer(id) => id,
+        _ => 0,
+    });
+    let kept = rows(&f.get(), "SELECT id, a FROM n ORDER BY id");
+    assert_eq!(kept, acknowledged);
+    assert_eq!(
+        number(&f.get(), "SELECT count(*) FROM g WHERE g MATCH 'text'"),
+        120
+    );
+    assert_eq!(f.pool.stats().rolled_back, 0);
+}
+
+/// Of a statement that fails in a transaction SQLite may keep what it has written: none is tried
+/// here first.
+#[test]
+fn what_runs_in_a_transaction_is_done_once() {
+    let f = Fixture::new(1);
+    let connection = f.get();
+    let words = |count: usize| format!("replace(hex(zeroblob({count})), '00', 'word ')");
+    let many = "one two three four five six seven eight nine ten";
+    run(
+        &connection,
+        &format!(
+            "CREATE VIRTUAL TABLE g USING fts5(x, y);
+             INSERT INTO g VALUES ('short', 'short');
+             CREATE TABLE d(id INTEGER PRIMARY KEY, n, j);
+             INSERT INTO d VALUES (1, 0, '{{}}'), (2, 0, '{{}}'),
+                 (3, 0, '[' || replace(hex(zeroblob(200000)), '0', '1,') || '1]');
+             CREATE TABLE t(id INTEGER PRIMARY KEY, n, q, s);
+             INSERT INTO t VALUES (1, 0, 'short', 0), (2, 0, 'short', 0), (3, 0, '{many}', 0)"
+        ),
+    );
+    run(&connection, "BEGIN");
+    let long = words(30_000);
+    run(&connection, &format!("INSERT INTO g VALUES ({long}, 'a')"));
+    run(
+        &connection,
+        &format!("UPDATE g SET y = {long} WHERE rowid = 1"),
+    );
+    run(
+        &connection,
+        &format!("INSERT INTO g SELECT {long}, n FROM d"),
+    );
+    run(&connection, "COMMIT");
+    assert_eq!(number(&connection, "SELECT count(*) FROM g"), 5);
+    run(&connection, "INSERT INTO g(g) VALUES ('integrity-check')");
+
+    run(&connection, "BEGIN");
+    let sets = "json_set(j, '$.a', 1, '$.b', 2, '$.c', 3, '$.d', 4, '$.e', 5)";
+    run(&connection, &format!("UPDATE d SET n = n + 1, j = {sets}"));
+    run(
+        &connection,
+        "UPDATE t SET n = n + 1, s = (SELECT count(*) FROM g WHERE g MATCH t.q)",
+    );
+    run(&connection, "COMMIT");
+    for table in ["d", "t"] {
+        let sql = format!("SELECT n FROM {table} ORDER BY id");
+        assert_eq!(
+            rows(&connection, &sql),
+            vec![[Value::Integer(1)]; 3],
+            "{table}"
+        );
+    }
+    assert_eq!(f.pool.stats().abandoned, 0);
+}
+
+#[test]
+fn a_cursor_that_is_begun_anew_keeps_what_it_wrote() {
+    let f = Fixture::new(1);
+    run(&f.get(), "CREATE VIRTUAL TABLE g USING fts5(x)");
+    for _ in 0..3 {
+        // A connection that has not used the table yet.
+        f.get().close();
+        let connection = f.get();
+        let insert = connection
+            .prepare("INSERT INTO g VALUES ('a'), ('b') RETURNING rowid")
+            .expect("a statement");
+        let page = block_on(insert.query(&NONE, 1)).expect("a row");
+        let again = block_on(insert.query(&NONE, 1)).expect("a row");
+        drop((page, again));
+    }
+    assert_eq!(number(&f.get(), "SELECT count(*) FROM g"), 12);
+}
+
+#[test]
+fn a_search_that_begins_on_a_later_page_goes_on() {
+    let f = Fixture::new(1);
+    let connection = f.get();
+    run(
+        &connection,
+        "CREATE VIRTUAL TABLE g USING fts5(x); CREATE TABLE n(a);
+         INSERT INTO g VALUES ('a b c d e f h i j k'); INSERT INTO n VALUES (1), (2), (3)",
+    );
+    let sql = "SELECT a FROM n UNION ALL SELECT rowid FROM g WHERE g MATCH 'a b c d e f h i j k'";
+    let statement = connection.prepare(sql).expect("a statement");
+    let rest = block_on(statement.query(&NONE, 1)).expect("a row").rest;
+    let rest = rest.expect("more rows").next(0).expect("the rest");
+    assert_eq!(rest.integers, [2, 3, 1]);
+}
+
+#[test]
+fn tables_of_a_schema_with_many_are_altered() {
+    let f = Fixture::new(1);
+    let connection = f.get();
+    for table in 0..30 {
+        run(&connection, &format!("CREATE TABLE t{table}(a, b)"));
+    }
+    run(&connection, "ALTER TABLE t7 RENAME TO seven");
+    run(&connection, "ALTER TABLE seven RENAME COLUMN b TO c");
+    run(&connection, "ALTER TABLE seven DROP COLUMN a");
+    assert_eq!(
+        number(&connection, "SELECT count(*) FROM seven WHERE c IS NULL"),
+        0
+    );
+}

@@ -1,0 +1,333 @@
+//! What a grant allows is what SQL can do, and what it does not name is out of reach, by
+//! whichever way.
+
+use millpond_pool::{
+    Access, Connection, ErrorKind, Grant, Parameters, Pool, Request, Result, Table, TableGrant,
+    Value, block_on,
+};
+use millpond_sqlite::PoolBuilder;
+
+static NONE: Parameters = Parameters::NONE;
+
+struct Fixture {
+    _folder: tempfile::TempDir,
+    pool: Pool,
+}
+
+fn fixture() -> Fixture {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pool = PoolBuilder::new()
+        .max_size(1)
+        .open(folder.path().join("app.db"))
+        .expect("a pool");
+    let f = Fixture {
+        _folder: folder,
+        pool,
+    };
+    let setup = f.get(&Grant::new(&f.pool, Access::ReadWrite));
+    run(
+        &setup,
+        "CREATE TABLE note(id INTEGER PRIMARY KEY, body, author);
+         INSERT INTO note VALUES (1, 'one', 'me'), (2, 'two', 'you');
+         CREATE TABLE secret(x); INSERT INTO secret VALUES ('s3cret');
+         CREATE TABLE log(entry); CREATE TABLE quiet(a);
+         CREATE VIEW notes AS SELECT id, body, author FROM note;
+         CREATE VIEW leak AS SELECT x FROM secret;
+         CREATE TRIGGER tell AFTER INSERT ON log BEGIN INSERT INTO quiet SELECT x FROM secret; END;
+         CREATE VIRTUAL TABLE search USING fts5(body);
+         INSERT INTO search VALUES ('one fine day')",
+    )
+    .expect("a schema");
+    drop(setup);
+    f
+}
+
+impl Fixture {
+    fn get(&self, grant: &Grant) -> Connection {
+        block_on(grant.get(Access::ReadWrite, &Request::new())).expect("a connection")
+    }
+
+    fn narrow(&self) -> Grant {
+        Grant::new(&self.pool, Access::ReadWrite)
+            .table("Note", TableGrant::new().read().insert().hide("Author"))
+            .table("log", TableGrant::new().insert())
+            .table("notes", TableGrant::new().read())
+            .table("search", TableGrant::new().read().insert())
+    }
+}
+
+fn run(connection: &Connection, sql: &str) -> Result<()> {
+    block_on(connection.execute_script(sql))
+}
+
+fn query(connection: &Connection, sql: &str) -> Result<Table> {
+    block_on(connection.query(sql, &NONE))
+}
+
+fn text(value: &str) -> Value {
+    Value::Text(value.to_owned())
+}
+
+#[test]
+fn a_table_is_used_as_far_as_it_is_granted() {
+    let f = fixture();
+    let connection = f.get(&f.narrow());
+    for sql in [
+        "SELECT * FROM note",
+        "SELECT count(*) FROM NOTE",
+        "INSERT INTO note(body) VALUES ('three')",
+        "BEGIN; INSERT INTO note(body) VALUES ('four'); COMMIT",
+        "SELECT * FROM notes",
+        "SELECT body FROM search WHERE search MATCH 'fine' ORDER BY rank",
+        "INSERT INTO search VALUES ('another day')",
+        "WITH n AS (SELECT id FROM note) SELECT max(id) FROM n",
+        "PRAGMA table_info(note)",
+        "PRAGMA foreign_keys",
+        "SELECT value FROM json_each('[1]')",
+    ] {
+        run(&connection, sql).expect(sql);
+    }
+    for sql in [
+        "UPDATE note SET body = ''",
+        "DELETE FROM note",
+        "INSERT INTO note(id) VALUES (1) ON CONFLICT DO UPDATE SET body = 'x'",
+        "SELECT * FROM log",
+        "SELECT count(*) FROM log",
+        "DELETE FROM log",
+        "DELETE FROM search",
+        "SELECT x FROM secret",
+        "SELECT count(*) FROM secret",
+        "SELECT 1 FROM secret",
+        "SELECT EXISTS (SELECT 1 FROM secret)",
+        "SELECT * FROM note NATURAL JOIN secret",
+        "SELECT * FROM note WHERE body IN secret",
+        "SELECT * FROM note WHERE body IN (SELECT x FROM secret)",
+        "INSERT INTO note(body) SELECT x FROM secret",
+        "INSERT INTO note(body) VALUES ((SELECT x FROM secret))",
+        "INSERT INTO note(body) VALUES ('x') RETURNING (SELECT x FROM secret)",
+        "EXPLAIN SELECT x FROM secret",
+        "SELECT * FROM main.secret",
+        "SELECT * FROM \"secret\"",
+        "WITH note AS (SELECT * FROM secret) SELECT * FROM note",
+        // By what somebody else made.
+        "SELECT * FROM leak",
+        "INSERT INTO log VALUES ('x')",
+        // What the schema tells.
+        "SELECT sql FROM sqlite_schema",
+        "SELECT sql FROM sqlite_master",
+        "PRAGMA table_info(secret)",
+        "SELECT * FROM pragma_table_info('secret')",
+        "PRAGMA table_list",
+        "PRAGMA integrity_check",
+        "PRAGMA index_info(i)",
+        // What changes it.
+        "CREATE TABLE n(a)",
+        "CREATE VIEW n AS SELECT 1",
+        "CREATE INDEX n ON note(body)",
+        "CREATE TRIGGER n AFTER INSERT ON note BEGIN SELECT 1; END",
+        "DROP TABLE note",
+        "ALTER TABLE note ADD n",
+        "ALTER TABLE note RENAME TO n",
+        "ANALYZE",
+        "REINDEX",
+        "CREATE TEMP TABLE n(a)",
+        "CREATE TEMP VIEW n AS SELECT x FROM secret",
+    ] {
+        let error = run(&connection, sql).expect_err(sql);
+        assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{sql}: {error}");
+    }
+    drop(connection);
+    assert_eq!(f.pool.stats().connections_created, 1);
+}
+
+#[test]
+fn a_refusal_names_what_it_would_need() {
+    let f = fixture();
+    let connection = f.get(&f.narrow());
+    for (sql, needs) in [
+        ("DELETE FROM note", "`delete`"),
+        ("SELECT * FROM secret", "`read`"),
+        ("CREATE TABLE n(a)", "`schema`"),
+        ("CREATE TEMP TABLE n(a)", "`temporary`"),
+        ("ATTACH 'a' AS b", "no grant"),
+        ("SELECT sqlite_version()", "no grant"),
+    ] {
+        let error = run(&connection, sql).expect_err(sql);
+        assert!(error.to_string().contains(needs), "{sql}: {error}");
+    }
+}
+
+#[test]
+fn a_hidden_column_is_null_by_every_way() {
+    let f = fixture();
+    let connection = f.get(&f.narrow());
+    for sql in [
+        "SELECT author FROM note",
+        "SELECT note.author FROM note",
+        "SELECT max(author) FROM note",
+        "SELECT author FROM notes",
+        "SELECT author || '' FROM note AS n",
+        "WITH n AS (SELECT * FROM note) SELECT author FROM n",
+        "SELECT (SELECT author FROM note LIMIT 1)",
+    ] {
+        let table = query(&connection, sql).expect(sql);
+        assert!(!table.rows.is_empty(), "{sql}");
+        for row in table.rows {
+            assert_eq!(row, [Value::Null], "{sql}");
+        }
+    }
+    for sql in [
+        "SELECT id FROM note WHERE author = 'me'",
+        "SELECT id FROM note WHERE author > ''",
+        "SELECT id FROM note WHERE author GLOB 'm*'",
+    ] {
+        assert!(query(&connection, sql).expect(sql).rows.is_empty(), "{sql}");
+    }
+    // SQLite asks about none of what RETURNING reads.
+    let insert = "INSERT INTO note(body, author) VALUES ('x', 'y') RETURNING author";
+    let error = run(&connection, insert).expect_err("hidden");
+    assert_eq!(error.kind(), ErrorKind::NotAuthorized);
+    run(
+        &connection,
+        "INSERT INTO note(body, author) VALUES ('x', 'y')",
+    )
+    .expect("not read");
+    drop(connection);
+    let blind = f
+        .narrow()
+        .table("note", TableGrant::new().update().delete());
+    let blind = f.get(&blind);
+    for sql in [
+        "UPDATE note SET body = 'x' RETURNING body",
+        "DELETE FROM note RETURNING *",
+        "DELETE FROM note WHERE body = 'one'",
+        "UPDATE note SET body = author",
+    ] {
+        let error = run(&blind, sql).expect_err(sql);
+        assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{sql}");
+    }
+    run(&blind, "UPDATE note SET body = 'x'").expect("not read");
+    drop(blind);
+    let wide = f
+        .narrow()
+        .table("note", TableGrant::new().read().update().hide("author"));
+    let error = run(&f.get(&wide), "UPDATE note SET author = 'x'").expect_err("hidden");
+    assert_eq!(error.kind(), ErrorKind::NotAuthorized);
+}
+
+#[test]
+fn a_statement_compiled_under_one_grant_does_not_run_under_another() {
+    let f = fixture();
+    let wide = Grant::new(&f.pool, Access::ReadWrite);
+    let narrow = f.narrow();
+    const SECRET: &str = "SELECT x FROM secret";
+    const AUTHOR: &str = "SELECT author FROM note WHERE id = 1";
+    // Over and over, with statements kept for both.
+    for _ in 0..3 {
+        let connection = f.get(&wide);
+        assert_eq!(
+            query(&connection, SECRET).expect("rows").rows,
+            [[text("s3cret")]]
+        );
+        assert_eq!(
+            query(&connection, AUTHOR).expect("rows").rows,
+            [[text("me")]]
+        );
+        drop(connection);
+        let connection = f.get(&narrow);
+        let error = query(&connection, SECRET).expect_err("not granted");
+        assert_eq!(error.kind(), ErrorKind::NotAuthorized);
+        assert!(connection.prepare(SECRET).is_err());
+        assert_eq!(
+            query(&connection, AUTHOR).expect("rows").rows,
+            [[Value::Null]]
+        );
+    }
+    // Many grants more than are kept apart.
+    for number in 0..20 {
+        let table = format!("t{number}");
+        let grant = Grant::new(&f.pool, Access::ReadWrite).table(&table, TableGrant::new().read());
+        let error = query(&f.get(&grant), SECRET).expect_err("not granted");
+        assert_eq!(error.kind(), ErrorKind::NotAuthorized);
+    }
+    assert_eq!(f.pool.stats().connections_created, 1);
+}
+
+#[test]
+fn a_schema_that_changes_under_a_statement_is_asked_about_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.db");
+    let pool = PoolBuilder::new().open(&path).expect("a pool");
+    let owner = pool.get_blocking(Access::ReadWrite).expect("a connection");
+    run(
+        &owner,
+        "CREATE TABLE secret(x); INSERT INTO secret VALUES ('s3cret');
+         CREATE TABLE note(x); INSERT INTO note VALUES ('plain');
+         CREATE VIEW v AS SELECT x FROM note",
+    )
+    .expect("a schema");
+    let grant = Grant::new(&pool, Access::ReadWrite)
+        .table("v", TableGrant::new().read())
+        .table("note", TableGrant::new().read());
+    let guest = block_on(grant.get(Access::ReadWrite, &Request::new())).expect("a connection");
+    let statement = guest.prepare("SELECT x FROM v").expect("a statement");
+    block_on(statement.query(&NONE, 0)).expect("rows");
+    run(&owner, "DROP VIEW v; CREATE VIEW v AS SELECT x FROM secret").expect("a change");
+    let error = block_on(statement.query(&NONE, 0)).expect_err("another table now");
+    assert_eq!(error.kind(), ErrorKind::NotAuthorized);
+}
+
+#[test]
+fn a_grant_of_the_schema_changes_it() {
+    let f = fixture();
+    let connection = f.get(&f.narrow().schema(true));
+    run(
+        &connection,
+        "CREATE INDEX n ON note(body); DROP INDEX n; ANALYZE note",
+    )
+    .expect("allowed");
+    query(&connection, "SELECT name FROM sqlite_schema").expect("allowed");
+    let error = query(&connection, "SELECT x FROM secret").expect_err("not granted");
+    assert_eq!(error.kind(), ErrorKind::NotAuthorized);
+    drop(connection);
+    let none = Grant::new(&f.pool, Access::ReadWrite).schema(false);
+    let error = run(&f.get(&none), "CREATE TABLE n(a)").expect_err("not granted");
+    assert_eq!(error.kind(), ErrorKind::NotAuthorized);
+}
+
+#[test]
+fn rows_that_may_not_be_deleted_are_not_replaced() {
+    let f = fixture();
+    let connection = f.get(&f.narrow());
+    for sql in [
+        "REPLACE INTO note(id, body) VALUES (1, 'mine')",
+        "INSERT OR REPLACE INTO note(id, body) VALUES (1, 'mine')",
+        "INSERT /**/ or\nreplace INTO note(id, body) VALUES (1, 'mine')",
+        "REPLACE INTO log VALUES ('x')",
+    ] {
+        let error = run(&connection, sql).expect_err(sql);
+        assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{sql}");
+    }
+    run(
+        &connection,
+        "INSERT INTO note(body) VALUES (replace('a', 'a', 'b'))",
+    )
+    .expect("a function");
+    drop(connection);
+
+    // By a trigger of its own, whose statements are compiled when it runs.
+    let connection = f.get(&f.narrow().schema(true));
+    let trigger = "CREATE TRIGGER mine AFTER INSERT ON log
+                   BEGIN REPLACE INTO note(id, body) VALUES (1, 'mine'); END";
+    let error = run(&connection, trigger).expect_err("it would delete");
+    assert_eq!(error.kind(), ErrorKind::NotAuthorized);
+    drop(connection);
+
+    let all = TableGrant::new().read().insert().delete();
+    let connection = f.get(&Grant::new(&f.pool, Access::ReadWrite).table("note", all));
+    run(
+        &connection,
+        "REPLACE INTO note(id, body) VALUES (1, 'mine')",
+    )
+    .expect("it may delete");
+}

@@ -1,0 +1,280 @@
+//! What SQL may use: every function, pragma, module and kind of statement of the linked SQLite
+//! has its decision written down in `policy.golden`. A later SQLite that adds a name, or a change
+//! of the policy, turns this red.
+//!
+//! `MILLPOND_BLESS=1` writes the file anew: read what changed before committing it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use millpond_pool::{
+    Access, Connection, ErrorKind, Grant, Parameters, Pool, Request, Result, Value, block_on,
+};
+use millpond_sqlite::PoolBuilder;
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/policy.golden");
+
+/// One statement for each action that SQLite asks about, and for the ways around a name.
+const STATEMENTS: &[&str] = &[
+    "SELECT 1",
+    "SELECT a FROM t",
+    "SELECT count(*) FROM t",
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 3) SELECT i FROM n",
+    "INSERT INTO t VALUES (1)",
+    "UPDATE t SET a = 2",
+    "DELETE FROM t",
+    "REPLACE INTO t VALUES (1)",
+    "CREATE TABLE n(a)",
+    "CREATE TABLE n AS SELECT * FROM t",
+    "CREATE TABLE n(a INTEGER PRIMARY KEY AUTOINCREMENT)",
+    "CREATE TABLE millpond_n(a)",
+    "CREATE INDEX n ON t(a)",
+    "CREATE VIEW n AS SELECT * FROM t",
+    "CREATE TRIGGER n AFTER INSERT ON t BEGIN SELECT 1; END",
+    "CREATE TEMP TABLE n(a)",
+    "CREATE TEMP VIEW n AS SELECT 1",
+    "CREATE TEMP TRIGGER n AFTER INSERT ON t BEGIN SELECT 1; END",
+    "CREATE TABLE temp.n(a)",
+    "DROP TABLE t",
+    "DROP INDEX i",
+    "DROP VIEW v",
+    "DROP TRIGGER r",
+    "DROP TABLE f",
+    "DROP TABLE s",
+    "ALTER TABLE t RENAME TO n",
+    "ALTER TABLE t RENAME TO millpond_n",
+    "ALTER TABLE t RENAME a TO n",
+    "ALTER TABLE t ADD b",
+    "ALTER TABLE u DROP b",
+    "ALTER TABLE u ALTER b SET NOT NULL",
+    "ANALYZE",
+    "ANALYZE t",
+    "REINDEX",
+    "REINDEX i",
+    "BEGIN",
+    "BEGIN EXCLUSIVE",
+    "SAVEPOINT s",
+    "VACUUM",
+    "VACUUM INTO 'n.db'",
+    "VACUUM INTO ?1",
+    "ATTACH 'n.db' AS n",
+    "ATTACH ':memory:' AS n",
+    "ATTACH 'file:n.db?mode=memory' AS n",
+    "ATTACH 'n' || '.db' AS n",
+    "ATTACH ?1 AS n",
+    "ATTACH ?1 AS ?2",
+    "ATTACH (SELECT 'n.db') AS n",
+    "DETACH main",
+    "DETACH ?1",
+    "INSERT INTO sqlite_schema VALUES (1, 2, 3, 4, 5)",
+    "UPDATE sqlite_schema SET sql = ''",
+    "DELETE FROM sqlite_schema",
+    "UPDATE sqlite_sequence SET seq = 1",
+    "DELETE FROM sqlite_sequence",
+    "INSERT INTO sqlite_stat1 VALUES (1, 2, 3)",
+    "DELETE FROM f_data",
+    "DROP TABLE f_data",
+    "DELETE FROM millpond_migrations",
+    "SELECT * FROM sqlite_schema",
+    "SELECT * FROM f_data",
+    "SELECT * FROM dbstat",
+    "SELECT * FROM sqlite_dbpage",
+    "SELECT * FROM sqlite_stmt",
+    "SELECT * FROM bytecode('SELECT 1')",
+    "SELECT * FROM tables_used('SELECT 1')",
+    "SELECT * FROM json_each('[1]')",
+    "SELECT * FROM json_tree('[1]')",
+    "SELECT * FROM generate_series(1, 2)",
+    "INSERT INTO f(f) VALUES ('rebuild')",
+    "SELECT highlight(f, 0, '', '') FROM f",
+    "SELECT fts3_tokenizer('simple')",
+    "SELECT load_extension('n')",
+    "SELECT sqlite_source_id()",
+    "EXPLAIN SELECT sqlite_source_id()",
+    "CREATE VIEW n AS SELECT sqlite_source_id()",
+    "SELECT * FROM t WHERE a = sqlite_source_id()",
+    "SELECT * FROM t ORDER BY sqlite_version()",
+    "INSERT INTO t VALUES (1) RETURNING sqlite_version()",
+    "CREATE INDEX n ON t(sqlite_version())",
+];
+
+fn fixture() -> (tempfile::TempDir, Pool) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pool = PoolBuilder::new()
+        .max_size(1)
+        .open(folder.path().join("app.db"))
+        .expect("a pool");
+    let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
+    block_on(connection.execute_script(
+        "CREATE TABLE t(a); CREATE INDEX i ON t(a); CREATE TABLE u(a, b);
+         CREATE TABLE s(a INTEGER PRIMARY KEY AUTOINCREMENT);
+         CREATE VIEW v AS SELECT 1 AS a; CREATE VIRTUAL TABLE f USING fts5(a);
+         CREATE TRIGGER r AFTER DELETE ON t BEGIN SELECT 1; END; ANALYZE",
+    ))
+    .expect("a schema");
+    drop(connection);
+    (folder, pool)
+}
+
+/// What the linked SQLite has.
+fn listed(sql: &str) -> BTreeSet<(String, i64)> {
+    let conn = rusqlite::Connection::open_in_memory().expect("a connection");
+    // Some modules are there only once they have been used.
+    conn.execute_batch("SELECT * FROM json_each('[]'), json_tree('[]')")
+        .expect("JSON");
+    let mut statement = conn.prepare(sql).expect("a list");
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+    rows.expect("rows").map(|row| row.expect("a row")).collect()
+}
+
+/// What running `sql` alone comes to, with whatever it does undone.
+fn decide(pool: &Pool, grant: &Grant, sql: &str) -> &'static str {
+    let connection = block_on(grant.get(Access::ReadWrite, &Request::new())).expect("a connection");
+    let ran = run(&connection, sql);
+    assert_eq!(pool.stats().in_use, 1);
+    match ran {
+        Ok(()) => "allowed",
+        Err(error) if error.kind() == ErrorKind::NotAuthorized => "denied",
+        // There is no such thing in this library: nothing to decide. Or SQLite itself refuses,
+        // whoever asks.
+        Err(_) => "fails",
+    }
+}
+
+fn run(connection: &Connection, sql: &str) -> Result<()> {
+    // What it does is rolled back when the connection goes back.
+    if !["BEGIN", "VACUUM"].iter().any(|verb| sql.starts_with(verb)) {
+        block_on(connection.execute_script("BEGIN"))?;
+    }
+    let statement = connection.prepare(sql)?;
+    let values = vec![Value::Null; statement.parameter_names().len()];
+    block_on(statement.query(&Parameters::Positional(values), 1)).map(drop)
+}
+
+/// SQLite asks whether it may attach a database, which is not what the statement says.
+#[test]
+fn vacuum_is_refused_by_its_own_name() {
+    let (_folder, pool) = fixture();
+    let grant = Grant::new(&pool, Access::ReadWrite);
+    let connection = block_on(grant.get(Access::ReadWrite, &Request::new())).expect("a connection");
+    for (sql, name) in [
+        ("VACUUM", "VACUUM"),
+        ("/* a */ vacuum main", "VACUUM"),
+        ("VACUUM INTO 'n.db'", "VACUUM"),
+        ("ATTACH 'n.db' AS n", "ATTACH"),
+        // Not told by what ran before.
+        ("VACUUM", "VACUUM"),
+    ] {
+        for refused in [
+            block_on(connection.execute(sql, &Parameters::NONE)).map(drop),
+            block_on(connection.execute_script(sql)).map(drop),
+        ] {
+            let error = refused.expect_err(sql);
+            assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{sql}: {error}");
+            assert!(error.to_string().contains(name), "{sql}: {error}");
+        }
+    }
+}
+
+#[test]
+fn everything_that_sql_can_use_is_decided() {
+    let (_folder, pool) = fixture();
+    let narrow = Grant::new(&pool, Access::ReadWrite);
+    let wide = narrow.clone().temporary(true);
+    let mut decided = String::new();
+
+    let functions = "SELECT DISTINCT name, narg FROM pragma_function_list";
+    for (name, arguments) in listed(functions) {
+        let count = match arguments {
+            -1 => 1,
+            negative @ ..0 => -negative,
+            count => count,
+        };
+        let values = vec!["?1"; usize::try_from(count).expect("a count")].join(", ");
+        // An operator, though listed with the functions.
+        let sql = match name.as_str() {
+            "->" | "->>" => format!("SELECT ?1 {name} ?1"),
+            _ => format!("SELECT \"{name}\"({values})"),
+        };
+        let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
+        // Compiling decides; what it is called with here may make no sense.
+        let denied = connection
+            .prepare(&sql)
+            .is_err_and(|error| error.kind() == ErrorKind::NotAuthorized);
+        let decision = if denied { "denied" } else { "allowed" };
+        writeln!(decided, "function {name}/{arguments}: {decision}").expect("text");
+    }
+
+    for (name, _) in listed("SELECT name, 0 FROM pragma_pragma_list") {
+        let forms = [
+            format!("PRAGMA {name}"),
+            format!("PRAGMA {name} = 1"),
+            format!("PRAGMA main.{name}"),
+            format!("PRAGMA main.{name}('t')"),
+            format!("SELECT * FROM pragma_{name}"),
+            format!("SELECT * FROM pragma_{name}('t')"),
+        ];
+        let decisions = forms.map(|sql| decide(&pool, &narrow, &sql));
+        writeln!(decided, "pragma {name}: {}", decisions.join(" ")).expect("text");
+    }
+
+    for (name, _) in listed("SELECT name, 0 FROM pragma_module_list") {
+        let create = format!("CREATE VIRTUAL TABLE n USING {name}(a, b, c)");
+        let create = decide(&pool, &narrow, &create);
+        let read = decide(&pool, &narrow, &format!("SELECT * FROM {name}"));
+        writeln!(decided, "module {name}: create {create}, read {read}").expect("text");
+    }
+
+    for sql in STATEMENTS {
+        let decision = match (decide(&pool, &narrow, sql), decide(&pool, &wide, sql)) {
+            (narrow, wide) if narrow == wide => narrow.to_owned(),
+            (narrow, wide) => format!("{narrow}, with temporary objects {wide}"),
+        };
+        writeln!(decided, "statement {sql}: {decision}").expect("text");
+    }
+
+    if std::env::var_os("MILLPOND_BLESS").is_some() {
+        std::fs::write(GOLDEN, &decided).expect("written");
+    }
+    let golden = std::fs::read_to_string(GOLDEN).expect("policy.golden");
+    let differ = |a: &str, b: &str| {
+        let b: BTreeSet<&str> = b.lines().collect();
+        let lines = a.lines().filter(|line| !b.contains(line));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (differ(&decided, &golden), differ(&golden, &decided)),
+        (Vec::new(), Vec::new()),
+        "what is decided now, and what was"
+    );
+    assert_eq!(pool.stats().connections_created, 1);
+}
+
+/// The contract says what is refused, so that an author need not try.
+#[test]
+fn everything_that_is_refused_is_named_in_the_contract() {
+    let contract = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit/types.wit");
+    let contract = std::fs::read_to_string(contract).expect("types.wit");
+    let named: BTreeSet<&str> = contract.split('`').collect();
+    let golden = std::fs::read_to_string(GOLDEN).expect("policy.golden");
+    let missing: Vec<_> = golden
+        .lines()
+        .filter_map(|line| {
+            let (what, decision) = line.split_once(": ")?;
+            let (kind, name) = what.split_once(' ')?;
+            let refused = match kind {
+                "function" => decision == "denied",
+                // Read, as it is most often.
+                "pragma" => {
+                    decision.starts_with("denied denied")
+                        || decision.starts_with("denied allowed denied denied")
+                }
+                "module" => decision.contains("read denied") && !name.starts_with("pragma_"),
+                _ => return None,
+            };
+            let name = name.split('/').next()?;
+            (refused && !named.contains(name)).then_some(line)
+        })
+        .collect();
+    assert_eq!(missing, [""; 0]);
+}
