@@ -159,7 +159,7 @@ fn next<'a>(
     files: &'a [Migration],
     conn: &Connection,
 ) -> Result<Option<&'a Migration>, MigrationError> {
-    let recorded = recorded(conn).map_err(|error| MigrationError::database(error))?;
+    let recorded = recorded(conn).map_err(MigrationError::database)?;
     for (number, name, sha256) in &recorded {
         let migration = files
             .iter()
