@@ -16,7 +16,7 @@
 //! {
 //!     let connection = pool.get(Access::ReadWrite).await?;
 //!     connection.execute_script("CREATE TABLE note(id INTEGER PRIMARY KEY, body TEXT)").await?;
-//!     let body = Parameters::Positional(vec![Value::Text("hello".into())]);
+//!     let body = Parameters::from(["hello"]);
 //!     let done = connection.execute("INSERT INTO note(body) VALUES (?1)", &body).await?;
 //!     assert_eq!((done.changes, done.last_insert_rowid), (1, 1));
 //! } // The connection goes back here.
@@ -120,7 +120,7 @@ pub use memory::set_process_memory_limit;
 pub use pool::Pool;
 pub use request::Request;
 pub use settings::Synchronous;
-pub use statement::{Cursor, Page, Statement};
+pub use statement::{Cursor, Description, Page, Statement};
 pub use stats::PoolStats;
 pub use transaction::Transaction;
-pub use value::{Cells, Column, Parameters, Summary, Table, Value};
+pub use value::{Column, Parameters, Row, Rows, RowsIter, Summary, Table, Value, ValueRef};

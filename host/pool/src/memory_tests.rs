@@ -35,7 +35,7 @@ fn get(pool: &Pool) -> Result<crate::Connection> {
 
 fn number(connection: &crate::Connection, sql: &str) -> i64 {
     let table = block_on(connection.query(sql, &Parameters::NONE)).expect("a query");
-    match table.rows[0][0] {
+    match table.rows.to_vec()[0][0] {
         Value::Integer(number) => number,
         ref other => panic!("{sql}: {other:?}"),
     }
@@ -60,7 +60,7 @@ fn work(pool: &Pool) -> Result<()> {
     let transaction = block_on(connection.begin(TransactionMode::Immediate))?;
     for id in [1001, 1002] {
         let sql = "INSERT INTO t VALUES (?1, zeroblob(9000))";
-        let values = Parameters::Positional(vec![Value::Integer(id)]);
+        let values = Parameters::from([id]);
         block_on(connection.execute(sql, &values))?;
     }
     transaction.commit()

@@ -25,7 +25,7 @@ use crate::error::{ErrorKind, Result};
 use crate::memory::LARGE;
 use crate::raw::{RawStatement, Step};
 use crate::text::SqlText;
-use crate::value::ValueRef;
+use crate::value::RawValue;
 
 /// A program that takes less memory, in bytes, and calls no slow function, is too short to use
 /// anything often.
@@ -249,11 +249,11 @@ impl Program {
         let mut program = Program::default();
         while listing.step(conn)? == Step::Row {
             let number = |column| match listing.column(column) {
-                ValueRef::Integer(number) => number,
+                RawValue::Integer(number) => number,
                 _ => 0,
             };
             let text = |column| match listing.column(column) {
-                ValueRef::Text(text) => text,
+                RawValue::Text(text) => text,
                 _ => &[],
             };
             program.read(&Instruction {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::db::{Answer, Db, Wants};
 use crate::error::Result;
 use crate::lent::{Lent, unless_stale};
-use crate::value::{Cells, Column, Parameters, Summary};
+use crate::value::{Column, Parameters, Rows, Summary};
 
 /// A compiled statement of one connection. Dropped, it is kept for the next time; a cursor over
 /// its rows stays good.
@@ -18,10 +18,26 @@ pub struct Statement {
 /// The first rows of a result, and where to get the rest.
 #[derive(Debug)]
 pub struct Page {
+    /// The columns, in order. `None` where they were not asked for.
+    pub columns: Option<Vec<Column>>,
     /// The rows.
-    pub cells: Cells,
-    /// `None` when `cells` holds every row.
+    pub rows: Rows,
+    /// `None` when `rows` holds every row.
     pub rest: Option<Cursor>,
+}
+
+/// What a statement is, without running it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// The columns of its rows: those of its last run, or, before the first, as the schema is now.
+    /// None where it yields no rows.
+    pub columns: Vec<Column>,
+    /// The parameters' names without prefix, `None` for a bare `?`, in the order of
+    /// [positional](Parameters::positional) values.
+    pub parameter_names: Vec<Option<String>>,
+    /// Whether the statement leaves the database as it is
+    /// (<https://sqlite.org/c3ref/stmt_readonly.html>).
+    pub read_only: bool,
 }
 
 /// The rest of a result. Dropped before the end, the statement is reset.
@@ -37,29 +53,15 @@ impl Statement {
         Statement { lent, key }
     }
 
-    /// The columns of its rows: those of its last run, or, before the first, as the schema is now,
-    /// which may take as long as preparing it. None where it yields no rows, or once stale.
-    pub fn columns(&self) -> Vec<Column> {
+    /// What the statement is. Before its first run, it may be compiled once more for this.
+    ///
+    /// # Errors
+    ///
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle).
+    pub fn describe(&self) -> Result<Description> {
         let key = self.key;
-        let columns = move |db: &mut Db| db.columns(key);
-        // What fails is what its next run reports.
-        self.lent
-            .attempt_now(columns, || columns)
-            .unwrap_or_default()
-    }
-
-    /// The parameters' names without prefix, `None` for a bare `?`; none at all once stale.
-    pub fn parameter_names(&self) -> Vec<Option<String>> {
-        unless_stale(
-            self.lent.with(|db| db.parameter_names(self.key)),
-            Vec::new(),
-        )
-    }
-
-    /// Whether the statement leaves the database as it is
-    /// (<https://sqlite.org/c3ref/stmt_readonly.html>); true once stale.
-    pub fn is_read_only(&self) -> bool {
-        unless_stale(self.lent.with(|db| db.is_read_only(self.key)), true)
+        let describe = move |db: &mut Db| db.describe(key);
+        self.lent.attempt_now(describe, || describe)
     }
 
     /// Run for its effect. Rows that it yields are not kept; an open cursor of this statement
@@ -86,14 +88,14 @@ impl Statement {
             .await
     }
 
-    /// Run once a row of `rows`, all or none, and sum up their changes. The width of a row is
-    /// the number of the statement's parameters. Waits its turn to write once for all rows.
+    /// Run once for each row of `rows`, all or none, and sum up their changes. The width of a row
+    /// is the number of the statement's parameters. Waits its turn to write once for all rows.
     ///
     /// # Errors
     ///
-    /// [`Parameters`](crate::ErrorKind::Parameters): the statement has none, or `rows` does not
-    /// fit; [`NotUtf8`](crate::ErrorKind::NotUtf8); any error of a row, after which no row is kept.
-    pub async fn execute_many(&self, rows: &Cells) -> Result<Summary> {
+    /// [`Parameters`](crate::ErrorKind::Parameters): the statement has none, or rows of another
+    /// width; any error of a row, after which no row is kept.
+    pub async fn execute_many(&self, rows: &Rows) -> Result<Summary> {
         let key = self.key;
         let aside = || {
             let rows = rows.clone();
@@ -106,7 +108,8 @@ impl Statement {
 
     /// Run, and take up to `max_rows` rows now: fewer where they reach
     /// [`max_page_bytes`](crate::PoolBuilder::max_page_bytes); with 0, as many as that lets
-    /// through. An open cursor of this statement becomes stale.
+    /// through. An open cursor of this statement becomes stale. `with_columns` asks for the columns
+    /// too, as they are in this run.
     ///
     /// A statement that writes waits its turn to write, and keeps it until its cursor is read to
     /// the end or dropped.
@@ -115,19 +118,32 @@ impl Statement {
     ///
     /// As [`execute`](Statement::execute); [`NotUtf8`](crate::ErrorKind::NotUtf8), which does not
     /// undo what the statement has written.
-    pub async fn query(&self, parameters: &Parameters, max_rows: u32) -> Result<Page> {
+    pub async fn query(
+        &self,
+        parameters: &Parameters,
+        max_rows: u32,
+        with_columns: bool,
+    ) -> Result<Page> {
         let key = self.key;
         let aside = || {
             let parameters = parameters.clone();
-            move |db: &mut Db| db.query_open(key, &parameters, max_rows)
+            move |db: &mut Db| db.query_open(key, &parameters, (max_rows, with_columns))
         };
-        let (cells, run) = self
+        let wants = Wants::Page {
+            max_rows,
+            with_columns,
+        };
+        let (rows, columns, run) = self
             .lent
             .attempt_or(
-                |db| db.query_open(key, parameters, max_rows),
+                |db| db.query_open(key, parameters, (max_rows, with_columns)),
                 aside,
-                |db| db.job_open(self.key, parameters, Wants::Page { max_rows }),
-                |answer| answer.into_cells().map(|cells| (cells, None)),
+                |db| db.job_open(self.key, parameters, wants),
+                |answer| {
+                    answer
+                        .into_page()
+                        .map(|(rows, columns)| (rows, columns, None))
+                },
             )
             .await?;
         let rest = run.map(|run| Cursor {
@@ -135,7 +151,11 @@ impl Statement {
             key: self.key,
             run,
         });
-        Ok(Page { cells, rest })
+        Ok(Page {
+            columns,
+            rows,
+            rest,
+        })
     }
 }
 
@@ -153,7 +173,7 @@ impl Cursor {
     ///
     /// [`StaleHandle`](crate::ErrorKind::StaleHandle): the connection was returned, or the
     /// statement run again. [`NotUtf8`](crate::ErrorKind::NotUtf8). Any error ends the result.
-    pub fn next(&self, max_rows: u32) -> Result<Cells> {
+    pub fn next(&self, max_rows: u32) -> Result<Rows> {
         let (key, run) = (self.key, self.run);
         let next = move |db: &mut Db| db.next_page(key, run, max_rows);
         self.lent.attempt_now(next, || next)
