@@ -16,13 +16,16 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::Arc;
 
-pub use crate::cells::{CellReader, Lengths, check_utf8};
+pub use crate::cells::Reader;
 use crate::error::{Error, Result};
 pub use crate::request::RequestId;
 pub use crate::rights::{Limits, Rights};
 pub use crate::stop_flag::StopFlag;
+pub use crate::value::RawValue;
 pub use crate::worker::hand_over;
-use crate::{Access, Cells, Column, Parameters, PoolStats, Summary, Table, TransactionMode};
+use crate::{
+    Access, Column, Description, Parameters, PoolStats, Rows, Summary, Table, TransactionMode,
+};
 
 /// A database that sessions can be opened to.
 ///
@@ -181,14 +184,8 @@ pub trait Session: fmt::Debug + Send {
     /// Compile a statement to run many times. Returns its number.
     fn prepare(&mut self, call: Call, sql: &str) -> Step<usize>;
 
-    /// The columns of a prepared statement's rows.
-    fn columns(&mut self, call: Call, statement: usize) -> Step<Vec<Column>>;
-
-    /// The names of its parameters, without their prefixes; `None` for one without a name.
-    fn parameter_names(&mut self, call: Call, statement: usize) -> Step<Vec<Option<String>>>;
-
-    /// Whether it leaves the database as it is.
-    fn is_read_only(&mut self, call: Call, statement: usize) -> Step<bool>;
+    /// What a prepared statement is, without running it.
+    fn describe(&mut self, call: Call, statement: usize) -> Step<Description>;
 
     /// As [`execute`](Session::execute), of a prepared statement.
     fn execute_prepared(
@@ -199,20 +196,21 @@ pub trait Session: fmt::Debug + Send {
     ) -> Step<Summary>;
 
     /// Run a prepared statement once for each row of `rows`, all or none.
-    fn execute_many(&mut self, call: Call, statement: usize, rows: &Cells) -> Step<Summary>;
+    fn execute_many(&mut self, call: Call, statement: usize, rows: &Rows) -> Step<Summary>;
 
     /// Run a prepared statement, and take its first rows: `max_rows`, or as many as fit a page if 0.
-    /// Returns the number of a cursor too, where there are more.
+    /// Returns them with their columns, if asked, and the number of a cursor where there are more.
     fn query_prepared(
         &mut self,
         call: Call,
         statement: usize,
         parameters: &Parameters,
         max_rows: u32,
-    ) -> Step<(Cells, Option<u64>)>;
+        with_columns: bool,
+    ) -> Step<(Rows, Option<Vec<Column>>, Option<u64>)>;
 
     /// More rows of a cursor of that statement; none at the end.
-    fn next(&mut self, call: Call, statement: usize, cursor: u64, max_rows: u32) -> Step<Cells>;
+    fn next(&mut self, call: Call, statement: usize, cursor: u64, max_rows: u32) -> Step<Rows>;
 
     /// Begin a transaction. Returns its number.
     fn begin(&mut self, call: Call, mode: TransactionMode) -> Step<u64>;

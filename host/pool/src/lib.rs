@@ -61,9 +61,10 @@ pub use pool::Pool;
 pub use request::Request;
 pub use rights::TableGrant;
 pub use settings::Settings;
-pub use statement::{Cursor, Page, Statement};
+pub use statement::{Cursor, Description, Page, Statement};
 pub use stats::PoolStats;
 pub use transaction::Transaction;
 pub use value::{
-    Access, Cells, Column, Parameters, Summary, Table, TransactionMode, Value, ValueRef,
+    Access, Column, Parameters, Row, Rows, RowsIter, Summary, Table, TransactionMode, Value,
+    ValueRef,
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::engine::{Call, Session};
 use crate::error::Result;
 use crate::lent::{Lent, unless_stale};
-use crate::value::{Cells, Column, Parameters, Summary};
+use crate::value::{Column, Parameters, Rows, Summary};
 
 /// A compiled statement of one connection. Dropped, it is kept for the next time; a cursor over
 /// its rows stays good.
@@ -18,10 +18,26 @@ pub struct Statement {
 /// The first rows of a result, and where to get the rest.
 #[derive(Debug)]
 pub struct Page {
+    /// The columns, in order. `None` where they were not asked for.
+    pub columns: Option<Vec<Column>>,
     /// The rows.
-    pub cells: Cells,
-    /// `None` when `cells` holds every row.
+    pub rows: Rows,
+    /// `None` when `rows` holds every row.
     pub rest: Option<Cursor>,
+}
+
+/// What a statement is, without running it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// The columns of its rows: those of its last run, or, before the first, as the schema is now.
+    /// None where it yields no rows.
+    pub columns: Vec<Column>,
+    /// The parameters' names without prefix, `None` for a bare `?`, in the order of
+    /// [positional](Parameters::positional) values.
+    pub parameter_names: Vec<Option<String>>,
+    /// Whether the statement leaves the database as it is
+    /// (<https://sqlite.org/c3ref/stmt_readonly.html>).
+    pub read_only: bool,
 }
 
 /// The rest of a result. Dropped before the end, the statement is reset.
@@ -37,30 +53,15 @@ impl Statement {
         Statement { lent, key }
     }
 
-    /// The columns of its rows: those of its last run, or, before the first, as the schema is now,
-    /// which may take as long as preparing it. None where it yields no rows, or once stale.
-    pub fn columns(&self) -> Vec<Column> {
+    /// What the statement is. Before its first run, it may be compiled once more for this.
+    ///
+    /// # Errors
+    ///
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle).
+    pub fn describe(&self) -> Result<Description> {
         let key = self.key;
-        let columns = move |session: &mut dyn Session, call: Call| session.columns(call, key);
-        // What fails is what its next run reports.
-        self.lent
-            .attempt_now(columns, || columns)
-            .unwrap_or_default()
-    }
-
-    /// The parameters' names without prefix, `None` for a bare `?`; none at all once stale.
-    pub fn parameter_names(&self) -> Vec<Option<String>> {
-        let key = self.key;
-        let names = move |session: &mut dyn Session, call: Call| session.parameter_names(call, key);
-        self.lent.attempt_now(names, || names).unwrap_or_default()
-    }
-
-    /// Whether the statement leaves the database as it is
-    /// (<https://sqlite.org/c3ref/stmt_readonly.html>); true once stale.
-    pub fn is_read_only(&self) -> bool {
-        let key = self.key;
-        let reads = move |session: &mut dyn Session, call: Call| session.is_read_only(call, key);
-        self.lent.attempt_now(reads, || reads).unwrap_or(true)
+        let describe = move |session: &mut dyn Session, call: Call| session.describe(call, key);
+        self.lent.attempt_now(describe, || describe)
     }
 
     /// Run for its effect. Rows that it yields are not kept; an open cursor of this statement
@@ -82,14 +83,14 @@ impl Statement {
         self.lent.attempt(work, aside).await
     }
 
-    /// Run once a row of `rows`, all or none, and sum up their changes. The width of a row is
-    /// the number of the statement's parameters. Waits its turn to write once for all rows.
+    /// Run once for each row of `rows`, all or none, and sum up their changes. The width of a row
+    /// is the number of the statement's parameters. Waits its turn to write once for all rows.
     ///
     /// # Errors
     ///
-    /// [`Parameters`](crate::ErrorKind::Parameters): the statement has none, or `rows` does not
-    /// fit; [`NotUtf8`](crate::ErrorKind::NotUtf8); any error of a row, after which no row is kept.
-    pub async fn execute_many(&self, rows: &Cells) -> Result<Summary> {
+    /// [`Parameters`](crate::ErrorKind::Parameters): the statement has none, or rows of another
+    /// width; any error of a row, after which no row is kept.
+    pub async fn execute_many(&self, rows: &Rows) -> Result<Summary> {
         let key = self.key;
         let aside = || {
             let rows = rows.clone();
@@ -101,7 +102,8 @@ impl Statement {
 
     /// Run, and take up to `max_rows` rows now: fewer where they reach
     /// [`max_page_bytes`](crate::PoolBuilder::max_page_bytes); with 0, as many as that lets
-    /// through. An open cursor of this statement becomes stale.
+    /// through. An open cursor of this statement becomes stale. `with_columns` asks for the columns
+    /// too, as they are in this run.
     ///
     /// A statement that writes waits its turn to write, and keeps it until its cursor is read to
     /// the end or dropped.
@@ -110,24 +112,33 @@ impl Statement {
     ///
     /// As [`execute`](Statement::execute); [`NotUtf8`](crate::ErrorKind::NotUtf8), which does not
     /// undo what the statement has written.
-    pub async fn query(&self, parameters: &Parameters, max_rows: u32) -> Result<Page> {
+    pub async fn query(
+        &self,
+        parameters: &Parameters,
+        max_rows: u32,
+        with_columns: bool,
+    ) -> Result<Page> {
         let key = self.key;
         let aside = || {
             let parameters = parameters.clone();
             move |session: &mut dyn Session, call| {
-                session.query_prepared(call, key, &parameters, max_rows)
+                session.query_prepared(call, key, &parameters, max_rows, with_columns)
             }
         };
         let work = |session: &mut dyn Session, call| {
-            session.query_prepared(call, key, parameters, max_rows)
+            session.query_prepared(call, key, parameters, max_rows, with_columns)
         };
-        let (cells, run) = self.lent.attempt(work, aside).await?;
+        let (rows, columns, run) = self.lent.attempt(work, aside).await?;
         let rest = run.map(|run| Cursor {
             lent: Arc::clone(&self.lent),
             key: self.key,
             run,
         });
-        Ok(Page { cells, rest })
+        Ok(Page {
+            columns,
+            rows,
+            rest,
+        })
     }
 }
 
@@ -148,7 +159,7 @@ impl Cursor {
     ///
     /// [`StaleHandle`](crate::ErrorKind::StaleHandle): the connection was returned, or the
     /// statement run again. [`NotUtf8`](crate::ErrorKind::NotUtf8). Any error ends the result.
-    pub fn next(&self, max_rows: u32) -> Result<Cells> {
+    pub fn next(&self, max_rows: u32) -> Result<Rows> {
         let (key, run) = (self.key, self.run);
         let next =
             move |session: &mut dyn Session, call: Call| session.next(call, key, run, max_rows);

@@ -37,18 +37,38 @@ pub enum Value {
     Blob(Vec<u8>),
 }
 
-/// What a statement's parameters are bound to. Every parameter must be bound.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Parameters {
-    /// Values for `?1`, `?2`, … in order.
-    Positional(Vec<Value>),
-    /// Names without their `:`, `@`, `$` or `?`, each bound once.
-    Named(Vec<(String, Value)>),
+/// One SQLite value, read where it lies in [`Rows`] or [`Parameters`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ValueRef<'a> {
+    /// `NULL`.
+    Null,
+    /// A signed 64-bit integer.
+    Integer(i64),
+    /// A 64-bit float.
+    Real(f64),
+    /// Text.
+    Text(&'a str),
+    /// Bytes.
+    Blob(&'a [u8]),
 }
 
-impl Parameters {
-    /// No parameters.
-    pub const NONE: Parameters = Parameters::Positional(Vec::new());
+/// What a statement's parameters are bound to. Every parameter must be bound.
+///
+/// They are made from an array or a list of values, in the order of `?1`, `?2`, …, or by
+/// [`named`](Parameters::named). They are held in the contract's form, one flat list of bytes.
+///
+/// ```
+/// use millpond_pool::{Parameters, Value};
+///
+/// let one = Parameters::from([7]);
+/// let two = Parameters::from([Value::from(7), Value::from("Milk")]);
+/// let by_name = Parameters::named([(":id", 7)]);
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Parameters {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) count: usize,
+    pub(crate) named: bool,
 }
 
 /// A column of a result.
@@ -61,12 +81,12 @@ pub struct Column {
 }
 
 /// A whole result, held in memory.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     /// The columns, in order.
     pub columns: Vec<Column>,
-    /// The rows, each as long as `columns`.
-    pub rows: Vec<Vec<Value>>,
+    /// The rows, each as wide as there are `columns`.
+    pub rows: Rows,
 }
 
 /// What a statement that finished did.
@@ -78,27 +98,34 @@ pub struct Summary {
     pub last_insert_rowid: i64,
 }
 
-/// Many rows of values in five flat lists.
+/// Rows of values, all of the same width, in the contract's form: one flat list of bytes.
 ///
-/// Walk [`kinds`](Cells::kinds): each entry says from which list the next value is taken.
-/// Every list is read front to back.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Cells {
-    /// One entry a value, row after row: 1 integer, 2 real, 3 text, 4 blob, 5 null.
-    pub kinds: Vec<u8>,
-    /// The integers, in order.
-    pub integers: Vec<i64>,
-    /// The reals, in order.
-    pub reals: Vec<f64>,
-    /// The length in bytes of each text and blob, in order.
-    pub lengths: Vec<u32>,
-    /// The texts and blobs, back to back.
-    pub bytes: Vec<u8>,
+/// Two are equal if their bytes are: `0.0` and `-0.0` differ, and NaN equals itself.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// Empty, or of at least one row.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) rows: usize,
 }
 
-/// A value that is read where it lies. Text is bytes until somebody has checked it.
+/// The rows of [`Rows`], in order.
+#[derive(Clone, Debug)]
+pub struct RowsIter<'a> {
+    pub(crate) values: &'a [u8],
+    pub(crate) width: usize,
+    pub(crate) rows: usize,
+}
+
+/// One row of [`Rows`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Row<'a> {
+    pub(crate) values: &'a [u8],
+    pub(crate) width: usize,
+}
+
+/// A value as SQLite or a guest has it, read where it lies: text is bytes until it is checked.
 #[derive(Clone, Copy, Debug)]
-pub enum ValueRef<'a> {
+pub enum RawValue<'a> {
     /// `NULL`.
     Null,
     /// A signed 64-bit integer.
@@ -111,29 +138,178 @@ pub enum ValueRef<'a> {
     Blob(&'a [u8]),
 }
 
-impl ValueRef<'_> {
-    /// What it takes in a result: its bytes, and its place in the row.
+impl RawValue<'_> {
+    /// The bytes that it takes in [`Rows`].
+    #[inline]
     pub fn size(&self) -> u64 {
-        self.length() + size_of::<Value>() as u64
+        match self {
+            RawValue::Null => 1,
+            RawValue::Integer(_) | RawValue::Real(_) => 1 + 8,
+            RawValue::Text(bytes) | RawValue::Blob(bytes) => 1 + 4 + bytes.len() as u64,
+        }
     }
 
     /// How many bytes a text or blob has.
+    #[inline]
     pub fn length(&self) -> u64 {
         match self {
-            ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => 0,
-            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len() as u64,
+            RawValue::Null | RawValue::Integer(_) | RawValue::Real(_) => 0,
+            RawValue::Text(bytes) | RawValue::Blob(bytes) => bytes.len() as u64,
+        }
+    }
+}
+
+impl<'a> From<&'a Value> for RawValue<'a> {
+    fn from(value: &'a Value) -> RawValue<'a> {
+        match value {
+            Value::Null => RawValue::Null,
+            Value::Integer(value) => RawValue::Integer(*value),
+            Value::Real(value) => RawValue::Real(*value),
+            Value::Text(value) => RawValue::Text(value.as_bytes()),
+            Value::Blob(value) => RawValue::Blob(value),
+        }
+    }
+}
+
+impl<'a> ValueRef<'a> {
+    /// The value, whose text has been checked.
+    pub(crate) fn from_checked(value: RawValue<'a>) -> ValueRef<'a> {
+        match value {
+            RawValue::Null => ValueRef::Null,
+            RawValue::Integer(value) => ValueRef::Integer(value),
+            RawValue::Real(value) => ValueRef::Real(value),
+            RawValue::Text(value) => ValueRef::Text(str::from_utf8(value).unwrap_or_default()),
+            RawValue::Blob(value) => ValueRef::Blob(value),
         }
     }
 }
 
 impl<'a> From<&'a Value> for ValueRef<'a> {
     fn from(value: &'a Value) -> ValueRef<'a> {
+        ValueRef::from_checked(value.into())
+    }
+}
+
+impl From<ValueRef<'_>> for Value {
+    fn from(value: ValueRef<'_>) -> Value {
         match value {
-            Value::Null => ValueRef::Null,
-            Value::Integer(value) => ValueRef::Integer(*value),
-            Value::Real(value) => ValueRef::Real(*value),
-            Value::Text(value) => ValueRef::Text(value.as_bytes()),
-            Value::Blob(value) => ValueRef::Blob(value),
+            ValueRef::Null => Value::Null,
+            ValueRef::Integer(value) => Value::Integer(value),
+            ValueRef::Real(value) => Value::Real(value),
+            ValueRef::Text(value) => Value::Text(value.to_owned()),
+            ValueRef::Blob(value) => Value::Blob(value.to_owned()),
         }
+    }
+}
+
+macro_rules! value_from_integer {
+    ($($type:ty)*) => {$(
+        impl From<$type> for Value {
+            fn from(value: $type) -> Value {
+                Value::Integer(value.into())
+            }
+        }
+    )*};
+}
+
+value_from_integer!(i64 i32 i16 i8 u32 u16 u8 bool);
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Value {
+        Value::Real(value)
+    }
+}
+
+impl From<f32> for Value {
+    fn from(value: f32) -> Value {
+        Value::Real(value.into())
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Value {
+        Value::Text(value.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(value: String) -> Value {
+        Value::Text(value)
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(value: &[u8]) -> Value {
+        Value::Blob(value.to_owned())
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(value: Vec<u8>) -> Value {
+        Value::Blob(value)
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Value {
+        value.map_or(Value::Null, Into::into)
+    }
+}
+
+impl From<&Value> for Value {
+    fn from(value: &Value) -> Value {
+        value.clone()
+    }
+}
+
+impl<T: Into<Value>, const N: usize> From<[T; N]> for Parameters {
+    fn from(values: [T; N]) -> Parameters {
+        Parameters::positional(values)
+    }
+}
+
+impl<T: Into<Value>> From<Vec<T>> for Parameters {
+    fn from(values: Vec<T>) -> Parameters {
+        Parameters::positional(values)
+    }
+}
+
+impl From<&[Value]> for Parameters {
+    fn from(values: &[Value]) -> Parameters {
+        Parameters::positional(values)
+    }
+}
+
+impl Default for Parameters {
+    fn default() -> Parameters {
+        Parameters::NONE
+    }
+}
+
+impl PartialEq<[Value]> for Row<'_> {
+    fn eq(&self, other: &[Value]) -> bool {
+        self.len() == other.len() && self.iter().eq(other.iter().map(ValueRef::from))
+    }
+}
+
+impl<R: AsRef<[Value]>> PartialEq<[R]> for Rows {
+    fn eq(&self, other: &[R]) -> bool {
+        self.len() == other.len()
+            && self
+                .iter()
+                .zip(other)
+                .all(|(row, other)| row == *other.as_ref())
+    }
+}
+
+impl<R: AsRef<[Value]>> PartialEq<Vec<R>> for Rows {
+    fn eq(&self, other: &Vec<R>) -> bool {
+        self == other.as_slice()
+    }
+}
+
+impl<R: AsRef<[Value]>, const N: usize> PartialEq<[R; N]> for Rows {
+    fn eq(&self, other: &[R; N]) -> bool {
+        self == other.as_slice()
     }
 }

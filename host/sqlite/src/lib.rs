@@ -12,7 +12,7 @@
 //! {
 //!     let connection = pool.get(Access::ReadWrite).await?;
 //!     connection.execute_script("CREATE TABLE note(id INTEGER PRIMARY KEY, body TEXT)").await?;
-//!     let body = Parameters::Positional(vec![Value::Text("hello".into())]);
+//!     let body = Parameters::from(["hello"]);
 //!     let done = connection.execute("INSERT INTO note(body) VALUES (?1)", &body).await?;
 //!     assert_eq!((done.changes, done.last_insert_rowid), (1, 1));
 //! } // The connection goes back here.

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use millpond_pool::{
-    Access, Cells, Connection, ErrorKind, Grant, Parameters, Pool, Request, TransactionMode, Value,
+    Access, Connection, ErrorKind, Grant, Parameters, Pool, Request, Rows, TransactionMode, Value,
     block_on,
 };
 use millpond_sqlite::PoolBuilder;
@@ -52,7 +52,10 @@ fn run(connection: &Connection, sql: &str) {
 }
 
 fn rows(connection: &Connection, sql: &str) -> Vec<Vec<Value>> {
-    block_on(connection.query(sql, &NONE)).expect(sql).rows
+    block_on(connection.query(sql, &NONE))
+        .expect(sql)
+        .rows
+        .to_vec()
 }
 
 fn number(connection: &Connection, sql: &str) -> i64 {
@@ -280,12 +283,12 @@ fn what_runs_aside_comes_to_the_same() {
         // Once more, compiled already; and a page at a time.
         assert!(expected == rows(&connection, sql), "{shown}");
         let statement = connection.prepare(sql).expect("a statement");
-        let mut page = block_on(statement.query(&NONE, 1)).expect("a page");
-        let mut read = page.cells.kinds.len();
+        let mut page = block_on(statement.query(&NONE, 1, false)).expect("a page");
+        let mut read = page.rows.values().count();
         while let Some(rest) = page.rest.take() {
             let next = rest.next(700).expect("a page");
-            read += next.kinds.len();
-            if !next.kinds.is_empty() {
+            read += next.values().count();
+            if !next.is_empty() {
                 page.rest = Some(rest);
             }
         }
@@ -297,10 +300,10 @@ fn what_runs_aside_comes_to_the_same() {
     let insert = connection
         .prepare("INSERT INTO g VALUES (?1) RETURNING rowid")
         .expect("a statement");
-    let text = Parameters::Positional(vec![Value::Text(words)]);
+    let text = Parameters::from([Value::Text(words)]);
     block_on(insert.execute(&text)).expect("a long document");
     let transaction = block_on(connection.begin(TransactionMode::Deferred)).expect("begun");
-    block_on(insert.query(&text, 0)).expect("another");
+    block_on(insert.query(&text, 0, false)).expect("another");
     run(
         &connection,
         "INSERT INTO n VALUES (200000, 1, 1); PRAGMA user_version",
@@ -330,26 +333,22 @@ fn a_statement_that_the_schema_changed_under_runs_all_the_same() {
     let insert = connection
         .prepare("INSERT INTO t(a) VALUES (?1)")
         .expect("a statement");
-    let one = Parameters::Positional(vec![Value::Integer(7)]);
+    let one = Parameters::from([Value::Integer(7)]);
     for round in 1..4_i64 {
         assert_eq!(
             rows(&connection, "SELECT count(*) FROM t"),
             [[Value::Integer(2 * round - 1)]]
         );
         run(&other, &format!("ALTER TABLE t ADD COLUMN b{round}"));
-        let page = block_on(select.query(&NONE, 0)).expect("rows");
+        let page = block_on(select.query(&NONE, 0, false)).expect("rows");
         let values = (2 * round - 1) * (round + 1);
-        assert_eq!(page.cells.kinds.len() as i64, values);
+        assert_eq!(page.rows.values().count() as i64, values);
         run(&other, &format!("CREATE INDEX i{round} ON t(b{round})"));
         block_on(insert.execute(&one)).expect("a row");
         run(&other, &format!("CREATE INDEX k{round} ON t(b{round})"));
         let transaction = block_on(connection.begin(TransactionMode::Immediate)).expect("begun");
-        let cells = Cells {
-            kinds: vec![1],
-            integers: vec![8],
-            ..Cells::default()
-        };
-        block_on(insert.execute_many(&cells)).expect("a row");
+        let row = Rows::from_rows([[8]]).expect("a row");
+        block_on(insert.execute_many(&row)).expect("a row");
         transaction.commit().expect("committed");
     }
 }
@@ -374,9 +373,9 @@ fn what_is_acknowledged_while_the_schema_changes_is_kept() {
                     let connection = f.get();
                     let text = format!("text {writer} {round}");
                     let sql = "INSERT INTO n(a) VALUES (?1) RETURNING id, a";
-                    let text = Parameters::Positional(vec![Value::Text(text)]);
+                    let text = Parameters::from([Value::Text(text)]);
                     let rows = block_on(connection.query(sql, &text)).expect("a row").rows;
-                    acknowledged.lock().expect("no panic").extend(rows);
+                    acknowledged.lock().expect("no panic").extend(rows.to_vec());
                     if writer == 0 {
                         run(&connection, "CREATE INDEX i ON n(a)");
                         run(&connection, "DROP INDEX i");
@@ -464,8 +463,8 @@ fn a_cursor_that_is_begun_anew_keeps_what_it_wrote() {
         let insert = connection
             .prepare("INSERT INTO g VALUES ('a'), ('b') RETURNING rowid")
             .expect("a statement");
-        let page = block_on(insert.query(&NONE, 1)).expect("a row");
-        let again = block_on(insert.query(&NONE, 1)).expect("a row");
+        let page = block_on(insert.query(&NONE, 1, false)).expect("a row");
+        let again = block_on(insert.query(&NONE, 1, false)).expect("a row");
         drop((page, again));
     }
     assert_eq!(number(&f.get(), "SELECT count(*) FROM g"), 12);
@@ -482,9 +481,11 @@ fn a_search_that_begins_on_a_later_page_goes_on() {
     );
     let sql = "SELECT a FROM n UNION ALL SELECT rowid FROM g WHERE g MATCH 'a b c d e f h i j k'";
     let statement = connection.prepare(sql).expect("a statement");
-    let rest = block_on(statement.query(&NONE, 1)).expect("a row").rest;
+    let rest = block_on(statement.query(&NONE, 1, false))
+        .expect("a row")
+        .rest;
     let rest = rest.expect("more rows").next(0).expect("the rest");
-    assert_eq!(rest.integers, [2, 3, 1]);
+    assert_eq!(rest, [2, 3, 1].map(|a| [Value::Integer(a)]));
 }
 
 #[test]

@@ -62,7 +62,8 @@ fn insert(connection: &Connection, times: usize) {
 fn count(connection: &Connection) -> i64 {
     match block_on(connection.query(COUNT, &NONE))
         .expect("a count")
-        .rows[0][0]
+        .rows
+        .to_vec()[0][0]
     {
         Value::Integer(count) => count,
         ref other => panic!("{other:?}"),

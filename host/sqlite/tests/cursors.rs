@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use millpond_pool::{
-    Access, Cells, Connection, ErrorKind, Parameters, Pool, TransactionMode, Value,
+    Access, Connection, ErrorKind, Parameters, Pool, Rows, TransactionMode, Value,
 };
 use millpond_sqlite::PoolBuilder;
 
@@ -37,7 +37,7 @@ async fn fixture() -> (Fixture, Connection) {
 
 async fn count(connection: &Connection) -> Value {
     let table = connection.query("SELECT count(*) FROM t", &NONE).await;
-    table.expect("a count").rows[0][0].clone()
+    table.expect("a count").rows.to_vec()[0][0].clone()
 }
 
 const WRITE: &str = "UPDATE t SET a = a + 10 RETURNING a";
@@ -46,7 +46,7 @@ const WRITE: &str = "UPDATE t SET a = a + 10 RETURNING a";
 async fn a_kept_cursor_does_not_read_a_later_statement() {
     let (_f, connection) = fixture().await;
     let first = connection.prepare("SELECT a FROM t").expect("a statement");
-    let page = first.query(&NONE, 1).await.expect("a row");
+    let page = first.query(&NONE, 1, false).await.expect("a row");
     let kept = page.rest.expect("a cursor");
     first.execute(&NONE).await.expect("run again");
     drop(first);
@@ -54,14 +54,17 @@ async fn a_kept_cursor_does_not_read_a_later_statement() {
     let second = connection
         .prepare("SELECT a * 100 FROM t")
         .expect("a statement");
-    let page = second.query(&NONE, 1).await.expect("a row");
+    let page = second.query(&NONE, 1, false).await.expect("a row");
     let cursor = page.rest.expect("a cursor");
     assert_eq!(
         kept.next(1).expect_err("stale").kind(),
         ErrorKind::StaleHandle
     );
     drop(kept);
-    assert_eq!(cursor.next(9).expect("rows").integers, [200, 300]);
+    assert_eq!(
+        cursor.next(9).expect("rows"),
+        [[Value::Integer(200)], [Value::Integer(300)]]
+    );
 }
 
 #[tokio::test]
@@ -71,11 +74,8 @@ async fn no_write_is_acknowledged_while_another_is_not_committed() {
     let many = connection
         .prepare("INSERT INTO t VALUES (?1)")
         .expect("a statement");
-    let rows = Cells {
-        kinds: vec![5],
-        ..Cells::default()
-    };
-    let page = write.query(&NONE, 1).await.expect("a row");
+    let rows = Rows::from_rows([[Value::Null]]).expect("a row");
+    let page = write.query(&NONE, 1, false).await.expect("a row");
     let cursor = page.rest.expect("a cursor");
     type Attempt<'a> = Pin<Box<dyn Future<Output = Option<ErrorKind>> + 'a>>;
     let attempts: [(&str, Attempt<'_>); 7] = [
@@ -157,7 +157,7 @@ async fn in_a_transaction_writes_go_on_beside_a_cursor() {
         .await
         .expect("begun");
     let write = connection.prepare(WRITE).expect("a statement");
-    let page = write.query(&NONE, 1).await.expect("a row");
+    let page = write.query(&NONE, 1, false).await.expect("a row");
     connection
         .execute("INSERT INTO t VALUES (4)", &NONE)
         .await
@@ -177,14 +177,17 @@ async fn one_row_is_no_larger_than_a_result() {
         let error = connection.query(&sql, &NONE).await.expect_err("too large");
         assert_eq!(error.kind(), ErrorKind::TooLarge);
         let statement = connection.prepare(&sql).expect("a statement");
-        let error = statement.query(&NONE, 1).await.expect_err("too large");
+        let error = statement
+            .query(&NONE, 1, false)
+            .await
+            .expect_err("too large");
         assert_eq!(error.kind(), ErrorKind::TooLarge);
         statement.execute(&NONE).await.expect("nothing is kept");
     }
     // A row that fits passes the size of a page.
     let statement = connection.prepare(&row(2)).expect("a statement");
-    let page = statement.query(&NONE, 0).await.expect("a row");
-    assert_eq!(page.cells.bytes.len(), 180_000);
+    let page = statement.query(&NONE, 0, false).await.expect("a row");
+    assert_eq!(page.rows.as_bytes().len(), 4 + 5 + 180_000);
     let error = connection
         .prepare(&format!("SELECT {}", vec!["1"; 2001].join(", ")))
         .expect_err("too many columns");

@@ -48,9 +48,9 @@ type Outcome = Result<Vec<Vec<Value>>, (i32, String)>;
 
 fn ours(connection: &Connection, sql: &str, parameters: &[&str]) -> Outcome {
     let values = parameters.iter().map(|text| Value::Text((*text).into()));
-    let table = block_on(connection.query(sql, &Parameters::Positional(values.collect())));
+    let table = block_on(connection.query(sql, &Parameters::positional(values)));
     match table {
-        Ok(table) => Ok(table.rows),
+        Ok(table) => Ok(table.rows.to_vec()),
         Err(error) => Err((error.code(), error.to_string())),
     }
 }
@@ -401,7 +401,7 @@ fn long(word: &str) -> String {
 /// value, or because it needs more than it may of something else, before.
 fn is_overdue(connection: &Connection, sql: &str, parameters: &[&str]) -> bool {
     let values = parameters.iter().map(|text| Value::Text((*text).into()));
-    let values = Parameters::Positional(values.collect());
+    let values = Parameters::positional(values);
     let since = Instant::now();
     let result = block_on(connection.query(sql, &values));
     let took = since.elapsed();
@@ -488,7 +488,7 @@ fn tokenizing_ends_in_time() {
     for table in ["implied", "named", "plain", "stems", "letters"] {
         // As much as fits into no time, nor into a row: a hundred megabytes.
         let sql = format!("INSERT INTO {table} VALUES ({values})");
-        let parameters = Parameters::Positional(vec![Value::Text(text.clone())]);
+        let parameters = Parameters::from([Value::Text(text.clone())]);
         let error = block_on(hasty.query(&sql, &parameters)).expect_err("too much");
         let kinds = [ErrorKind::DeadlineExceeded, ErrorKind::TooLarge];
         assert!(kinds.contains(&error.kind()), "{table}: {error}");
@@ -496,7 +496,7 @@ fn tokenizing_ends_in_time() {
         assert_eq!(ours(&hasty, &count, &[]), Ok(vec![vec![Value::Integer(1)]]));
         let sql = format!("SELECT count(*) FROM {table} WHERE {table} MATCH ?1");
         // Too many words are no matter of time, and as many as may be are.
-        let parameters = Parameters::Positional(vec![Value::Text(words.clone())]);
+        let parameters = Parameters::from([Value::Text(words.clone())]);
         let error = block_on(hasty.query(&sql, &parameters)).expect_err("too many");
         assert_eq!(error.kind(), ErrorKind::TooLarge, "{table}");
         let few = vec!["word"; 120].join(" ");

@@ -1,6 +1,6 @@
 //! The functions that stand in place of SQLite's own give what SQLite's give.
 
-use millpond_pool::{Access, Parameters, Value, block_on};
+use millpond_pool::{Access, Parameters, Value, ValueRef, block_on};
 use millpond_sqlite::PoolBuilder;
 use rusqlite::types::Value as Native;
 
@@ -135,8 +135,9 @@ fn patterns_match_what_sqlite_says() {
     for pattern in &patterns {
         let arguments: Vec<&str> = std::iter::once(pattern.as_str()).chain(texts).collect();
         let values = arguments.iter().map(|text| Value::Text((*text).to_owned()));
-        let page = block_on(ours.query(&Parameters::Positional(values.collect()), 1));
-        let ours = page.expect("a row").cells.integers;
+        let page = block_on(ours.query(&Parameters::positional(values), 1, false));
+        let ours = page.expect("a row").rows;
+        let ours: Vec<i64> = ours.values().map(integer).collect();
         let theirs: Vec<i64> = theirs
             .query_row(rusqlite::params_from_iter(&arguments), |row| {
                 (0..texts.len() * 5).map(|column| row.get(column)).collect()
@@ -185,4 +186,11 @@ fn a_value_is_what_it_was_after_a_call() {
     let blob = Value::Text("blob".to_owned());
     let expected = [Value::Integer(1), blob.clone(), Value::Integer(2), blob];
     assert_eq!(table.rows, [expected]);
+}
+
+fn integer(value: ValueRef<'_>) -> i64 {
+    match value {
+        ValueRef::Integer(integer) => integer,
+        other => panic!("{other:?}"),
+    }
 }

@@ -12,7 +12,7 @@ use bolero::check;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use millpond_pool::{
-    Access, Cells, Connection, ErrorKind, Grant, Parameters, Pool, Request, TableGrant, Value,
+    Access, Connection, ErrorKind, Grant, Parameters, Pool, Request, Rows, TableGrant, Value,
     block_on,
 };
 use millpond_sqlite::{PoolBuilder, Synchronous};
@@ -90,6 +90,7 @@ impl Fixture {
         block_on(connection.query(sql, &NONE))
             .expect("the vault")
             .rows
+            .to_vec()
     }
 }
 
@@ -191,14 +192,14 @@ fn bytes_as_sql() {
 }
 
 #[test]
-fn cells_for_execute_many() {
-    type Parts = (Vec<u8>, Vec<i64>, Vec<u64>, Vec<u32>, Vec<u8>);
+fn rows_and_parameters() {
+    type Parts = (u8, Vec<(u8, u64, Vec<u8>)>, Vec<u8>, u16);
     let f = fixture();
     let connection = f.get(&f.grant());
     block_on(connection.execute("CREATE TABLE t(a, b)", &NONE)).expect("a table");
     let count = || {
         let table = block_on(connection.query("SELECT count(*) FROM t", &NONE)).expect("a count");
-        match table.rows[0][0] {
+        match table.rows.to_vec()[0][0] {
             Value::Integer(count) => count,
             ref other => panic!("{other:?}"),
         }
@@ -206,32 +207,57 @@ fn cells_for_execute_many() {
     check!()
         .with_type::<Parts>()
         .cloned()
-        .for_each(|(kinds, integers, reals, lengths, bytes)| {
-            let width = 1 + kinds.len() % 2;
+        .for_each(|(how, values, noise, place)| {
+            let width = 1 + values.len() % 2;
+            let mut bytes = (width as u32).to_le_bytes().to_vec();
+            for (code, number, text) in &values {
+                let code = 1 + code % 5;
+                bytes.push(code);
+                match code {
+                    1 | 2 => bytes.extend(number.to_le_bytes()),
+                    3 | 4 => {
+                        bytes.extend((text.len() as u32).to_le_bytes());
+                        bytes.extend(text);
+                    }
+                    _ => {}
+                }
+            }
+            // As they should be, or damaged.
+            let place = usize::from(place) % bytes.len();
+            match how % 4 {
+                0 => bytes.clone_from(&noise),
+                1 => bytes.truncate(place),
+                2 => bytes[place] = noise.first().copied().unwrap_or(6),
+                _ => {}
+            }
             let sql = [
                 "INSERT INTO t VALUES (?1, 1)",
                 "INSERT INTO t VALUES (?1, ?2)",
             ][width - 1];
-            // Half of the time kinds that there are, and lengths that may fit.
-            let fitting = integers.len() % 2 == 0;
-            let cells = Cells {
-                kinds: kinds
-                    .iter()
-                    .map(|kind| if fitting { 1 + kind % 5 } else { *kind })
-                    .collect(),
-                integers,
-                reals: reals.into_iter().map(f64::from_bits).collect(),
-                lengths: lengths
-                    .iter()
-                    .map(|length| if fitting { length % 4 } else { *length })
-                    .collect(),
-                bytes,
-            };
-            let (rows, before) = (cells.kinds.len() / width, count());
             let statement = connection.prepare(sql).expect("a statement");
-            let done = block_on(statement.execute_many(&cells));
-            let expected = if done.is_ok() { rows as i64 } else { 0 };
-            assert_eq!(count() - before, expected, "{done:?}");
+            let before = count();
+            let mut expected = 0;
+            let refused = [ErrorKind::Parameters, ErrorKind::NotUtf8];
+            match Rows::from_bytes(bytes.clone()) {
+                Ok(rows) => {
+                    assert!(rows.is_empty() || rows.as_bytes() == bytes);
+                    assert_eq!(Rows::from_rows(rows.to_vec()).as_ref(), Ok(&rows));
+                    let done = block_on(statement.execute_many(&rows));
+                    let fits = rows.is_empty() || rows.width() == width;
+                    assert_eq!(done.is_ok(), fits, "{done:?}");
+                    expected += if fits { rows.len() as i64 } else { 0 };
+                }
+                Err(error) => assert!(refused.contains(&error.kind()), "{error:?}"),
+            }
+            match Parameters::from_bytes(bytes) {
+                Ok(parameters) => {
+                    assert_eq!(parameters.iter().count(), parameters.len());
+                    let done = block_on(statement.execute(&parameters));
+                    expected += i64::from(done.is_ok());
+                }
+                Err(error) => assert!(refused.contains(&error.kind()), "{error:?}"),
+            }
+            assert_eq!(count() - before, expected);
         });
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use millpond_pool::{
     Access, Connection, ErrorKind, Grant, Parameters, Pool, Request, Summary, TableGrant,
-    Transaction, TransactionMode, Value, block_on,
+    Transaction, TransactionMode, Value, ValueRef, block_on,
 };
 use millpond_sqlite::PoolBuilder;
 
@@ -68,7 +68,7 @@ impl Fixture {
         let connection = self.pool.get(Access::ReadOnly).await.expect("a connection");
         let sql = "SELECT a FROM t WHERE id > 1 ORDER BY id";
         let table = connection.query(sql, &NONE).await.expect("rows");
-        table.rows.into_iter().flatten().collect()
+        table.rows.to_vec().into_iter().flatten().collect()
     }
 }
 
@@ -90,7 +90,7 @@ fn text(text: &str) -> Value {
 }
 
 fn one(value: Value) -> Parameters {
-    Parameters::Positional(vec![value])
+    Parameters::from([value])
 }
 
 const INSERT: &str = "INSERT INTO t(a) VALUES (?1)";
@@ -104,11 +104,11 @@ async fn statements_that_wait_together_are_committed_together() {
         .prepare("INSERT INTO t(a) VALUES (:a) RETURNING id, a")
         .expect("a statement");
     let parameters = [one(text("a")), one(text("b")), one(text("c"))];
-    let named = Parameters::Named(vec![("a".to_owned(), text("d"))]);
+    let named = Parameters::named([("a", "d")]);
     let mut first = pin!(a.execute(INSERT, &parameters[0]));
     let mut second = pin!(b.execute(INSERT, &parameters[1]));
     let mut third = pin!(c.query("INSERT INTO t(a) VALUES (?1) RETURNING a", &parameters[2]));
-    let mut fourth = pin!(statement.query(&named, 0));
+    let mut fourth = pin!(statement.query(&named, 0, false));
     assert!(poll(first.as_mut()).is_pending());
     assert!(poll(second.as_mut()).is_pending());
     assert!(poll(third.as_mut()).is_pending());
@@ -124,21 +124,18 @@ async fn statements_that_wait_together_are_committed_together() {
     assert_eq!((summary.changes, summary.last_insert_rowid), (1, 3));
     let table = ready(third.as_mut()).expect("a row");
     assert_eq!(
-        (table.columns[0].name.as_str(), &table.rows[0][0]),
-        ("a", &text("c"))
+        (table.columns[0].name.as_str(), table.rows.values().next()),
+        ("a", Some(ValueRef::Text("c")))
     );
     let page = ready(fourth.as_mut()).expect("a row");
-    assert_eq!(
-        (page.cells.integers, page.cells.bytes),
-        (vec![5], b"d".to_vec())
-    );
+    assert_eq!(page.rows, [[Value::Integer(5), text("d")]]);
     assert!(page.rest.is_none());
 
     // Each connection knows of its own row, and of no other's.
     for (connection, rowid) in [(&a, 2), (&b, 3), (&c, 4), (&d, 5)] {
         let sql = "SELECT last_insert_rowid()";
         let table = connection.query(sql, &NONE).await.expect("a number");
-        assert_eq!(table.rows[0][0], Value::Integer(rowid));
+        assert_eq!(table.rows.to_vec()[0][0], Value::Integer(rowid));
     }
 }
 
@@ -212,7 +209,8 @@ async fn one_that_fails_fails_alone() {
             b.query("SELECT count(*) FROM child", &NONE)
                 .await
                 .expect("a count")
-                .rows[0][0],
+                .rows
+                .to_vec()[0][0],
             Value::Integer(0)
         );
     }
@@ -317,7 +315,7 @@ async fn a_statement_runs_under_its_own_grant() {
     ready(second).expect("a row");
     // And the first has its own again.
     let table = a.query("SELECT b FROM secret", &NONE).await.expect("a row");
-    assert_eq!(table.rows[0][0], text("hidden"));
+    assert_eq!(table.rows.to_vec()[0][0], text("hidden"));
 }
 
 #[tokio::test]
@@ -437,7 +435,7 @@ fn many_at_once_are_told_the_truth() {
                     let sql = "SELECT a FROM t WHERE id = ?1";
                     let found = block_on(connection.query(sql, &own)).expect("its row");
                     assert_eq!(
-                        found.rows[0][0],
+                        found.rows.to_vec()[0][0],
                         Value::Integer(thread * 1_000_000 + number)
                     );
                     if number % 5 == 0 {

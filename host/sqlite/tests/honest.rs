@@ -40,7 +40,7 @@ fn run(connection: &Connection, sql: &str) -> Result<Vec<String>, ErrorKind> {
     let mut rows = Vec::new();
     for statement in sql.split(";;") {
         let table = block_on(connection.query(statement, &NONE)).map_err(|error| error.kind())?;
-        rows = table.rows.iter().map(|row| show(row)).collect();
+        rows = table.rows.iter().map(|row| show(&row.to_vec())).collect();
     }
     Ok(rows)
 }
@@ -186,7 +186,7 @@ fn json_is_patched_where_it_is_short() {
         Value::Text(format!("{{{}}}", pairs.join(",")))
     };
     let patch = |keys| {
-        let parameters = Parameters::Positional(vec![object(keys)]);
+        let parameters = Parameters::from([object(keys)]);
         let merged = block_on(connection.query("SELECT length(json_patch(?1, ?1))", &parameters));
         merged
             .map(|table| table.rows.len())

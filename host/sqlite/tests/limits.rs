@@ -62,7 +62,7 @@ async fn a_statement_ends_when_its_time_is_over() {
     }
     let statement = connection.prepare(FOREVER).expect("a statement");
     for _ in 0..2 {
-        let error = statement.query(&NONE, 1).await.expect_err("endless");
+        let error = statement.query(&NONE, 1, false).await.expect_err("endless");
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
     }
     // A transaction in which a statement ran out of time can be rolled back, and told from one
@@ -138,7 +138,7 @@ async fn a_cursor_held_too_long_is_stale() {
     let write = slow
         .prepare("UPDATE t SET a = a + 1 RETURNING a")
         .expect("a statement");
-    let page = write.query(&NONE, 1).await.expect("a row");
+    let page = write.query(&NONE, 1, false).await.expect("a row");
     let next = f.get(f.grant()).await;
     next.execute("INSERT INTO t VALUES (9)", &NONE)
         .await
@@ -147,7 +147,7 @@ async fn a_cursor_held_too_long_is_stale() {
     assert_eq!(error.kind(), ErrorKind::StaleHandle);
     // One that is read goes on for as long as it is read in time.
     let read = slow.prepare("SELECT a FROM t").expect("a statement");
-    let page = read.query(&NONE, 1).await.expect("a row");
+    let page = read.query(&NONE, 1, false).await.expect("a row");
     drop(page);
     slow.execute("INSERT INTO t VALUES (9)", &NONE)
         .await
@@ -326,7 +326,7 @@ async fn texts_and_parameters_have_their_longest() {
             .await
             .expect_err(sql.get(..40).unwrap_or(&sql));
     }
-    let blob = Parameters::Positional(vec![Value::Blob(vec![0; 5_000_000])]);
+    let blob = Parameters::from([Value::Blob(vec![0; 5_000_000])]);
     let error = connection
         .query("SELECT ?1", &blob)
         .await

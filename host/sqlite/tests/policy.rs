@@ -147,8 +147,8 @@ fn run(connection: &Connection, sql: &str) -> Result<()> {
         block_on(connection.execute_script("BEGIN"))?;
     }
     let statement = connection.prepare(sql)?;
-    let values = vec![Value::Null; statement.parameter_names().len()];
-    block_on(statement.query(&Parameters::Positional(values), 1)).map(drop)
+    let values = vec![Value::Null; statement.describe()?.parameter_names.len()];
+    block_on(statement.query(&Parameters::from(values), 1, false)).map(drop)
 }
 
 /// SQLite asks whether it may attach a database, which is not what the statement says.

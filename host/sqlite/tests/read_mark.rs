@@ -81,7 +81,7 @@ fn insert(connection: &Connection) {
 
 fn count(connection: &Connection) -> i64 {
     let table = block_on(connection.query(COUNT, &NONE)).expect("a count");
-    match table.rows[0][0] {
+    match table.rows.to_vec()[0][0] {
         Value::Integer(count) => count,
         ref other => panic!("{other:?}"),
     }

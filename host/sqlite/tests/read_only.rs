@@ -23,7 +23,7 @@ fn count(pool: &Pool) -> Result<Value, ErrorKind> {
         .map_err(|error| error.kind())?;
     let table = block_on(connection.query("SELECT count(*) FROM t", &NONE));
     table
-        .map(|table| table.rows[0][0].clone())
+        .map(|table| table.rows.to_vec()[0][0].clone())
         .map_err(|error| error.kind())
 }
 

@@ -74,7 +74,7 @@ fn nothing_is_acknowledged_that_is_lost() {
         let insert = held
             .prepare("INSERT INTO t VALUES (?1)")
             .expect("a statement");
-        let value = Parameters::Positional(vec![Value::Integer(1)]);
+        let value = Parameters::from([Value::Integer(1)]);
         block_on(insert.execute(&value)).expect("in place");
         block_on(held.execute("BEGIN IMMEDIATE", &NONE)).expect("begun");
         block_on(insert.execute(&value)).expect("in place");

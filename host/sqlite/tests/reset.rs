@@ -204,8 +204,8 @@ async fn statements_and_cursors_left_open_hold_nothing() {
     let statement = connection
         .prepare("SELECT a FROM t WHERE a >= ?1")
         .expect("a statement");
-    let secret = Parameters::Positional(vec![Value::Integer(1)]);
-    let page = statement.query(&secret, 1).await.expect("a row");
+    let secret = Parameters::from([Value::Integer(1)]);
+    let page = statement.query(&secret, 1, false).await.expect("a row");
     let cursor = page.rest.expect("another row");
     drop(connection);
     assert_eq!(
@@ -216,7 +216,10 @@ async fn statements_and_cursors_left_open_hold_nothing() {
         statement.execute(&NONE).await.expect_err("returned").kind(),
         ErrorKind::StaleHandle
     );
-    assert!(statement.columns().is_empty() && statement.parameter_names().is_empty());
+    assert_eq!(
+        statement.describe().expect_err("returned").kind(),
+        ErrorKind::StaleHandle
+    );
 
     let next = get(&f.pool).await;
     // The same text, found again compiled: it must not remember what it was bound to.
@@ -224,15 +227,15 @@ async fn statements_and_cursors_left_open_hold_nothing() {
         .prepare("SELECT a FROM t WHERE a >= ?1")
         .expect("a statement");
     let error = again
-        .query(&NONE, 0)
+        .query(&NONE, 0, false)
         .await
         .expect_err("a parameter is missing");
     assert_eq!(error.kind(), ErrorKind::Parameters);
     // The first borrower's handles do nothing to the second's.
     drop((cursor, statement));
     assert_eq!(
-        again.query(&secret, 0).await.expect("rows").cells.integers,
-        [1, 2]
+        again.query(&secret, 0, false).await.expect("rows").rows,
+        [[Value::Integer(1)], [Value::Integer(2)]]
     );
     next.execute("DROP TABLE t", &NONE)
         .await

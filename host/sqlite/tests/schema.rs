@@ -358,7 +358,7 @@ fn run(connection: &Connection, sql: &str) -> Result<Vec<String>, Error> {
     let mut rows = Vec::new();
     for statement in statements(sql) {
         let table = block_on(connection.query(statement, &NONE))?;
-        rows.extend(table.rows.iter().map(|row| show(row)));
+        rows.extend(table.rows.iter().map(|row| show(&row.to_vec())));
     }
     Ok(rows)
 }
@@ -476,7 +476,11 @@ fn two() -> Two {
 fn a_statement_tells_the_columns_that_it_would_yield_now() {
     let two = two();
     let names = |statement: &millpond_pool::Statement| {
-        let columns = statement.columns().into_iter();
+        let columns = statement
+            .describe()
+            .expect("a statement")
+            .columns
+            .into_iter();
         columns.map(|column| column.name).collect::<Vec<_>>()
     };
     let held = two.reader.prepare("SELECT * FROM t").expect("a statement");
@@ -486,7 +490,7 @@ fn a_statement_tells_the_columns_that_it_would_yield_now() {
     )
     .expect("a column");
     assert_eq!(names(&held), ["a", "b"]);
-    block_on(held.query(&NONE, 0)).expect("rows");
+    block_on(held.query(&NONE, 0, false)).expect("rows");
     assert_eq!(names(&held), ["a", "b"]);
     drop(held);
 
@@ -497,10 +501,10 @@ fn a_statement_tells_the_columns_that_it_would_yield_now() {
     assert_eq!(names(&kept), ["a", "b", "c"]);
 
     // What it yielded last, as long as it is not run again.
-    block_on(kept.query(&NONE, 0)).expect("rows");
+    block_on(kept.query(&NONE, 0, false)).expect("rows");
     block_on(two.other.execute_script("DROP TABLE t")).expect("dropped");
     assert_eq!(names(&kept), ["a", "b", "c"]);
-    assert!(block_on(kept.query(&NONE, 0)).is_err());
+    assert!(block_on(kept.query(&NONE, 0, false)).is_err());
 }
 
 #[test]
@@ -512,16 +516,16 @@ fn what_looks_at_the_schema_alone_is_compiled_for_each_run() {
     let look = || {
         held.iter()
             .map(|held| {
-                let page = block_on(held.query(&NONE, 0)).expect("rows");
-                page.cells
+                let page = block_on(held.query(&NONE, 0, false)).expect("rows");
+                page.rows
             })
             .collect::<Vec<_>>()
     };
     let first = two.reader.prepare(plan).expect("a statement");
     let before = look();
     block_on(two.other.execute_script("CREATE INDEX na ON t(a)")).expect("an index");
-    let page = block_on(first.query(&NONE, 0)).expect("rows");
-    assert_ne!(before[0], page.cells);
+    let page = block_on(first.query(&NONE, 0, false)).expect("rows");
+    assert_ne!(before[0], page.rows);
     for (before, after) in before.iter().zip(look()) {
         assert_ne!(*before, after);
     }

@@ -1,6 +1,6 @@
 //! What SQLite puts aside while it works: sorted in parts, and in memory.
 
-use millpond_pool::{Access, Connection, Grant, Parameters, Request, Value, block_on};
+use millpond_pool::{Access, Connection, Grant, Parameters, Request, Value, ValueRef, block_on};
 use millpond_sqlite::PoolBuilder;
 
 static NONE: Parameters = Parameters::NONE;
@@ -24,7 +24,7 @@ fn run(connection: &Connection, sql: &str) {
 
 fn one(connection: &Connection, sql: &str) -> Value {
     let table = block_on(connection.query(sql, &NONE)).expect(sql);
-    table.rows[0][0].clone()
+    table.rows.to_vec()[0][0].clone()
 }
 
 const NUMBERS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 50000)";
@@ -37,8 +37,8 @@ fn what_does_not_fit_the_cache_is_sorted() {
     let table = block_on(connection.query(&sql, &NONE)).expect("sorted");
     assert_eq!(table.rows.len(), 50_000);
     let mut last = -1;
-    for row in table.rows {
-        let Value::Integer(key) = row[0] else {
+    for row in &table.rows {
+        let Some(ValueRef::Integer(key)) = row.get(0) else {
             panic!("{row:?}");
         };
         assert!(last < key, "{last} before {key}");

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use millpond_pool::{
-    Access, Cells, Connection, ErrorKind, Grant, Parameters, Pool, Request, TransactionMode, Value,
+    Access, Connection, ErrorKind, Grant, Parameters, Pool, Request, Rows, TransactionMode, Value,
 };
 use millpond_sqlite::PoolBuilder;
 
@@ -41,7 +41,8 @@ async fn count(connection: &Connection) -> i64 {
         .query("SELECT count(*) FROM t", &NONE)
         .await
         .expect("a count")
-        .rows[0][0]
+        .rows
+        .to_vec()[0][0]
     {
         Value::Integer(count) => count,
         ref other => panic!("{other:?}"),
@@ -89,10 +90,7 @@ async fn a_turn_that_was_waited_for_is_used_by_whatever_waited() {
     let prepared = two
         .prepare("INSERT INTO t VALUES (random()) RETURNING a")
         .expect("compiled");
-    let rows = Cells {
-        kinds: vec![5],
-        ..Cells::default()
-    };
+    let rows = Rows::from_rows([[Value::Null]]).expect("a row");
     let many = two.prepare("INSERT INTO t VALUES (?1)").expect("compiled");
     type Wait<'a> = std::pin::Pin<Box<dyn Future<Output = bool> + 'a>>;
     let waits: [(&str, Wait<'_>); 6] = [
@@ -114,7 +112,7 @@ async fn a_turn_that_was_waited_for_is_used_by_whatever_waited() {
         ),
         (
             "statement.query",
-            Box::pin(async { prepared.query(&NONE, 0).await.is_ok() }),
+            Box::pin(async { prepared.query(&NONE, 0, false).await.is_ok() }),
         ),
         (
             "statement.execute_many",
@@ -165,7 +163,7 @@ async fn a_definition_waits_its_turn_also_where_there_is_nothing_to_do() {
     let drop_trigger = two
         .prepare("-- nothing yet\nDROP TRIGGER IF EXISTS r")
         .expect("a statement");
-    assert!(!drop_trigger.is_read_only());
+    assert!(!drop_trigger.describe().expect("a statement").read_only);
     one.execute_script("CREATE TRIGGER r AFTER INSERT ON t BEGIN SELECT 1; END; BEGIN IMMEDIATE")
         .await
         .expect("a writer");
@@ -471,10 +469,8 @@ async fn rows_of_execute_many_are_kept_all_or_none() {
     let insert = one
         .prepare("INSERT INTO t VALUES (?1)")
         .expect("a statement");
-    let rows = |integers: &[i64]| Cells {
-        kinds: vec![1; integers.len()],
-        integers: integers.to_vec(),
-        ..Cells::default()
+    let rows = |integers: &[i64]| {
+        Rows::from_rows(integers.iter().map(|integer| [*integer])).expect("rows")
     };
     let done = insert
         .execute_many(&rows(&[1, 2, 3]))
@@ -528,7 +524,7 @@ async fn an_open_cursor_of_a_write_keeps_the_turn_until_it_is_dropped() {
     let insert = one
         .prepare("INSERT INTO t VALUES (1), (2), (3) RETURNING a")
         .expect("a statement");
-    let page = insert.query(&NONE, 1).await.expect("a row");
+    let page = insert.query(&NONE, 1, false).await.expect("a row");
     let mut other = pin!(two.execute(INSERT, &NONE));
     assert!(is_pending(other.as_mut()));
     drop(page.rest.expect("two more"));

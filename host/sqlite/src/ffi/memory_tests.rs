@@ -38,7 +38,7 @@ fn get(pool: &Pool) -> Result<Connection> {
 
 fn number(connection: &Connection, sql: &str) -> i64 {
     let table = block_on(connection.query(sql, &Parameters::NONE)).expect("a query");
-    match table.rows[0][0] {
+    match table.rows.to_vec()[0][0] {
         Value::Integer(number) => number,
         ref other => panic!("{sql}: {other:?}"),
     }
@@ -63,7 +63,7 @@ fn work(pool: &Pool) -> Result<()> {
     let transaction = block_on(connection.begin(TransactionMode::Immediate))?;
     for id in [1001, 1002] {
         let sql = "INSERT INTO t VALUES (?1, zeroblob(9000))";
-        let values = Parameters::Positional(vec![Value::Integer(id)]);
+        let values = Parameters::from([id]);
         block_on(connection.execute(sql, &values))?;
     }
     transaction.commit()

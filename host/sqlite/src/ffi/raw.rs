@@ -28,7 +28,7 @@ use crate::open::identity::Identity;
 use crate::text::SqlText;
 use crate::watch::Watch;
 use crate::writers::checkpoint::Checkpoints;
-use millpond_pool::ValueRef;
+use millpond_pool::engine::RawValue;
 
 /// What is longer, in bytes, may take long to compile.
 pub(crate) const BRIEF_TEXT: usize = 4 * 1024;
@@ -219,7 +219,7 @@ impl RawStatement {
         &mut self,
         conn: &Connection,
         index: usize,
-        value: ValueRef<'_>,
+        value: RawValue<'_>,
     ) -> Result<()> {
         let stmt = self.stmt.as_ptr();
         let index = c_int::try_from(index)
@@ -229,10 +229,10 @@ impl RawStatement {
         // has a non-null pointer, so SQLite stores an empty value and not a null.
         let code = unsafe {
             match value {
-                ValueRef::Null => ffi::sqlite3_bind_null(stmt, index),
-                ValueRef::Integer(value) => ffi::sqlite3_bind_int64(stmt, index, value),
-                ValueRef::Real(value) => ffi::sqlite3_bind_double(stmt, index, value),
-                ValueRef::Text(value) => ffi::sqlite3_bind_text64(
+                RawValue::Null => ffi::sqlite3_bind_null(stmt, index),
+                RawValue::Integer(value) => ffi::sqlite3_bind_int64(stmt, index, value),
+                RawValue::Real(value) => ffi::sqlite3_bind_double(stmt, index, value),
+                RawValue::Text(value) => ffi::sqlite3_bind_text64(
                     stmt,
                     index,
                     value.as_ptr().cast(),
@@ -240,7 +240,7 @@ impl RawStatement {
                     ffi::SQLITE_TRANSIENT(),
                     ffi::SQLITE_UTF8 as _,
                 ),
-                ValueRef::Blob(value) => ffi::sqlite3_bind_blob64(
+                RawValue::Blob(value) => ffi::sqlite3_bind_blob64(
                     stmt,
                     index,
                     value.as_ptr().cast(),
@@ -305,7 +305,7 @@ impl RawStatement {
     }
 
     /// A value of the current row, counted from 0; null where there is no row or no such column.
-    pub(crate) fn column(&self, index: usize) -> ValueRef<'_> {
+    pub(crate) fn column(&self, index: usize) -> RawValue<'_> {
         // SAFETY: the statement is live; SQLite answers a null for a column out of range. The value
         // may be looked at, because nobody else uses the connection meanwhile
         // (<https://sqlite.org/c3ref/value.html>): asked of the value, its type, bytes and length
@@ -315,17 +315,17 @@ impl RawStatement {
         unsafe {
             let value = ffi::sqlite3_column_value(self.stmt.as_ptr(), index as c_int);
             match ffi::sqlite3_value_type(value) {
-                ffi::SQLITE_INTEGER => ValueRef::Integer(ffi::sqlite3_value_int64(value)),
-                ffi::SQLITE_FLOAT => ValueRef::Real(ffi::sqlite3_value_double(value)),
+                ffi::SQLITE_INTEGER => RawValue::Integer(ffi::sqlite3_value_int64(value)),
+                ffi::SQLITE_FLOAT => RawValue::Real(ffi::sqlite3_value_double(value)),
                 ffi::SQLITE_TEXT => {
                     let data = ffi::sqlite3_value_text(value);
-                    ValueRef::Text(bytes_of(data, ffi::sqlite3_value_bytes(value)))
+                    RawValue::Text(bytes_of(data, ffi::sqlite3_value_bytes(value)))
                 }
                 ffi::SQLITE_BLOB => {
                     let data = ffi::sqlite3_value_blob(value);
-                    ValueRef::Blob(bytes_of(data.cast(), ffi::sqlite3_value_bytes(value)))
+                    RawValue::Blob(bytes_of(data.cast(), ffi::sqlite3_value_bytes(value)))
                 }
-                _ => ValueRef::Null,
+                _ => RawValue::Null,
             }
         }
     }

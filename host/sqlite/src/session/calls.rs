@@ -1,7 +1,9 @@
 //! The calls that the pool makes of a session.
 
 use millpond_pool::engine::{self, Call, Reset, Session, Step, Terms};
-use millpond_pool::{Access, Cells, Column, Parameters, Summary, Table, TransactionMode};
+use millpond_pool::{
+    Access, Column, Description, Parameters, Rows, Summary, Table, TransactionMode,
+};
 
 use super::{Attempt, Db, Stop};
 use crate::error::{Error, ErrorKind};
@@ -94,16 +96,8 @@ impl Session for Db {
         self.attempt(call, |db| db.prepare(sql))
     }
 
-    fn columns(&mut self, call: Call, statement: usize) -> Step<Vec<Column>> {
-        self.attempt(call, |db| db.columns(statement))
-    }
-
-    fn parameter_names(&mut self, _: Call, statement: usize) -> Step<Vec<Option<String>>> {
-        Ok(Db::parameter_names(self, statement))
-    }
-
-    fn is_read_only(&mut self, _: Call, statement: usize) -> Step<bool> {
-        Ok(Db::is_read_only(self, statement))
+    fn describe(&mut self, call: Call, statement: usize) -> Step<Description> {
+        self.attempt(call, |db| db.describe(statement))
     }
 
     fn execute_prepared(
@@ -120,7 +114,7 @@ impl Session for Db {
         )
     }
 
-    fn execute_many(&mut self, call: Call, statement: usize, rows: &Cells) -> Step<Summary> {
+    fn execute_many(&mut self, call: Call, statement: usize, rows: &Rows) -> Step<Summary> {
         self.attempt(call, |db| db.execute_many(statement, rows))
     }
 
@@ -130,16 +124,24 @@ impl Session for Db {
         statement: usize,
         parameters: &Parameters,
         max_rows: u32,
-    ) -> Step<(Cells, Option<u64>)> {
+        with_columns: bool,
+    ) -> Step<(Rows, Option<Vec<Column>>, Option<u64>)> {
+        let wants = Wants::Page {
+            max_rows,
+            with_columns,
+        };
         self.attempt_or(
             call,
-            |db| db.query_open(statement, parameters, max_rows),
-            |db| db.job_open(statement, parameters, Wants::Page { max_rows }),
-            |answer| answer.into_cells().map(|cells| (cells, None)),
+            |db| db.query_open(statement, parameters, (max_rows, with_columns)),
+            |db| db.job_open(statement, parameters, wants),
+            |answer| {
+                let page = answer.into_page();
+                page.map(|(rows, columns)| (rows, columns, None))
+            },
         )
     }
 
-    fn next(&mut self, call: Call, statement: usize, cursor: u64, max_rows: u32) -> Step<Cells> {
+    fn next(&mut self, call: Call, statement: usize, cursor: u64, max_rows: u32) -> Step<Rows> {
         self.attempt(call, |db| db.next_page(statement, cursor, max_rows))
     }
 

@@ -17,7 +17,7 @@ use crate::text::{
     MAX_SQL_BYTES, SqlText, begins_with, blank, has_word, is_definition, trusts_schema,
 };
 use crate::watch::Pace;
-use millpond_pool::{Parameters, Value};
+use millpond_pool::Parameters;
 
 /// A statement of a text, and where in the text it ends.
 pub(super) struct First {
@@ -294,25 +294,15 @@ impl Db {
     pub(super) fn bind(&self, compiled: &mut Compiled, parameters: &Parameters) -> Result<()> {
         let raw = &mut compiled.raw;
         let count = raw.parameter_count();
-        match parameters {
-            Parameters::Positional(values) => {
-                if values.len() != count {
-                    return Err(Error::new(
-                        ErrorKind::Parameters,
-                        format!(
-                            "the statement has {count} parameters, and {} values were given",
-                            values.len()
-                        ),
-                    ));
-                }
-                for (index, value) in values.iter().enumerate() {
-                    let bound = raw.bind(&self.conn, index + 1, value.into());
-                    bound.map_err(|error| self.explain(error))?;
-                }
-            }
-            Parameters::Named(values) => {
-                bind_named(&self.conn, raw, values).map_err(|error| self.explain(error))?;
-            }
+        if parameters.is_named() {
+            return bind_named(&self.conn, raw, parameters).map_err(|error| self.explain(error));
+        }
+        if parameters.len() != count {
+            return Err(wrong_count(count, parameters.len()));
+        }
+        for (index, (_, value)) in parameters.raw_values().enumerate() {
+            let bound = raw.bind(&self.conn, index + 1, value);
+            bound.map_err(|error| self.explain(error))?;
         }
         Ok(())
     }
@@ -395,10 +385,23 @@ impl Drop for TextLimits<'_> {
     }
 }
 
-fn bind_named(conn: &Connection, raw: &mut RawStatement, values: &[(String, Value)]) -> Result<()> {
+#[cold]
+fn wrong_count(parameters: usize, values: usize) -> Error {
+    Error::new(
+        ErrorKind::Parameters,
+        format!("the statement has {parameters} parameters, and {values} values were given"),
+    )
+}
+
+fn bind_named(conn: &Connection, raw: &mut RawStatement, values: &Parameters) -> Result<()> {
     let wrong = |message: String| Err(Error::new(ErrorKind::Parameters, message));
+    // Before there is a map of them: a guest can send very many.
+    if values.len() > raw.parameter_count() {
+        return Err(wrong_count(raw.parameter_count(), values.len()));
+    }
     let mut given = HashMap::with_capacity(values.len());
-    for (name, value) in values {
+    for (name, value) in values.raw_values() {
+        let name = name.map_or("", |name| str::from_utf8(name).unwrap_or_default());
         if given.insert(bare(name), value).is_some() {
             return wrong(format!("the parameter {name} was given more than once"));
         }
@@ -412,7 +415,7 @@ fn bind_named(conn: &Connection, raw: &mut RawStatement, values: &[(String, Valu
             return wrong(format!("the parameter {name} was not given"));
         };
         named.insert(*name);
-        raw.bind(conn, index, (*value).into())?;
+        raw.bind(conn, index, *value)?;
     }
     match given.keys().find(|name| !named.contains(*name)) {
         Some(name) => wrong(format!("the statement has no parameter {name}")),

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Db;
+use super::run::columns_of;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::raw::{self, StatementId};
 use crate::policy::Control;
@@ -19,9 +20,8 @@ use crate::session::cache::{Compiled, MAX_KEPT_SQL_BYTES};
 use crate::text::begins_with;
 use crate::writers::job::{Answer, Job, Wants};
 use crate::writers::turn::{Taken, Turn};
-use millpond_pool::clock;
 use millpond_pool::engine::Rights;
-use millpond_pool::{Cells, Parameters, Value};
+use millpond_pool::{Parameters, Rows, clock};
 
 /// What statements begin with that change rows and nothing else.
 const VERBS: &[&str] = &["INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"];
@@ -43,7 +43,7 @@ impl Db {
     pub(crate) fn job(&self, sql: &str, parameters: &Parameters, wants: Wants) -> Option<Job> {
         let plain = (1..=MAX_KEPT_SQL_BYTES).contains(&sql.len())
             && begins_with(sql, VERBS)
-            && parameter_bytes(parameters) <= MAX_PARAMETER_BYTES;
+            && parameters.as_bytes().len() <= MAX_PARAMETER_BYTES;
         if !plain || !self.is_plain() {
             return None;
         }
@@ -278,10 +278,16 @@ impl Db {
         let answer = match wants {
             Wants::Summary => self.run_to_end(compiled).map(Answer::Summary),
             Wants::Table => self.read_table(compiled).map(Answer::Table),
-            Wants::Page { max_rows } => {
-                let mut cells = Cells::default();
-                match self.read_rows(compiled, &mut false, max_rows, &mut cells) {
-                    Ok(false) => Ok(Answer::Page(cells)),
+            Wants::Page {
+                max_rows,
+                with_columns,
+            } => {
+                let mut rows = Rows::with_capacity(0);
+                match self.read_rows(compiled, &mut false, max_rows, &mut rows) {
+                    Ok(false) => Ok(Answer::Page(
+                        rows,
+                        with_columns.then(|| columns_of(&compiled.raw)),
+                    )),
                     // Its cursor is to be its owner's.
                     Ok(true) => Err(by_itself()),
                     Err(error) => Err(error),
@@ -308,20 +314,4 @@ impl Db {
 /// For the group: the one whose statement it is never sees it.
 fn by_itself() -> Error {
     Error::new(ErrorKind::Other, "the statement is to run by itself")
-}
-
-/// What the values take, about.
-fn parameter_bytes(parameters: &Parameters) -> usize {
-    let bytes = |value: &Value| match value {
-        Value::Text(text) => text.len(),
-        Value::Blob(blob) => blob.len(),
-        _ => size_of::<Value>(),
-    };
-    match parameters {
-        Parameters::Positional(values) => values.iter().map(bytes).sum(),
-        Parameters::Named(values) => values
-            .iter()
-            .map(|(name, value)| name.len() + bytes(value))
-            .sum(),
-    }
 }

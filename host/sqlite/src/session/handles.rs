@@ -4,13 +4,13 @@ use super::compile::bare;
 use super::run::columns_of;
 use super::{Attempt, Db, Stop};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::raw::Step;
+use crate::ffi::raw::{RawStatement, Step};
 use crate::policy::Control;
 use crate::session::cache::Compiled;
 use crate::text::begins_with;
-use crate::writers::job::Wants;
-use millpond_pool::engine::Lengths;
-use millpond_pool::{Cells, Column, Parameters, Summary};
+use crate::writers::job::{Answer, Wants};
+use millpond_pool::engine::RawValue;
+use millpond_pool::{Column, Description, Parameters, Rows, Summary};
 
 /// A statement that a handle keeps open.
 #[derive(Debug)]
@@ -28,8 +28,8 @@ pub(super) struct Open {
     aside: bool,
     /// Another connection has run it last.
     elsewhere: bool,
-    /// What the last page of this run took: the next will be much the same.
-    page: Lengths,
+    /// What the last page of this run took, in bytes: the next will be much the same.
+    page: usize,
 }
 
 impl Open {
@@ -60,23 +60,32 @@ impl Db {
             on_row: false,
             aside: false,
             elsewhere: false,
-            page: Lengths::default(),
+            page: 0,
         }))
     }
 
-    /// The columns of a statement's rows: of those that it yielded last, or would yield now.
-    pub(crate) fn columns(&mut self, key: usize) -> Attempt<Vec<Column>> {
-        if self
-            .statements
-            .get(key)
-            .is_some_and(|open| open.run == 0 || open.elsewhere)
+    /// What a statement is, with the columns of the rows that it yielded last, or would yield now.
+    pub(crate) fn describe(&mut self, key: usize) -> Attempt<Description> {
+        // One without columns has none whatever the schema is.
+        let may_differ =
+            |open: &Open| (open.run == 0 || open.elsewhere) && open.compiled.raw.column_count() > 0;
+        // What does not compile any more has the columns that it had: its next run reports why.
+        if self.statements.get(key).is_some_and(may_differ)
             && let Err(Stop::Aside) = self.refresh_open(key)
         {
             return Err(Stop::Aside);
         }
-        // What does not compile any more has the columns that it had.
-        let open = self.statements.get(key);
-        Ok(open.map_or_else(Vec::new, |open| columns_of(&open.compiled.raw)))
+        let open = self
+            .statements
+            .get(key)
+            .ok_or_else(Error::stale_connection)?;
+        let raw = &open.compiled.raw;
+        let name = |index| raw.parameter_name(index).map(bare).map(str::to_owned);
+        Ok(Description {
+            columns: columns_of(raw),
+            parameter_names: (1..=raw.parameter_count()).map(name).collect(),
+            read_only: open.compiled.read_only,
+        })
     }
 
     /// Another connection has run a statement of this one: what that yielded may have other columns
@@ -98,22 +107,6 @@ impl Db {
             open.compiled = compiled;
             Ok(())
         })
-    }
-
-    pub(crate) fn parameter_names(&self, key: usize) -> Vec<Option<String>> {
-        let Some(open) = self.statements.get(key) else {
-            return Vec::new();
-        };
-        let raw = &open.compiled.raw;
-        (1..=raw.parameter_count())
-            .map(|index| raw.parameter_name(index).map(bare).map(str::to_owned))
-            .collect()
-    }
-
-    pub(crate) fn is_read_only(&self, key: usize) -> bool {
-        self.statements
-            .get(key)
-            .is_none_or(|open| open.compiled.read_only)
     }
 
     /// Run the statement behind `key` through `work`, from the start: an open cursor is stale.
@@ -148,7 +141,7 @@ impl Db {
         self.runs += 1;
         slot.run = self.runs;
         (slot.cursor, slot.on_row, slot.elsewhere) = (false, false, false);
-        slot.page = Lengths::default();
+        slot.page = 0;
         self.on_open(key, work)
     }
 
@@ -172,7 +165,7 @@ impl Db {
         })
     }
 
-    pub(crate) fn execute_many(&mut self, key: usize, cells: &Cells) -> Attempt<Summary> {
+    pub(crate) fn execute_many(&mut self, key: usize, rows: &Rows) -> Attempt<Summary> {
         self.with_open(key, |db, open| {
             let compiled = &mut open.compiled;
             if compiled.control != Control::None {
@@ -183,16 +176,18 @@ impl Db {
                 .into());
             }
             let width = compiled.raw.parameter_count();
-            let mut rows = cells.rows(width)?;
+            check_width(rows, width)?;
             if !db.admit(compiled)? {
                 return Ok(Summary::default());
             }
             db.run(compiled.kind(), |db| {
                 db.atomically(|db| {
                     let mut changes = 0;
-                    while !rows.is_at_end() {
+                    let mut values = rows.raw_values();
+                    for _ in 0..rows.len() {
                         for index in 1..=width {
-                            compiled.raw.bind(&db.conn, index, rows.next())?;
+                            let value = values.next().unwrap_or(RawValue::Null);
+                            compiled.raw.bind(&db.conn, index, value)?;
                         }
                         changes += db.run_to_end(compiled)?.changes;
                     }
@@ -210,30 +205,40 @@ impl Db {
         &mut self,
         key: usize,
         parameters: &Parameters,
-        max_rows: u32,
-    ) -> Attempt<(Cells, Option<u64>)> {
+        (max_rows, with_columns): (u32, bool),
+    ) -> Attempt<(Rows, Option<Vec<Column>>, Option<u64>)> {
         self.with_open(key, |db, open| {
             db.bind(&mut open.compiled, parameters)?;
             if !db.admit(&mut open.compiled)? {
-                return Ok((Cells::default(), None));
+                return Ok((Rows::new(), with_columns.then(Vec::new), None));
             }
-            let page = db.run(open.compiled.kind(), |db| {
-                let wants = Wants::Page { max_rows };
-                match db.run_in_group(&mut open.compiled, wants)? {
-                    Some(answer) => Ok((answer.into_cells().unwrap_or_default(), false)),
-                    None => db.read_page(open, max_rows),
+            let mut rows = Rows::with_capacity(0);
+            let mut columns = None;
+            let more = db.run(open.compiled.kind(), |db| {
+                let wants = Wants::Page {
+                    max_rows,
+                    with_columns,
+                };
+                let answer = db.run_in_group(&mut open.compiled, wants)?;
+                if let Some((answer, its_columns)) = answer.and_then(Answer::into_page) {
+                    (rows, columns) = (answer, its_columns);
+                    return Ok(false);
                 }
+                let more = db.read_page(open, max_rows, &mut rows)?;
+                // After a step: a schema that changed has been seen by now.
+                columns = with_columns.then(|| columns_of(&open.compiled.raw));
+                Ok(more)
             });
-            let (cells, more) = open.unless_failed(page)?;
+            let more = open.unless_failed(more)?;
             open.cursor = more;
             // What is under way cannot begin anew elsewhere.
             open.aside = db.aside || open.compiled.may_be_deferred();
-            Ok((cells, more.then_some(open.run)))
+            Ok((rows, columns, more.then_some(open.run)))
         })
     }
 
     /// Read on. No rows once the end has been reached.
-    pub(crate) fn next_page(&mut self, key: usize, run: u64, max_rows: u32) -> Attempt<Cells> {
+    pub(crate) fn next_page(&mut self, key: usize, run: u64, max_rows: u32) -> Attempt<Rows> {
         if let Some(aborted) = self.aborted {
             return Err(aborted.into_error().into());
         }
@@ -244,34 +249,35 @@ impl Db {
                 );
             }
             if !open.cursor {
-                return Ok(Cells::default());
+                return Ok(Rows::new());
             }
             if open.aside && !db.aside {
                 return Err(Stop::Aside);
             }
             db.watch
                 .start_statement(false, open.compiled.get_ready(db.aside));
-            let page = db.run(open.compiled.kind(), |db| db.read_page(open, max_rows));
+            let mut rows = Rows::with_capacity(open.page);
+            let more = db.run(open.compiled.kind(), |db| {
+                db.read_page(open, max_rows, &mut rows)
+            });
             // It has begun: it cannot do so again.
-            let page = page.map_err(|stop| stop.into_error().into());
-            let page = open.unless_failed(page);
-            open.cursor = matches!(page, Ok((_, true)));
-            Ok(page?.0)
+            let more = more.map_err(|stop| stop.into_error().into());
+            let more = open.unless_failed(more);
+            open.cursor = matches!(more, Ok(true));
+            more.map(|_| rows)
         })
     }
 
     /// Read rows until there are `max_rows` of them (no bound if 0) or a page is full. Returns
     /// whether there are more.
-    fn read_page(&mut self, open: &mut Open, max_rows: u32) -> Result<(Cells, bool)> {
-        let mut cells = Cells::with_capacity(open.page);
-        let more = self.read_rows(&mut open.compiled, &mut open.on_row, max_rows, &mut cells);
-        open.page = cells.lengths();
-        let result = more.map(|more| (cells, more));
-        if !matches!(result, Ok((_, true))) {
+    fn read_page(&mut self, open: &mut Open, max_rows: u32, rows: &mut Rows) -> Result<bool> {
+        let more = self.read_rows(&mut open.compiled, &mut open.on_row, max_rows, rows);
+        open.page = rows.as_bytes().len();
+        if !matches!(more, Ok(true)) {
             open.on_row = false;
             open.compiled.raw.reset();
         }
-        result
+        more
     }
 
     /// As [`read_page`](Db::read_page), without what follows its end. Whether the statement stands
@@ -281,9 +287,8 @@ impl Db {
         compiled: &mut Compiled,
         on_row: &mut bool,
         max_rows: u32,
-        cells: &mut Cells,
+        rows: &mut Rows,
     ) -> Result<bool> {
-        let mut rows = 0;
         loop {
             if !*on_row {
                 if compiled.raw.step(&self.conn)? == Step::Done {
@@ -291,21 +296,37 @@ impl Db {
                 }
                 *on_row = true;
             }
-            if (max_rows > 0 && rows == max_rows) || cells.size() >= self.max_page_bytes {
+            if (max_rows > 0 && rows.len() == max_rows as usize)
+                || rows.size() >= self.max_page_bytes
+            {
                 return Ok(true);
             }
-            let raw = &compiled.raw;
-            let mut size = 0;
-            for column in 0..raw.column_count() {
-                let value = raw.column(column);
-                self.check_value(value.length(), column)?;
-                size += value.size();
-                self.check_result("row", size)?;
-                cells.push(value, column)?;
-            }
+            let before = rows.size();
+            self.read_row(&compiled.raw, rows, "row", before)?;
             *on_row = false;
-            rows += 1;
         }
+    }
+
+    /// Append the row that the statement stands on. What `rows` have got since they had `before`
+    /// bytes may not be larger than a result, by the name of `what`.
+    #[inline]
+    pub(super) fn read_row(
+        &self,
+        raw: &RawStatement,
+        rows: &mut Rows,
+        what: &str,
+        before: u64,
+    ) -> Result<()> {
+        let width = raw.column_count();
+        rows.start_row(width);
+        for column in 0..width {
+            let value = raw.column(column);
+            self.check_value(value.length(), column)?;
+            // Before it is copied: one row can be columns times the largest value.
+            self.check_result(what, rows.size() - before + value.size())?;
+            rows.push_raw(value, column)?;
+        }
+        Ok(())
     }
 
     /// End what a statement is doing. Outside a transaction that commits what it has written, which
@@ -371,4 +392,16 @@ impl Db {
             self.settle();
         }
     }
+}
+
+fn check_width(rows: &Rows, width: usize) -> Result<()> {
+    let message = match width {
+        0 => "the statement has no parameters, so its rows have no width".to_owned(),
+        _ if rows.is_empty() || rows.width() == width => return Ok(()),
+        _ => format!(
+            "a row has {} values, and the statement {width} parameters",
+            rows.width()
+        ),
+    };
+    Err(Error::new(ErrorKind::Parameters, message))
 }

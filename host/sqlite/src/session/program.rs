@@ -26,7 +26,7 @@ use crate::ffi::memory::LARGE;
 use crate::ffi::raw::{RawStatement, Step};
 use crate::limits::MAX_ARGUMENTS;
 use crate::text::SqlText;
-use millpond_pool::ValueRef;
+use millpond_pool::engine::RawValue;
 
 /// A program that takes less memory, in bytes, and calls no slow function, is too short to use
 /// anything often.
@@ -248,11 +248,11 @@ impl Program {
         let mut program = Program::default();
         while listing.step(conn)? == Step::Row {
             let number = |column| match listing.column(column) {
-                ValueRef::Integer(number) => number,
+                RawValue::Integer(number) => number,
                 _ => 0,
             };
             let text = |column| match listing.column(column) {
-                ValueRef::Text(text) => text,
+                RawValue::Text(text) => text,
                 _ => &[],
             };
             program.read(&Instruction {

@@ -9,8 +9,7 @@ use crate::session::cache::Compiled;
 use crate::text::SqlText;
 use crate::watch::Pace;
 use crate::writers::job::{Answer, Wants};
-use millpond_pool::engine::check_utf8;
-use millpond_pool::{Column, Parameters, Summary, Table, Value, ValueRef};
+use millpond_pool::{Column, Parameters, Rows, Summary, Table};
 
 impl Db {
     pub(crate) fn execute(&mut self, sql: &str, parameters: &Parameters) -> Attempt<Summary> {
@@ -45,7 +44,7 @@ impl Db {
             if !db.admit(compiled)? {
                 return Ok(Table {
                     columns: Vec::new(),
-                    rows: Vec::new(),
+                    rows: Rows::new(),
                 });
             }
             // A result that cannot be had whole must not leave half of the work behind.
@@ -69,19 +68,9 @@ impl Db {
 
     pub(super) fn read_table(&mut self, compiled: &mut Compiled) -> Result<Table> {
         let raw = &mut compiled.raw;
-        let mut rows = Vec::new();
-        let mut size = 0;
+        let mut rows = Rows::with_capacity(0);
         while raw.step(&self.conn)? == Step::Row {
-            let mut row = Vec::with_capacity(raw.column_count());
-            for column in 0..raw.column_count() {
-                let value = raw.column(column);
-                self.check_value(value.length(), column)?;
-                // Before it is copied: one row can be columns times the largest value.
-                size += value.size();
-                self.check_result("result", size)?;
-                row.push(owned(value, column)?);
-            }
-            rows.push(row);
+            self.read_row(raw, &mut rows, "result", 0)?;
         }
         // After the last step: a schema that changed has been seen by now.
         Ok(Table {
@@ -242,14 +231,4 @@ pub(super) fn columns_of(raw: &RawStatement) -> Vec<Column> {
             declared_type: raw.column_declared_type(index),
         })
         .collect()
-}
-
-fn owned(value: ValueRef<'_>, column: usize) -> Result<Value> {
-    Ok(match value {
-        ValueRef::Null => Value::Null,
-        ValueRef::Integer(value) => Value::Integer(value),
-        ValueRef::Real(value) => Value::Real(value),
-        ValueRef::Text(value) => Value::Text(check_utf8(value, column)?.to_owned()),
-        ValueRef::Blob(value) => Value::Blob(value.to_owned()),
-    })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use millpond_pool::engine::Rights;
-use millpond_pool::{Cells, Parameters, Summary, Table};
+use millpond_pool::{Column, Parameters, Rows, Summary, Table};
 
 use crate::ffi::changes::Told;
 
@@ -28,7 +28,7 @@ pub(crate) enum Wants {
     /// Nothing: what it did.
     Summary,
     /// All of them, where they fit one page.
-    Page { max_rows: u32 },
+    Page { max_rows: u32, with_columns: bool },
     /// All of them.
     Table,
 }
@@ -37,7 +37,7 @@ pub(crate) enum Wants {
 #[derive(Debug)]
 pub(crate) enum Answer {
     Summary(Summary),
-    Page(Cells),
+    Page(Rows, Option<Vec<Column>>),
     Table(Table),
 }
 
@@ -49,9 +49,9 @@ impl Answer {
         }
     }
 
-    pub(crate) fn into_cells(self) -> Option<Cells> {
+    pub(crate) fn into_page(self) -> Option<(Rows, Option<Vec<Column>>)> {
         match self {
-            Answer::Page(cells) => Some(cells),
+            Answer::Page(rows, columns) => Some((rows, columns)),
             _ => None,
         }
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bolero::check;
 use millpond_pool::{
-    Access, Connection, Error, ErrorKind, Grant, Parameters, Pool, Request, Result,
+    Access, Connection, Error, ErrorKind, Grant, Parameters, Pool, Request, Result, Rows,
     TransactionMode, Value, block_on,
 };
 use millpond_sqlite::PoolBuilder;
@@ -58,7 +58,7 @@ impl Fixture {
     fn attack(&self, attack: &Attack) -> (Duration, Result<usize>) {
         let connection = self.get(Duration::from_secs(600));
         block_on(connection.execute_script(attack.before)).expect(attack.name);
-        let parameters = Parameters::Positional(attack.parameters.clone());
+        let parameters = Parameters::from(attack.parameters.clone());
         let since = Instant::now();
         connection.set_deadline(Some(since + TIME));
         let result = block_on(connection.query(&attack.sql, &parameters));
@@ -132,11 +132,14 @@ fn what_a_statement_did_by_half_is_undone_when_it_is_starved() {
         // Alone, and within a transaction that another cursor reads in.
         let error = run(&slow).expect_err("too slow");
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
-        assert_eq!(run("SELECT * FROM t").map(|table| table.rows), Ok(vec![]));
+        assert_eq!(
+            run("SELECT * FROM t").map(|table| table.rows),
+            Ok(Rows::new())
+        );
         run("BEGIN").expect("begun");
         run("INSERT INTO n VALUES (1), (2)").expect("rows");
         let open = connection.prepare("SELECT * FROM n").expect("a statement");
-        let page = block_on(open.query(&NONE, 1)).expect("a row");
+        let page = block_on(open.query(&NONE, 1, false)).expect("a row");
         let error = run(&slow).expect_err("too slow");
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
         let rows = page.rest.expect("more rows").next(0);
@@ -203,14 +206,14 @@ fn what_was_done_in_time_is_not_said_to_have_failed() {
     let open = connection
         .prepare("SELECT 1 UNION ALL SELECT 2")
         .expect("a statement");
-    let page = block_on(open.query(&NONE, 1)).expect("a row");
+    let page = block_on(open.query(&NONE, 1, false)).expect("a row");
     let all = vec!["json_valid(a)"; 95].join(" AND ");
     let starved = connection
         .prepare(&format!("SELECT a FROM t0 WHERE {all}"))
         .expect("a statement");
     connection.set_deadline(Some(Instant::now() + TIME));
-    let error = block_on(starved.query(&NONE, 1))
-        .map(|page| page.cells)
+    let error = block_on(starved.query(&NONE, 1, false))
+        .map(|page| page.rows)
         .expect_err("too slow");
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
     connection.set_deadline(None);
@@ -221,7 +224,7 @@ fn what_was_done_in_time_is_not_said_to_have_failed() {
     // Nothing is left of it, though the statement that was starved is still there.
     for _ in 0..3 {
         block_on(connection.query("SELECT 1", &NONE)).expect("another statement");
-        block_on(open.query(&NONE, 1)).expect("the same again");
+        block_on(open.query(&NONE, 1, false)).expect("the same again");
     }
 }
 
@@ -325,7 +328,7 @@ fn a_transaction_that_ends_late_is_told_what_came_of_it() {
     block_on(connection.execute_script(setup)).expect("a table");
     let count = |connection: &Connection| {
         let rows = block_on(connection.query("SELECT count(*) FROM t", &NONE)).expect("rows");
-        rows.rows[0][0].clone()
+        rows.rows.to_vec()[0][0].clone()
     };
     // Much is written, and then once more: the log is written anew as it is committed.
     let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 12000)
@@ -382,7 +385,7 @@ fn a_cursor_that_is_dropped_late_keeps_what_it_wrote() {
         )
         .expect("a statement");
     for end in ["dropped", "begun anew"] {
-        let page = block_on(insert.query(&NONE, 10)).expect("a page");
+        let page = block_on(insert.query(&NONE, 10, false)).expect("a page");
         connection.set_deadline(Some(Instant::now()));
         if end == "dropped" {
             drop(page);

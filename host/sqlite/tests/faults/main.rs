@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use millpond_pool::{
-    Access, Cells, Connection, Error, ErrorKind, Parameters, Pool, Result, TransactionMode, Value,
+    Access, Connection, Error, ErrorKind, Parameters, Pool, Result, Rows, TransactionMode, Value,
     block_on,
 };
 use millpond_sqlite::{PoolBuilder, Synchronous};
@@ -60,7 +60,7 @@ fn builder() -> PoolBuilder {
 }
 
 fn insert(connection: &Connection, id: i64) -> Result<millpond_pool::Summary> {
-    let values = Parameters::Positional(vec![Value::Integer(id)]);
+    let values = Parameters::from([Value::Integer(id)]);
     let sql = "INSERT INTO t VALUES (?1, zeroblob(3000))";
     block_on(connection.execute(sql, &values))
 }
@@ -106,16 +106,12 @@ fn work(pool: &Pool, told: &mut Told) -> Result<()> {
     let read = connection
         .prepare("INSERT INTO t VALUES (30, 1), (31, 1) RETURNING id")
         .and_then(|statement| {
-            let page = block_on(statement.query(&NONE, 1))?;
+            let page = block_on(statement.query(&NONE, 1, false))?;
             let rest = page.rest.map(|cursor| cursor.next(9)).transpose()?;
-            Ok((page.cells, rest))
+            Ok((page.rows, rest))
         });
     told.note([30, 31], &read);
-    let rows = Cells {
-        kinds: vec![1; 5],
-        integers: (40..45).collect(),
-        ..Cells::default()
-    };
+    let rows = Rows::from_rows((40..45).map(|id| [id]))?;
     let many = connection
         .prepare("INSERT INTO t VALUES (?1, zeroblob(30000))")
         .and_then(|statement| block_on(statement.execute_many(&rows)));
