@@ -108,19 +108,21 @@ impl Connection {
             .await
     }
 
-    /// Compile one statement to run many times. Does not wait.
+    /// Compile one statement to run many times. Waits where the engine is across a network; of a file
+    /// it completes at once.
     ///
     /// # Errors
     ///
     /// [`Sql`](crate::ErrorKind::Sql): the text holds no statement or more than one.
-    pub fn prepare(&self, sql: &str) -> Result<Statement> {
+    pub async fn prepare(&self, sql: &str) -> Result<Statement> {
         let aside = || {
             let sql = sql.to_owned();
             move |session: &mut dyn Session, call| session.prepare(call, &sql)
         };
         let key = self
             .lent
-            .attempt_now(|session, call| session.prepare(call, sql), aside)?;
+            .attempt(|session, call| session.prepare(call, sql), aside)
+            .await?;
         Ok(Statement::new(Arc::clone(&self.lent), key))
     }
 

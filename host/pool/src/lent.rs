@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::block_on::block_on;
 use crate::clock::{self, NEVER};
 use crate::engine::{Call, Outcome, Session, Step, Stop};
 use crate::error::{Error, ErrorKind, Result};
@@ -302,18 +301,6 @@ impl Lent {
                 Err(Stop::Wait(wait)) => outcome = Some(Box::pin(self.pool.wait_for(wait)).await),
             }
         }
-    }
-
-    /// As [`attempt`](Lent::attempt), for calls that hardly ever wait: if they do, the thread blocks.
-    pub(crate) fn attempt_now<T: Send + 'static, W>(
-        self: &Arc<Lent>,
-        work: impl FnMut(&mut dyn Session, Call) -> Step<T>,
-        aside: impl Fn() -> W,
-    ) -> Result<T>
-    where
-        W: FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
-    {
-        block_on(self.attempt(work, aside))
     }
 
     /// Stop whatever runs on the session, and take it from its borrower, to be closed.

@@ -58,10 +58,10 @@ impl Statement {
     /// # Errors
     ///
     /// [`StaleHandle`](crate::ErrorKind::StaleHandle).
-    pub fn describe(&self) -> Result<Description> {
+    pub async fn describe(&self) -> Result<Description> {
         let key = self.key;
         let describe = move |session: &mut dyn Session, call: Call| session.describe(call, key);
-        self.lent.attempt_now(describe, || describe)
+        self.lent.attempt(describe, || describe).await
     }
 
     /// Run for its effect. Rows that it yields are not kept; an open cursor of this statement
@@ -159,11 +159,11 @@ impl Cursor {
     ///
     /// [`StaleHandle`](crate::ErrorKind::StaleHandle): the connection was returned, or the
     /// statement run again. [`NotUtf8`](crate::ErrorKind::NotUtf8). Any error ends the result.
-    pub fn next(&self, max_rows: u32) -> Result<Rows> {
+    pub async fn next(&self, max_rows: u32) -> Result<Rows> {
         let (key, run) = (self.key, self.run);
         let next =
             move |session: &mut dyn Session, call: Call| session.next(call, key, run, max_rows);
-        self.lent.attempt_now(next, || next)
+        self.lent.attempt(next, || next).await
     }
 }
 

@@ -28,10 +28,10 @@ impl Transaction {
     /// [`StaleHandle`](crate::ErrorKind::StaleHandle): it has ended, with
     /// [`rolled_back`](crate::Error::rolled_back) where SQLite ended it. Any other error, such
     /// as a deferred foreign key that does not hold: it has been rolled back.
-    pub fn commit(self) -> Result<()> {
+    pub async fn commit(self) -> Result<()> {
         let number = self.number;
         let commit = move |session: &mut dyn Session, call: Call| session.commit(call, number);
-        self.lent.attempt_now(commit, || commit)
+        self.lent.attempt(commit, || commit).await
     }
 
     /// Undo everything since it began.
@@ -40,10 +40,10 @@ impl Transaction {
     ///
     /// [`StaleHandle`](crate::ErrorKind::StaleHandle): SQL text has ended it. Where SQLite
     /// rolled it back by itself, this succeeds.
-    pub fn rollback(self) -> Result<()> {
+    pub async fn rollback(self) -> Result<()> {
         let number = self.number;
         let rollback = move |session: &mut dyn Session, call: Call| session.rollback(call, number);
-        self.lent.attempt_now(rollback, || rollback)
+        self.lent.attempt(rollback, || rollback).await
     }
 }
 

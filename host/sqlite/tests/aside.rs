@@ -99,7 +99,7 @@ fn a_caller_goes_on_without_a_call_that_does_not_end() {
     let connection = f.get();
     let sql = unstoppable(&connection);
     run(&connection, "CREATE TABLE t(a)");
-    let prepared = connection.prepare("SELECT 1").expect("a statement");
+    let prepared = block_on(connection.prepare("SELECT 1")).expect("a statement");
     let transaction = block_on(connection.begin(TransactionMode::Immediate)).expect("begun");
     run(&connection, "INSERT INTO t VALUES (1)");
 
@@ -119,7 +119,7 @@ fn a_caller_goes_on_without_a_call_that_does_not_end() {
     let error = block_on(prepared.execute(&NONE)).expect_err("stale");
     assert_eq!(error.kind(), ErrorKind::StaleHandle);
     assert_eq!(
-        transaction.commit().expect_err("stale").kind(),
+        block_on(transaction.commit()).expect_err("stale").kind(),
         ErrorKind::StaleHandle
     );
     assert!(!connection.in_transaction());
@@ -282,11 +282,11 @@ fn what_runs_aside_comes_to_the_same() {
         assert!(expected == rows(&connection, sql), "{shown}");
         // Once more, compiled already; and a page at a time.
         assert!(expected == rows(&connection, sql), "{shown}");
-        let statement = connection.prepare(sql).expect("a statement");
+        let statement = block_on(connection.prepare(sql)).expect("a statement");
         let mut page = block_on(statement.query(&NONE, 1, false)).expect("a page");
         let mut read = page.rows.values().count();
         while let Some(rest) = page.rest.take() {
-            let next = rest.next(700).expect("a page");
+            let next = block_on(rest.next(700)).expect("a page");
             read += next.values().count();
             if !next.is_empty() {
                 page.rest = Some(rest);
@@ -297,8 +297,7 @@ fn what_runs_aside_comes_to_the_same() {
 
     // Writes, alone and in a transaction.
     let words = "word ".repeat(30_000);
-    let insert = connection
-        .prepare("INSERT INTO g VALUES (?1) RETURNING rowid")
+    let insert = block_on(connection.prepare("INSERT INTO g VALUES (?1) RETURNING rowid"))
         .expect("a statement");
     let text = Parameters::from([Value::Text(words)]);
     block_on(insert.execute(&text)).expect("a long document");
@@ -309,7 +308,7 @@ fn what_runs_aside_comes_to_the_same() {
         "INSERT INTO n VALUES (200000, 1, 1); PRAGMA user_version",
     );
     assert!(connection.in_transaction());
-    transaction.commit().expect("committed");
+    block_on(transaction.commit()).expect("committed");
     let few = number(&connection, "SELECT count(*) FROM n WHERE a < 50");
     let done = block_on(connection.execute("DELETE FROM n WHERE a < 50", &NONE)).expect("deleted");
     assert_eq!(
@@ -329,10 +328,8 @@ fn a_statement_that_the_schema_changed_under_runs_all_the_same() {
     let f = Fixture::new(2);
     let (connection, other) = (f.get(), f.get());
     run(&connection, "CREATE TABLE t(a); INSERT INTO t VALUES (1)");
-    let select = connection.prepare("SELECT * FROM t").expect("a statement");
-    let insert = connection
-        .prepare("INSERT INTO t(a) VALUES (?1)")
-        .expect("a statement");
+    let select = block_on(connection.prepare("SELECT * FROM t")).expect("a statement");
+    let insert = block_on(connection.prepare("INSERT INTO t(a) VALUES (?1)")).expect("a statement");
     let one = Parameters::from([Value::Integer(7)]);
     for round in 1..4_i64 {
         assert_eq!(
@@ -349,7 +346,7 @@ fn a_statement_that_the_schema_changed_under_runs_all_the_same() {
         let transaction = block_on(connection.begin(TransactionMode::Immediate)).expect("begun");
         let row = Rows::from_rows([[8]]).expect("a row");
         block_on(insert.execute_many(&row)).expect("a row");
-        transaction.commit().expect("committed");
+        block_on(transaction.commit()).expect("committed");
     }
 }
 
@@ -460,9 +457,9 @@ fn a_cursor_that_is_begun_anew_keeps_what_it_wrote() {
         // A connection that has not used the table yet.
         f.get().close();
         let connection = f.get();
-        let insert = connection
-            .prepare("INSERT INTO g VALUES ('a'), ('b') RETURNING rowid")
-            .expect("a statement");
+        let insert =
+            block_on(connection.prepare("INSERT INTO g VALUES ('a'), ('b') RETURNING rowid"))
+                .expect("a statement");
         let page = block_on(insert.query(&NONE, 1, false)).expect("a row");
         let again = block_on(insert.query(&NONE, 1, false)).expect("a row");
         drop((page, again));
@@ -480,11 +477,11 @@ fn a_search_that_begins_on_a_later_page_goes_on() {
          INSERT INTO g VALUES ('a b c d e f h i j k'); INSERT INTO n VALUES (1), (2), (3)",
     );
     let sql = "SELECT a FROM n UNION ALL SELECT rowid FROM g WHERE g MATCH 'a b c d e f h i j k'";
-    let statement = connection.prepare(sql).expect("a statement");
+    let statement = block_on(connection.prepare(sql)).expect("a statement");
     let rest = block_on(statement.query(&NONE, 1, false))
         .expect("a row")
         .rest;
-    let rest = rest.expect("more rows").next(0).expect("the rest");
+    let rest = block_on(rest.expect("more rows").next(0)).expect("the rest");
     assert_eq!(rest, [2, 3, 1].map(|a| [Value::Integer(a)]));
 }
 

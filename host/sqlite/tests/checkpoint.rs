@@ -90,7 +90,7 @@ fn readers_who_overlap_do_not_make_the_log_grow_without_end() {
                     std::thread::sleep(Duration::from_millis(30));
                     assert_eq!(count(&connection), first, "one snapshot");
                     before = first;
-                    transaction.commit().expect("nothing to be in the way");
+                    block_on(transaction.commit()).expect("nothing to be in the way");
                 }
             });
         }
@@ -179,7 +179,7 @@ fn no_commit_waits_for_the_log_to_be_written_into_the_database() {
     count(&reader);
     block_on(writer.execute(many, &NONE)).expect("rows");
     assert!(f.size() < 1_000 * 4096, "{}", f.size());
-    transaction.commit().expect("its end");
+    block_on(transaction.commit()).expect("its end");
     insert(&writer, 1_000);
     // The thread comes to it in its own time.
     let until = Instant::now() + Duration::from_secs(60);

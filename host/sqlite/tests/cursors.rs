@@ -45,7 +45,10 @@ const WRITE: &str = "UPDATE t SET a = a + 10 RETURNING a";
 #[tokio::test]
 async fn a_kept_cursor_does_not_read_a_later_statement() {
     let (_f, connection) = fixture().await;
-    let first = connection.prepare("SELECT a FROM t").expect("a statement");
+    let first = connection
+        .prepare("SELECT a FROM t")
+        .await
+        .expect("a statement");
     let page = first.query(&NONE, 1, false).await.expect("a row");
     let kept = page.rest.expect("a cursor");
     first.execute(&NONE).await.expect("run again");
@@ -53,16 +56,17 @@ async fn a_kept_cursor_does_not_read_a_later_statement() {
     // In the place of the first, run as often.
     let second = connection
         .prepare("SELECT a * 100 FROM t")
+        .await
         .expect("a statement");
     let page = second.query(&NONE, 1, false).await.expect("a row");
     let cursor = page.rest.expect("a cursor");
     assert_eq!(
-        kept.next(1).expect_err("stale").kind(),
+        kept.next(1).await.expect_err("stale").kind(),
         ErrorKind::StaleHandle
     );
     drop(kept);
     assert_eq!(
-        cursor.next(9).expect("rows"),
+        cursor.next(9).await.expect("rows"),
         [[Value::Integer(200)], [Value::Integer(300)]]
     );
 }
@@ -70,9 +74,10 @@ async fn a_kept_cursor_does_not_read_a_later_statement() {
 #[tokio::test]
 async fn no_write_is_acknowledged_while_another_is_not_committed() {
     let (f, connection) = fixture().await;
-    let write = connection.prepare(WRITE).expect("a statement");
+    let write = connection.prepare(WRITE).await.expect("a statement");
     let many = connection
         .prepare("INSERT INTO t VALUES (?1)")
+        .await
         .expect("a statement");
     let rows = Rows::from_rows([[Value::Null]]).expect("a row");
     let page = write.query(&NONE, 1, false).await.expect("a row");
@@ -156,14 +161,14 @@ async fn in_a_transaction_writes_go_on_beside_a_cursor() {
         .begin(TransactionMode::Immediate)
         .await
         .expect("begun");
-    let write = connection.prepare(WRITE).expect("a statement");
+    let write = connection.prepare(WRITE).await.expect("a statement");
     let page = write.query(&NONE, 1, false).await.expect("a row");
     connection
         .execute("INSERT INTO t VALUES (4)", &NONE)
         .await
         .expect("a row");
     drop(page);
-    transaction.commit().expect("a commit");
+    transaction.commit().await.expect("a commit");
     let other = f.pool.get(Access::ReadOnly).await.expect("a connection");
     assert_eq!(count(&other).await, Value::Integer(4));
 }
@@ -176,7 +181,7 @@ async fn one_row_is_no_larger_than_a_result() {
         let sql = row(columns);
         let error = connection.query(&sql, &NONE).await.expect_err("too large");
         assert_eq!(error.kind(), ErrorKind::TooLarge);
-        let statement = connection.prepare(&sql).expect("a statement");
+        let statement = connection.prepare(&sql).await.expect("a statement");
         let error = statement
             .query(&NONE, 1, false)
             .await
@@ -185,11 +190,12 @@ async fn one_row_is_no_larger_than_a_result() {
         statement.execute(&NONE).await.expect("nothing is kept");
     }
     // A row that fits passes the size of a page.
-    let statement = connection.prepare(&row(2)).expect("a statement");
+    let statement = connection.prepare(&row(2)).await.expect("a statement");
     let page = statement.query(&NONE, 0, false).await.expect("a row");
-    assert_eq!(page.rows.as_bytes().len(), 4 + 5 + 180_000);
+    assert_eq!(page.rows.as_bytes().len(), 4 + 2 * 5 + 180_000);
     let error = connection
         .prepare(&format!("SELECT {}", vec!["1"; 2001].join(", ")))
+        .await
         .expect_err("too many columns");
     assert_eq!(error.kind(), ErrorKind::Sql);
 }

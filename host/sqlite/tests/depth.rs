@@ -234,11 +234,9 @@ fn rows_that_are_larger_than_a_value_may_be_are_changed_and_read_in_parts() {
     drop(connection);
     // A page at a time too.
     let connection = pool.get_blocking(Access::ReadOnly).expect("a connection");
-    let lengths = connection
-        .prepare("SELECT length(b) FROM t")
-        .expect("a statement");
+    let lengths = block_on(connection.prepare("SELECT length(b) FROM t")).expect("a statement");
     let page = block_on(lengths.query(&NONE, 1, false)).expect("a row");
-    let rest = page.rest.expect("more rows").next(0).expect("the rest");
+    let rest = block_on(page.rest.expect("more rows").next(0)).expect("the rest");
     assert_eq!(rest.len() + page.rows.len(), 2);
     drop((lengths, connection));
     // Not whole, and nothing as long is made of it, or by itself.

@@ -129,7 +129,7 @@ fn patterns_match_what_sqlite_says() {
         })
         .collect();
     let sql = format!("SELECT {}", columns.join(", "));
-    let ours = connection.prepare(&sql).expect("a statement");
+    let ours = block_on(connection.prepare(&sql)).expect("a statement");
     let mut theirs = native.prepare(&sql).expect("a statement");
     let mut matched = 0;
     for pattern in &patterns {

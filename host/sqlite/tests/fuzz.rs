@@ -234,7 +234,7 @@ fn rows_and_parameters() {
                 "INSERT INTO t VALUES (?1, 1)",
                 "INSERT INTO t VALUES (?1, ?2)",
             ][width - 1];
-            let statement = connection.prepare(sql).expect("a statement");
+            let statement = block_on(connection.prepare(sql)).expect("a statement");
             let before = count();
             let mut expected = 0;
             let refused = [ErrorKind::Parameters, ErrorKind::NotUtf8];

@@ -237,7 +237,7 @@ fn a_statement_compiled_under_one_grant_does_not_run_under_another() {
         let connection = f.get(&narrow);
         let error = query(&connection, SECRET).expect_err("not granted");
         assert_eq!(error.kind(), ErrorKind::NotAuthorized);
-        assert!(connection.prepare(SECRET).is_err());
+        assert!(block_on(connection.prepare(SECRET)).is_err());
         assert_eq!(
             query(&connection, AUTHOR).expect("rows").rows,
             [[Value::Null]]
@@ -270,7 +270,7 @@ fn a_schema_that_changes_under_a_statement_is_asked_about_again() {
         .table("v", TableGrant::new().read())
         .table("note", TableGrant::new().read());
     let guest = block_on(grant.get(Access::ReadWrite, &Request::new())).expect("a connection");
-    let statement = guest.prepare("SELECT x FROM v").expect("a statement");
+    let statement = block_on(guest.prepare("SELECT x FROM v")).expect("a statement");
     block_on(statement.query(&NONE, 0, false)).expect("rows");
     run(&owner, "DROP VIEW v; CREATE VIEW v AS SELECT x FROM secret").expect("a change");
     let error = block_on(statement.query(&NONE, 0, false)).expect_err("another table now");

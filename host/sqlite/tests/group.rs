@@ -102,6 +102,7 @@ async fn statements_that_wait_together_are_committed_together() {
     let (_holder, transaction) = f.hold().await;
     let statement = d
         .prepare("INSERT INTO t(a) VALUES (:a) RETURNING id, a")
+        .await
         .expect("a statement");
     let parameters = [one(text("a")), one(text("b")), one(text("c"))];
     let named = Parameters::named([("a", "d")]);
@@ -113,7 +114,7 @@ async fn statements_that_wait_together_are_committed_together() {
     assert!(poll(second.as_mut()).is_pending());
     assert!(poll(third.as_mut()).is_pending());
     assert!(poll(fourth.as_mut()).is_pending());
-    transaction.commit().expect("a commit");
+    transaction.commit().await.expect("a commit");
 
     // Only the first is polled, and yet the others' rows are there.
     let summary = ready(first.as_mut()).expect("a row");
@@ -155,7 +156,7 @@ async fn a_statement_sees_its_own_last_rowid_wherever_it_runs() {
     let mut second = pin!(b.execute(sql, &NONE));
     assert!(poll(first.as_mut()).is_pending());
     assert!(poll(second.as_mut()).is_pending());
-    transaction.commit().expect("a commit");
+    transaction.commit().await.expect("a commit");
     ready(first).expect("a row");
     let rows = f.rows().await;
     assert_eq!(rows[2..], [Value::Integer(100), Value::Integer(200)]);
@@ -189,7 +190,7 @@ async fn one_that_fails_fails_alone() {
         assert!(poll(first.as_mut()).is_pending());
         assert!(poll(second.as_mut()).is_pending());
         assert!(poll(third.as_mut()).is_pending());
-        transaction.commit().expect("a commit");
+        transaction.commit().await.expect("a commit");
 
         ready(first.as_mut()).expect("a row");
         assert!(
@@ -231,7 +232,7 @@ async fn a_group_that_ends_before_its_commit_leaves_the_line_as_it_was() {
     assert!(poll(second.as_mut()).is_pending());
     assert!(poll(third.as_mut()).is_pending());
     assert!(poll(fourth.as_mut()).is_pending());
-    transaction.commit().expect("a commit");
+    transaction.commit().await.expect("a commit");
     ready(first).expect("a row");
     assert_eq!(f.rows().await, [text("a")]);
     assert!(poll(fourth.as_mut()).is_pending());
@@ -252,7 +253,7 @@ async fn a_statement_of_the_first_that_fails_harms_nobody() {
     let mut second = pin!(b.execute(INSERT, &parameters[1]));
     assert!(poll(first.as_mut()).is_pending());
     assert!(poll(second.as_mut()).is_pending());
-    transaction.commit().expect("a commit");
+    transaction.commit().await.expect("a commit");
     let error = ready(first).expect_err("a conflict");
     assert_eq!(
         (error.kind(), error.rolled_back()),
@@ -277,7 +278,7 @@ async fn a_statement_that_takes_long_takes_its_time_alone() {
     assert!(poll(first.as_mut()).is_pending());
     assert!(poll(second.as_mut()).is_pending());
     assert!(poll(third.as_mut()).is_pending());
-    transaction.commit().expect("a commit");
+    transaction.commit().await.expect("a commit");
     ready(first).expect("a row");
     assert_eq!(f.rows().await, [text("a")], "the slow one was waited for");
     ready(second).expect("a row");
@@ -309,7 +310,7 @@ async fn a_statement_runs_under_its_own_grant() {
     let mut second = pin!(b.execute(sql, &NONE));
     assert!(poll(first.as_mut()).is_pending());
     assert!(poll(second.as_mut()).is_pending());
-    transaction.commit().expect("a commit");
+    transaction.commit().await.expect("a commit");
     ready(first).expect("a row");
     assert_eq!(f.rows().await, [text("hidden"), Value::Null]);
     ready(second).expect("a row");
@@ -332,7 +333,7 @@ async fn what_only_its_own_connection_has_stays_there() {
     let mut second = pin!(b.execute(INSERT, &parameters[1]));
     assert!(poll(first.as_mut()).is_pending());
     let second = poll(second.as_mut());
-    transaction.commit().expect("a commit");
+    transaction.commit().await.expect("a commit");
     ready(first).expect("a row");
     drop(second);
     let own = b.query("SELECT a FROM temp.t", &NONE).await.expect("rows");
@@ -350,7 +351,7 @@ async fn each_is_told_that_another_process_has_the_database() {
     let mut second = pin!(b.execute(INSERT, &parameters[1]));
     assert!(poll(first.as_mut()).is_pending());
     assert!(poll(second.as_mut()).is_pending());
-    transaction.commit().expect("a commit");
+    transaction.commit().await.expect("a commit");
     let other = rusqlite::Connection::open(f.folder.path().join("app.db")).expect("a connection");
     other.execute_batch("BEGIN IMMEDIATE").expect("a lock");
     let error = ready(first).expect_err("the lock is held");
@@ -376,7 +377,7 @@ async fn who_leaves_the_line_writes_nothing() {
         assert!(poll(second.as_mut()).is_pending());
         assert!(poll(third.as_mut()).is_pending());
     }
-    transaction.commit().expect("a commit");
+    transaction.commit().await.expect("a commit");
     ready(first).expect("a row");
     assert_eq!(f.rows().await, [text("a"), text("c")]);
     ready(third).expect("a row");
@@ -394,13 +395,14 @@ async fn somebody_who_begins_a_transaction_is_not_overtaken() {
     assert!(poll(first.as_mut()).is_pending());
     assert!(poll(second.as_mut()).is_pending());
     assert!(poll(third.as_mut()).is_pending());
-    transaction.commit().expect("a commit");
+    transaction.commit().await.expect("a commit");
     ready(first).expect("a row");
     assert_eq!(f.rows().await, [text("a")]);
     assert!(poll(third.as_mut()).is_pending());
     ready(second.as_mut())
         .expect("its turn")
         .commit()
+        .await
         .expect("a commit");
     ready(third).expect("a row");
 }

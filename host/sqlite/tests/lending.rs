@@ -282,7 +282,7 @@ async fn closing_ends_those_that_do_not_come_back() {
         "{error:?}"
     );
     assert_eq!(
-        transaction.commit().expect_err("ended").kind(),
+        transaction.commit().await.expect_err("ended").kind(),
         ErrorKind::StaleHandle
     );
     assert_eq!(

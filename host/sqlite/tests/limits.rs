@@ -60,7 +60,7 @@ async fn a_statement_ends_when_its_time_is_over() {
     for _ in 0..20 {
         connection.query("SELECT 1", &NONE).await.expect("in time");
     }
-    let statement = connection.prepare(FOREVER).expect("a statement");
+    let statement = connection.prepare(FOREVER).await.expect("a statement");
     for _ in 0..2 {
         let error = statement.query(&NONE, 1, false).await.expect_err("endless");
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
@@ -77,7 +77,7 @@ async fn a_statement_ends_when_its_time_is_over() {
         .execute("DELETE FROM t", &NONE)
         .await
         .expect("still open");
-    transaction.rollback().expect("rolled back");
+    transaction.rollback().await.expect("rolled back");
 }
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn a_transaction_held_too_long_makes_way_for_the_next_writer() {
         assert_eq!(error.kind(), ErrorKind::StaleHandle);
         assert!(error.rolled_back());
     }
-    assert!(transaction.commit().expect_err("ended").rolled_back());
+    assert!(transaction.commit().await.expect_err("ended").rolled_back());
     slow.execute("INSERT INTO t VALUES (6)", &NONE)
         .await
         .expect("a new one");
@@ -137,16 +137,22 @@ async fn a_cursor_held_too_long_is_stale() {
     let slow = f.get(f.grant().max_transaction_time(SHORT)).await;
     let write = slow
         .prepare("UPDATE t SET a = a + 1 RETURNING a")
+        .await
         .expect("a statement");
     let page = write.query(&NONE, 1, false).await.expect("a row");
     let next = f.get(f.grant()).await;
     next.execute("INSERT INTO t VALUES (9)", &NONE)
         .await
         .expect("its turn");
-    let error = page.rest.expect("a cursor").next(1).expect_err("too late");
+    let error = page
+        .rest
+        .expect("a cursor")
+        .next(1)
+        .await
+        .expect_err("too late");
     assert_eq!(error.kind(), ErrorKind::StaleHandle);
     // One that is read goes on for as long as it is read in time.
-    let read = slow.prepare("SELECT a FROM t").expect("a statement");
+    let read = slow.prepare("SELECT a FROM t").await.expect("a statement");
     let page = read.query(&NONE, 1, false).await.expect("a row");
     drop(page);
     slow.execute("INSERT INTO t VALUES (9)", &NONE)
@@ -161,7 +167,7 @@ async fn a_connection_held_too_long_makes_way_for_the_next() {
     slow.execute_script("BEGIN; DELETE FROM t")
         .await
         .expect("in time");
-    let statement = slow.prepare("SELECT 1").expect("a statement");
+    let statement = slow.prepare("SELECT 1").await.expect("a statement");
     let since = Instant::now();
     let next = f.get(f.grant()).await;
     assert!(since.elapsed() < Duration::from_secs(15));
@@ -193,7 +199,7 @@ async fn a_connection_held_too_long_makes_way_for_the_next() {
     );
 
     let slow = f.get(f.grant().max_hold_time(Duration::ZERO)).await;
-    let error = slow.prepare("SELECT 1").expect_err("too late");
+    let error = slow.prepare("SELECT 1").await.expect_err("too late");
     assert_eq!(error.kind(), ErrorKind::StaleHandle);
     assert_eq!(f.pool.stats().in_use, 0);
 }

@@ -146,8 +146,8 @@ fn run(connection: &Connection, sql: &str) -> Result<()> {
     if !["BEGIN", "VACUUM"].iter().any(|verb| sql.starts_with(verb)) {
         block_on(connection.execute_script("BEGIN"))?;
     }
-    let statement = connection.prepare(sql)?;
-    let values = vec![Value::Null; statement.describe()?.parameter_names.len()];
+    let statement = block_on(connection.prepare(sql))?;
+    let values = vec![Value::Null; block_on(statement.describe())?.parameter_names.len()];
     block_on(statement.query(&Parameters::from(values), 1, false)).map(drop)
 }
 
@@ -198,8 +198,7 @@ fn everything_that_sql_can_use_is_decided() {
         };
         let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
         // Compiling decides; what it is called with here may make no sense.
-        let denied = connection
-            .prepare(&sql)
+        let denied = block_on(connection.prepare(&sql))
             .is_err_and(|error| error.kind() == ErrorKind::NotAuthorized);
         let decision = if denied { "denied" } else { "allowed" };
         writeln!(decided, "function {name}/{arguments}: {decision}").expect("text");

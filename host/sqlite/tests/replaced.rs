@@ -71,9 +71,7 @@ fn nothing_is_acknowledged_that_is_lost() {
         let pool = pool(&path);
         backup(&other);
         let held = pool.get_blocking(Access::ReadWrite).expect("a connection");
-        let insert = held
-            .prepare("INSERT INTO t VALUES (?1)")
-            .expect("a statement");
+        let insert = block_on(held.prepare("INSERT INTO t VALUES (?1)")).expect("a statement");
         let value = Parameters::from([Value::Integer(1)]);
         block_on(insert.execute(&value)).expect("in place");
         block_on(held.execute("BEGIN IMMEDIATE", &NONE)).expect("begun");

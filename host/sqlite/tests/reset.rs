@@ -203,13 +203,14 @@ async fn statements_and_cursors_left_open_hold_nothing() {
     let connection = get(&f.pool).await;
     let statement = connection
         .prepare("SELECT a FROM t WHERE a >= ?1")
+        .await
         .expect("a statement");
     let secret = Parameters::from([Value::Integer(1)]);
     let page = statement.query(&secret, 1, false).await.expect("a row");
     let cursor = page.rest.expect("another row");
     drop(connection);
     assert_eq!(
-        cursor.next(1).expect_err("returned").kind(),
+        cursor.next(1).await.expect_err("returned").kind(),
         ErrorKind::StaleHandle
     );
     assert_eq!(
@@ -217,7 +218,7 @@ async fn statements_and_cursors_left_open_hold_nothing() {
         ErrorKind::StaleHandle
     );
     assert_eq!(
-        statement.describe().expect_err("returned").kind(),
+        statement.describe().await.expect_err("returned").kind(),
         ErrorKind::StaleHandle
     );
 
@@ -225,6 +226,7 @@ async fn statements_and_cursors_left_open_hold_nothing() {
     // The same text, found again compiled: it must not remember what it was bound to.
     let again = next
         .prepare("SELECT a FROM t WHERE a >= ?1")
+        .await
         .expect("a statement");
     let error = again
         .query(&NONE, 0, false)
@@ -261,10 +263,10 @@ async fn a_late_end_of_a_handle_does_not_reach_the_next_borrower() {
         .await
         .expect("a row");
     assert_eq!(
-        stale.rollback().expect_err("returned").kind(),
+        stale.rollback().await.expect_err("returned").kind(),
         ErrorKind::StaleHandle
     );
-    transaction.commit().expect("still open");
+    transaction.commit().await.expect("still open");
     assert_eq!(f.pool.stats().rolled_back, 1);
 }
 
@@ -288,7 +290,10 @@ async fn a_connection_that_saw_a_damaged_schema_is_discarded() {
              PRAGMA schema_version = 77;",
         )
         .expect("damaged");
-    let error = connection.prepare("SELECT * FROM t").expect_err("damaged");
+    let error = connection
+        .prepare("SELECT * FROM t")
+        .await
+        .expect_err("damaged");
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     drop(connection);
     assert_eq!(pool.stats().discarded, 1);

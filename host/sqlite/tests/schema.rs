@@ -398,7 +398,7 @@ fn reader(pool: &Pool, sql: &str) -> Connection {
     }
     // Prepared, and kept for the next time, where it compiles at all.
     for statement in statements(sql) {
-        drop(reader.prepare(statement));
+        drop(block_on(reader.prepare(statement)));
     }
     reader
 }
@@ -476,14 +476,13 @@ fn two() -> Two {
 fn a_statement_tells_the_columns_that_it_would_yield_now() {
     let two = two();
     let names = |statement: &millpond_pool::Statement| {
-        let columns = statement
-            .describe()
+        let columns = block_on(statement.describe())
             .expect("a statement")
             .columns
             .into_iter();
         columns.map(|column| column.name).collect::<Vec<_>>()
     };
-    let held = two.reader.prepare("SELECT * FROM t").expect("a statement");
+    let held = block_on(two.reader.prepare("SELECT * FROM t")).expect("a statement");
     block_on(
         two.other
             .execute_script("ALTER TABLE t ADD COLUMN b DEFAULT 5"),
@@ -494,10 +493,10 @@ fn a_statement_tells_the_columns_that_it_would_yield_now() {
     assert_eq!(names(&held), ["a", "b"]);
     drop(held);
 
-    let kept = two.reader.prepare("SELECT * FROM t").expect("a statement");
+    let kept = block_on(two.reader.prepare("SELECT * FROM t")).expect("a statement");
     drop(kept);
     block_on(two.other.execute_script("ALTER TABLE t ADD COLUMN c")).expect("a column");
-    let kept = two.reader.prepare("SELECT * FROM t").expect("a statement");
+    let kept = block_on(two.reader.prepare("SELECT * FROM t")).expect("a statement");
     assert_eq!(names(&kept), ["a", "b", "c"]);
 
     // What it yielded last, as long as it is not run again.
@@ -512,7 +511,7 @@ fn what_looks_at_the_schema_alone_is_compiled_for_each_run() {
     let two = two();
     let plan = "EXPLAIN QUERY PLAN SELECT a FROM t WHERE a = 1";
     let texts = [plan, "PRAGMA index_info(na)", "PRAGMA index_list(t)"];
-    let held = texts.map(|sql| two.reader.prepare(sql).expect(sql));
+    let held = texts.map(|sql| block_on(two.reader.prepare(sql)).expect(sql));
     let look = || {
         held.iter()
             .map(|held| {
@@ -521,7 +520,7 @@ fn what_looks_at_the_schema_alone_is_compiled_for_each_run() {
             })
             .collect::<Vec<_>>()
     };
-    let first = two.reader.prepare(plan).expect("a statement");
+    let first = block_on(two.reader.prepare(plan)).expect("a statement");
     let before = look();
     block_on(two.other.execute_script("CREATE INDEX na ON t(a)")).expect("an index");
     let page = block_on(first.query(&NONE, 0, false)).expect("rows");

@@ -74,7 +74,7 @@ async fn writers_queue_in_order_for_as_long_as_a_transaction_lasts() {
         is_pending(by_statement.as_mut()),
         "a statement ended the transaction's turn"
     );
-    transaction.commit().expect("a commit");
+    transaction.commit().await.expect("a commit");
     assert!(is_pending(by_text.as_mut()), "served out of order");
     by_statement.await.expect("its turn");
     by_text.await.expect("its turn");
@@ -89,9 +89,13 @@ async fn a_turn_that_was_waited_for_is_used_by_whatever_waited() {
     let (one, two, three) = (get(&f.pool).await, get(&f.pool).await, get(&f.pool).await);
     let prepared = two
         .prepare("INSERT INTO t VALUES (random()) RETURNING a")
+        .await
         .expect("compiled");
     let rows = Rows::from_rows([[Value::Null]]).expect("a row");
-    let many = two.prepare("INSERT INTO t VALUES (?1)").expect("compiled");
+    let many = two
+        .prepare("INSERT INTO t VALUES (?1)")
+        .await
+        .expect("compiled");
     type Wait<'a> = std::pin::Pin<Box<dyn Future<Output = bool> + 'a>>;
     let waits: [(&str, Wait<'_>); 6] = [
         (
@@ -129,7 +133,7 @@ async fn a_turn_that_was_waited_for_is_used_by_whatever_waited() {
         // Somebody stands behind it, who would get the turn if it were let go.
         let mut behind = pin!(three.execute(INSERT, &NONE));
         assert!(is_pending(behind.as_mut()));
-        transaction.commit().expect("a commit");
+        transaction.commit().await.expect("a commit");
         assert!(
             matches!(wait.as_mut().poll(&mut context), Poll::Ready(true)),
             "{how}"
@@ -162,8 +166,15 @@ async fn a_definition_waits_its_turn_also_where_there_is_nothing_to_do() {
     // SQLite takes these for reading, until there is something to drop or to create.
     let drop_trigger = two
         .prepare("-- nothing yet\nDROP TRIGGER IF EXISTS r")
+        .await
         .expect("a statement");
-    assert!(!drop_trigger.describe().expect("a statement").read_only);
+    assert!(
+        !drop_trigger
+            .describe()
+            .await
+            .expect("a statement")
+            .read_only
+    );
     one.execute_script("CREATE TRIGGER r AFTER INSERT ON t BEGIN SELECT 1; END; BEGIN IMMEDIATE")
         .await
         .expect("a writer");
@@ -281,7 +292,7 @@ async fn writing_after_a_later_commit_is_busy_snapshot() {
     assert!(!error.rolled_back());
     // The turn was not kept by the one that could not use it.
     two.execute(INSERT, &NONE).await.expect("its turn");
-    transaction.rollback().expect("a rollback");
+    transaction.rollback().await.expect("a rollback");
     one.execute(INSERT, &NONE).await.expect("a new snapshot");
 }
 
@@ -327,7 +338,7 @@ async fn a_read_only_connection_writes_nothing() {
         .await
         .expect("a reader");
     assert_eq!(count(&reader).await, 0);
-    transaction.commit().expect("nothing to do");
+    transaction.commit().await.expect("nothing to do");
     // A statement compiled for a writer is kept, and does not write for a reader.
     drop(reader);
     drop(
@@ -335,10 +346,11 @@ async fn a_read_only_connection_writes_nothing() {
             .get(Access::ReadWrite)
             .await
             .expect("a connection")
-            .prepare(INSERT),
+            .prepare(INSERT)
+            .await,
     );
     let reader = f.pool.get(Access::ReadOnly).await.expect("a connection");
-    let statement = reader.prepare(INSERT).expect("a statement");
+    let statement = reader.prepare(INSERT).await.expect("a statement");
     let error = statement.execute(&NONE).await.expect_err("a write");
     assert_eq!(error.kind(), ErrorKind::NotAuthorized);
     assert_eq!(f.pool.stats().connections_created, 1);
@@ -386,11 +398,14 @@ async fn a_transaction_that_sqlite_ended_is_told_until_it_is_ended() {
         assert!(one.in_transaction());
         match end {
             "drop" => drop(transaction),
-            "commit" => assert!(transaction.commit().expect_err("ended").rolled_back()),
-            "rollback" => transaction.rollback().expect("what was to happen has"),
+            "commit" => assert!(transaction.commit().await.expect_err("ended").rolled_back()),
+            "rollback" => transaction
+                .rollback()
+                .await
+                .expect("what was to happen has"),
             // As applications do that commit whatever happened: it fails, and they go on.
             "COMMIT" | "end transaction" => {
-                let statement = one.prepare(end).expect("a statement");
+                let statement = one.prepare(end).await.expect("a statement");
                 let error = statement.execute(&NONE).await.expect_err("nothing is left");
                 assert!(error.rolled_back(), "{error}");
                 assert!(!one.in_transaction());
@@ -398,7 +413,7 @@ async fn a_transaction_that_sqlite_ended_is_told_until_it_is_ended() {
             }
             _ => {
                 one.execute("ROLLBACK", &NONE).await.expect("ended");
-                let error = transaction.commit().expect_err("ended");
+                let error = transaction.commit().await.expect_err("ended");
                 assert_eq!(
                     (error.kind(), error.rolled_back()),
                     (ErrorKind::StaleHandle, false)
@@ -428,7 +443,7 @@ async fn a_transaction_ended_by_text_makes_its_handle_stale() {
     one.execute(INSERT, &NONE).await.expect("a row");
     // The old handle must not end the new transaction.
     assert_eq!(
-        transaction.rollback().expect_err("ended").kind(),
+        transaction.rollback().await.expect_err("ended").kind(),
         ErrorKind::StaleHandle
     );
     one.execute("COMMIT", &NONE).await.expect("still open");
@@ -452,7 +467,7 @@ async fn a_commit_that_fails_is_rolled_back() {
     one.execute("INSERT INTO child VALUES (7)", &NONE)
         .await
         .expect("deferred");
-    let error = transaction.commit().expect_err("no parent");
+    let error = transaction.commit().await.expect_err("no parent");
     assert_eq!(error.kind(), ErrorKind::ConstraintForeignKey);
     assert!(error.rolled_back() && !one.in_transaction());
     get(&f.pool)
@@ -468,6 +483,7 @@ async fn rows_of_execute_many_are_kept_all_or_none() {
     let one = get(&f.pool).await;
     let insert = one
         .prepare("INSERT INTO t VALUES (?1)")
+        .await
         .expect("a statement");
     let rows = |integers: &[i64]| {
         Rows::from_rows(integers.iter().map(|integer| [*integer])).expect("rows")
@@ -495,7 +511,7 @@ async fn rows_of_execute_many_are_kept_all_or_none() {
         .execute_many(&rows(&[4, 1]))
         .await
         .expect_err("1 is there");
-    transaction.commit().expect("the rest is kept");
+    transaction.commit().await.expect("the rest is kept");
     assert_eq!(count(&one).await, 4);
 }
 
@@ -523,6 +539,7 @@ async fn an_open_cursor_of_a_write_keeps_the_turn_until_it_is_dropped() {
     let (one, two) = (get(&f.pool).await, get(&f.pool).await);
     let insert = one
         .prepare("INSERT INTO t VALUES (1), (2), (3) RETURNING a")
+        .await
         .expect("a statement");
     let page = insert.query(&NONE, 1, false).await.expect("a row");
     let mut other = pin!(two.execute(INSERT, &NONE));
@@ -551,7 +568,7 @@ async fn writers_who_wait_are_counted_apart_from_those_who_wait_for_a_connection
         let mut waits = pin!(other.execute(INSERT, &NONE));
         assert!(is_pending(waits.as_mut()));
         assert_eq!(f.pool.stats().writers_waiting, 1);
-        transaction.commit().expect("a commit");
+        transaction.commit().await.expect("a commit");
         waits.await.expect("its turn");
     }
     let after = f.pool.stats();
@@ -586,7 +603,7 @@ async fn a_transaction_that_has_read_does_not_wait_for_a_writer_in_another_proce
     // It may go on, if the other does not commit.
     other.execute_batch("ROLLBACK").expect("ended");
     connection.execute(INSERT, &NONE).await.expect("free again");
-    deferred.commit().expect("a commit");
+    deferred.commit().await.expect("a commit");
 
     let deferred = connection
         .begin(TransactionMode::Deferred)
@@ -599,7 +616,7 @@ async fn a_transaction_that_has_read_does_not_wait_for_a_writer_in_another_proce
         .await
         .expect_err("too late");
     assert_eq!(error.kind(), ErrorKind::BusySnapshot);
-    deferred.rollback().expect("ended");
+    deferred.rollback().await.expect("ended");
 }
 
 /// SQLite keeps what such statements have changed before the row that fails, if they are in a

@@ -66,7 +66,7 @@ fn work(pool: &Pool) -> Result<()> {
         let values = Parameters::from([id]);
         block_on(connection.execute(sql, &values))?;
     }
-    transaction.commit()
+    block_on(transaction.commit())
 }
 
 #[test]

@@ -138,11 +138,11 @@ fn what_a_statement_did_by_half_is_undone_when_it_is_starved() {
         );
         run("BEGIN").expect("begun");
         run("INSERT INTO n VALUES (1), (2)").expect("rows");
-        let open = connection.prepare("SELECT * FROM n").expect("a statement");
+        let open = block_on(connection.prepare("SELECT * FROM n")).expect("a statement");
         let page = block_on(open.query(&NONE, 1, false)).expect("a row");
         let error = run(&slow).expect_err("too slow");
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
-        let rows = page.rest.expect("more rows").next(0);
+        let rows = block_on(page.rest.expect("more rows").next(0));
         match error.rolled_back() {
             true => {
                 let stale = rows.map(|_| ()).expect_err("nothing is left of it");
@@ -185,7 +185,7 @@ fn no_statement_escapes_its_deadline_behind_a_rollback() {
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "after {script}");
         // By its handle too.
         let transaction = block_on(connection.begin(TransactionMode::Immediate)).expect("begun");
-        transaction.rollback().expect("rolled back");
+        block_on(transaction.rollback()).expect("rolled back");
         let error = block_on(connection.query(ENDLESS, &NONE)).expect_err("endless");
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "after {script}");
     }
@@ -203,13 +203,10 @@ fn what_was_done_in_time_is_not_said_to_have_failed() {
     let slow = "INSERT INTO t0 SELECT '[' || replace(hex(zeroblob(250000)), '0', '1,') || '1]'";
     block_on(connection.execute(slow, &NONE)).expect("a row");
     // Two cursors, one of which is there when another statement is starved.
-    let open = connection
-        .prepare("SELECT 1 UNION ALL SELECT 2")
-        .expect("a statement");
+    let open = block_on(connection.prepare("SELECT 1 UNION ALL SELECT 2")).expect("a statement");
     let page = block_on(open.query(&NONE, 1, false)).expect("a row");
     let all = vec!["json_valid(a)"; 95].join(" AND ");
-    let starved = connection
-        .prepare(&format!("SELECT a FROM t0 WHERE {all}"))
+    let starved = block_on(connection.prepare(&format!("SELECT a FROM t0 WHERE {all}")))
         .expect("a statement");
     connection.set_deadline(Some(Instant::now() + TIME));
     let error = block_on(starved.query(&NONE, 1, false))
@@ -217,7 +214,7 @@ fn what_was_done_in_time_is_not_said_to_have_failed() {
         .expect_err("too slow");
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
     connection.set_deadline(None);
-    let rest = page.rest.expect("more rows").next(0);
+    let rest = block_on(page.rest.expect("more rows").next(0));
     if let Err(error) = rest {
         assert_eq!(error.kind(), ErrorKind::StaleHandle, "{error}");
     }
@@ -378,12 +375,11 @@ fn a_cursor_that_is_dropped_late_keeps_what_it_wrote() {
     let f = Fixture::new();
     let connection = f.get(Duration::from_secs(600));
     block_on(connection.execute_script("CREATE TABLE t(a, b)")).expect("a table");
-    let insert = connection
-        .prepare(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 10000)
+    let insert = block_on(connection.prepare(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 10000)
              INSERT INTO t SELECT i, zeroblob(3500) FROM n RETURNING a",
-        )
-        .expect("a statement");
+    ))
+    .expect("a statement");
     for end in ["dropped", "begun anew"] {
         let page = block_on(insert.query(&NONE, 10, false)).expect("a page");
         connection.set_deadline(Some(Instant::now()));

@@ -86,7 +86,7 @@ fn transaction(connection: &Connection, told: &mut Told, first: i64) {
             return drop(transaction);
         }
     }
-    told.note(rows, &transaction.commit());
+    told.note(rows, &block_on(transaction.commit()));
 }
 
 fn work(pool: &Pool, told: &mut Told) -> Result<()> {
@@ -103,17 +103,18 @@ fn work(pool: &Pool, told: &mut Told) -> Result<()> {
         let _ = block_on(connection.execute("ROLLBACK", &NONE));
     }
     // Committed when it has been read to the end, and not before.
-    let read = connection
-        .prepare("INSERT INTO t VALUES (30, 1), (31, 1) RETURNING id")
+    let read = block_on(connection.prepare("INSERT INTO t VALUES (30, 1), (31, 1) RETURNING id"))
         .and_then(|statement| {
             let page = block_on(statement.query(&NONE, 1, false))?;
-            let rest = page.rest.map(|cursor| cursor.next(9)).transpose()?;
+            let rest = page
+                .rest
+                .map(|cursor| block_on(cursor.next(9)))
+                .transpose()?;
             Ok((page.rows, rest))
         });
     told.note([30, 31], &read);
     let rows = Rows::from_rows((40..45).map(|id| [id]))?;
-    let many = connection
-        .prepare("INSERT INTO t VALUES (?1, zeroblob(30000))")
+    let many = block_on(connection.prepare("INSERT INTO t VALUES (?1, zeroblob(30000))"))
         .and_then(|statement| block_on(statement.execute_many(&rows)));
     told.note(40..45, &many);
     transaction(&connection, told, 50);
