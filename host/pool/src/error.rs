@@ -66,7 +66,13 @@ pub enum ErrorKind {
     Corrupt,
     /// The disk failed.
     Io,
-    /// Anything else that SQLite reports.
+    /// The engine has no such thing.
+    Unsupported,
+    /// The engine could not be reached; nothing was sent to it.
+    Unavailable,
+    /// The engine stopped answering after the statement was sent: it may or may not have run.
+    OutcomeUnknown,
+    /// Anything else that the engine reports.
     Other,
 }
 

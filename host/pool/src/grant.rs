@@ -149,6 +149,18 @@ impl Grant {
         self
     }
 
+    /// Whether the pool's engine can enforce all that the grant says. It is asked before each
+    /// connection too; this is for those who want to know when they make the grant.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](ErrorKind::Unsupported): it has no such thing, by name.
+    /// [`NotAuthorized`](ErrorKind::NotAuthorized): the grant is to write, and the database is open
+    /// for reading only.
+    pub fn check(&self) -> Result<()> {
+        self.pool.check(self, self.access)
+    }
+
     /// Get a connection, as [`Pool::get`] does, for a request that may hold more, and wait no
     /// longer than until the request's deadline.
     ///

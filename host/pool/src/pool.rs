@@ -132,6 +132,11 @@ impl Pool {
         self.lend(&grant, access, &Request::new()).await
     }
 
+    pub(crate) fn check(&self, grant: &Grant, access: Access) -> Result<()> {
+        let engine = &self.shared.engine;
+        engine.check(access, grant.rights(), &grant.limits())
+    }
+
     pub(crate) async fn lend(
         &self,
         grant: &Grant,
@@ -139,9 +144,7 @@ impl Pool {
         request: &Request,
     ) -> Result<Connection> {
         let shared = &self.shared;
-        shared
-            .engine
-            .check(access, grant.rights(), &grant.limits())?;
+        self.check(grant, access)?;
         let share = shared.share(grant, request).await?;
         let place = match shared.slots.try_place().map_err(|Closed| Error::closed())? {
             Some(place) => place,
