@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Result};
+use crate::lending::Ask;
 use crate::pool::Pool;
 use crate::request::Request;
 use crate::rights::{Limits, Rights, TableGrant};
@@ -158,7 +159,7 @@ impl Grant {
     /// [`NotAuthorized`](ErrorKind::NotAuthorized): the grant is to write, and the database is open
     /// for reading only.
     pub fn check(&self) -> Result<()> {
-        self.pool.check(self, self.access)
+        self.pool.check(&self.ask(self.access))
     }
 
     /// Get a connection, as [`Pool::get`] does, for a request that may hold more, and wait no
@@ -178,7 +179,7 @@ impl Grant {
                 "the database is granted read-only",
             ));
         }
-        self.pool.lend(self, access, request).await
+        self.pool.lend(&self.ask(access), request).await
     }
 
     /// The pool behind it.
@@ -202,15 +203,12 @@ impl Grant {
         self.max_connections.min(self.pool.max_size()).min(share)
     }
 
-    pub(crate) fn shared(&self) -> Option<&Arc<Semaphore>> {
-        self.share.as_ref().map(|(_, semaphore)| semaphore)
-    }
-
-    pub(crate) fn rights(&self) -> &Arc<Rights> {
-        &self.rights
-    }
-
-    pub(crate) fn limits(&self) -> Limits {
-        self.limits
+    fn ask(&self, access: Access) -> Ask<'_> {
+        Ask {
+            access,
+            rights: &self.rights,
+            limits: self.limits,
+            share: self.share.as_ref().map(|(_, share)| share),
+        }
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::clock::{self, NEVER};
 use crate::engine::{Call, Outcome, Session, Step, Stop};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pool::{Pooled, Shared};
+use crate::lending::{Lending, Pooled};
 use crate::slots::{Place, Returned};
 use crate::stop_flag::StopFlag;
 use crate::worker::hand_over;
@@ -28,7 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// What a connection and the handles of its statements, cursors and transaction share.
 #[derive(Debug)]
 pub(crate) struct Lent {
-    pool: Arc<Shared>,
+    pool: Arc<Lending>,
     stop: Arc<StopFlag>,
     /// The number of this lending, for the stop flag.
     lending: u64,
@@ -72,11 +72,10 @@ impl Holding {
 
 impl Lent {
     pub(crate) fn new(
-        pool: Arc<Shared>,
+        pool: Arc<Lending>,
         pooled: Box<Pooled>,
         (place, share): (Place, Option<OwnedSemaphorePermit>),
-        lending: u64,
-        hold_until: u64,
+        (lending, hold_until): (u64, u64),
     ) -> Arc<Lent> {
         let stop = Arc::clone(&pooled.stop);
         Arc::new_cyclic(|lent| {

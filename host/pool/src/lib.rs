@@ -11,7 +11,8 @@
 //!
 //! # Where to find what
 //!
-//! `slots` is the heart: places, idle sessions and counters. `lent` is a connection while it is
+//! `slots` is the heart: places, idle sessions and counters. `lending` says who gets which, and waits
+//! for it. `lent` is a connection while it is
 //! lent: it makes the calls, waits between them, and gives the session back. `connection`,
 //! `statement` and `transaction` are the handles to it. `stop_flag` is how a call is ended from
 //! outside, `thread` where it goes on if it does not end, and `worker` keeps a slow one from holding
@@ -32,6 +33,7 @@ mod connection;
 pub mod engine;
 mod error;
 mod grant;
+mod lending;
 mod lent;
 mod pool;
 mod request;

@@ -24,10 +24,9 @@ use rusqlite::{Connection, ffi};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::memory;
-use crate::open::identity::Identity;
+use crate::ffi::vfs::identity::Identity;
 use crate::text::SqlText;
 use crate::watch::Watch;
-use crate::writers::checkpoint::Checkpoints;
 use millpond_pool::engine::RawValue;
 
 /// What is longer, in bytes, may take long to compile.
@@ -429,22 +428,27 @@ pub(crate) fn set_busy_handler(conn: &Connection, watch: &Arc<Watch>) -> Result<
     }
 }
 
-/// Tell `checkpoints` how long each commit leaves the log, in place of SQLite's own way
+/// Is told how long each commit leaves the log, in pages. False where it can do nothing about it.
+pub(crate) trait LogLength {
+    fn committed(&self, pages: u32) -> bool;
+}
+
+/// Tell `log` how long each commit leaves the log, in place of SQLite's own way
 /// (<https://sqlite.org/c3ref/wal_hook.html>), which has the commit write it into the database; or
 /// do so too where there is no other way.
 ///
-/// The hook lasts as long as the connection, and `checkpoints` must outlast it, as for
+/// The hook lasts as long as the connection, and `log` must outlast it, as for
 /// [`set_busy_handler`].
-pub(crate) fn set_checkpoints(conn: &Connection, checkpoints: &Arc<Checkpoints>) {
-    unsafe extern "C" fn committed(
-        checkpoints: *mut c_void,
+pub(crate) fn set_log_hook<L: LogLength>(conn: &Connection, log: &Arc<L>) {
+    unsafe extern "C" fn committed<L: LogLength>(
+        log: *mut c_void,
         db: *mut ffi::sqlite3,
         schema: *const c_char,
         pages: c_int,
     ) -> c_int {
-        // SAFETY: the `Checkpoints` that were given below, which are shared and live.
-        let checkpoints = unsafe { &*checkpoints.cast::<Checkpoints>() };
-        if !checkpoints.committed(u32::try_from(pages).unwrap_or(0)) {
+        // SAFETY: what was given below, which is shared and lives.
+        let log = unsafe { &*log.cast::<L>() };
+        if !log.committed(u32::try_from(pages).unwrap_or(0)) {
             // What it comes to is nothing to the commit, which has succeeded: the next one tries
             // again.
             // SAFETY: SQLite's own arguments; neither number is asked for.
@@ -460,9 +464,9 @@ pub(crate) fn set_checkpoints(conn: &Connection, checkpoints: &Arc<Checkpoints>)
         }
         ffi::SQLITE_OK
     }
-    let data = Arc::as_ptr(checkpoints).cast_mut().cast();
+    let data = Arc::as_ptr(log).cast_mut().cast();
     // SAFETY: the connection is open; `data` is what `committed` takes it for, and only read.
-    unsafe { ffi::sqlite3_wal_hook(conn.handle(), Some(committed), data) };
+    unsafe { ffi::sqlite3_wal_hook(conn.handle(), Some(committed::<L>), data) };
 }
 
 /// What SQLite's progress handler and commit hook are given.

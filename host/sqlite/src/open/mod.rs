@@ -1,7 +1,6 @@
 //! Opening one SQLite connection: where the file is, how it is set up, and what is said of a file
 //! that cannot be used.
 
-pub(crate) mod identity;
 pub(crate) mod self_test;
 pub(crate) mod settings;
 
@@ -19,7 +18,6 @@ use rusqlite::hooks::{AuthAction, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
-use self::identity::Identity;
 use self::settings::{Settings, Synchronous};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::changes::{self, Changes};
@@ -28,6 +26,7 @@ use crate::ffi::functions;
 use crate::ffi::memory::{self, Budget};
 use crate::ffi::raw::{self, LeavesLog, LengthLimit, Progress, Running};
 use crate::ffi::series;
+use crate::ffi::vfs::identity::Identity;
 use crate::ffi::vfs::{self, Folder};
 use crate::limits::{MAX_ARGUMENTS, MAX_COLUMNS, MAX_COMPOUND, MAX_DEFINITION_BYTES, MAX_DEPTH};
 use crate::math;

@@ -37,7 +37,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::changes::{Changes, Told};
 use crate::ffi::fts5::{MAX_QUERY_WORDS, MAX_ROW_WORDS};
 use crate::ffi::memory::{Budget, Scope};
-use crate::open::identity::Identity;
+use crate::ffi::vfs::identity::Identity;
 use crate::open::{LOST, Opened, PROGRESS_INTERVAL, cannot_open};
 use crate::policy::hints::Hints;
 use crate::policy::{Control, Seen};
@@ -165,7 +165,7 @@ impl Db {
         name: Arc<str>,
         checkpoints: Arc<Checkpoints>,
     ) -> Db {
-        raw::set_checkpoints(&opened.conn, &checkpoints);
+        raw::set_log_hook(&opened.conn, &checkpoints);
         checkpoints.add(&opened.watch);
         Db {
             statements: Slab::new(),

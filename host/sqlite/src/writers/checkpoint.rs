@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
 
 use crate::error::Result;
+use crate::ffi::raw::LogLength;
 use crate::open::settings::Settings;
 use crate::open::{Location, Opened};
 use crate::watch::Watch;
@@ -117,28 +118,6 @@ impl Checkpoints {
         }
     }
 
-    /// A commit left the log so many pages long. False where that is for its owner to see to, because no
-    /// thread can be had.
-    pub(crate) fn committed(&self, pages: u32) -> bool {
-        self.read_mark.committed();
-        self.log.store(pages, Ordering::Relaxed);
-        let due = self.due.load(Ordering::Relaxed);
-        if pages < due {
-            if pages < LONG && due != LONG {
-                // It has begun anew.
-                self.due.store(LONG, Ordering::Relaxed);
-            }
-            return true;
-        }
-        // The thread is told once, and says itself when to tell it again.
-        self.due.store(u32::MAX, Ordering::Relaxed);
-        let told = self.want(Wanted::Checkpoint);
-        if !told {
-            self.due.store(LONG, Ordering::Relaxed);
-        }
-        told
-    }
-
     /// Tell the thread what to do. False where none can be had.
     fn want(&self, wanted: Wanted) -> bool {
         let mut thread = self.thread();
@@ -218,6 +197,29 @@ impl Checkpoints {
 
     fn watches(&self) -> MutexGuard<'_, Vec<Weak<Watch>>> {
         self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LogLength for Checkpoints {
+    /// False where no thread can be had: the one who commits writes the log.
+    fn committed(&self, pages: u32) -> bool {
+        self.read_mark.committed();
+        self.log.store(pages, Ordering::Relaxed);
+        let due = self.due.load(Ordering::Relaxed);
+        if pages < due {
+            if pages < LONG && due != LONG {
+                // It has begun anew.
+                self.due.store(LONG, Ordering::Relaxed);
+            }
+            return true;
+        }
+        // The thread is told once, and says itself when to tell it again.
+        self.due.store(u32::MAX, Ordering::Relaxed);
+        let told = self.want(Wanted::Checkpoint);
+        if !told {
+            self.due.store(LONG, Ordering::Relaxed);
+        }
+        told
     }
 }
 

@@ -12,6 +12,7 @@
 #[cfg_attr(unix, path = "folder_unix.rs")]
 #[cfg_attr(not(unix), path = "folder_other.rs")]
 mod folder;
+pub(crate) mod identity;
 mod temp_files;
 
 use std::ffi::{CStr, c_char, c_int};

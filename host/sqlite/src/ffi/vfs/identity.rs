@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use cap_std::fs::Metadata;
 
-use crate::ffi::vfs::Folder;
+use super::Folder;
 use millpond_pool::clock;
 
 /// The name of a file, and what it named when the pool was opened.

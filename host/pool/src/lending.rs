@@ -1,0 +1,307 @@
+//! Who has which connection: lending one, waiting for one, and taking it back.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{timeout, timeout_at};
+
+use crate::clock::{self, NEVER};
+use crate::engine::{Engine, Outcome, Session, Terms, Wait};
+use crate::error::{Error, ErrorKind, Result};
+use crate::lent::Lent;
+use crate::request::Request;
+use crate::rights::{Limits, Rights};
+use crate::settings::Settings;
+use crate::slots::{Closed, Place, Returned, Slots, Taken};
+use crate::stop_flag::StopFlag;
+use crate::thread::Thread;
+use crate::value::Access;
+use crate::worker::hand_over;
+
+/// How often those who wait look whether another holds what they wait for too long.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Who has which connection: what the pool and its lent connections have in common.
+#[derive(Debug)]
+pub(crate) struct Lending {
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) settings: Settings,
+    /// In boxes, because they are handed from one to the next.
+    pub(crate) slots: Slots<Box<Pooled>>,
+    /// The connections in use, for the pool to end when it closes.
+    lent: Mutex<Slab<Weak<Lent>>>,
+}
+
+/// What is to be lent to borrow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) access: Access,
+    pub(crate) rights: &'a Arc<Rights>,
+    pub(crate) limits: Limits,
+    /// What all who ask under the same grant may hold together.
+    pub(crate) share: Option<&'a Arc<Semaphore>>,
+}
+
+/// A session, with what the pool keeps for it.
+#[derive(Debug)]
+pub(crate) struct Pooled {
+    pub(crate) session: Box<dyn Session>,
+    pub(crate) stop: Arc<StopFlag>,
+    /// Where it has needed one.
+    thread: Option<Thread>,
+}
+
+impl Pooled {
+    async fn open(engine: &dyn Engine, until: u64) -> Result<Box<Pooled>> {
+        let stop = Arc::new(StopFlag::default());
+        Ok(Box::new(Pooled {
+            session: engine.open(Arc::clone(&stop), until).await?,
+            stop,
+            thread: None,
+        }))
+    }
+
+    /// The session's own thread.
+    pub(crate) fn thread(&mut self) -> Result<Thread> {
+        let thread = match self.thread.take() {
+            Some(thread) => thread,
+            None => Thread::start()?,
+        };
+        Ok(self.thread.insert(thread).clone())
+    }
+}
+
+impl Lending {
+    pub(crate) async fn new(engine: Arc<dyn Engine>, settings: Settings) -> Result<Lending> {
+        let first = Pooled::open(&*engine, NEVER).await?;
+        let slots = Slots::new(settings.max_size, settings.most_idle());
+        if settings.most_idle() > 0 {
+            slots.add_idle(first);
+        }
+        Ok(Lending {
+            engine,
+            settings,
+            slots,
+            lent: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn check(&self, ask: &Ask<'_>) -> Result<()> {
+        self.engine.check(ask.access, ask.rights, &ask.limits)
+    }
+
+    /// Wait for a connection, and lend it.
+    pub(crate) async fn lend(
+        self: &Arc<Self>,
+        ask: &Ask<'_>,
+        request: &Request,
+    ) -> Result<Arc<Lent>> {
+        self.check(ask)?;
+        let share = self.share(ask, request).await?;
+        let place = match self.slots.try_place().map_err(|Closed| Error::closed())? {
+            Some(place) => place,
+            None => {
+                let since = Instant::now();
+                let until = self.wait_until(since, request.ends_at());
+                let place = self.slots.wait_place();
+                let look = |lent: &Lent| lent.end_overdue();
+                let is_over = || request.is_interrupted();
+                match Box::pin(self.wait(place, until, is_over, look)).await {
+                    Some(place) => place.map_err(|Closed| Error::closed())?,
+                    None => return Err(self.timed_out(since, request)),
+                }
+            }
+        };
+        self.lend_in((place, share), ask, request).await
+    }
+
+    async fn lend_in(
+        self: &Arc<Self>,
+        (place, share): (Place, Option<OwnedSemaphorePermit>),
+        ask: &Ask<'_>,
+        request: &Request,
+    ) -> Result<Arc<Lent>> {
+        let taken = self
+            .slots
+            .take(&place, |pooled| pooled.session.suits(ask.access))
+            .map_err(|Closed| Error::closed())?;
+        let mut pooled = match taken {
+            Taken::Idle(pooled) => pooled,
+            Taken::Open(opening) => {
+                // It may take longer than a worker may be kept.
+                hand_over();
+                let until = clock::at(request.ends_at());
+                let opened = Box::pin(Pooled::open(&*self.engine, until)).await?;
+                opening.opened(opened).map_err(|Closed| Error::closed())?
+            }
+        };
+        let terms = Terms {
+            request: request.id(),
+            access: ask.access,
+            rights: ask.rights,
+            limits: ask.limits,
+        };
+        if let Err(error) = pooled.session.lend(&terms) {
+            self.slots
+                .give_back(place, pooled, Returned::Discard, false);
+            return Err(error);
+        }
+        let lending = pooled.stop.lend();
+        pooled.stop.set_deadline(request.ends_at());
+        request.enter(&pooled.stop, lending);
+        let hold_until = clock::after(ask.limits.hold);
+        let place = (place, share);
+        let lending = (lending, hold_until);
+        Ok(Lent::new(Arc::clone(self), pooled, place, lending))
+    }
+
+    /// Wait for a part of what the grant may hold, behind others under the same grant alone.
+    async fn share(
+        &self,
+        ask: &Ask<'_>,
+        request: &Request,
+    ) -> Result<Option<OwnedSemaphorePermit>> {
+        let Some(share) = ask.share else {
+            return Ok(None);
+        };
+        if let Ok(permit) = Arc::clone(share).try_acquire_owned() {
+            return Ok(Some(permit));
+        }
+        let since = Instant::now();
+        let until = self.wait_until(since, request.ends_at());
+        let permit = Arc::clone(share).acquire_owned();
+        let look = |lent: &Lent| lent.end_overdue();
+        let is_over = || request.is_interrupted() || self.slots.is_closed();
+        match Box::pin(self.wait(permit, until, is_over, look)).await {
+            Some(Ok(permit)) => Ok(Some(permit)),
+            _ if self.slots.is_closed() => Err(Error::closed()),
+            _ => Err(self.timed_out(since, request)),
+        }
+    }
+
+    fn timed_out(&self, since: Instant, request: &Request) -> Error {
+        // Clients that go away are no sign of a pool that is too small.
+        let in_use = match request.is_interrupted() {
+            true => self.slots.stats().in_use,
+            false => self.slots.timed_out(),
+        };
+        let waited = since.elapsed();
+        Error::new(
+            ErrorKind::PoolTimeout { waited, in_use },
+            format!(
+                "no connection came free in {waited:.1?}: {in_use} of {} are in use",
+                self.settings.max_size
+            ),
+        )
+    }
+
+    /// Wait for what a session waits for, and look after those that keep it waiting: what has been
+    /// open for too long ends, which harms only those that wait.
+    pub(crate) async fn wait_for(&self, wait: Wait) -> Outcome {
+        let mut wait = wait.0;
+        loop {
+            match timeout(LOOK_AGAIN, wait.as_mut()).await {
+                Ok(outcome) => return outcome,
+                Err(_) => {
+                    for lent in self.in_use() {
+                        lent.end_overdue_transaction();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Wait for `wanted` until a time, or until the wait is over; `None` when either comes first.
+    /// A waiter looks after those that keep it waiting, and ends what has been held for too long,
+    /// which harms only those that wait.
+    ///
+    /// To be boxed: hardly a call waits, and the future of every call would have to be as large.
+    async fn wait<T>(
+        &self,
+        wanted: impl Future<Output = T>,
+        until: Instant,
+        is_over: impl Fn() -> bool,
+        look: impl Fn(&Lent),
+    ) -> Option<T> {
+        let mut wanted = pin!(wanted);
+        loop {
+            let next = until.min(Instant::now() + LOOK_AGAIN);
+            match timeout_at(next.into(), wanted.as_mut()).await {
+                Ok(had) => return Some(had),
+                Err(_) if is_over() || Instant::now() >= until => return None,
+                Err(_) => self.in_use().iter().for_each(|lent| look(lent)),
+            }
+        }
+    }
+
+    fn wait_until(&self, since: Instant, deadline: Option<Instant>) -> Instant {
+        let until = since + self.settings.timeout;
+        deadline.map_or(until, |deadline| deadline.min(until))
+    }
+
+    /// Enter a connection in the list of those in use.
+    pub(crate) fn enter(&self, lent: Weak<Lent>) -> usize {
+        self.lent().insert(lent)
+    }
+
+    /// Take a connection back: reset it, and keep or close it.
+    pub(crate) fn take_back(
+        &self,
+        entry: usize,
+        mut pooled: Box<Pooled>,
+        place: Place,
+        returned: Returned,
+    ) {
+        self.lent().try_remove(entry);
+        // Nothing that was meant to stop the borrower may stop what follows.
+        pooled.stop.lend();
+        let reset = pooled.session.reset();
+        let returned = match returned {
+            Returned::Abandoned => Returned::Abandoned,
+            _ if !reset.clean => Returned::Discard,
+            returned => returned,
+        };
+        self.slots
+            .give_back(place, pooled, returned, reset.rolled_back);
+    }
+
+    /// A call did not end, and its caller has gone on without it.
+    pub(crate) fn abandoned(&self) {
+        self.slots.abandon();
+    }
+
+    /// Say so, to the operator.
+    pub(crate) fn warn_of_abandoned(&self) {
+        log::warn!(
+            "a statement on {} did not end at its deadline: one connection less until it does",
+            self.engine.name()
+        );
+    }
+
+    /// End every connection in use.
+    pub(crate) fn end_all(&self) {
+        for lent in self.in_use() {
+            lent.end();
+        }
+    }
+
+    /// The connections in use just now. Not under their lock, because taking one back needs it.
+    fn in_use(&self) -> Vec<Arc<Lent>> {
+        let lent = self.lent();
+        lent.iter().filter_map(|(_, lent)| lent.upgrade()).collect()
+    }
+
+    fn lent(&self) -> MutexGuard<'_, Slab<Weak<Lent>>> {
+        self.lent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Lending {
+    fn drop(&mut self) {
+        self.engine.finish();
+    }
+}
