@@ -29,8 +29,8 @@ use std::time::{Duration, Instant};
 use rusqlite::InterruptHandle;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::length::LengthLimit;
 use crate::ffi::memory::Account;
-use crate::ffi::raw::LengthLimit;
 use crate::watch::Watch;
 
 /// How often it looks.

@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 
-use super::Budget;
-use crate::PoolBuilder;
 use millpond_pool::{
     Access, Connection, ErrorKind, Parameters, Pool, Result, TransactionMode, Value, block_on,
 };
+
+use super::Budget;
+use crate::PoolBuilder;
 
 thread_local! {
     /// How many allocations of this thread are still granted; below zero, all.

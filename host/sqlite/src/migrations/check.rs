@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use millpond_pool::clock::NEVER;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
@@ -14,7 +15,6 @@ use crate::error::{Error, ErrorKind};
 use crate::open::settings::Settings;
 use crate::open::{Location, Opened};
 use crate::text::mentions;
-use millpond_pool::clock::NEVER;
 
 /// Something in a schema.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::{fmt, io};
 
-use super::MAX_MIGRATION_BYTES;
 use millpond_pool::Error;
+
+use super::MAX_MIGRATION_BYTES;
 
 /// Why migrations could not be read or run. Its text names the file and says what to do.
 #[derive(Debug)]

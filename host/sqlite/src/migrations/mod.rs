@@ -47,7 +47,6 @@ use std::fmt;
 use std::path::Path;
 
 use cap_std::fs::Dir;
-
 pub use error::MigrationError;
 
 use crate::open::Location;

@@ -12,7 +12,7 @@ use super::check::Made;
 use super::foreign_keys::{Orphan, Orphans};
 use super::{Migration, MigrationError, Report, Warning};
 use crate::error::{Error, ErrorKind};
-use crate::ffi::raw::{RawStatement, Step};
+use crate::ffi::statement::{RawStatement, Step};
 use crate::open::Location;
 use crate::text::{SqlText, blank};
 

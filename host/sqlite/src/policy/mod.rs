@@ -12,12 +12,12 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use millpond_pool::engine::Rights;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization, TransactionOperation};
 
 use self::names::PragmaScope;
 use self::rights::Verb;
 use crate::text::{begins_with, mentions, replaces};
-use millpond_pool::engine::Rights;
 
 /// Tables of the host's own begin like this: the record of migrations, without which they would
 /// all run again. They can be read.

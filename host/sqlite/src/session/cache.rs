@@ -4,15 +4,15 @@
 use std::sync::Arc;
 
 use hashlink::LruCache;
+use millpond_pool::clock::NEVER;
 use millpond_pool::engine::Rights;
 use rusqlite::Connection;
 
 use crate::error::Result;
-use crate::ffi::raw::{RawStatement, StatementId};
+use crate::ffi::statement::{RawStatement, StatementId};
 use crate::policy::{Control, PragmaKind};
 use crate::session::program::{self, Look};
 use crate::text::{begins_with, is_definition, trusts_schema};
-use millpond_pool::clock::NEVER;
 
 /// The longest text whose statement is kept, in bytes: a guest could fill the cache with texts
 /// that are never run again.

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use millpond_pool::Parameters;
 use rusqlite::Connection;
 use rusqlite::ffi::{SQLITE_AUTH, SQLITE_CORRUPT, SQLITE_ERROR, SQLITE_TOOBIG};
 use rusqlite::limits::Limit;
@@ -9,7 +10,8 @@ use rusqlite::limits::Limit;
 use super::time::Aborted;
 use super::{Attempt, Db, Stop};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::raw::{self, BRIEF_TEXT, RawStatement};
+use crate::ffi::raw;
+use crate::ffi::statement::{BRIEF_TEXT, RawStatement};
 use crate::limits::{MAX_COLUMNS, MAX_COMPOUND, MAX_DEFINITION_BYTES, MAX_DEPTH};
 use crate::session::cache::Compiled;
 use crate::session::program::{self, Look};
@@ -17,7 +19,6 @@ use crate::text::{
     MAX_SQL_BYTES, SqlText, begins_with, blank, has_word, is_definition, trusts_schema,
 };
 use crate::watch::Pace;
-use millpond_pool::Parameters;
 
 /// A statement of a text, and where in the text it ends.
 pub(super) struct First {

@@ -11,17 +11,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use millpond_pool::engine::Rights;
+use millpond_pool::{Parameters, Rows, clock};
+
 use super::Db;
 use super::run::columns_of;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::raw::{self, StatementId};
+use crate::ffi::raw;
+use crate::ffi::statement::StatementId;
 use crate::policy::Control;
 use crate::session::cache::{Compiled, MAX_KEPT_SQL_BYTES};
 use crate::text::begins_with;
 use crate::writers::job::{Answer, Job, Wants};
 use crate::writers::turn::{Taken, Turn};
-use millpond_pool::engine::Rights;
-use millpond_pool::{Parameters, Rows, clock};
 
 /// What statements begin with that change rows and nothing else.
 const VERBS: &[&str] = &["INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"];

@@ -1,16 +1,17 @@
 //! Statements and cursors that handles keep open.
 
+use millpond_pool::engine::RawValue;
+use millpond_pool::{Column, Description, Parameters, Rows, Summary};
+
 use super::compile::bare;
 use super::run::columns_of;
 use super::{Attempt, Db, Stop};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::raw::{RawStatement, Step};
+use crate::ffi::statement::{RawStatement, Step};
 use crate::policy::Control;
 use crate::session::cache::Compiled;
 use crate::text::begins_with;
 use crate::writers::job::{Answer, Wants};
-use millpond_pool::engine::RawValue;
-use millpond_pool::{Column, Description, Parameters, Rows, Summary};
 
 /// A statement that a handle keeps open.
 #[derive(Debug)]

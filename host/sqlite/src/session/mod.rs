@@ -21,6 +21,9 @@ mod waits;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millpond_pool::Access;
+use millpond_pool::clock::NEVER;
+use millpond_pool::engine::{Limits, RequestId, Terms};
 use rusqlite::Connection;
 use rusqlite::ffi::{
     SQLITE_AUTH, SQLITE_CONSTRAINT, SQLITE_CONSTRAINT_COMMITHOOK, SQLITE_CONSTRAINT_DATATYPE,
@@ -29,31 +32,29 @@ use rusqlite::ffi::{
 };
 use slab::Slab;
 
+use self::cache::{Kind, StatementCache};
 use self::handles::Open;
 use self::time::Aborted;
-
-use self::cache::{Kind, StatementCache};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::changes::{Changes, Told};
 use crate::ffi::fts5::{MAX_QUERY_WORDS, MAX_ROW_WORDS};
+use crate::ffi::hooks::{self, Progress};
+use crate::ffi::leaves_log::LeavesLog;
 use crate::ffi::memory::{Budget, Scope};
+use crate::ffi::raw;
+use crate::ffi::statement::Running;
+use crate::ffi::vfs::Folder;
 use crate::ffi::vfs::identity::Identity;
+use crate::open::settings::Settings;
 use crate::open::{LOST, Opened, PROGRESS_INTERVAL, cannot_open};
 use crate::policy::hints::Hints;
 use crate::policy::{Control, Seen};
-use crate::writers::checkpoint::Checkpoints;
-use millpond_pool::clock::NEVER;
-
-use crate::ffi::raw::{self, LeavesLog, Progress, Running};
-use crate::ffi::vfs::Folder;
-use crate::open::settings::Settings;
 use crate::watch::{Pace, Watch};
 use crate::watchdog::Watched;
+use crate::writers::checkpoint::Checkpoints;
 use crate::writers::job::Job;
 use crate::writers::read_mark::Reads;
 use crate::writers::turn::{Turn, TurnQueue};
-use millpond_pool::Access;
-use millpond_pool::engine::{Limits, RequestId, Terms};
 
 /// Why a call did not do what it was to do.
 #[derive(Debug)]
@@ -165,7 +166,7 @@ impl Db {
         name: Arc<str>,
         checkpoints: Arc<Checkpoints>,
     ) -> Db {
-        raw::set_log_hook(&opened.conn, &checkpoints);
+        hooks::set_log_hook(&opened.conn, &checkpoints);
         checkpoints.add(&opened.watch);
         Db {
             statements: Slab::new(),

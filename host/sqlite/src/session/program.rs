@@ -19,14 +19,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use millpond_pool::engine::RawValue;
 use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result};
 use crate::ffi::memory::LARGE;
-use crate::ffi::raw::{RawStatement, Step};
+use crate::ffi::statement::{RawStatement, Step};
 use crate::limits::MAX_ARGUMENTS;
 use crate::text::SqlText;
-use millpond_pool::engine::RawValue;
 
 /// A program that takes less memory, in bytes, and calls no slow function, is too short to use
 /// anything often.

@@ -4,7 +4,8 @@ use millpond_pool::engine::Reset;
 
 use super::Db;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::raw::{self, StatementId};
+use crate::ffi::raw;
+use crate::ffi::statement::StatementId;
 
 impl Db {
     /// Make the connection as new.

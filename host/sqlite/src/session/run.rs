@@ -1,15 +1,16 @@
 //! Running statements that are given as text.
 
+use millpond_pool::{Column, Parameters, Rows, Summary, Table};
+
 use super::compile::First;
 use super::time::Aborted;
 use super::{Attempt, Db, Stop};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::raw::{RawStatement, Step};
+use crate::ffi::statement::{RawStatement, Step};
 use crate::session::cache::Compiled;
 use crate::text::SqlText;
 use crate::watch::Pace;
 use crate::writers::job::{Answer, Wants};
-use millpond_pool::{Column, Parameters, Rows, Summary, Table};
 
 impl Db {
     pub(crate) fn execute(&mut self, sql: &str, parameters: &Parameters) -> Attempt<Summary> {

@@ -1,10 +1,11 @@
 //! When a call has to end, and what becomes of a transaction that outlasts its time.
 
+use millpond_pool::clock;
+
 use super::Db;
 use crate::error::{Error, ErrorKind};
 use crate::ffi::raw;
 use crate::watch::Pace;
-use millpond_pool::clock;
 
 /// Who ended a transaction before its owner did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! Transactions that handles keep open.
 
+use millpond_pool::Parameters;
 use millpond_pool::TransactionMode;
 
 use super::{Attempt, Db, Stop};
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::Control;
-use millpond_pool::Parameters;
 
 impl Db {
     /// Begin a transaction. Returns its number.

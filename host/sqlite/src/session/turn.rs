@@ -1,8 +1,8 @@
 //! What must hold before a statement may run: above all, that it is its turn to write.
 
-use rusqlite::ffi::{SQLITE_READONLY, SQLITE_TOOBIG};
-
 use millpond_pool::Access;
+use millpond_pool::clock::{self, NEVER};
+use rusqlite::ffi::{SQLITE_READONLY, SQLITE_TOOBIG};
 
 use super::{Attempt, Db, Job, Stop};
 use crate::error::{Error, ErrorKind};
@@ -10,7 +10,6 @@ use crate::ffi::raw;
 use crate::policy::Control;
 use crate::session::cache::Compiled;
 use crate::writers::turn::{NoTurn, Turn};
-use millpond_pool::clock::{self, NEVER};
 
 impl Db {
     /// Keep a turn that was waited for. It is given on as soon as it proves not to be needed.

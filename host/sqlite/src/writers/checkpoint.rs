@@ -13,10 +13,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use millpond_pool::block_on;
+use millpond_pool::clock;
+use millpond_pool::engine::RequestId;
 use tokio::time::timeout_at;
 
 use crate::error::Result;
-use crate::ffi::raw::LogLength;
+use crate::ffi::hooks::LogLength;
 use crate::open::settings::Settings;
 use crate::open::{Location, Opened};
 use crate::watch::Watch;
@@ -24,9 +27,6 @@ use crate::writers::gate::Gate;
 use crate::writers::job::Job;
 use crate::writers::read_mark::{KEEP_TIME, ReadMark, Reads};
 use crate::writers::turn::{Turn, TurnQueue, Waited};
-use millpond_pool::block_on;
-use millpond_pool::clock;
-use millpond_pool::engine::RequestId;
 
 /// How long the log may get, in pages, before it is written into the database: as SQLite has it.
 const LONG: u32 = 1_000;

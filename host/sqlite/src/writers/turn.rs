@@ -13,10 +13,10 @@ use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use millpond_pool::engine::RequestId;
 use slab::Slab;
 
 use super::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
-use millpond_pool::engine::RequestId;
 
 #[derive(Debug)]
 pub(crate) struct TurnQueue<J> {

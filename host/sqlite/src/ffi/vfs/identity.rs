@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use cap_std::fs::Metadata;
+use millpond_pool::clock;
 
 use super::Folder;
-use millpond_pool::clock;
 
 /// The name of a file, and what it named when the pool was opened.
 #[derive(Debug)]

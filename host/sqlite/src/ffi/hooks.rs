@@ -1,0 +1,154 @@
+//! What SQLite calls while a connection is at work: its busy handler, its progress handler, and what
+//! it tells of commits.
+#![expect(
+    unsafe_code,
+    reason = "SQLite's C interface; each block states why it holds"
+)]
+
+use std::ffi::{c_char, c_int, c_void};
+use std::ptr;
+use std::sync::Arc;
+
+use rusqlite::{Connection, ffi};
+
+use super::memory;
+use super::raw::{failure, pages_written_of};
+use super::statement::Running;
+use super::vfs::identity::Identity;
+use crate::error::Result;
+use crate::watch::Watch;
+
+/// Ask `watch` whether to go on waiting, wherever SQLite finds the database locked by another
+/// process (<https://sqlite.org/c3ref/busy_handler.html>). rusqlite's own handler is a function
+/// without data, which cannot know of a deadline.
+///
+/// The handler lasts as long as the connection, and `watch` must outlast it: the connection's
+/// owner keeps both, and drops the connection first.
+pub(crate) fn set_busy_handler(conn: &Connection, watch: &Arc<Watch>) -> Result<()> {
+    unsafe extern "C" fn wait(watch: *mut c_void, tries: c_int) -> c_int {
+        // SAFETY: the `Watch` that was given below, which is shared and lives.
+        let watch = unsafe { &*watch.cast::<Watch>() };
+        c_int::from(watch.wait_busy(u32::try_from(tries).unwrap_or(u32::MAX)))
+    }
+    let data = Arc::as_ptr(watch).cast_mut().cast();
+    // SAFETY: the connection is open; `data` is what `wait` takes it for, and only read.
+    match unsafe { ffi::sqlite3_busy_handler(conn.handle(), Some(wait), data) } {
+        ffi::SQLITE_OK => Ok(()),
+        code => Err(failure(conn, code)),
+    }
+}
+
+/// Is told how long each commit leaves the log, in pages. False where it can do nothing about it.
+pub(crate) trait LogLength {
+    fn committed(&self, pages: u32) -> bool;
+}
+
+/// Tell `log` how long each commit leaves the log, in place of SQLite's own way
+/// (<https://sqlite.org/c3ref/wal_hook.html>), which has the commit write it into the database; or
+/// do so too where there is no other way.
+///
+/// The hook lasts as long as the connection, and `log` must outlast it, as for
+/// [`set_busy_handler`].
+pub(crate) fn set_log_hook<L: LogLength>(conn: &Connection, log: &Arc<L>) {
+    unsafe extern "C" fn committed<L: LogLength>(
+        log: *mut c_void,
+        db: *mut ffi::sqlite3,
+        schema: *const c_char,
+        pages: c_int,
+    ) -> c_int {
+        // SAFETY: what was given below, which is shared and lives.
+        let log = unsafe { &*log.cast::<L>() };
+        if !log.committed(u32::try_from(pages).unwrap_or(0)) {
+            // What it comes to is nothing to the commit, which has succeeded: the next one tries
+            // again.
+            // SAFETY: SQLite's own arguments; neither number is asked for.
+            unsafe {
+                ffi::sqlite3_wal_checkpoint_v2(
+                    db,
+                    schema,
+                    ffi::SQLITE_CHECKPOINT_PASSIVE,
+                    ptr::null_mut(),
+                    ptr::null_mut(),
+                );
+            }
+        }
+        ffi::SQLITE_OK
+    }
+    let data = Arc::as_ptr(log).cast_mut().cast();
+    // SAFETY: the connection is open; `data` is what `committed` takes it for, and only read.
+    unsafe { ffi::sqlite3_wal_hook(conn.handle(), Some(committed::<L>), data) };
+}
+
+/// What SQLite's progress handler and commit hook are given.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    watch: Arc<Watch>,
+    running: Arc<Running>,
+    identity: Option<Arc<Identity>>,
+    db: *mut ffi::sqlite3,
+}
+
+// SAFETY: the handle is used where SQLite calls the handler, by the thread that uses the
+// connection.
+unsafe impl Send for Progress {}
+
+/// Ask `watch` whether to go on, every `steps` instructions
+/// (<https://sqlite.org/c3ref/progress_handler.html>), and whether to commit
+/// (<https://sqlite.org/c3ref/commit_hook.html>), and tell it how much has been written: which
+/// rusqlite's own handlers, closures, could not look at.
+///
+/// What is returned must outlast the connection: the connection's owner keeps both, and drops the
+/// connection first.
+pub(crate) fn set_hooks(
+    conn: &Connection,
+    steps: c_int,
+    watch: &Arc<Watch>,
+    running: &Arc<Running>,
+    identity: &Option<Arc<Identity>>,
+) -> Box<Progress> {
+    unsafe extern "C" fn go_on(progress: *mut c_void) -> c_int {
+        // SAFETY: the `Progress` that was given below, which lives as long as the connection.
+        let Progress {
+            watch, running, db, ..
+        } = unsafe { &*progress.cast::<Progress>() };
+        // SAFETY: the connection is open: it is calling.
+        let written = || unsafe { pages_written_of(*db) };
+        // A row is indexed by one instruction.
+        memory::forget_row();
+        c_int::from(watch.progress(written, || !running.is_beginning()))
+    }
+    unsafe extern "C" fn roll_back(progress: *mut c_void) -> c_int {
+        // SAFETY: as above.
+        let Progress {
+            watch,
+            db,
+            identity,
+            ..
+        } = unsafe { &*progress.cast::<Progress>() };
+        if identity
+            .as_ref()
+            .is_some_and(|identity| identity.was_lost())
+        {
+            return 1;
+        }
+        // SAFETY: as above.
+        let written = unsafe { pages_written_of(*db) };
+        c_int::from(!watch.may_commit(written))
+    }
+    // SAFETY: the connection is open.
+    let db = unsafe { conn.handle() };
+    let mut progress = Box::new(Progress {
+        watch: Arc::clone(watch),
+        running: Arc::clone(running),
+        identity: identity.clone(),
+        db,
+    });
+    let data = (&raw mut *progress).cast();
+    // SAFETY: as above; `progress` is what both functions take it for, stays where it is, and is
+    // only read.
+    unsafe {
+        ffi::sqlite3_progress_handler(db, steps, Some(go_on), data);
+        ffi::sqlite3_commit_hook(db, Some(roll_back), data);
+    }
+    progress
+}

@@ -1,0 +1,168 @@
+//! How a connection is set up: SQLite's limits and settings.
+
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
+
+use super::location::Location;
+use super::settings::{Settings, Synchronous};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{MAX_ARGUMENTS, MAX_COLUMNS, MAX_COMPOUND, MAX_DEFINITION_BYTES, MAX_DEPTH};
+use crate::watch::Watch;
+
+/// Limits that no setting changes (<https://sqlite.org/c3ref/c_limit_attached.html>). They keep
+/// what one statement needs of time, stack and memory small, whatever a guest writes.
+const LIMITS: &[(Limit, i32)] = &[
+    // None: it bars ATTACH, and with it VACUUM INTO, which would write any file.
+    (Limit::SQLITE_LIMIT_ATTACHED, 0),
+    (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000),
+    (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 32_766),
+    (Limit::SQLITE_LIMIT_VDBE_OP, 250_000),
+    (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
+    // SQLite's own, wherever it was built with others. They hold for the schema too, which is the
+    // operator's: what a guest sends has lower ones, see `compile`.
+    (Limit::SQLITE_LIMIT_COLUMN, MAX_COLUMNS),
+    (Limit::SQLITE_LIMIT_COMPOUND_SELECT, MAX_COMPOUND),
+    (Limit::SQLITE_LIMIT_EXPR_DEPTH, MAX_DEPTH),
+    (Limit::SQLITE_LIMIT_FUNCTION_ARG, MAX_ARGUMENTS as i32),
+    (Limit::SQLITE_LIMIT_PARSER_DEPTH, 2_500),
+    (Limit::SQLITE_LIMIT_SQL_LENGTH, MAX_DEFINITION_BYTES),
+    // A trigger's program takes memory for each level, and no stack.
+    (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 1_000),
+];
+
+/// What is left of the log, in bytes, once it has been written into the database: it grows
+/// beyond while a transaction is large, or a reader keeps an old snapshot.
+const JOURNAL_SIZE_LIMIT: u32 = 4 << 20;
+
+impl Location {
+    pub(super) fn configure(
+        &self,
+        conn: &Connection,
+        settings: &Settings,
+        watch: &Watch,
+    ) -> Result<()> {
+        // What https://sqlite.org/security.html asks for where SQL is not trusted.
+        for (setting, value) in [
+            (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+            (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+            (DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, false),
+            (DbConfig::SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, false),
+            (DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_CREATE, false),
+            (DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_WRITE, false),
+            (DbConfig::SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, false),
+            (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
+            (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
+            (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true),
+        ] {
+            if conn.set_db_config(setting, value)? != value {
+                return Err(not_taken(format_args!("{setting:?}")));
+            }
+        }
+        for (limit, value) in LIMITS {
+            conn.set_limit(*limit, *value)?;
+            if conn.limit(*limit)? > *value {
+                return Err(not_taken(format_args!("{limit:?}")));
+            }
+        }
+        let page_size: u32 = conn.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+        let max_pages = settings.max_database_bytes / u64::from(page_size.max(1));
+        watch.set_max_written(settings.max_transaction_bytes / u64::from(page_size.max(1)));
+        conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, settings.max_value_bytes as i32)?;
+
+        if !self.is_memory() && !settings.read_only {
+            if conn.is_readonly("main")? {
+                return Err(Error::new(
+                    ErrorKind::CannotOpen,
+                    "the file or its disk cannot be written: make it writable, or open it for reading \
+                     only",
+                ));
+            }
+            let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+            if mode != "wal" {
+                return Err(Error::new(
+                    ErrorKind::CannotOpen,
+                    "its disk has no shared memory, which write-ahead logging needs: use a local disk",
+                ));
+            }
+        }
+        let synchronous = match settings.synchronous {
+            Synchronous::Normal => "NORMAL",
+            Synchronous::Full => "FULL",
+        };
+        conn.execute_batch(&format!(
+            "PRAGMA synchronous = {synchronous};
+             PRAGMA cache_size = -{cache};
+             PRAGMA mmap_size = {mmap};
+             PRAGMA temp_store = {temp_store};
+             PRAGMA cell_size_check = ON;
+             PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT};
+             PRAGMA max_page_count = {max_pages};",
+            temp_store = self.temp_store(),
+            cache = settings.cache_size / 1024,
+            mmap = settings.mmap_size,
+        ))?;
+        // Reads the header and the schema, so that a file which is no database, or damaged
+        // where it matters first, is found now and not by a guest.
+        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        Ok(())
+    }
+}
+
+/// What SQLite was built without, or otherwise than this crate builds it.
+fn not_taken(setting: std::fmt::Arguments<'_>) -> Error {
+    let message = format!("the SQLite that this program is linked with refuses {setting}");
+    Error::new(ErrorKind::CannotOpen, message)
+}
+
+/// Pragmas with the values that [`configure`](Location::configure) and SQLite's defaults give them,
+/// in all the ways to write them.
+pub(super) fn standing(settings: &Settings, in_memory: bool) -> Vec<(&'static str, Vec<String>)> {
+    let all = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+    let on = || all(&["1", "on", "yes", "true"]);
+    let off = || all(&["0", "off", "no", "false"]);
+    let one = |value: String| vec![value];
+    vec![
+        (
+            "busy_timeout",
+            one(settings.busy_timeout.as_millis().to_string()),
+        ),
+        (
+            "cache_size",
+            one(format!("-{}", settings.cache_size / 1024)),
+        ),
+        ("cell_size_check", on()),
+        ("encoding", all(&["UTF-8", "UTF8"])),
+        ("foreign_keys", on()),
+        ("ignore_check_constraints", off()),
+        (
+            "journal_mode",
+            match (in_memory, settings.read_only) {
+                (true, _) => all(&["memory"]),
+                (false, false) => all(&["wal"]),
+                (false, true) => Vec::new(),
+            },
+        ),
+        ("legacy_alter_table", off()),
+        ("locking_mode", all(&["normal"])),
+        ("mmap_size", one(settings.mmap_size.to_string())),
+        ("read_uncommitted", off()),
+        ("recursive_triggers", off()),
+        (
+            "synchronous",
+            match settings.synchronous {
+                Synchronous::Normal => all(&["1", "normal"]),
+                Synchronous::Full => all(&["2", "full"]),
+            },
+        ),
+        (
+            "temp_store",
+            match in_memory {
+                true => all(&["2", "memory"]),
+                false => all(&["1", "file"]),
+            },
+        ),
+        ("trusted_schema", off()),
+        ("writable_schema", off()),
+    ]
+}

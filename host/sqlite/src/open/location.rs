@@ -1,0 +1,289 @@
+//! Where a database is: a file in an open folder, or memory; and what is wrong with a file that is
+//! none.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::ErrorKind as IoErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use cap_std::fs::{Dir, Metadata, OpenOptions};
+use rusqlite::{Connection, OpenFlags};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::memory;
+use crate::ffi::vfs::identity::Identity;
+use crate::ffi::vfs::{self, Folder};
+
+/// Older versions can corrupt a write-ahead log that several connections write
+/// (<https://sqlite.org/wal.html#walresetbug>), or overflow in FTS5.
+const OLDEST_SQLITE: i32 = 3_053_002;
+
+/// A database, and how it is named in errors.
+#[derive(Debug)]
+pub(crate) struct Location {
+    target: Target,
+    pub(super) name: String,
+    /// `None` in memory.
+    pub(super) identity: Option<Arc<Identity>>,
+    /// The schema has had slow functions in it: see [`Hints`].
+    pub(super) slow_schema: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+enum Target {
+    /// A file in an open folder: SQLite's name for it, and ours.
+    File { folder: Arc<Folder>, file: OsString },
+    /// A `file:` URI of SQLite's memdb VFS.
+    Memory(String),
+}
+
+/// What has become of a file that is not where it was.
+pub(crate) const LOST: &str =
+    "its file was moved, replaced or deleted while it was open: close the pool, and open it again";
+
+impl Location {
+    /// A path that the operator gives. Symbolic links in it are followed, once, now.
+    pub(crate) fn path(path: &Path) -> Result<Location> {
+        let name = path.display().to_string();
+        let (folder, file) = match fs::canonicalize(path) {
+            Ok(resolved) => (
+                resolved.parent().unwrap_or(Path::new("/")).to_owned(),
+                resolved.file_name().unwrap_or_default().to_owned(),
+            ),
+            Err(_) => {
+                let file = path
+                    .file_name()
+                    .ok_or_else(|| cannot_open(&name, "it is not a file name"))?;
+                let folder = match path.parent() {
+                    Some(folder) if !folder.as_os_str().is_empty() => folder,
+                    _ => Path::new("."),
+                };
+                let folder = fs::canonicalize(folder).map_err(|error| match error.kind() {
+                    IoErrorKind::NotFound => cannot_open(
+                        &name,
+                        &format!(
+                            "the folder {} does not exist: create it first",
+                            folder.display()
+                        ),
+                    ),
+                    _ => cannot_open(&name, &error.to_string()),
+                })?;
+                (folder, file.to_owned())
+            }
+        };
+        let folder =
+            Folder::open(&folder).map_err(|error| cannot_open(&name, &error.to_string()))?;
+        let identity = Identity::new(&folder, file.clone());
+        Ok(Location {
+            target: Target::File { folder, file },
+            name,
+            identity: Some(Arc::new(identity)),
+            slow_schema: Arc::default(),
+        })
+    }
+
+    /// A file in a folder that the embedder has opened. The name is one plain component.
+    pub(crate) fn in_dir(dir: &Dir, name: &str) -> Result<Location> {
+        let mut components = Path::new(name).components();
+        let plain = matches!(
+            (components.next(), components.next()),
+            (Some(std::path::Component::Normal(part)), None) if part == name
+        );
+        if !plain || name.contains(['\0', '\\', ':']) {
+            return Err(cannot_open(
+                name,
+                "the name of a database is one file name, without a folder",
+            ));
+        }
+        let folder = Folder::of(dir).map_err(|error| cannot_open(name, &error.to_string()))?;
+        let identity = Identity::new(&folder, name.into());
+        let file = name.into();
+        Ok(Location {
+            target: Target::File { folder, file },
+            name: name.to_owned(),
+            identity: Some(Arc::new(identity)),
+            slow_schema: Arc::default(),
+        })
+    }
+
+    /// A database in memory that every connection of one pool shares.
+    pub(crate) fn memory() -> Location {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        // A name that begins with a slash is shared: https://sqlite.org/inmemorydb.html
+        Location {
+            target: Target::Memory(format!("file:/millpond-{number}?vfs=memdb")),
+            name: ":memory:".to_owned(),
+            identity: None,
+            slow_schema: Arc::default(),
+        }
+    }
+
+    /// Remember which file it is: no other will be opened in its place.
+    pub(crate) fn remember(&self) {
+        if let Some(identity) = &self.identity {
+            identity.remember();
+        }
+    }
+
+    /// For its operator: guests are told no path.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn is_memory(&self) -> bool {
+        matches!(self.target, Target::Memory(_))
+    }
+
+    pub(super) fn folder(&self) -> Option<Arc<Folder>> {
+        match &self.target {
+            Target::File { folder, .. } => Some(Arc::clone(folder)),
+            Target::Memory(_) => None,
+        }
+    }
+
+    /// Where SQLite is to keep what it sorts, and temporary tables: see `vfs`. A database
+    /// in memory has another VFS, without them.
+    pub(crate) fn temp_store(&self) -> &'static str {
+        match self.is_memory() {
+            true => "MEMORY",
+            false => "FILE",
+        }
+    }
+
+    /// Create the file where there is none, unless `read_only`, and say what is wrong
+    /// with it where it is no file.
+    pub(crate) fn create(&self, read_only: bool) -> Result<()> {
+        if rusqlite::version_number() < OLDEST_SQLITE {
+            return Err(cannot_open(
+                &self.name,
+                &format!(
+                    "SQLite {} is too old: 3.53.2 is needed",
+                    rusqlite::version()
+                ),
+            ));
+        }
+        if !memory::is_installed() {
+            return Err(cannot_open(
+                &self.name,
+                "SQLite was used before this program's `main`, so that its memory cannot be bounded",
+            ));
+        }
+        let Target::File { folder, file } = &self.target else {
+            return Ok(());
+        };
+        match folder.dir().symlink_metadata(file) {
+            Ok(found) if found.is_file() && has_other_names(&found) => Err(cannot_open(
+                &self.name,
+                "it has several names (hard links), each of which would have a log of its own",
+            )),
+            Ok(found) if found.is_file() => Ok(()),
+            Ok(found) if found.is_dir() => Err(cannot_open(&self.name, "it is a directory")),
+            Ok(_) => Err(cannot_open(&self.name, "it is not a regular file")),
+            Err(error) if error.kind() == IoErrorKind::NotFound && read_only => Err(cannot_open(
+                &self.name,
+                "it does not exist, and what is opened for reading only is not created",
+            )),
+            Err(error) if error.kind() == IoErrorKind::NotFound => {
+                create_private(folder.dir(), file)
+                    .map_err(|error| cannot_open(&self.name, &error.to_string()))
+            }
+            Err(error) => Err(cannot_open(&self.name, &error.to_string())),
+        }
+    }
+
+    /// Open a connection that is not set up at all. This must outlive it.
+    pub(crate) fn connect(&self, flags: OpenFlags) -> Result<Connection> {
+        Ok(match &self.target {
+            Target::File { folder, file } => {
+                vfs::register()?;
+                let flags = flags | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+                let path = folder.path_of(file);
+                if flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) && self.is_immutable() {
+                    let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+                    return Ok(Connection::open_with_flags_and_vfs(
+                        immutable(&path),
+                        flags,
+                        vfs::VFS,
+                    )?);
+                }
+                Connection::open_with_flags_and_vfs(path, flags, vfs::VFS)?
+            }
+            Target::Memory(uri) => Connection::open_with_flags(
+                uri,
+                flags | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_CREATE,
+            )?,
+        })
+    }
+
+    /// Whether the file is on a read-only mount and not in use, so that SQLite may read it
+    /// without the shared memory of a write-ahead log, which it could not make.
+    fn is_immutable(&self) -> bool {
+        let Target::File { folder, file } = &self.target else {
+            return false;
+        };
+        let length = |suffix| {
+            let mut name = file.clone();
+            name.push(suffix);
+            let found = folder.dir().symlink_metadata(name);
+            found.ok().map(|found| found.len())
+        };
+        // Shared memory is there while the log is in use, by another mount perhaps; a journal
+        // is of a transaction that was never finished.
+        let unfinished = |suffix| length(suffix).is_some_and(|length| length > 0);
+        folder.is_read_only()
+            && length("-shm").is_none()
+            && !unfinished("-wal")
+            && !unfinished("-journal")
+    }
+}
+
+/// A name for SQLite that says that the file does not change
+/// (<https://sqlite.org/uri.html#uriimmutable>).
+fn immutable(path: &Path) -> String {
+    let mut uri = "file:".to_owned();
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'/' | b'-' | b'_' => {
+                uri.push(char::from(byte));
+            }
+            _ => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri + "?immutable=1"
+}
+
+pub(crate) fn cannot_open(name: &str, reason: &str) -> Error {
+    Error::new(
+        ErrorKind::CannotOpen,
+        format!("cannot open the database {name}: {reason}"),
+    )
+}
+
+/// Create an empty file that nobody else on the machine may read. SQLite gives the log and the
+/// shared memory beside it the same mode.
+fn create_private(folder: &Dir, file: &OsStr) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    cap_std::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match folder.open_with(file, &options) {
+        // Another process was quicker.
+        Err(error) if error.kind() == IoErrorKind::AlreadyExists => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
+#[cfg(unix)]
+fn has_other_names(file: &Metadata) -> bool {
+    use cap_std::fs::MetadataExt;
+    file.nlink() > 1
+}
+
+/// Other systems do not tell.
+#[cfg(not(unix))]
+fn has_other_names(_: &Metadata) -> bool {
+    false
+}
