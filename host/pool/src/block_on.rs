@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::worker::KeepsRuntime;
+use crate::worker::Blocks;
 
 /// Run a call of this crate to its end on this thread, in or outside of any runtime.
 ///
@@ -22,7 +22,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
             .build()
             .expect("the system starts a thread")
     });
-    let _own = KeepsRuntime::new();
+    let _blocks = Blocks::new();
     let _context = TIME.enter();
     // Outside a task nothing refills tokio's budget for it, and every wait would be for ever
     // once it is spent.

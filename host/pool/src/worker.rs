@@ -6,7 +6,7 @@
 //! [`block_in_place`](tokio::task::block_in_place), once: tokio moves the worker, with its queue, to
 //! another thread, and the statement goes on where it is.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -26,7 +26,10 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// Hand this thread's worker to another thread. Does nothing on a thread that is none. Returns false where
 /// no other thread has taken it yet.
 pub fn hand_over() -> bool {
-    let Some(runtime) = runtime() else {
+    if BLOCKS.get() {
+        return true;
+    }
+    let Ok(runtime) = Handle::try_current() else {
         return true;
     };
     if !is_worker(&runtime) {
@@ -44,33 +47,27 @@ pub fn hand_over() -> bool {
 }
 
 thread_local! {
-    /// The runtime that this thread belongs to, if any, while another one keeps time for it.
-    static OWN: RefCell<Option<Option<Handle>>> = const { RefCell::new(None) };
+    /// This thread blocks, whatever runtime it belongs to, while another one keeps time for it.
+    static BLOCKS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// While it lives, this thread's runtime is the one that it is now, whatever is entered on top.
-pub(crate) struct KeepsRuntime {
-    before: Option<Option<Handle>>,
+/// While it lives, this thread is no worker to be handed over.
+pub(crate) struct Blocks {
+    before: bool,
 }
 
-impl KeepsRuntime {
-    pub(crate) fn new() -> KeepsRuntime {
-        let own = runtime();
-        KeepsRuntime {
-            before: OWN.replace(Some(own)),
+impl Blocks {
+    pub(crate) fn new() -> Blocks {
+        Blocks {
+            before: BLOCKS.replace(true),
         }
     }
 }
 
-impl Drop for KeepsRuntime {
+impl Drop for Blocks {
     fn drop(&mut self) {
-        OWN.set(self.before.take());
+        BLOCKS.set(self.before);
     }
-}
-
-fn runtime() -> Option<Handle> {
-    let own = OWN.with_borrow(Clone::clone);
-    own.unwrap_or_else(|| Handle::try_current().ok())
 }
 
 /// Whether this thread is a worker that can be handed over. `block_in_place` panics in a runtime of one
