@@ -61,7 +61,7 @@ pub(crate) enum Wants {
     /// All of them, where they fit one page.
     Page { max_rows: u32, with_columns: bool },
     /// All of them.
-    Table,
+    Table { with_columns: bool },
 }
 
 /// What a statement came to.
@@ -341,7 +341,9 @@ impl Db {
     fn answer(&mut self, compiled: &mut Compiled, wants: Wants) -> Result<Answer> {
         let answer = match wants {
             Wants::Summary => self.run_to_end(compiled).map(Answer::Summary),
-            Wants::Table => self.read_table(compiled).map(Answer::Table),
+            Wants::Table { with_columns } => {
+                self.read_table(compiled, with_columns).map(Answer::Table)
+            }
             Wants::Page {
                 max_rows,
                 with_columns,
