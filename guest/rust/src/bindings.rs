@@ -10,14 +10,14 @@
 )]
 mod generated {
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "wit",
         world: "millpond:sqlite/imports",
         additional_derives: [PartialEq],
         additional_derives_ignore: ["page"],
     });
 }
 
-pub use generated::millpond::sqlite::types;
+pub use generated::millpond::sqlite::connections;
 
 /// Connections from the host's pool.
 ///
@@ -38,8 +38,8 @@ pub mod pool {
     expect(dead_code, reason = "rustdoc shows the generated functions")
 )]
 mod outside {
+    use super::connections::{Connection, Error, ErrorKind};
     use super::generated::millpond::sqlite::pool::{Access, PoolStats};
-    use super::types::{Connection, Error, ErrorKind};
 
     /// Fails with `unavailable`.
     pub fn get_connection(_database: &str, _access: Access) -> Result<Connection, Error> {
@@ -70,7 +70,7 @@ mod outside {
 }
 
 /// Returns an error if this program is no component: a list of names could not say so.
-pub(crate) fn require_host() -> Result<(), types::Error> {
+pub(crate) fn require_host() -> Result<(), connections::Error> {
     #[cfg(not(target_arch = "wasm32"))]
     return Err(outside::no_host());
     #[cfg(target_arch = "wasm32")]

@@ -1,36 +1,33 @@
-//! Rows in five flat lists: read without an allocation a value, and built in blocks.
+//! The contract's flat form of rows: read without an allocation a value, and built in blocks.
 
-use crate::bindings::types::Cells;
-use crate::{Error, ErrorKind, Result, ValueRef};
+use crate::{Error, ErrorKind, Result, Value, ValueRef};
 
 const INTEGER: u8 = 1;
 const REAL: u8 = 2;
 const TEXT: u8 = 3;
 const BLOB: u8 = 4;
 const NULL: u8 = 5;
+/// The name of the parameter whose value follows.
+const NAME: u8 = 6;
+
+/// The bytes before the values: how many values a row has.
+const HEADER: usize = size_of::<u32>();
 
 /// Walks the rows of one page.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Reader {
-    cells: Cells,
-    /// Where the next row begins in each of the lists.
-    next: Place,
+    page: Vec<u8>,
+    /// How many values a row has.
+    width: usize,
+    /// Where the next row begins.
+    next: usize,
     /// The values of the row that it stands on. Kept between rows for its memory.
     row: Vec<Cell>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    kind: usize,
-    integer: usize,
-    real: usize,
-    length: usize,
-    byte: usize,
-}
-
 /// One value: in itself, or where its bytes lie.
 #[derive(Clone, Copy, Debug)]
-enum Cell {
+pub(crate) enum Cell {
     Null,
     Integer(i64),
     Real(f64),
@@ -39,70 +36,91 @@ enum Cell {
 }
 
 impl Reader {
-    pub(crate) fn new(cells: Cells) -> Reader {
-        Reader {
-            cells,
-            next: Place::default(),
-            row: Vec::new(),
-        }
+    /// For a page, in the memory that the row of another one took.
+    pub(crate) fn new(page: Vec<u8>, mut row: Vec<Cell>) -> Reader {
+        row.clear();
+        let mut reader = Reader {
+            row,
+            ..Reader::default()
+        };
+        reader.turn_to(page);
+        reader
+    }
+
+    /// The memory of its row, for the next page.
+    pub(crate) fn into_row(self) -> Vec<Cell> {
+        self.row
     }
 
     /// Goes on to another page, whose rows follow.
-    pub(crate) fn turn_to(&mut self, cells: Cells) {
-        self.cells = cells;
-        self.next = Place::default();
+    pub(crate) fn turn_to(&mut self, page: Vec<u8>) {
+        // With a width of 0, a page that is no page has no row that could be read.
+        let width = page.first_chunk().map(|width| u32::from_le_bytes(*width));
+        self.width = width.map_or(0, |width| width as usize);
+        self.next = HEADER.min(page.len());
+        self.page = page;
     }
 
-    /// Steps to the next row, of `width` values; false at the end.
+    /// Steps to the next row; false at the end.
     #[inline(always)]
-    pub(crate) fn advance(&mut self, width: usize) -> Result<bool> {
+    pub(crate) fn advance(&mut self) -> Result<bool> {
         self.row.clear();
-        if self.next.kind >= self.cells.kinds.len() {
+        if self.next >= self.page.len() && !self.is_cut_off() {
             return Ok(false);
         }
-        if self.read_row(width).is_none() {
+        if self.read_row().is_none() {
             return Err(self.give_up());
         }
         Ok(true)
     }
 
-    /// Nothing after what does not fit can be trusted either.
-    #[cold]
-    fn give_up(&mut self) -> Error {
-        self.turn_to(EMPTY);
-        self.row.clear();
-        misfit()
+    /// Whether not even the width is whole.
+    fn is_cut_off(&self) -> bool {
+        (1..HEADER).contains(&self.page.len())
     }
 
-    /// Reads one row into `row`; `None` where the lists do not fit each other.
+    /// Nothing after what is malformed can be trusted either.
+    #[cold]
+    fn give_up(&mut self) -> Error {
+        self.turn_to(Vec::new());
+        self.row.clear();
+        malformed()
+    }
+
+    /// Reads one row into `row`; `None` where the page is malformed.
     #[inline]
-    fn read_row(&mut self, width: usize) -> Option<()> {
-        let Reader { cells, next, row } = self;
-        if width == 0 {
+    fn read_row(&mut self) -> Option<()> {
+        let Reader {
+            page,
+            width,
+            next,
+            row,
+        } = self;
+        if *width == 0 {
             return None;
         }
-        let kinds = cells.kinds.get(next.kind..next.kind.checked_add(width)?)?;
-        for kind in kinds {
-            row.push(match *kind {
+        let mut rest = page.get(*next..)?;
+        for _ in 0..*width {
+            let (code, after) = rest.split_first()?;
+            rest = after;
+            row.push(match *code {
                 NULL => Cell::Null,
                 INTEGER => {
-                    next.integer += 1;
-                    Cell::Integer(*cells.integers.get(next.integer - 1)?)
+                    let (integer, after) = rest.split_first_chunk()?;
+                    rest = after;
+                    Cell::Integer(i64::from_le_bytes(*integer))
                 }
                 REAL => {
-                    next.real += 1;
-                    Cell::Real(*cells.reals.get(next.real - 1)?)
+                    let (real, after) = rest.split_first_chunk()?;
+                    rest = after;
+                    Cell::Real(f64::from_le_bytes(*real))
                 }
                 TEXT | BLOB => {
-                    let length = *cells.lengths.get(next.length)?;
-                    let from = next.byte;
-                    let to = from.checked_add(usize::try_from(length).ok()?)?;
-                    if to > cells.bytes.len() {
-                        return None;
-                    }
-                    next.length += 1;
-                    next.byte = to;
-                    if *kind == TEXT {
+                    let (length, after) = rest.split_first_chunk()?;
+                    let from = page.len() - after.len();
+                    rest = after.get(u32::from_le_bytes(*length) as usize..)?;
+                    let to = page.len() - rest.len();
+                    if *code == TEXT {
                         Cell::Text { from, to }
                     } else {
                         Cell::Blob { from, to }
@@ -111,7 +129,7 @@ impl Reader {
                 _ => return None,
             });
         }
-        next.kind += width;
+        *next = page.len() - rest.len();
         Some(())
     }
 
@@ -127,93 +145,127 @@ impl Reader {
             Some(Cell::Null) => ValueRef::Null,
             Some(Cell::Integer(integer)) => ValueRef::Integer(*integer),
             Some(Cell::Real(real)) => ValueRef::Real(*real),
-            Some(Cell::Text { from, to }) => match str::from_utf8(&self.cells.bytes[*from..*to]) {
+            Some(Cell::Text { from, to }) => match str::from_utf8(&self.page[*from..*to]) {
                 Ok(text) => ValueRef::Text(text),
-                Err(_) => return Err(misfit()),
+                Err(_) => return Err(malformed()),
             },
-            Some(Cell::Blob { from, to }) => ValueRef::Blob(&self.cells.bytes[*from..*to]),
+            Some(Cell::Blob { from, to }) => ValueRef::Blob(&self.page[*from..*to]),
             None => return Ok(None),
         }))
     }
+
+    /// Every row from here on, copied.
+    pub(crate) fn into_rows(mut self) -> Result<Vec<Vec<Value>>> {
+        let mut rows = Vec::new();
+        while self.advance()? {
+            let mut row = Vec::with_capacity(self.width());
+            while let Some(value) = self.get(row.len())? {
+                row.push(value.into());
+            }
+            rows.push(row);
+        }
+        Ok(rows)
+    }
 }
 
-const EMPTY: Cells = Cells {
-    kinds: Vec::new(),
-    integers: Vec::new(),
-    reals: Vec::new(),
-    lengths: Vec::new(),
-    bytes: Vec::new(),
-};
-
 #[cold]
-fn misfit() -> Error {
+fn malformed() -> Error {
     Error::new(
         ErrorKind::Other,
-        "the host sent a page of rows whose lists do not fit each other",
+        "the host sent rows that are not of the form that the contract documents",
     )
 }
 
-/// Rows on their way to the host.
-#[derive(Debug)]
+/// Rows, or parameters, on their way to the host.
+#[derive(Debug, Default)]
 pub(crate) struct Block {
-    cells: Cells,
+    bytes: Vec<u8>,
 }
 
 impl Block {
+    /// No rows. The first value decides nothing: see [`set_width`](Block::set_width).
+    #[cfg(test)]
     pub(crate) fn new() -> Block {
-        Block { cells: EMPTY }
+        Block::default()
+    }
+
+    /// In the memory that another one took.
+    pub(crate) fn in_memory_of(mut bytes: Vec<u8>) -> Block {
+        bytes.clear();
+        Block { bytes }
     }
 
     /// Adds a value to the row that is being built.
     #[inline]
     pub(crate) fn push(&mut self, value: ValueRef<'_>) -> Result<()> {
-        let cells = &mut self.cells;
+        self.start();
         match value {
-            ValueRef::Null => cells.kinds.push(NULL),
-            ValueRef::Integer(integer) => {
-                cells.kinds.push(INTEGER);
-                cells.integers.push(integer);
-            }
-            ValueRef::Real(real) => {
-                cells.kinds.push(REAL);
-                cells.reals.push(real);
-            }
-            ValueRef::Text(text) => {
-                cells.lengths.push(length(text.len())?);
-                cells.kinds.push(TEXT);
-                cells.bytes.extend_from_slice(text.as_bytes());
-            }
-            ValueRef::Blob(bytes) => {
-                cells.lengths.push(length(bytes.len())?);
-                cells.kinds.push(BLOB);
-                cells.bytes.extend_from_slice(bytes);
-            }
+            ValueRef::Null => self.bytes.push(NULL),
+            ValueRef::Integer(integer) => self.push_number(INTEGER, integer.to_le_bytes()),
+            ValueRef::Real(real) => self.push_number(REAL, real.to_le_bytes()),
+            ValueRef::Text(text) => self.push_bytes(TEXT, text.as_bytes())?,
+            ValueRef::Blob(bytes) => self.push_bytes(BLOB, bytes)?,
         }
         Ok(())
     }
 
-    pub(crate) fn cells(&self) -> &Cells {
-        &self.cells
+    /// Adds the name of the parameter whose value comes next.
+    pub(crate) fn push_name(&mut self, name: &str) -> Result<()> {
+        self.start();
+        self.push_bytes(NAME, name.as_bytes())
     }
 
-    /// What it takes in memory, in bytes.
+    /// Leaves room for the width.
+    #[inline]
+    fn start(&mut self) {
+        if self.bytes.is_empty() {
+            self.bytes.extend_from_slice(&[0; HEADER]);
+        }
+    }
+
+    #[inline]
+    fn push_number(&mut self, code: u8, number: [u8; 8]) {
+        let mut value = [code; 9];
+        value[1..].copy_from_slice(&number);
+        self.bytes.extend_from_slice(&value);
+    }
+
+    #[inline]
+    fn push_bytes(&mut self, code: u8, bytes: &[u8]) -> Result<()> {
+        let mut start = [code; 5];
+        start[1..].copy_from_slice(&length(bytes.len())?.to_le_bytes());
+        self.bytes.extend_from_slice(&start);
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Says how many values each of its rows has. Does nothing where it has none.
+    pub(crate) fn set_width(&mut self, width: usize) -> Result<()> {
+        if let Some(header) = self.bytes.first_chunk_mut() {
+            *header = length(width)?.to_le_bytes();
+        }
+        Ok(())
+    }
+
+    /// In the contract's form.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Its memory, for the next one.
+    pub(crate) fn into_memory(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// What its values take in memory, in bytes.
     #[inline]
     pub(crate) fn size(&self) -> usize {
-        let cells = &self.cells;
-        cells.kinds.len()
-            + 8 * (cells.integers.len() + cells.reals.len())
-            + 4 * cells.lengths.len()
-            + cells.bytes.len()
+        self.bytes.len().saturating_sub(HEADER)
     }
 
     /// Forgets the rows and keeps the memory.
     pub(crate) fn clear(&mut self) {
-        let cells = &mut self.cells;
-        cells.kinds.clear();
-        cells.integers.clear();
-        cells.reals.clear();
-        cells.lengths.clear();
-        cells.bytes.clear();
+        self.bytes.clear();
     }
 }
 
@@ -252,61 +304,92 @@ mod tests {
         ],
     ];
 
-    fn cells() -> Cells {
+    fn page() -> Vec<u8> {
         let mut block = Block::new();
         for value in ROWS.as_flattened() {
             block.push(*value).unwrap();
         }
-        block.cells
+        block.set_width(3).unwrap();
+        block.bytes
+    }
+
+    fn reader(page: Vec<u8>) -> Reader {
+        Reader::new(page, Vec::new())
     }
 
     #[test]
     fn what_is_written_is_read_back() {
-        let mut reader = Reader::new(cells());
+        let mut reader = reader(page());
         for row in ROWS {
-            assert!(reader.advance(3).unwrap());
+            assert!(reader.advance().unwrap());
             assert_eq!(reader.width(), 3);
             for (index, value) in row.into_iter().enumerate() {
                 assert_eq!(reader.get(index), Ok(Some(value)));
             }
             assert_eq!(reader.get(3), Ok(None));
         }
-        assert!(!reader.advance(3).unwrap());
-        assert!(!reader.advance(3).unwrap());
-        reader.turn_to(cells());
-        assert!(reader.advance(3).unwrap());
+        assert!(!reader.advance().unwrap());
+        assert!(!reader.advance().unwrap());
+        reader.turn_to(page());
+        assert!(reader.advance().unwrap());
+        let rows = self::reader(page()).into_rows().unwrap();
+        let expected = ROWS.map(|row| row.map(Value::from));
+        assert_eq!(rows, expected);
     }
 
     #[test]
-    fn lists_that_do_not_fit_are_an_error_and_then_the_end() {
-        let broken: [fn(&mut Cells); 6] = [
-            |cells| cells.integers.truncate(cells.integers.len() - 1),
-            |cells| cells.reals.truncate(cells.reals.len() - 1),
-            |cells| cells.lengths.truncate(cells.lengths.len() - 1),
-            |cells| cells.bytes.truncate(cells.bytes.len() - 1),
-            |cells| cells.kinds[8] = 6,
-            |cells| cells.kinds.truncate(cells.kinds.len() - 1),
-        ];
-        for break_it in broken {
-            let mut cells = cells();
-            break_it(&mut cells);
-            let mut reader = Reader::new(cells);
+    fn the_form_is_the_contracts() {
+        let mut block = Block::new();
+        block.push_name("id").unwrap();
+        block.push(ValueRef::Integer(7)).unwrap();
+        block.set_width(1).unwrap();
+        let example = b"\x01\0\0\0\x06\x02\0\0\0id\x01\x07\0\0\0\0\0\0\0";
+        assert_eq!(block.as_bytes(), example);
+    }
+
+    #[test]
+    fn a_page_that_is_cut_off_is_an_error_and_then_the_end() {
+        for end in 1..page().len() {
+            if end == HEADER {
+                continue;
+            }
+            let mut reader = reader(page()[..end].to_vec());
             let mut failed = false;
             for _ in 0..ROWS.len() {
-                failed |= reader.advance(3).is_err();
+                failed |= reader.advance().is_err();
             }
-            assert!(failed);
-            assert!(!reader.advance(3).unwrap());
+            // Where a row ends, the page is one of fewer rows.
+            let mut shorter = self::reader(page());
+            let mut ends = vec![];
+            while shorter.advance().unwrap() {
+                ends.push(shorter.next);
+            }
+            assert_eq!(failed, !ends.contains(&end), "{end}");
+            assert!(!reader.advance().unwrap());
         }
-        assert!(Reader::new(cells()).advance(0).is_err());
+    }
+
+    #[test]
+    fn codes_and_widths_that_there_are_not_are_an_error() {
+        for code in [0, 6, 7, 255] {
+            let mut page = page();
+            page[HEADER] = code;
+            assert!(reader(page).advance().is_err(), "{code}");
+        }
+        for width in [0, 10, u32::MAX] {
+            let mut page = page();
+            page[..HEADER].copy_from_slice(&width.to_le_bytes());
+            assert!(reader(page).advance().is_err(), "{width}");
+        }
     }
 
     #[test]
     fn text_that_is_not_utf8_is_an_error_where_it_is_read() {
-        let mut cells = cells();
-        cells.bytes[0] = 0xff;
-        let mut reader = Reader::new(cells);
-        assert!(reader.advance(3).unwrap());
+        let mut page = page();
+        let text = page.iter().position(|byte| *byte == b'a').unwrap();
+        page[text] = 0xff;
+        let mut reader = reader(page);
+        assert!(reader.advance().unwrap());
         assert!(reader.get(0).is_ok());
         assert!(reader.get(1).is_err());
     }
@@ -318,6 +401,6 @@ mod tests {
         assert_eq!(block.size(), 1 + 4 + 4);
         block.clear();
         assert_eq!(block.size(), 0);
-        assert_eq!(block.cells(), &EMPTY);
+        assert_eq!(block.as_bytes(), b"");
     }
 }

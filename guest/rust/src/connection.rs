@@ -1,9 +1,10 @@
 //! Connections: taken from the host's pool, worked through, given back.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
-use crate::bindings::{pool, require_host, types as wit};
-use crate::params::parameters;
+use crate::bindings::{connections as wit, pool, require_host};
+use crate::cells::{Block, Reader};
+use crate::params;
 use crate::{
     Access, AndThenRows, Error, ManyParams, MappedRows, Params, PoolStats, Result, Row, Statement,
     Summary, Table,
@@ -32,6 +33,7 @@ pub fn get(database: &str, access: Access) -> Result<Connection> {
         raw: pool::get_connection(database, access)?,
         savepoints: Cell::new(0),
         guards: Cell::new(0),
+        memory: RefCell::default(),
     })
 }
 
@@ -95,6 +97,8 @@ pub struct Connection {
     savepoints: Cell<u64>,
     /// How many guards of transactions and savepoints are open.
     guards: Cell<usize>,
+    /// What the last call's parameters took: the next call's need no allocation.
+    memory: RefCell<Vec<u8>>,
 }
 
 /// Held by the guard of a transaction or savepoint.
@@ -134,7 +138,9 @@ impl Connection {
     /// [`Parameters`](crate::ErrorKind::Parameters), [`Busy`](crate::ErrorKind::Busy),
     /// [`BusySnapshot`](crate::ErrorKind::BusySnapshot), and what the statement deserves.
     pub fn execute(&self, sql: &str, params: impl Params) -> Result<Summary> {
-        Ok(self.raw.execute(sql, &parameters(params)?)?)
+        self.with_parameters(params, |parameters| {
+            Ok(self.raw.execute(sql, parameters)?)
+        })
     }
 
     /// Runs one statement once for each of `rows`, all or none. See
@@ -180,7 +186,13 @@ impl Connection {
     /// result exceeds the host's limit (16 MiB unless it chose otherwise), and
     /// [`NotUtf8`](crate::ErrorKind::NotUtf8). What the statement wrote is then undone.
     pub fn query(&self, sql: &str, params: impl Params) -> Result<Table> {
-        Ok(self.raw.query(sql, &parameters(params)?)?)
+        let table = self.with_parameters(params, |parameters| {
+            Ok(self.raw.query(sql, parameters, true)?)
+        })?;
+        Ok(Table {
+            columns: table.columns.unwrap_or_default(),
+            rows: Reader::new(table.rows, Vec::new()).into_rows()?,
+        })
     }
 
     /// Runs one statement and makes a value of its first row. Further rows are skipped.
@@ -291,8 +303,7 @@ impl Connection {
     pub(crate) fn is_stale(&self) -> bool {
         // Without a statement the call does nothing: it fails with `sql` on a live connection. It
         // fails with `stale-handle` after a rollback too, but then the transaction counts as open.
-        let nothing = wit::Parameters::Positional(Vec::new());
-        match self.raw.execute("", &nothing) {
+        match self.raw.execute("", &[]) {
             Err(error) => error.kind == wit::ErrorKind::StaleHandle && !self.in_transaction(),
             Ok(_) => false,
         }
@@ -308,6 +319,24 @@ impl Connection {
         let number = self.savepoints.get() + 1;
         self.savepoints.set(number);
         format!("millpond_savepoint_{number}")
+    }
+
+    /// Runs `f` with the contract's form of some parameters.
+    pub(crate) fn with_parameters<T>(
+        &self,
+        params: impl Params,
+        f: impl FnOnce(&[u8]) -> Result<T>,
+    ) -> Result<T> {
+        /// What takes more is not kept.
+        const MOST_KEPT: usize = 64 * 1024;
+        // A `ToSql` may make calls of its own, which find no memory here meanwhile.
+        let mut block = Block::in_memory_of(self.memory.take());
+        let result = params::write(params, &mut block).and_then(|()| f(block.as_bytes()));
+        let memory = block.into_memory();
+        if memory.capacity() <= MOST_KEPT {
+            self.memory.replace(memory);
+        }
+        result
     }
 
     pub(crate) fn raw(&self) -> &wit::Connection {

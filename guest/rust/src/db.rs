@@ -90,8 +90,8 @@ mod tests {
         assert_eq!(kind(databases().map(drop)), unavailable);
         return_db();
 
+        use crate::bindings::connections::ErrorKind as Raw;
         use crate::bindings::pool;
-        use crate::bindings::types::ErrorKind as Raw;
         let error = pool::get_connection(DEFAULT, Access::ReadOnly).unwrap_err();
         assert_eq!(error.kind, Raw::Unavailable);
         assert_eq!(pool::stats(DEFAULT).unwrap_err().kind, Raw::Unavailable);

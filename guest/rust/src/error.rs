@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::FromSqlError;
-use crate::bindings::types as wit;
+use crate::bindings::connections as wit;
 
 /// Why a call failed.
 ///

@@ -23,7 +23,8 @@
 //! [`db`] and [`get`] wait for a free connection. What writes waits for its turn to write: one
 //! connection at a time writes to a database. Both wait up to the pool's timeout, 10 seconds
 //! unless the host chose otherwise, and then fail with [`ErrorKind::PoolTimeout`] or
-//! [`ErrorKind::Busy`]. Nothing else waits: reads never wait for a writer.
+//! [`ErrorKind::Busy`]. Reads never wait for a writer. Where the database is across a network, what is
+//! said here not to wait may wait for that.
 //!
 //! # What is forgotten
 //!
@@ -82,15 +83,15 @@ mod transaction;
 mod types;
 mod value;
 
+pub use bindings::connections::{Column, Summary, TransactionMode};
 pub use bindings::pool::{Access, PoolStats};
-pub use bindings::types::{Column, Summary, Table, TransactionMode};
 pub use connection::{Connection, databases, get, stats};
 pub use db::{db, db_read_only, return_db};
 pub use error::{Error, ErrorKind, OptionalExtension};
 pub use from_sql::{FromSql, FromSqlError, FromSqlResult};
 pub use params::{ManyParams, Params, ParamsFromIter, params_from_iter};
 pub use row::{Row, RowIndex};
-pub use rows::{AndThenRows, MappedRows, Rows};
+pub use rows::{AndThenRows, MappedRows, Rows, Table};
 pub use savepoint::Savepoint;
 pub use statement::Statement;
 pub use to_sql::{ToSql, ToSqlOutput};

@@ -1,7 +1,7 @@
 //! What a statement's parameters are bound to.
 
-use crate::bindings::types::Parameters;
-use crate::{Error, Result, ToSql, ToSqlOutput, Value};
+use crate::cells::Block;
+use crate::{Error, Result, ToSql, ToSqlOutput};
 
 /// The parameters of one run of a statement. Every parameter of the statement must be among
 /// them, and nothing else.
@@ -68,22 +68,17 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// The contract's form of some parameters.
-pub(crate) fn parameters(params: impl Params) -> Result<Parameters> {
-    let mut positional: Vec<Value> = Vec::new();
-    let mut named: Vec<(String, Value)> = Vec::new();
+/// Puts some parameters into a block, in the contract's form.
+pub(crate) fn write(params: impl Params, block: &mut Block) -> Result<()> {
+    let mut count = 0;
     params.visit(&mut |name, value| {
-        match name {
-            None => positional.push(value.into_value()),
-            Some(name) => named.push((bare(name).to_owned(), value.into_value())),
+        if let Some(name) = name {
+            block.push_name(bare(name))?;
         }
-        Ok(())
+        count += 1;
+        block.push(value.as_value_ref())
     })?;
-    Ok(if named.is_empty() {
-        Parameters::Positional(positional)
-    } else {
-        Parameters::Named(named)
-    })
+    block.set_width(count)
 }
 
 /// A parameter's name without its prefix, as the contract has it.
@@ -251,14 +246,36 @@ macro_rules! named_params {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorKind;
+    use crate::{ErrorKind, Value};
 
-    fn one_and_a() -> Parameters {
-        Parameters::Positional(vec![Value::Integer(1), Value::Text("a".to_owned())])
+    /// What is bound, by name where it has one.
+    type Bound = Vec<(Option<String>, Value)>;
+
+    fn parameters(params: impl Params) -> Result<Vec<u8>> {
+        let mut block = Block::new();
+        write(params, &mut block)?;
+        Ok(block.as_bytes().to_vec())
     }
 
-    fn ones(count: usize) -> Parameters {
-        Parameters::Positional(vec![Value::Integer(1); count])
+    fn bytes(bound: Bound) -> Vec<u8> {
+        let mut block = Block::new();
+        for (name, value) in &bound {
+            if let Some(name) = name {
+                block.push_name(name).unwrap();
+            }
+            block.push(value.into()).unwrap();
+        }
+        block.set_width(bound.len()).unwrap();
+        block.as_bytes().to_vec()
+    }
+
+    fn one_and_a() -> Vec<u8> {
+        let a = Value::Text("a".to_owned());
+        bytes(vec![(None, Value::Integer(1)), (None, a)])
+    }
+
+    fn ones(count: usize) -> Vec<u8> {
+        bytes(vec![(None, Value::Integer(1)); count])
     }
 
     #[test]
@@ -284,9 +301,9 @@ mod tests {
 
     #[test]
     fn every_named_form_loses_its_prefix() {
-        let expected = Ok(Parameters::Named(vec![
-            ("a".to_owned(), Value::Integer(1)),
-            ("b".to_owned(), Value::Integer(2)),
+        let expected = Ok(bytes(vec![
+            (Some("a".to_owned()), Value::Integer(1)),
+            (Some("b".to_owned()), Value::Integer(2)),
         ]));
         assert_eq!(parameters(named_params! { ":a": 1, "b": 2_u8 }), expected);
         assert_eq!(parameters([("@a", 1), ("$b", 2)]), expected);

@@ -157,7 +157,7 @@ impl RowIndex for &str {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::bindings::types::Column;
+    use crate::bindings::connections::Column;
     use crate::cells::Block;
 
     /// Runs `test` on a row of these columns.
@@ -166,8 +166,9 @@ pub(crate) mod tests {
         for (_, value) in columns {
             block.push(*value).unwrap();
         }
-        let mut reader = Reader::new(block.cells().clone());
-        assert!(reader.advance(columns.len()).unwrap());
+        block.set_width(columns.len()).unwrap();
+        let mut reader = Reader::new(block.into_memory(), Vec::new());
+        assert!(reader.advance().unwrap());
         let columns = columns.iter().map(|(name, _)| Column {
             name: (*name).to_owned(),
             declared_type: None,

@@ -1,9 +1,9 @@
 //! The rows of a result of any size, a page in memory at a time.
 
-use crate::bindings::types::{Cursor, Page};
+use crate::bindings::connections::Cursor;
 use crate::cells::Reader;
 use crate::statement::Columns;
-use crate::{Error, Result, Row};
+use crate::{Column, Error, Result, Row, Value};
 
 /// The rows of a result, in order.
 ///
@@ -17,7 +17,6 @@ use crate::{Error, Result, Row};
 #[derive(Debug)]
 pub struct Rows<'s> {
     reader: Reader,
-    width: usize,
     /// `None` once every page has come.
     cursor: Option<Cursor>,
     columns: Columns<'s>,
@@ -27,18 +26,11 @@ pub struct Rows<'s> {
 pub(crate) const WHOLE_PAGE: u32 = 0;
 
 impl<'s> Rows<'s> {
-    /// The rows that begin with `page`, of the statement that `columns` belong to.
-    pub(crate) fn new(page: Page, columns: Columns<'s>) -> Rows<'s> {
-        // Asked for after the statement ran, because running it may compile it anew: a table
-        // may have more columns than when the statement was prepared. While it runs they stay.
-        let width = match page.cells.kinds.is_empty() {
-            true => 0,
-            false => columns.get().len(),
-        };
+    /// The rows that begin with those of `reader`, of the run that `columns` belong to.
+    pub(crate) fn new(reader: Reader, cursor: Option<Cursor>, columns: Columns<'s>) -> Rows<'s> {
         Rows {
-            reader: Reader::new(page.cells),
-            width,
-            cursor: page.rest,
+            reader,
+            cursor,
             columns,
         }
     }
@@ -71,7 +63,7 @@ impl<'s> Rows<'s> {
     )]
     #[inline]
     pub fn next(&mut self) -> Result<Option<Row<'_>>> {
-        while !self.reader.advance(self.width)? {
+        while !self.reader.advance()? {
             if !self.turn_page()? {
                 return Ok(None);
             }
@@ -87,14 +79,11 @@ impl<'s> Rows<'s> {
         let Some(cursor) = self.cursor.take() else {
             return Ok(false);
         };
-        let cells = cursor.next(WHOLE_PAGE)?;
-        if cells.kinds.is_empty() {
+        let page = cursor.next(WHOLE_PAGE)?;
+        if page.is_empty() {
             return Ok(false);
         }
-        if self.width == 0 {
-            self.width = self.columns.get().len();
-        }
-        self.reader.turn_to(cells);
+        self.reader.turn_to(page);
         self.cursor = Some(cursor);
         Ok(true)
     }
@@ -116,6 +105,15 @@ impl<'s> Rows<'s> {
     {
         MappedRows { rows: self, f }
     }
+}
+
+/// A whole result, held in memory. Made by [`Connection::query`](crate::Connection::query).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    /// The columns, in order.
+    pub columns: Vec<Column>,
+    /// The rows, each as long as `columns`.
+    pub rows: Vec<Vec<Value>>,
 }
 
 /// An iterator over what a function makes of each row. See [`Rows`].

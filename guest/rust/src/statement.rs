@@ -1,10 +1,10 @@
 //! A compiled statement of one connection.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
-use crate::bindings::types as wit;
-use crate::cells::{Block, Reader};
-use crate::params::{bare, parameters};
+use crate::bindings::connections as wit;
+use crate::cells::{self, Block, Reader};
+use crate::params::bare;
 use crate::rows::WHOLE_PAGE;
 use crate::{
     AndThenRows, Column, Connection, Error, ErrorKind, ManyParams, MappedRows, Params, Result, Row,
@@ -18,13 +18,62 @@ use crate::{
 /// little.
 #[derive(Debug)]
 pub struct Statement<'c> {
-    raw: wit::Statement,
+    prepared: Prepared,
     connection: &'c Connection,
+    /// What the last row took: the next needs no allocation.
+    row: Vec<cells::Cell>,
+}
+
+/// A statement, and what is known of it.
+#[derive(Debug)]
+struct Prepared {
+    raw: wit::Statement,
+    /// What never changes, once it has been asked for.
+    facts: OnceCell<Facts>,
+    /// A column has been asked for by its name: further runs tell the columns with their rows.
+    is_named: Cell<bool>,
+}
+
+/// What a statement is, whatever the schema.
+#[derive(Debug)]
+struct Facts {
+    parameter_names: Vec<Option<String>>,
+    read_only: bool,
+}
+
+impl Prepared {
+    /// What the host says of it now. Its columns are those of its last run, if there was one.
+    fn describe(&self) -> Result<wit::Description> {
+        let mut description = self.raw.describe()?;
+        let parameter_names = std::mem::take(&mut description.parameter_names);
+        let _ = self.facts.set(Facts {
+            parameter_names,
+            read_only: description.read_only,
+        });
+        Ok(description)
+    }
+
+    fn facts(&self) -> Result<&Facts> {
+        if self.facts.get().is_none() {
+            self.describe()?;
+        }
+        let unknown = || Error::new(ErrorKind::Other, "the host did not describe a statement");
+        self.facts.get().ok_or_else(unknown)
+    }
 }
 
 impl<'c> Statement<'c> {
     pub(crate) fn new(raw: wit::Statement, connection: &'c Connection) -> Statement<'c> {
-        Statement { raw, connection }
+        let prepared = Prepared {
+            raw,
+            facts: OnceCell::new(),
+            is_named: Cell::new(false),
+        };
+        Statement {
+            prepared,
+            connection,
+            row: Vec::new(),
+        }
     }
 
     /// Runs it for its effect. Rows that it yields are not kept.
@@ -36,7 +85,9 @@ impl<'c> Statement<'c> {
     /// [`Parameters`](ErrorKind::Parameters), [`Busy`](ErrorKind::Busy),
     /// [`BusySnapshot`](ErrorKind::BusySnapshot), and what the statement deserves.
     pub fn execute(&mut self, params: impl Params) -> Result<Summary> {
-        Ok(self.raw.execute(&parameters(params)?)?)
+        self.connection.with_parameters(params, |parameters| {
+            Ok(self.prepared.raw.execute(parameters)?)
+        })
     }
 
     /// Runs it once for each of `rows`, all or none, and sums up their changes.
@@ -111,17 +162,19 @@ impl<'c> Statement<'c> {
         I: IntoIterator,
         I::Item: ManyParams,
     {
-        let names = self.raw.parameter_names();
+        let names = &self.prepared.facts()?.parameter_names;
         if names.is_empty() {
-            return Err(self.without_parameters().into());
+            // Rows of no values have no size, so a block of them would never be full.
+            let message = "the statement has no parameters to run it with".to_owned();
+            return Err(misfit(message).into());
         }
         let mut rows = rows.into_iter();
-        let mut block = Block::new();
-        let more = fill(&mut block, &mut rows, &names)?;
+        let mut block = Block::default();
+        let more = fill(&mut block, &mut rows, names)?;
         let mut summary = || -> Result<Summary, <I::Item as ManyParams>::Error> {
-            let mut summary = self.send(&block)?;
-            while more && fill_next(&mut block, &mut rows, &names)? {
-                let next = self.send(&block)?;
+            let mut summary = self.send(&mut block, names.len())?;
+            while more && fill_next(&mut block, &mut rows, names)? {
+                let next = self.send(&mut block, names.len())?;
                 summary.changes += next.changes;
                 summary.last_insert_rowid = next.last_insert_rowid;
             }
@@ -133,19 +186,9 @@ impl<'c> Statement<'c> {
         }
     }
 
-    fn send(&self, block: &Block) -> Result<Summary> {
-        Ok(self.raw.execute_many(block.cells())?)
-    }
-
-    /// The error for a statement without parameters. Rows of no values have no size, so a block of
-    /// them would never be full.
-    #[cold]
-    fn without_parameters(&self) -> Error {
-        match self.raw.execute_many(Block::new().cells()) {
-            // Perhaps `stale-handle`: a stale statement has no parameter names either.
-            Err(error) => error.into(),
-            Ok(_) => misfit("the statement has no parameters to run it with".to_owned()),
-        }
+    fn send(&self, block: &mut Block, width: usize) -> Result<Summary> {
+        block.set_width(width)?;
+        Ok(self.prepared.raw.execute_many(block.as_bytes())?)
     }
 
     /// Runs it and reads its rows, a page at a time.
@@ -157,8 +200,10 @@ impl<'c> Statement<'c> {
     /// As [`execute`](Statement::execute); [`TooManyHandles`](ErrorKind::TooManyHandles) where
     /// the request holds as many cursors as it may.
     pub fn query(&mut self, params: impl Params) -> Result<Rows<'_>> {
-        let page = self.raw.query(&parameters(params)?, WHOLE_PAGE)?;
-        Ok(Rows::new(page, Columns::of(&self.raw)))
+        let page = self.run(params, WHOLE_PAGE)?;
+        let reader = Reader::new(page.rows, Vec::new());
+        let columns = Columns::of(&self.prepared, page.columns);
+        Ok(Rows::new(reader, page.rest, columns))
     }
 
     /// Runs it and iterates over what `f` makes of each row.
@@ -259,55 +304,67 @@ impl<'c> Statement<'c> {
         E: From<Error>,
         F: FnOnce(&Row<'_>) -> Result<T, E>,
     {
-        let reader = self.first_row(params)?;
-        f(&Row {
+        let (reader, columns) = self.first_row(params)?;
+        let value = f(&Row {
             reader: &reader,
-            columns: &Columns::of(&self.raw),
-        })
+            columns: &Columns::of(&self.prepared, columns),
+        });
+        self.row = reader.into_row();
+        value
     }
 
-    /// Runs it and reads its first row.
-    fn first_row(&mut self, params: impl Params) -> Result<Reader> {
-        let wit::Page { cells, rest } = self.raw.query(&parameters(params)?, 1)?;
-        if let Some(rest) = rest
-            && !self.raw.is_read_only()
+    /// Runs it and reads its first row, and its columns, where they came with it.
+    fn first_row(&mut self, params: impl Params) -> Result<(Reader, Option<Vec<Column>>)> {
+        let page = self.run(params, 1)?;
+        if let Some(rest) = page.rest
+            && !self.prepared.facts()?.read_only
         {
             // A statement that writes commits at its last row, and the commit can fail.
-            while !rest.next(WHOLE_PAGE)?.kinds.is_empty() {}
+            while !rest.next(WHOLE_PAGE)?.is_empty() {}
         }
-        // One row was asked for: all that came is it.
-        let width = cells.kinds.len();
-        let mut reader = Reader::new(cells);
-        if !reader.advance(width)? {
+        let mut reader = Reader::new(page.rows, std::mem::take(&mut self.row));
+        if !reader.advance()? {
             return Err(Error::new(
                 ErrorKind::QueryReturnedNoRows,
                 "the query yielded no row",
             ));
         }
-        Ok(reader)
+        Ok((reader, page.columns))
     }
 
-    /// The columns of its rows; none for a statement that yields no rows.
+    fn run(&self, params: impl Params, max_rows: u32) -> Result<wit::Page> {
+        let Prepared { raw, is_named, .. } = &self.prepared;
+        self.connection.with_parameters(params, |parameters| {
+            Ok(raw.query(parameters, max_rows, is_named.get())?)
+        })
+    }
+
+    /// The columns of its rows: those of its last run, or, before the first, those that it would
+    /// yield now. None for a statement that yields no rows, or once stale.
     pub fn columns(&self) -> Vec<Column> {
-        self.raw.columns()
+        let description = self.prepared.describe();
+        description.map_or_else(|_| Vec::new(), |description| description.columns)
     }
 
     /// The parameters' names without prefix, `None` for a bare `?`, in the order in which
-    /// positional parameters are bound.
+    /// positional parameters are bound. None at all once stale, unless they were asked for before.
     pub fn parameter_names(&self) -> Vec<Option<String>> {
-        self.raw.parameter_names()
+        let facts = self.prepared.facts();
+        facts.map_or_else(|_| Vec::new(), |facts| facts.parameter_names.clone())
     }
 
     /// Whether it leaves the database as it is
-    /// (<https://sqlite.org/c3ref/stmt_readonly.html>).
+    /// (<https://sqlite.org/c3ref/stmt_readonly.html>). True once stale.
     pub fn is_read_only(&self) -> bool {
-        self.raw.is_read_only()
+        self.prepared.facts().map_or(true, |facts| facts.read_only)
     }
 
     /// Runs it, and reads its rows for longer than the statement is in scope.
     pub(crate) fn into_rows(self, params: impl Params) -> Result<Rows<'c>> {
-        let page = self.raw.query(&parameters(params)?, WHOLE_PAGE)?;
-        Ok(Rows::new(page, Columns::held(self.raw)))
+        let page = self.run(params, WHOLE_PAGE)?;
+        let reader = Reader::new(page.rows, self.row);
+        let columns = Columns::held(self.prepared, page.columns);
+        Ok(Rows::new(reader, page.rest, columns))
     }
 }
 
@@ -398,8 +455,9 @@ fn misfit(message: String) -> Error {
     Error::new(ErrorKind::Parameters, message)
 }
 
-/// The columns of a result, asked of the host when first needed: a row that is read by index
-/// never needs their names.
+/// The columns of one run's result, asked of the host when first needed: a row that is read by index
+/// never needs their names. Where a statement's rows have been read by name, its next run tells the
+/// columns with the first rows: they may be others by then.
 #[derive(Debug)]
 pub(crate) struct Columns<'s> {
     statement: Asked<'s>,
@@ -408,24 +466,25 @@ pub(crate) struct Columns<'s> {
 
 #[derive(Debug)]
 enum Asked<'s> {
-    Lent(&'s wit::Statement),
-    Held(wit::Statement),
+    Lent(&'s Prepared),
+    Held(Prepared),
     #[cfg(test)]
     Nobody,
 }
 
 impl<'s> Columns<'s> {
-    fn of(statement: &'s wit::Statement) -> Columns<'s> {
-        Columns {
-            statement: Asked::Lent(statement),
-            answer: OnceCell::new(),
-        }
+    fn of(statement: &'s Prepared, columns: Option<Vec<Column>>) -> Columns<'s> {
+        Columns::new(Asked::Lent(statement), columns)
     }
 
-    fn held(statement: wit::Statement) -> Columns<'s> {
+    fn held(statement: Prepared, columns: Option<Vec<Column>>) -> Columns<'s> {
+        Columns::new(Asked::Held(statement), columns)
+    }
+
+    fn new(statement: Asked<'s>, columns: Option<Vec<Column>>) -> Columns<'s> {
         Columns {
-            statement: Asked::Held(statement),
-            answer: OnceCell::new(),
+            statement,
+            answer: columns.map_or_else(OnceCell::new, OnceCell::from),
         }
     }
 
@@ -438,11 +497,17 @@ impl<'s> Columns<'s> {
     }
 
     pub(crate) fn get(&self) -> &[Column] {
-        self.answer.get_or_init(|| match &self.statement {
-            Asked::Lent(statement) => statement.columns(),
-            Asked::Held(statement) => statement.columns(),
-            #[cfg(test)]
-            Asked::Nobody => Vec::new(),
+        self.answer.get_or_init(|| {
+            let statement = match &self.statement {
+                Asked::Lent(statement) => statement,
+                Asked::Held(statement) => statement,
+                #[cfg(test)]
+                Asked::Nobody => return Vec::new(),
+            };
+            statement.is_named.set(true);
+            // A stale statement has none.
+            let description = statement.describe();
+            description.map_or_else(|_| Vec::new(), |description| description.columns)
         })
     }
 }
@@ -480,9 +545,10 @@ mod tests {
         let mut block = Block::new();
         push_row(&mut block, named_params! { ":b": "x", "a": 1 }, &names()).unwrap();
         push_row(&mut block, params![2, "y"], &names()).unwrap();
-        let mut reader = Reader::new(block.cells().clone());
+        block.set_width(2).unwrap();
+        let mut reader = Reader::new(block.into_memory(), Vec::new());
         for (a, b) in [(1, "x"), (2, "y")] {
-            assert!(reader.advance(2).unwrap());
+            assert!(reader.advance().unwrap());
             assert_eq!(reader.get(0), Ok(Some(ValueRef::Integer(a))));
             assert_eq!(reader.get(1), Ok(Some(ValueRef::Text(b))));
         }

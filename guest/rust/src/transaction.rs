@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use crate::bindings::types as wit;
+use crate::bindings::connections as wit;
 use crate::connection::Guarded;
 use crate::{Connection, Error, Result, TransactionMode};
 

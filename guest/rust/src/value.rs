@@ -1,6 +1,19 @@
 //! One SQLite value, owned or still in the page that it was read from.
 
-pub use crate::bindings::types::Value;
+/// One SQLite value, by storage class (<https://sqlite.org/datatype3.html>).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// SQL's `NULL`.
+    Null,
+    /// A 64-bit signed integer.
+    Integer(i64),
+    /// A 64-bit floating point number. Bound, NaN becomes null.
+    Real(f64),
+    /// Text, which may be empty and may hold NUL characters.
+    Text(String),
+    /// Bytes, which may be empty.
+    Blob(Vec<u8>),
+}
 
 /// A value that is read, or bound, where it lies.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -8,7 +8,7 @@ use wasmtime::component::types::ComponentItem;
 /// The interfaces that the host defines in every version that is compatible with the one named.
 /// The linker has the last word; this list is for telling people.
 const PROVIDED: &[(&str, &str, &[&str])] = &[
-    ("millpond:sqlite", "0.1", &["types", "pool"]),
+    ("millpond:sqlite", "0.1", &["connections", "pool"]),
     (
         "wasi:cli",
         "0.2",

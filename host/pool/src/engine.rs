@@ -175,8 +175,14 @@ pub trait Session: fmt::Debug + Send {
     /// Run one statement for its effect.
     fn execute(&mut self, call: Call, sql: &str, parameters: &Parameters) -> Step<Summary>;
 
-    /// Run one statement, and take its whole result.
-    fn query(&mut self, call: Call, sql: &str, parameters: &Parameters) -> Step<Table>;
+    /// Run one statement, and take its whole result, with its columns or without.
+    fn query(
+        &mut self,
+        call: Call,
+        sql: &str,
+        parameters: &Parameters,
+        with_columns: bool,
+    ) -> Step<Table>;
 
     /// Run a script from the byte `start` on, which moves past each statement that has run.
     fn execute_script(&mut self, call: Call, sql: &str, start: &mut usize) -> Step<()>;

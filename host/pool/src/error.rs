@@ -8,9 +8,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, as far as a caller could act on it.
 ///
-/// The kinds after [`Config`](ErrorKind::Config) are those of the contract's `error-kind`.
+/// A later minor version may have more kinds. The enum is exhaustive all the same: a program that
+/// maps each kind to one of its own, as millpond-wasmtime does, then fails to compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum ErrorKind {
     /// A setting of the pool is out of its bounds. Only when a pool is built.
     Config,

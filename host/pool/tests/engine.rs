@@ -162,7 +162,7 @@ impl Session for FakeSession {
         self.run(call, sql).map(|()| Summary::default())
     }
 
-    fn query(&mut self, call: Call, sql: &str, _: &Parameters) -> Step<Table> {
+    fn query(&mut self, call: Call, sql: &str, _: &Parameters, _: bool) -> Step<Table> {
         self.run(call, sql)?;
         Ok(Table {
             columns: Vec::new(),

@@ -252,8 +252,8 @@ fn everything_that_sql_can_use_is_decided() {
 /// The contract says what is refused, so that an author need not try.
 #[test]
 fn everything_that_is_refused_is_named_in_the_contract() {
-    let contract = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit/types.wit");
-    let contract = std::fs::read_to_string(contract).expect("types.wit");
+    let contract = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit/connections.wit");
+    let contract = std::fs::read_to_string(contract).expect("connections.wit");
     let named: BTreeSet<&str> = contract.split('`').collect();
     let golden = std::fs::read_to_string(GOLDEN).expect("policy.golden");
     let missing: Vec<_> = golden

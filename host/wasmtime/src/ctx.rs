@@ -7,11 +7,11 @@ use std::time::Instant;
 use millpond_pool::{Access, Error, ErrorKind, Grant, PoolStats, Request, StatsScope};
 use wasmtime::component::{HasData, ResourceTable};
 
-use crate::convert::{Failure, Mistake};
+use crate::bindings::connections::ErrorKind as WitErrorKind;
+use crate::convert::Failure;
 
 /// What a connection handle stands for. The request's [`SqliteCtx`] knows of it too, and gives
 /// it back when the request ends, even if the embedder keeps the resource table.
-#[expect(unreachable_pub, reason = "the generated code exports it again")]
 pub type Connection = Arc<millpond_pool::Connection>;
 
 /// Builds a [`SqliteCtx`]. Without a grant, a guest has no database.
@@ -132,7 +132,7 @@ impl SqliteCtx {
             .retain(|connection| connection.strong_count() > 0);
         let most = granted.grant.connections();
         if granted.held.len() >= most as usize {
-            return Err(Mistake::too_many("connections", most).into());
+            return Err(Failure::too_many("connections", most));
         }
         let connection = granted
             .grant
@@ -153,11 +153,10 @@ impl SqliteCtx {
                 in_use: held.iter().filter(|held| held.strong_count() > 0).count() as u32,
                 ..PoolStats::default()
             }),
-            StatsScope::Nothing => Err(Mistake::new(
-                ErrorKind::NotAuthorized,
+            StatsScope::Nothing => Err(Failure::new(
+                WitErrorKind::NotAuthorized,
                 format!("the statistics of the database {database:?} are not granted"),
-            )
-            .into()),
+            )),
         }
     }
 
@@ -171,13 +170,13 @@ impl SqliteCtx {
         self.granted.keys().cloned().collect()
     }
 
-    fn granted_mut(&mut self, database: &str) -> Result<&mut Granted, Mistake> {
+    fn granted_mut(&mut self, database: &str) -> Result<&mut Granted, Failure> {
         if self.unknown.is_none() && !self.granted.contains_key(database) {
             self.unknown = Some(database.chars().take(64).collect());
         }
         self.granted
             .get_mut(database)
-            .ok_or_else(|| Mistake::no_such_database(database))
+            .ok_or_else(|| Failure::no_such_database(database))
     }
 }
 
@@ -194,11 +193,10 @@ impl Drop for SqliteCtx {
 /// What went wrong while opening a file names the file: that is the host's business.
 fn hide_host(database: &str, error: &Error) -> Failure {
     match error.kind() {
-        ErrorKind::CannotOpen | ErrorKind::Corrupt => Mistake::new(
-            error.kind(),
+        ErrorKind::CannotOpen | ErrorKind::Corrupt => Failure::new(
+            error.kind().into(),
             format!("the database {database:?} cannot be opened"),
-        )
-        .into(),
+        ),
         _ => error.clone().into(),
     }
 }
@@ -218,7 +216,7 @@ impl Count {
     /// Refuse one more, where there are too many.
     pub(crate) fn check(&self, what: &str) -> Result<(), Failure> {
         if self.open >= self.most {
-            Err(Mistake::too_many(what, self.most).into())
+            Err(Failure::too_many(what, self.most))
         } else {
             Ok(())
         }

@@ -1,16 +1,15 @@
-//! The functions of the contract, called as a guest's calls arrive, without a guest: both
-//! implementations answer hostile input with an error value, and keep no connection.
+//! The functions of the contract, called as a guest's calls arrive, without a guest: they answer
+//! hostile input with an error value, and keep no connection.
 
-use millpond_pool::{Access, Pool, PoolStats, StatsScope};
+use millpond_pool::{Access, Pool, PoolStats, StatsScope, block_on};
 use millpond_sqlite::PoolBuilder;
 use wasmtime::component::{Resource, ResourceTable};
 
-use crate::bindings::blocking::millpond::sqlite::pool::Host as _;
-use crate::bindings::blocking::millpond::sqlite::pool::{self, Access as WitAccess};
-use crate::bindings::blocking::millpond::sqlite::types::{
-    self, Cells, ErrorKind, Host as _, HostConnection as _, HostCursor as _, HostStatement as _,
-    HostTransaction as _, Parameters, TransactionMode,
+use crate::bindings::connections::{
+    self, ErrorKind, Host as _, HostConnection, HostCursor, HostStatement, HostTransaction,
+    TransactionMode,
 };
+use crate::bindings::pool::{self, Access as WitAccess, Host as _};
 use crate::convert::Failure;
 use crate::{Grant, SqliteCtx, SqliteCtxView};
 
@@ -50,12 +49,14 @@ impl Fixture {
     }
 
     fn get(&mut self) -> Resource<crate::ctx::Connection> {
-        self.view()
-            .get_connection("default".into(), WitAccess::ReadWrite)
-            .expect("a connection")
+        block_on(
+            self.view()
+                .get_connection("default".into(), WitAccess::ReadWrite),
+        )
+        .expect("a connection")
     }
 
-    fn error<T>(&mut self, result: Result<T, Failure>) -> types::Error {
+    fn error<T>(&mut self, result: Result<T, Failure>) -> connections::Error {
         match result {
             Ok(_) => panic!("it succeeded"),
             Err(failure) => self
@@ -66,8 +67,9 @@ impl Fixture {
     }
 }
 
-fn none() -> Parameters {
-    Parameters::Positional(Vec::new())
+/// No parameters, and no rows.
+fn none() -> Vec<u8> {
+    Vec::new()
 }
 
 /// A second handle to what the guest holds, as each of its calls brings one.
@@ -88,7 +90,7 @@ fn a_name_that_was_not_granted_is_no_such_database() {
         "default\0",
         "file:app.db?mode=ro",
     ] {
-        let result = f.view().get_connection(name.into(), WitAccess::ReadOnly);
+        let result = block_on(f.view().get_connection(name.into(), WitAccess::ReadOnly));
         assert_eq!(f.error(result).kind, ErrorKind::NoSuchDatabase, "{name:?}");
         let result = f.view().stats(name.into());
         assert_eq!(f.error(result).kind, ErrorKind::NoSuchDatabase, "{name:?}");
@@ -99,45 +101,70 @@ fn a_name_that_was_not_granted_is_no_such_database() {
 #[test]
 fn a_read_only_grant_lends_no_writer() {
     let mut f = fixture(Access::ReadOnly);
-    let result = f
-        .view()
-        .get_connection("default".into(), WitAccess::ReadWrite);
+    let result = block_on(
+        f.view()
+            .get_connection("default".into(), WitAccess::ReadWrite),
+    );
     assert_eq!(f.error(result).kind, ErrorKind::NotAuthorized);
-    f.view()
-        .get_connection("default".into(), WitAccess::ReadOnly)
-        .expect("a reader");
+    block_on(
+        f.view()
+            .get_connection("default".into(), WitAccess::ReadOnly),
+    )
+    .expect("a reader");
 }
 
 #[test]
 fn a_request_holds_no_more_than_its_grant_allows() {
     let mut f = fixture(Access::ReadWrite);
     let (one, two) = (f.get(), f.get());
-    let result = f
-        .view()
-        .get_connection("default".into(), WitAccess::ReadOnly);
+    let result = block_on(
+        f.view()
+            .get_connection("default".into(), WitAccess::ReadOnly),
+    );
     assert_eq!(f.error(result).kind, ErrorKind::TooManyHandles);
     f.view().return_connection(one).expect("returned");
     let one = f.get();
 
     let statements: Vec<_> = (0..3)
         .map(|_| {
-            f.view()
-                .prepare(lend(&one), "SELECT 1 UNION SELECT 2".into())
-                .expect("compiled")
+            block_on(
+                f.view()
+                    .prepare(lend(&one), "SELECT 1 UNION SELECT 2".into()),
+            )
+            .expect("compiled")
         })
         .collect();
-    let result = f.view().prepare(lend(&one), "SELECT 1".into());
+    let result = block_on(f.view().prepare(lend(&one), "SELECT 1".into()));
     assert_eq!(f.error(result).kind, ErrorKind::TooManyHandles);
 
     let mut cursors = Vec::new();
     for statement in &statements[..2] {
-        let page = types::HostStatement::query(&mut f.view(), lend(statement), none(), 1);
+        let page = block_on(connections::HostStatement::query(
+            &mut f.view(),
+            lend(statement),
+            none(),
+            1,
+            false,
+        ));
         cursors.extend(page.expect("a row").rest);
     }
-    let result = types::HostStatement::query(&mut f.view(), lend(&statements[2]), none(), 1);
+    let result = block_on(connections::HostStatement::query(
+        &mut f.view(),
+        lend(&statements[2]),
+        none(),
+        1,
+        false,
+    ));
     assert_eq!(f.error(result).kind, ErrorKind::TooManyHandles);
-    types::HostCursor::drop(&mut f.view(), cursors.remove(0)).expect("dropped");
-    types::HostStatement::query(&mut f.view(), lend(&statements[2]), none(), 1).expect("a place");
+    connections::HostCursor::drop(&mut f.view(), cursors.remove(0)).expect("dropped");
+    block_on(connections::HostStatement::query(
+        &mut f.view(),
+        lend(&statements[2]),
+        none(),
+        1,
+        false,
+    ))
+    .expect("a place");
     f.view().close_connection(two).expect("closed");
     assert_eq!((f.stats().in_use, f.stats().connections_closed), (1, 1));
 }
@@ -146,38 +173,43 @@ fn a_request_holds_no_more_than_its_grant_allows() {
 fn what_outlives_its_connection_is_stale_and_does_not_trap() {
     let mut f = fixture(Access::ReadWrite);
     let connection = f.get();
-    let statement = f
-        .view()
-        .prepare(lend(&connection), "SELECT 1 UNION SELECT 2".into())
-        .expect("compiled");
-    let page = types::HostStatement::query(&mut f.view(), lend(&statement), none(), 1);
+    let statement = block_on(
+        f.view()
+            .prepare(lend(&connection), "SELECT 1 UNION SELECT 2".into()),
+    )
+    .expect("compiled");
+    let page = block_on(connections::HostStatement::query(
+        &mut f.view(),
+        lend(&statement),
+        none(),
+        1,
+        false,
+    ));
     let cursor = page.expect("a row").rest.expect("another");
-    let transaction = f
-        .view()
-        .begin(lend(&connection), TransactionMode::Immediate)
-        .expect("a transaction");
+    let transaction = block_on(
+        f.view()
+            .begin(lend(&connection), TransactionMode::Immediate),
+    )
+    .expect("a transaction");
     f.view().return_connection(connection).expect("returned");
     assert_eq!(f.stats().in_use, 0);
 
-    let result = types::HostStatement::execute(&mut f.view(), lend(&statement), none());
+    let result = block_on(connections::HostStatement::execute(
+        &mut f.view(),
+        lend(&statement),
+        none(),
+    ));
     assert_eq!(f.error(result).kind, ErrorKind::StaleHandle);
-    let cells = Cells {
-        kinds: vec![],
-        integers: vec![],
-        reals: vec![],
-        lengths: vec![],
-        bytes: vec![],
-    };
-    let result = f.view().execute_many(lend(&statement), cells);
+    let result = block_on(f.view().execute_many(lend(&statement), none()));
     assert_eq!(f.error(result).kind, ErrorKind::StaleHandle);
-    let result = f.view().next(lend(&cursor), 1);
+    let result = block_on(f.view().next(lend(&cursor), 1));
     assert_eq!(f.error(result).kind, ErrorKind::StaleHandle);
-    assert!(f.view().columns(lend(&statement)).expect("none").is_empty());
-    assert!(f.view().is_read_only(lend(&statement)).expect("an answer"));
-    let result = f.view().commit(transaction);
+    let result = block_on(f.view().describe(lend(&statement)));
     assert_eq!(f.error(result).kind, ErrorKind::StaleHandle);
-    types::HostStatement::drop(&mut f.view(), statement).expect("dropped");
-    types::HostCursor::drop(&mut f.view(), cursor).expect("dropped");
+    let result = block_on(f.view().commit(transaction));
+    assert_eq!(f.error(result).kind, ErrorKind::StaleHandle);
+    connections::HostStatement::drop(&mut f.view(), statement).expect("dropped");
+    connections::HostCursor::drop(&mut f.view(), cursor).expect("dropped");
 }
 
 #[test]
@@ -185,10 +217,11 @@ fn a_request_that_ends_gives_everything_back_even_if_its_table_stays() {
     let mut f = fixture(Access::ReadWrite);
     let connection = f.get();
     let _other = f.get();
-    let _transaction = f
-        .view()
-        .begin(lend(&connection), TransactionMode::Immediate)
-        .expect("a transaction");
+    let _transaction = block_on(
+        f.view()
+            .begin(lend(&connection), TransactionMode::Immediate),
+    )
+    .expect("a transaction");
     assert_eq!(f.stats().in_use, 2);
     let Fixture { pool, ctx, table } = f;
     drop(ctx);
@@ -205,20 +238,21 @@ fn a_request_that_ends_gives_everything_back_even_if_its_table_stays() {
 fn an_error_keeps_its_code_and_its_place() {
     let mut f = fixture(Access::ReadWrite);
     let connection = f.get();
-    let result = types::HostConnection::execute(
+    let result = block_on(connections::HostConnection::execute(
         &mut f.view(),
         lend(&connection),
         "SELECT missing".into(),
         none(),
-    );
+    ));
     let error = f.error(result);
     assert_eq!(
         (error.kind, error.code, error.offset),
         (ErrorKind::Sql, 1, Some(7))
     );
-    let result = f
-        .view()
-        .execute_script(lend(&connection), "SELECT 1; SELECT missing".into());
+    let result = block_on(
+        f.view()
+            .execute_script(lend(&connection), "SELECT 1; SELECT missing".into()),
+    );
     assert_eq!(f.error(result).offset, Some(17));
 }
 
@@ -244,5 +278,41 @@ fn stats_tell_as_much_as_is_granted() {
             Err(failure) => Err(f.error::<()>(Err(failure)).kind),
         };
         assert_eq!(told_now, told, "{scope:?}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_rows_are_an_error_value() {
+    let mut f = fixture(Access::ReadWrite);
+    let connection = f.get();
+    let sql = "SELECT ?1";
+    let statement = block_on(f.view().prepare(lend(&connection), sql.into())).expect("compiled");
+    let not_utf8 = [1, 0, 0, 0, 3, 1, 0, 0, 0, 0xff];
+    for (bytes, kind) in [
+        (vec![1], ErrorKind::Parameters),
+        (vec![1, 0, 0, 0, 9], ErrorKind::Parameters),
+        (vec![0xff, 0xff, 0xff, 0xff, 5], ErrorKind::Parameters),
+        (not_utf8.to_vec(), ErrorKind::NotUtf8),
+    ] {
+        let view = &mut f.view();
+        let (this, parameters) = (lend(&connection), bytes.clone());
+        let executed = HostConnection::execute(view, this, sql.into(), parameters);
+        let executed = block_on(executed);
+        assert_eq!(f.error(executed).kind, kind, "{bytes:?}");
+        let view = &mut f.view();
+        let (this, parameters) = (lend(&connection), bytes.clone());
+        let table = HostConnection::query(view, this, sql.into(), parameters, true);
+        let table = block_on(table);
+        assert_eq!(f.error(table).kind, kind, "{bytes:?}");
+        let view = &mut f.view();
+        let executed = HostStatement::execute(view, lend(&statement), bytes.clone());
+        let executed = block_on(executed);
+        assert_eq!(f.error(executed).kind, kind, "{bytes:?}");
+        let view = &mut f.view();
+        let page = HostStatement::query(view, lend(&statement), bytes.clone(), 1, true);
+        let page = block_on(page);
+        assert_eq!(f.error(page).kind, kind, "{bytes:?}");
+        let many = block_on(f.view().execute_many(lend(&statement), bytes.clone()));
+        assert_eq!(f.error(many).kind, kind, "{bytes:?}");
     }
 }

@@ -72,7 +72,9 @@
 //! They have the names that wasmtime's own host interfaces have: [`SqliteCtx`] is one request's
 //! state, with its [`SqliteCtxBuilder`]; [`SqliteView`] is what the embedder implements to lead to
 //! it, by a [`SqliteCtxView`]; [`Sqlite`] is the [`HasData`](wasmtime::component::HasData) marker;
-//! [`add_to_linker`] and its blocking twin [`add_to_linker_sync`] define the functions.
+//! [`add_to_linker`] and its blocking twin [`add_to_linker_sync`] define the functions, and
+//! [`add_to_linker_with`] does where the store's data is of another crate's type. [`bindings`] are the
+//! generated types, for an embedder's own bindings.
 //!
 //! # What blocks
 //!
@@ -134,13 +136,14 @@
 //! A guest's mistake is an error value of the contract. Only what a correct host and a correct
 //! component cannot do traps: a handle that is in nobody's table.
 
-mod bindings;
+pub mod bindings;
 mod convert;
 mod ctx;
 mod host;
+mod linker;
 
 pub use ctx::{Sqlite, SqliteCtx, SqliteCtxBuilder, SqliteCtxView, SqliteView};
-pub use host::{add_to_linker, add_to_linker_sync};
+pub use linker::{add_to_linker, add_to_linker_sync, add_to_linker_sync_with, add_to_linker_with};
 /// The pool, so that an embedder needs one dependency.
 pub use millpond_pool as pool;
 pub use millpond_pool::{Grant, Request, StatsScope, TableGrant};

@@ -1,6 +1,9 @@
 //! The contract, function by function, as a guest sees it.
 
-use millpond_tests::{Lab, foreach_contract};
+use millpond_tests::{Lab, component, foreach_contract};
+use millpond_wasmtime::{SqliteCtx, SqliteCtxView, add_to_linker_sync_with, add_to_linker_with};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, Linker, ResourceTable};
 
 use crate::assert_test_exists;
 
@@ -59,4 +62,66 @@ async fn contract_pool() {
 #[tokio::test]
 async fn contract_too_large() {
     Lab::new().run("contract_too_large").await.succeeds();
+}
+
+type Data = (SqliteCtx, ResourceTable);
+
+fn view(data: &mut Data) -> SqliteCtxView<'_> {
+    let (ctx, table) = data;
+    SqliteCtxView { ctx, table }
+}
+
+/// Both linkers define the same names, those of the contract, of the same types.
+#[test]
+fn contract_imports_everything() {
+    let lab = Lab::new();
+    let program = component("contract_imports_everything");
+    let program = Component::from_file(lab.engine(), program).expect("a component");
+    let mut names = Vec::new();
+    for (interface, import) in program.component_type().imports(lab.engine()) {
+        if let ComponentItem::ComponentInstance(instance) = import.ty
+            && interface.starts_with("millpond:sqlite/")
+        {
+            let exports = instance.exports(lab.engine());
+            let functions =
+                exports.filter(|(_, export)| matches!(export.ty, ComponentItem::ComponentFunc(_)));
+            names.extend(functions.map(|(name, _)| (interface.to_owned(), name.to_owned())));
+        }
+    }
+    let wit = concat!(env!("CARGO_MANIFEST_DIR"), "/../wit");
+    let declared = ["pool.wit", "connections.wit"].map(|file| {
+        let text = std::fs::read_to_string(format!("{wit}/{file}")).expect("the contract");
+        let code = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("///"));
+        code.filter(|line| line.contains("func(")).count()
+    });
+    assert_eq!(names.len(), declared.iter().sum::<usize>(), "{names:?}");
+
+    type Add = fn(&mut Linker<Data>) -> wasmtime::Result<()>;
+    let both: [Add; 2] = [
+        |linker| add_to_linker_with(linker, view),
+        |linker| add_to_linker_sync_with(linker, view),
+    ];
+    for add in both {
+        let mut linker = Linker::new(lab.engine());
+        linker
+            .define_unknown_imports_as_traps(&program)
+            .expect("traps");
+        linker.allow_shadowing(true);
+        add(&mut linker).expect("names that may be taken");
+        // Each function has the type that the guest imports it with.
+        linker
+            .instantiate_pre(&program)
+            .expect("the whole contract");
+
+        let mut linker = Linker::new(lab.engine());
+        add(&mut linker).expect("names that are free");
+        for (interface, name) in &names {
+            let mut interface = linker.instance(interface).expect("an interface");
+            let again = interface.func_wrap(name, |_, (): ()| Ok(()));
+            assert!(again.is_err(), "{name} is not defined");
+        }
+        add(&mut linker).expect_err("names that are taken");
+    }
 }

@@ -23,6 +23,7 @@ mod readme;
 mod run;
 mod transactions;
 mod wasi03;
+mod wit;
 
 /// Asserts that there is a test of the name of each program of a suite: one without does not
 /// compile.

@@ -79,11 +79,17 @@ impl Session for Db {
         )
     }
 
-    fn query(&mut self, call: Call, sql: &str, parameters: &Parameters) -> Step<Table> {
+    fn query(
+        &mut self,
+        call: Call,
+        sql: &str,
+        parameters: &Parameters,
+        with_columns: bool,
+    ) -> Step<Table> {
         self.attempt_or(
             call,
-            |db| db.query(sql, parameters),
-            |db| db.job(sql, parameters, Wants::Table),
+            |db| db.query(sql, parameters, with_columns),
+            |db| db.job(sql, parameters, Wants::Table { with_columns }),
             Answer::into_table,
         )
     }

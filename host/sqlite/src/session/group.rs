@@ -279,7 +279,9 @@ impl Db {
     fn answer(&mut self, compiled: &mut Compiled, wants: Wants) -> Result<Answer> {
         let answer = match wants {
             Wants::Summary => self.run_to_end(compiled).map(Answer::Summary),
-            Wants::Table => self.read_table(compiled).map(Answer::Table),
+            Wants::Table { with_columns } => {
+                self.read_table(compiled, with_columns).map(Answer::Table)
+            }
             Wants::Page {
                 max_rows,
                 with_columns,

@@ -39,7 +39,12 @@ impl Db {
         })
     }
 
-    pub(crate) fn query(&mut self, sql: &str, parameters: &Parameters) -> Attempt<Table> {
+    pub(crate) fn query(
+        &mut self,
+        sql: &str,
+        parameters: &Parameters,
+        with_columns: bool,
+    ) -> Attempt<Table> {
         self.with_compiled(sql, |db, compiled| {
             db.bind(compiled, parameters)?;
             if !db.admit(compiled)? {
@@ -51,23 +56,27 @@ impl Db {
             // A result that cannot be had whole must not leave half of the work behind.
             let undoable = !compiled.read_only && compiled.raw.column_count() > 0;
             db.run(compiled.kind(), |db| {
-                let answer = db.run_in_group(compiled, Wants::Table)?;
+                let answer = db.run_in_group(compiled, Wants::Table { with_columns })?;
                 if let Some(table) = answer.and_then(Answer::into_table) {
                     Ok(table)
                 } else if undoable {
                     db.atomically(|db| {
-                        let table = db.read_table(compiled);
+                        let table = db.read_table(compiled, with_columns);
                         compiled.raw.reset();
                         table
                     })
                 } else {
-                    db.read_table(compiled)
+                    db.read_table(compiled, with_columns)
                 }
             })
         })
     }
 
-    pub(super) fn read_table(&mut self, compiled: &mut Compiled) -> Result<Table> {
+    pub(super) fn read_table(
+        &mut self,
+        compiled: &mut Compiled,
+        with_columns: bool,
+    ) -> Result<Table> {
         let raw = &mut compiled.raw;
         let mut rows = Rows::with_capacity(0);
         while raw.step(&self.conn)? == Step::Row {
@@ -75,7 +84,10 @@ impl Db {
         }
         // After the last step: a schema that changed has been seen by now.
         Ok(Table {
-            columns: columns_of(raw),
+            columns: match with_columns {
+                true => columns_of(raw),
+                false => Vec::new(),
+            },
             rows,
         })
     }

@@ -30,7 +30,7 @@ pub(crate) enum Wants {
     /// All of them, where they fit one page.
     Page { max_rows: u32, with_columns: bool },
     /// All of them.
-    Table,
+    Table { with_columns: bool },
 }
 
 /// What a statement came to.

@@ -3,8 +3,9 @@
 //! Arguments: the access, `script`, `query` or `pages`, the SQL, and text parameters. Prints the
 //! rows as far as it got, and `ended <kind> <code>`, or `ended ok`.
 
+use millpond_guest::bindings::connections::{Connection, Error};
 use millpond_guest::bindings::pool::{Access, get_connection};
-use millpond_guest::bindings::types::{Connection, Error, Parameters, Value};
+use millpond_test_programs::{Value, positional, read};
 
 fn main() {
     let mut args = std::env::args().skip(1);
@@ -14,7 +15,7 @@ fn main() {
     };
     let via = args.next().expect("a way to run it");
     let sql = args.next().expect("SQL");
-    let parameters = Parameters::Positional(args.map(Value::Text).collect());
+    let parameters = positional(&args.map(Value::Text).collect::<Vec<_>>());
     let connection = get_connection("default", access).expect("a connection");
     match run(&connection, &via, &sql, &parameters) {
         Ok(()) => println!("ended ok"),
@@ -25,30 +26,25 @@ fn main() {
     }
 }
 
-fn run(
-    connection: &Connection,
-    via: &str,
-    sql: &str,
-    parameters: &Parameters,
-) -> Result<(), Error> {
+fn run(connection: &Connection, via: &str, sql: &str, parameters: &[u8]) -> Result<(), Error> {
     match via {
         "script" => connection.execute_script(sql),
         "query" => {
-            for row in connection.query(sql, parameters)?.rows {
+            for row in read(&connection.query(sql, parameters, false)?.rows) {
                 show(&format!("{row:?}"));
             }
             Ok(())
         }
         _ => {
             let statement = connection.prepare(sql)?;
-            let page = statement.query(parameters, 100)?;
-            show(&String::from_utf8_lossy(&page.cells.bytes));
+            let page = statement.query(parameters, 100, false)?;
+            show(&String::from_utf8_lossy(&page.rows));
             while let Some(rest) = &page.rest {
-                let cells = rest.next(100)?;
-                if cells.kinds.is_empty() {
+                let rows = rest.next(100)?;
+                if rows.is_empty() {
                     break;
                 }
-                show(&String::from_utf8_lossy(&cells.bytes));
+                show(&String::from_utf8_lossy(&rows));
             }
             Ok(())
         }

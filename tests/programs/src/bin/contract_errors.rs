@@ -1,10 +1,11 @@
 //! Each error has its kind and SQLite's code.
 
+use millpond_guest::bindings::connections::ErrorKind;
 use millpond_guest::bindings::pool::{Access, get_connection};
-use millpond_guest::bindings::types::{ErrorKind, Parameters};
+use millpond_test_programs::NONE;
 
 fn main() {
-    let none = Parameters::Positional(vec![]);
+    let none = NONE;
     let db = get_connection("default", Access::ReadWrite).unwrap();
     db.execute_script(
         "CREATE TABLE parent(id INTEGER PRIMARY KEY);
@@ -66,7 +67,7 @@ fn main() {
         ("PRAGMA journal_mode = DELETE", ErrorKind::NotAuthorized, 23),
         ("SELECT sqlite_version()", ErrorKind::NotAuthorized, 1),
     ] {
-        let error = db.execute(sql, &none).unwrap_err();
+        let error = db.execute(sql, none).unwrap_err();
         assert_eq!(
             (error.kind, error.code),
             (kind, code),

@@ -1,61 +1,77 @@
-//! `execute-many`: every row or none, and cells that do not fit are refused before any.
+//! `execute-many`: every row or none, and bytes that are no rows are refused before any.
 
+use millpond_guest::bindings::connections::ErrorKind;
 use millpond_guest::bindings::pool::{Access, get_connection};
-use millpond_guest::bindings::types::{Cells, ErrorKind, Parameters, Value};
+use millpond_test_programs::{NONE, Value, named, read, rows};
 
-fn cells(kinds: &[u8], integers: &[i64], reals: &[f64], lengths: &[u32], bytes: &[u8]) -> Cells {
-    Cells {
-        kinds: kinds.to_vec(),
-        integers: integers.to_vec(),
-        reals: reals.to_vec(),
-        lengths: lengths.to_vec(),
-        bytes: bytes.to_vec(),
-    }
+/// A row for each number, with a null.
+fn numbered(numbers: &[i64]) -> Vec<u8> {
+    let row = |number: &i64| [Value::Integer(*number), Value::Null];
+    rows(2, &numbers.iter().flat_map(row).collect::<Vec<_>>())
 }
 
 fn main() {
-    let none = Parameters::Positional(vec![]);
+    let none = NONE;
     let db = get_connection("default", Access::ReadWrite).unwrap();
     db.execute_script("CREATE TABLE t(a UNIQUE, b)").unwrap();
-    let count = || match db.query("SELECT count(*) FROM t", &none).unwrap().rows[0][0] {
+    let count = || match read(
+        &db.query("SELECT count(*) FROM t", none, false)
+            .unwrap()
+            .rows,
+    )[0][0]
+    {
         Value::Integer(count) => count,
         ref other => panic!("{other:?}"),
     };
     let insert = db.prepare("INSERT INTO t VALUES (?1, ?2)").unwrap();
-    for malformed in [
-        cells(&[1], &[1], &[], &[], &[]),
-        cells(&[1, 1, 1], &[1, 2, 3], &[], &[], &[]),
-        cells(&[1, 1], &[1], &[], &[], &[]),
-        cells(&[1, 1], &[1, 2, 3], &[], &[], &[]),
-        cells(&[2, 2], &[], &[1.0], &[], &[]),
-        cells(&[1, 5], &[1], &[1.0], &[], &[]),
-        cells(&[0, 5], &[], &[], &[], &[]),
-        cells(&[6, 5], &[], &[], &[], &[]),
-        cells(&[255, 255], &[], &[], &[], &[]),
-        cells(&[3, 5], &[], &[], &[], b"a"),
-        cells(&[3, 5], &[], &[], &[2], b"a"),
-        cells(&[3, 5], &[], &[], &[1, 1], b"ab"),
-        cells(&[3, 5], &[], &[], &[1], b"ab"),
-        cells(&[4, 4], &[], &[], &[u32::MAX, u32::MAX], b"ab"),
-        cells(&[4, 4], &[], &[], &[u32::MAX, 2], b"ab"),
-        cells(&[], &[1], &[], &[], &[]),
-        cells(&[], &[], &[], &[], b"a"),
-    ] {
+    let null = Value::Null;
+    let (one, text) = (Value::Integer(1), Value::Text("a".into()));
+    let whole = rows(2, &[one.clone(), text.clone()]);
+    let changed = |place: usize, byte: u8| {
+        let mut bytes = whole.clone();
+        bytes[place] = byte;
+        bytes
+    };
+    // Of another width, and not divided into rows.
+    let mut malformed = vec![
+        rows(1, &[one.clone(), null.clone()]),
+        rows(3, &[one.clone(), null.clone(), null.clone()]),
+        rows(2, &[one.clone(), null.clone(), null.clone()]),
+        rows(0, &[one.clone(), null.clone()]),
+        rows(u32::MAX as usize, &[one.clone(), null.clone()]),
+        named(&[("a", one.clone()), ("b", null.clone())]),
+        [whole.clone(), vec![5]].concat(),
+        [whole.clone(), vec![3]].concat(),
+    ];
+    malformed.extend([0, 6, 7, 255].map(|code| changed(4, code)));
+    // The text is longer than the list.
+    malformed.extend([changed(14, 2), changed(17, 255)]);
+    // Cut off anywhere but at the end, and before the first value.
+    malformed.extend(
+        (1..whole.len())
+            .filter(|end| *end != 4)
+            .map(|end| whole[..end].to_vec()),
+    );
+    for malformed in malformed {
         let error = insert.execute_many(&malformed).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Parameters, "{malformed:?}");
     }
     assert_eq!(count(), 0);
 
-    let done = insert
-        .execute_many(&cells(&[], &[], &[], &[], &[]))
-        .unwrap();
+    let done = insert.execute_many(NONE).unwrap();
     assert_eq!(done.changes, 0);
-    let rows = cells(&[1, 3, 2, 4, 5, 5], &[1], &[0.5], &[1, 2], b"abc");
-    let done = insert.execute_many(&rows).unwrap();
+    let blob = Value::Blob(b"bc".to_vec());
+    let three = [
+        one,
+        text,
+        Value::Real(0.5),
+        blob,
+        null.clone(),
+        null.clone(),
+    ];
+    let done = insert.execute_many(&rows(2, &three)).unwrap();
     assert_eq!((done.changes, done.last_insert_rowid), (3, 3));
-    let error = insert
-        .execute_many(&cells(&[1, 5, 1, 5], &[2, 1], &[], &[], &[]))
-        .unwrap_err();
+    let error = insert.execute_many(&numbered(&[2, 1])).unwrap_err();
     assert_eq!(
         (error.kind, error.rolled_back),
         (ErrorKind::ConstraintUnique, false)
@@ -66,35 +82,23 @@ fn main() {
     let transaction = db
         .begin(millpond_guest::TransactionMode::Immediate)
         .unwrap();
-    db.execute("INSERT INTO t VALUES (9, 9)", &none).unwrap();
-    insert
-        .execute_many(&cells(&[1, 5, 1, 5], &[2, 1], &[], &[], &[]))
-        .unwrap_err();
-    insert
-        .execute_many(&cells(&[1, 5, 1, 5], &[2, 3], &[], &[], &[]))
-        .unwrap();
-    millpond_guest::bindings::types::Transaction::commit(transaction).unwrap();
+    db.execute("INSERT INTO t VALUES (9, 9)", none).unwrap();
+    insert.execute_many(&numbered(&[2, 1])).unwrap_err();
+    insert.execute_many(&numbered(&[2, 3])).unwrap();
+    millpond_guest::bindings::connections::Transaction::commit(transaction).unwrap();
     assert_eq!(count(), 6);
 
     // Rows that a statement yields are skipped; a statement without parameters has no rows.
     let returning = db
         .prepare("INSERT INTO t VALUES (?1, ?2) RETURNING a")
         .unwrap();
-    assert_eq!(
-        returning
-            .execute_many(&cells(&[1, 5], &[7], &[], &[], &[]))
-            .unwrap()
-            .changes,
-        1
-    );
+    assert_eq!(returning.execute_many(&numbered(&[7])).unwrap().changes, 1);
     let fixed = db.prepare("DELETE FROM t").unwrap();
     let error = fixed
-        .execute_many(&cells(&[1], &[1], &[], &[], &[]))
+        .execute_many(&rows(1, &[Value::Integer(1)]))
         .unwrap_err();
     assert_eq!(error.kind, ErrorKind::Parameters);
     let begin = db.prepare("BEGIN").unwrap();
-    begin
-        .execute_many(&cells(&[], &[], &[], &[], &[]))
-        .unwrap_err();
+    begin.execute_many(NONE).unwrap_err();
     assert!(!db.in_transaction());
 }

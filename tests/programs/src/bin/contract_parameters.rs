@@ -1,22 +1,26 @@
 //! Parameters by position and by name, and those that do not fit.
 
+use millpond_guest::bindings::connections::ErrorKind;
 use millpond_guest::bindings::pool::{Access, get_connection};
-use millpond_guest::bindings::types::{ErrorKind, Parameters, Value};
+use millpond_test_programs::{Value, read};
 
-fn positional(values: &[i64]) -> Parameters {
-    Parameters::Positional(values.iter().map(|value| Value::Integer(*value)).collect())
+fn positional(values: &[i64]) -> Vec<u8> {
+    let values = values.iter().map(|value| Value::Integer(*value));
+    millpond_test_programs::positional(&values.collect::<Vec<_>>())
 }
 
-fn named(values: &[(&str, i64)]) -> Parameters {
-    let value = |(name, value): &(&str, i64)| ((*name).to_owned(), Value::Integer(*value));
-    Parameters::Named(values.iter().map(value).collect())
+fn named(values: &[(&'static str, i64)]) -> Vec<u8> {
+    let values = values
+        .iter()
+        .map(|(name, value)| (*name, Value::Integer(*value)));
+    millpond_test_programs::named(&values.collect::<Vec<_>>())
 }
 
 fn main() {
     let db = get_connection("default", Access::ReadOnly).unwrap();
-    let sum = |sql: &str, parameters: Parameters| {
-        db.query(sql, &parameters)
-            .map(|table| match table.rows[0][0] {
+    let sum = |sql: &str, parameters: Vec<u8>| {
+        db.query(sql, &parameters, false)
+            .map(|table| match read(&table.rows)[0][0] {
                 Value::Integer(sum) => sum,
                 ref other => panic!("{other:?}"),
             })
@@ -63,15 +67,37 @@ fn main() {
             ErrorKind::Parameters
         );
         assert_eq!(
-            statement.query(&parameters, 1).unwrap_err().kind,
+            statement.query(&parameters, 1, false).unwrap_err().kind,
             ErrorKind::Parameters
         );
     }
 
+    // What is no row, or of which only a part has names.
+    let whole = named(&[("a", 1)]);
+    let mut malformed = vec![
+        [&[2, 0, 0, 0], &whole[4..]].concat(),
+        [&[2, 0, 0, 0], &whole[4..], &[5]].concat(),
+        [&[2, 0, 0, 0, 5], &whole[4..]].concat(),
+        [&[1, 0, 0, 0], &whole[4..10], &whole[4..]].concat(),
+        vec![1, 0, 0, 0, 0],
+        vec![1, 0, 0, 0, 7],
+    ];
+    malformed.extend((1..whole.len()).map(|end| whole[..end].to_vec()));
+    for parameters in malformed {
+        let error = sum("SELECT :a", parameters.clone()).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Parameters, "{parameters:?}");
+    }
+    let mut name = whole;
+    name[9] = 0xff;
+    assert_eq!(sum("SELECT :a", name).unwrap_err().kind, ErrorKind::NotUtf8);
+    assert_eq!(sum("SELECT :a", named(&[(":a", 3)])).unwrap(), 3);
+
     let names = db
         .prepare("SELECT ?, ?5, :a, @b, $c")
         .unwrap()
-        .parameter_names();
+        .describe()
+        .unwrap()
+        .parameter_names;
     let names: Vec<_> = names.iter().map(Option::as_deref).collect();
     assert_eq!(
         names,

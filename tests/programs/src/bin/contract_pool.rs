@@ -1,9 +1,10 @@
 //! Taking, returning and closing connections, and counting them.
 
+use millpond_guest::bindings::connections::ErrorKind;
 use millpond_guest::bindings::pool::{
     Access, close_connection, databases, get_connection, return_connection, stats,
 };
-use millpond_guest::bindings::types::{ErrorKind, Parameters};
+use millpond_test_programs::NONE;
 
 fn main() {
     assert_eq!(databases(), ["default"]);
@@ -44,9 +45,7 @@ fn main() {
 
     // One that is dropped goes back as well, its transaction rolled back.
     let three = get_connection("default", Access::ReadWrite).unwrap();
-    three
-        .execute("BEGIN", &Parameters::Positional(vec![]))
-        .unwrap();
+    three.execute("BEGIN", NONE).unwrap();
     drop(three);
     let now = stats("default").unwrap();
     assert_eq!((now.in_use, now.pool_size, now.rolled_back), (0, 1, 1));

@@ -1,12 +1,18 @@
 //! A script runs in order, up to the first statement that fails.
 
+use millpond_guest::bindings::connections::ErrorKind;
 use millpond_guest::bindings::pool::{Access, get_connection};
-use millpond_guest::bindings::types::{ErrorKind, Parameters, Value};
+use millpond_test_programs::{NONE, Value, read};
 
 fn main() {
-    let none = Parameters::Positional(vec![]);
+    let none = NONE;
     let db = get_connection("default", Access::ReadWrite).unwrap();
-    let count = || match db.query("SELECT count(*) FROM t", &none).unwrap().rows[0][0] {
+    let count = || match read(
+        &db.query("SELECT count(*) FROM t", none, false)
+            .unwrap()
+            .rows,
+    )[0][0]
+    {
         Value::Integer(count) => count,
         ref other => panic!("{other:?}"),
     };

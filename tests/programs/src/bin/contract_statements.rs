@@ -1,10 +1,11 @@
 //! What a text must be to be a statement, and what a statement tells of itself.
 
+use millpond_guest::bindings::connections::ErrorKind;
 use millpond_guest::bindings::pool::{Access, get_connection};
-use millpond_guest::bindings::types::{ErrorKind, Parameters, Value};
+use millpond_test_programs::{NONE, Value, read};
 
 fn main() {
-    let none = Parameters::Positional(vec![]);
+    let none = NONE;
     let db = get_connection("default", Access::ReadWrite).unwrap();
     db.execute_script("CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT NOT NULL, size)")
         .unwrap();
@@ -28,17 +29,17 @@ fn main() {
         "SELECT unclosed('",
     ] {
         for error in [
-            db.execute(sql, &none).unwrap_err(),
-            db.query(sql, &none).unwrap_err(),
+            db.execute(sql, none).unwrap_err(),
+            db.query(sql, none, false).unwrap_err(),
             db.prepare(sql).unwrap_err(),
         ] {
             assert_eq!(error.kind, ErrorKind::Sql, "{sql:?}: {error:?}");
             assert!(!error.rolled_back);
         }
     }
-    let table = db.query("SELECT count(*) FROM t", &none).unwrap();
+    let table = db.query("SELECT count(*) FROM t", none, false).unwrap();
     assert!(
-        matches!(table.rows[0][0], Value::Integer(0)),
+        matches!(read(&table.rows)[0][0], Value::Integer(0)),
         "a refused text has run"
     );
 
@@ -48,11 +49,11 @@ fn main() {
         "SELECT 1; -- one",
         "/* a */ SELECT 1 /* b */; /* c */ ;",
     ] {
-        db.query(sql, &none)
+        db.query(sql, none, false)
             .unwrap_or_else(|error| panic!("{sql:?}: {error:?}"));
     }
     assert_eq!(
-        db.execute("SELECT id, wrong FROM t", &none)
+        db.execute("SELECT id, wrong FROM t", none)
             .unwrap_err()
             .offset,
         Some(11)
@@ -61,7 +62,8 @@ fn main() {
     let select = db
         .prepare("SELECT id, name AS label, size, 1 + 1, upper(name) FROM t")
         .unwrap();
-    let columns = select.columns();
+    let description = select.describe().unwrap();
+    let columns = description.columns;
     let described: Vec<_> = columns
         .iter()
         .map(|column| (column.name.as_str(), column.declared_type.as_deref()))
@@ -76,7 +78,7 @@ fn main() {
             ("upper(name)", None)
         ]
     );
-    assert!(select.is_read_only());
+    assert!(description.read_only);
     for (sql, read_only) in [
         ("INSERT INTO t(name) VALUES ('a')", false),
         (
@@ -91,20 +93,42 @@ fn main() {
         ("PRAGMA table_info(t)", true),
     ] {
         let statement = db.prepare(sql).unwrap();
-        assert_eq!(statement.is_read_only(), read_only, "{sql}");
+        let description = statement.describe().unwrap();
+        assert_eq!(description.read_only, read_only, "{sql}");
         if sql.starts_with("INSERT") {
-            assert!(statement.columns().is_empty());
+            assert!(description.columns.is_empty());
         }
     }
 
     // A table that changes under a statement: it is compiled again, and tells the new columns.
     let all = db.prepare("SELECT * FROM t").unwrap();
-    db.execute("ALTER TABLE t ADD COLUMN extra INTEGER DEFAULT 7", &none)
+    db.execute("ALTER TABLE t ADD COLUMN extra INTEGER DEFAULT 7", none)
         .unwrap();
-    db.execute("INSERT INTO t(name) VALUES ('a')", &none)
+    db.execute("INSERT INTO t(name) VALUES ('a')", none)
         .unwrap();
-    let page = all.query(&none, 1).unwrap();
-    assert_eq!(page.cells.kinds, [1, 3, 5, 1]);
-    assert_eq!(all.columns().len(), 4);
-    assert_eq!(db.query("SELECT * FROM t", &none).unwrap().columns.len(), 4);
+    let page = all.query(none, 1, true).unwrap();
+    let row = [
+        Value::Integer(1),
+        Value::Text("a".into()),
+        Value::Null,
+        Value::Integer(7),
+    ];
+    assert_eq!(read(&page.rows), [row]);
+    let columns = page.columns.unwrap();
+    assert_eq!(columns.len(), 4);
+    assert_eq!(all.describe().unwrap().columns, columns);
+    let table = db.query("SELECT * FROM t", none, true).unwrap();
+    assert_eq!(table.columns, Some(columns));
+
+    // They come only where they are asked for, and then for a result without rows, too.
+    assert_eq!(all.query(none, 1, false).unwrap().columns, None);
+    assert_eq!(
+        db.query("SELECT * FROM t", none, false).unwrap().columns,
+        None
+    );
+    let nothing = db.prepare("SELECT id FROM t WHERE 0").unwrap();
+    let page = nothing.query(none, 0, true).unwrap();
+    assert_eq!((page.rows, page.columns.unwrap().len()), (vec![], 1));
+    let inserted = db.prepare("DELETE FROM t").unwrap();
+    assert_eq!(inserted.query(none, 0, true).unwrap().columns, Some(vec![]));
 }

@@ -1,7 +1,8 @@
 //! Every value comes back as it went in, by every way in and out.
 
+use millpond_guest::bindings::connections::Connection;
 use millpond_guest::bindings::pool::{Access, get_connection};
-use millpond_guest::bindings::types::{Cells, Connection, Parameters, Value};
+use millpond_test_programs::{NONE, Value, named, positional, read, rows};
 
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
@@ -15,101 +16,40 @@ fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
-fn cells(values: &[Value]) -> Cells {
-    let mut cells = Cells {
-        kinds: Vec::new(),
-        integers: Vec::new(),
-        reals: Vec::new(),
-        lengths: Vec::new(),
-        bytes: Vec::new(),
-    };
-    for value in values {
-        match value {
-            Value::Integer(value) => {
-                cells.kinds.push(1);
-                cells.integers.push(*value);
-            }
-            Value::Real(value) => {
-                cells.kinds.push(2);
-                cells.reals.push(*value);
-            }
-            Value::Text(value) => {
-                cells.kinds.push(3);
-                cells.lengths.push(value.len() as u32);
-                cells.bytes.extend(value.as_bytes());
-            }
-            Value::Blob(value) => {
-                cells.kinds.push(4);
-                cells.lengths.push(value.len() as u32);
-                cells.bytes.extend(value);
-            }
-            Value::Null => cells.kinds.push(5),
-        }
-    }
-    cells
-}
-
 fn check(db: &Connection, values: &[Value]) {
     let insert = db.prepare("INSERT INTO t(v) VALUES (?1)").unwrap();
     let all = db.prepare("SELECT v FROM t ORDER BY id").unwrap();
     let stored = || {
-        let table = db
-            .query(
-                "SELECT v FROM t ORDER BY id",
-                &Parameters::Positional(vec![]),
-            )
-            .unwrap();
-        let rows: Vec<Value> = table
-            .rows
-            .into_iter()
-            .map(|mut row| row.remove(0))
-            .collect();
-        assert_eq!(rows.len(), values.len());
-        for (value, row) in values.iter().zip(&rows) {
-            assert!(same(value, row), "{value:?} came back as {row:?}");
+        let sql = "SELECT v FROM t ORDER BY id";
+        let table = db.query(sql, NONE, false).unwrap();
+        let stored = read(&table.rows);
+        assert_eq!(stored.len(), values.len());
+        for (value, row) in values.iter().zip(&stored) {
+            assert!(same(value, &row[0]), "{value:?} came back as {row:?}");
         }
-        let page = all
-            .query(&Parameters::Positional(vec![]), u32::MAX)
-            .unwrap();
-        let mut read = page.cells;
+        let page = all.query(NONE, u32::MAX, false).unwrap();
+        let mut read = page.rows;
         let mut rest = page.rest;
         while let Some(cursor) = rest.take() {
             let more = cursor.next(0).unwrap();
-            if !more.kinds.is_empty() {
-                read.kinds.extend(more.kinds);
-                read.integers.extend(more.integers);
-                read.reals.extend(more.reals);
-                read.lengths.extend(more.lengths);
-                read.bytes.extend(more.bytes);
+            if !more.is_empty() {
+                read.extend(&more[4..]);
                 rest = Some(cursor);
             }
         }
-        let sent = cells(values);
-        assert_eq!(read.kinds, sent.kinds);
-        assert_eq!(read.integers, sent.integers);
-        assert!(
-            read.reals
-                .iter()
-                .zip(&sent.reals)
-                .all(|(a, b)| a.to_bits() == b.to_bits())
-        );
-        assert_eq!(read.lengths, sent.lengths);
-        assert!(read.bytes == sent.bytes, "the bytes differ");
-        db.execute("DELETE FROM t", &Parameters::Positional(vec![]))
-            .unwrap();
+        assert!(read == rows(1, values), "the bytes differ");
+        db.execute("DELETE FROM t", NONE).unwrap();
     };
     for value in values {
-        insert
-            .execute(&Parameters::Positional(vec![value.clone()]))
-            .unwrap();
+        insert.execute(&positional(&[value.clone()])).unwrap();
     }
     stored();
     for value in values {
-        let named = Parameters::Named(vec![("v".into(), value.clone())]);
+        let named = named(&[("v", value.clone())]);
         db.execute("INSERT INTO t(v) VALUES (:v)", &named).unwrap();
     }
     stored();
-    insert.execute_many(&cells(values)).unwrap();
+    insert.execute_many(&rows(1, values)).unwrap();
     stored();
 }
 
@@ -147,17 +87,19 @@ fn main() {
     );
 
     // SQLite has no NaN: it stores null.
-    let nan = Parameters::Positional(vec![Value::Real(f64::NAN)]);
-    let table = db.query("SELECT ?1, typeof(?1)", &nan).unwrap();
-    assert!(matches!(&table.rows[0][..], [Value::Null, Value::Text(kind)] if kind == "null"));
+    let nan = positional(&[Value::Real(f64::NAN)]);
+    let table = db.query("SELECT ?1, typeof(?1)", &nan, false).unwrap();
+    assert!(
+        matches!(&read(&table.rows)[0][..], [Value::Null, Value::Text(kind)] if kind == "null")
+    );
 
     // Empty is not null, and text is not a blob.
-    let empty = Parameters::Positional(vec![Value::Text(String::new()), Value::Blob(vec![])]);
+    let empty = positional(&[Value::Text(String::new()), Value::Blob(vec![])]);
     let table = db
-        .query("SELECT typeof(?1), typeof(?2), length(?1)", &empty)
+        .query("SELECT typeof(?1), typeof(?2), length(?1)", &empty, false)
         .unwrap();
     assert!(matches!(
-        &table.rows[0][..],
+        &read(&table.rows)[0][..],
         [Value::Text(text), Value::Text(blob), Value::Integer(0)] if text == "text" && blob == "blob"
     ));
 }

@@ -1,15 +1,16 @@
 //! Runs each statement of its argument, which are apart by the character U+001E, and prints what came of
 //! it in a line: rows by type and value, or changes and the last rowid, or the code of the error.
 
+use millpond_guest::bindings::connections::{Connection, Error, ErrorKind};
 use millpond_guest::bindings::pool::{Access, get_connection};
-use millpond_guest::bindings::types::{Connection, Error, ErrorKind, Parameters, Value};
+use millpond_test_programs::{NONE, Value, read};
 
 fn main() {
-    let none = Parameters::Positional(vec![]);
+    let none = NONE;
     let db = get_connection("default", Access::ReadWrite).expect("a connection");
     let statements = std::env::args().nth(1).expect("statements");
     for sql in statements.split('\u{1e}') {
-        match answer(&db, sql, &none) {
+        match answer(&db, sql, none) {
             Ok(line) => println!("{line}"),
             Err(error) if error.kind == ErrorKind::NotUtf8 => println!("not UTF-8"),
             Err(error) if error.code == 0 => println!("refused: {error:?}"),
@@ -18,13 +19,13 @@ fn main() {
     }
 }
 
-fn answer(db: &Connection, sql: &str, none: &Parameters) -> Result<String, Error> {
-    if db.prepare(sql)?.columns().is_empty() {
+fn answer(db: &Connection, sql: &str, none: &[u8]) -> Result<String, Error> {
+    if db.prepare(sql)?.describe()?.columns.is_empty() {
         let summary = db.execute(sql, none)?;
         return Ok(format!("{} {}", summary.changes, summary.last_insert_rowid));
     }
     let mut line = String::new();
-    for row in db.query(sql, none)?.rows {
+    for row in read(&db.query(sql, none, false)?.rows) {
         for value in row {
             line += &match value {
                 Value::Null => "null".to_owned(),

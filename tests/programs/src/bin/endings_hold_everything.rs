@@ -1,18 +1,19 @@
 //! Holds two connections, with a transaction, a statement and a cursor, and then ends in the way
 //! that its argument names.
 
+use millpond_guest::bindings::connections::TransactionMode;
 use millpond_guest::bindings::pool::{Access, get_connection};
-use millpond_guest::bindings::types::{Parameters, TransactionMode};
+use millpond_test_programs::NONE;
 
 fn main() {
-    let none = Parameters::Positional(vec![]);
+    let none = NONE;
     let db = get_connection("default", Access::ReadWrite).unwrap();
     let reader = get_connection("default", Access::ReadOnly).unwrap();
     let transaction = db.begin(TransactionMode::Immediate).unwrap();
-    db.execute("INSERT INTO t VALUES ('of the guest')", &none)
+    db.execute("INSERT INTO t VALUES ('of the guest')", none)
         .unwrap();
     let statement = reader.prepare("SELECT 1 UNION ALL SELECT 2").unwrap();
-    let cursor = statement.query(&none, 1).unwrap().rest;
+    let cursor = statement.query(none, 1, false).unwrap().rest;
     let forever =
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
     println!("ready");
@@ -43,19 +44,19 @@ fn main() {
             println!("{}", all.len());
         }
         "statement" => {
-            let error = reader.query(forever, &none).unwrap_err();
+            let error = reader.query(forever, none, false).unwrap_err();
             println!("ended by {:?}", error.kind);
         }
         "statement that writes" => {
             let error = db
-                .query(&format!("INSERT INTO t {forever}"), &none)
+                .query(&format!("INSERT INTO t {forever}"), none, false)
                 .unwrap_err();
             println!(
                 "ended by {:?}, rolled back: {}",
                 error.kind, error.rolled_back
             );
             let error = db
-                .execute("INSERT INTO t VALUES ('too late')", &none)
+                .execute("INSERT INTO t VALUES ('too late')", none)
                 .unwrap_err();
             println!("then {:?}, rolled back: {}", error.kind, error.rolled_back);
         }

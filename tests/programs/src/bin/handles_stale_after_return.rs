@@ -1,18 +1,15 @@
 //! Every handle of a returned connection is stale, whatever is called, and drops in any order.
 
-use millpond_guest::bindings::pool::{Access, close_connection, get_connection, return_connection};
-use millpond_guest::bindings::types::{
-    Cells, Connection, Cursor, ErrorKind, Parameters, Statement, Transaction, TransactionMode,
+use millpond_guest::bindings::connections::{
+    Connection, Cursor, ErrorKind, Statement, Transaction, TransactionMode,
 };
+use millpond_guest::bindings::pool::{Access, close_connection, get_connection, return_connection};
+use millpond_test_programs::{NONE, integers};
 
 struct Handles {
     statement: Statement,
     cursor: Cursor,
     transaction: Transaction,
-}
-
-fn none() -> Parameters {
-    Parameters::Positional(vec![])
 }
 
 fn handles() -> (Connection, Handles) {
@@ -21,7 +18,7 @@ fn handles() -> (Connection, Handles) {
     let statement = db
         .prepare("SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3")
         .unwrap();
-    let cursor = statement.query(&none(), 1).unwrap().rest.unwrap();
+    let cursor = statement.query(NONE, 1, false).unwrap().rest.unwrap();
     (
         db,
         Handles {
@@ -38,28 +35,22 @@ fn check_stale(handles: Handles) {
         cursor,
         transaction,
     } = handles;
-    let empty = Cells {
-        kinds: vec![],
-        integers: vec![],
-        reals: vec![],
-        lengths: vec![],
-        bytes: vec![],
-    };
     assert_eq!(
-        statement.execute(&none()).unwrap_err().kind,
+        statement.execute(NONE).unwrap_err().kind,
         ErrorKind::StaleHandle
     );
     assert_eq!(
-        statement.execute_many(&empty).unwrap_err().kind,
+        statement.execute_many(NONE).unwrap_err().kind,
         ErrorKind::StaleHandle
     );
     assert_eq!(
-        statement.query(&none(), 1).unwrap_err().kind,
+        statement.query(NONE, 1, false).unwrap_err().kind,
         ErrorKind::StaleHandle
     );
-    assert!(statement.columns().is_empty());
-    assert!(statement.parameter_names().is_empty());
-    statement.is_read_only();
+    assert_eq!(
+        statement.describe().unwrap_err().kind,
+        ErrorKind::StaleHandle
+    );
     assert_eq!(cursor.next(1).unwrap_err().kind, ErrorKind::StaleHandle);
     assert_eq!(
         Transaction::commit(transaction).unwrap_err().kind,
@@ -80,7 +71,7 @@ fn main() {
         let (db, new) = self::handles();
         check_stale(old);
         assert!(db.in_transaction(), "an old handle ended a new transaction");
-        assert_eq!(new.cursor.next(1).unwrap().integers, [2]);
+        assert_eq!(integers(&new.cursor.next(1).unwrap()), [2]);
         Transaction::rollback(new.transaction).unwrap();
     }
 
@@ -107,7 +98,7 @@ fn main() {
             }
             if let Some(db) = db {
                 assert!(!db.in_transaction(), "{order}");
-                db.execute("SELECT 1", &none()).unwrap();
+                db.execute("SELECT 1", NONE).unwrap();
             }
         }
     }

@@ -1,10 +1,11 @@
 //! More handles than the grant allows: an error, and room again when one is dropped.
 
+use millpond_guest::bindings::connections::{ErrorKind, Transaction, TransactionMode};
 use millpond_guest::bindings::pool::{Access, get_connection};
-use millpond_guest::bindings::types::{ErrorKind, Parameters, Transaction, TransactionMode};
+use millpond_test_programs::{NONE, integers};
 
 fn main() {
-    let none = Parameters::Positional(vec![]);
+    let none = NONE;
     let mut connections: Vec<_> = (0..4)
         .map(|_| get_connection("default", Access::ReadOnly).unwrap())
         .collect();
@@ -24,24 +25,24 @@ fn main() {
 
     let mut cursors: Vec<_> = statements
         .iter()
-        .map(|statement| statement.query(&none, 1).unwrap().rest.unwrap())
+        .map(|statement| statement.query(none, 1, false).unwrap().rest.unwrap())
         .collect();
-    let error = statements[0].query(&none, 1).unwrap_err();
+    let error = statements[0].query(none, 1, false).unwrap_err();
     assert_eq!(error.kind, ErrorKind::TooManyHandles);
     assert_eq!(
-        cursors[0].next(1).unwrap().integers,
+        integers(&cursors[0].next(1).unwrap()),
         [2],
         "the refused call ended a cursor"
     );
     cursors.pop();
-    statements[63].query(&none, 1).unwrap();
+    statements[63].query(none, 1, false).unwrap();
 
     // A transaction that text has ended leaves its handle, which counts.
     let begin = || db.begin(TransactionMode::Deferred);
     let mut transactions: Vec<_> = (0..64)
         .map(|_| {
             let transaction = begin().unwrap();
-            db.execute("ROLLBACK", &none).unwrap();
+            db.execute("ROLLBACK", none).unwrap();
             transaction
         })
         .collect();

@@ -5,15 +5,14 @@
     reason = "a handle that was not given is made of a number; nothing of this program depends on it"
 )]
 
+use millpond_guest::bindings::connections::{
+    Connection, Cursor, ErrorKind, Statement, Transaction, TransactionMode,
+};
 use millpond_guest::bindings::pool::{
     Access, close_connection, get_connection, return_connection, stats,
 };
-use millpond_guest::bindings::types::{
-    Cells, Connection, Cursor, ErrorKind, Parameters, Statement, Transaction, TransactionMode,
-    Value,
-};
+use millpond_test_programs::{NONE, Value, named, positional};
 
-const NONE: Parameters = Parameters::Positional(Vec::new());
 const ENDLESS: &str =
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n";
 
@@ -35,12 +34,12 @@ fn main() {
         "hoard" => hoard(&kind()),
         "call for ever" => call_for_ever(&kind()),
         "huge" => huge(&kind()),
-        "cells" => cells(),
+        "rows" => rows(),
         "names" => names(),
         "pages" => pages(),
         "query" => {
             let sql = std::env::args().nth(2).expect("a statement");
-            match db().query(&sql, &NONE) {
+            match db().query(&sql, NONE, false) {
                 Ok(_) => println!("answered"),
                 Err(error) => println!("{:?}", error.kind),
             }
@@ -77,8 +76,8 @@ fn forge(kind: &str, handle: u32) {
     // SAFETY: that there is no such handle is what is tried; the host traps, or answers.
     unsafe {
         match kind {
-            "connection" => drop(Connection::from_handle(handle).execute("SELECT 1", &NONE)),
-            "statement" => drop(Statement::from_handle(handle).query(&NONE, 1)),
+            "connection" => drop(Connection::from_handle(handle).execute("SELECT 1", NONE)),
+            "statement" => drop(Statement::from_handle(handle).query(NONE, 1, false)),
             "cursor" => drop(Cursor::from_handle(handle).next(1)),
             "transaction" => drop(Transaction::commit(Transaction::from_handle(handle))),
             "return" => return_connection(Connection::from_handle(handle)),
@@ -97,7 +96,7 @@ fn reuse(kind: &str) {
             "connection" => {
                 let handle = db.handle();
                 return_connection(db);
-                drop(Connection::from_handle(handle).execute("SELECT 1", &NONE));
+                drop(Connection::from_handle(handle).execute("SELECT 1", NONE));
             }
             "return twice" => {
                 let handle = db.handle();
@@ -113,11 +112,11 @@ fn reuse(kind: &str) {
                 let statement = db.prepare("SELECT 1").expect("a statement");
                 let handle = statement.handle();
                 drop(statement);
-                drop(Statement::from_handle(handle).query(&NONE, 1));
+                drop(Statement::from_handle(handle).query(NONE, 1, false));
             }
             "cursor" => {
                 let statement = db.prepare(ENDLESS).expect("a statement");
-                let page = statement.query(&NONE, 1).expect("a page");
+                let page = statement.query(NONE, 1, false).expect("a page");
                 let handle = page.rest.as_ref().expect("more").handle();
                 drop(page);
                 drop(Cursor::from_handle(handle).next(1));
@@ -138,7 +137,7 @@ fn confuse(kind: &str) {
     let db = db();
     let statement = db.prepare(ENDLESS).expect("a statement");
     let cursor = statement
-        .query(&NONE, 1)
+        .query(NONE, 1, false)
         .expect("a page")
         .rest
         .expect("more");
@@ -146,9 +145,11 @@ fn confuse(kind: &str) {
     unsafe {
         match kind {
             "statement as connection" => {
-                drop(Connection::from_handle(statement.handle()).execute("SELECT 1", &NONE));
+                drop(Connection::from_handle(statement.handle()).execute("SELECT 1", NONE));
             }
-            "cursor as statement" => drop(Statement::from_handle(cursor.handle()).query(&NONE, 1)),
+            "cursor as statement" => {
+                drop(Statement::from_handle(cursor.handle()).query(NONE, 1, false))
+            }
             "connection as cursor" => drop(Cursor::from_handle(db.handle()).next(1)),
             "cursor as transaction" => {
                 drop(Transaction::commit(Transaction::from_handle(
@@ -166,7 +167,7 @@ fn order(number: u32) {
     let db = db();
     let transaction = db.begin(TransactionMode::Immediate).expect("a transaction");
     let statement = db.prepare(ENDLESS).expect("a statement");
-    let cursor = statement.query(&NONE, 1).expect("a page").rest;
+    let cursor = statement.query(NONE, 1, false).expect("a page").rest;
     let mut held = (Some(db), Some(statement), cursor, Some(transaction));
     let mut left = vec![0, 1, 2, 3];
     let mut number = number as usize;
@@ -181,11 +182,12 @@ fn order(number: u32) {
         }
         let is_stale = |kind| kind == ErrorKind::StaleHandle;
         if let Some(db) = &held.0 {
-            db.query("SELECT 1", &NONE).expect("the connection works");
+            db.query("SELECT 1", NONE, false)
+                .expect("the connection works");
             assert_eq!(db.in_transaction(), held.3.is_some());
         }
         if let Some(statement) = &held.1 {
-            let page = statement.query(&NONE, 1);
+            let page = statement.query(NONE, 1, false);
             assert_eq!(page.is_ok(), held.0.is_some());
             assert!(page.err().is_none_or(|error| is_stale(error.kind)));
             // That ended the other cursor of the statement.
@@ -293,7 +295,7 @@ fn random(seed: u32) {
                 let (number, statement) = &statements[next(statements.len())];
                 let values =
                     [vec![], vec![Value::Integer(1)], vec![Value::Null; 3]][next(3)].clone();
-                let page = statement.query(&Parameters::Positional(values), next(4) as u32);
+                let page = statement.query(&positional(&values), next(4) as u32, false);
                 assert!(
                     page.is_err() || lives(*number),
                     "of a connection that has gone"
@@ -343,7 +345,7 @@ fn hoard(kind: &str) {
                 .err(),
             "cursors" => connections[0]
                 .prepare(ENDLESS)
-                .and_then(|statement| statement.query(&NONE, 1))
+                .and_then(|statement| statement.query(NONE, 1, false))
                 .map(|page| cursors.push(page))
                 .err(),
             _ => connections[0]
@@ -368,13 +370,13 @@ fn call_for_ever(kind: &str) {
         match (kind, &first) {
             ("stats", _) => drop(stats("default")),
             ("prepare", Some(db)) => drop(db.prepare("SELECT 1")),
-            ("query", Some(db)) => drop(db.query("SELECT 1", &NONE)),
-            ("fail", Some(db)) => drop(db.query("SELEC", &NONE)),
-            ("write", Some(db)) => drop(db.execute("INSERT INTO t VALUES (1)", &NONE)),
+            ("query", Some(db)) => drop(db.query("SELECT 1", NONE, false)),
+            ("fail", Some(db)) => drop(db.query("SELEC", NONE, false)),
+            ("write", Some(db)) => drop(db.execute("INSERT INTO t VALUES (1)", NONE)),
             ("begin", Some(db)) => drop(db.begin(TransactionMode::Immediate)),
             ("page", Some(db)) => {
                 let statement = db.prepare(ENDLESS).expect("a statement");
-                let page = statement.query(&NONE, 1000).expect("a page");
+                let page = statement.query(NONE, 1000, false).expect("a page");
                 while let Some(rest) = &page.rest {
                     drop(rest.next(1000));
                 }
@@ -388,24 +390,26 @@ fn call_for_ever(kind: &str) {
 fn huge(kind: &str) {
     let db = db();
     let refused = match kind {
-        "sql" => db.query(&"x".repeat(40 << 20), &NONE).err(),
+        "sql" => db.query(&"x".repeat(40 << 20), NONE, false).err(),
         "text" => {
             let text = Value::Text("x".repeat(40 << 20));
-            db.query("SELECT ?1", &Parameters::Positional(vec![text]))
-                .err()
+            db.query("SELECT ?1", &positional(&[text]), false).err()
         }
         "list" => {
             let list = vec![Value::Null; 3 << 20];
-            db.query("SELECT ?1", &Parameters::Positional(list)).err()
+            db.query("SELECT ?1", &positional(&list), false).err()
         }
         "names" => {
-            let named = (0..100_000).map(|number| (format!("n{number}"), Value::Null));
-            db.query("SELECT :a", &Parameters::Named(named.collect()))
-                .err()
+            let names: Vec<_> = (0..100_000).map(|number| format!("n{number}")).collect();
+            let values: Vec<_> = names
+                .iter()
+                .map(|name| (name.as_str(), Value::Null))
+                .collect();
+            db.query("SELECT :a", &named(&values), false).err()
         }
         "same name" => {
-            let named = vec![("a".to_owned(), Value::Integer(1)); 2];
-            db.query("SELECT :a", &Parameters::Named(named)).err()
+            let twice = vec![("a", Value::Integer(1)); 2];
+            db.query("SELECT :a", &named(&twice), false).err()
         }
         "database" => get_connection(&"x".repeat(1 << 20), Access::ReadOnly).err(),
         "random" => {
@@ -420,20 +424,13 @@ fn huge(kind: &str) {
     println!("refused with {:?}", refused.map(|error| error.kind));
 }
 
-/// Rows that do not say the same in all their parts.
-fn cells() {
+/// Bytes that are no rows.
+fn rows() {
     let db = db();
     let statement = db
         .prepare("INSERT INTO t VALUES (?1)")
         .expect("a statement");
-    let empty = || Cells {
-        kinds: vec![],
-        integers: vec![],
-        reals: vec![],
-        lengths: vec![],
-        bytes: vec![],
-    };
-    for kinds in [
+    for values in [
         vec![0],
         vec![6],
         vec![255; 1000],
@@ -442,57 +439,26 @@ fn cells() {
         vec![3],
         vec![4],
         vec![1, 2, 3, 4, 5],
+        vec![3, 255, 255, 255, 255],
+        vec![4, 4, 0, 0, 0, b'a', b'b', b'c'],
+        vec![3, 2, 0, 0, 0, 0xff, 0xfe],
+        vec![6, 1, 0, 0, 0, b'a', 5],
     ] {
-        let refused = statement.execute_many(&Cells { kinds, ..empty() });
-        assert_eq!(
-            refused.expect_err("a part is missing").kind,
-            ErrorKind::Parameters
-        );
+        for width in [1_u32, 0, u32::MAX] {
+            let bytes = [&width.to_le_bytes(), values.as_slice()].concat();
+            let refused = statement.execute_many(&bytes).expect_err("no rows");
+            let kinds = [ErrorKind::Parameters, ErrorKind::NotUtf8];
+            assert!(kinds.contains(&refused.kind), "{bytes:?}");
+            if values[0] != 6 || width != 1 {
+                statement.execute(&bytes).expect_err("no parameters");
+            }
+        }
     }
-    for lengths in [
-        vec![u32::MAX],
-        vec![u32::MAX, 1],
-        vec![4],
-        vec![2, 1],
-        vec![1, 1, 1],
-    ] {
-        let kinds = vec![3; lengths.len()];
-        let cells = Cells {
-            kinds,
-            lengths,
-            bytes: b"abc".to_vec(),
-            ..empty()
-        };
-        let whole = cells
-            .lengths
-            .iter()
-            .map(|length| u64::from(*length))
-            .sum::<u64>()
-            == 3;
-        assert_eq!(
-            statement.execute_many(&cells).is_ok(),
-            whole,
-            "{:?}",
-            cells.lengths
-        );
-    }
-    let cells = Cells {
-        kinds: vec![3],
-        lengths: vec![2],
-        bytes: vec![0xff, 0xfe],
-        ..empty()
-    };
-    assert!(statement.execute_many(&cells).is_err(), "text that is none");
-    let cells = Cells {
-        kinds: vec![5],
-        integers: vec![1],
-        ..empty()
-    };
-    assert!(
-        statement.execute_many(&cells).is_err(),
-        "a part that nothing asks for"
-    );
-    statement.execute_many(&empty()).expect("no rows");
+    let many = vec![5; 32 << 20 >> 2];
+    let wide = [&u32::MAX.to_le_bytes(), many.as_slice()].concat();
+    statement.execute_many(&wide).expect_err("no row");
+    statement.execute(&wide).expect_err("too many values");
+    statement.execute_many(NONE).expect("no rows");
 }
 
 fn names() {
@@ -525,11 +491,11 @@ fn pages() {
     let db = db();
     let statement = db.prepare(ENDLESS).expect("a statement");
     for rows in [0, 1, u32::MAX] {
-        let page = statement.query(&NONE, rows).expect("a page");
-        assert!(page.cells.kinds.len() <= 1 << 20);
+        let page = statement.query(NONE, rows, false).expect("a page");
+        assert!(page.rows.len() <= 2 << 20);
         let rest = page.rest.expect("more");
         for rows in [u32::MAX, 0, 1] {
-            assert!(rest.next(rows).expect("a page").kinds.len() <= 1 << 20);
+            assert!(rest.next(rows).expect("a page").len() <= 2 << 20);
         }
     }
 }
@@ -537,7 +503,7 @@ fn pages() {
 fn recurse(db: &Connection, depth: u64) -> u64 {
     let frame = std::hint::black_box([depth; 64]);
     // The host is called from every depth, the last one too.
-    db.query("SELECT max(1, (SELECT 2 WHERE 'a' LIKE '%a'))", &NONE)
+    db.query("SELECT max(1, (SELECT 2 WHERE 'a' LIKE '%a'))", NONE, false)
         .expect("a row");
     if frame[1] == 0 {
         return 0;

@@ -5,11 +5,11 @@
     expect(dead_code, reason = "natively there is no host to call the handler")
 )]
 
+use millpond_guest::bindings::connections::TransactionMode;
 use millpond_guest::bindings::pool::{Access, get_connection};
-use millpond_guest::bindings::types::{Parameters, TransactionMode};
+use millpond_test_programs::{NONE, read};
 use wstd::http::{Body, Error, Response};
 
-const NONE: Parameters = Parameters::Positional(Vec::new());
 const ENDLESS: &str =
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
 
@@ -27,7 +27,8 @@ async fn main(request: wstd::http::Request<Body>) -> Result<Response<Body>, Erro
 
 /// How a statement that the client sent ended.
 fn query(sql: &str) -> String {
-    let answer = get_connection("default", Access::ReadWrite).and_then(|db| db.query(sql, &NONE));
+    let answer =
+        get_connection("default", Access::ReadWrite).and_then(|db| db.query(sql, NONE, false));
     match answer {
         Ok(_) => "answered".to_owned(),
         Err(error) => format!("{:?}", error.kind),
@@ -38,9 +39,9 @@ fn answer(path: &str) -> Result<Response<Body>, Error> {
     let db = || get_connection("default", Access::ReadWrite);
     match path {
         "/quick" => {
-            let table = db().and_then(|db| db.query("SELECT 1", &NONE));
+            let table = db().and_then(|db| db.query("SELECT 1", NONE, false));
             let table = table.map_err(|error| Error::msg(error.message))?;
-            Ok(Response::new(format!("{:?}", table.rows).into()))
+            Ok(Response::new(format!("{:?}", read(&table.rows)).into()))
         }
         "/loop" => loop {
             std::hint::black_box(());
@@ -52,7 +53,7 @@ fn answer(path: &str) -> Result<Response<Body>, Error> {
         "/hints" => Ok(Response::builder().status(103).body(Body::empty())?),
         // Each ends in time; the guest does not.
         "/sql" => loop {
-            let _ = db().and_then(|db| db.query(ENDLESS, &NONE));
+            let _ = db().and_then(|db| db.query(ENDLESS, NONE, false));
         },
         "/hold" => {
             let all: Vec<_> = std::iter::from_fn(|| db().ok()).collect();

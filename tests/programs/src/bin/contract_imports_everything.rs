@@ -1,0 +1,24 @@
+//! Imports every function of the contract, for a host to define. It is not run.
+
+use millpond_guest::bindings::connections::{Transaction, TransactionMode};
+use millpond_guest::bindings::pool::{
+    Access, close_connection, databases, get_connection, return_connection, stats,
+};
+use millpond_test_programs::NONE;
+
+fn main() {
+    let _ = (databases(), stats("default"));
+    let db = get_connection("default", Access::ReadWrite).unwrap();
+    let _ = (db.execute("", NONE), db.query("", NONE, true));
+    let _ = (db.execute_script(""), db.in_transaction());
+    let statement = db.prepare("").unwrap();
+    let _ = (statement.describe(), statement.execute(NONE));
+    let _ = statement.execute_many(NONE);
+    let page = statement.query(NONE, 0, true).unwrap();
+    let _ = page.rest.unwrap().next(0);
+    let _ = Transaction::commit(db.begin(TransactionMode::Deferred).unwrap());
+    let _ = Transaction::rollback(db.begin(TransactionMode::Immediate).unwrap());
+    drop(db.begin(TransactionMode::Deferred));
+    return_connection(get_connection("default", Access::ReadOnly).unwrap());
+    close_connection(db);
+}
