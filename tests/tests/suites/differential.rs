@@ -65,10 +65,13 @@ async fn differential_answers() {
         native
             .execute_batch("PRAGMA synchronous = OFF")
             .expect("a setting");
+        let mut before = Vec::new();
         for sql in &statements {
             let expected = native_answer(&native, sql);
             let answer = answers.next().expect("an answer for each");
-            assert_eq!(answer, expected, "{seed}: {sql}");
+            let last = &before[before.len().saturating_sub(9)..];
+            assert_eq!(answer, expected, "{seed}: {sql}, after {last:#?}");
+            before.push(format!("{sql} -- {answer}"));
             rows += expected.matches(';').count();
             errors += usize::from(expected.starts_with("error"));
         }
