@@ -183,7 +183,7 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// No rows. The first value decides nothing: see [`set_width`](Block::set_width).
+    /// No rows.
     #[cfg(test)]
     pub(crate) fn new() -> Block {
         Block::default()

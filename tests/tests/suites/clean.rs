@@ -59,7 +59,7 @@ async fn look(lab: &Lab, script: &str) -> String {
 async fn clean_look() {
     let fresh = look(&lab().await, "").await;
     assert!(
-        fresh.contains("last_insert_rowid(): Ok([[Value::Integer(0)]])"),
+        fresh.contains("last_insert_rowid(): Ok([[Integer(0)]])"),
         "{fresh}"
     );
 }

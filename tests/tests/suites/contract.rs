@@ -4,6 +4,7 @@ use millpond_tests::{Lab, component, foreach_contract};
 use millpond_wasmtime::{SqliteCtx, SqliteCtxView, add_to_linker_sync_with, add_to_linker_with};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::assert_test_exists;
 
@@ -64,11 +65,27 @@ async fn contract_too_large() {
     Lab::new().run("contract_too_large").await.succeeds();
 }
 
-type Data = (SqliteCtx, ResourceTable);
+/// Store data that does not implement `SqliteView`.
+struct Data {
+    sqlite: SqliteCtx,
+    wasi: WasiCtx,
+    table: ResourceTable,
+}
+
+impl WasiView for Data {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
 
 fn view(data: &mut Data) -> SqliteCtxView<'_> {
-    let (ctx, table) = data;
-    SqliteCtxView { ctx, table }
+    SqliteCtxView {
+        ctx: &mut data.sqlite,
+        table: &mut data.table,
+    }
 }
 
 /// Both linkers define the same names, those of the contract, of the same types.
@@ -105,18 +122,13 @@ fn contract_imports_everything() {
     ];
     for add in both {
         let mut linker = Linker::new(lab.engine());
-        linker
-            .define_unknown_imports_as_traps(&program)
-            .expect("traps");
-        linker.allow_shadowing(true);
-        add(&mut linker).expect("names that may be taken");
+        wasmtime_wasi::p2::add_to_linker_sync(&mut linker).expect("WASI");
+        add(&mut linker).expect("names that are free");
         // Each function has the type that the guest imports it with.
         linker
             .instantiate_pre(&program)
             .expect("the whole contract");
 
-        let mut linker = Linker::new(lab.engine());
-        add(&mut linker).expect("names that are free");
         for (interface, name) in &names {
             let mut interface = linker.instance(interface).expect("an interface");
             let again = interface.func_wrap(name, |_, (): ()| Ok(()));

@@ -67,9 +67,7 @@ impl Db {
 
     /// What a statement is, with the columns of the rows that it yielded last, or would yield now.
     pub(crate) fn describe(&mut self, key: usize) -> Attempt<Description> {
-        // One without columns has none whatever the schema is.
-        let may_differ =
-            |open: &Open| (open.run == 0 || open.elsewhere) && open.compiled.raw.column_count() > 0;
+        let may_differ = |open: &Open| open.run == 0 || open.elsewhere;
         // What does not compile any more has the columns that it had: its next run reports why.
         if self.statements.get(key).is_some_and(may_differ)
             && let Err(Stop::Aside) = self.refresh_open(key)

@@ -14,6 +14,11 @@ fn main() {
             Ok(line) => println!("{line}"),
             Err(error) if error.kind == ErrorKind::NotUtf8 => println!("not UTF-8"),
             Err(error) if error.code == 0 => println!("refused: {error:?}"),
+            Err(error) if error.rolled_back => {
+                db.execute("ROLLBACK", none)
+                    .expect("nothing is left to undo");
+                println!("error {} rolled back", error.code);
+            }
             Err(error) => println!("error {}", error.code),
         }
     }
