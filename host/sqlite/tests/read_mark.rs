@@ -131,7 +131,8 @@ fn the_log_starts_anew_however_much_is_read() {
         read(&f.connection, 200);
         longest = longest.max(f.wal_size());
     }
-    assert!(longest <= 2_500 * PAGE, "{longest}");
+    // Of the 6,250 pages that are written.
+    assert!(longest <= 5_000 * PAGE, "{longest}");
 }
 
 #[test]
