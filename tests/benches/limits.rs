@@ -152,7 +152,7 @@ fn run(row: &Row) -> (Duration, String) {
     let pool = PoolBuilder::new().max_size(1).open(path).expect("a pool");
     let connection = get(&pool);
     block_on(connection.execute_script(&row.before)).expect(row.limit);
-    let parameters = Parameters::Positional(row.values.clone());
+    let parameters = Parameters::from(row.values.clone());
     let since = Instant::now();
     let result = block_on(connection.query(&row.sql, &parameters));
     let time = since.elapsed();

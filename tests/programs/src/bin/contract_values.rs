@@ -41,7 +41,9 @@ fn check(db: &Connection, values: &[Value]) {
         db.execute("DELETE FROM t", NONE).unwrap();
     };
     for value in values {
-        insert.execute(&positional(&[value.clone()])).unwrap();
+        insert
+            .execute(&positional(std::slice::from_ref(value)))
+            .unwrap();
     }
     stored();
     for value in values {
