@@ -72,7 +72,7 @@ impl Connection {
     /// # Errors
     ///
     /// As [`execute`](Connection::execute); [`TooLarge`](crate::ErrorKind::TooLarge): the result
-    /// exceeds [`max_result_bytes`](crate::PoolBuilder::max_result_bytes);
+    /// exceeds the engine's limit (of SQLite, `max_result_bytes`);
     /// [`NotUtf8`](crate::ErrorKind::NotUtf8). What the statement wrote is then undone.
     pub async fn query(&self, sql: &str, parameters: &Parameters) -> Result<Table> {
         self.query_with(sql, parameters, true).await

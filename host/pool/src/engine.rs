@@ -32,7 +32,7 @@ use crate::{
 /// What panics in a session must leave the engine whole: others go on with it.
 pub trait Engine: fmt::Debug + Send + Sync + UnwindSafe + RefUnwindSafe + 'static {
     /// Open a session, which is to look at `stop` whenever it may take long. It gives up at `until`,
-    /// by [`clock`].
+    /// by [`clock`](crate::clock).
     ///
     /// # Errors
     ///
@@ -118,9 +118,9 @@ pub type Outcome = Box<dyn Any + Send>;
 /// One call of a session, as the pool makes it.
 #[derive(Debug)]
 pub struct Call {
-    /// When it was made, by [`clock`]: read once.
+    /// When it was made, by [`clock`](crate::clock): read once.
     pub now: u64,
-    /// When its borrower's time with the session is over, by [`clock`].
+    /// When its borrower's time with the session is over, by [`clock`](crate::clock).
     pub hold_until: u64,
     /// It runs on a thread of the session's own, and may be abandoned.
     pub aside: bool,
@@ -243,7 +243,7 @@ pub trait Session: fmt::Debug + Send {
     fn end_overdue(&mut self);
 
     /// The pool is closed, and this is the last of its sessions, about to be dropped. May take until
-    /// `until`, by [`clock`].
+    /// `until`, by [`clock`](crate::clock).
     fn finish(&mut self, until: u64) {
         let _ = until;
     }

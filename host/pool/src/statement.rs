@@ -101,7 +101,7 @@ impl Statement {
     }
 
     /// Run, and take up to `max_rows` rows now: fewer where they reach
-    /// [`max_page_bytes`](crate::PoolBuilder::max_page_bytes); with 0, as many as that lets
+    /// the engine's limit (of SQLite, `max_page_bytes`); with 0, as many as that lets
     /// through. An open cursor of this statement becomes stale. `with_columns` asks for the columns
     /// too, as they are in this run.
     ///

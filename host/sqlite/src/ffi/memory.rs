@@ -67,7 +67,7 @@ thread_local! {
 /// Bound the memory that SQLite takes for the connections of **all** pools in this process
 /// together, in bytes: a backstop behind
 /// [`max_memory_bytes`](crate::PoolBuilder::max_memory_bytes), for a process with many pools. A
-/// statement that would exceed it fails with [`QuotaExceeded`](crate::ErrorKind::QuotaExceeded).
+/// statement that would exceed it fails with [`QuotaExceeded`](millpond_pool::ErrorKind::QuotaExceeded).
 /// Counted in steps of 256 KiB a connection. Takes effect at once, and frees nothing. Default 4
 /// GiB.
 pub fn set_process_memory_limit(bytes: usize) {
