@@ -16,10 +16,10 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::Arc;
 
-pub use crate::cells::Reader;
 use crate::error::{Error, Result};
 pub use crate::request::RequestId;
 pub use crate::rights::{Limits, Rights};
+pub use crate::rows::Reader;
 pub use crate::stop_flag::StopFlag;
 pub use crate::value::RawValue;
 pub use crate::worker::hand_over;

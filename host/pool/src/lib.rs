@@ -27,7 +27,6 @@
 )]
 
 mod block_on;
-mod cells;
 pub mod clock;
 mod connection;
 pub mod engine;
@@ -38,6 +37,7 @@ mod lent;
 mod pool;
 mod request;
 mod rights;
+mod rows;
 #[cfg(test)]
 mod scheduled_tests;
 mod settings;

@@ -436,13 +436,14 @@ impl Parameters {
 }
 
 /// Reads values that have been checked, front to back.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Reader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> Iterator for Reader<'a> {
+    type Item = RawValue<'a>;
+
     #[inline]
-    /// The next value; `None` at the end.
-    pub fn next(&mut self) -> Option<RawValue<'a>> {
+    fn next(&mut self) -> Option<RawValue<'a>> {
         read(&mut self.0)
     }
 }
