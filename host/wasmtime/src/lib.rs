@@ -134,7 +134,7 @@
 //! # Errors and traps
 //!
 //! A guest's mistake is an error value of the contract. Only what a correct host and a correct
-//! component cannot do traps: a handle that is in nobody's table.
+//! component cannot do traps: a handle that is in no table.
 
 pub mod bindings;
 mod convert;
