@@ -276,6 +276,11 @@ impl Watch {
         true
     }
 
+    /// As [`take_deferred`](Watch::take_deferred), without taking it.
+    pub(crate) fn is_deferred(&self) -> bool {
+        self.deferred.load(Ordering::Relaxed)
+    }
+
     /// Whether anything was deferred.
     pub(crate) fn take_deferred(&self) -> bool {
         self.deferred.load(Ordering::Relaxed) && self.deferred.swap(false, Ordering::Relaxed)

@@ -95,7 +95,8 @@ unsafe impl Send for Progress {}
 /// Ask `watch` whether to go on, every `steps` instructions
 /// (<https://sqlite.org/c3ref/progress_handler.html>), and whether to commit
 /// (<https://sqlite.org/c3ref/commit_hook.html>), and tell it how much has been written: which
-/// rusqlite's own handlers, closures, could not look at.
+/// rusqlite's own handlers, closures, could not look at. And tell `running` of each row that changes
+/// (<https://sqlite.org/c3ref/update_hook.html>), which takes a dozen instructions.
 ///
 /// What is returned must outlast the connection: the connection's owner keeps both, and drops the
 /// connection first.
@@ -116,6 +117,17 @@ pub(crate) fn set_hooks(
         // A row is indexed by one instruction.
         memory::forget_row();
         c_int::from(watch.progress(written, || !running.is_beginning()))
+    }
+    unsafe extern "C" fn changed(
+        progress: *mut c_void,
+        _: c_int,
+        _: *const c_char,
+        _: *const c_char,
+        _: ffi::sqlite3_int64,
+    ) {
+        // SAFETY: as above.
+        let Progress { running, .. } = unsafe { &*progress.cast::<Progress>() };
+        running.note_change();
     }
     unsafe extern "C" fn roll_back(progress: *mut c_void) -> c_int {
         // SAFETY: as above.
@@ -144,11 +156,12 @@ pub(crate) fn set_hooks(
         db,
     });
     let data = (&raw mut *progress).cast();
-    // SAFETY: as above; `progress` is what both functions take it for, stays where it is, and is
+    // SAFETY: as above; `progress` is what the functions take it for, stays where it is, and is
     // only read.
     unsafe {
         ffi::sqlite3_progress_handler(db, steps, Some(go_on), data);
         ffi::sqlite3_commit_hook(db, Some(roll_back), data);
+        ffi::sqlite3_update_hook(db, Some(changed), data);
     }
     progress
 }

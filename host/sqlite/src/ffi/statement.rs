@@ -47,6 +47,8 @@ pub(crate) struct Running {
     stmt: AtomicPtr<ffi::sqlite3_stmt>,
     /// It takes long to compile it again.
     is_long: AtomicBool,
+    /// It has changed a row, of a table with rowids.
+    has_changed: AtomicBool,
 }
 
 impl Running {
@@ -56,12 +58,25 @@ impl Running {
         let before = self.stmt.load(Ordering::Relaxed);
         self.stmt.store(statement.0, Ordering::Relaxed);
         self.is_long.store(is_long, Ordering::Relaxed);
+        self.has_changed.store(false, Ordering::Relaxed);
         StatementId(before)
     }
 
     /// It has ended, and must not be dropped before.
     pub(crate) fn end(&self, before: StatementId) {
         self.stmt.store(before.0, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_change(&self) {
+        if !self.has_changed.load(Ordering::Relaxed) {
+            self.has_changed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it, or what ran within it, has changed a row. Of a table without rowids SQLite does
+    /// not tell.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.has_changed.load(Ordering::Relaxed)
     }
 
     /// Its text; empty where none runs.

@@ -314,14 +314,17 @@ impl Db {
             SQLITE_CONSTRAINT => error.code() != SQLITE_CONSTRAINT_DATATYPE,
             code => code == SQLITE_OK,
         };
-        if undoes_by_itself || self.conn.is_autocommit() {
+        // What is deferred has not begun.
+        if undoes_by_itself || self.conn.is_autocommit() || self.watch.is_deferred() {
             return error;
         }
         let error = self.explain(error);
-        let sql = self.running.sql();
+        let (sql, has_changed) = (self.running.sql(), self.running.has_changed());
         // What took long to compile would do so again.
         let may_keep_part = (kind.is_long && !self.aside)
-            || self.at_pace(Pace::Free, |db| program::may_keep_part(&db.conn, &sql));
+            || self.at_pace(Pace::Free, |db| {
+                program::may_keep_part(&db.conn, &sql, has_changed)
+            });
         if !may_keep_part {
             self.watch.note_unchanged();
             return error;

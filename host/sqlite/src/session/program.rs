@@ -131,10 +131,14 @@ pub(crate) fn longest_moved(conn: &Connection, raw: &RawStatement) -> Result<Opt
 /// Whether a statement that failed may have kept a part of what it did. SQLite undoes all of it, but
 /// only where it has kept a journal of the statement: it does so for what it takes to be able to
 /// fail (`sqlite3MayAbort` in its source), which is not everything that does. A value that becomes
-/// too long is not, nor one that a `STRICT` table refuses.
-pub(crate) fn may_keep_part(conn: &Connection, sql: &str) -> bool {
+/// too long is not, nor one that a `STRICT` table refuses. `has_changed` says whether it has changed a
+/// row that SQLite tells of.
+pub(crate) fn may_keep_part(conn: &Connection, sql: &str, has_changed: bool) -> bool {
     match Program::of(conn, sql) {
-        Ok(Some(program)) => !program.is_undone && program.changes_more,
+        Ok(Some(program)) => {
+            let may_have_changed = has_changed || program.runs_triggers || !program.has_rowids;
+            !program.is_undone && program.repeats && may_have_changed
+        }
         _ => true,
     }
 }
@@ -222,8 +226,11 @@ struct Program {
     makes_values: bool,
     /// SQLite keeps a journal of it, if it changes more than one row.
     is_undone: bool,
-    /// It goes through rows, or runs triggers: it may change more than one row.
-    changes_more: bool,
+    /// It may change more than one row.
+    repeats: bool,
+    runs_triggers: bool,
+    /// It writes a table with rowids.
+    has_rowids: bool,
     /// How long it takes with values of a megabyte, in milliseconds.
     cost: u64,
     /// The first argument's register of each function that takes any number of them, and what one
@@ -273,7 +280,9 @@ impl Program {
         self.instructions += 1;
         self.makes_values |= instruction.makes_values();
         self.is_undone |= instruction.may_abort();
-        self.changes_more |= instruction.repeats();
+        self.repeats |= instruction.repeats();
+        self.runs_triggers |= instruction.opcode == b"Program";
+        self.has_rowids |= matches!(instruction.opcode, b"Insert" | b"Delete");
         if instruction.address == 0 {
             // The program of a trigger has registers of its own.
             self.copies.clear();
