@@ -619,6 +619,29 @@ async fn a_transaction_that_has_read_does_not_wait_for_a_writer_in_another_proce
     deferred.rollback().await.expect("ended");
 }
 
+/// What is found to compile no more as it begins has changed nothing.
+#[tokio::test]
+async fn a_statement_whose_table_is_gone_ends_no_transaction() {
+    let f = fixture(Duration::from_secs(3600)).await;
+    let connection = get(&f.pool).await;
+    let insert = "INSERT INTO gone(a) VALUES (1), (2)";
+    let script = format!("CREATE TABLE gone(a); {insert}");
+    connection.execute_script(&script).await.expect("a table");
+    connection
+        .execute(insert, &NONE)
+        .await
+        .expect("kept for the next time");
+    let script = "BEGIN; INSERT INTO t VALUES (1); DROP TABLE gone";
+    connection.execute_script(script).await.expect("begun");
+    let error = connection
+        .execute(insert, &NONE)
+        .await
+        .expect_err("no table");
+    assert_eq!((error.kind(), error.rolled_back()), (ErrorKind::Sql, false));
+    connection.execute("COMMIT", &NONE).await.expect("a commit");
+    assert_eq!(count(&connection).await, 1);
+}
+
 /// SQLite keeps what such statements have changed before the row that fails, if they are in a
 /// transaction: then nothing is left of the transaction, and its guest is told.
 #[tokio::test]

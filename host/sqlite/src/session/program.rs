@@ -139,6 +139,8 @@ pub(crate) fn may_keep_part(conn: &Connection, sql: &str, has_changed: bool) -> 
             let may_have_changed = has_changed || program.runs_triggers || !program.has_rowids;
             !program.is_undone && program.repeats && may_have_changed
         }
+        // It does not compile any more, and so it has not begun: a table that it names is gone.
+        Err(error) if error.kind() == ErrorKind::Sql => has_changed,
         _ => true,
     }
 }
