@@ -17,9 +17,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+pub use crate::flat::Reader;
 pub use crate::request::RequestId;
 pub use crate::rights::{Limits, Rights};
-pub use crate::rows::Reader;
 pub use crate::stop_flag::StopFlag;
 pub use crate::value::RawValue;
 pub use crate::worker::hand_over;

@@ -36,7 +36,7 @@ pub(crate) struct Lending {
     lent: Mutex<Slab<Weak<Lent>>>,
 }
 
-/// What is to be lent to borrow.
+/// A connection as it is asked for: for what, with which rights, and how much of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ask<'a> {
     pub(crate) access: Access,

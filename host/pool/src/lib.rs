@@ -31,9 +31,13 @@ pub mod clock;
 mod connection;
 pub mod engine;
 mod error;
+mod flat;
+#[cfg(test)]
+mod flat_tests;
 mod grant;
 mod lending;
 mod lent;
+mod parameters;
 mod pool;
 mod request;
 mod rights;

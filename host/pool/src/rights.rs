@@ -50,7 +50,7 @@ impl TableGrant {
     /// Hide the column `name`: read, it is null, wherever a statement reads it; it cannot be
     /// updated. It can be inserted. Whether a value exists can still be told from a unique
     /// constraint that fails, and what a full-text table holds from the tables behind it: grant
-    /// such a table only where nothing in it is to be hidden.
+    /// such a table only where nothing in it must stay hidden.
     pub fn hide(mut self, name: &str) -> TableGrant {
         self.hidden.insert(name.to_ascii_lowercase());
         self

@@ -10,7 +10,7 @@ use crate::clock::{self, NEVER};
 
 /// A call that its caller may still abandon.
 const UNDER_WAY: u64 = 0;
-/// It commits: the caller waits for what comes of that.
+/// It commits: the caller waits for the result.
 const COMMITTING: u64 = 1;
 /// The caller has been told that it failed: it must not commit any more.
 const ABANDONED: u64 = 2;

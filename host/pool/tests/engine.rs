@@ -244,7 +244,7 @@ impl Session for FakeSession {
     fn end_overdue(&mut self) {
         self.transaction = None;
         self.stop.set_transaction_until(clock::NEVER);
-        // Whoever waits for it goes on.
+        // The one that waits for it goes on.
         self.shared.released.notify_one();
     }
 }

@@ -262,7 +262,7 @@ pub(crate) fn cannot_open(name: &str, reason: &str) -> Error {
     )
 }
 
-/// Create an empty file that nobody else on the machine may read. SQLite gives the log and the
+/// Create an empty file that no other user of the machine may read. SQLite gives the log and the
 /// shared memory beside it the same mode.
 fn create_private(folder: &Dir, file: &OsStr) -> std::io::Result<()> {
     let mut options = OpenOptions::new();

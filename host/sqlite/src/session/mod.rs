@@ -314,8 +314,9 @@ impl Db {
             SQLITE_CONSTRAINT => error.code() != SQLITE_CONSTRAINT_DATATYPE,
             code => code == SQLITE_OK,
         };
-        // What is deferred has not begun.
-        if undoes_by_itself || self.conn.is_autocommit() || self.watch.is_deferred() {
+        // What is deferred has not begun, and what ran in a savepoint has been undone with it.
+        let is_undone = self.watch.is_deferred() || self.watch.can_restart();
+        if undoes_by_itself || is_undone || self.conn.is_autocommit() {
             return error;
         }
         let error = self.explain(error);

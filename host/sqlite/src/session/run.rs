@@ -193,6 +193,9 @@ impl Db {
                 true => db.control("ROLLBACK"),
                 false => db.roll_back_savepoint(),
             });
+            if undone.is_ok() && !outermost {
+                self.watch.note_unchanged();
+            }
             self.must_have_undone(undone);
         }
         result
