@@ -73,6 +73,12 @@
 //! it, by a [`SqliteCtxView`]; [`Sqlite`] is the [`HasData`](wasmtime::component::HasData) marker;
 //! [`add_to_linker`] and its blocking twin [`add_to_linker_sync`] define the functions.
 //!
+//! # Guests that may be hostile
+//!
+//! The pool and the grants bound what a guest does with SQL. [`recommended_config`] makes an engine, and
+//! [`InstanceLimits`] a store, that bound the rest of it: memory, stack, tables, handles, what one call
+//! hands over, and with [`start_epochs`] its computing. The command `millpond` uses the same.
+//!
 //! # What blocks
 //!
 //! A statement runs on the thread that polls the guest until it ends: usually within 10 ms of its deadline,
@@ -137,9 +143,11 @@ mod bindings;
 mod convert;
 mod ctx;
 mod host;
+mod limits;
 
 pub use ctx::{Sqlite, SqliteCtx, SqliteCtxBuilder, SqliteCtxView, SqliteView};
 pub use host::{add_to_linker, add_to_linker_sync};
+pub use limits::{EPOCH, InstanceLimits, recommended_config, start_epochs};
 /// The pool, so that an embedder needs one dependency.
 pub use millpond_pool as pool;
 pub use millpond_pool::{Grant, Request, StatsScope, TableGrant};
