@@ -10,10 +10,6 @@ use wasmtime::{Engine, Result, StoreLimits};
 use wasmtime_wasi::p2::bindings::Command;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-// Only that these compile from their archives.
-use millpond as _;
-use millpond_guest as _;
-
 struct Host {
     wasi: WasiCtx,
     sqlite: SqliteCtx,
