@@ -31,10 +31,30 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 include!(concat!(env!("OUT_DIR"), "/components.rs"));
 
-// The README's Rust compiles.
+// The Rust in the READMEs compiles, and what is not marked `no_run` runs.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../guest/rust/README.md")]
+struct GuestReadme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../host/cli/README.md")]
+struct CommandReadme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../host/pool/README.md")]
+struct PoolReadme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../host/sqlite/README.md")]
+struct SqliteReadme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../host/wasmtime/README.md")]
+struct WasmtimeReadme;
 
 /// Where the component of a guest program, or the guest `millpond_notes`, is.
 ///

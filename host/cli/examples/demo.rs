@@ -50,7 +50,7 @@ fn demo() -> Result<ExitCode> {
     }
     args.extend(given);
     args.push(component.into());
-    eprintln!("Ending it: ctrl-c");
+    eprintln!("Press Ctrl-C to stop");
     Ok(millpond::main_from(args))
 }
 

@@ -7,33 +7,22 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use millpond_wasmtime::{InstanceLimits, recommended_config, start_epochs};
 use wasmtime::component::{Component, InstancePre, Linker};
-use wasmtime::{
-    Cache, CacheConfig, Config, Enabled, Engine, PoolingAllocationConfig, WasmBacktraceDetails,
-};
+use wasmtime::{Cache, CacheConfig, Config, Engine};
 
 use crate::failure::{Failure, reason};
-use crate::guest::{self, Guest, WasmLimits};
+use crate::guest::{self, Guest};
 use crate::interfaces::{self, Import};
 use crate::output::say;
-
-/// How often a guest that computes lets the host look at its deadline.
-pub(crate) const TICK: Duration = Duration::from_millis(10);
-
-const KIB: usize = 1024;
-const MIB: usize = 1024 * KIB;
-
-/// What a guest's stack has for the host, beside its own frames: SQLite runs there, and needs 1 MiB
-/// for the worst statement that its limits let through.
-const HOST_STACK: usize = 2 * MIB;
 
 /// Whether guests are many and short-lived.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Instances {
     /// One, for as long as the command runs.
     One,
-    /// One a request: memory and stacks are taken from a pool for up to `at_once`.
-    Pooled { at_once: u32, max_memory: usize },
+    /// One a request: memory and stacks are taken from a pool for up to this many at once.
+    Pooled(u32),
 }
 
 /// A compiled component, and what it runs in.
@@ -51,7 +40,7 @@ pub(crate) struct Loaded {
 pub(crate) fn load(
     path: &Path,
     instances: Instances,
-    limits: &WasmLimits,
+    limits: &InstanceLimits,
 ) -> Result<Loaded, Failure> {
     let bytes = fs::read(path).map_err(|error| Failure::about(path, error))?;
     check_header(path, &bytes)?;
@@ -60,7 +49,7 @@ pub(crate) fn load(
 
     let alone = match instances {
         Instances::One => &[Instances::One][..],
-        Instances::Pooled { .. } => &[instances, Instances::One],
+        Instances::Pooled(_) => &[instances, Instances::One],
     };
     let mut refusal = None;
     for &instances in alone {
@@ -141,16 +130,9 @@ impl Loaded {
         Ok(())
     }
 
-    /// Advance the engine's epoch every [`TICK`], for as long as there is an engine.
-    pub(crate) fn start_ticking(&self) {
-        let engine = self.engine.weak();
-        thread::spawn(move || {
-            while let Some(engine) = engine.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                thread::sleep(TICK);
-            }
-        });
+    /// Let the host look at the clock of a guest that computes.
+    pub(crate) fn start_epochs(&self) -> Result<(), Failure> {
+        start_epochs(&self.engine).map_err(Failure::mistake)
     }
 }
 
@@ -184,65 +166,18 @@ fn check_header(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 fn config(
     instances: Instances,
     concurrency: bool,
-    limits: &WasmLimits,
+    limits: &InstanceLimits,
     cache: Option<Cache>,
 ) -> Config {
-    let mut config = Config::new();
+    let mut config = recommended_config(limits);
     config.cache(cache);
-    config.epoch_interruption(true);
-    config
-        .max_wasm_stack(limits.max_stack_size)
-        .async_stack_size(limits.max_stack_size + HOST_STACK);
-    config.async_stack_zeroing(true);
-    config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
-
-    // A guest for WASI needs none of these, and each is code that a hostile one could reach.
     config
         .concurrency_support(concurrency)
         .wasm_component_model_async(concurrency);
-    config
-        .wasm_gc(false)
-        .wasm_function_references(false)
-        .wasm_exceptions(false);
-    config
-        .wasm_threads(false)
-        .shared_memory(false)
-        .wasm_memory64(false);
-
-    if let Instances::Pooled {
-        at_once,
-        max_memory,
-    } = instances
-    {
-        config.allocation_strategy(pooling(at_once, max_memory, limits));
+    if let Instances::Pooled(at_once) = instances {
+        config.allocation_strategy(limits.pooling(at_once));
     }
     config
-}
-
-fn pooling(at_once: u32, max_memory: usize, limits: &WasmLimits) -> PoolingAllocationConfig {
-    /// A WASI 0.3 guest has a stack for each of its tasks.
-    const STACKS: u32 = 4;
-
-    let mut pooling = PoolingAllocationConfig::new();
-    pooling
-        .total_component_instances(at_once)
-        .total_core_instances(at_once.saturating_mul(limits.max_instances))
-        .max_core_instances_per_component(limits.max_instances)
-        .max_component_instance_size(MIB)
-        .total_memories(at_once.saturating_mul(limits.max_memories))
-        .max_memories_per_component(limits.max_memories)
-        .max_memory_size(max_memory)
-        .total_tables(at_once.saturating_mul(limits.max_tables))
-        .max_tables_per_component(limits.max_tables)
-        .table_elements(limits.max_table_entries as usize)
-        .total_stacks(at_once.saturating_mul(STACKS))
-        // Pages that stay mapped are cleared faster than they are given back and faulted in. Of its
-        // stack a request seldom uses 16 KiB.
-        .linear_memory_keep_resident(512 * KIB)
-        .table_keep_resident(64 * KIB)
-        .async_stack_keep_resident(32 * KIB)
-        .pagemap_scan(Enabled::Auto);
-    pooling
 }
 
 /// Tells a person at a terminal what takes so long.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use clap::Args;
 use clap::builder::RangedI64ValueParser;
 use http::{Request, Response};
-use millpond_wasmtime::{SqliteCtx, SqliteCtxView, SqliteView};
+use millpond_wasmtime::{InstanceLimits, SqliteCtx, SqliteCtxView, SqliteView};
 use wasmtime::component::{Linker, ResourceTable};
-use wasmtime::{Engine, Store, StoreLimits, StoreLimitsBuilder};
+use wasmtime::{Engine, Store, StoreLimits};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
     Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
@@ -32,13 +32,13 @@ pub(crate) struct GuestOptions {
     pub(crate) max_memory_size: usize,
 
     #[command(flatten)]
-    pub(crate) limits: WasmLimits,
+    wasm: WasmLimits,
 }
 
 /// What an instance may have, beside its memory.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Guest")]
-pub(crate) struct WasmLimits {
+struct WasmLimits {
     /// The most linear memories of an instance: 1 to 16.
     #[arg(
         long,
@@ -47,7 +47,7 @@ pub(crate) struct WasmLimits {
         value_parser = up_to(16),
         hide_short_help = true
     )]
-    pub(crate) max_memories: u32,
+    max_memories: u32,
 
     /// The most tables of an instance: 1 to 64.
     #[arg(
@@ -57,7 +57,7 @@ pub(crate) struct WasmLimits {
         value_parser = up_to(64),
         hide_short_help = true
     )]
-    pub(crate) max_tables: u32,
+    max_tables: u32,
 
     /// The most entries of each of its tables: 1 to 1000000.
     #[arg(
@@ -67,7 +67,7 @@ pub(crate) struct WasmLimits {
         value_parser = up_to(1_000_000),
         hide_short_help = true
     )]
-    pub(crate) max_table_entries: u32,
+    max_table_entries: u32,
 
     /// The most core modules that it consists of: 1 to 256.
     #[arg(
@@ -77,7 +77,7 @@ pub(crate) struct WasmLimits {
         value_parser = up_to(256),
         hide_short_help = true
     )]
-    pub(crate) max_instances: u32,
+    max_instances: u32,
 
     /// The most handles that it may have open, of all kinds together: 1 to 1000000.
     #[arg(
@@ -87,7 +87,7 @@ pub(crate) struct WasmLimits {
         value_parser = up_to(1_000_000),
         hide_short_help = true
     )]
-    pub(crate) max_handles: u32,
+    max_handles: u32,
 
     /// The stack of its own frames, in bytes or with a unit: 64KiB to 16MiB.
     #[arg(
@@ -97,7 +97,7 @@ pub(crate) struct WasmLimits {
         value_parser = max_stack,
         hide_short_help = true
     )]
-    pub(crate) max_stack_size: usize,
+    max_stack_size: usize,
 
     /// What one call may hand to the host, in bytes or with a unit: 64KiB to 1GiB. A statement's
     /// parameters, or the rows of one `execute-many`.
@@ -108,7 +108,7 @@ pub(crate) struct WasmLimits {
         value_parser = max_call,
         hide_short_help = true
     )]
-    pub(crate) max_call_size: usize,
+    max_call_size: usize,
 
     /// The random bytes that one call gets, in bytes or with a unit: 64 to 1MiB.
     #[arg(
@@ -118,23 +118,7 @@ pub(crate) struct WasmLimits {
         value_parser = max_random,
         hide_short_help = true
     )]
-    pub(crate) max_random_size: usize,
-}
-
-impl Default for WasmLimits {
-    /// As the command line has them.
-    fn default() -> WasmLimits {
-        WasmLimits {
-            max_memories: 2,
-            max_tables: 8,
-            max_table_entries: 20_000,
-            max_instances: 32,
-            max_handles: 4096,
-            max_stack_size: 512 << 10,
-            max_call_size: 32 << 20,
-            max_random_size: 64 << 10,
-        }
-    }
+    max_random_size: usize,
 }
 
 fn up_to(most: i64) -> RangedI64ValueParser<u32> {
@@ -169,38 +153,35 @@ impl GuestOptions {
         wasi.allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false);
-        wasi.max_random_size(self.limits.max_random_size as u64);
+        wasi.max_random_size(self.wasm.max_random_size as u64);
         wasi
     }
 
+    /// What an instance may have.
+    pub(crate) fn limits(&self) -> InstanceLimits {
+        let wasm = &self.wasm;
+        InstanceLimits::new()
+            .max_memory_size(self.max_memory_size)
+            .max_memories(wasm.max_memories)
+            .max_tables(wasm.max_tables)
+            .max_table_entries(wasm.max_table_entries)
+            .max_instances(wasm.max_instances)
+            .max_handles(wasm.max_handles)
+            .max_stack_size(wasm.max_stack_size)
+            .max_call_size(wasm.max_call_size)
+    }
+
     pub(crate) fn store(&self, engine: &Engine, wasi: WasiCtx, sqlite: SqliteCtx) -> Store<Guest> {
-        let wasm = &self.limits;
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(wasm.max_handles as usize);
-        let limits = StoreLimitsBuilder::new()
-            .memory_size(self.max_memory_size)
-            .memories(wasm.max_memories as usize)
-            .tables(wasm.max_tables as usize)
-            .table_elements(wasm.max_table_entries as usize)
-            .instances(wasm.max_instances as usize)
-            .build();
+        let limits = self.limits();
         let guest = Guest {
             wasi,
             sqlite,
             http: WasiHttpCtx::new(),
             no_requests: NoRequests,
-            table,
-            limits,
+            table: limits.resource_table(),
+            limits: limits.store_limits(),
         };
-        let mut store = Store::new(engine, guest);
-        store.limiter(|guest| &mut guest.limits);
-        store.set_max_component_handles(wasm.max_handles as usize);
-        store.set_hostcall_fuel(wasm.max_call_size);
-        // Without a deadline the first epoch would trap. At each, whoever polls the guest gets
-        // to look at its own clock.
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
-        store
+        limits.store(engine, guest, |guest| &mut guest.limits)
     }
 }
 

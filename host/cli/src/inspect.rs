@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use millpond_wasmtime::InstanceLimits;
 
 use crate::engine::{self, Instances};
 use crate::failure::{Failure, MISTAKE};
-use crate::guest::WasmLimits;
 use crate::interfaces;
 use crate::output::print;
 
@@ -30,7 +30,7 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
-        let loaded = engine::load(&self.component, Instances::One, &WasmLimits::default())?;
+        let loaded = engine::load(&self.component, Instances::One, &InstanceLimits::new())?;
         let (imports, exports) = (loaded.imports(), loaded.exports());
         let roles = interfaces::roles(&exports);
         let linked = loaded.link();

@@ -65,7 +65,7 @@ impl Run {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
         let component = Path::new(&self.command[0]);
         let args = self.args()?;
-        let loaded = engine::load(component, Instances::One, &self.guest.limits)?;
+        let loaded = engine::load(component, Instances::One, &self.guest.limits())?;
         let roles = interfaces::roles(&loaded.exports());
         let is_command = |role: &&Role| matches!(role, Role::Command02 | Role::Command03);
         let role = *roles.iter().find(is_command).ok_or_else(|| {
@@ -84,10 +84,12 @@ impl Run {
         let databases = self.databases.open(Borrowers::One)?;
 
         // Nobody looks at the clock of a guest that may run for ever.
-        let deadline = self.max_run_time.and_then(|time| {
-            loaded.start_ticking();
-            Instant::now().checked_add(time)
-        });
+        if self.max_run_time.is_some() {
+            loaded.start_epochs()?;
+        }
+        let deadline = self
+            .max_run_time
+            .and_then(|time| Instant::now().checked_add(time));
         let broken = Arc::new(Notify::new());
         let stream = |stream| GuestStream::new(stream, Arc::clone(&broken));
         let mut wasi = self.guest.wasi();

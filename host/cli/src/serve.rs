@@ -163,11 +163,8 @@ impl Serve {
 
     /// Load the component, and make sure that it can be served. What is missing is the databases.
     fn load(&self) -> Result<impl FnOnce(crate::databases::Databases) -> Handler, Failure> {
-        let instances = Instances::Pooled {
-            at_once: self.http.max_requests,
-            max_memory: self.guest.max_memory_size,
-        };
-        let loaded = engine::load(&self.component, instances, &self.guest.limits)?;
+        let instances = Instances::Pooled(self.http.max_requests);
+        let loaded = engine::load(&self.component, instances, &self.guest.limits())?;
         let roles = interfaces::roles(&loaded.exports());
         let is_http = |role: &&Role| matches!(role, Role::Http02 | Role::Http03);
         let role = *roles.iter().find(is_http).ok_or_else(|| {
@@ -188,7 +185,7 @@ impl Serve {
             .map_err(|reason| Failure::about(&self.component, reason))?;
         let pre = handler::proxy(role, pre)
             .map_err(|error| Failure::about(&self.component, reason(&error)))?;
-        loaded.start_ticking();
+        loaded.start_epochs()?;
         let (guest, http) = (self.guest.clone(), self.http.clone());
         Ok(move |databases| Handler::new(loaded.engine, pre, guest, databases, http))
     }

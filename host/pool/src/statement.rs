@@ -17,6 +17,7 @@ pub struct Statement {
 
 /// The first rows of a result, and where to get the rest.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Page {
     /// The columns, in order. `None` where they were not asked for.
     pub columns: Option<Vec<Column>>,

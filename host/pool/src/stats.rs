@@ -6,7 +6,12 @@ use std::time::Duration;
 ///
 /// Those of connections are consistent with each other: `connections_created - connections_closed`
 /// is `pool_size + in_use`, and `pool_hits + pool_misses` is the number of connections ever lent.
+///
+/// With the feature `serde` it serializes, by the names of its fields: times as whole milliseconds,
+/// as `wait_time_ms` and `writer_wait_time_ms`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct PoolStats {
     /// Connections opened. The first is opened when the pool is built, and counted if it is kept.
     pub connections_created: u64,
@@ -30,6 +35,10 @@ pub struct PoolStats {
     /// [interrupted](crate::Request::interrupt) is not among them.
     pub timeouts: u64,
     /// How long callers have waited for a connection, in all.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "wait_time_ms", serialize_with = "as_millis")
+    )]
     pub wait_time: Duration,
     /// Connections that came back with a transaction open, which was rolled back.
     pub rolled_back: u64,
@@ -46,9 +55,18 @@ pub struct PoolStats {
     pub writer_timeouts: u64,
     /// How long statements have waited for their turn, in all: apart from
     /// [`wait_time`](PoolStats::wait_time), which is for connections.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "writer_wait_time_ms", serialize_with = "as_millis")
+    )]
     pub writer_wait_time: Duration,
     /// Commits of several callers' statements together.
     pub groups: u64,
     /// Statements that were committed so. `grouped_statements / groups` is how many share a commit.
     pub grouped_statements: u64,
+}
+
+#[cfg(feature = "serde")]
+fn as_millis<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }

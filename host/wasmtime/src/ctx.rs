@@ -148,11 +148,13 @@ impl SqliteCtx {
         let Granted { grant, held } = self.granted_mut(database)?;
         match grant.stats_scope() {
             StatsScope::Pool => Ok(grant.pool().stats()),
-            StatsScope::Request => Ok(PoolStats {
-                max_pool_size: grant.connections(),
-                in_use: held.iter().filter(|held| held.strong_count() > 0).count() as u32,
-                ..PoolStats::default()
-            }),
+            StatsScope::Request => {
+                let mut stats = PoolStats::default();
+                stats.max_pool_size = grant.connections();
+                let held = held.iter().filter(|held| held.strong_count() > 0);
+                stats.in_use = held.count() as u32;
+                Ok(stats)
+            }
             StatsScope::Nothing => Err(Failure::new(
                 WitErrorKind::NotAuthorized,
                 format!("the statistics of the database {database:?} are not granted"),

@@ -76,6 +76,12 @@
 //! [`add_to_linker_with`] does where the store's data is of another crate's type. [`bindings`] are the
 //! generated types, for an embedder's own bindings.
 //!
+//! # Guests that may be hostile
+//!
+//! The pool and the grants bound what a guest does with SQL. [`recommended_config`] makes an engine, and
+//! [`InstanceLimits`] a store, that bound the rest of it: memory, stack, tables, handles, what one call
+//! hands over, and with [`start_epochs`] its computing. The command `millpond` uses the same.
+//!
 //! # What blocks
 //!
 //! A statement runs on the thread that polls the guest until it ends: usually within 10 ms of its deadline,
@@ -140,9 +146,11 @@ pub mod bindings;
 mod convert;
 mod ctx;
 mod host;
+mod limits;
 mod linker;
 
 pub use ctx::{Sqlite, SqliteCtx, SqliteCtxBuilder, SqliteCtxView, SqliteView};
+pub use limits::{EPOCH, InstanceLimits, recommended_config, start_epochs};
 pub use linker::{add_to_linker, add_to_linker_sync, add_to_linker_sync_with, add_to_linker_with};
 /// The pool, so that an embedder needs one dependency.
 pub use millpond_pool as pool;

@@ -4,12 +4,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use millpond_pool::{Access, Pool};
-use millpond_wasmtime::{Grant, SqliteCtx, SqliteCtxView, SqliteView};
-use wasmtime::component::{Component, Linker, ResourceTable};
-use wasmtime::{
-    Config, Enabled, Engine, PoolingAllocationConfig, ResourceLimiter, Store, StoreLimits,
-    StoreLimitsBuilder,
+use millpond_wasmtime::{
+    Grant, InstanceLimits, SqliteCtx, SqliteCtxView, SqliteView, recommended_config, start_epochs,
 };
+use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::{Config, Engine, ResourceLimiter, Store, StoreLimits};
 use wasmtime_wasi::p2::bindings::{Command, CommandPre};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -89,14 +88,7 @@ impl Sandbox {
         let component = Component::from_file(&engine, component).expect("a component");
         let pre = linker.instantiate_pre(&component).expect("what it imports");
         let pre = CommandPre::new(pre).expect("a command");
-        let weak = engine.weak();
-        std::thread::spawn(move || {
-            while let Some(engine) = weak.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                std::thread::sleep(Duration::from_millis(10));
-            }
-        });
+        start_epochs(&engine).expect("a thread");
         Sandbox { engine, pre }
     }
 
@@ -113,28 +105,15 @@ impl Sandbox {
             .stdout(output.clone())
             .inherit_stderr()
             .build();
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(4096);
-        let limits = StoreLimitsBuilder::new()
-            .memory_size(256 * MIB)
-            .memories(2)
-            .tables(8)
-            .table_elements(20_000)
-            .instances(32)
-            .build();
+        let limits = InstanceLimits::new();
         let guest = Guest {
             wasi,
             sqlite,
-            table,
-            limits,
+            table: limits.resource_table(),
+            limits: limits.store_limits(),
             memory: 0,
         };
-        let mut store = Store::new(&self.engine, guest);
-        store.limiter(|guest| guest);
-        store.set_max_component_handles(4096);
-        store.set_hostcall_fuel(32 * MIB);
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
+        let mut store = limits.store(&self.engine, guest, |guest| guest);
         let command = self
             .pre
             .instantiate_async(&mut store)
@@ -168,29 +147,8 @@ impl Instance {
 
 /// As `millpond serve` configures its engine.
 fn config() -> Config {
-    let mut pooling = PoolingAllocationConfig::new();
-    pooling
-        .total_component_instances(64)
-        .total_core_instances(64 * 16)
-        .max_core_instances_per_component(16)
-        .total_memories(128)
-        .max_memory_size(256 * MIB)
-        .total_tables(512)
-        .max_tables_per_component(8)
-        .table_elements(20_000)
-        .total_stacks(64)
-        .linear_memory_keep_resident(512 * 1024)
-        .table_keep_resident(64 * 1024)
-        .async_stack_keep_resident(32 * 1024)
-        .pagemap_scan(Enabled::Auto);
-    let mut config = Config::new();
-    config
-        .epoch_interruption(true)
-        .max_wasm_stack(512 * 1024)
-        .async_stack_size(512 * 1024 + 2 * MIB)
-        .async_stack_zeroing(true)
-        .concurrency_support(false)
-        .wasm_component_model_async(false)
-        .allocation_strategy(pooling);
+    let limits = InstanceLimits::new();
+    let mut config = recommended_config(&limits);
+    config.allocation_strategy(limits.pooling(64));
     config
 }

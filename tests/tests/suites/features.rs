@@ -10,15 +10,14 @@ const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const ALL: &[&str] = &["--workspace", "--edges", "normal,build,dev"];
 
 /// The other commands, and what each selects.
-const COMMANDS: [(&str, &[&str]); 3] = [
+const COMMANDS: [(&str, &[&str]); 2] = [
     (
         "cargo demo",
         &["--package", "millpond", "--edges", "normal,build,dev"],
     ),
-    ("cargo build", &["--edges", "normal,build"]),
     (
-        "cargo run -p millpond",
-        &["--package", "millpond", "--edges", "normal,build"],
+        "cargo build, cargo run --bin millpond",
+        &["--edges", "normal,build"],
     ),
 ];
 

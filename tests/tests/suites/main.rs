@@ -17,6 +17,7 @@ mod guest;
 mod handles;
 mod hostile;
 mod http;
+mod manifests;
 mod notes;
 mod process;
 mod readme;
