@@ -1,10 +1,10 @@
-//! The flat form, from both sides.
+//! Writing and reading the flat form.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::HEADER;
 use crate::value::{Parameters, RawValue, Rows, Value, ValueRef};
 
-/// One value of each kind, the extremes among them.
+/// Values of each kind, including extremes.
 fn all() -> Vec<Vec<Value>> {
     vec![
         vec![i64::MIN.into(), f64::NEG_INFINITY.into(), "a\0ü".into()],
@@ -13,7 +13,7 @@ fn all() -> Vec<Vec<Value>> {
     ]
 }
 
-/// A header, and what follows it.
+/// A header and the bytes of values.
 fn bytes(width: u32, values: &[&[u8]]) -> Vec<u8> {
     [&width.to_le_bytes()[..], &values.concat()].concat()
 }
@@ -167,7 +167,7 @@ fn text_and_names_are_utf8() {
     assert_eq!(parameters(1, &[&text]), Err(ErrorKind::NotUtf8));
     let name = [6, 1, 0, 0, 0, 0xff];
     assert_eq!(parameters(1, &[&name, ONE]), Err(ErrorKind::NotUtf8));
-    // A character that two values share.
+    // One character, split between two values.
     let split = [3, 1, 0, 0, 0, 0xc3, 3, 1, 0, 0, 0, 0xa9];
     assert_eq!(rows(1, &[&split]), Err(ErrorKind::NotUtf8));
     let mut read = Rows::with_capacity(0);

@@ -1,4 +1,4 @@
-//! Who is stopped, and who is not.
+//! Which calls a stop affects.
 
 use crate::clock::{self, NEVER};
 use crate::stop_flag::StopFlag;
