@@ -1,4 +1,4 @@
-//! Who writes when, and when the log is written into the database.
+//! Decides who writes when, and when to checkpoint the log.
 
 pub(crate) mod checkpoint;
 pub(crate) mod gate;
@@ -6,5 +6,5 @@ pub(crate) mod job;
 pub(crate) mod read_mark;
 pub(crate) mod turn;
 
-// By this path where they are tried with other locks.
+// By this path, so that `scheduled_tests` can replace the locks.
 use crate::sync;
