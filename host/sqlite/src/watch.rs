@@ -172,15 +172,15 @@ impl Watch {
     }
 
     /// The progress handler: returns whether to stop, on a connection that has `written` that many
-    /// pages. SQLite also calls it after a statement has ended and committed; `running` is false
-    /// then, because a completed statement must not be reported as failed. It must not panic:
-    /// SQLite would continue.
+    /// pages. SQLite also calls it after a statement has ended and committed: then
+    /// `is_under_way` returns false, because a completed statement must not be reported as failed.
+    /// It must not panic: SQLite would continue.
     pub(crate) fn progress(
         &self,
         written: impl FnOnce() -> u64,
         is_under_way: impl FnOnce() -> bool,
     ) -> bool {
-        /// Checking this costs more than the rest, and filling a page takes some instructions.
+        /// Counting written pages costs more than the rest, and filling a page takes some instructions.
         const LOOK_EVERY: u64 = 16;
         let calls = self.calls.load(Ordering::Relaxed).wrapping_add(1);
         self.calls.store(calls, Ordering::Relaxed);

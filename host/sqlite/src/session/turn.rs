@@ -1,4 +1,4 @@
-//! What must hold before a statement may run: above all, that it is its turn to write.
+//! Checks the conditions for running a statement, above all the turn to write.
 
 use millpond_pool::Access;
 use millpond_pool::clock::{self, NEVER};
@@ -12,13 +12,13 @@ use crate::session::cache::Compiled;
 use crate::writers::turn::{NoTurn, Turn};
 
 impl Db {
-    /// Keep a turn that was waited for. It is given on as soon as it proves not to be needed.
+    /// Store a turn that was waited for. It is handed on as soon as it proves not to be needed.
     pub(crate) fn take_turn(&mut self, turn: Turn<Job>) {
         self.turn = Some(turn);
     }
 
-    /// Everything that must hold before a statement may run. False where there is nothing to
-    /// run: a `ROLLBACK` of what SQLite has rolled back already.
+    /// Check all conditions for running a statement. Returns false if there is nothing to run: a
+    /// `ROLLBACK` of what SQLite has already rolled back.
     pub(super) fn admit(&mut self, compiled: &mut Compiled) -> Attempt<bool> {
         if let Some(aborted) = self.aborted {
             return match compiled.control {
@@ -33,7 +33,7 @@ impl Db {
                 _ => Err(aborted.into_error().into()),
             };
         }
-        // Of a statement that fails in a transaction, SQLite may keep what it has written.
+        // If a statement fails in a transaction, SQLite may keep part of its changes.
         let can_restart = compiled.read_only || self.conn.is_autocommit();
         let may_outlast = compiled.is_for_aside()
             || self.watch.has_indexed_much()
@@ -48,13 +48,13 @@ impl Db {
             return Err(Error::sqlite(SQLITE_TOOBIG, message, None).into());
         }
         self.watch.start_statement(can_restart, steps);
-        // A statement may be too short for the progress handler, but guests run many; and a
-        // guest whose time is over must still be able to roll back.
+        // A statement may be too short for the progress handler, but guests run many; and a guest
+        // whose time is over must still be able to roll back.
         if compiled.control != Control::Rollback {
             self.check_deadline()?;
         }
-        // SQLite commits no write before the last cursor of one ends: another would be
-        // acknowledged, and then lost with a cursor that fails.
+        // SQLite commits no write before the last cursor of a write ends: another write would be
+        // acknowledged, and then lost if that cursor fails.
         let begins = matches!(compiled.control, Control::Begin | Control::Savepoint);
         if (begins || !compiled.read_only)
             && self.conn.is_autocommit()
@@ -100,7 +100,7 @@ impl Db {
         Ok(true)
     }
 
-    /// Those who read already go on: they are waited for.
+    /// Connections that are already reading continue: the checkpoint waits for them.
     fn admit_read(&mut self) -> Attempt<bool> {
         if raw::transaction_state(&self.conn) == raw::TransactionState::None {
             self.watch.start_reading();
@@ -113,8 +113,8 @@ impl Db {
         Ok(true)
     }
 
-    /// Give the turn on as soon as nothing is being written any more, and take note of when a
-    /// transaction began: a cursor outside of one is a transaction too, as far as others wait.
+    /// Hand the turn on as soon as nothing is being written, and record when a transaction began:
+    /// to waiters, a cursor outside a transaction counts as one.
     pub(crate) fn settle(&mut self) {
         let state = raw::transaction_state(&self.conn);
         if self.turn.is_some() && state != raw::TransactionState::Write {
