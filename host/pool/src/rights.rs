@@ -27,8 +27,9 @@ impl TableGrant {
     }
 
     /// Allow inserting rows. `RETURNING`, with any write, also needs `read`, and no hidden columns.
-    /// `INSERT OR REPLACE` replaces conflicting rows, and SQLite does not ask for `delete`
-    /// (<https://sqlite.org/lang_conflict.html>); `ON CONFLICT DO UPDATE` needs `update`.
+    /// `REPLACE` and `OR REPLACE` also need `delete`, but a constraint that the schema declares
+    /// `ON CONFLICT REPLACE` does not (<https://sqlite.org/lang_conflict.html>). `ON CONFLICT DO
+    /// UPDATE` needs `update`.
     pub fn insert(mut self) -> TableGrant {
         self.insert = true;
         self
