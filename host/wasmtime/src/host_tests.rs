@@ -1,5 +1,5 @@
-//! The functions of the contract, called as a guest's calls arrive, without a guest: they answer
-//! hostile input with an error value, and keep no connection.
+//! Calls the contract's functions directly, as a guest would: hostile input gets an error value,
+//! and keeps no connection.
 
 use millpond_pool::{Access, Pool, PoolStats, StatsScope, block_on};
 use millpond_sqlite::PoolBuilder;
@@ -67,12 +67,12 @@ impl Fixture {
     }
 }
 
-/// No parameters, and no rows.
+/// No parameters, or no rows.
 fn none() -> Vec<u8> {
     Vec::new()
 }
 
-/// A second handle to what the guest holds, as each of its calls brings one.
+/// A borrowed handle, as each of a guest's calls passes one.
 fn lend<T>(resource: &Resource<T>) -> Resource<T>
 where
     T: 'static,
