@@ -1,4 +1,4 @@
-//! `millpond inspect`: what a component needs, and whether this host has it.
+//! `millpond inspect`: what a component needs, and whether this host provides it.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -12,9 +12,9 @@ use crate::failure::{Failure, MISTAKE};
 use crate::interfaces;
 use crate::output::print;
 
-/// Says what a component imports and exports, and whether it can be run here
+/// Show what a component imports and exports, and whether it can run here
 ///
-/// Reads the component and runs nothing of it.
+/// Reads the component, but runs none of its code.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -1,4 +1,4 @@
-//! The responses that are the host's own, and the access log's line for any.
+//! The host's own responses, and the access log.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -51,17 +51,17 @@ fn response(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Was
     response
 }
 
-/// One request's line in the access log. It is written when this is dropped: when the last of
-/// the response has left, or cannot any more.
+/// One request's line in the access log. Dropping it writes it: when the end of the response has
+/// been sent, or cannot be sent any more.
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) number: u64,
     pub(super) since: Instant,
     method: Method,
     uri: Uri,
-    /// What became of the request. `None`: its client went away before there was a response.
+    /// The outcome of the request. `None`: its client disconnected before there was a response.
     outcome: Option<Outcome>,
-    /// Whether the line is to be written at all.
+    /// Whether to write the line at all.
     wanted: bool,
 }
 
@@ -84,7 +84,7 @@ impl Line {
         }
     }
 
-    /// Write it, of a response that did not leave as a whole.
+    /// Write the line of a response that was not sent in full.
     pub(super) fn cut_short(mut self) {
         if let Some(outcome) = &mut self.outcome {
             outcome.is_whole = false;
@@ -92,13 +92,14 @@ impl Line {
     }
 }
 
-/// Write the line of what was no request, and answered by HTTP itself.
+/// Write the line of an invalid request that hyper itself has answered.
 pub(super) fn log_refusal(number: u64, status: StatusCode, reason: &hyper::Error) {
     let (status, reason) = (status.as_u16(), one_line(&reason.to_string()));
     say(format_args!("[{number}] - - {status} 0 bytes ({reason})"));
 }
 
-/// A client chooses its path: it must not steer the terminal that the log is read on, nor fill it.
+/// A client chooses its path: it must not control the terminal of the log's reader, nor fill the
+/// log.
 fn loggable(path: &str) -> String {
     const MAX_CHARS: usize = 512;
     one_line(path).chars().take(MAX_CHARS).collect()
@@ -134,11 +135,11 @@ pub(super) struct Outgoing {
     line: Option<Line>,
     exchange: Arc<Exchange>,
     bytes: u64,
-    /// How many bytes HTTP takes, where the response says so: the rest is not asked for.
+    /// The length of the body, if the response declares it: hyper does not poll beyond it.
     length: Option<u64>,
     ended: bool,
     failed: bool,
-    /// Set before the guest is dropped with its work undone.
+    /// Set before the guest is dropped with its work unfinished.
     cut: Arc<AtomicBool>,
 }
 
@@ -171,7 +172,7 @@ impl Outgoing {
         })
     }
 
-    /// For a request whose client has gone, and reads no response.
+    /// For a request whose client has disconnected: nobody reads this response.
     pub(super) fn unread(line: Line, exchange: Arc<Exchange>) -> Response<Outgoing> {
         drop(line);
         let response = text(StatusCode::INTERNAL_SERVER_ERROR, "");
@@ -189,7 +190,7 @@ impl Body for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let mut frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        // To a client, the body of a guest that was stopped half-way must not look whole.
+        // The body of a guest that was stopped must not look complete to the client.
         if frame.is_none() && self.cut.load(Ordering::Acquire) {
             frame = Some(Err(Error::ConnectionTerminated));
         }
@@ -215,7 +216,8 @@ impl Drop for Outgoing {
         let Some(mut line) = self.line.take() else {
             return;
         };
-        // hyper drops the body of a response that has none, and one with a length once it has as
+        // hyper drops an empty body, and a body with a length once it has that many bytes, without
+        // polling for its end.
         // many bytes, without asking for its end.
         let has_all = self.length.is_some_and(|length| self.bytes >= length);
         let is_whole = !self.failed && (self.ended || has_all || self.body.is_end_stream());
@@ -238,7 +240,7 @@ impl Drop for Outgoing {
 mod tests {
     use super::*;
 
-    /// The bytes of a response's body, or `None` where it breaks off.
+    /// The bytes of a response's body, or `None` if it breaks off.
     fn received(cut: bool) -> Option<Bytes> {
         let response = text(StatusCode::OK, "hello");
         let line = Line::new(1, &Request::new(()), false);
