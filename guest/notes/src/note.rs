@@ -38,7 +38,7 @@ impl Draft {
     pub(crate) fn from_json(json: &[u8]) -> Result<Draft, Failure> {
         let mut draft: Draft = serde_json::from_slice(json).map_err(|error| {
             if error.is_data() {
-                Failure::invalid_note(format!("no note: {error}"))
+                Failure::invalid_note(format!("not a valid note: {error}"))
             } else {
                 Failure::bad_json(error.to_string())
             }
@@ -54,7 +54,7 @@ impl Draft {
             let length = text.chars().count();
             if length > limit {
                 return Err(Failure::invalid_note(format!(
-                    "the {name} has {length} characters, and may have {limit}"
+                    "the {name} has {length} characters, but may have at most {limit}"
                 )));
             }
         }

@@ -36,7 +36,7 @@ impl ListQuery {
         }
         if list.search.chars().count() > MAX_SEARCH {
             return Err(Failure::bad_search(format!(
-                "a search may have {MAX_SEARCH} characters"
+                "a search may have at most {MAX_SEARCH} characters"
             )));
         }
         Ok(list)

@@ -61,8 +61,8 @@ mod outside {
         Error {
             kind: ErrorKind::Unavailable,
             code: 0,
-            message: "this program is no component, so it has no host to ask: build it for \
-                      wasm32-wasip2 and run it in one"
+            message: "this program is not a component, so it has no host: build it for \
+                      wasm32-wasip2 and run it with a host"
                 .to_owned(),
             offset: None,
             rolled_back: false,

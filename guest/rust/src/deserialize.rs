@@ -90,7 +90,7 @@ impl de::Error for Refused {
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Refused {
-        let message = format!("it holds {unexpected}, which is not read as {expected}");
+        let message = format!("it holds {unexpected}, which cannot be read as {expected}");
         Refused::new(ErrorKind::InvalidColumnType, message)
     }
 
@@ -104,7 +104,7 @@ impl de::Error for Refused {
     }
 
     fn invalid_length(length: usize, expected: &dyn Expected) -> Refused {
-        let message = format!("{length} values are not read as {expected}");
+        let message = format!("{length} values cannot be read as {expected}");
         Refused::new(ErrorKind::InvalidColumn, message)
     }
 
@@ -145,7 +145,7 @@ impl<'r> RowDeserializer<'r> {
             }
             count => Err(Refused::new(
                 ErrorKind::InvalidColumn,
-                format!("a row of {count} columns is not read as one value"),
+                format!("a row of {count} columns cannot be read as one value"),
             )),
         }
     }
@@ -159,7 +159,7 @@ impl<'r> RowDeserializer<'r> {
             taken if taken == count => Ok(value),
             taken => Err(Refused::new(
                 ErrorKind::InvalidColumn,
-                format!("a row of {count} columns is not read as {taken} values"),
+                format!("a row of {count} columns cannot be read as {taken} values"),
             )),
         }
     }

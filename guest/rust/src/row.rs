@@ -103,7 +103,7 @@ impl<'r> Row<'r> {
             FromSqlError::InvalidType => Error::new(
                 ErrorKind::InvalidColumnType,
                 format!(
-                    "column {index} ({name}) holds {}, which is not read as {wanted}",
+                    "column {index} ({name}) holds {}, which cannot be read as {wanted}",
                     value.type_name()
                 ),
             ),

@@ -431,7 +431,7 @@ fn push_row(block: &mut Block, row: impl Params, names: &[Option<String>]) -> Re
         return match positional == names.len() {
             true => Ok(()),
             false => Err(misfit(format!(
-                "a row of {positional} values for {} parameters",
+                "a row has {positional} values, but the statement has {} parameters",
                 names.len()
             ))),
         };

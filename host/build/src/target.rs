@@ -26,7 +26,7 @@ pub(crate) fn ensure(workspace: &Path, notify: fn(&str)) -> Result<()> {
         return Ok(());
     }
     notify(&format!(
-        "the target {TARGET} is missing: asking rustup for it"
+        "the target {TARGET} is missing: installing it with rustup"
     ));
     let reason = match rustup(workspace) {
         Ok(()) if holds_something(&folder) => return Ok(()),

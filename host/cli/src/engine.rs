@@ -61,7 +61,7 @@ pub(crate) fn load(
                         && alone.len() > 1
                     {
                         say(format_args!(
-                            "{} does not fit the pool of instances, so each request is slower: {}",
+                            "{} does not fit the instance pool, so each request is slower: {}",
                             path.display(),
                             reason(refusal)
                         ));
@@ -152,7 +152,7 @@ fn check_header(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     match rest.get(2..4) {
         None => Err(Failure::about(
             path,
-            "the file ends in its header: it is cut short",
+            "the file ends in its header: it is truncated",
         )),
         Some(CORE_LAYER) => Err(Failure::about(
             path,

@@ -241,7 +241,7 @@ impl Serve {
 
         signals.next().await;
         say(format_args!(
-            "Ending: up to {:?} for what runs (again to end at once)",
+            "Shutting down: waiting up to {:?} for running requests (Ctrl-C again to stop now)",
             self.http.grace
         ));
         phase.send_replace(Phase::Finishing);

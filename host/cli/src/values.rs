@@ -24,7 +24,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     };
     let number: f64 = number
         .parse()
-        .map_err(|_| "write a number with a unit, as 10s, 500ms, 2m or 1h".to_string())?;
+        .map_err(|_| "write a number with a unit, such as 10s, 500ms, 2m or 1h".to_string())?;
     let duration = Duration::try_from_secs_f64(number * seconds_in_unit);
     match duration.map_err(|error| error.to_string())? {
         // Adding it to a clock must not overflow.
@@ -80,7 +80,7 @@ impl fmt::Display for Address {
 }
 
 pub(crate) fn address(text: &str) -> Result<Address, String> {
-    let example = || "write an address and a port, as 127.0.0.1:8080, localhost:8080 or :8080";
+    let example = || "write an address and a port, such as 127.0.0.1:8080, localhost:8080 or :8080";
     let (host, port) = text.rsplit_once(':').ok_or_else(example)?;
     let is_ip_v6 = host
         .strip_prefix('[')
@@ -116,7 +116,7 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
     };
     let number: usize = number
         .parse()
-        .map_err(|_| "write a whole number with a unit, as 64MiB or 1GiB".to_string())?;
+        .map_err(|_| "write a whole number with a unit, such as 64MiB or 1GiB".to_string())?;
     number
         .checked_mul(1 << shift)
         .ok_or_else(|| "it is too large".to_string())
@@ -159,7 +159,7 @@ pub(crate) fn named(text: &str) -> Result<Named, String> {
     };
     if !is_name(name) {
         return Err(format!(
-            "`{name}` is no name for a database: use up to 64 letters, digits, `-` and `_`"
+            "`{name}` is not a valid database name: use up to 64 letters, digits, `-` and `_`"
         ));
     }
     if path.is_empty() {
@@ -195,7 +195,7 @@ pub(crate) fn refuse_url(text: &str) -> Result<(), String> {
         };
         return match text.split_once("://") {
             Some((scheme, _)) if is_scheme(scheme) => Err(format!(
-                "a URL of `{scheme}` is no database: write the path of a file"
+                "a `{scheme}` URL is not a database file: write the path of a file"
             )),
             _ => Ok(()),
         };
@@ -218,7 +218,7 @@ pub(crate) fn refuse_url(text: &str) -> Result<(), String> {
         true => ", by --db-read-only",
         false => "",
     };
-    Err(format!("a URL is no path: write `{path}`{flag}"))
+    Err(format!("a URL is not a path: write `{path}`{flag}"))
 }
 
 fn percent_decoded(text: &str) -> String {

@@ -169,7 +169,7 @@ pub(crate) fn broken(values: &[u8]) -> Error {
              may be",
             values.len()
         ),
-        Some(code) => format!("{code} is no code of a value"),
+        Some(code) => format!("{code} is not a type code"),
         None => "the last name has no value".to_owned(),
     })
 }

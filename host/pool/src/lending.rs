@@ -193,7 +193,7 @@ impl Lending {
         Error::new(
             ErrorKind::PoolTimeout { waited, in_use },
             format!(
-                "no connection came free in {waited:.1?}: {in_use} of {} are in use",
+                "no connection became free in {waited:.1?}: {in_use} of {} are in use",
                 self.settings.max_size
             ),
         )
@@ -276,7 +276,7 @@ impl Lending {
     /// Log this for the operator.
     pub(crate) fn warn_of_abandoned(&self) {
         log::warn!(
-            "a statement on {} did not end at its deadline: one connection less until it does",
+            "a statement on {} did not stop at its deadline: its connection is unavailable until it ends",
             self.engine.name()
         );
     }

@@ -95,7 +95,7 @@ impl Parameters {
             if named {
                 let name = read_name(&mut values).ok_or_else(|| match values.first() {
                     Some(&NAME) => broken(values),
-                    _ => malformed(format!("value {count} has no name, and others have")),
+                    _ => malformed(format!("value {count} has no name, but others have one")),
                 })?;
                 check_utf8(name, "the name of parameter", count)?;
             }
@@ -104,7 +104,9 @@ impl Parameters {
             count += 1;
         }
         if count != width {
-            return Err(malformed(format!("{count} values are no row of {width}")));
+            return Err(malformed(format!(
+                "{count} values do not make one row of {width}"
+            )));
         }
         if count == 0 {
             return Ok(Parameters::NONE);

@@ -93,7 +93,7 @@ impl Rows {
         }
         if width == 0 || width != self.width() {
             let message = format!(
-                "a row of {width} values, where each has {}",
+                "a row has {width} values, but earlier rows have {}",
                 if before == 0 { 1 } else { self.width() }
             );
             self.bytes.truncate(before);

@@ -212,7 +212,7 @@ impl PoolBuilder {
         if self.settings.read_only {
             return Err(Error::new(
                 ErrorKind::Config,
-                "read_only is set: a database in memory is new, and would stay empty",
+                "read_only is set: a new in-memory database would stay empty",
             )
             .into());
         }

@@ -80,11 +80,9 @@ impl Engine for Sqlite {
     fn check(&self, access: Access, _: &Rights, _: &Limits) -> millpond_pool::Result<()> {
         match self.settings.read_only && access == Access::ReadWrite {
             false => Ok(()),
-            true => Err(Error::new(
-                ErrorKind::NotAuthorized,
-                "the database is open for reading only",
-            )
-            .into()),
+            true => {
+                Err(Error::new(ErrorKind::NotAuthorized, "the database is open read-only").into())
+            }
         }
     }
 

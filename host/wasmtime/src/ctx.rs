@@ -156,7 +156,7 @@ impl SqliteCtx {
             }
             StatsScope::Nothing => Err(Failure::new(
                 WitErrorKind::NotAuthorized,
-                format!("the statistics of the database {database:?} are not granted"),
+                format!("the counters of the database {database:?} are not granted"),
             )),
         }
     }

@@ -114,7 +114,7 @@ impl Drop for Line {
         let ms = self.since.elapsed().as_secs_f64() * 1e3;
         match &self.outcome {
             None => say(format_args!(
-                "[{number}] {method} {path} - (the client went away) {ms:.1} ms"
+                "[{number}] {method} {path} - (the client disconnected) {ms:.1} ms"
             )),
             Some(outcome) => {
                 let (status, bytes) = (outcome.status.as_u16(), outcome.bytes);

@@ -145,7 +145,7 @@ impl Handler {
             }
             (None, Err(_)) => answer::text(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "as many requests run as this server allows: try again\n",
+                "the server runs its maximum number of requests: try again\n",
             ),
         };
         Outgoing::wrap(response, line, exchange, cut)
@@ -229,7 +229,7 @@ impl Handler {
                 let status = response.status().as_u16();
                 // RFC 9110, 15.2: the client would wait for another response.
                 Some(wasmtime::format_err!(
-                    "its response has the status {status}, which no final response has"
+                    "its response has the status {status}, which is not final"
                 ))
             }
             Some(Ok(response)) => return Some(response),
@@ -253,7 +253,7 @@ impl Handler {
         Some(match error {
             _ if broken.load(Ordering::Acquire) => answer::text(
                 StatusCode::BAD_REQUEST,
-                "the request's body is not whole, or not well-formed\n",
+                "the request's body is incomplete or malformed\n",
             ),
             Some(error) => failed(number, &error),
             None => guest_failed(),

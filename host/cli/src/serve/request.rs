@@ -26,13 +26,13 @@ pub(super) fn check<B>(request: &mut Request<B>, local: Option<SocketAddr>) -> R
     {
         return Err((
             StatusCode::EXPECTATION_FAILED,
-            "this server fulfils no expectation but 100-continue\n",
+            "this server supports no expectation except 100-continue\n",
         ));
     }
     if request.method() == Method::CONNECT {
         return Err((
             StatusCode::NOT_IMPLEMENTED,
-            "this server is no proxy: it does not implement CONNECT\n",
+            "this server is not a proxy: it does not implement CONNECT\n",
         ));
     }
     let (authority, path) = target(request.uri(), request.method())?;
@@ -105,7 +105,7 @@ fn target<'a>(
         }
         (Some(scheme), Some(_), _) if *scheme != Scheme::HTTP => Err((
             StatusCode::MISDIRECTED_REQUEST,
-            "this server answers for http:// alone\n",
+            "this server only serves http://\n",
         )),
         (Some(_), Some(authority), path) if is_host(authority) => {
             let path = path.cloned();
@@ -128,13 +128,13 @@ fn coding(headers: &HeaderMap) -> Result<(), Refusal> {
     let (chunked, other): (Vec<_>, Vec<_>) =
         codings.partition(|coding| coding.eq_ignore_ascii_case(b"chunked"));
     if chunked.len() > 1 {
-        return Err(bad("the body is in chunks more than once\n"));
+        return Err(bad("the body has the chunked coding more than once\n"));
     }
     match other.is_empty() {
         true => Ok(()),
         false => Err((
             StatusCode::NOT_IMPLEMENTED,
-            "this server knows no transfer coding but chunked\n",
+            "this server supports no transfer coding except chunked\n",
         )),
     }
 }

@@ -145,16 +145,16 @@ impl fmt::Display for MigrationError {
             Self::Read { file, error } => write!(f, "cannot read the migration {file}: {error}"),
             Self::Name { file } => write!(
                 f,
-                "{file} is not named like a migration: name it with a number, a hyphen and a \
-                 name, as in 001-create-note.sql"
+                "the name of {file} is not a number, a hyphen and a name: rename it, as in \
+                 001-create-note.sql"
             ),
             Self::Duplicate {
                 number,
                 files: [one, other],
             } => write!(
                 f,
-                "{one} and {other} both have the number {number}: give the one that is not \
-                 applied yet a higher number"
+                "{one} and {other} both have the number {number}: give the one that has \
+                 not been applied a higher number"
             ),
             Self::TooLarge { file } => write!(
                 f,
@@ -185,18 +185,18 @@ impl fmt::Display for MigrationError {
             Self::Missing { file } => {
                 write!(
                     f,
-                    "the migration {file} is applied, and its file is gone: restore it"
+                    "the migration {file} has been applied, but its file is missing: restore it"
                 )
             }
             Self::OutOfOrder { file, last_applied } => write!(
                 f,
-                "the migration {file} comes before {last_applied}, which is applied already: \
+                "the migration {file} comes before {last_applied}, which has already been applied: \
                  give it a higher number"
             ),
             Self::Transaction { file, line } => write!(
                 f,
                 "the migration {file} begins or ends a transaction in line {line}: remove that, \
-                 each migration runs in one already"
+                 because each migration already runs in one"
             ),
             Self::Failed { file, line, error } => {
                 write!(
@@ -214,7 +214,7 @@ impl fmt::Display for MigrationError {
                 error,
             } => write!(
                 f,
-                "the migration {file} is undone: what it makes in line {line}, {name}, is too \
+                "the migration {file} is undone: {name}, which it creates in line {line}, is too \
                  large for a guest's connection to read: {error}"
             ),
             Self::ForeignKey {
@@ -232,7 +232,7 @@ impl fmt::Display for MigrationError {
                 }
                 write!(
                     f,
-                    " that refers to no row of the table {parent}: mend the row first"
+                    " that refers to a missing row of the table {parent}: fix the row first"
                 )
             }
         }

@@ -274,7 +274,7 @@ fn execute_next(conn: &Connection, sql: &SqlText<'_>, start: usize) -> Result<us
         if statement.parameter_count() > 0 {
             return Err(Error::new(
                 ErrorKind::Parameters,
-                "it has parameters, and nothing binds them",
+                "it has parameters, which a migration cannot bind",
             ));
         }
         while statement.step(conn)? == Step::Row {}
@@ -298,8 +298,8 @@ fn check_foreign_keys(
             None => Ok(before.rows.first().map(|orphan| {
                 let count = before.rows.len();
                 warning(format!(
-                    "before it, {count} rows referred to none, the first in the table {} to the \
-                     table {}: foreign keys are not enforced for what is there already",
+                    "before it, {count} rows referred to missing rows, the first in the table {} to \
+                     the table {}: foreign keys are not enforced for existing rows",
                     orphan.table, orphan.parent
                 ))
             })),
@@ -317,7 +317,7 @@ fn check_foreign_keys(
         // The migration repaired the schema, so what the check now finds was there before.
         (Err(_), Ok(_)) => Ok(None),
         (Err(error), Err(_)) => Ok(Some(warning(format!(
-            "foreign keys could not be checked, before it and after it: {error}"
+            "foreign keys could not be checked before or after it: {error}"
         )))),
         (Ok(_), Err(error)) => Err(MigrationError::Commit {
             file: file.to_owned(),

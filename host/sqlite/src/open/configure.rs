@@ -82,7 +82,7 @@ impl Location {
             if mode != "wal" {
                 return Err(Error::new(
                     ErrorKind::CannotOpen,
-                    "its disk has no shared memory, which write-ahead logging needs: use a local disk",
+                    "its disk does not support shared memory, which write-ahead logging needs: use a local disk",
                 ));
             }
         }

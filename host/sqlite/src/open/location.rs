@@ -167,7 +167,7 @@ impl Location {
         if !memory::is_installed() {
             return Err(cannot_open(
                 &self.name,
-                "SQLite was used before this program's `main`, so that its memory cannot be bounded",
+                "SQLite was used before this program's `main`, so its memory cannot be limited",
             ));
         }
         let Target::File { folder, file } = &self.target else {
@@ -176,14 +176,14 @@ impl Location {
         match folder.dir().symlink_metadata(file) {
             Ok(found) if found.is_file() && has_other_names(&found) => Err(cannot_open(
                 &self.name,
-                "it has several names (hard links), each of which would have a log of its own",
+                "it has several hard links, and each name would have its own log",
             )),
             Ok(found) if found.is_file() => Ok(()),
             Ok(found) if found.is_dir() => Err(cannot_open(&self.name, "it is a directory")),
             Ok(_) => Err(cannot_open(&self.name, "it is not a regular file")),
             Err(error) if error.kind() == IoErrorKind::NotFound && read_only => Err(cannot_open(
                 &self.name,
-                "it does not exist, and what is opened for reading only is not created",
+                "it does not exist, and a read-only pool does not create it",
             )),
             Err(error) if error.kind() == IoErrorKind::NotFound => {
                 create_private(folder.dir(), file)

@@ -192,7 +192,7 @@ impl Location {
     fn explain(&self, error: Error, read_only: bool) -> Error {
         let reason = match error.kind() {
             ErrorKind::Io if read_only && error.code() & 0xff == SQLITE_CANTOPEN => {
-                "to read what has a write-ahead log, SQLite needs a folder that it can write, or or a \
+                "to read a database with a write-ahead log, SQLite needs a writable folder, or a \
                  read-only disk and an empty log: open it once where it can be written"
                     .to_owned()
             }

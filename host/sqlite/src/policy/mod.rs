@@ -274,7 +274,7 @@ impl Seen {
                 column_name,
             } => {
                 refuse_if(rights::is_hidden(rights, table_name, column_name), || {
-                    Refusal::needing("update of a hidden column", "the column in sight")
+                    Refusal::needing("update of a hidden column", "the column not hidden")
                 })?;
                 self.write(rights, Verb::Update, table_name, temporary)
             }
@@ -363,7 +363,7 @@ impl Seen {
             // `ATTACH` is denied when compiled. SQLite runs one of its own for `VACUUM`.
             AuthAction::Attach { .. } if !self.compiling.load(Ordering::Relaxed) => {
                 Err(Refusal::always(
-                    "VACUUM (SQLite uses freed pages again without it; the host can shrink the file)",
+                    "VACUUM (SQLite reuses freed pages without it; the host can shrink the file)",
                 ))
             }
             AuthAction::Attach { .. } => Err(Refusal::always("ATTACH")),

@@ -390,7 +390,7 @@ impl Drop for TextLimits<'_> {
 fn wrong_count(parameters: usize, values: usize) -> Error {
     Error::new(
         ErrorKind::Parameters,
-        format!("the statement has {parameters} parameters, and {values} values were given"),
+        format!("the statement has {parameters} parameters, but {values} values were given"),
     )
 }
 

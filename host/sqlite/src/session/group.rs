@@ -318,5 +318,5 @@ impl Db {
 
 /// Only used within a group: the statement's owner never sees it.
 fn by_itself() -> Error {
-    Error::new(ErrorKind::Other, "the statement is to run by itself")
+    Error::new(ErrorKind::Other, "the statement must run alone")
 }

@@ -172,7 +172,7 @@ impl Db {
             if compiled.control != Control::None {
                 return Err(Error::new(
                     ErrorKind::Sql,
-                    "a transaction statement does not run once a row",
+                    "a transaction statement cannot run once per row",
                 )
                 .into());
             }
@@ -400,7 +400,7 @@ fn check_width(rows: &Rows, width: usize) -> Result<()> {
         0 => "the statement has no parameters, so its rows have no width".to_owned(),
         _ if rows.is_empty() || rows.width() == width => return Ok(()),
         _ => format!(
-            "a row has {} values, and the statement {width} parameters",
+            "a row has {} values, but the statement has {width} parameters",
             rows.width()
         ),
     };

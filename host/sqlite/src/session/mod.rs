@@ -447,13 +447,13 @@ impl Db {
                     .with_message("the pool is closing")
             }
             ErrorKind::QuotaExceeded if error.is_no_memory() => {
-                error.with_message("the statement needs more memory than a connection may take")
+                error.with_message("the statement needs more memory than a connection may use")
             }
             ErrorKind::DeadlineExceeded if self.watch.wrote_too_much() => error
                 .with_kind(ErrorKind::QuotaExceeded)
-                .with_message("the transaction writes more than one may: write less at a time"),
+                .with_message("the transaction exceeds its size limit: write less at a time"),
             ErrorKind::DeadlineExceeded if self.watch.is_out_of_steps() => {
-                error.with_message("the statement took more steps than it may")
+                error.with_message("the statement exceeded its limit of steps")
             }
             ErrorKind::DeadlineExceeded => error.with_message("the statement ran out of time"),
             ErrorKind::TooLarge if self.memory.account().query_tokens() > MAX_QUERY_WORDS => error
@@ -462,12 +462,12 @@ impl Db {
                 )),
             ErrorKind::TooLarge if self.memory.account().row_tokens() > MAX_ROW_WORDS => error
                 .with_message(format!(
-                    "a row to be searched has more than {MAX_ROW_WORDS} words: divide it"
+                    "a full-text row has more than {MAX_ROW_WORDS} words: split it"
                 )),
             // The busy handler gave up because of the deadline, not the busy timeout.
             ErrorKind::Busy if self.watch.must_stop() => error
                 .with_kind(ErrorKind::DeadlineExceeded)
-                .with_message("the statement ran out of time, waiting for another process"),
+                .with_message("the statement ran out of time waiting for another process"),
             // SQLite has no code of its own for a function that is not allowed.
             _ => match self.seen.take_refusal() {
                 Some(refusal) => error

@@ -75,7 +75,7 @@ impl Db {
         if self.access == Access::ReadOnly {
             return Err(Error::sqlite(
                 SQLITE_READONLY,
-                "the connection is read-only: take one with read-write access",
+                "the connection is read-only: get one with read-write access",
                 None,
             )
             .into());
