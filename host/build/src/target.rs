@@ -31,7 +31,7 @@ pub(crate) fn ensure(workspace: &Path, notify: fn(&str)) -> Result<()> {
     let reason = match rustup(workspace) {
         Ok(()) if holds_something(&folder) => return Ok(()),
         // Rust may come from elsewhere, with an unrelated rustup installed next to it.
-        Ok(()) => "rustup added it to another toolchain than the one that builds here".to_owned(),
+        Ok(()) => "rustup added it to a different toolchain".to_owned(),
         Err(error) => format!("{error:#}"),
     };
     bail!(

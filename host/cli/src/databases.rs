@@ -354,8 +354,8 @@ impl DatabaseOptions {
             {
                 return Err(Failure::about(
                     &named.path,
-                    "there is no such file, and one that is only read stays empty: grant it by --db, \
-                     or give its --migrations",
+                    "there is no such file, and --db-read-only does not create it: grant it with --db, \
+                     or add its --migrations",
                 ));
             }
             // One pool per file, whatever its path: two pools would not coordinate their writers.
@@ -435,8 +435,8 @@ pub(crate) fn granted(
 pub(crate) fn how_to_grant(name: &str) -> String {
     let shown: String = printable(name).chars().take(64).collect();
     let how = match name {
-        DEFAULT => "grant it by --db PATH".to_string(),
-        name if values::is_name(name) => format!("grant it by --db {name}=PATH"),
+        DEFAULT => "grant it with --db PATH".to_string(),
+        name if values::is_name(name) => format!("grant it with --db {name}=PATH"),
         _ => "no --db can grant one of that name".to_string(),
     };
     format!("the guest asked for the database `{shown}`, which is not granted: {how}")

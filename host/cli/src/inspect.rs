@@ -20,9 +20,9 @@ use crate::output::print;
 Examples:
   millpond inspect notes.wasm
 
-Exit status: 0 where `millpond run` or `millpond serve` can run the component; 2 where not.
-An import of `millpond:sqlite` is provided by every run. Which databases it reaches is what
-`--db` grants: without one, the guest has none.")]
+Exit status: 0 if `millpond run` or `millpond serve` can run the component; 2 if not.
+`millpond:sqlite` is always provided. The guest reaches the databases that `--db` grants, or
+none.")]
 pub(crate) struct Inspect {
     /// The component's file.
     component: PathBuf,

@@ -24,7 +24,7 @@ Examples:
   millpond migrate --db notes.db --migrations migrations
   millpond migrate --db users=users.db --migrations users=sql/users
 
-Exit status: 0 where every migration is applied, now or before; 2 where one is not: it is
+Exit status: 0 if every migration has been applied, now or before; 2 if one failed: it is
 undone, and those before it are kept.")]
 pub(crate) struct Migrate {
     /// The database in this file; created if it does not exist. [env: DATABASE_PATH]

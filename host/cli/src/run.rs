@@ -36,12 +36,11 @@ Examples:
   millpond run --db app.db --db-read-only geo=geo.db report.wasm --help
   millpond run --db :memory: --env LOG=debug try.wasm
 
-A statement is ended after --max-statement-time, the guest after --max-run-time.
+A statement is stopped after --max-statement-time, the guest after --max-run-time.
 
-Exit status: the guest's own, as far as its interface carries one: `exit` of WASI 0.2, which
-`exit(3)` of most languages calls, tells success from failure and no more: 0 or 1. `exit-with-code`
-(since 0.2.12, and in 0.3) carries 0 to 255. 134 where the guest trapped, or ran for longer than
---max-run-time; 141 where the reader of its output has closed the pipe; 2 for a mistake in the command
+Exit status: the guest's own: 0 or 1 with `exit` of WASI 0.2, which most languages' `exit(3)` calls;
+0 to 255 with `exit-with-code` (since 0.2.12, and in 0.3). 134 if the guest trapped, or exceeded
+--max-run-time; 141 if the reader of its output closed the pipe; 2 for a mistake in the command
 line, a file or a setting."
 )]
 pub(crate) struct Run {

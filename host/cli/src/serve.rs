@@ -46,9 +46,10 @@ Examples:
   millpond serve --listen 127.0.0.1:0 --db :memory: notes.wasm
   millpond serve --db app.db --pool-size 8 --stats 127.0.0.1:9090 app.wasm
 
-Answers of the host's own: 503 with Retry-After where --max-requests run already; 504 after
---request-timeout; 500 where the guest trapped or set no response; 400, 414, 417, 421, 431 and 501
-for what HTTP has a server refuse. A client may close its sending half and wait for its answer.
+Responses of the host: 503 with Retry-After if --max-requests are already running; 504 after
+--request-timeout; 500 if the guest trapped or set no response; 400, 414, 417, 421, 431 and 501
+for requests that HTTP requires a server to refuse. A client may close its sending half and wait
+for its response.
 
 Exit status: 0 after a signal; 2 for a mistake in the command line, a file or a setting.")]
 pub(crate) struct Serve {

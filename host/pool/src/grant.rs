@@ -64,8 +64,8 @@ impl Grant {
         }
     }
 
-    /// Grant the table `name` (case-insensitive): what `table` allows, as far as the access allows it.
-    /// A grant with tables covers no tables that are not named like this.
+    /// Grant the table `name` (case-insensitive): what `table` allows, within the access. A grant
+    /// with tables covers no others.
     ///
     /// A full-text or R*Tree table includes its shadow tables.
     ///

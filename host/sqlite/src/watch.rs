@@ -180,7 +180,7 @@ impl Watch {
         written: impl FnOnce() -> u64,
         is_under_way: impl FnOnce() -> bool,
     ) -> bool {
-        /// Counting written pages costs more than the rest, and filling a page takes some instructions.
+        /// Counting written pages costs more than the rest, and filling a page takes a while.
         const LOOK_EVERY: u64 = 16;
         let calls = self.calls.load(Ordering::Relaxed).wrapping_add(1);
         self.calls.store(calls, Ordering::Relaxed);

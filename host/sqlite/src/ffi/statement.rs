@@ -200,7 +200,7 @@ impl RawStatement {
             .map_err(|error| match error.code() & 0xff {
                 ffi::SQLITE_TOOBIG => error.with_message(format!(
                     "a value has more than {bytes} bytes, which is too long for what this \
-                     statement does with it: divide it"
+                     statement does with it: split it"
                 )),
                 _ => error,
             })

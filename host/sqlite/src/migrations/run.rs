@@ -298,8 +298,8 @@ fn check_foreign_keys(
             None => Ok(before.rows.first().map(|orphan| {
                 let count = before.rows.len();
                 warning(format!(
-                    "before it, {count} rows referred to missing rows, the first in the table {} to \
-                     the table {}: foreign keys are not enforced for existing rows",
+                    "before it, {count} rows referred to missing rows, the first in the table {} \
+                     to the table {}: foreign keys are not enforced for existing rows",
                     orphan.table, orphan.parent
                 ))
             })),

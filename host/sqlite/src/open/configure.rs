@@ -74,15 +74,16 @@ impl Location {
             if conn.is_readonly("main")? {
                 return Err(Error::new(
                     ErrorKind::CannotOpen,
-                    "the file or its disk cannot be written: make it writable, or open it for reading \
-                     only",
+                    "the file or its disk cannot be written: make it writable, or open it \
+                     read-only",
                 ));
             }
             let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
             if mode != "wal" {
                 return Err(Error::new(
                     ErrorKind::CannotOpen,
-                    "its disk does not support shared memory, which write-ahead logging needs: use a local disk",
+                    "its disk does not support shared memory, which write-ahead logging needs: use a \
+                     local disk",
                 ));
             }
         }

@@ -278,7 +278,7 @@ impl Db {
                 ErrorKind::TooLarge,
                 format!(
                     "a definition in the schema has {longest} characters: with more than \
-                     {MAX_ALTERED_BYTES}, renaming and dropping columns is for a migration"
+                     {MAX_ALTERED_BYTES}, rename and drop columns in a migration"
                 ),
             )),
         }

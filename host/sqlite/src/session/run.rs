@@ -100,8 +100,8 @@ impl Db {
             false => Err(Error::new(
                 ErrorKind::TooLarge,
                 format!(
-                    "the value in column {} has {size} bytes, and {} at most are told at once: \
-                     read it in parts, with `substr`",
+                    "the value in column {} has {size} bytes, but at most {} can be read at \
+                     once: read it in parts, with `substr`",
                     column + 1,
                     self.max_value_bytes
                 ),
