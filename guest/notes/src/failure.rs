@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_a_status_with_what_it_asks_for() {
+    fn a_failure_has_a_status_and_headers() {
         let response = Failure::method_not_allowed("GET").into_response();
         assert_eq!(response.status(), 405);
         assert_eq!(response.headers()["allow"], "GET");

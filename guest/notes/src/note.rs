@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_told_from_what_is_no_note() {
+    fn invalid_json_and_invalid_notes_have_different_errors() {
         for json in ["", "{", "title=Milk", r#"{"title": "x"} y"#] {
             assert_eq!(status(json), 400, "{json}");
         }

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_could_have_written_is_refused() {
+    fn invalid_queries_are_refused() {
         let long = format!("search={}", "x".repeat(MAX_SEARCH + 1));
         for query in [
             "page=",

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_route_says_why() {
+    fn an_unknown_route_says_why() {
         for path in ["", "/api", "/api/notesx", "/index.html", "/../notes.js"] {
             assert_eq!(status(Method::GET, path), 404, "{path}");
         }

@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_is_the_contracts() {
+    fn the_bytes_are_as_the_contract_documents() {
         let mut block = Block::new();
         block.push_name("id").unwrap();
         block.push(ValueRef::Integer(7)).unwrap();
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_and_widths_that_there_are_not_are_an_error() {
+    fn invalid_codes_and_widths_are_an_error() {
         for code in [0, 6, 7, 255] {
             let mut page = page();
             page[HEADER] = code;

@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_bind_is_an_empty_list() {
+    fn no_parameters_are_an_empty_list() {
         assert_eq!(parameters(()), Ok(ones(0)));
         assert_eq!(parameters(params![]), Ok(ones(0)));
         assert_eq!(parameters(named_params! {}), Ok(ones(0)));

@@ -80,7 +80,7 @@ fn a_file_that_is_not_webassembly() {
 }
 
 #[test]
-fn a_component_that_is_cut_short_or_damaged() {
+fn a_component_that_is_truncated_or_damaged() {
     let whole = importing("acme:thing/api@1.0.0");
     for cut in 1..20 {
         let folder = folder_with("x.wasm", &whole[..whole.len() - cut]);
@@ -153,7 +153,7 @@ fn a_database_that_is_only_read_is_there() {
 }
 
 #[test]
-fn an_address_of_counters_that_is_none() {
+fn an_invalid_address_of_counters() {
     for address in ["", "127.0.0.1", "https://127.0.0.1:1", "x"] {
         let line = refused(Path::new("."), &["stats", address]);
         assert!(line.contains("127.0.0.1:9090"), "{line}");

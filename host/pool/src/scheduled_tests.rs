@@ -75,7 +75,7 @@ fn get(slots: &Slots<Fake>) -> Result<Place, Closed> {
 }
 
 #[test]
-fn places_are_lent_and_lost_by_nobody() {
+fn no_interleaving_loses_a_place() {
     let run = || {
         let slots = Arc::new(Slots::new(2, 2));
         let alive = Arc::new(AtomicU64::new(0));

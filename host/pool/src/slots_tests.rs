@@ -252,12 +252,12 @@ fn nothing_is_lost_in_any_sequence_of_two_places() {
 }
 
 #[test]
-fn nothing_is_lost_where_nothing_idle_is_kept() {
+fn nothing_is_lost_without_idle_connections() {
     every_sequence(5, |sequence| run(2, 0, sequence));
 }
 
 #[test]
-fn what_is_opened_while_the_slots_close_is_waited_for_and_dropped() {
+fn closing_waits_for_a_connection_being_opened_and_drops_it() {
     let slots = Slots::new(1, 1);
     let alive = Arc::default();
     let place = slots.try_place().expect("open").expect("a place");

@@ -270,7 +270,7 @@ fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
 }
 
 #[tokio::test]
-async fn what_came_of_a_wait_is_given_to_the_call_that_waited() {
+async fn the_outcome_of_a_wait_reaches_the_call_that_waited() {
     let fake = Fake::default();
     let pool = pool(&fake, 1).await;
     let connection = get(&pool).await;
@@ -335,7 +335,7 @@ async fn closing_ends_who_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_does_not_end_is_left_behind_and_counted_until_it_does() {
+async fn a_call_that_does_not_end_is_abandoned_and_counted() {
     let fake = Fake::default();
     let pool = pool(&fake, 2).await;
     let grant = Grant::new(&pool, Access::ReadWrite).max_statement_time(Duration::from_millis(20));
@@ -366,7 +366,7 @@ async fn what_does_not_end_is_left_behind_and_counted_until_it_does() {
 }
 
 #[tokio::test]
-async fn who_waits_ends_a_transaction_that_is_open_for_too_long() {
+async fn a_waiter_ends_a_transaction_that_is_open_for_too_long() {
     let fake = Fake::default();
     let pool = pool(&fake, 2).await;
     let grant = Grant::new(&pool, Access::ReadWrite).max_transaction_time(Duration::ZERO);
@@ -400,7 +400,7 @@ async fn sessions_that_are_not_clean_or_panicked_are_dropped() {
 }
 
 #[tokio::test]
-async fn what_the_engine_cannot_do_is_refused_before_anything_is_lent() {
+async fn unsupported_grants_are_refused_before_lending() {
     let fake = Fake::default();
     let pool = pool(&fake, 1).await;
     let grant = Grant::new(&pool, Access::ReadOnly).table("t", TableGrant::new().read());
@@ -411,7 +411,7 @@ async fn what_the_engine_cannot_do_is_refused_before_anything_is_lent() {
 }
 
 #[tokio::test]
-async fn an_engine_that_cannot_be_reached_keeps_no_place() {
+async fn an_unreachable_engine_keeps_no_place() {
     let fake = Fake::default();
     let pool = pool(&fake, 1).await;
     get(&pool).await.close();

@@ -117,7 +117,7 @@ fn every_job_is_done_once() {
 }
 
 #[test]
-fn who_leaves_the_line_has_no_job_done_and_stops_nobody() {
+fn leaving_the_queue_cancels_the_job_and_blocks_nobody() {
     let run = || {
         let queue = TurnQueue::<u64>::new();
         let done = Arc::new(AtomicU64::new(0));
@@ -155,7 +155,7 @@ fn who_leaves_the_line_has_no_job_done_and_stops_nobody() {
 }
 
 #[test]
-fn nobody_begins_to_read_behind_a_closed_gate() {
+fn no_read_begins_while_the_gate_is_closed() {
     let run = || {
         let gate = Arc::new(Gate::default());
         let watch = Arc::new(Watch::new(std::sync::Arc::default(), Duration::ZERO));

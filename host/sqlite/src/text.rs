@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replacing_rows_is_told_from_replacing_text() {
+    fn replacing_rows_is_distinguished_from_the_function_replace() {
         for sql in [
             "REPLACE INTO t VALUES (1)",
             "replace/**/into t VALUES (1)",
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_definition_is_told_by_its_verb() {
+    fn a_definition_is_recognised_by_its_verb() {
         for sql in ["create table t(a)", "/**/ DROP TRIGGER x", ";ALTER TABLE t"] {
             assert!(is_definition(sql), "{sql}");
         }

@@ -94,7 +94,7 @@ fn settle(pool: &Pool) {
 }
 
 #[test]
-fn a_caller_goes_on_without_a_call_that_does_not_end() {
+fn a_caller_continues_without_a_call_that_does_not_end() {
     let f = Fixture::new(2);
     let connection = f.get();
     let sql = unstoppable(&connection);
@@ -139,7 +139,7 @@ fn a_caller_goes_on_without_a_call_that_does_not_end() {
 }
 
 #[test]
-fn an_interrupted_request_goes_on_without_it_too() {
+fn an_interrupted_request_continues_without_it_too() {
     let f = Fixture::new(1);
     let request = Request::new();
     let connection = f.get_for(&request);
@@ -157,7 +157,7 @@ fn an_interrupted_request_goes_on_without_it_too() {
 }
 
 #[test]
-fn closing_a_pool_does_not_wait_for_what_was_abandoned() {
+fn closing_a_pool_does_not_wait_for_abandoned_calls() {
     let f = Fixture::new(2);
     let connection = f.get();
     let sql = unstoppable(&connection);
@@ -185,7 +185,7 @@ fn closing_a_pool_does_not_wait_for_what_was_abandoned() {
 /// A commit of full-text search writes what was indexed: SQLite looks at nothing before that is
 /// sorted.
 #[test]
-fn what_was_abandoned_is_never_committed() {
+fn an_abandoned_call_never_commits() {
     let f = Fixture::new(1);
     let setup = "CREATE VIRTUAL TABLE g USING fts5(x);
          INSERT INTO g(g, rank) VALUES ('hashsize', 60000000);
@@ -229,7 +229,7 @@ fn what_was_abandoned_is_never_committed() {
 }
 
 #[test]
-fn what_runs_aside_comes_to_the_same() {
+fn running_aside_gives_the_same_result() {
     let f = Fixture::new(2);
     let connection = f.get();
     let sentence = "ten words are more than a search may have here, or aside ";
@@ -328,7 +328,7 @@ fn what_runs_aside_comes_to_the_same() {
 /// SQLite compiles a statement again where another connection has changed the schema, and it may
 /// have become another program.
 #[test]
-fn a_statement_that_the_schema_changed_under_runs_all_the_same() {
+fn a_statement_runs_after_the_schema_changed_under_it() {
     let f = Fixture::new(2);
     let (connection, other) = (f.get(), f.get());
     run(&connection, "CREATE TABLE t(a); INSERT INTO t VALUES (1)");
@@ -357,7 +357,7 @@ fn a_statement_that_the_schema_changed_under_runs_all_the_same() {
 /// What fails half-way because it is to be compiled again must leave nothing open behind it: what
 /// follows would be acknowledged in a transaction that is rolled back.
 #[test]
-fn what_is_acknowledged_while_the_schema_changes_is_kept() {
+fn writes_acknowledged_during_schema_changes_are_kept() {
     let f = Fixture::new(8);
     run(
         &f.get(),
@@ -402,7 +402,7 @@ fn what_is_acknowledged_while_the_schema_changes_is_kept() {
 /// Of a statement that fails in a transaction SQLite may keep what it has written: none is tried
 /// here first.
 #[test]
-fn what_runs_in_a_transaction_is_done_once() {
+fn statements_in_a_transaction_run_once() {
     let f = Fixture::new(1);
     let connection = f.get();
     let words = |count: usize| format!("replace(hex(zeroblob({count})), '00', 'word ')");
@@ -454,7 +454,7 @@ fn what_runs_in_a_transaction_is_done_once() {
 }
 
 #[test]
-fn a_cursor_that_is_begun_anew_keeps_what_it_wrote() {
+fn a_cursor_that_restarts_keeps_its_writes() {
     let f = Fixture::new(1);
     run(&f.get(), "CREATE VIRTUAL TABLE g USING fts5(x)");
     for _ in 0..3 {
@@ -472,7 +472,7 @@ fn a_cursor_that_is_begun_anew_keeps_what_it_wrote() {
 }
 
 #[test]
-fn a_search_that_begins_on_a_later_page_goes_on() {
+fn a_search_that_begins_on_a_later_page_continues() {
     let f = Fixture::new(1);
     let connection = f.get();
     run(
@@ -490,7 +490,7 @@ fn a_search_that_begins_on_a_later_page_goes_on() {
 }
 
 #[test]
-fn tables_of_a_schema_with_many_are_altered() {
+fn tables_in_a_large_schema_can_be_altered() {
     let f = Fixture::new(1);
     let connection = f.get();
     for table in 0..30 {

@@ -72,7 +72,7 @@ fn count(connection: &Connection) -> i64 {
 
 /// Each reads for 30 ms at a time, so that there is always one who does.
 #[test]
-fn readers_who_overlap_do_not_make_the_log_grow_without_end() {
+fn overlapping_readers_do_not_make_the_log_grow_without_bound() {
     const PAGES: usize = 15_000;
     let f = Fixture::new();
     let over = AtomicBool::new(false);
@@ -110,7 +110,7 @@ fn readers_who_overlap_do_not_make_the_log_grow_without_end() {
 
 /// SQLite itself would not either, but the thread must not wait for it at everybody's expense.
 #[test]
-fn a_reader_who_does_not_end_is_not_waited_for() {
+fn a_reader_that_does_not_end_is_not_waited_for() {
     let f = Fixture::new();
     let slow = get(&f.pool, Access::ReadOnly);
     let _snapshot = block_on(slow.begin(TransactionMode::Deferred)).expect("a transaction");
@@ -138,7 +138,7 @@ fn a_reader_who_does_not_end_is_not_waited_for() {
 }
 
 #[test]
-fn a_reader_who_is_held_back_ends_in_time() {
+fn a_reader_that_is_held_back_ends_in_time() {
     let f = Fixture::new();
     let slow = get(&f.pool, Access::ReadOnly);
     let _snapshot = block_on(slow.begin(TransactionMode::Deferred)).expect("a transaction");
@@ -169,7 +169,7 @@ fn a_reader_who_is_held_back_ends_in_time() {
 
 /// A commit has a deadline to keep, and the checkpoint takes as long as the disk does.
 #[test]
-fn no_commit_waits_for_the_log_to_be_written_into_the_database() {
+fn no_commit_waits_for_a_checkpoint() {
     let f = Fixture::new();
     let writer = get(&f.pool, Access::ReadWrite);
     let many = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n LIMIT 5000)

@@ -63,7 +63,7 @@ fn deep(more: usize) -> Vec<String> {
 }
 
 #[test]
-fn statements_are_as_deep_as_sqlite_lets_them_be() {
+fn statements_may_be_as_deep_as_sqlite_allows() {
     on_a_guests_stack(|| {
         let folder = tempfile::tempdir().expect("a folder");
         let pool = PoolBuilder::new()

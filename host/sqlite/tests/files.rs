@@ -60,7 +60,7 @@ fn use_it(path: &Path) -> Result<Vec<Result<usize>>> {
 }
 
 #[test]
-fn a_schema_that_lies_in_wait_does_no_harm() {
+fn a_malicious_schema_does_no_harm() {
     let folder = tempfile::tempdir().expect("a folder");
     let outside = folder.path().join("outside.db");
     for waiting in [
@@ -180,7 +180,7 @@ fn a_damaged_file_is_corrupt() {
 
 /// SQLite has codes that say one thing from its own functions and another from ours.
 #[test]
-fn a_function_that_is_called_wrongly_is_a_mistake_in_sql() {
+fn a_function_called_wrongly_is_an_sql_error() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = file(folder.path(), "CREATE TABLE plain(a)");
     let pool = PoolBuilder::new().open(&path).expect("a pool");

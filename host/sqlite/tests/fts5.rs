@@ -240,7 +240,7 @@ const TABLES: &[&str] = &[
 ];
 
 #[test]
-fn functions_give_what_sqlite_gives() {
+fn functions_return_what_sqlite_returns() {
     let f = fixture();
     let connection = f.get(HOUR);
     let mut random = Random(0x9E37_79B9_7F4A_7C15);

@@ -49,7 +49,7 @@ const VALUES: &[&str] = &[
 ];
 
 #[test]
-fn they_give_what_sqlite_gives() {
+fn they_return_what_sqlite_returns() {
     let pool = PoolBuilder::new().open_in_memory().expect("a pool");
     let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
     let native = rusqlite::Connection::open_in_memory().expect("a connection");
@@ -90,7 +90,7 @@ fn they_give_what_sqlite_gives() {
 }
 
 #[test]
-fn patterns_match_what_sqlite_says() {
+fn patterns_match_as_in_sqlite() {
     let pool = PoolBuilder::new().open_in_memory().expect("a pool");
     let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
     let native = rusqlite::Connection::open_in_memory().expect("a connection");
@@ -177,7 +177,7 @@ fn patterns_match_what_sqlite_says() {
 }
 
 #[test]
-fn a_value_is_what_it_was_after_a_call() {
+fn a_call_does_not_change_its_arguments() {
     let pool = PoolBuilder::new().open_in_memory().expect("a pool");
     let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
     let sql =

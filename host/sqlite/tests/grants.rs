@@ -158,7 +158,7 @@ fn a_refusal_names_what_it_would_need() {
 }
 
 #[test]
-fn a_hidden_column_is_null_by_every_way() {
+fn a_hidden_column_is_null_on_every_path() {
     let f = fixture();
     let connection = f.get(&f.narrow());
     for sql in [
@@ -254,7 +254,7 @@ fn a_statement_compiled_under_one_grant_does_not_run_under_another() {
 }
 
 #[test]
-fn a_schema_that_changes_under_a_statement_is_asked_about_again() {
+fn a_statement_is_authorized_again_when_the_schema_changes() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");
     let pool = PoolBuilder::new().open(&path).expect("a pool");

@@ -164,7 +164,7 @@ async fn a_statement_sees_its_own_last_rowid_wherever_it_runs() {
 }
 
 #[tokio::test]
-async fn one_that_fails_fails_alone() {
+async fn a_failing_statement_fails_alone() {
     for (sql, kind) in [
         (INSERT, ErrorKind::ConstraintUnique),
         (
@@ -218,7 +218,7 @@ async fn one_that_fails_fails_alone() {
 }
 
 #[tokio::test]
-async fn a_group_that_ends_before_its_commit_leaves_the_line_as_it_was() {
+async fn a_group_that_ends_before_its_commit_keeps_the_queues_order() {
     let f = fixture().await;
     let [a, b, c, d] = [f.get().await, f.get().await, f.get().await, f.get().await];
     let (_holder, transaction) = f.hold().await;
@@ -244,7 +244,7 @@ async fn a_group_that_ends_before_its_commit_leaves_the_line_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_statement_of_the_first_that_fails_harms_nobody() {
+async fn a_failing_statement_of_the_leader_harms_nobody() {
     let f = fixture().await;
     let [a, b] = [f.get().await, f.get().await];
     let (_holder, transaction) = f.hold().await;
@@ -265,7 +265,7 @@ async fn a_statement_of_the_first_that_fails_harms_nobody() {
 }
 
 #[tokio::test]
-async fn a_statement_that_takes_long_takes_its_time_alone() {
+async fn a_slow_statement_runs_alone() {
     const SLOW: &str = "INSERT INTO t(a) WITH RECURSIVE n(i) AS
         (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) SELECT max(i) FROM n";
     let f = fixture().await;
@@ -320,7 +320,7 @@ async fn a_statement_runs_under_its_own_grant() {
 }
 
 #[tokio::test]
-async fn what_only_its_own_connection_has_stays_there() {
+async fn a_statement_with_connection_state_runs_on_its_own_connection() {
     let f = fixture().await;
     let a = f.get().await;
     let b = f.get_granted(|grant| grant.temporary(true)).await;
@@ -342,7 +342,7 @@ async fn what_only_its_own_connection_has_stays_there() {
 }
 
 #[tokio::test]
-async fn each_is_told_that_another_process_has_the_database() {
+async fn each_gets_busy_when_another_process_has_the_database() {
     let f = fixture().await;
     let [a, b] = [f.get().await, f.get().await];
     let (_holder, transaction) = f.hold().await;
@@ -364,7 +364,7 @@ async fn each_is_told_that_another_process_has_the_database() {
 }
 
 #[tokio::test]
-async fn who_leaves_the_line_writes_nothing() {
+async fn leaving_the_queue_writes_nothing() {
     let f = fixture().await;
     let [a, b, c] = [f.get().await, f.get().await, f.get().await];
     let (_holder, transaction) = f.hold().await;
@@ -384,7 +384,7 @@ async fn who_leaves_the_line_writes_nothing() {
 }
 
 #[tokio::test]
-async fn somebody_who_begins_a_transaction_is_not_overtaken() {
+async fn beginning_a_transaction_is_not_overtaken() {
     let f = fixture().await;
     let [a, b, c] = [f.get().await, f.get().await, f.get().await];
     let (_holder, transaction) = f.hold().await;
@@ -409,7 +409,7 @@ async fn somebody_who_begins_a_transaction_is_not_overtaken() {
 
 /// However threads come together: whatever was acknowledged is there once, and an error is one's own.
 #[test]
-fn many_at_once_are_told_the_truth() {
+fn many_writers_at_once_get_correct_results() {
     const THREADS: i64 = 8;
     const EACH: i64 = 150;
     let f = Arc::new(block_on(fixture()));

@@ -198,7 +198,7 @@ fn json_is_patched_where_it_is_short() {
 }
 
 #[test]
-fn a_pragma_that_sets_what_holds_succeeds_and_changes_nothing() {
+fn a_pragma_that_sets_the_current_value_succeeds_and_changes_nothing() {
     let f = fixture();
     let connection = f.get();
     for sql in [
@@ -279,7 +279,7 @@ fn a_pragma_that_sets_what_holds_succeeds_and_changes_nothing() {
 }
 
 #[test]
-fn versions_statistics_and_sequences_are_the_schemas() {
+fn versions_statistics_and_sequences_belong_to_the_schema() {
     let f = fixture();
     let connection = f.get();
     let made = "PRAGMA user_version = 7;;PRAGMA user_version";
@@ -430,7 +430,7 @@ const FRAMEWORKS: &[(&str, &[&str], &[&str])] = &[
 ];
 
 #[test]
-fn what_frameworks_begin_with_runs() {
+fn statements_that_frameworks_begin_with_run() {
     for (framework, works, refused) in FRAMEWORKS {
         let f = fixture();
         let connection = f.get();
@@ -449,7 +449,7 @@ fn what_frameworks_begin_with_runs() {
 }
 
 #[test]
-fn changes_are_counted_as_in_sqlite_from_the_lending_on() {
+fn changes_are_counted_as_in_sqlite_since_the_lending() {
     let f = fixture();
     let setup = "CREATE TABLE t(a UNIQUE, b);
         CREATE TABLE log(n);

@@ -246,7 +246,7 @@ async fn closing_refuses_callers_and_leaves_no_log() {
 }
 
 #[tokio::test]
-async fn closing_ends_those_that_do_not_come_back() {
+async fn closing_ends_connections_that_are_not_returned() {
     let f = fixture(2, Duration::from_secs(10));
     let idle = get(&f.pool).await;
     idle.execute("CREATE TABLE t(a)", &NONE)
@@ -466,7 +466,7 @@ fn closing_under_load_ends_everything_and_leaves_no_log() {
 
 /// If another process is writing, the log stays, and the next process takes it over.
 #[test]
-fn closing_without_patience_does_not_wait_for_another_process() {
+fn closing_without_grace_does_not_wait_for_another_process() {
     const HOUR: Duration = Duration::from_secs(3600);
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");

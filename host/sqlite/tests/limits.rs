@@ -205,7 +205,7 @@ async fn a_connection_held_too_long_makes_way_for_the_next() {
 }
 
 #[tokio::test]
-async fn a_statement_that_runs_does_not_outlive_what_it_is_held_by() {
+async fn a_running_statement_ends_with_its_transaction_or_connection() {
     let f = fixture(1).await;
     let connection = f.get(f.grant().max_hold_time(SHORT)).await;
     let error = connection.query(FOREVER, &NONE).await.expect_err("endless");
@@ -312,7 +312,7 @@ async fn a_database_grows_to_its_quota() {
 }
 
 #[tokio::test]
-async fn texts_and_parameters_have_their_longest() {
+async fn texts_and_parameters_have_a_maximum_size() {
     let f = fixture(1).await;
     let connection = f.get(f.grant()).await;
     let long = format!("SELECT 1 -- {}", "x".repeat(100_000));
@@ -481,7 +481,7 @@ async fn one_tenant_does_not_take_the_connections_of_another() {
 }
 
 #[tokio::test]
-async fn a_statement_takes_only_so_many_steps() {
+async fn a_statement_has_a_limit_of_steps() {
     let f = fixture(1).await;
     let connection = f.get(f.grant().max_statement_steps(10_000)).await;
     let count = |rows: u32| {
@@ -509,7 +509,7 @@ async fn a_statement_takes_only_so_many_steps() {
 }
 
 #[tokio::test]
-async fn a_transaction_writes_only_so_much() {
+async fn a_transaction_has_a_limit_of_writes() {
     let folder = tempfile::tempdir().expect("a folder");
     let pool = PoolBuilder::new()
         .max_size(1)

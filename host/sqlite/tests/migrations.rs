@@ -116,7 +116,7 @@ fn running_again_does_nothing() {
 }
 
 #[test]
-fn with_nothing_to_run_a_writer_is_not_waited_for() {
+fn without_new_migrations_a_writer_is_not_waited_for() {
     let scene = Scene::new(&[NOTE]);
     scene.run().unwrap();
     let writer = Connection::open(scene.database()).unwrap();
@@ -244,7 +244,7 @@ fn a_file_may_be_renamed_and_have_its_line_endings_converted() {
 }
 
 #[test]
-fn a_file_that_is_gone_is_an_error() {
+fn a_missing_file_is_an_error() {
     let scene = Scene::new(&[NOTE, FIRST]);
     scene.run().unwrap();
     scene.remove(NOTE.0);
@@ -348,7 +348,7 @@ fn a_migration_that_begins_or_ends_a_transaction_is_refused_before_it_does() {
 }
 
 #[test]
-fn savepoints_triggers_and_comments_are_no_transactions() {
+fn savepoints_triggers_and_comments_are_not_transactions() {
     let sql = "-- COMMIT;\nSAVEPOINT a; INSERT INTO note(body) VALUES ('COMMIT;'); RELEASE a;\n\
                CREATE TRIGGER t AFTER INSERT ON note BEGIN DELETE FROM note WHERE id = 9; END;\n/* END";
     let scene = Scene::new(&[NOTE, ("2-fine.sql", sql)]);
@@ -514,7 +514,7 @@ fn warnings(report: &Report) -> Vec<(&str, Option<usize>)> {
 }
 
 #[test]
-fn what_a_connection_remembers_of_one_file_does_not_reach_the_next() {
+fn state_of_one_migration_does_not_reach_the_next() {
     for leaves in [
         "CREATE TEMP TABLE note(x);",
         "CREATE TEMP VIEW note AS SELECT 1 AS x;",
@@ -542,7 +542,7 @@ fn what_a_connection_remembers_of_one_file_does_not_reach_the_next() {
 }
 
 #[test]
-fn what_was_broken_before_blocks_nothing_and_is_named_once() {
+fn earlier_violations_block_nothing_and_are_reported_once() {
     let scene = Scene::new(&[FAMILY]);
     scene.run().unwrap();
     let conn = Connection::open(scene.database()).unwrap();
@@ -608,7 +608,7 @@ fn foreign_keys_that_cannot_be_checked_block_nothing_if_they_could_not_before() 
 }
 
 #[test]
-fn a_comment_that_swallows_what_follows_is_an_error() {
+fn a_comment_that_hides_statements_is_an_error() {
     let mac = "-- tables\rCREATE TABLE note(x);\r";
     let scene = Scene::new(&[("1-mac.sql", mac)]);
     assert!(matches!(
@@ -631,7 +631,7 @@ fn a_comment_that_swallows_what_follows_is_an_error() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_change() {
+fn a_byte_order_mark_is_not_a_change() {
     let scene = Scene::new(&[NOTE]);
     scene.run().unwrap();
     scene.write(NOTE.0, format!("\u{feff}{}", NOTE.1));

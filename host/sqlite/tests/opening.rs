@@ -21,7 +21,7 @@ fn refused(path: &Path) -> Error {
 }
 
 #[test]
-fn what_is_no_database_is_refused_by_name() {
+fn what_is_not_a_database_is_refused_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
     assert_eq!(
@@ -53,7 +53,7 @@ fn what_is_no_database_is_refused_by_name() {
 
 #[cfg(unix)]
 #[test]
-fn what_is_no_file_is_refused() {
+fn what_is_not_a_file_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("socket.db");
     let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
@@ -155,7 +155,7 @@ fn race_opens() -> u32 {
 
 #[cfg(unix)]
 #[test]
-fn no_link_is_followed_whenever_it_comes() {
+fn no_link_is_followed_whenever_it_appears() {
     use std::os::unix::fs::symlink;
     use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -177,7 +177,7 @@ fn vacuum_is_refused_by_its_own_name() {
 }
 
 #[test]
-fn everything_that_sql_can_use_is_decided() {
+fn the_policy_covers_everything_that_sql_can_use() {
     let (_folder, pool) = fixture();
     let narrow = Grant::new(&pool, Access::ReadWrite);
     let wide = narrow.clone().temporary(true);

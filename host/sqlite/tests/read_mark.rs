@@ -107,7 +107,7 @@ fn a_mark_is_kept_while_much_is_read_and_no_longer() {
 }
 
 #[test]
-fn whoever_reads_under_a_mark_sees_what_was_committed_last() {
+fn a_reader_with_a_mark_sees_the_last_commit() {
     let f = Fixture::new();
     for rows in 1..20 {
         f.read_until_a_mark_is_kept();
@@ -120,7 +120,7 @@ fn whoever_reads_under_a_mark_sees_what_was_committed_last() {
 }
 
 #[test]
-fn the_log_starts_anew_however_much_is_read() {
+fn the_log_restarts_however_much_is_read() {
     let f = Fixture::new();
     f.read_until_a_mark_is_kept();
     let mut longest = 0;

@@ -28,7 +28,7 @@ fn count(pool: &Pool) -> Result<Value, ErrorKind> {
 }
 
 #[test]
-fn it_is_read_and_left_as_it_is() {
+fn the_file_is_read_and_not_changed() {
     for mode in ["DELETE", "WAL", "TRUNCATE"] {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("odd name?#%.db");
@@ -70,7 +70,7 @@ fn it_is_read_and_left_as_it_is() {
 }
 
 #[test]
-fn what_is_not_there_is_not_made() {
+fn a_missing_file_is_not_created() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");
     let error = PoolBuilder::new()
@@ -88,7 +88,7 @@ fn what_is_not_there_is_not_made() {
 
 /// Needs the right to mount, in a namespace of its own, and runs nothing where it has not.
 #[test]
-fn it_is_read_from_a_disk_that_cannot_be_written() {
+fn a_file_on_a_read_only_disk_is_read() {
     const INSIDE: &str = "MILLPOND_READ_ONLY_DISK";
     if let Some(folder) = std::env::var_os(INSIDE) {
         let folder = Path::new(&folder);
@@ -118,7 +118,7 @@ fn it_is_read_from_a_disk_that_cannot_be_written() {
         fs::copy(name("copied"), name("logged")).expect("copied");
     }
     let mount = r#"mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" || exit 77
-        exec "$2" --exact it_is_read_from_a_disk_that_cannot_be_written"#;
+        exec "$2" --exact a_file_on_a_read_only_disk_is_read"#;
     let run = Command::new("unshare")
         .args(["--mount", "--map-root-user", "sh", "-c", mount, "sh"])
         .arg(folder.path())

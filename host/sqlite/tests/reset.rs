@@ -152,7 +152,7 @@ async fn look(connection: &Connection) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn nothing_that_is_planted_is_found() {
+async fn the_next_borrower_finds_nothing_of_the_last() {
     let fresh = look(&get(&fixture().await.pool).await).await;
     for plant in PLANT {
         let f = fixture().await;
@@ -177,7 +177,7 @@ async fn nothing_that_is_planted_is_found() {
 }
 
 #[tokio::test]
-async fn what_would_outlive_the_transaction_is_refused() {
+async fn statements_with_lasting_effects_are_refused() {
     let f = fixture().await;
     let connection = get(&f.pool).await;
     for plant in PLANT.iter().filter(|plant| {

@@ -434,17 +434,17 @@ fn by_another(path: &Path, _: &Connection, sql: &str) {
 }
 
 #[test]
-fn what_another_connection_made_possible_compiles() {
+fn a_statement_that_needs_another_connections_change_compiles() {
     assert_eq!(failures(CURED, by_the_pool), [""; 0]);
 }
 
 #[test]
-fn what_another_process_made_possible_compiles() {
+fn a_statement_that_needs_another_processs_change_compiles() {
     assert_eq!(failures(CURED, by_another), [""; 0]);
 }
 
 #[test]
-fn what_compiles_against_both_schemas_tells_of_the_new_one() {
+fn a_statement_valid_in_both_schemas_uses_the_new_one() {
     assert_eq!(failures(SILENT, by_the_pool), [""; 0]);
     assert_eq!(failures(SILENT, by_another), [""; 0]);
 }
@@ -473,7 +473,7 @@ fn two() -> Two {
 }
 
 #[test]
-fn a_statement_tells_the_columns_that_it_would_yield_now() {
+fn describe_returns_the_columns_of_the_current_schema() {
     let two = two();
     let names = |statement: &millpond_pool::Statement| {
         let columns = block_on(statement.describe())
@@ -507,7 +507,7 @@ fn a_statement_tells_the_columns_that_it_would_yield_now() {
 }
 
 #[test]
-fn what_looks_at_the_schema_alone_is_compiled_for_each_run() {
+fn statements_about_the_schema_are_compiled_for_each_run() {
     let two = two();
     let plan = "EXPLAIN QUERY PLAN SELECT a FROM t WHERE a = 1";
     let texts = [plan, "PRAGMA index_info(na)", "PRAGMA index_list(t)"];
@@ -550,7 +550,7 @@ fn a_transaction_keeps_the_schema_of_its_snapshot() {
 }
 
 #[test]
-fn what_does_not_compile_leaves_the_transaction_as_it_is() {
+fn a_compilation_error_does_not_change_the_transaction() {
     let two = two();
     run(&two.reader, "BEGIN; INSERT INTO t VALUES (2)").expect("a row");
     for sql in [

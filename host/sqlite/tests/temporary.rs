@@ -30,7 +30,7 @@ fn one(connection: &Connection, sql: &str) -> Value {
 const NUMBERS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 50000)";
 
 #[test]
-fn what_does_not_fit_the_cache_is_sorted() {
+fn rows_that_do_not_fit_the_cache_are_sorted() {
     let (_folder, connection) = fixture();
     let sql =
         format!("{NUMBERS} SELECT (i * 7919) % 50021 AS k, hex(randomblob(20)) FROM n ORDER BY k");

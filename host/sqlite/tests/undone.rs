@@ -38,7 +38,7 @@ async fn count(connection: &Connection, table: &str) -> Value {
 /// What is run in a savepoint is undone with it. Whether a row was changed SQLite does not tell of a
 /// table without rowids, nor the pool of what a trigger did.
 #[tokio::test]
-async fn what_is_all_or_nothing_by_itself_ends_no_transaction() {
+async fn a_statement_that_sqlite_undoes_ends_no_transaction() {
     let f = fixture().await;
     let connection = get(&f.pool).await;
     let setup = "CREATE TABLE w(k TEXT PRIMARY KEY, n INT) STRICT, WITHOUT ROWID;
@@ -95,7 +95,7 @@ async fn a_statement_whose_table_is_gone_ends_no_transaction() {
 /// SQLite keeps what such statements have changed before the row that fails, if they are in a
 /// transaction: then nothing is left of the transaction, and its guest is told.
 #[tokio::test]
-async fn a_statement_that_fails_in_a_transaction_keeps_nothing_by_half() {
+async fn a_statement_that_fails_in_a_transaction_keeps_no_partial_changes() {
     let f = fixture().await;
     let connection = get(&f.pool).await;
     let setup = "CREATE TABLE s(a INTEGER PRIMARY KEY, n INT, b ANY) STRICT;

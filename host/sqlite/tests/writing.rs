@@ -84,7 +84,7 @@ async fn writers_queue_in_order_for_as_long_as_a_transaction_lasts() {
 }
 
 #[tokio::test]
-async fn a_turn_that_was_waited_for_is_used_by_whatever_waited() {
+async fn every_kind_of_call_uses_the_turn_that_it_waited_for() {
     let f = fixture(Duration::from_secs(10)).await;
     let (one, two, three) = (get(&f.pool).await, get(&f.pool).await, get(&f.pool).await);
     let prepared = two
@@ -160,7 +160,7 @@ async fn a_transaction_begun_by_text_keeps_its_turn_until_it_ends() {
 }
 
 #[tokio::test]
-async fn a_definition_waits_its_turn_also_where_there_is_nothing_to_do() {
+async fn a_definition_waits_its_turn_even_if_there_is_nothing_to_do() {
     let f = fixture(Duration::from_secs(10)).await;
     let (one, two) = (get(&f.pool).await, get(&f.pool).await);
     // SQLite takes these for reading, until there is something to drop or to create.
@@ -243,7 +243,7 @@ async fn a_wait_for_the_turn_ends_with_busy() {
 }
 
 #[tokio::test]
-async fn a_writer_who_leaves_the_line_loses_nothing() {
+async fn a_writer_that_leaves_the_queue_loses_nothing() {
     let f = fixture(Duration::from_secs(10)).await;
     let (one, two, three) = (get(&f.pool).await, get(&f.pool).await, get(&f.pool).await);
     let transaction = one
@@ -262,7 +262,7 @@ async fn a_writer_who_leaves_the_line_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_connection_returned_in_a_transaction_gives_the_turn_on() {
+async fn returning_a_connection_in_a_transaction_hands_the_turn_on() {
     let f = fixture(Duration::from_secs(10)).await;
     let (one, two) = (get(&f.pool).await, get(&f.pool).await);
     one.execute_script("BEGIN; INSERT INTO t VALUES (1)")
@@ -357,7 +357,7 @@ async fn a_read_only_connection_writes_nothing() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_sqlite_ended_is_told_until_it_is_ended() {
+async fn a_transaction_that_sqlite_ended_is_reported_until_the_guest_ends_it() {
     let f = fixture(Duration::from_secs(10)).await;
     let one = get(&f.pool).await;
     one.execute("INSERT INTO t VALUES (1)", &NONE)
@@ -550,7 +550,7 @@ async fn an_open_cursor_of_a_write_keeps_the_turn_until_it_is_dropped() {
 }
 
 #[tokio::test]
-async fn writers_who_wait_are_counted_apart_from_those_who_wait_for_a_connection() {
+async fn waits_for_the_turn_and_for_a_connection_are_counted_separately() {
     const TIMEOUT: Duration = Duration::from_millis(30);
     let f = fixture(TIMEOUT).await;
     let (holder, other) = (get(&f.pool).await, get(&f.pool).await);

@@ -213,7 +213,7 @@ fn what_outlives_its_connection_is_stale_and_does_not_trap() {
 }
 
 #[test]
-fn a_request_that_ends_gives_everything_back_even_if_its_table_stays() {
+fn ending_a_request_returns_everything_even_if_its_table_stays() {
     let mut f = fixture(Access::ReadWrite);
     let connection = f.get();
     let _other = f.get();
@@ -257,7 +257,7 @@ fn an_error_keeps_its_code_and_its_place() {
 }
 
 #[test]
-fn stats_tell_as_much_as_is_granted() {
+fn stats_show_what_the_grant_allows() {
     let mut f = fixture(Access::ReadWrite);
     let _other = f.pool.get_blocking(Access::ReadOnly).expect("another's");
     let _own = f.get();
@@ -282,7 +282,7 @@ fn stats_tell_as_much_as_is_granted() {
 }
 
 #[test]
-fn bytes_that_are_no_rows_are_an_error_value() {
+fn malformed_rows_are_an_error_value() {
     let mut f = fixture(Access::ReadWrite);
     let connection = f.get();
     let sql = "SELECT ?1";

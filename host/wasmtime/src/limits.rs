@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_handles_has_an_end() {
+    fn the_handle_table_has_a_limit() {
         let mut table = InstanceLimits::new().max_handles(2).resource_table();
         table.push(1).expect("a place");
         table.push(2).expect("a place");
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_guest_of_wasi_does_not_need_is_off() {
+    fn features_that_wasi_does_not_need_are_off() {
         let limits = InstanceLimits::new();
         let config = recommended_config(&limits);
         for module in [

@@ -391,7 +391,7 @@ fn a_draft_survives_a_reload() {
 }
 
 #[test]
-fn what_failed_can_be_tried_again() {
+fn failed_actions_can_be_retried() {
     let Some(mut notes) = Notes::open(&[]) else {
         return;
     };

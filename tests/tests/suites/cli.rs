@@ -75,7 +75,7 @@ fn cli_counts_visits() {
 }
 
 #[test]
-fn the_environment_says_what_no_flag_does() {
+fn the_environment_is_used_where_no_flag_is_given() {
     let (folder, database) = here();
     let run = |variables: &[(&str, &str)], args: &[&str]| {
         let output = millpond()
@@ -185,7 +185,7 @@ fn cli_panics() {
 }
 
 #[test]
-fn migrations_are_applied_once_and_a_mistake_in_one_is_told() {
+fn migrations_are_applied_once_and_mistakes_reported() {
     let (folder, database) = here();
     let migrations = folder.path().join("migrations");
     std::fs::create_dir(&migrations).expect("a folder");
@@ -286,7 +286,7 @@ fn begun(server: &Server) -> (Request, Vec<u8>) {
 }
 
 #[test]
-fn more_requests_than_may_run_are_told_to_come_back() {
+fn requests_beyond_the_limit_get_retry_after() {
     let (_folder, database) = here();
     let server = Server::notes(&database, &["--max-requests", "1"]);
     let (mut held, note) = begun(&server);
@@ -306,7 +306,7 @@ fn a_request_that_takes_too_long_is_ended() {
 }
 
 #[test]
-fn told_to_end_a_server_finishes_what_runs_and_closes_its_pool() {
+fn a_signal_finishes_running_requests_and_closes_the_pool() {
     let (_folder, database) = here();
     let server = Server::notes(&database, &[]);
     let (mut held, note) = begun(&server);
@@ -325,7 +325,7 @@ fn told_to_end_a_server_finishes_what_runs_and_closes_its_pool() {
 }
 
 #[test]
-fn told_twice_a_server_ends_at_once() {
+fn a_second_signal_stops_the_server_at_once() {
     let (_folder, database) = here();
     let server = Server::notes(&database, &["--grace", "1h"]);
     let (held, _) = begun(&server);

@@ -266,7 +266,7 @@ async fn a_statement_that_reaches_its_deadline() {
 
 /// Of two workers, with two guests in statements that do not end before their deadline.
 #[test]
-fn a_guest_in_a_long_statement_does_not_hold_up_the_runtime() {
+fn a_guest_in_a_long_statement_does_not_block_the_runtime() {
     const TIME: Duration = Duration::from_secs(5);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -22,7 +22,7 @@ const COMMANDS: [(&str, &[&str]); 2] = [
 ];
 
 #[test]
-fn every_command_asks_the_same_features_of_a_dependency() {
+fn every_command_enables_the_same_features_of_a_dependency() {
     // Procedural macros have features of their own, which could hide that others differ.
     for exclude in ["", ",no-proc-macro"] {
         let all = dependencies(ALL, exclude);

@@ -259,7 +259,7 @@ fn hostile_serves() {
 }
 
 #[test]
-fn a_client_that_goes_away_ends_its_statement() {
+fn a_disconnecting_client_ends_its_statement() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");
     let server = Server::of("hostile_serves", &path, &["--request-timeout", "1h"]);

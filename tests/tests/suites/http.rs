@@ -269,7 +269,7 @@ fn after_two_lengths_the_connection_ends() {
 }
 
 #[test]
-fn requests_in_a_row_are_answered_in_order() {
+fn pipelined_requests_are_answered_in_order() {
     let served = serve("hostile_serves", &[]);
     let one = "GET /quick HTTP/1.1\r\nhost: x\r\n\r\n";
     let last = "GET /quick HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
@@ -352,7 +352,7 @@ fn a_client_that_waits_to_be_asked_for_its_upload_gets_the_answer_without() {
 }
 
 #[test]
-fn what_is_half_sent_is_refused_when_the_client_sends_no_more() {
+fn an_incomplete_request_is_refused_when_the_client_stops_sending() {
     let served = serve("hostile_serves", &[]);
     for request in [
         "POST /query HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nSELECT",
@@ -391,7 +391,7 @@ fn a_client_that_closes_its_connection_ends_its_guest() {
 }
 
 #[test]
-fn half_an_upload_is_waited_for_until_the_end_of_the_grace() {
+fn a_shutdown_waits_for_an_unfinished_upload_until_the_grace_ends() {
     let served = serve("wasi03_visits", &["--grace", "1s"]);
     let mut held = Request::hold(served.server.address, "POST", "/upload", 10).expect("a guest");
     held.send(b"half").expect("it reads");
@@ -404,7 +404,7 @@ fn half_an_upload_is_waited_for_until_the_end_of_the_grace() {
 }
 
 #[test]
-fn half_a_head_does_not_hold_up_the_end() {
+fn a_shutdown_does_not_wait_for_an_unfinished_head() {
     let served = serve("hostile_serves", &["--grace", "1h"]);
     let address = served.server.address;
     let fresh = Client::sending(address, "GET /quick HT");
@@ -425,7 +425,7 @@ fn half_a_head_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn a_client_that_does_not_read_is_left_at_the_end_of_the_grace() {
+fn a_shutdown_waits_for_a_client_that_does_not_read_until_the_grace_ends() {
     let served = serve("wasi03_visits", &["--grace", "1s"]);
     let mut client = Client::sending(
         served.server.address,
@@ -499,7 +499,7 @@ fn a_response_that_its_client_does_not_take_is_cut_short_in_the_log() {
 }
 
 #[test]
-fn what_http_itself_refuses_is_in_the_log() {
+fn requests_that_http_refuses_are_in_the_log() {
     let served = serve("hostile_serves", &[]);
     for (request, status) in [
         ("GET /quick HTTP/1.1\r\nbad\r\n\r\n".to_owned(), 400),

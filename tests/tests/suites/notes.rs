@@ -192,7 +192,7 @@ fn notes_are_searched_by_words_and_their_beginnings() {
 }
 
 #[test]
-fn what_is_no_note_is_told_why() {
+fn an_invalid_note_is_refused_with_a_reason() {
     let notes = Notes::new();
     let post =
         |headers: &str, body: &[u8]| notes.server.ask_raw("POST", "/api/notes", headers, body);
@@ -212,7 +212,7 @@ fn what_is_no_note_is_told_why() {
 }
 
 #[test]
-fn what_is_nowhere_is_told_why() {
+fn an_unknown_address_is_refused_with_a_reason() {
     let notes = Notes::new();
     assert_eq!(kind(notes.get("/api/nothing"), 404), "not-found");
     assert_eq!(kind(notes.get("/api/notes/9"), 404), "not-found");

@@ -65,7 +65,7 @@ fn command(body: &str, more: &str) -> String {
 }
 
 #[test]
-fn what_follows_the_component_is_the_guests() {
+fn arguments_after_the_component_are_the_guests() {
     let args = [
         "--help",
         "--",
@@ -101,7 +101,7 @@ fn what_follows_the_component_is_the_guests() {
 }
 
 #[test]
-fn an_argument_that_is_no_text_is_a_mistake() {
+fn an_argument_that_is_not_text_is_a_mistake() {
     use std::os::unix::ffi::OsStrExt;
     let mut command = millpond();
     command.arg("run").arg(component("cli_speaks"));
@@ -110,7 +110,7 @@ fn an_argument_that_is_no_text_is_a_mistake() {
 }
 
 #[test]
-fn of_two_values_the_guest_has_the_last() {
+fn of_two_values_the_guest_gets_the_last() {
     let flags = [
         "--env", "A=1", "--env", "B=b", "--env", "A=2", "--env", "A=3",
     ];
@@ -176,7 +176,7 @@ fn a_guest_ends_quietly_when_its_reader_closes_the_pipe() {
 }
 
 #[test]
-fn a_handler_that_traps_when_it_is_run_is_to_be_served() {
+fn a_trapping_command_that_is_also_a_handler_suggests_serve() {
     let handler = r#"(instance $h) (export "wasi:http/incoming-handler@0.2.0" (instance $h))"#;
     for (more, told) in [(handler, true), ("", false)] {
         let (_folder, guest) = assembled(&command("unreachable", more));
@@ -189,7 +189,7 @@ fn a_handler_that_traps_when_it_is_run_is_to_be_served() {
 }
 
 #[test]
-fn who_asks_for_a_database_is_told_the_flag() {
+fn a_guest_without_its_database_is_told_the_flag() {
     let (_folder, database) = here();
     let output = run(&[], component("cli_counts_visits"), &[]);
     assert!(text(&output.stderr).contains("--db PATH"), "{output:?}");
@@ -416,7 +416,7 @@ fn a_head_that_does_not_come_in_time_ends_its_connection() {
 }
 
 #[test]
-fn what_a_guest_writes_is_cut_off_where_the_host_says() {
+fn a_guests_output_has_a_limit() {
     let (_folder, database) = here();
     let flags = ["--max-output-size", "20000", "--request-timeout", "500ms"];
     let server = Server::of("hostile_serves", &database, &flags);

@@ -110,7 +110,7 @@ fn bodies_are_streamed_both_ways() {
 }
 
 #[test]
-fn what_a_client_breaks_off_is_rolled_back() {
+fn a_disconnect_rolls_back() {
     let (_folder, database) = here();
     let server = serve(&database);
     let mut held = Request::hold(server.address, "POST", "/upload", 10).expect("a guest");

@@ -251,13 +251,13 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_was_cut_does_not_look_whole() {
+    fn a_truncated_body_does_not_look_complete() {
         assert_eq!(received(false), Some(Bytes::from_static(b"hello")));
         assert_eq!(received(true), None);
     }
 
     #[test]
-    fn a_refusal_says_when_to_come_back() {
+    fn a_refusal_says_when_to_retry() {
         let busy = text(StatusCode::SERVICE_UNAVAILABLE, "");
         assert!(busy.headers().contains_key(RETRY_AFTER));
         assert!(

@@ -609,7 +609,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_denied() {
+    fn unknown_actions_are_denied() {
         // `ATTACH ?1` and `ATTACH 'a'||'b'` arrive like this: SQLite passes no name.
         assert!(!decide(AuthAction::Unknown {
             code: 24,

@@ -462,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sqlite_may_not_stop_is_run_aside() {
+    fn statements_that_sqlite_might_not_stop_run_aside() {
         let times = |count, what: &str| vec![what; count].join(",");
         for sql in [
             "SELECT 1",
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_long_for_long_values_is_given_short_ones() {
+    fn costly_statements_only_handle_short_values() {
         let times = |count, what: &str| vec![what; count].join(",");
         let cell = "(SELECT ?1 AS x)";
         for (sql, brief, is_bounded) in [

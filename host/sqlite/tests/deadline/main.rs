@@ -114,7 +114,7 @@ fn a_statement_ends_at_its_deadline_whatever_it_does() {
 }
 
 #[test]
-fn what_a_statement_did_by_half_is_undone_when_it_is_starved() {
+fn partial_changes_of_a_starved_statement_are_undone() {
     let f = Fixture::new();
     let connection = f.get(Duration::from_secs(600));
     let script = "CREATE TABLE t(a); CREATE TABLE n(c NUMERIC); CREATE TABLE d(x);
@@ -193,7 +193,7 @@ fn no_statement_escapes_its_deadline_behind_a_rollback() {
 
 /// What changes the schema changes no rows, and is done all the same.
 #[test]
-fn what_was_done_in_time_is_not_said_to_have_failed() {
+fn a_statement_that_ended_in_time_is_not_reported_as_failed() {
     let f = Fixture::new();
     let connection = f.get(Duration::from_secs(600));
     for number in 0..50 {
@@ -227,7 +227,7 @@ fn what_was_done_in_time_is_not_said_to_have_failed() {
 
 /// Of two workers, with four statements that never end, each for longer than the test.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn endless_statements_do_not_hold_up_the_runtime() {
+async fn endless_statements_do_not_block_the_runtime() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");
     let pool = PoolBuilder::new().max_size(8).open(path).expect("a pool");
@@ -266,7 +266,7 @@ async fn endless_statements_do_not_hold_up_the_runtime() {
 ///
 /// What is late is tried again, from the start: the machine may be late, but not each time.
 #[test]
-fn nothing_that_is_made_up_is_late() {
+fn no_generated_statement_is_late() {
     check!().with_type::<Vec<(u8, u16)>>().for_each(|choices| {
         let late: Vec<_> = (0..3).map_while(|_| late_one(choices)).collect();
         assert!(late.len() < 3, "{late:#?}");
@@ -288,7 +288,7 @@ fn late_one(choices: &[(u8, u16)]) -> Option<String> {
 
 /// SQLite asks whether to go on once a statement has ended, too.
 #[test]
-fn what_was_committed_is_not_said_to_have_failed() {
+fn a_commit_is_not_reported_as_failed() {
     let f = Fixture::new();
     let connection = f.get(Duration::from_secs(600));
     block_on(connection.execute_script("CREATE TABLE t(a)")).expect("a table");
@@ -316,7 +316,7 @@ fn what_was_committed_is_not_said_to_have_failed() {
 
 /// The end of a transaction is no write to SQLite, and what it did must not be said to have failed.
 #[test]
-fn a_transaction_that_ends_late_is_told_what_came_of_it() {
+fn a_transaction_that_ends_late_reports_its_outcome() {
     let f = Fixture::new();
     let connection = f.get(Duration::from_secs(600));
     let setup = "CREATE TABLE t(a INTEGER PRIMARY KEY, b);
@@ -371,7 +371,7 @@ fn a_transaction_that_ends_late_is_told_what_came_of_it() {
 
 /// What a cursor has written is committed when it is dropped, whatever time is left.
 #[test]
-fn a_cursor_that_is_dropped_late_keeps_what_it_wrote() {
+fn a_cursor_that_is_dropped_late_keeps_its_writes() {
     let f = Fixture::new();
     let connection = f.get(Duration::from_secs(600));
     block_on(connection.execute_script("CREATE TABLE t(a, b)")).expect("a table");
