@@ -1,4 +1,4 @@
-//! Every mistake gets one line that begins with `millpond: `, and the exit code 2.
+//! Every mistake prints one line that begins with `millpond: `, and exits with code 2.
 
 use std::fs;
 use std::net::TcpListener;
@@ -7,9 +7,9 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// A component with nothing in it: the header alone.
+/// An empty component: only the header.
 const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
-/// A core module with nothing in it.
+/// An empty core module.
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
 fn millpond(folder: &Path, args: &[&str]) -> Output {

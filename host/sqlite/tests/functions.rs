@@ -1,11 +1,11 @@
-//! The functions that stand in place of SQLite's own give what SQLite's give.
+//! The functions that replace SQLite's return what SQLite's return.
 
 use millpond_pool::{Access, Parameters, Value, ValueRef, block_on};
 use millpond_sqlite::PoolBuilder;
 use rusqlite::types::Value as Native;
 
-/// Arguments of every kind, with characters of one to four bytes, bytes that are no UTF-8, NULs,
-/// and what the ends of texts and blobs could be mistaken for.
+/// Arguments of every kind, with characters of one to four bytes, invalid UTF-8, NULs, and bytes
+/// that could be mistaken for the ends of texts and blobs.
 const VALUES: &[&str] = &[
     "NULL",
     "0",
@@ -75,7 +75,7 @@ fn they_return_what_sqlite_returns() {
             for function in ["instr", "trim", "ltrim", "rtrim"] {
                 compare(&format!("{function}({x}, {y})"));
             }
-            // SQLite takes different bytes for the same character where they are no UTF-8.
+            // SQLite treats different invalid bytes as the same character.
             if is_utf8(x) && is_utf8(y) {
                 compare(&format!("unhex({x}, {y})"));
             }
@@ -98,7 +98,7 @@ fn patterns_match_as_in_sqlite() {
         "", "a", "A", "ab", "abc", "ABC", "aabb", "abab", "a%b", "a_b", "a*b", "a?b", "a[b]", "ä",
         "Ä", "äb", "a-b", "]", "^", "-", "a\u{0}b", "€𝄞", "aaaaab", "!", "a!b", "\\",
     ];
-    // All short patterns of what means something, and some longer ones.
+    // All short patterns of significant characters, and some longer ones.
     let pieces = [
         "", "%", "_", "a", "B", "ä", "!", "*", "?", "[ab]", "[^a]", "[a-c]", "[]a]", "[-", "]",
     ];
@@ -121,7 +121,7 @@ fn patterns_match_as_in_sqlite() {
     }
     patterns.sort();
     patterns.dedup();
-    // As many in one statement as there are texts: a pattern is one row.
+    // As many per statement as there are texts: a pattern is one row.
     let columns: Vec<String> = (0..texts.len())
         .map(|n| {
             let x = n + 2;

@@ -283,7 +283,7 @@ fn a_failing_migration_undoes_itself_and_keeps_the_earlier_ones() {
         1
     );
 
-    // It was not applied, so that it may be mended.
+    // It was not applied, so it may be changed.
     scene.write("002-fails.sql", "INSERT INTO note(body) VALUES ('whole');");
     assert_eq!(scene.run().unwrap().applied, ["002-fails.sql", SECOND.0]);
 }
@@ -423,7 +423,7 @@ fn a_database_that_cannot_be_opened_is_an_error() {
     }
 }
 
-/// Each migration adds one row, so that one run twice shows.
+/// Each migration adds one row, so that running one twice is visible.
 fn many(count: u32) -> Scene {
     let scene = Scene::new(&[("1-row.sql", "CREATE TABLE row(number);")]);
     for number in 2..=count {
@@ -505,7 +505,7 @@ fn child_migrates() {
     println!("\napplied={}", report.applied.len());
 }
 
-/// What the database has of a row's name, for tests of what was kept.
+/// The warnings of a report: line and message.
 fn warnings(report: &Report) -> Vec<(&str, Option<usize>)> {
     let warnings = report.warnings.iter();
     warnings
@@ -528,7 +528,7 @@ fn state_of_one_migration_does_not_reach_the_next() {
         let next =
             "CREATE TABLE note(x CHECK (x > 0)); INSERT INTO note SELECT 1 WHERE 'A' LIKE 'a';";
         let scene = Scene::new(&[("1-leaves.sql", leaves), ("2-next.sql", next)]);
-        // Without what 001 leaves, so that only what it remembers could differ.
+        // Without 001's changes, so that only the connection's state could matter.
         if scene.run().is_ok() {
             assert_eq!(
                 scene.one::<i64>("SELECT count(*) FROM main.note"),
@@ -623,7 +623,8 @@ fn a_comment_that_hides_statements_is_an_error() {
         scene.run(),
         Err(MigrationError::LineEnds { line: 3, .. })
     ));
-    // Where no comment is in the way, SQL does not care; and what is quoted is no comment.
+    // Without a comment in the way, carriage returns do not matter; and quoted text is not a
+    // comment.
     let fine = "CREATE TABLE a(x);\rINSERT INTO a VALUES ('-- one\rtwo');\r/* -- \r */\r-- end\r";
     scene.write("1-mac.sql", fine);
     scene.run().unwrap();
@@ -687,7 +688,7 @@ fn what_guests_cannot_use_is_named_with_its_line() {
                 let expected: Vec<_> = line.map(Some).into_iter().collect();
                 assert_eq!(lines, expected, "{sql}: {:?}", report.warnings);
             }
-            // A strict table needs a type.
+            // A strict table requires a type.
             Err(MigrationError::Failed { line: failed, .. }) => assert_eq!(Some(failed), line),
             Err(error) => panic!("{sql}: {error}"),
         }

@@ -1,4 +1,4 @@
-//! A file that is opened for reading only is left as it is, and is read wherever SQLite can read it.
+//! A file that is opened read-only is not changed, and is read wherever SQLite can read it.
 
 use std::fs;
 use std::path::Path;
@@ -50,7 +50,7 @@ fn the_file_is_read_and_not_changed() {
             let error = block_on(reader.execute(sql, &NONE)).expect_err(sql);
             assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{sql}");
         }
-        // Beside one that writes, in another process.
+        // While another process writes.
         let other = rusqlite::Connection::open(&path).expect("the file");
         other
             .execute_batch("INSERT INTO t VALUES (2)")
@@ -62,7 +62,7 @@ fn the_file_is_read_and_not_changed() {
             .expect("undone");
         drop(other);
         pool.close_blocking(Duration::ZERO);
-        // But for the counter of changes, which the other has moved.
+        // Except for the change counter, which the other process has incremented.
         let after = fs::read(&path).expect("the file");
         assert_eq!(before.len(), after.len());
         assert_eq!(before[16..24], after[16..24], "{mode}");
@@ -86,7 +86,7 @@ fn a_missing_file_is_not_created() {
     assert_eq!(error.kind(), ErrorKind::Config);
 }
 
-/// Needs the right to mount, in a namespace of its own, and runs nothing where it has not.
+/// Needs permission to mount, in its own namespace; without it, tests nothing.
 #[test]
 fn a_file_on_a_read_only_disk_is_read() {
     const INSIDE: &str = "MILLPOND_READ_ONLY_DISK";

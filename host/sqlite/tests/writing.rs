@@ -130,7 +130,7 @@ async fn every_kind_of_call_uses_the_turn_that_it_waited_for() {
             .expect("a transaction");
         let mut context = Context::from_waker(Waker::noop());
         assert!(wait.as_mut().poll(&mut context).is_pending(), "{how}");
-        // Somebody stands behind it, who would get the turn if it were let go.
+        // Another waits behind it, who would get the turn if it were handed on.
         let mut behind = pin!(three.execute(INSERT, &NONE));
         assert!(is_pending(behind.as_mut()));
         transaction.commit().await.expect("a commit");
@@ -163,7 +163,7 @@ async fn a_transaction_begun_by_text_keeps_its_turn_until_it_ends() {
 async fn a_definition_waits_its_turn_even_if_there_is_nothing_to_do() {
     let f = fixture(Duration::from_secs(10)).await;
     let (one, two) = (get(&f.pool).await, get(&f.pool).await);
-    // SQLite takes these for reading, until there is something to drop or to create.
+    // SQLite considers these reads, until there is something to drop or to create.
     let drop_trigger = two
         .prepare("-- nothing yet\nDROP TRIGGER IF EXISTS r")
         .await
@@ -290,7 +290,7 @@ async fn writing_after_a_later_commit_is_busy_snapshot() {
         .expect_err("an old snapshot");
     assert_eq!(error.kind(), ErrorKind::BusySnapshot);
     assert!(!error.rolled_back());
-    // The turn was not kept by the one that could not use it.
+    // The turn was not kept by the connection that could not use it.
     two.execute(INSERT, &NONE).await.expect("its turn");
     transaction.rollback().await.expect("a rollback");
     one.execute(INSERT, &NONE).await.expect("a new snapshot");
@@ -339,7 +339,7 @@ async fn a_read_only_connection_writes_nothing() {
         .expect("a reader");
     assert_eq!(count(&reader).await, 0);
     transaction.commit().await.expect("nothing to do");
-    // A statement compiled for a writer is kept, and does not write for a reader.
+    // A statement compiled for a writer is cached, and does not write for a reader.
     drop(reader);
     drop(
         f.pool
@@ -384,7 +384,7 @@ async fn a_transaction_that_sqlite_ended_is_reported_until_the_guest_ends_it() {
             .expect_err("a constraint");
         assert_eq!(error.kind(), ErrorKind::ConstraintUnique);
         assert!(error.rolled_back());
-        // Nothing slips into a transaction of its own.
+        // No write runs in a transaction of its own.
         for sql in [
             "INSERT INTO t VALUES (3)",
             "SELECT 1",
@@ -403,7 +403,7 @@ async fn a_transaction_that_sqlite_ended_is_reported_until_the_guest_ends_it() {
                 .rollback()
                 .await
                 .expect("what was to happen has"),
-            // As applications do that commit whatever happened: it fails, and they go on.
+            // Like applications that commit whatever happened: it fails, and they continue.
             "COMMIT" | "end transaction" => {
                 let statement = one.prepare(end).await.expect("a statement");
                 let error = statement.execute(&NONE).await.expect_err("nothing is left");
@@ -600,7 +600,7 @@ async fn a_transaction_that_has_read_does_not_wait_for_a_writer_in_another_proce
         (error.kind(), error.rolled_back()),
         (ErrorKind::Busy, false)
     );
-    // It may go on, if the other does not commit.
+    // It may continue, if the other does not commit.
     other.execute_batch("ROLLBACK").expect("ended");
     connection.execute(INSERT, &NONE).await.expect("free again");
     deferred.commit().await.expect("a commit");
