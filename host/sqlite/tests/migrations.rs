@@ -505,7 +505,7 @@ fn child_migrates() {
     println!("\napplied={}", report.applied.len());
 }
 
-/// The warnings of a report: line and message.
+/// The warnings of a report: file and line.
 fn warnings(report: &Report) -> Vec<(&str, Option<usize>)> {
     let warnings = report.warnings.iter();
     warnings

@@ -53,7 +53,7 @@ fn cli_speaks() {
         "argument one\nargument --two\nargument \nenvironment GREETING=hello there\ninput a line\n"
     );
     assert!(text(&output.stderr).lines().any(|line| line == "error"));
-    // Whatever code a guest gives, the exit of WASI 0.2 tells success from failure and no more.
+    // Whatever code a guest passes, the exit of WASI 0.2 only distinguishes success and failure.
     assert_eq!(output.status.code(), Some(1));
 }
 
@@ -92,12 +92,12 @@ fn the_environment_is_used_where_no_flag_is_given() {
     let path = ("DATABASE_PATH", "app.db");
     assert_eq!(run(&[path], &[]).0, Some(0));
     assert!(database.exists());
-    // A flag goes before it.
+    // A flag takes precedence.
     assert_eq!(
         run(&[("DATABASE_PATH", "no/app.db")], &["--db", "app.db"]).0,
         Some(0)
     );
-    // An empty one says nothing.
+    // An empty value is ignored.
     for name in ["DB_POOL_SIZE", "DB_TIMEOUT"] {
         assert_eq!(run(&[path, (name, "")], &[]).0, Some(0), "{name}");
     }
@@ -278,7 +278,7 @@ fn fifty_clients_are_served_at_once_and_nothing_stays_in_use() {
     server.ends_with_nothing_in_use();
 }
 
-/// A request whose guest runs, and waits for the rest of its note.
+/// A request whose guest is running, and waits for the rest of its note.
 fn begun(server: &Server) -> (Request, Vec<u8>) {
     let note = json!({"title": "in two parts"}).to_string().into_bytes();
     let request = Request::hold(server.address, "POST", "/api/notes", note.len());
@@ -381,7 +381,7 @@ fn an_import_that_this_host_lacks_is_named() {
     const LACKS: &[u8] = b"millpond:other0/";
     for (subcommand, guest) in [("run", "cli_counts_visits"), ("serve", "millpond_notes")] {
         let (folder, database) = here();
-        // Names of the same length are renamed in place: the component stays valid.
+        // Names are replaced by others of the same length, so that the component stays valid.
         let mut renamed = std::fs::read(component(guest)).expect("the component");
         while let Some(at) = renamed.windows(HAS.len()).position(|bytes| bytes == HAS) {
             renamed[at..at + HAS.len()].copy_from_slice(LACKS);

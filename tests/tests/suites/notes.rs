@@ -1,10 +1,10 @@
-//! The demonstration's API, over HTTP, out of a database in a file.
+//! The demo's API, over HTTP, with a database in a file.
 
 use serde_json::{Value, json};
 
 use crate::process::{Answer, Server};
 
-/// A server on a database of its own, which goes with it.
+/// A server with its own temporary database.
 struct Notes {
     server: Server,
     _folder: tempfile::TempDir,
@@ -247,7 +247,7 @@ fn every_request_gives_its_connection_back() {
     notes.list("?search=a");
     notes.get("/api/notes?page=0").is(400);
     notes.get(&format!("/api/notes/{}", created["id"])).is(200);
-    // The counters are of a server that ended: a connection may come back just after its
+    // The counters are from a server that has ended: a connection may be returned just after its
     // request's last byte.
     notes.server.terminate();
     let line = notes.server.line_with("in_use");

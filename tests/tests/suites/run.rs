@@ -1,4 +1,4 @@
-//! What `run` promises a guest and its user: arguments, environment, exit code, streams, limits.
+//! What `run` promises to a guest and its user: arguments, environment, exit code, streams, limits.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ fn run(flags: &[&str], guest: &Path, args: &[&str]) -> Output {
         .expect("the command runs")
 }
 
-/// A component of this text, in a file of its own.
+/// A component with this text, in its own file.
 fn assembled(text: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("guest.wasm");
@@ -41,7 +41,7 @@ fn assembled(text: &str) -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-/// A command that exports more beside, and does this when it runs.
+/// A command that has further exports, and does this when it runs.
 fn command(body: &str, more: &str) -> String {
     format!(
         r#"(component
@@ -85,7 +85,7 @@ fn arguments_after_the_component_are_the_guests() {
         "{output:?}"
     );
     assert_eq!(output.status.code(), Some(1));
-    // The escape may come before the component as well.
+    // `--` may also precede the component.
     let output = run(&["--"], component("cli_speaks"), &["--help"]);
     assert_eq!(text(&output.stdout), "argument --help\n", "{output:?}");
     // Before it, flags are the command's.
@@ -297,7 +297,7 @@ fn every_limit_has_a_flag() {
         assert_eq!(said, Some(expected), "{flag}: {output:?}");
     }
     let long = format!("SELECT 1{}", " ".repeat(90_000));
-    // Each of these leaves the guest without what it needs from the start.
+    // Each of these denies the guest something that it needs from the start.
     for (flag, value, args) in [
         ("--max-connections", "0", &["query", "SELECT 1"][..]),
         ("--max-statements", "0", &["pages"]),
