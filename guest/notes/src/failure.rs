@@ -1,22 +1,22 @@
-//! What goes wrong, as its caller is told: a status and a JSON body.
+//! Failures, as the client sees them: a status and a JSON body.
 
 use millpond_guest::ErrorKind;
 use serde_json::json;
 use wstd::http::{Body, Response, StatusCode};
 
-/// Why a request was not answered as asked.
+/// Why a request failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     status: StatusCode,
-    /// For programs: it stays what it is.
+    /// For programs: it never changes.
     kind: &'static str,
     /// For people.
     message: String,
-    /// A header that the status asks for.
+    /// A header that the status requires.
     header: Option<(&'static str, &'static str)>,
 }
 
-/// When to try again after a 503, in seconds.
+/// When to retry after a 503, in seconds.
 const RETRY_AFTER: &str = "1";
 
 impl Failure {
@@ -115,8 +115,8 @@ impl Failure {
     }
 }
 
-/// What the database answers. A caller learns what it can act on and nothing of the rest: that
-/// is for whoever runs this, on standard error.
+/// Converts database errors. The client learns what it can act on; the rest goes to standard error,
+/// for the operator.
 impl From<millpond_guest::Error> for Failure {
     fn from(error: millpond_guest::Error) -> Failure {
         let busy = |kind| Failure {
