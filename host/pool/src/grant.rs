@@ -93,9 +93,9 @@ impl Grant {
         self
     }
 
-    /// The maximum number of connections that a request may hold at once. Whoever serves requests
-    /// must enforce it. Defaults to 4; 0 allows none. Never more than the pool's size, because only
-    /// the request itself could free one.
+    /// The maximum number of connections that a request may hold at once, for the code that
+    /// serves requests to enforce. Defaults to 4; 0 allows none. Never more than the pool's size,
+    /// because only the request itself could free one.
     pub fn max_connections(mut self, connections: u32) -> Grant {
         self.max_connections = connections;
         self
@@ -142,8 +142,8 @@ impl Grant {
         self
     }
 
-    /// What a guest may see of the pool's counters. Whoever serves guests must enforce it. Defaults
-    /// to [`StatsScope::Request`].
+    /// What a guest may see of the pool's counters, for the code that serves guests to
+    /// enforce. Defaults to [`StatsScope::Request`].
     pub fn stats(mut self, scope: StatsScope) -> Grant {
         self.stats = scope;
         self

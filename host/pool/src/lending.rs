@@ -22,7 +22,7 @@ use crate::thread::Thread;
 use crate::value::Access;
 use crate::worker::hand_over;
 
-/// How often a waiter checks whether somebody holds for too long what it waits for.
+/// How often a waiter checks whether what it waits for has been held for too long.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// What the pool and its lent connections share.

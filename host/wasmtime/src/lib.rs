@@ -106,7 +106,7 @@
 //! ```
 //! use std::future::Future;
 //!
-//! /// Run a guest on a thread of its own. `None` if it panics, or the system starts no thread.
+//! /// Run a guest on its own thread. `None` if it panics, or the thread cannot start.
 //! async fn on_its_own_thread<T, F>(guest: impl FnOnce() -> F + Send + 'static) -> Option<T>
 //! where
 //!     T: Send + 'static,

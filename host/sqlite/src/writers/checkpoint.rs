@@ -1,7 +1,7 @@
 //! Checkpoints: copying the log into the database, so that the log can restart
 //! (<https://sqlite.org/wal.html#ckpt>).
 //!
-//! By default, SQLite makes whoever commits do this once the log is long, however long it takes.
+//! By default, SQLite makes the committing connection do this once the log is long.
 //! And the log only restarts when nobody reads from it. If readers overlap, that never happens, and
 //! the log grows without bound. Here a thread of the pool copies the log while others read and
 //! write; then it holds back new readers for a moment, until the current ones finish.

@@ -65,7 +65,7 @@ impl ReadMark {
         none_since && !self.wanted.swap(true, Ordering::Relaxed)
     }
 
-    /// The request has been received: whoever wants the mark must request it again.
+    /// The request has been received: a reader that wants the mark must request it again.
     pub(crate) fn acknowledge(&self) {
         self.wanted.store(false, Ordering::Relaxed);
     }
