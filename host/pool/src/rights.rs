@@ -1,4 +1,5 @@
-//! What a borrower may do in a database, and how much of it: as data, for engines to enforce.
+//! The tables and columns that a borrower may use, and the limits of what it does: as data, for engines
+//! to enforce.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The locks and the lines of `gate`, `slots`, `turn`, `request` and `watch`. Tests put a scheduler's in their
+//! The locks and the lines of `request`, `slots` and `stop_flag`. Tests put a scheduler's in their
 //! place, which tries the orders that threads can take them in: see `scheduled_tests`.
 
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -13,8 +13,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// SQLite calls itself for each level of an expression and of a query: 2.2 MB at its own limits,
-/// where it is not optimised. Only what is used is ever taken from the system.
+/// An engine may need more than a thread has by itself: SQLite calls itself for each level of an
+/// expression and of a query, 2.2 MB at its own limits where it is not optimised. Only what is used is
+/// ever taken from the system.
 const STACK_BYTES: usize = 8 << 20;
 
 /// Dropped, the thread ends, as soon as it is done.

@@ -78,7 +78,7 @@
 //! # Where to find what
 //!
 //! `engine` is a database, `session` a connection at work. `open` decides how a connection is set
-//! up, `policy` what it runs, `watch` and `watchdog` when it stops. `writers` holds the queue of
+//! up, `policy` what it runs, `deadline` when it stops. `writers` holds the queue of
 //! those who write, what they commit together, and the checkpoints. All unsafe code is in `ffi`.
 
 #![cfg_attr(
@@ -90,6 +90,7 @@
 )]
 
 mod builder;
+mod deadline;
 mod engine;
 mod error;
 mod ffi;
@@ -104,10 +105,6 @@ mod scheduled_tests;
 mod session;
 mod sync;
 mod text;
-mod watch;
-#[cfg(test)]
-mod watch_tests;
-mod watchdog;
 mod writers;
 
 pub use builder::PoolBuilder;

@@ -1,4 +1,4 @@
-//! The locks and the lines of `gate`, `turn` and `watch`. Tests put a scheduler's in their place,
+//! The locks and the lines of `gate`, `queue` and `progress`. Tests put a scheduler's in their place,
 //! which tries the orders that threads can take them in: see `scheduled_tests`.
 
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,4 +1,5 @@
-//! The contract's functions: look the handle up, delegate to the pool, convert.
+//! The contract's functions: look the handle up, delegate to the pool, convert. A connection whose
+//! handle is dropped goes back by `Connection::give_back`, which rolls back and resets.
 
 use std::sync::Arc;
 

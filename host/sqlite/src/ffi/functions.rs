@@ -20,9 +20,9 @@ use std::sync::Arc;
 use memchr::memmem;
 use rusqlite::{Connection, ffi};
 
+use crate::deadline::Watch;
 use crate::error::{Error, Result};
 use crate::like::{self, Pattern};
-use crate::watch::Watch;
 
 /// The most bytes of a character in UTF-8.
 const MAX_CHARACTER: usize = 4;

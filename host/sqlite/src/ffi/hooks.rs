@@ -15,8 +15,8 @@ use super::memory;
 use super::raw::{failure, pages_written_of};
 use super::statement::Running;
 use super::vfs::identity::Identity;
+use crate::deadline::Watch;
 use crate::error::Result;
-use crate::watch::Watch;
 
 /// Ask `watch` whether to go on waiting, wherever SQLite finds the database locked by another
 /// process (<https://sqlite.org/c3ref/busy_handler.html>). rusqlite's own handler is a function

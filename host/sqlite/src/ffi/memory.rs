@@ -11,7 +11,7 @@
 //! What other code of the process does with SQLite is in no scope, and is never refused.
 //!
 //! An account can refuse everything for a while, which ends what a connection is doing: see
-//! [`watchdog`](crate::watchdog). It is then refused pages too, also those that are in the cache
+//! [`watchdog`](crate::deadline::watchdog). It is then refused pages too, also those that are in the cache
 //! already (`SQLITE_CONFIG_PCACHE2`), unless they are mapped: SQLite goes through whole tables
 //! without allocating anything.
 //!
@@ -38,7 +38,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::ffi;
 
-use crate::watch::Watch;
+use crate::deadline::Watch;
 
 /// What all connections together may take unless [`set_process_memory_limit`] says otherwise.
 const DEFAULT_PROCESS_LIMIT: usize = 4 << 30;

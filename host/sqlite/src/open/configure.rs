@@ -6,9 +6,9 @@ use rusqlite::limits::Limit;
 
 use super::location::Location;
 use super::settings::{Settings, Synchronous};
+use crate::deadline::Watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{MAX_ARGUMENTS, MAX_COLUMNS, MAX_COMPOUND, MAX_DEFINITION_BYTES, MAX_DEPTH};
-use crate::watch::Watch;
 
 /// Limits that no setting changes (<https://sqlite.org/c3ref/c_limit_attached.html>). They keep
 /// what one statement needs of time, stack and memory small, whatever a guest writes.

@@ -84,7 +84,7 @@ impl Compiled {
         }
     }
 
-    /// Whether to run it [aside](crate::aside). SQLite may have compiled it again, to another
+    /// Whether to run it [aside](millpond_pool::engine::Stop::Aside). SQLite may have compiled it again, to another
     /// program.
     pub(crate) fn is_for_aside(&self) -> bool {
         self.look.aside || self.raw.was_recompiled()

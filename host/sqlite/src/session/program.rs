@@ -1,9 +1,9 @@
 //! Whether a program may outlast its deadline: what it is made of, instruction by instruction.
 //!
 //! SQLite looks at the deadline where a program jumps back, and what allocates or reads a page is
-//! stopped as well (see [`watchdog`](crate::watchdog)). What is left, if there is enough of it in
-//! one program, is run [aside](crate::aside), at once or when it turns out that there is much to
-//! do:
+//! stopped as well (see [`watchdog`](crate::deadline::watchdog)). What is left, if there is enough of
+//! it in one program, is run [aside](millpond_pool::engine::Stop::Aside), at once or when it turns out
+//! that there is much to do:
 //!
 //! - long values that are used again and again. One that is read from a table or a parameter is
 //!   refused once the time is over, one that is in a register already is not: `SELECT 1 IN (x+0,
@@ -15,7 +15,7 @@
 //! - very many instructions.
 //!
 //! What full-text search does is in no program: it is looked at as it happens (see
-//! [`Watch`](crate::watch::Watch)).
+//! [`Watch`](crate::deadline::Watch)).
 
 use std::collections::{HashMap, HashSet};
 

@@ -13,7 +13,7 @@ use tokio::time::timeout_at;
 use super::Db;
 use crate::error::{Error, ErrorKind, Result};
 use crate::writers::job::{Answer, Job};
-use crate::writers::turn::{TurnQueue, Waited};
+use crate::writers::queue::{TurnQueue, Waited};
 
 /// How long a session whose job is likely to be done within that time keeps its thread awake.
 const SPIN_TIME: Duration = Duration::from_micros(300);

@@ -18,15 +18,15 @@ use millpond_pool::clock;
 use millpond_pool::engine::RequestId;
 use tokio::time::timeout_at;
 
+use crate::deadline::Watch;
 use crate::error::Result;
 use crate::ffi::hooks::LogLength;
 use crate::open::settings::Settings;
 use crate::open::{Location, Opened};
-use crate::watch::Watch;
 use crate::writers::gate::Gate;
 use crate::writers::job::Job;
+use crate::writers::queue::{Turn, TurnQueue, Waited};
 use crate::writers::read_mark::{KEEP_TIME, ReadMark, Reads};
-use crate::writers::turn::{Turn, TurnQueue, Waited};
 
 /// How long the log may get, in pages, before it is written into the database: as SQLite has it.
 const LONG: u32 = 1_000;

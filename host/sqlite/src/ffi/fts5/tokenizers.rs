@@ -25,9 +25,9 @@ use std::sync::OnceLock;
 use rusqlite::ffi;
 
 use super::check;
+use crate::deadline::Watch;
 use crate::error::Result;
 use crate::ffi::memory;
-use crate::watch::Watch;
 
 /// Tokens between two looks at the deadline. For each FTS5 takes from 0.05 µs to some µs, the
 /// latter where it compares it to every word of a long query.

@@ -3,7 +3,7 @@
 //! whether to go on waiting (<https://sqlite.org/c3ref/busy_handler.html>).
 //!
 //! Here the lending to be stopped is named by its number, so that a stop which comes late does not
-//! hit the next borrower. The [`watchdog`](crate::watchdog) ends statements that never call these
+//! hit the next borrower. The [`watchdog`](crate::deadline::watchdog) ends statements that never call these
 //! handlers.
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The watchdog: a thread of the process that ends calls which outlast their deadline.
 //!
-//! SQLite calls the progress handler between instructions. Some work never calls it: one instruction can
+//! SQLite calls the progress handler ([`progress`](super::progress)) between instructions. Some work never calls it: one instruction can
 //! go through a whole table, and compiling a statement can take seconds. So another thread looks, every
 //! millisecond, at each connection that is in a call. When a call should have ended and has not, it acts
 //! step by step:
@@ -14,7 +14,7 @@
 //!    calculate with a long text thousands of times.
 //!
 //! It also marks a call that takes longer than [`QUICK`], so that the next look at the deadline hands
-//! the runtime's worker over: see [`worker`](crate::worker).
+//! the runtime's worker over: see [`hand_over`](millpond_pool::engine::hand_over).
 //!
 //! An interrupt that comes late would hit what the connection runs next, perhaps for another borrower.
 //! So each call has phases with a number, and a phase does not end while the watchdog acts on it.
@@ -28,10 +28,10 @@ use std::time::{Duration, Instant};
 
 use rusqlite::InterruptHandle;
 
+use crate::deadline::Watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::length::LengthLimit;
 use crate::ffi::memory::Account;
-use crate::watch::Watch;
 
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(1);

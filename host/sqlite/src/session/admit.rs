@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind};
 use crate::ffi::raw;
 use crate::policy::Control;
 use crate::session::cache::Compiled;
-use crate::writers::turn::{NoTurn, Turn};
+use crate::writers::queue::{NoTurn, Turn};
 
 impl Db {
     /// Keep a turn that was waited for. It is given on as soon as it proves not to be needed.

@@ -4,7 +4,7 @@
 //! (<https://sqlite.org/c3ref/busy_timeout.html>). Here they stand in line and cost no thread.
 //!
 //! Who waits may leave a job, which the holder of the turn can do for it while it is at it: see
-//! `db::group`.
+//! `session::group`.
 
 use std::collections::VecDeque;
 use std::future::Future;
