@@ -354,7 +354,7 @@ impl DatabaseOptions {
             {
                 return Err(Failure::about(
                     &named.path,
-                    "there is no such file, and --db-read-only does not create it: grant it with --db, \
+                    "there is no such file, and --db-read-only creates none: grant it with --db, \
                      or add its --migrations",
                 ));
             }

@@ -165,8 +165,8 @@ pub(crate) fn not_utf8(what: &str, index: usize, valid: usize) -> Error {
 pub(crate) fn broken(values: &[u8]) -> Error {
     malformed(match values.first() {
         Some(code @ INTEGER..=NAME) => format!(
-            "the last {} bytes are too few for a value of code {code}, or have a name where none is \
-             allowed",
+            "the last {} bytes are too few for a value of code {code}, or have a name where \
+             none is allowed",
             values.len()
         ),
         Some(code) => format!("{code} is not a type code"),

@@ -1,4 +1,5 @@
-//! What a borrower may do with the connections of a pool, and how much of them it may use.
+//! A grant: how many connections of a pool a borrower may use, and for what. Which tables and
+//! columns is in `rights`.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -276,7 +276,7 @@ impl Lending {
     /// Log this for the operator.
     pub(crate) fn warn_of_abandoned(&self) {
         log::warn!(
-            "a statement on {} did not stop at its deadline, and keeps its connection until it ends",
+            "a statement on {} did not stop at its deadline: it keeps its connection until it ends",
             self.engine.name()
         );
     }

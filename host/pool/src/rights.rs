@@ -1,4 +1,4 @@
-//! What a borrower may do in a database, and how much, as data for engines to enforce.
+//! The tables and columns that a borrower may use, and its limits, as data for engines to enforce.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

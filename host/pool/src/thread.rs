@@ -13,8 +13,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// SQLite recurses for each level of an expression and of a query: 2.2 MB at its own limits in an
-/// unoptimised build. The system only allocates the pages that are used.
+/// An engine may need more than the default: SQLite recurses for each level of an expression and of
+/// a query: 2.2 MB at its own limits in an unoptimised build. The system only allocates the pages
+/// that are used.
 const STACK_BYTES: usize = 8 << 20;
 
 /// The session's own thread. Dropping this ends the thread as soon as it is done.

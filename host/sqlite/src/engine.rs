@@ -13,7 +13,7 @@ use crate::open::{Location, Opened, self_test};
 use crate::session::Db;
 use crate::writers::checkpoint::Checkpoints;
 use crate::writers::job::Job;
-use crate::writers::turn::TurnQueue;
+use crate::writers::queue::TurnQueue;
 
 /// A database, in a file or in memory.
 #[derive(Debug)]

@@ -78,7 +78,7 @@
 //! # Where to find what
 //!
 //! `engine` is a database, `session` a connection at work. `open` sets up a connection, `policy`
-//! decides what it may run, `watch` and `watchdog` when it must stop. `writers` has the queue of
+//! decides what it may run, `deadline` when it must stop. `writers` has the queue of
 //! writers, group commit, and checkpoints. All unsafe code is in `ffi`.
 
 #![cfg_attr(
@@ -90,6 +90,7 @@
 )]
 
 mod builder;
+mod deadline;
 mod engine;
 mod error;
 mod ffi;
@@ -104,10 +105,6 @@ mod scheduled_tests;
 mod session;
 mod sync;
 mod text;
-mod watch;
-#[cfg(test)]
-mod watch_tests;
-mod watchdog;
 mod writers;
 
 pub use builder::PoolBuilder;

@@ -13,10 +13,10 @@ mod sync {
 }
 #[path = "writers/gate.rs"]
 mod gate;
-#[path = "writers/turn.rs"]
-mod turn;
-#[path = "watch.rs"]
-mod watch;
+#[path = "deadline/progress.rs"]
+mod progress;
+#[path = "writers/queue.rs"]
+mod queue;
 
 use std::time::Duration;
 
@@ -25,9 +25,9 @@ use shuttle::future::block_on;
 use shuttle::thread;
 
 use self::gate::Gate;
+use self::progress::Watch;
+use self::queue::{NoTurn, TurnQueue, Waited};
 use self::sync::{Arc, AtomicU64, Ordering};
-use self::turn::{NoTurn, TurnQueue, Waited};
-use self::watch::Watch;
 
 /// How many interleavings each test tries.
 const ORDERS: usize = 3_000;

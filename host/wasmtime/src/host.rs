@@ -1,4 +1,5 @@
-//! Implements the contract's functions: look up the handle, delegate to the pool, convert.
+//! Implements the contract's functions: look up the handle, delegate to the pool, convert. Dropping
+//! a connection's handle calls `Connection::give_back`, which rolls back and resets.
 
 use std::sync::Arc;
 

@@ -19,9 +19,9 @@ use std::sync::Arc;
 use memchr::memmem;
 use rusqlite::{Connection, ffi};
 
+use crate::deadline::Watch;
 use crate::error::{Error, Result};
 use crate::like::{self, Pattern};
-use crate::watch::Watch;
 
 /// The maximum length of a UTF-8 character in bytes.
 const MAX_CHARACTER: usize = 4;

@@ -14,8 +14,8 @@ use super::memory;
 use super::raw::{failure, pages_written_of};
 use super::statement::Running;
 use super::vfs::identity::Identity;
+use crate::deadline::Watch;
 use crate::error::Result;
-use crate::watch::Watch;
 
 /// Let `watch` decide whether to continue to wait when another process has the database locked
 /// (<https://sqlite.org/c3ref/busy_handler.html>). rusqlite's own handler is a function without

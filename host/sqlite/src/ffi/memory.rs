@@ -10,7 +10,7 @@
 //! SQLite's use by other code of the process is in no scope, and never refused.
 //!
 //! An account can refuse everything for a while, which stops what a connection does: see
-//! [`watchdog`](crate::watchdog). SQLite then gets no pages either, not even cached ones
+//! [`watchdog`](crate::deadline::watchdog). SQLite then gets no pages either, not even cached ones
 //! (`SQLITE_CONFIG_PCACHE2`), because it can scan whole tables without allocating. Memory-mapped
 //! pages are the exception.
 //!
@@ -37,7 +37,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::ffi;
 
-use crate::watch::Watch;
+use crate::deadline::Watch;
 
 /// The limit of all connections together, unless [`set_process_memory_limit`] changes it.
 const DEFAULT_PROCESS_LIMIT: usize = 4 << 30;

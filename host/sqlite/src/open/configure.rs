@@ -6,9 +6,9 @@ use rusqlite::limits::Limit;
 
 use super::location::Location;
 use super::settings::{Settings, Synchronous};
+use crate::deadline::Watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{MAX_ARGUMENTS, MAX_COLUMNS, MAX_COMPOUND, MAX_DEFINITION_BYTES, MAX_DEPTH};
-use crate::watch::Watch;
 
 /// Limits that no setting changes (<https://sqlite.org/c3ref/c_limit_attached.html>). They bound
 /// the time, stack and memory of one statement, whatever a guest sends.
@@ -82,8 +82,8 @@ impl Location {
             if mode != "wal" {
                 return Err(Error::new(
                     ErrorKind::CannotOpen,
-                    "its disk does not support shared memory, which write-ahead logging needs: use a \
-                     local disk",
+                    "its disk has no support for shared memory, which write-ahead logging needs: \
+                     use a local disk",
                 ));
             }
         }

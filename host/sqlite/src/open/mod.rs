@@ -18,6 +18,8 @@ use rusqlite::{Connection, OpenFlags};
 use self::configure::standing;
 pub(crate) use self::location::{LOST, Location, cannot_open};
 use self::settings::Settings;
+use crate::deadline::Watched;
+use crate::deadline::{Pace, Watch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::changes::{self, Changes};
 use crate::ffi::fts5;
@@ -34,8 +36,6 @@ use crate::ffi::vfs::identity::Identity;
 use crate::math;
 use crate::policy::Seen;
 use crate::policy::hints::{Hints, has_slow_functions, reads_statistics};
-use crate::watch::{Pace, Watch};
-use crate::watchdog::Watched;
 
 /// VDBE instructions between two checks of the deadline. An instruction can be a function call on a
 /// large value, so even this few can take milliseconds.

@@ -9,6 +9,7 @@ use rusqlite::limits::Limit;
 
 use super::time::Aborted;
 use super::{Attempt, Db, Stop};
+use crate::deadline::Pace;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::raw;
 use crate::ffi::statement::{BRIEF_TEXT, RawStatement};
@@ -18,7 +19,6 @@ use crate::session::program::{self, Look};
 use crate::text::{
     MAX_SQL_BYTES, SqlText, begins_with, blank, has_word, is_definition, trusts_schema,
 };
-use crate::watch::Pace;
 
 /// A compiled statement, and where it ends in its text.
 pub(super) struct First {

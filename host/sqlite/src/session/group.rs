@@ -23,7 +23,7 @@ use crate::policy::Control;
 use crate::session::cache::{Compiled, MAX_KEPT_SQL_BYTES};
 use crate::text::begins_with;
 use crate::writers::job::{Answer, Job, Wants};
-use crate::writers::turn::{Taken, Turn};
+use crate::writers::queue::{Taken, Turn};
 
 /// The first keywords of statements that change rows and nothing else.
 const VERBS: &[&str] = &["INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"];

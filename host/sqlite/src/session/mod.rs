@@ -5,6 +5,7 @@
 //! caller can wait without locking the connection, and retry. A call that SQLite might not stop in
 //! time returns [`Stop::Aside`], to be retried on the connection's own thread.
 
+mod admit;
 pub(crate) mod cache;
 mod calls;
 mod compile;
@@ -15,7 +16,6 @@ mod reset;
 mod run;
 mod time;
 mod transactions;
-mod turn;
 mod waits;
 
 use std::sync::Arc;
@@ -35,6 +35,8 @@ use slab::Slab;
 use self::cache::{Kind, StatementCache};
 use self::handles::Open;
 use self::time::Aborted;
+use crate::deadline::Watched;
+use crate::deadline::{Pace, Watch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::changes::{Changes, Told};
 use crate::ffi::fts5::{MAX_QUERY_WORDS, MAX_ROW_WORDS};
@@ -49,12 +51,10 @@ use crate::open::settings::Settings;
 use crate::open::{LOST, Opened, PROGRESS_INTERVAL, cannot_open};
 use crate::policy::hints::Hints;
 use crate::policy::{Control, Seen};
-use crate::watch::{Pace, Watch};
-use crate::watchdog::Watched;
 use crate::writers::checkpoint::Checkpoints;
 use crate::writers::job::Job;
+use crate::writers::queue::{Turn, TurnQueue};
 use crate::writers::read_mark::Reads;
-use crate::writers::turn::{Turn, TurnQueue};
 
 /// Why a call did not complete.
 #[derive(Debug)]

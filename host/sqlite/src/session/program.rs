@@ -1,9 +1,9 @@
 //! Predicts whether a program may overrun its deadline, from its instructions.
 //!
 //! SQLite checks the deadline where a program jumps back, and the watchdog stops anything that
-//! allocates or reads a page (see [`watchdog`](crate::watchdog)). If a program contains enough of
-//! the following, which neither stops, it runs on the connection's own thread, at once or when it
-//! turns out that there is much to do:
+//! allocates or reads a page (see [`watchdog`](crate::deadline::watchdog)). If a program contains
+//! enough of the following, which neither stops, it runs on the connection's own thread, at once or
+//! when it turns out that there is much to do:
 //!
 //! - reusing long values. A value read from a table or a parameter is refused once the time is
 //!   over, but not one already in a register: `SELECT 1 IN (x+0, x+0, …) FROM (SELECT ?1 AS x)`
@@ -14,7 +14,7 @@
 //! - very many instructions.
 //!
 //! A program does not show what full-text search does: that is checked while it runs (see
-//! [`Watch`](crate::watch::Watch)).
+//! [`Watch`](crate::deadline::Watch)).
 
 use std::collections::{HashMap, HashSet};
 

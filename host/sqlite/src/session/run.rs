@@ -5,11 +5,11 @@ use millpond_pool::{Column, Parameters, Rows, Summary, Table};
 use super::compile::First;
 use super::time::Aborted;
 use super::{Attempt, Db, Stop};
+use crate::deadline::Pace;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::statement::{RawStatement, Step};
 use crate::session::cache::Compiled;
 use crate::text::SqlText;
-use crate::watch::Pace;
 use crate::writers::job::{Answer, Wants};
 
 impl Db {

@@ -3,9 +3,9 @@
 use millpond_pool::clock;
 
 use super::Db;
+use crate::deadline::Pace;
 use crate::error::{Error, ErrorKind};
 use crate::ffi::raw;
-use crate::watch::Pace;
 
 /// Who ended a transaction before its owner did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use tokio::time::timeout_at;
 use super::Db;
 use crate::error::{Error, ErrorKind, Result};
 use crate::writers::job::{Answer, Job};
-use crate::writers::turn::{TurnQueue, Waited};
+use crate::writers::queue::{TurnQueue, Waited};
 
 /// How long a waiter spins if its job should finish within that time.
 const SPIN_TIME: Duration = Duration::from_micros(300);

@@ -18,15 +18,15 @@ use millpond_pool::clock;
 use millpond_pool::engine::RequestId;
 use tokio::time::timeout_at;
 
+use crate::deadline::Watch;
 use crate::error::Result;
 use crate::ffi::hooks::LogLength;
 use crate::open::settings::Settings;
 use crate::open::{Location, Opened};
-use crate::watch::Watch;
 use crate::writers::gate::Gate;
 use crate::writers::job::Job;
+use crate::writers::queue::{Turn, TurnQueue, Waited};
 use crate::writers::read_mark::{KEEP_TIME, ReadMark, Reads};
-use crate::writers::turn::{Turn, TurnQueue, Waited};
 
 /// The length of the log, in pages, at which to checkpoint: SQLite's default.
 const LONG: u32 = 1_000;

@@ -12,8 +12,8 @@ use std::ptr;
 
 use rusqlite::ffi;
 
+use crate::deadline::Watch;
 use crate::ffi::functions::{bytes, limit, result_error, result_text, text, until_nul};
-use crate::watch::Watch;
 
 /// Instances, rows or positions between two checks of the deadline: some µs.
 const STEPS: u32 = 1 << 10;

@@ -31,8 +31,8 @@ use self::call::Auxiliary;
 use self::highlight::Highlight;
 use self::snippet::Snippet;
 pub(crate) use self::tokenizers::{MAX_QUERY_WORDS, MAX_ROW_WORDS};
+use crate::deadline::Watch;
 use crate::error::{Error, Result};
-use crate::watch::Watch;
 
 /// Replace what does not check the deadline. Does nothing if SQLite was built without FTS5. Call it
 /// before the connection uses any FTS5 table. `watch` must outlive the connection, as for

@@ -25,9 +25,9 @@ use std::sync::OnceLock;
 use rusqlite::ffi;
 
 use super::check;
+use crate::deadline::Watch;
 use crate::error::Result;
 use crate::ffi::memory;
-use crate::watch::Watch;
 
 /// Tokens between two checks of the deadline. FTS5 takes from 0.05 µs to some µs for each, the
 /// latter if it compares it to every word of a long query.

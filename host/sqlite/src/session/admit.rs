@@ -6,10 +6,10 @@ use rusqlite::ffi::{SQLITE_READONLY, SQLITE_TOOBIG};
 
 use super::{Attempt, Db, Job, Stop};
 use crate::error::{Error, ErrorKind};
-use crate::ffi::raw;
+use crate::ffi::raw::{self, TransactionState};
 use crate::policy::Control;
 use crate::session::cache::Compiled;
-use crate::writers::turn::{NoTurn, Turn};
+use crate::writers::queue::{NoTurn, Turn};
 
 impl Db {
     /// Store a turn that was waited for. It is handed on as soon as it proves not to be needed.
@@ -33,8 +33,9 @@ impl Db {
                 _ => Err(aborted.into_error().into()),
             };
         }
+        let autocommit = self.conn.is_autocommit();
         // If a statement fails in a transaction, SQLite may keep part of its changes.
-        let can_restart = compiled.read_only || self.conn.is_autocommit();
+        let can_restart = compiled.read_only || autocommit;
         let may_outlast = compiled.is_for_aside()
             || self.watch.has_indexed_much()
             || (compiled.may_be_deferred() && !can_restart);
@@ -55,11 +56,9 @@ impl Db {
         }
         // SQLite commits no write before the last cursor of a write ends: another write would be
         // acknowledged, and then lost if that cursor fails.
+        let state = raw::transaction_state(&self.conn);
         let begins = matches!(compiled.control, Control::Begin | Control::Savepoint);
-        if (begins || !compiled.read_only)
-            && self.conn.is_autocommit()
-            && raw::transaction_state(&self.conn) == raw::TransactionState::Write
-        {
+        if (begins || !compiled.read_only) && autocommit && state == TransactionState::Write {
             return Err(Error::new(
                 ErrorKind::Busy,
                 "a cursor of a statement that writes is open: read it to the end or drop it first",
@@ -67,7 +66,7 @@ impl Db {
             .into());
         }
         if compiled.read_only {
-            return self.admit_read();
+            return self.admit_read(state);
         }
         if compiled.defines {
             self.hints.set_schema_changed(true);
@@ -80,7 +79,7 @@ impl Db {
             )
             .into());
         }
-        if raw::transaction_state(&self.conn) != raw::TransactionState::Write {
+        if state != TransactionState::Write {
             self.watch.start_writing(raw::pages_written(&self.conn));
         }
         if self.turn.is_none() {
@@ -101,8 +100,8 @@ impl Db {
     }
 
     /// Connections that are already reading continue: the checkpoint waits for them.
-    fn admit_read(&mut self) -> Attempt<bool> {
-        if raw::transaction_state(&self.conn) == raw::TransactionState::None {
+    fn admit_read(&mut self, state: TransactionState) -> Attempt<bool> {
+        if state == TransactionState::None {
             self.watch.start_reading();
             if self.checkpoints.gate().is_closed() {
                 self.watch.end_reading();
@@ -117,16 +116,16 @@ impl Db {
     /// to waiters, a cursor outside a transaction counts as one.
     pub(crate) fn settle(&mut self) {
         let state = raw::transaction_state(&self.conn);
-        if self.turn.is_some() && state != raw::TransactionState::Write {
+        if self.turn.is_some() && state != TransactionState::Write {
             self.turn = None;
         }
-        if state == raw::TransactionState::None {
+        if state == TransactionState::None {
             self.watch.end_reading();
         }
         let begun = !self.conn.is_autocommit();
-        let writes = state == raw::TransactionState::Write;
+        let writes = state == TransactionState::Write;
         self.watch.stop_flag().set_in_transaction(begun || writes);
-        let open = begun || state != raw::TransactionState::None;
+        let open = begun || state != TransactionState::None;
         if !open {
             self.watch.forget_indexed();
         }

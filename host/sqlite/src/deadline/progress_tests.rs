@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use millpond_pool::clock::{self, NEVER};
 
-use crate::watch::Watch;
+use crate::deadline::Watch;
 
 #[test]
 fn a_wait_for_another_process_ends_in_time() {

@@ -28,10 +28,10 @@ use std::time::{Duration, Instant};
 
 use rusqlite::InterruptHandle;
 
+use crate::deadline::Watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::length::LengthLimit;
 use crate::ffi::memory::Account;
-use crate::watch::Watch;
 
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(1);

@@ -3,7 +3,7 @@
 //! another process (<https://sqlite.org/c3ref/busy_handler.html>). Both say whether to continue.
 //!
 //! Stops name a lending by its number, so that a late stop does not affect the next borrower. The
-//! [`watchdog`](crate::watchdog) stops statements that never call these handlers.
+//! [`watchdog`](crate::deadline::watchdog) stops statements that never call these handlers.
 
 use std::sync::Arc;
 use std::time::Duration;
