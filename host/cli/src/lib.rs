@@ -6,6 +6,7 @@
 mod databases;
 mod engine;
 mod failure;
+mod granted;
 mod guest;
 mod inspect;
 mod interfaces;

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::Args;
 use millpond_sqlite::migrations::{Migrations, Report};
 
-use crate::databases::{DATABASE_PATH, Granted, MEMORY, granted};
 use crate::failure::Failure;
+use crate::granted::{DATABASE_PATH, Granted, MEMORY, granted};
 use crate::output::{print, say};
 use crate::values::{self, Named};
 

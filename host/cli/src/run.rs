@@ -14,9 +14,10 @@ use wasmtime::component::InstancePre;
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::{p2, p3};
 
-use crate::databases::{self, Borrowers, DatabaseOptions};
+use crate::databases::{Borrowers, DatabaseOptions};
 use crate::engine::{self, Instances};
 use crate::failure::Failure;
+use crate::granted::how_to_grant;
 use crate::guest::{Guest, GuestOptions};
 use crate::interfaces::{self, Role};
 use crate::output::say;
@@ -118,7 +119,7 @@ impl Run {
                 () = broken.notified() => Err(stdio::broken_pipe()),
                 () = over => Err(wasmtime::format_err!("it ran for longer than --max-run-time")),
             };
-            let unknown = store.data().unknown_database().map(databases::how_to_grant);
+            let unknown = store.data().unknown_database().map(how_to_grant);
             drop(store); // The connections that the guest still held are back now.
             databases.close(Duration::ZERO).await;
             if let Some(how) = unknown {

@@ -4,6 +4,7 @@
 //! are many connections (see `listener`): statements, and a guest's own computing, block no other
 //! client.
 
+mod access_log;
 mod answer;
 mod disconnect;
 mod exchange;

@@ -1,20 +1,18 @@
-//! The host's own responses, and the access log.
+//! The host's own responses, and what a response's body tells of how it ended.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use serde_json::Value;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use crate::failure::one_line;
-use crate::output::say;
+use crate::serve::access_log::{Line, Outcome};
 use crate::serve::exchange::Exchange;
 
 pub(super) fn text(status: StatusCode, text: &'static str) -> Response<WasiBody> {
@@ -49,82 +47,6 @@ fn response(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Was
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
-}
-
-/// One request's line in the access log. Dropping it writes it: when the end of the response has
-/// been sent, or cannot be sent any more.
-#[derive(Debug)]
-pub(super) struct Line {
-    pub(super) number: u64,
-    pub(super) since: Instant,
-    method: Method,
-    uri: Uri,
-    /// The outcome of the request. `None`: its client disconnected before there was a response.
-    outcome: Option<Outcome>,
-    /// Whether to write the line at all.
-    wanted: bool,
-}
-
-#[derive(Debug)]
-struct Outcome {
-    status: StatusCode,
-    bytes: u64,
-    is_whole: bool,
-}
-
-impl Line {
-    pub(super) fn new<B>(number: u64, request: &Request<B>, wanted: bool) -> Line {
-        Line {
-            number,
-            since: Instant::now(),
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            outcome: None,
-            wanted,
-        }
-    }
-
-    /// Write the line of a response that was not sent in full.
-    pub(super) fn cut_short(mut self) {
-        if let Some(outcome) = &mut self.outcome {
-            outcome.is_whole = false;
-        }
-    }
-}
-
-/// Write the line of an invalid request that hyper itself has answered.
-pub(super) fn log_refusal(number: u64, status: StatusCode, reason: &hyper::Error) {
-    let (status, reason) = (status.as_u16(), one_line(&reason.to_string()));
-    say(format_args!("[{number}] - - {status} 0 bytes ({reason})"));
-}
-
-/// A client chooses its path: it must not control the terminal of the log's reader, nor fill the
-/// log.
-fn loggable(path: &str) -> String {
-    const MAX_CHARS: usize = 512;
-    one_line(path).chars().take(MAX_CHARS).collect()
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        if !self.wanted {
-            return;
-        }
-        let (number, method, path) = (self.number, &self.method, loggable(self.uri.path()));
-        let ms = self.since.elapsed().as_secs_f64() * 1e3;
-        match &self.outcome {
-            None => say(format_args!(
-                "[{number}] {method} {path} - (the client disconnected) {ms:.1} ms"
-            )),
-            Some(outcome) => {
-                let (status, bytes) = (outcome.status.as_u16(), outcome.bytes);
-                let cut = if outcome.is_whole { "" } else { " (cut short)" };
-                say(format_args!(
-                    "[{number}] {method} {path} {status} {bytes} bytes{cut} {ms:.1} ms"
-                ));
-            }
-        }
-    }
 }
 
 /// A response's body on its way to the client.
@@ -218,7 +140,6 @@ impl Drop for Outgoing {
         };
         // hyper drops an empty body, and a body with a length once it has that many bytes, without
         // polling for its end.
-        // many bytes, without asking for its end.
         let has_all = self.length.is_some_and(|length| self.bytes >= length);
         let is_whole = !self.failed && (self.ended || has_all || self.body.is_end_stream());
         line.outcome = Some(Outcome {
@@ -265,11 +186,5 @@ mod tests {
                 .headers()
                 .contains_key(RETRY_AFTER)
         );
-    }
-
-    #[test]
-    fn a_path_in_the_log_is_bounded_and_plain() {
-        assert_eq!(loggable("/a\u{9b}b"), "/a\u{fffd}b");
-        assert_eq!(loggable(&"/".repeat(70_000)).len(), 512);
     }
 }

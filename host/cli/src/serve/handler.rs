@@ -23,13 +23,15 @@ use wasmtime_wasi_http::handler::{Prepared, Proxy, ProxyPre};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView, p2, p3};
 
-use crate::databases::{Databases, how_to_grant};
+use crate::databases::Databases;
 use crate::failure::guest_failure;
+use crate::granted::how_to_grant;
 use crate::guest::{Guest, GuestOptions};
 use crate::interfaces::Role;
 use crate::output::say;
 use crate::serve::HttpOptions;
-use crate::serve::answer::{self, Line, Outgoing};
+use crate::serve::access_log::{Line, log_refusal};
+use crate::serve::answer::{self, Outgoing};
 use crate::serve::disconnect::DisconnectWatcher;
 use crate::serve::exchange::{Client, Upload};
 use crate::serve::guest_output::GuestOutput;
@@ -276,7 +278,7 @@ impl Service for Requests {
 
     fn refused(&self, status: StatusCode, reason: &hyper::Error) {
         if self.0.access_log {
-            answer::log_refusal(self.0.next_number(), status, reason);
+            log_refusal(self.0.next_number(), status, reason);
         }
     }
 }
