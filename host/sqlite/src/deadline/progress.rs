@@ -307,7 +307,6 @@ impl Watch {
     /// Whether writing the pending index takes long. It happens at any time up to the commit, and
     /// takes up to 1.5 µs per entry. A word has one entry, plus one for each length of prefixes
     /// that the table indexes, of at least 64 bytes each.
-    /// indexes, of 64 bytes at least.
     pub(crate) fn has_indexed_much(&self) -> bool {
         const BRIEF_WORDS: u64 = 20_000;
         const BRIEF_BYTES: u64 = 2 << 20;

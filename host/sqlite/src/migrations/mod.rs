@@ -31,7 +31,6 @@
 //! UPDATE` action runs; instead all foreign keys are checked before the commit. A row that already
 //! violated one is a [`Warning`], and blocks nothing. No temporary table or setting of one
 //! migration affects the next.
-//! temporary table or setting of one reaches the next.
 //!
 //! Then everything that guests may do to each new or changed table is compiled, as on a guest's
 //! connection. What they cannot use, such as a trigger that calls `sqlite_version()`, is a

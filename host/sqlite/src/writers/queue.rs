@@ -381,7 +381,6 @@ impl<J> Wait<J> {
 
     /// Leave the queue. Returns false if it is too late: another is doing the job, or the wait
     /// already has an outcome.
-    /// something has come of the wait already.
     pub(crate) fn leave(&self) -> bool {
         let mut state = self.queue.lock();
         let is_in_line = matches!(state.waiters[self.key].stage, Stage::InLine(_));

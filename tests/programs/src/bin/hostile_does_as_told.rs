@@ -163,7 +163,6 @@ fn confuse(kind: &str) {
 
 /// Drop a connection, its statement, a cursor and a transaction in the `number`th of all orders,
 /// and use the remaining ones after each.
-/// what is left after each.
 fn order(number: u32) {
     let db = db();
     let transaction = db.begin(TransactionMode::Immediate).expect("a transaction");
