@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use crate::failure::Failure;
 use crate::granted::{DATABASE_PATH, Granted, MEMORY, granted};
 use crate::migrate;
+use crate::servers::ServerOptions;
 use crate::values::{self, Named};
 
 /// The default of `--timeout`.
@@ -27,9 +28,11 @@ pub(crate) struct DatabaseOptions {
     /// Grant the database in this file for reading and writing; create it if it does not exist
     ///
     /// The guest knows the database by NAME (`default` if omitted), and never sees the path. The
-    /// path `:memory:` means a new in-memory database; URLs are refused. May be repeated; without
-    /// it, the guest has no database. [env: DATABASE_PATH, for `default`]
-    #[arg(long, value_name = "[NAME=]PATH", value_parser = values::database)]
+    /// path `:memory:` means a new in-memory database. A URL (`libsql://HOST`, `https://HOST`, or
+    /// `http://HOST` on this machine) means a database on a libSQL server, where limits of files,
+    /// memory and writers' queues are the server's own. May be repeated; without it, the guest has
+    /// no database. [env: DATABASE_PATH, for `default`]
+    #[arg(long, value_name = "[NAME=]PATH|URL", value_parser = values::database)]
     db: Vec<Named>,
 
     /// Grant the database in this file read-only; create it only if it has --migrations. The file
@@ -40,6 +43,9 @@ pub(crate) struct DatabaseOptions {
     /// Apply the migrations in this folder to the database NAME (`default` if omitted) first.
     #[arg(long, value_name = "[NAME=]DIR", value_parser = values::named)]
     migrations: Vec<Named>,
+
+    #[command(flatten)]
+    servers: ServerOptions,
 
     #[command(flatten)]
     pool: PoolOptions,
@@ -257,13 +263,9 @@ const STATEMENT_TIME: Duration = Duration::from_secs(60);
 
 impl PoolOptions {
     fn open(&self, path: &Path, access: Access, borrowers: Borrowers) -> Result<Pool, Failure> {
-        let size = |text: &str| {
-            let size = text.parse().ok().filter(|size| (1..=1024).contains(size));
-            size.ok_or_else(|| "write a number, 1 to 1024".to_string())
-        };
         let builder = PoolBuilder::new()
-            .max_size(given(self.pool_size, "DB_POOL_SIZE", size, 5)?)
-            .timeout(given(self.timeout, "DB_TIMEOUT", values::timeout, TIMEOUT)?)
+            .max_size(self.size()?)
+            .timeout(self.timeout()?)
             .max_memory_bytes(self.max_connection_memory as u64)
             .max_transaction_bytes(self.max_transaction_size.unwrap_or(match borrowers {
                 // An import is often one transaction.
@@ -296,6 +298,34 @@ impl PoolOptions {
 }
 
 impl PoolOptions {
+    fn size(&self) -> Result<u32, Failure> {
+        let size = |text: &str| {
+            let size = text.parse().ok().filter(|size| (1..=1024).contains(size));
+            size.ok_or_else(|| "write a number, 1 to 1024".to_string())
+        };
+        given(self.pool_size, "DB_POOL_SIZE", size, 5)
+    }
+
+    fn timeout(&self) -> Result<Duration, Failure> {
+        given(self.timeout, "DB_TIMEOUT", values::timeout, TIMEOUT)
+    }
+
+    /// What of the options is for a server too.
+    #[cfg(feature = "libsql")]
+    fn of_server(&self, access: Access) -> Result<millpond_libsql::PoolBuilder, Failure> {
+        let builder = millpond_libsql::PoolBuilder::new()
+            .max_size(self.size()?)
+            .timeout(self.timeout()?)
+            .max_value_bytes(self.max_value_size as u64)
+            .max_result_bytes(self.max_result_size as u64)
+            .max_page_bytes(self.max_page_size as u64)
+            .read_only(access == Access::ReadOnly);
+        Ok(match self.max_idle {
+            Some(idle) => builder.max_idle(idle),
+            None => builder,
+        })
+    }
+
     fn grant(&self, pool: &Pool, access: Access, borrowers: Borrowers) -> Grant {
         let (statement, transaction) = match borrowers {
             Borrowers::One => (STATEMENT_TIME, Duration::MAX),
@@ -344,30 +374,12 @@ impl DatabaseOptions {
         let granted = granted(&self.db, &self.db_read_only, env::var_os(DATABASE_PATH))?;
         migrate::apply_all(&self.migrations, &granted)?;
         let mut open = Vec::new();
-        let mut files: Vec<(PathBuf, Pool)> = Vec::new();
+        let mut pools = Vec::new();
         for Granted { named, access } in granted {
-            if access == Access::ReadOnly && !named.path.exists() && named.path != Path::new(MEMORY)
-            {
-                return Err(Failure::about(
-                    &named.path,
-                    "there is no such file, and --db-read-only creates none: grant it with --db, \
-                     or add its --migrations",
-                ));
-            }
-            // One pool per file, whatever its path: two pools would not coordinate their writers.
-            // The file exists now, unless it could not be opened.
-            let opened = fs::canonicalize(&named.path);
-            let shared = opened.ok().and_then(|path| {
-                let (_, pool) = files.iter().find(|(other, _)| *other == path)?;
-                Some(pool.clone())
-            });
-            let pool = match shared {
-                Some(pool) => pool,
-                None => self.pool.open(&named.path, access, borrowers)?,
+            let pool = match named.server() {
+                Some(url) => self.open_server(&named.name, url, access)?,
+                None => self.open_file(&named.path, access, borrowers, &mut pools)?,
             };
-            if let Ok(path) = fs::canonicalize(&named.path) {
-                files.push((path, pool.clone()));
-            }
             open.push(Database {
                 grant: self.pool.grant(&pool, access, borrowers),
                 name: named.name,
@@ -375,6 +387,49 @@ impl DatabaseOptions {
         }
         let pool = self.pool.clone();
         Ok(Databases { open, pool })
+    }
+}
+
+impl DatabaseOptions {
+    /// One pool per file, whatever its path: two pools would not coordinate their writers.
+    fn open_file(
+        &self,
+        path: &Path,
+        access: Access,
+        borrowers: Borrowers,
+        pools: &mut Vec<(PathBuf, Pool)>,
+    ) -> Result<Pool, Failure> {
+        if access == Access::ReadOnly && !path.exists() && path != Path::new(MEMORY) {
+            return Err(Failure::about(
+                path,
+                "there is no such file, and --db-read-only creates none: grant it with --db, \
+                 or add its --migrations",
+            ));
+        }
+        if let Ok(path) = fs::canonicalize(path)
+            && let Some((_, pool)) = pools.iter().find(|(other, _)| *other == path)
+        {
+            return Ok(pool.clone());
+        }
+        let pool = self.pool.open(path, access, borrowers)?;
+        // The file exists now.
+        if let Ok(path) = fs::canonicalize(path) {
+            pools.push((path, pool.clone()));
+        }
+        Ok(pool)
+    }
+
+    #[cfg(feature = "libsql")]
+    fn open_server(&self, name: &str, url: &str, access: Access) -> Result<Pool, Failure> {
+        let builder = self.pool.of_server(access)?;
+        self.servers.open(name, url, builder)
+    }
+
+    #[cfg(not(feature = "libsql"))]
+    fn open_server(&self, _: &str, url: &str, _: Access) -> Result<Pool, Failure> {
+        Err(Failure::mistake(format_args!(
+            "{url}: this command was built without the feature `libsql`, which reaches servers"
+        )))
     }
 }
 

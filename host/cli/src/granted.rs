@@ -43,16 +43,16 @@ pub(crate) fn granted(
     }
     let has_default = granted.iter().any(|granted| granted.named.name == DEFAULT);
     if let Some(path) = default.filter(|path| !path.is_empty() && !has_default) {
-        values::refuse_url(&path.to_string_lossy()).map_err(|reason| {
-            Failure::mistake(format_args!(
-                "{DATABASE_PATH} is `{}`: {reason}",
-                path.display()
-            ))
-        })?;
         let named = Named {
             name: DEFAULT.to_string(),
             path: path.into(),
         };
+        if named.server().is_none() {
+            values::refuse_url(&named.path.to_string_lossy()).map_err(|reason| {
+                let path = named.path.display();
+                Failure::mistake(format_args!("{DATABASE_PATH} is `{path}`: {reason}"))
+            })?;
+        }
         granted.push(Granted {
             named,
             access: Access::ReadWrite,

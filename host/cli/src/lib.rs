@@ -14,6 +14,7 @@ mod migrate;
 mod output;
 mod run;
 mod serve;
+mod servers;
 mod stats;
 mod stdio;
 mod values;

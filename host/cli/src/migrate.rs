@@ -40,9 +40,9 @@ impl Migrate {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
         let databases = granted(&self.db, &[], env::var_os(DATABASE_PATH))?;
         for folder in &self.migrations {
-            let path = database_of(folder, &databases)?;
-            let report = apply(folder, path)?;
-            print(&describe(path, &report));
+            let database = database_of(folder, &databases)?;
+            let report = apply(folder, database)?;
+            print(&describe(&database.path, &report));
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -56,9 +56,9 @@ pub(crate) fn apply_all(migrations: &[Named], databases: &[Granted]) -> Result<(
     Ok(())
 }
 
-fn database_of<'a>(folder: &Named, databases: &'a [Granted]) -> Result<&'a Path, Failure> {
+fn database_of<'a>(folder: &Named, databases: &'a [Granted]) -> Result<&'a Named, Failure> {
     let mut named = databases.iter().map(|granted| &granted.named);
-    let database = named
+    named
         .find(|named| named.name == folder.name)
         .ok_or_else(|| {
             Failure::mistake(format_args!(
@@ -66,11 +66,18 @@ fn database_of<'a>(folder: &Named, databases: &'a [Granted]) -> Result<&'a Path,
                 folder.path.display(),
                 folder.name
             ))
-        })?;
-    Ok(&database.path)
+        })
 }
 
-fn apply(folder: &Named, database: &Path) -> Result<Report, Failure> {
+fn apply(folder: &Named, database: &Named) -> Result<Report, Failure> {
+    if let Some(url) = database.server() {
+        return Err(Failure::mistake(format_args!(
+            "--migrations {}: migrations run on files, and {url} is a server: apply them there with \
+             its own shell",
+            folder.path.display()
+        )));
+    }
+    let database = &*database.path;
     if database == Path::new(MEMORY) {
         return Err(Failure::mistake(
             "migrations need a database in a file, not :memory:",

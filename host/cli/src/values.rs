@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The name of a database if an option, or a guest, gives none.
@@ -150,6 +150,13 @@ pub(crate) struct Named {
     pub(crate) path: PathBuf,
 }
 
+impl Named {
+    /// The URL of the libSQL server that the database is on; `None` for a file.
+    pub(crate) fn server(&self) -> Option<&str> {
+        server(&self.path)
+    }
+}
+
 /// `PATH` for the database `default`, or `NAME=PATH`. The text before the first `=` is a name,
 /// unless it contains a slash or a dot: then it is part of the path.
 pub(crate) fn named(text: &str) -> Result<Named, String> {
@@ -171,12 +178,35 @@ pub(crate) fn named(text: &str) -> Result<Named, String> {
     })
 }
 
-/// A [`named`] database. Refuses a URL, which SQLite would take for a file name.
+/// A [`named`] database: a path, or the URL of a server. Refuses any other URL, which SQLite would
+/// take for a file name.
 pub(crate) fn database(text: &str) -> Result<Named, String> {
+    if server(Path::new(text)).is_some() {
+        return Ok(Named {
+            name: DEFAULT.to_string(),
+            path: text.into(),
+        });
+    }
     refuse_url(text)?;
     let named = named(text)?;
-    refuse_url(&named.path.to_string_lossy())?;
+    if server(&named.path).is_none() {
+        refuse_url(&named.path.to_string_lossy())?;
+    }
     Ok(named)
+}
+
+/// The URL of a libSQL server, if the path of a database is one. `./http:` is a file.
+fn server(path: &Path) -> Option<&str> {
+    const SCHEMES: [&str; 3] = ["libsql://", "https://", "http://"];
+    let url = path.to_str()?;
+    let is_server = |scheme: &&str| {
+        let start = url.get(..scheme.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    SCHEMES
+        .iter()
+        .any(|scheme| is_server(&scheme))
+        .then_some(url)
 }
 
 /// Refuse a database URL, with the path to write instead. `./file:x` is a file of that name.
@@ -195,7 +225,8 @@ pub(crate) fn refuse_url(text: &str) -> Result<(), String> {
         };
         return match text.split_once("://") {
             Some((scheme, _)) if is_scheme(scheme) => Err(format!(
-                "a `{scheme}` URL is not a database file: write the path of a file"
+                "a `{scheme}` URL is no database: write the path of a file, or the URL of a libSQL \
+                 server (libsql:, https: or http:)"
             )),
             _ => Ok(()),
         };

@@ -1,0 +1,243 @@
+//! A libSQL server as the engine of a pool: where it is, and what its connections have in common.
+
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hashlink::LruCache;
+use millpond_pool::clock;
+use millpond_pool::engine::{Engine, Limits, Opening, Rights, Session, StopFlag};
+use millpond_pool::{Access, Description, Error, ErrorKind, Result};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use crate::error::unavailable;
+use crate::hrana::request::Pipeline;
+use crate::http::{Http, Tls, read_body};
+use crate::runtime;
+use crate::session::exchange::{Stream, call};
+use crate::session::{Core, LibsqlSession};
+use crate::settings::Settings;
+use crate::target::Target;
+use crate::token::Token;
+
+/// How many statements' descriptions are kept, and how long their texts may be.
+const DESCRIPTIONS: usize = 1_000;
+const MAX_DESCRIBED_BYTES: usize = 4_000;
+/// How long closing a stream may take, in the background.
+const CLOSE_TIME: Duration = Duration::from_secs(5);
+/// How long the answer to that is, at the most.
+const MAX_CLOSED: usize = 4 * 1024;
+
+/// A database of a server.
+#[derive(Debug)]
+pub(crate) struct Libsql {
+    shared: Arc<Shared>,
+    name: String,
+}
+
+/// What the sessions of one database have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) target: Target,
+    pub(crate) settings: Settings,
+    pub(crate) token: Token,
+    pub(crate) runtime: &'static Handle,
+    tls: Option<Tls>,
+    /// The newest state of the database that any session has seen; 0 before any. Servers number them,
+    /// and a replica waits until it has that one.
+    index: AtomicU64,
+    /// What statements are, by their text. Every statement that defines something empties it.
+    descriptions: Mutex<LruCache<Box<str>, Arc<Description>>>,
+    /// Connections that no stream uses.
+    idle: Mutex<Vec<Http>>,
+    /// Held by the one who waits for the server to have a stream left: others wait behind it.
+    pub(crate) full: tokio::sync::Mutex<()>,
+    closed: AtomicBool,
+}
+
+// All that a session changes in it is behind a lock that is taken whatever happened under it, and whole
+// whenever it is free.
+impl UnwindSafe for Shared {}
+impl RefUnwindSafe for Shared {}
+
+impl Libsql {
+    pub(crate) fn new(url: &str, settings: Settings) -> Result<Libsql> {
+        let target = Target::parse(url, settings.allow_plain_http)?;
+        let tls = match target.tls {
+            true => Some(Tls::new(&target.host, settings.authorities.as_deref())?),
+            false => None,
+        };
+        let name = match &settings.namespace {
+            Some(namespace) => format!("{} ({namespace})", target.name()),
+            None => target.name(),
+        };
+        let token = Token::new(settings.token.clone())?;
+        let shared = Shared {
+            target,
+            settings,
+            token,
+            runtime: runtime::handle()?,
+            tls,
+            index: AtomicU64::new(0),
+            descriptions: Mutex::new(LruCache::new(DESCRIPTIONS)),
+            idle: Mutex::default(),
+            full: tokio::sync::Mutex::default(),
+            closed: AtomicBool::new(false),
+        };
+        Ok(Libsql {
+            shared: Arc::new(shared),
+            name,
+        })
+    }
+
+    async fn open(&self, stop: Arc<StopFlag>, until: u64) -> Result<Box<dyn Session>> {
+        let mut core = Core::new(Arc::clone(&self.shared), Arc::clone(&stop));
+        let left = Duration::from_nanos(until.saturating_sub(clock::now()));
+        let limit = left.min(2 * self.shared.settings.connect_timeout);
+        match timeout(limit, core.greet()).await {
+            Ok(greeted) => greeted?,
+            Err(_) => return Err(unavailable("it does not answer")),
+        }
+        Ok(Box::new(LibsqlSession::new(core, stop)))
+    }
+}
+
+impl Engine for Libsql {
+    fn open(&self, stop: Arc<StopFlag>, until: u64) -> Opening<'_> {
+        Box::pin(self.open(stop, until))
+    }
+
+    fn check(&self, access: Access, rights: &Rights, limits: &Limits) -> Result<()> {
+        let settings = &self.shared.settings;
+        let unsupported = |what: &str| {
+            let message = format!("a libSQL server has no {what}: leave it out of the grant");
+            Err(Error::new(ErrorKind::Unsupported, message))
+        };
+        if settings.read_only && access == Access::ReadWrite {
+            return Err(Error::new(
+                ErrorKind::NotAuthorized,
+                "the database is open for reading only",
+            ));
+        }
+        if rights.temporary() {
+            return unsupported("temporary tables");
+        }
+        if limits.steps.is_some() {
+            return unsupported("limit of steps");
+        }
+        if rights.tables().is_some() && !settings.server_enforces_tables {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "grants of tables are not enforced on a libSQL server: leave them out, or set \
+                 `server_enforces_tables` where the token of this pool is restricted by the server",
+            ));
+        }
+        Ok(())
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn close(&self) {
+        self.shared.closed.store(true, Ordering::SeqCst);
+    }
+
+    fn finish(&self) {
+        self.shared.idle().clear();
+    }
+}
+
+impl Shared {
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// What the server must have seen before it answers.
+    pub(crate) fn index(&self) -> Option<u64> {
+        match self.index.load(Ordering::Relaxed) {
+            0 => None,
+            index => Some(index),
+        }
+    }
+
+    pub(crate) fn saw(&self, index: u64) {
+        self.index.fetch_max(index, Ordering::Relaxed);
+    }
+
+    pub(crate) fn description(&self, sql: &str) -> Option<Arc<Description>> {
+        self.descriptions().get(sql).cloned()
+    }
+
+    pub(crate) fn remember(&self, sql: &str, description: &Arc<Description>) {
+        if sql.len() <= MAX_DESCRIBED_BYTES {
+            self.descriptions()
+                .insert(sql.into(), Arc::clone(description));
+        }
+    }
+
+    pub(crate) fn forget_descriptions(&self) {
+        self.descriptions().clear();
+    }
+
+    fn descriptions(&self) -> MutexGuard<'_, LruCache<Box<str>, Arc<Description>>> {
+        self.descriptions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Http>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection to the server: one that is there, or a new one.
+    pub(crate) async fn connect(&self) -> Result<Http> {
+        loop {
+            let idle = self.idle().pop();
+            match idle {
+                Some(http) if http.is_usable() => return Ok(http),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        let connecting = Http::connect(self.runtime, &self.target, self.tls.as_ref());
+        match timeout(self.settings.connect_timeout, connecting).await {
+            Ok(Ok(http)) => Ok(http),
+            Ok(Err(error)) => Err(unavailable(&format!("it cannot be reached: {error}"))),
+            Err(_) => Err(unavailable("it cannot be reached in time")),
+        }
+    }
+
+    /// Keep a connection for the next who needs one.
+    pub(crate) fn keep(&self, http: Http) {
+        let mut idle = self.idle();
+        if !self.is_closed() && idle.len() < self.settings.max_size as usize && http.is_usable() {
+            idle.push(http);
+        }
+    }
+
+    /// Close a stream in the background, which undoes whatever it has not committed. Where that fails,
+    /// the server closes it after ten seconds.
+    pub(crate) fn close_stream(self: &Arc<Shared>, http: Option<Http>, stream: Stream) {
+        let shared = Arc::clone(self);
+        self.runtime.spawn(async move {
+            let closing = async {
+                let mut http = match http.filter(Http::is_usable) {
+                    Some(http) => http,
+                    None => shared.connect().await.ok()?,
+                };
+                let mut pipeline = Pipeline::new(None);
+                pipeline.close();
+                let body = pipeline.into_bytes();
+                let answer = call(&shared, &mut http, Some(&stream), "/pipeline", body).await;
+                read_body(answer.ok()?.into_body(), MAX_CLOSED).await.ok()?;
+                Some(http)
+            };
+            if let Ok(Some(http)) = timeout(CLOSE_TIME, closing).await {
+                shared.keep(http);
+            }
+        });
+    }
+}
