@@ -171,13 +171,13 @@ impl Core {
         (own, is_first): (bool, bool),
     ) -> (Pipeline, Part) {
         let mut pipeline = Pipeline::new(self.shared.index());
-        let stored = statement.sql.len() <= MAX_STORED && *left > 1;
+        let stored = statement.sent().len() <= MAX_STORED && *left > 1;
         let text = match stored {
             true => Text::Stored(STORED),
-            false => Text::Sql(statement.sql),
+            false => Text::Sql(statement.sent()),
         };
         if stored {
-            pipeline.store_sql(STORED, statement.sql);
+            pipeline.store_sql(STORED, statement.sent());
         }
         let mut part = Part {
             requests: usize::from(stored) * 2 + 2,
@@ -193,6 +193,7 @@ impl Core {
             false => self.begin_sql(),
         };
         let width = statement.parameters.len();
+        let names = statement.names();
         pipeline.batch(|batch| {
             let mut before = is_first
                 .then(|| write_begin(batch, begin, own))
@@ -202,7 +203,7 @@ impl Core {
             while *left > 0 && (batch.len() as usize) < MAX_ROWS && batch.bytes() < MAX_BYTES {
                 row.clear();
                 row.extend(values.take(width));
-                let step = batch.step(Some(before), &Stmt::new(text, &row, false));
+                let step = batch.step(Some(before), &Stmt::new(text, names, &row, false));
                 before = Condition::Ok(step);
                 *left -= 1;
             }

@@ -135,7 +135,12 @@ impl Core {
         if statement.control != Control::None {
             return self.run_control(statement).await;
         }
-        let stmt = Stmt::new(Text::Sql(statement.sql), values, want_rows);
+        let stmt = Stmt::new(
+            Text::Sql(statement.sent()),
+            statement.names(),
+            values,
+            want_rows,
+        );
         let ran = match self.txn {
             Txn::None => self.run_alone(statement, &stmt).await,
             Txn::Pending(_) | Txn::Open => self.run_in_transaction(&stmt).await,

@@ -77,6 +77,8 @@ pub(crate) struct Statement<'a> {
     reserved: bool,
     /// The parameters' names, with their prefix, in the order of positional values.
     pub(crate) parameters: Vec<Option<&'a str>>,
+    /// The text as it is sent, where the server could not bind the parameters of this one.
+    numbered: Option<String>,
     /// Why no server runs it for a guest.
     refusal: Option<(ErrorKind, String)>,
 }
@@ -197,8 +199,10 @@ impl<'a> Statement<'a> {
             defines: false,
             reserved: false,
             parameters: parameters(tokens).map_err(|error| error.at(start))?,
+            numbered: None,
             refusal: None,
         };
+        statement.number_parameters(tokens);
         statement.read_names(tokens);
         statement.read_verb(tokens);
         Ok(statement)
@@ -215,6 +219,37 @@ impl<'a> Statement<'a> {
             .at(self.start)),
             None => Ok(()),
         }
+    }
+
+    /// The text to send.
+    pub(crate) fn sent(&self) -> &str {
+        self.numbered.as_deref().unwrap_or(self.sql)
+    }
+
+    /// The parameters' names, if they are to be sent with the values.
+    pub(crate) fn names(&self) -> Option<&[Option<&'a str>]> {
+        let by_name = self.numbered.is_none() && self.parameters.iter().any(is_named);
+        by_name.then_some(self.parameters.as_slice())
+    }
+
+    /// A server binds values to names or to numbers, and not to both in one statement: where that has
+    /// both, send numbers.
+    fn number_parameters(&mut self, tokens: &[Token<'a>]) {
+        if !self.parameters.iter().any(is_named) || self.parameters.iter().all(is_named) {
+            return;
+        }
+        let (mut numbered, mut copied, mut next) = (String::new(), 0, 0);
+        for token in tokens.iter().filter(|token| token.kind == Kind::Parameter) {
+            let known = self.parameters.iter().position(|name| *name == Some(token.text));
+            // One without a name or number has the number after the highest before it.
+            let index = known.unwrap_or(next);
+            next = next.max(index + 1);
+            numbered.push_str(&self.sql[copied..token.start - self.start]);
+            numbered.push_str(&format!("?{}", index + 1));
+            copied = token.end() - self.start;
+        }
+        numbered.push_str(&self.sql[copied..]);
+        self.numbered = Some(numbered);
     }
 
     fn refuse(&mut self, kind: ErrorKind, message: String) {
@@ -244,6 +279,8 @@ impl<'a> Statement<'a> {
             self.functions.total_changes |= is("total_changes");
             if is("load_extension") {
                 self.unsupported("extensions for guests to load");
+            } else if index > 0 && tokens[index - 1].is("USING") {
+                // A module, whose table is being made.
             } else if names::is_refused_function(&name) {
                 let message = format!("the function {name} is not for guests");
                 self.refuse(ErrorKind::NotAuthorized, message);
@@ -406,6 +443,11 @@ fn effect_after_with(tokens: &[Token<'_>]) -> Effect {
         (true, true) => Effect::Unsure,
         (false, _) => Effect::Writes,
     }
+}
+
+/// Whether a parameter has a name that is no number.
+fn is_named(name: &Option<&str>) -> bool {
+    name.is_some_and(|name| !name.starts_with('?'))
 }
 
 /// The parameters' names, numbered as SQLite does (<https://sqlite.org/lang_expr.html#varparam>).

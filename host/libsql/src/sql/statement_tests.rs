@@ -127,6 +127,17 @@ fn parameters_are_numbered_as_sqlite_does() {
     );
     assert_eq!(names("SELECT ?2, ?1"), [Some("?1"), Some("?2")]);
     assert_eq!(names("SELECT 1"), []);
+    for (sql, sent) in [
+        ("SELECT ?, ?2", "SELECT ?, ?2"),
+        ("SELECT :a, @b, :a", "SELECT :a, @b, :a"),
+        ("SELECT ?, :a, '?', ?, :a;", "SELECT ?1, ?2, '?', ?3, ?2"),
+        ("SELECT ?3, :a, ?", "SELECT ?3, ?4, ?5"),
+    ] {
+        assert_eq!(only(sql).sent(), sent);
+    }
+    assert!(only("SELECT :a").names().is_some());
+    assert!(only("SELECT ?1").names().is_none());
+    assert!(only("SELECT 1").names().is_none());
     assert_eq!(kind("SELECT ?40000"), Some(ErrorKind::Sql));
     assert_eq!(kind("SELECT ?0"), Some(ErrorKind::Sql));
 }

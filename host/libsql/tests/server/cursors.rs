@@ -60,46 +60,6 @@ async fn pages_hold_every_row_once() {
 }
 
 #[tokio::test]
-async fn a_result_of_any_size_takes_the_memory_of_a_page() {
-    let Some(server) = Sqld::start() else { return };
-    let pool = server.pool().await;
-    let connection = get(&pool).await;
-    // 100,000 rows of 500 bytes: more than the server answers at once.
-    let statement = connection.prepare(SERIES).await.expect("compiled");
-    let parameters = Parameters::from([100_000, 500]);
-    let page = statement.query(&parameters, 0, false).await.expect("a page");
-    let (mut rows, mut largest) = (page.rows.len(), page.rows.size());
-    let rest = page.rest.expect("more");
-    // Other calls go on beside it.
-    assert_eq!(value(&connection, "SELECT 7").await, Value::Integer(7));
-    connection.execute_script("CREATE TABLE t(a)").await.expect("made");
-    let before = resident();
-    loop {
-        let next = rest.next(0).await.expect("more");
-        if next.is_empty() {
-            break;
-        }
-        rows += next.len();
-        largest = largest.max(next.size());
-    }
-    let grown = resident().saturating_sub(before);
-    assert_eq!(rows, 100_000);
-    assert!(largest < (1 << 20) + 1_000, "{largest}");
-    assert!(grown < 16 << 20, "grew by {grown} bytes");
-    let whole = connection.query(SERIES, &parameters).await;
-    assert_eq!(kind(whole), ErrorKind::TooLarge);
-    drop((rest, statement, connection));
-    close(pool).await;
-}
-
-/// How much memory the process has, in bytes.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = status.split(' ').nth(1).and_then(|pages| pages.parse().ok());
-    pages.unwrap_or(0_usize) * 4096
-}
-
-#[tokio::test]
 async fn a_large_cursor_in_a_transaction_has_the_stream_for_itself() {
     let Some(server) = Sqld::start() else { return };
     let pool = server.pool_of(PoolBuilder::new().max_page_bytes(4096)).await;

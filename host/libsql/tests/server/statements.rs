@@ -85,6 +85,7 @@ async fn parameters_have_positions_or_names() {
         ("SELECT :a, max(@b, :a)", named()),
         ("SELECT ?1, ?2", Parameters::named([("2", 2), ("?1", 1)])),
         ("SELECT $a, $b", named()),
+        ("SELECT :a, ?", two()),
         ("SELECT 1, ?2 WHERE ?1 = 1", two()),
     ] {
         let rows = rows(sql, parameters).await;
@@ -118,7 +119,7 @@ async fn errors_have_their_kinds() {
         ("INSERT INTO t VALUES (2, 1, 1, 7)", ErrorKind::ConstraintForeignKey, 787),
         ("INSERT INTO s VALUES ('x')", ErrorKind::ConstraintOther, 19),
         ("SELECT * FROM nowhere", ErrorKind::Sql, 1),
-        ("SELECT nothing FROM t", ErrorKind::Sql, 1),
+        ("SELECT missing FROM t", ErrorKind::Sql, 1),
         ("SELECT FROM", ErrorKind::Sql, 0),
         ("SELECT 1; SELECT 2", ErrorKind::Sql, 0),
         ("-- nothing", ErrorKind::Sql, 0),
@@ -146,7 +147,7 @@ async fn every_pragma_that_is_let_through_is_one_the_server_has() {
     let pool = server.pool().await;
     let connection = get(&pool).await;
     connection
-        .execute_script("CREATE TABLE t(a REFERENCES t(a)); CREATE INDEX i ON t(a)")
+        .execute_script("CREATE TABLE t(a PRIMARY KEY REFERENCES t(a)); CREATE INDEX i ON t(a)")
         .await
         .expect("made");
     for pragma in [

@@ -142,7 +142,7 @@ impl Core {
     ) -> Result<Result<(Vec<Column>, Streaming), Broken>> {
         let in_transaction = self.txn != Txn::None;
         let condition = in_transaction.then(Condition::in_transaction);
-        let stmt = Stmt::new(Text::Sql(statement.sql), values, true);
+        let stmt = Stmt::new(Text::Sql(statement.sent()), statement.names(), values, true);
         let body = request::cursor(self.shared.index(), |batch| {
             batch.step(condition, &stmt);
         });
