@@ -1,6 +1,7 @@
 //! The calls that the pool makes of a session.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use millpond_pool::engine::{Call, Reset, Session, Step, Stop, Terms};
 use millpond_pool::{
@@ -48,11 +49,14 @@ impl Session for LibsqlSession {
         self.dropped.clear();
         match self.core.try_lock() {
             Ok(mut core) => core.reset(),
-            // Its call goes on without it, and ends with the stream.
-            Err(_) => Reset {
-                clean: false,
-                rolled_back: self.is_in_transaction(),
-            },
+            Err(_) => {
+                // Its call ends, and the stream with it.
+                self.gone.store(true, Ordering::Relaxed);
+                Reset {
+                    clean: false,
+                    rolled_back: self.is_in_transaction(),
+                }
+            }
         }
     }
 
