@@ -1,6 +1,7 @@
 //! On a real server, where the variable `MILLPOND_SQLD` names one.
 
 mod cursors;
+mod faults;
 mod sqld;
 mod statements;
 mod transactions;
