@@ -16,7 +16,10 @@ const SERIES: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FR
 /// How much memory the process has, in bytes.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = status.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+    let pages = status
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse().ok());
     pages.unwrap_or(0_usize) * 4096
 }
 
@@ -31,7 +34,10 @@ async fn a_result_of_any_size_takes_the_memory_of_a_page() {
     // 50 MB: more than the server answers at once.
     let parameters = Parameters::from([ROWS as i64, 500]);
     let statement = connection.prepare(SERIES).await.expect("compiled");
-    let page = statement.query(&parameters, 0, false).await.expect("a page");
+    let page = statement
+        .query(&parameters, 0, false)
+        .await
+        .expect("a page");
     let (mut rows, mut largest) = (page.rows.len(), page.rows.size());
     let rest = page.rest.expect("more");
     // Other calls go on beside it.

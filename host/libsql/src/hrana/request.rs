@@ -13,6 +13,10 @@ const STORE_SQL: u64 = 6;
 const CLOSE_SQL: u64 = 7;
 const GET_AUTOCOMMIT: u64 = 8;
 
+/// Asks for the number of the database's state, which a batch does not tell in this encoding. It reads,
+/// but a replica sends it on to its primary, as it does with most pragmas.
+pub(crate) const ASK_INDEX: &str = "PRAGMA user_version";
+
 /// The requests of one round trip, without the baton, which is put before them as they are sent.
 #[derive(Debug, Default)]
 pub(crate) struct Pipeline {
@@ -31,8 +35,7 @@ impl Pipeline {
     }
 
     fn request(&mut self, kind: u64, write: impl FnOnce(&mut Writer)) {
-        self.body
-            .message(2, |request| request.message(kind, write));
+        self.body.message(2, |request| request.message(kind, write));
     }
 
     /// Run one statement.
@@ -167,7 +170,9 @@ impl<'a> Stmt<'a> {
             Text::Stored(number) => writer.varint(2, number.into()),
         }
         for (index, value) in self.values.iter().enumerate() {
-            let name = self.names.and_then(|names| names.get(index).copied().flatten());
+            let name = self
+                .names
+                .and_then(|names| names.get(index).copied().flatten());
             match name {
                 Some(name) => writer.message(4, |argument| {
                     argument.bytes(1, name.as_bytes());

@@ -76,9 +76,7 @@ impl Session for LibsqlSession {
     ) -> Step<Table> {
         self.attempt(call, || {
             let (sql, parameters) = (sql.to_owned(), parameters.clone());
-            move |core| {
-                Box::pin(async move { core.query(&sql, &parameters, with_columns).await })
-            }
+            move |core| Box::pin(async move { core.query(&sql, &parameters, with_columns).await })
         })
     }
 
@@ -111,10 +109,12 @@ impl Session for LibsqlSession {
         }
         let sql = Arc::clone(&prepared.sql);
         self.attempt(call, || {
-            move |core| Box::pin(async move {
-                let description = core.describe_on_server(&sql).await?;
-                Ok(Description::clone(&description))
-            })
+            move |core| {
+                Box::pin(async move {
+                    let description = core.describe_on_server(&sql).await?;
+                    Ok(Description::clone(&description))
+                })
+            }
         })
     }
 
@@ -127,9 +127,7 @@ impl Session for LibsqlSession {
         let (id, sql) = self.text(statement)?;
         self.attempt(call, || {
             let parameters = parameters.clone();
-            move |core| {
-                Box::pin(async move { core.execute_prepared(id, &sql, &parameters).await })
-            }
+            move |core| Box::pin(async move { core.execute_prepared(id, &sql, &parameters).await })
         })
     }
 
@@ -167,7 +165,9 @@ impl Session for LibsqlSession {
     }
 
     fn begin(&mut self, call: Call, mode: TransactionMode) -> Step<u64> {
-        self.attempt(call, || move |core| Box::pin(async move { core.begin(mode) }))
+        self.attempt(call, || {
+            move |core| Box::pin(async move { core.begin(mode) })
+        })
     }
 
     fn commit(&mut self, call: Call, transaction: u64) -> Step<()> {

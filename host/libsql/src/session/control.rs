@@ -6,7 +6,7 @@ use super::Core;
 use super::core::{Risk, Txn};
 use super::run::{Ran, alone};
 use crate::hrana::reply::{Answers, Effects};
-use crate::hrana::request::{Condition, Pipeline, Stmt};
+use crate::hrana::request::{ASK_INDEX, Condition, Pipeline, Stmt};
 use crate::sql::{Control, Statement};
 
 impl Core {
@@ -53,10 +53,7 @@ impl Core {
     }
 
     /// Run what begins a transaction.
-    async fn run_beginning(
-        &mut self,
-        statement: &Statement<'_>,
-    ) -> Result<Option<(Ran, Effects)>> {
+    async fn run_beginning(&mut self, statement: &Statement<'_>) -> Result<Option<(Ran, Effects)>> {
         let mut pipeline = Pipeline::new(self.shared.index());
         pipeline
             .execute(&Stmt::plain(statement.sql))
@@ -91,8 +88,7 @@ impl Core {
                 );
             })
             .get_autocommit()
-            // For the number of the state that was committed, which a batch does not tell.
-            .execute(&Stmt::plain("SELECT 1"));
+            .execute(&Stmt::plain(ASK_INDEX));
         let body = self.exchange(pipeline, 3, risk).await?;
         let answers = Answers::read(&body, 3).map_err(|wrong| self.lost(wrong))?;
         let autocommit = answers.autocommit(1).map_err(|wrong| self.lost(wrong))?;

@@ -160,12 +160,13 @@ pub(super) async fn refusal(answer: Response<Incoming>) -> Refusal {
             "it sends its clients elsewhere: give the pool that URL",
         )),
         StatusCode::REQUEST_TIMEOUT => Refusal::Failed(unavailable("it timed out")),
+        StatusCode::NOT_FOUND => Refusal::NotRun(unavailable(
+            "it does not know the database, or does not speak Hrana 3 in Protocol Buffers",
+        )),
         _ if status.is_client_error() => {
             Refusal::NotRun(unavailable(&format!("it refuses the request ({status})")))
         }
-        StatusCode::BAD_GATEWAY
-        | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => {
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
             Refusal::Failed(unavailable(&format!("it does not answer ({status})")))
         }
         // As it says of a text that it cannot send.
@@ -195,7 +196,10 @@ impl Core {
     pub(crate) async fn greet(&mut self) -> Result<()> {
         let mut pipeline = Pipeline::new(None);
         pipeline.get_autocommit();
-        self.exchange(pipeline, 1, Risk::Nothing).await?;
+        self.greeting = true;
+        let greeted = self.exchange(pipeline, 1, Risk::Nothing).await;
+        self.greeting = false;
+        greeted?;
         if self.stream.is_none() {
             return Err(Error::new(
                 ErrorKind::CannotOpen,
@@ -358,7 +362,7 @@ impl Core {
                     true => Ok(()),
                     false => {
                         log::warn!("{} refuses the token", self.shared.target.name());
-                        Err(unavailable("it refuses the pool's token"))
+                        Err(self.while_greeting(unavailable("it refuses the pool's token")))
                     }
                 }
             }
@@ -369,7 +373,15 @@ impl Core {
                     false => Err(unavailable("it has as many streams as it may have")),
                 }
             }
-            Refusal::NotRun(error) | Refusal::Failed(error) => Err(error),
+            Refusal::NotRun(error) | Refusal::Failed(error) => Err(self.while_greeting(error)),
+        }
+    }
+
+    /// Where the server refuses even the first request, it is not one for this pool.
+    fn while_greeting(&self, error: Error) -> Error {
+        match self.greeting {
+            true => error.with_kind(ErrorKind::CannotOpen),
+            false => error,
         }
     }
 

@@ -8,7 +8,7 @@ use super::core::{Aborted, Risk, Txn};
 use super::parameters::check_width;
 use super::run::{LONG, alone};
 use crate::hrana::reply::{Answers, BatchResult, Effects};
-use crate::hrana::request::{Batch, Condition, Pipeline, Stmt, Text};
+use crate::hrana::request::{ASK_INDEX, Batch, Condition, Pipeline, Stmt, Text};
 use crate::sql::{Control, Effect, Statement};
 
 /// How many rows, and about how many bytes, are sent at once.
@@ -64,7 +64,12 @@ impl Core {
         let own_transaction = self.txn == Txn::None;
         let mut is_first = true;
         while left > 0 {
-            let part = self.send_part(&statement, &mut values, &mut left, (own_transaction, is_first));
+            let part = self.send_part(
+                &statement,
+                &mut values,
+                &mut left,
+                (own_transaction, is_first),
+            );
             let effects = part.await;
             self.note_run(&statement);
             let effects = effects?;
@@ -195,9 +200,10 @@ impl Core {
         let width = statement.parameters.len();
         let names = statement.names();
         pipeline.batch(|batch| {
-            let mut before = is_first
-                .then(|| write_begin(batch, begin, own))
-                .unwrap_or_else(Condition::in_transaction);
+            let mut before = match is_first {
+                true => write_begin(batch, begin, own),
+                false => Condition::in_transaction(),
+            };
             part.first = batch.len();
             let mut row = Vec::with_capacity(width);
             while *left > 0 && (batch.len() as usize) < MAX_ROWS && batch.bytes() < MAX_BYTES {
@@ -215,8 +221,7 @@ impl Core {
         }
         pipeline.get_autocommit();
         if part.last.is_some() && own {
-            // For the number of the state that was committed, which a batch does not tell.
-            pipeline.execute(&Stmt::plain("SELECT 1"));
+            pipeline.execute(&Stmt::plain(ASK_INDEX));
             part.requests += 1;
         }
         (pipeline, part)

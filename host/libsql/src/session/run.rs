@@ -342,7 +342,10 @@ impl Core {
     /// written: have them tell of this one alone.
     fn check_functions(&mut self, statement: &Statement<'_>) -> Result<()> {
         let functions = statement.functions;
-        let history = self.stream.as_ref().is_some_and(|stream| stream.has_history());
+        let history = self
+            .stream
+            .as_ref()
+            .is_some_and(|stream| stream.has_history());
         let tells_of_others = history
             && (functions.total_changes
                 || functions.changes && !self.borrower.wrote

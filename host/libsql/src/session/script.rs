@@ -6,7 +6,7 @@ use super::Core;
 use super::core::{Aborted, Risk, Txn};
 use super::run::alone;
 use crate::hrana::reply::Answers;
-use crate::hrana::request::{Condition, Pipeline, Stmt};
+use crate::hrana::request::{ASK_INDEX, Condition, Pipeline, Stmt};
 use crate::sql::{Control, Effect, Script, Statement};
 
 /// How many statements are sent at once.
@@ -89,9 +89,7 @@ impl Core {
                 before = Some(Condition::Ok(step));
             }
         });
-        pipeline
-            .get_autocommit()
-            .execute(&Stmt::plain("SELECT 1"));
+        pipeline.get_autocommit().execute(&Stmt::plain(ASK_INDEX));
         let reads = statements
             .iter()
             .all(|statement| statement.effect == Effect::Reads);

@@ -47,10 +47,7 @@ impl Core {
         pipeline.execute(&Stmt::plain("COMMIT"));
         // The handle is gone with this call: nobody could roll back later.
         pipeline.batch(|batch| {
-            batch.step(
-                Some(Condition::in_transaction()),
-                &Stmt::plain("ROLLBACK"),
-            );
+            batch.step(Some(Condition::in_transaction()), &Stmt::plain("ROLLBACK"));
         });
         let body = self.exchange(pipeline, 2, Risk::Kept).await;
         let body = match body {

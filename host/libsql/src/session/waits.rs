@@ -14,10 +14,7 @@ use tokio::sync::Mutex;
 use super::{Core, Dropped};
 
 /// A call's work, and its type once it has begun.
-pub(super) trait Work<T>:
-    for<'c> FnOnce(&'c mut Core) -> Working<'c, T> + Send
-{
-}
+pub(super) trait Work<T>: for<'c> FnOnce(&'c mut Core) -> Working<'c, T> + Send {}
 
 impl<T, W> Work<T> for W where W: for<'c> FnOnce(&'c mut Core) -> Working<'c, T> + Send {}
 

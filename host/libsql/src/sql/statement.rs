@@ -240,7 +240,10 @@ impl<'a> Statement<'a> {
         }
         let (mut numbered, mut copied, mut next) = (String::new(), 0, 0);
         for token in tokens.iter().filter(|token| token.kind == Kind::Parameter) {
-            let known = self.parameters.iter().position(|name| *name == Some(token.text));
+            let known = self
+                .parameters
+                .iter()
+                .position(|name| *name == Some(token.text));
             // One without a name or number has the number after the highest before it.
             let index = known.unwrap_or(next);
             next = next.max(index + 1);
@@ -268,7 +271,10 @@ impl<'a> Statement<'a> {
             let Some(name) = token.name() else { continue };
             self.reserved |= names::is_reserved(&name);
             if names::is_refused_table(&name) {
-                self.refuse(ErrorKind::NotAuthorized, format!("{name} is not for guests"));
+                self.refuse(
+                    ErrorKind::NotAuthorized,
+                    format!("{name} is not for guests"),
+                );
             }
             if !tokens.get(index + 1).is_some_and(|next| next.is_mark("(")) {
                 continue;
@@ -301,8 +307,13 @@ impl<'a> Statement<'a> {
             "PRAGMA" => self.read_pragma(tokens),
             "BEGIN" => {
                 self.control = Control::Begin;
-                let deferred = second.is_none_or(|word| word.is_one_of(&["DEFERRED", "TRANSACTION"]));
-                self.effect = if deferred { Effect::Reads } else { Effect::Writes };
+                let deferred =
+                    second.is_none_or(|word| word.is_one_of(&["DEFERRED", "TRANSACTION"]));
+                self.effect = if deferred {
+                    Effect::Reads
+                } else {
+                    Effect::Writes
+                };
             }
             "COMMIT" | "END" => self.control_of(Control::Commit),
             "ROLLBACK" if tokens.iter().any(|token| token.is("TO")) => {

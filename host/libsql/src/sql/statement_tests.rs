@@ -16,7 +16,10 @@ fn a_script_is_divided_where_its_statements_end() {
     let mut script = Script::new(sql, 0).expect("a script");
     let mut found = Vec::new();
     while let Some(statement) = script.next().expect("statements") {
-        assert_eq!(&sql[statement.start..][..statement.sql.len()], statement.sql);
+        assert_eq!(
+            &sql[statement.start..][..statement.sql.len()],
+            statement.sql
+        );
         found.push(statement.sql);
     }
     assert_eq!(found.len(), 3, "{found:?}");
@@ -27,10 +30,22 @@ fn a_script_is_divided_where_its_statements_end() {
 
 #[test]
 fn one_statement_is_expected_and_no_more() {
-    for sql in ["SELECT 1", "SELECT 1;", "/* a */ SELECT 1 ; -- b", "\u{feff}SELECT 1;;"] {
+    for sql in [
+        "SELECT 1",
+        "SELECT 1;",
+        "/* a */ SELECT 1 ; -- b",
+        "\u{feff}SELECT 1;;",
+    ] {
         assert_eq!(only(sql).sql, "SELECT 1");
     }
-    for sql in ["", ";", "-- SELECT 1", "SELECT 1; SELECT 2", "SELECT 1;;x", "SELECT 1\0"] {
+    for sql in [
+        "",
+        ";",
+        "-- SELECT 1",
+        "SELECT 1; SELECT 2",
+        "SELECT 1;;x",
+        "SELECT 1\0",
+    ] {
         assert_eq!(kind(sql), Some(ErrorKind::Sql), "{sql:?}");
     }
     let long = format!("SELECT '{}'", "x".repeat(100_000));

@@ -30,7 +30,10 @@ async fn a_write_without_an_answer_is_unknown_and_never_repeated() {
         assert_eq!(lost.kind(), ErrorKind::OutcomeUnknown, "{play:?}: {lost}");
         assert!(!lost.rolled_back());
         assert_eq!(server.count(WRITE), 1, "{play:?}");
-        connection.execute(WRITE, &NONE).await.expect("on a new stream");
+        connection
+            .execute(WRITE, &NONE)
+            .await
+            .expect("on a new stream");
         server.seen();
     }
     close(pool).await;
@@ -43,13 +46,19 @@ async fn a_read_without_an_answer_is_repeated_once() {
     let connection = get(&pool).await;
     for cut in [0, 140] {
         server.play(READ, Play::Cut(cut));
-        connection.query(READ, &NONE).await.expect("the second time");
+        connection
+            .query(READ, &NONE)
+            .await
+            .expect("the second time");
         assert_eq!(server.count(READ), 2);
         server.seen();
     }
     server.play(READ, Play::Cut(0));
     server.play(READ, Play::Cut(0));
-    assert_eq!(kind(connection.query(READ, &NONE).await), ErrorKind::Unavailable);
+    assert_eq!(
+        kind(connection.query(READ, &NONE).await),
+        ErrorKind::Unavailable
+    );
     assert_eq!(server.count(READ), 2);
     drop(connection);
     close(pool).await;
@@ -60,11 +69,20 @@ async fn what_the_server_refused_to_run_is_run_on_a_new_stream() {
     let server = Server::start().await;
     let pool = pool(&server).await;
     let connection = get(&pool).await;
-    for play in [Play::Status(400, "STREAM_EXPIRED"), Play::Status(500, "STREAM_EXPIRED")] {
+    for play in [
+        Play::Status(400, "STREAM_EXPIRED"),
+        Play::Status(500, "STREAM_EXPIRED"),
+    ] {
         server.play(WRITE, play);
-        connection.execute(WRITE, &NONE).await.expect("the second time");
+        connection
+            .execute(WRITE, &NONE)
+            .await
+            .expect("the second time");
         let seen = server.seen();
-        assert!(seen[0].baton.is_some() && seen[1].baton.is_none(), "{seen:?}");
+        assert!(
+            seen[0].baton.is_some() && seen[1].baton.is_none(),
+            "{seen:?}"
+        );
         assert_eq!(seen.len(), 2);
     }
     for status in [400, 404, 413] {
@@ -97,7 +115,10 @@ async fn a_server_without_a_stream_left_is_waited_for() {
     let pool = pool_of(&server, impatient).await;
     let connection = get(&pool).await;
     server.play(WRITE, Play::Status(429, ""));
-    assert_eq!(kind(connection.execute(WRITE, &NONE).await), ErrorKind::Unavailable);
+    assert_eq!(
+        kind(connection.execute(WRITE, &NONE).await),
+        ErrorKind::Unavailable
+    );
     drop(connection);
     close(pool).await;
 }
@@ -117,9 +138,16 @@ async fn a_late_answer_ends_the_call_and_is_nobodys() {
         server.play(sql, Play::Late(Arc::clone(&told)));
         let since = Instant::now();
         assert_eq!(kind(connection.query(sql, &NONE).await), expected);
-        assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+        assert!(
+            since.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            since.elapsed()
+        );
         told.notify_one();
-        let next = connection.query("SELECT 2", &NONE).await.expect("on a new stream");
+        let next = connection
+            .query("SELECT 2", &NONE)
+            .await
+            .expect("on a new stream");
         assert_eq!(next.rows, [[7.into()]]);
         assert_eq!(server.count(sql), 1);
         server.seen();
@@ -127,10 +155,16 @@ async fn a_late_answer_ends_the_call_and_is_nobodys() {
     // In a transaction nothing is kept.
     let connection = grant.get(Access::ReadWrite, &Request::new()).await;
     let connection = connection.expect("a connection");
-    let open = connection.begin(TransactionMode::Immediate).await.expect("begun");
+    let open = connection
+        .begin(TransactionMode::Immediate)
+        .await
+        .expect("begun");
     server.play(WRITE, Play::Late(Arc::default()));
     let late = error(connection.execute(WRITE, &NONE).await);
-    assert_eq!((late.kind(), late.rolled_back()), (ErrorKind::DeadlineExceeded, true));
+    assert_eq!(
+        (late.kind(), late.rolled_back()),
+        (ErrorKind::DeadlineExceeded, true)
+    );
     drop((open, connection));
     close(pool).await;
 }
@@ -141,7 +175,10 @@ async fn a_request_that_is_over_waits_no_more() {
     let pool = pool(&server).await;
     let grant = Grant::new(&pool, Access::ReadWrite);
     let request = Request::new();
-    let connection = grant.get(Access::ReadWrite, &request).await.expect("a connection");
+    let connection = grant
+        .get(Access::ReadWrite, &request)
+        .await
+        .expect("a connection");
     server.play(READ, Play::Late(Arc::default()));
     let ends = async {
         server.came.notified().await;
@@ -153,9 +190,15 @@ async fn a_request_that_is_over_waits_no_more() {
     assert_eq!(kind(read), ErrorKind::DeadlineExceeded);
     drop(connection);
     let deadline = Request::new().deadline(Instant::now() + Duration::from_millis(50));
-    let connection = grant.get(Access::ReadWrite, &deadline).await.expect("a connection");
+    let connection = grant
+        .get(Access::ReadWrite, &deadline)
+        .await
+        .expect("a connection");
     server.play(WRITE, Play::Late(Arc::default()));
-    assert_eq!(kind(connection.execute(WRITE, &NONE).await), ErrorKind::OutcomeUnknown);
+    assert_eq!(
+        kind(connection.execute(WRITE, &NONE).await),
+        ErrorKind::OutcomeUnknown
+    );
     drop(connection);
     close(pool).await;
 }
@@ -165,8 +208,14 @@ async fn a_call_that_is_dropped_leaves_a_connection_that_is_closed() {
     let server = Server::start().await;
     let pool = pool(&server).await;
     let connection = get(&pool).await;
-    let open = connection.begin(TransactionMode::Immediate).await.expect("begun");
-    connection.execute("DELETE FROM t", &NONE).await.expect("written");
+    let open = connection
+        .begin(TransactionMode::Immediate)
+        .await
+        .expect("begun");
+    connection
+        .execute("DELETE FROM t", &NONE)
+        .await
+        .expect("written");
     server.play(WRITE, Play::Late(Arc::default()));
     let came = async {
         while server.count(WRITE) == 0 {
@@ -179,7 +228,10 @@ async fn a_call_that_is_dropped_leaves_a_connection_that_is_closed() {
         () = came => {}
     }
     let next = error(connection.execute(WRITE, &NONE).await);
-    assert_eq!((next.kind(), next.rolled_back()), (ErrorKind::StaleHandle, true));
+    assert_eq!(
+        (next.kind(), next.rolled_back()),
+        (ErrorKind::StaleHandle, true)
+    );
     assert_eq!(kind(open.commit().await), ErrorKind::StaleHandle);
     assert_eq!(server.count(WRITE), 1);
     drop(connection);
@@ -201,8 +253,15 @@ async fn closing_the_pool_ends_a_call_under_way() {
     };
     let since = Instant::now();
     let (read, ()) = tokio::join!(connection.query(READ, &NONE), closes);
-    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
-    assert!(matches!(kind(read), ErrorKind::PoolClosed | ErrorKind::StaleHandle));
+    assert!(
+        since.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        since.elapsed()
+    );
+    assert!(matches!(
+        kind(read),
+        ErrorKind::PoolClosed | ErrorKind::StaleHandle
+    ));
     assert_eq!(pool.stats().in_use, 0);
 }
 
@@ -219,7 +278,10 @@ async fn a_server_that_is_not_there_is_unavailable_and_met_again() {
     // One that closes its idle connections, as a restart does.
     server.play(READ, Play::Raw(Vec::new()));
     server.play(READ, Play::Raw(Vec::new()));
-    assert_eq!(kind(connection.query(READ, &NONE).await), ErrorKind::Unavailable);
+    assert_eq!(
+        kind(connection.query(READ, &NONE).await),
+        ErrorKind::Unavailable
+    );
     connection.execute(WRITE, &NONE).await.expect("again");
     drop(connection);
     close(pool).await;
@@ -269,9 +331,15 @@ async fn a_token_that_was_replaced_in_its_file_is_taken_up() {
     let connection = get(&pool).await;
     std::fs::write(&path, "two\n").expect("written");
     server.play(WRITE, Play::Status(401, ""));
-    connection.execute(WRITE, &NONE).await.expect("with the new one");
+    connection
+        .execute(WRITE, &NONE)
+        .await
+        .expect("with the new one");
     let tokens: Vec<_> = server.seen().into_iter().map(|seen| seen.token).collect();
-    assert_eq!(tokens, [Some("Bearer one".to_owned()), Some("Bearer two".to_owned())]);
+    assert_eq!(
+        tokens,
+        [Some("Bearer one".to_owned()), Some("Bearer two".to_owned())]
+    );
     drop(connection);
     close(pool).await;
 }

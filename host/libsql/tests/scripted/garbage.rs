@@ -54,18 +54,28 @@ async fn no_bytes_make_it_panic_or_hang() {
     let rows = Rows::from_rows([[1], [2]]).expect("rows");
     for seed in 0..400 {
         let connection = get(&pool).await;
-        let statement = connection.prepare("INSERT INTO t VALUES (?)").await.expect("compiled");
+        let statement = connection
+            .prepare("INSERT INTO t VALUES (?)")
+            .await
+            .expect("compiled");
         let text = ["INSERT", "SELECT", "CREATE"][seed as usize % 3];
         server.play(text, Play::Bytes(garbage(seed)));
         let open = match seed % 2 {
-            0 => Some(connection.begin(TransactionMode::Deferred).await.expect("begun")),
+            0 => Some(
+                connection
+                    .begin(TransactionMode::Deferred)
+                    .await
+                    .expect("begun"),
+            ),
             _ => None,
         };
         // What they answer does not matter here: that they do.
         let _ = connection.query(READ, &NONE).await;
         let _ = connection.execute(WRITE, &NONE).await;
         let _ = statement.execute_many(&rows).await;
-        let _ = connection.execute_script("CREATE TABLE x(a); CREATE TABLE y(a)").await;
+        let _ = connection
+            .execute_script("CREATE TABLE x(a); CREATE TABLE y(a)")
+            .await;
         if let Some(open) = open {
             let _ = open.commit().await;
         }
@@ -85,7 +95,10 @@ async fn an_answer_without_end_is_not_read() {
     let connection = get(&pool).await;
     let huge = b"HTTP/1.1 200 so\r\ncontent-length: 1000000000000\r\n\r\n";
     server.play(READ, Play::Raw(huge.to_vec()));
-    assert_eq!(kind(connection.query(READ, &NONE).await), ErrorKind::TooLarge);
+    assert_eq!(
+        kind(connection.query(READ, &NONE).await),
+        ErrorKind::TooLarge
+    );
     let mut chunks = b"HTTP/1.1 200 so\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
     for _ in 0..40 {
         chunks.extend(b"10000\r\n");
@@ -93,7 +106,10 @@ async fn an_answer_without_end_is_not_read() {
         chunks.extend(b"\r\n");
     }
     server.play(READ, Play::Raw(chunks));
-    assert_eq!(kind(connection.query(READ, &NONE).await), ErrorKind::TooLarge);
+    assert_eq!(
+        kind(connection.query(READ, &NONE).await),
+        ErrorKind::TooLarge
+    );
     connection.query(READ, &NONE).await.expect("as ever");
     drop(connection);
     close(pool).await;

@@ -5,6 +5,7 @@ mod faults;
 mod garbage;
 mod round_trips;
 mod server;
+mod tls;
 mod transactions;
 #[path = "../../src/hrana/wire.rs"]
 #[expect(dead_code, reason = "the tests write less than the crate does")]
@@ -50,5 +51,8 @@ async fn close(pool: Pool) {
     assert_eq!(stats.in_use, 0, "{stats:?}");
     pool.close(Duration::from_secs(5)).await;
     let stats = pool.stats();
-    assert_eq!(stats.connections_created, stats.connections_closed, "{stats:?}");
+    assert_eq!(
+        stats.connections_created, stats.connections_closed,
+        "{stats:?}"
+    );
 }

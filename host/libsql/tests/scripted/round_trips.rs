@@ -19,20 +19,34 @@ async fn each_call_asks_as_often_as_it_must_and_no_more() {
     connection.execute(WRITE, &NONE).await.expect("written");
     assert_eq!(count(), 1);
 
-    let open = connection.begin(TransactionMode::Immediate).await.expect("begun");
+    let open = connection
+        .begin(TransactionMode::Immediate)
+        .await
+        .expect("begun");
     for _ in 0..3 {
         connection.execute(WRITE, &NONE).await.expect("written");
     }
     open.commit().await.expect("committed");
     assert_eq!(count(), 4, "a transaction of three statements");
-    drop(connection.begin(TransactionMode::Deferred).await.expect("begun"));
+    drop(
+        connection
+            .begin(TransactionMode::Deferred)
+            .await
+            .expect("begun"),
+    );
     assert_eq!(count(), 0, "one of none");
 
-    let statement = connection.prepare("INSERT INTO t VALUES (?)").await.expect("compiled");
+    let statement = connection
+        .prepare("INSERT INTO t VALUES (?)")
+        .await
+        .expect("compiled");
     assert_eq!(count(), 1);
     statement.describe().await.expect("described");
     assert_eq!(count(), 0);
-    let again = connection.prepare("INSERT INTO t VALUES (?)").await.expect("compiled");
+    let again = connection
+        .prepare("INSERT INTO t VALUES (?)")
+        .await
+        .expect("compiled");
     assert_eq!(count(), 0);
     let rows = Rows::from_rows((0..10_000).map(|n| [n])).expect("rows");
     let done = statement.execute_many(&rows).await.expect("all");
@@ -44,7 +58,10 @@ async fn each_call_asks_as_often_as_it_must_and_no_more() {
     let page = select.query(&NONE, 0, true).await.expect("a page");
     assert!(page.rest.is_none());
     assert_eq!(count(), 1);
-    connection.execute_script("DELETE FROM t; DELETE FROM t; SELECT 1").await.expect("run");
+    connection
+        .execute_script("DELETE FROM t; DELETE FROM t; SELECT 1")
+        .await
+        .expect("run");
     assert_eq!(count(), 1);
     drop((statement, select, connection));
     // A read-only connection is known to read without asking.

@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio_rustls::TlsAcceptor;
 
 use crate::wire::{Fields, Writer};
 
@@ -94,6 +96,28 @@ impl Server {
         server
     }
 
+    /// As [`start`](Server::start), encrypted.
+    pub(crate) async fn start_tls(config: ServerConfig) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let server = Server {
+            address: listener.local_addr().expect("an address"),
+            state: Arc::default(),
+            came: Arc::default(),
+        };
+        let (serving, acceptor) = (server.clone(), TlsAcceptor::from(Arc::new(config)));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (serving, acceptor) = (serving.clone(), acceptor.clone());
+                tokio::spawn(async move {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        serving.serve(stream).await;
+                    }
+                });
+            }
+        });
+        server
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -121,7 +145,7 @@ impl Server {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn serve(&self, mut stream: TcpStream) {
+    async fn serve(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         let mut bytes = Vec::new();
         while let Some((seen, body)) = read_request(&mut stream, &mut bytes).await {
             let play = self.take_play(&seen);
@@ -194,7 +218,9 @@ impl Server {
         for (index, request) in requests.enumerate() {
             let (kind, _) = first(request);
             let texts = texts(request);
-            let part = parts.and_then(|parts| parts.get(index)).unwrap_or(&Part::Ok);
+            let part = parts
+                .and_then(|parts| parts.get(index))
+                .unwrap_or(&Part::Ok);
             let is = |verb: &str| texts.iter().any(|sql| sql.starts_with(verb));
             let open = {
                 let mut state = self.state();
@@ -326,7 +352,10 @@ fn indexes(request: &[u8]) -> Vec<u64> {
     statements(request).iter().filter_map(index).collect()
 }
 
-async fn read_request(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<(Seen, Vec<u8>)> {
+async fn read_request(
+    stream: &mut (impl AsyncRead + Unpin),
+    bytes: &mut Vec<u8>,
+) -> Option<(Seen, Vec<u8>)> {
     let end = loop {
         if let Some(end) = bytes.windows(4).position(|part| part == b"\r\n\r\n") {
             break end + 4;
@@ -366,7 +395,9 @@ async fn read_request(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<(Se
             }
             (2, batch) => {
                 let mut request = Writer::default();
-                request.message(3, |request| request.bytes(1, batch.bytes().unwrap_or_default()));
+                request.message(3, |request| {
+                    request.bytes(1, batch.bytes().unwrap_or_default())
+                });
                 seen.sql.extend(texts(&request.into_bytes()));
             }
             _ => {}

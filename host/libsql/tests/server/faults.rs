@@ -58,7 +58,9 @@ async fn write(connection: &Connection, number: i64) -> Result<(), Error> {
             let open = connection.begin(TransactionMode::Immediate).await?;
             for part in [1, 2] {
                 let values = Parameters::from([number, part]);
-                connection.execute("INSERT INTO t VALUES (?, ?)", &values).await?;
+                connection
+                    .execute("INSERT INTO t VALUES (?, ?)", &values)
+                    .await?;
             }
             open.commit().await
         }
@@ -67,10 +69,15 @@ async fn write(connection: &Connection, number: i64) -> Result<(), Error> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_killed_under_load_loses_nothing_that_was_acknowledged() {
-    let Some(mut server) = Sqld::start() else { return };
+    let Some(mut server) = Sqld::start() else {
+        return;
+    };
     let pool = server.pool_of(PoolBuilder::new().max_size(4)).await;
     let setup = get(&pool).await;
-    setup.execute_script("CREATE TABLE t(number, part)").await.expect("made");
+    setup
+        .execute_script("CREATE TABLE t(number, part)")
+        .await
+        .expect("made");
     drop(setup);
     let next = Arc::new(AtomicI64::new(1));
     let mut all = Written::default();
@@ -126,7 +133,10 @@ async fn a_server_killed_under_load_loses_nothing_that_was_acknowledged() {
         };
         found.insert(*number);
     }
-    assert!(all.acknowledged.is_subset(&found), "what was acknowledged is there");
+    assert!(
+        all.acknowledged.is_subset(&found),
+        "what was acknowledged is there"
+    );
     let invented: Vec<_> = all.failed.intersection(&found).collect();
     assert!(invented.is_empty(), "what failed is not: {invented:?}");
     eprintln!(
@@ -149,7 +159,10 @@ async fn transfer(pool: &Pool, seed: usize) -> Result<(), Error> {
     for (account, amount) in [(from, -amount), (to, amount)] {
         let values = Parameters::from([account, amount]);
         connection
-            .execute("UPDATE account SET balance = balance + ?2 WHERE id = ?1", &values)
+            .execute(
+                "UPDATE account SET balance = balance + ?2 WHERE id = ?1",
+                &values,
+            )
             .await?;
     }
     match seed % 5 {
@@ -164,7 +177,10 @@ async fn transfer(pool: &Pool, seed: usize) -> Result<(), Error> {
 async fn two_hosts_on_one_server_keep_the_sum() {
     let Some(server) = Sqld::start() else { return };
     let builder = PoolBuilder::new().max_size(3);
-    let hosts = [server.pool_of(builder.clone()).await, server.pool_of(builder).await];
+    let hosts = [
+        server.pool_of(builder.clone()).await,
+        server.pool_of(builder).await,
+    ];
     let setup = get(&hosts[0]).await;
     setup
         .execute_script(
@@ -232,14 +248,19 @@ async fn more_connections_than_the_server_has_streams_wait_for_one() {
 
 #[tokio::test]
 async fn a_server_that_is_down_is_unavailable() {
-    let Some(mut server) = Sqld::start() else { return };
+    let Some(mut server) = Sqld::start() else {
+        return;
+    };
     let pool = server.pool().await;
     let connection = get(&pool).await;
     server.kill();
     let refused = connection.execute("CREATE TABLE t(a)", &NONE).await;
     assert_eq!(kind(refused), ErrorKind::Unavailable);
     server.run();
-    connection.execute("CREATE TABLE t(a)", &NONE).await.expect("again");
+    connection
+        .execute("CREATE TABLE t(a)", &NONE)
+        .await
+        .expect("again");
     drop(connection);
     close(pool).await;
 }

@@ -2,6 +2,7 @@
 
 mod cursors;
 mod faults;
+mod replicas;
 mod sqld;
 mod statements;
 mod transactions;

@@ -95,7 +95,9 @@ impl Streaming {
                 None => return Ok(None),
             }
             if self.messages.len() > max.saturating_add(MESSAGE) {
-                return Err(Unusable::TooLarge("a row is larger than a result may be".into()).into());
+                return Err(
+                    Unusable::TooLarge("a row is larger than a result may be".into()).into(),
+                );
             }
         }
     }
