@@ -17,7 +17,7 @@ use crate::error::unavailable;
 use crate::hrana::request::Pipeline;
 use crate::http::{Http, Tls, read_body};
 use crate::runtime;
-use crate::session::exchange::{Stream, call};
+use crate::session::stream::{Stream, call};
 use crate::session::{Core, LibsqlSession};
 use crate::settings::Settings;
 use crate::target::Target;

@@ -10,7 +10,7 @@ use millpond_pool::{Access, Error, ErrorKind, TransactionMode};
 
 use super::Dropped;
 use super::cursors::Cursor;
-use super::exchange::Stream;
+use super::stream::Stream;
 use crate::engine::Shared;
 use crate::error::outcome_unknown;
 use crate::http::Http;

@@ -220,7 +220,7 @@ impl Core {
             pipeline.close_sql(STORED);
         }
         pipeline.get_autocommit();
-        if part.last.is_some() && own {
+        if part.last.is_some() && own && statement.effect != Effect::Reads {
             pipeline.execute(&Stmt::plain(ASK_INDEX));
             part.requests += 1;
         }

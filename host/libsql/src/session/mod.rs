@@ -8,12 +8,13 @@ mod calls;
 mod control;
 mod core;
 mod cursors;
-pub(crate) mod exchange;
+mod exchange;
 mod handles;
 mod many;
 mod parameters;
 mod run;
 mod script;
+pub(crate) mod stream;
 mod transactions;
 mod waits;
 

@@ -268,6 +268,15 @@ impl Core {
         }
     }
 
+    /// Take note of the state of the database that a statement left or saw.
+    pub(super) fn saw(&self, result: StmtResult<'_>) {
+        if let Ok(effects) = result.effects()
+            && let Some(index) = effects.index
+        {
+            self.shared.saw(index);
+        }
+    }
+
     /// Take note of what a statement did, that ran.
     pub(super) fn note_effects(&mut self, statement: &Statement<'_>, effects: Effects) {
         if let Some(index) = effects.index {

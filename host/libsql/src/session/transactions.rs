@@ -71,11 +71,7 @@ impl Core {
         let result = answers.as_ref().map(|answers| answers.execute(0));
         match result {
             Ok(Ok(Ok(result))) => {
-                if let Ok(effects) = result.effects()
-                    && let Some(index) = effects.index
-                {
-                    self.shared.saw(index);
-                }
+                self.saw(result);
                 self.end_transaction();
                 Ok(())
             }

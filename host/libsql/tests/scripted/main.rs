@@ -3,6 +3,7 @@
 
 mod faults;
 mod garbage;
+mod protocol;
 mod round_trips;
 mod server;
 mod tls;

@@ -2,6 +2,9 @@
 
 mod cursors;
 mod faults;
+mod grants;
+mod lost;
+mod many;
 mod replicas;
 mod sqld;
 mod statements;

@@ -18,7 +18,8 @@ use crate::hrana::wire::Malformed;
 use crate::http::{Http, describe};
 use crate::session::Core;
 use crate::session::core::Txn;
-use crate::session::exchange::{Stream, Tried};
+use crate::session::exchange::Tried;
+use crate::session::stream::Stream;
 use crate::sql::Statement;
 
 /// What a message takes besides its row.
