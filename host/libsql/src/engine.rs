@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hashlink::LruCache;
+use http::HeaderValue;
 use millpond_pool::clock;
 use millpond_pool::engine::{Engine, Limits, Opening, Rights, Session, StopFlag};
 use millpond_pool::{Access, Description, Error, ErrorKind, Result};
@@ -16,7 +17,7 @@ use crate::error::unavailable;
 use crate::hrana::request::Pipeline;
 use crate::http::{Http, Tls, read_body};
 use crate::runtime;
-use crate::session::exchange::{Stream, call};
+use crate::session::stream::{Stream, call};
 use crate::session::{Core, LibsqlSession};
 use crate::settings::Settings;
 use crate::target::Target;
@@ -73,6 +74,14 @@ impl Libsql {
             Some(namespace) => format!("{} ({namespace})", target.name()),
             None => target.name(),
         };
+        if let Some(namespace) = &settings.namespace
+            && HeaderValue::try_from(namespace).is_err()
+        {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "the namespace has characters that no name has",
+            ));
+        }
         let token = Token::new(settings.token.clone())?;
         let shared = Shared {
             target,

@@ -95,10 +95,14 @@ const MAX_MESSAGE: usize = 1_000;
 pub(crate) fn of_server(error: &ServerError) -> Error {
     let code = code_of(error);
     // The server's own words before those of SQLite.
-    let message = ["SQLite error: ", "SQL input error: ", "SQL string could not be parsed: "]
-        .iter()
-        .find_map(|words| error.message.strip_prefix(words))
-        .unwrap_or(&error.message);
+    let message = [
+        "SQLite error: ",
+        "SQL input error: ",
+        "SQL string could not be parsed: ",
+    ]
+    .iter()
+    .find_map(|words| error.message.strip_prefix(words))
+    .unwrap_or(&error.message);
     let end = message
         .char_indices()
         .nth(MAX_MESSAGE)
@@ -161,7 +165,12 @@ mod tests {
                 ConstraintOther,
                 19,
             ),
-            ("SQLITE_CONSTRAINT_PRIMARYKEY", "", ConstraintPrimaryKey, 1555),
+            (
+                "SQLITE_CONSTRAINT_PRIMARYKEY",
+                "",
+                ConstraintPrimaryKey,
+                1555,
+            ),
             ("SQLITE_BUSY", "SQLite error: database is locked", Busy, 5),
             ("SQLITE_UNKNOWN", "SQLite error: no such table: t", Sql, 1),
             ("SQL_PARSE_ERROR", "near \"FOO\": syntax error", Sql, 0),

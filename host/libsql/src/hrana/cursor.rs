@@ -181,7 +181,8 @@ mod tests {
     #[test]
     fn rows_of_another_width_and_large_values_are_refused() {
         let mut rows = Rows::with_capacity(0);
-        let read = |message: &[u8], width, rows: &mut Rows| Entry::read(message, width, rows, SIZES);
+        let read =
+            |message: &[u8], width, rows: &mut Rows| Entry::read(message, width, rows, SIZES);
         assert!(matches!(
             read(&row("a"), 2, &mut rows),
             Err(Unusable::Malformed(_))

@@ -13,6 +13,10 @@ const STORE_SQL: u64 = 6;
 const CLOSE_SQL: u64 = 7;
 const GET_AUTOCOMMIT: u64 = 8;
 
+/// Asks for the number of the database's state, which a batch does not tell in this encoding. It reads,
+/// but a replica sends it on to its primary, as it does with most pragmas.
+pub(crate) const ASK_INDEX: &str = "PRAGMA user_version";
+
 /// The requests of one round trip, without the baton, which is put before them as they are sent.
 #[derive(Debug, Default)]
 pub(crate) struct Pipeline {
@@ -31,8 +35,7 @@ impl Pipeline {
     }
 
     fn request(&mut self, kind: u64, write: impl FnOnce(&mut Writer)) {
-        self.body
-            .message(2, |request| request.message(kind, write));
+        self.body.message(2, |request| request.message(kind, write));
     }
 
     /// Run one statement.
@@ -131,6 +134,8 @@ pub(crate) struct Stmt<'a> {
     text: Text<'a>,
     /// In the order of the parameters.
     values: &'a [RawValue<'a>],
+    /// The parameters' names, where they have some.
+    names: Option<&'a [Option<&'a str>]>,
     want_rows: bool,
 }
 
@@ -140,14 +145,21 @@ impl<'a> Stmt<'a> {
         Stmt {
             text: Text::Sql(sql),
             values: &[],
+            names: None,
             want_rows: false,
         }
     }
 
-    pub(crate) fn new(text: Text<'a>, values: &'a [RawValue<'a>], want_rows: bool) -> Stmt<'a> {
+    pub(crate) fn new(
+        text: Text<'a>,
+        names: Option<&'a [Option<&'a str>]>,
+        values: &'a [RawValue<'a>],
+        want_rows: bool,
+    ) -> Stmt<'a> {
         Stmt {
             text,
             values,
+            names,
             want_rows,
         }
     }
@@ -157,8 +169,17 @@ impl<'a> Stmt<'a> {
             Text::Sql(sql) => writer.bytes(1, sql.as_bytes()),
             Text::Stored(number) => writer.varint(2, number.into()),
         }
-        for value in self.values {
-            write_value(writer, *value);
+        for (index, value) in self.values.iter().enumerate() {
+            let name = self
+                .names
+                .and_then(|names| names.get(index).copied().flatten());
+            match name {
+                Some(name) => writer.message(4, |argument| {
+                    argument.bytes(1, name.as_bytes());
+                    write_value(argument, 2, *value);
+                }),
+                None => write_value(writer, 3, *value),
+            }
         }
         writer.varint(5, self.want_rows.into());
         if let Some(index) = index {
@@ -167,8 +188,8 @@ impl<'a> Stmt<'a> {
     }
 }
 
-fn write_value(writer: &mut Writer, value: RawValue<'_>) {
-    writer.message(3, |writer| match value {
+fn write_value(writer: &mut Writer, field: u64, value: RawValue<'_>) {
+    writer.message(field, |writer| match value {
         RawValue::Null => writer.bytes(1, &[]),
         RawValue::Integer(value) => writer.signed(2, value),
         RawValue::Real(value) => writer.double(3, value),

@@ -1,6 +1,7 @@
 //! The calls that the pool makes of a session.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use millpond_pool::engine::{Call, Reset, Session, Step, Stop, Terms};
 use millpond_pool::{
@@ -48,11 +49,14 @@ impl Session for LibsqlSession {
         self.dropped.clear();
         match self.core.try_lock() {
             Ok(mut core) => core.reset(),
-            // Its call goes on without it, and ends with the stream.
-            Err(_) => Reset {
-                clean: false,
-                rolled_back: self.is_in_transaction(),
-            },
+            Err(_) => {
+                // Its call ends, and the stream with it.
+                self.gone.store(true, Ordering::Relaxed);
+                Reset {
+                    clean: false,
+                    rolled_back: self.is_in_transaction(),
+                }
+            }
         }
     }
 
@@ -72,9 +76,7 @@ impl Session for LibsqlSession {
     ) -> Step<Table> {
         self.attempt(call, || {
             let (sql, parameters) = (sql.to_owned(), parameters.clone());
-            move |core| {
-                Box::pin(async move { core.query(&sql, &parameters, with_columns).await })
-            }
+            move |core| Box::pin(async move { core.query(&sql, &parameters, with_columns).await })
         })
     }
 
@@ -107,10 +109,12 @@ impl Session for LibsqlSession {
         }
         let sql = Arc::clone(&prepared.sql);
         self.attempt(call, || {
-            move |core| Box::pin(async move {
-                let description = core.describe_on_server(&sql).await?;
-                Ok(Description::clone(&description))
-            })
+            move |core| {
+                Box::pin(async move {
+                    let description = core.describe_on_server(&sql).await?;
+                    Ok(Description::clone(&description))
+                })
+            }
         })
     }
 
@@ -123,9 +127,7 @@ impl Session for LibsqlSession {
         let (id, sql) = self.text(statement)?;
         self.attempt(call, || {
             let parameters = parameters.clone();
-            move |core| {
-                Box::pin(async move { core.execute_prepared(id, &sql, &parameters).await })
-            }
+            move |core| Box::pin(async move { core.execute_prepared(id, &sql, &parameters).await })
         })
     }
 
@@ -163,7 +165,9 @@ impl Session for LibsqlSession {
     }
 
     fn begin(&mut self, call: Call, mode: TransactionMode) -> Step<u64> {
-        self.attempt(call, || move |core| Box::pin(async move { core.begin(mode) }))
+        self.attempt(call, || {
+            move |core| Box::pin(async move { core.begin(mode) })
+        })
     }
 
     fn commit(&mut self, call: Call, transaction: u64) -> Step<()> {

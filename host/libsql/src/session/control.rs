@@ -1,12 +1,12 @@
 //! Statements that begin and end transactions, given as text.
 
-use millpond_pool::{Error, ErrorKind, Result};
+use millpond_pool::{Access, Error, ErrorKind, Result};
 
 use super::Core;
 use super::core::{Risk, Txn};
 use super::run::{Ran, alone};
 use crate::hrana::reply::{Answers, Effects};
-use crate::hrana::request::{Condition, Pipeline, Stmt};
+use crate::hrana::request::{ASK_INDEX, Condition, Pipeline, Stmt};
 use crate::sql::{Control, Statement};
 
 impl Core {
@@ -53,10 +53,7 @@ impl Core {
     }
 
     /// Run what begins a transaction.
-    async fn run_beginning(
-        &mut self,
-        statement: &Statement<'_>,
-    ) -> Result<Option<(Ran, Effects)>> {
+    async fn run_beginning(&mut self, statement: &Statement<'_>) -> Result<Option<(Ran, Effects)>> {
         let mut pipeline = Pipeline::new(self.shared.index());
         pipeline
             .execute(&Stmt::plain(statement.sql))
@@ -90,16 +87,17 @@ impl Core {
                     &Stmt::plain(statement.sql),
                 );
             })
-            .get_autocommit()
-            // For the number of the state that was committed, which a batch does not tell.
-            .execute(&Stmt::plain("SELECT 1"));
-        let body = self.exchange(pipeline, 3, risk).await?;
-        let answers = Answers::read(&body, 3).map_err(|wrong| self.lost(wrong))?;
+            .get_autocommit();
+        let writes = self.borrower.access == Access::ReadWrite;
+        if writes {
+            pipeline.execute(&Stmt::plain(ASK_INDEX));
+        }
+        let requests = 2 + usize::from(writes);
+        let body = self.exchange(pipeline, requests, risk).await?;
+        let answers = Answers::read(&body, requests).map_err(|wrong| self.lost(wrong))?;
         let autocommit = answers.autocommit(1).map_err(|wrong| self.lost(wrong))?;
-        if let Ok(Ok(result)) = answers.execute(2)
-            && let Ok(effects) = result.effects()
-        {
-            self.note_effects(statement, effects);
+        if writes && let Ok(Ok(result)) = answers.execute(2) {
+            self.saw(result);
         }
         let batch = answers.batch(0).map_err(|wrong| self.lost(wrong))?;
         let step = match &batch {

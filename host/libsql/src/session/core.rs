@@ -10,7 +10,7 @@ use millpond_pool::{Access, Error, ErrorKind, TransactionMode};
 
 use super::Dropped;
 use super::cursors::Cursor;
-use super::exchange::Stream;
+use super::stream::Stream;
 use crate::engine::Shared;
 use crate::error::outcome_unknown;
 use crate::http::Http;
@@ -95,6 +95,8 @@ pub(crate) struct Core {
     pub(super) borrower: Borrower,
     /// The request that is under way is its owner's, to undo the transaction.
     pub(super) undoing: bool,
+    /// Nothing but the first request has been sent.
+    pub(super) greeting: bool,
     /// A call was cancelled while its request was under way.
     cancelled: bool,
     in_transaction: Arc<AtomicBool>,
@@ -122,6 +124,7 @@ impl Core {
                 inserted: false,
             },
             undoing: false,
+            greeting: false,
             cancelled: false,
             in_transaction: Arc::default(),
         }

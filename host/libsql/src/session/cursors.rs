@@ -97,7 +97,8 @@ impl Cursor {
 impl Core {
     /// A statement of a handle is run: cursors over its last run are stale.
     pub(super) fn start_run(&mut self, statement: u64) {
-        self.cursors.retain(|_, cursor| cursor.statement != statement);
+        self.cursors
+            .retain(|_, cursor| cursor.statement != statement);
         self.runs += 1;
     }
 
@@ -153,17 +154,19 @@ impl Core {
         };
         let cursor = more.then_some(self.runs);
         if let Some(cursor) = cursor {
-            self.cursors.insert(cursor, Cursor { statement: id, rest });
+            self.cursors.insert(
+                cursor,
+                Cursor {
+                    statement: id,
+                    rest,
+                },
+            );
         }
         Ok((rows, with_columns.then_some(columns), cursor))
     }
 
     /// Read on. No rows once the end has been reached.
-    pub(super) async fn next_page(
-        &mut self,
-        cursor: u64,
-        max_rows: u32,
-    ) -> Result<Rows> {
+    pub(super) async fn next_page(&mut self, cursor: u64, max_rows: u32) -> Result<Rows> {
         if let Some(aborted) = self.aborted {
             return Err(aborted.into_error());
         }
@@ -172,7 +175,9 @@ impl Core {
         let Some(mut open) = self.cursors.remove(&cursor) else {
             return Err(stale());
         };
-        let page = self.read_page(&mut open.rest, self.page_limits(max_rows)).await;
+        let page = self
+            .read_page(&mut open.rest, self.page_limits(max_rows))
+            .await;
         let (rows, more) = page.map_err(|broken| self.broken(broken))?;
         if !more {
             open.rest = Rest::End;

@@ -5,114 +5,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 use millpond_pool::{Error, ErrorKind, Result};
 use tokio::time::sleep;
 
 use super::Core;
 use super::core::{Aborted, Risk, Txn};
-use crate::engine::Shared;
+use super::stream::{Stream, call};
 use crate::error::unavailable;
 use crate::hrana::reply::{Answers, ServerError, read_error};
-use crate::hrana::request::{self, Pipeline};
+use crate::hrana::request::Pipeline;
 use crate::hrana::wire::{MAX_MESSAGE, Malformed};
 use crate::http::{BodyError, Failure, Http, read_body};
 
-/// A stream that has been idle for longer is not used again: servers close one after ten seconds.
-const MAX_IDLE: Duration = Duration::from_millis(8_500);
 /// How much of an answer that is an error is read.
 const MAX_ERROR: usize = 64 * 1024;
 /// The most that is sent at once.
 const MAX_REQUEST: usize = MAX_MESSAGE / 4;
 /// How long to wait, at least and at most, before a server that has no stream left is asked again.
 const ASK_AGAIN: (u64, u64) = (20, 120);
-
-/// A stream of the server, which is a connection to its database.
-#[derive(Debug)]
-pub(crate) struct Stream {
-    /// What the next request must show. Each answer has another one.
-    baton: String,
-    /// Where the server wants the next request.
-    path: String,
-    used: Instant,
-    /// An earlier borrower has written on it: what SQL functions tell of it is not the present one's.
-    history: bool,
-    wrote: bool,
-    /// Something was set that stays with the stream.
-    soiled: bool,
-}
-
-impl Stream {
-    fn new(path: &str) -> Stream {
-        Stream {
-            baton: String::new(),
-            path: path.to_owned(),
-            used: Instant::now(),
-            history: false,
-            wrote: false,
-            soiled: false,
-        }
-    }
-
-    /// A new borrower has it.
-    pub(super) fn lend(&mut self) {
-        self.history |= self.wrote;
-        self.wrote = false;
-    }
-
-    pub(super) fn has_history(&self) -> bool {
-        self.history
-    }
-
-    pub(super) fn is_soiled(&self) -> bool {
-        self.soiled
-    }
-
-    pub(super) fn note_written(&mut self) {
-        self.wrote = true;
-    }
-
-    pub(super) fn note_soiled(&mut self) {
-        self.soiled = true;
-    }
-
-    pub(super) fn continued(&mut self, baton: &str) {
-        self.baton = baton.to_owned();
-        self.used = Instant::now();
-    }
-}
-
-/// Send a request, and wait for the head of the answer.
-pub(crate) async fn call(
-    shared: &Shared,
-    http: &mut Http,
-    stream: Option<&Stream>,
-    endpoint: &str,
-    body: impl AsRef<[u8]>,
-) -> Result<Response<Incoming>, Failure> {
-    let path = stream.map_or(&shared.target.path, |stream| &stream.path);
-    let mut all = match stream {
-        Some(stream) => request::baton(&stream.baton),
-        None => Vec::new(),
-    };
-    all.extend_from_slice(body.as_ref());
-    let mut request = Request::post(format!("{path}/v3-protobuf{endpoint}"))
-        .header(HOST, &shared.target.authority)
-        .header(CONTENT_TYPE, "application/x-protobuf");
-    if let Some(token) = shared.token.header() {
-        request = request.header(AUTHORIZATION, token);
-    }
-    if let Some(namespace) = &shared.settings.namespace {
-        request = request.header("x-namespace", namespace);
-    }
-    let request = request
-        .body(Full::new(Bytes::from(all)))
-        .map_err(|_| Failure::NotSent("the request is no HTTP".to_owned()))?;
-    http.send(request).await
-}
 
 /// Why the server has not run what it was sent.
 #[derive(Debug)]
@@ -160,12 +73,13 @@ pub(super) async fn refusal(answer: Response<Incoming>) -> Refusal {
             "it sends its clients elsewhere: give the pool that URL",
         )),
         StatusCode::REQUEST_TIMEOUT => Refusal::Failed(unavailable("it timed out")),
+        StatusCode::NOT_FOUND => Refusal::NotRun(unavailable(
+            "it does not know the database, or does not speak Hrana 3 in Protocol Buffers",
+        )),
         _ if status.is_client_error() => {
             Refusal::NotRun(unavailable(&format!("it refuses the request ({status})")))
         }
-        StatusCode::BAD_GATEWAY
-        | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => {
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
             Refusal::Failed(unavailable(&format!("it does not answer ({status})")))
         }
         // As it says of a text that it cannot send.
@@ -195,7 +109,10 @@ impl Core {
     pub(crate) async fn greet(&mut self) -> Result<()> {
         let mut pipeline = Pipeline::new(None);
         pipeline.get_autocommit();
-        self.exchange(pipeline, 1, Risk::Nothing).await?;
+        self.greeting = true;
+        let greeted = self.exchange(pipeline, 1, Risk::Nothing).await;
+        self.greeting = false;
+        greeted?;
         if self.stream.is_none() {
             return Err(Error::new(
                 ErrorKind::CannotOpen,
@@ -285,8 +202,7 @@ impl Core {
                 format!("the statement and its values have more than {MAX_REQUEST} bytes"),
             ));
         }
-        let expired = |stream: &Stream| stream.used.elapsed() > MAX_IDLE;
-        if self.txn != Txn::Open && self.stream.as_ref().is_some_and(expired) {
+        if self.txn != Txn::Open && self.stream.as_ref().is_some_and(Stream::is_expired) {
             (self.borrower.wrote, self.borrower.inserted) = (false, false);
             self.stream = None;
         }
@@ -358,7 +274,7 @@ impl Core {
                     true => Ok(()),
                     false => {
                         log::warn!("{} refuses the token", self.shared.target.name());
-                        Err(unavailable("it refuses the pool's token"))
+                        Err(self.while_greeting(unavailable("it refuses the pool's token")))
                     }
                 }
             }
@@ -369,7 +285,15 @@ impl Core {
                     false => Err(unavailable("it has as many streams as it may have")),
                 }
             }
-            Refusal::NotRun(error) | Refusal::Failed(error) => Err(error),
+            Refusal::NotRun(error) | Refusal::Failed(error) => Err(self.while_greeting(error)),
+        }
+    }
+
+    /// Where the server refuses even the first request, it is not one for this pool.
+    fn while_greeting(&self, error: Error) -> Error {
+        match self.greeting {
+            true => error.with_kind(ErrorKind::CannotOpen),
+            false => error,
         }
     }
 
@@ -404,9 +328,6 @@ impl Core {
         let stream = self
             .stream
             .get_or_insert_with(|| Stream::new(&self.shared.target.path));
-        stream.continued(baton);
-        if let Some(path) = path {
-            stream.path = path;
-        }
+        stream.continued(baton, path);
     }
 }

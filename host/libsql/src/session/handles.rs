@@ -9,7 +9,7 @@ use super::core::{Risk, Txn};
 use super::run::alone;
 use crate::hrana::reply::Answers;
 use crate::hrana::request::Pipeline;
-use crate::sql::{Control, Statement};
+use crate::sql::{Control, Pragma, Statement};
 
 /// A statement that a handle keeps.
 #[derive(Debug)]
@@ -24,7 +24,10 @@ pub(super) struct Prepared {
 impl Core {
     /// Have the server compile a statement. Returns its text, and what it is, if that is known to be
     /// so now.
-    pub(super) async fn prepare(&mut self, sql: &str) -> Result<(Arc<str>, Option<Arc<Description>>)> {
+    pub(super) async fn prepare(
+        &mut self,
+        sql: &str,
+    ) -> Result<(Arc<str>, Option<Arc<Description>>)> {
         let statement = Statement::only(sql)?;
         // What ends a transaction may be prepared, to end the one that is no more.
         let ends = matches!(statement.control, Control::Commit | Control::Rollback);
@@ -43,6 +46,12 @@ impl Core {
             return Ok((text, None));
         }
         let description = self.describe_on_server(statement.sql).await?;
+        // It acts as it is compiled.
+        if statement.pragma == Pragma::Stays
+            && let Some(stream) = &mut self.stream
+        {
+            stream.note_soiled();
+        }
         Ok((text, Some(description)))
     }
 

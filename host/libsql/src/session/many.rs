@@ -8,7 +8,7 @@ use super::core::{Aborted, Risk, Txn};
 use super::parameters::check_width;
 use super::run::{LONG, alone};
 use crate::hrana::reply::{Answers, BatchResult, Effects};
-use crate::hrana::request::{Batch, Condition, Pipeline, Stmt, Text};
+use crate::hrana::request::{ASK_INDEX, Batch, Condition, Pipeline, Stmt, Text};
 use crate::sql::{Control, Effect, Statement};
 
 /// How many rows, and about how many bytes, are sent at once.
@@ -64,7 +64,12 @@ impl Core {
         let own_transaction = self.txn == Txn::None;
         let mut is_first = true;
         while left > 0 {
-            let part = self.send_part(&statement, &mut values, &mut left, (own_transaction, is_first));
+            let part = self.send_part(
+                &statement,
+                &mut values,
+                &mut left,
+                (own_transaction, is_first),
+            );
             let effects = part.await;
             self.note_run(&statement);
             let effects = effects?;
@@ -171,13 +176,13 @@ impl Core {
         (own, is_first): (bool, bool),
     ) -> (Pipeline, Part) {
         let mut pipeline = Pipeline::new(self.shared.index());
-        let stored = statement.sql.len() <= MAX_STORED && *left > 1;
+        let stored = statement.sent().len() <= MAX_STORED && *left > 1;
         let text = match stored {
             true => Text::Stored(STORED),
-            false => Text::Sql(statement.sql),
+            false => Text::Sql(statement.sent()),
         };
         if stored {
-            pipeline.store_sql(STORED, statement.sql);
+            pipeline.store_sql(STORED, statement.sent());
         }
         let mut part = Part {
             requests: usize::from(stored) * 2 + 2,
@@ -193,16 +198,18 @@ impl Core {
             false => self.begin_sql(),
         };
         let width = statement.parameters.len();
+        let names = statement.names();
         pipeline.batch(|batch| {
-            let mut before = is_first
-                .then(|| write_begin(batch, begin, own))
-                .unwrap_or_else(Condition::in_transaction);
+            let mut before = match is_first {
+                true => write_begin(batch, begin, own),
+                false => Condition::in_transaction(),
+            };
             part.first = batch.len();
             let mut row = Vec::with_capacity(width);
             while *left > 0 && (batch.len() as usize) < MAX_ROWS && batch.bytes() < MAX_BYTES {
                 row.clear();
                 row.extend(values.take(width));
-                let step = batch.step(Some(before), &Stmt::new(text, &row, false));
+                let step = batch.step(Some(before), &Stmt::new(text, names, &row, false));
                 before = Condition::Ok(step);
                 *left -= 1;
             }
@@ -213,9 +220,8 @@ impl Core {
             pipeline.close_sql(STORED);
         }
         pipeline.get_autocommit();
-        if part.last.is_some() && own {
-            // For the number of the state that was committed, which a batch does not tell.
-            pipeline.execute(&Stmt::plain("SELECT 1"));
+        if part.last.is_some() && own && statement.effect != Effect::Reads {
+            pipeline.execute(&Stmt::plain(ASK_INDEX));
             part.requests += 1;
         }
         (pipeline, part)

@@ -8,12 +8,13 @@ mod calls;
 mod control;
 mod core;
 mod cursors;
-pub(crate) mod exchange;
+mod exchange;
 mod handles;
 mod many;
 mod parameters;
 mod run;
 mod script;
+pub(crate) mod stream;
 mod transactions;
 mod waits;
 
@@ -28,7 +29,7 @@ use tokio::sync::Mutex;
 
 pub(crate) use self::core::Core;
 use self::handles::Prepared;
-use self::waits::Work;
+use self::waits::{Ends, Work};
 
 /// The pool's side of a session.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub(crate) struct LibsqlSession {
     prepared: u64,
     /// As the books have it, for those who cannot wait until they are free.
     in_transaction: Arc<AtomicBool>,
+    /// It was taken from its borrower while a call was under way, which is to end.
+    gone: Arc<AtomicBool>,
     /// What was dropped while a call was under way.
     dropped: Vec<Dropped>,
 }
@@ -61,6 +64,7 @@ impl LibsqlSession {
             limits: Limits::default(),
             statements: Slab::new(),
             prepared: 0,
+            gone: Arc::default(),
             dropped: Vec::new(),
         }
     }
@@ -84,9 +88,14 @@ impl LibsqlSession {
             .min(self.stop.transaction_until())
             .min(call.hold_until);
         self.stop.start(until);
-        let (core, stop) = (Arc::clone(&self.core), Arc::clone(&self.stop));
+        let ends = Ends {
+            stop: Arc::clone(&self.stop),
+            until: self.stop.until(),
+            gone: Arc::clone(&self.gone),
+        };
         let dropped = std::mem::take(&mut self.dropped);
-        Err(Stop::wait(waits::run(core, stop, dropped, work())))
+        let core = Arc::clone(&self.core);
+        Err(Stop::wait(waits::run(core, ends, dropped, work())))
     }
 
     /// Do what a dropped handle asks for, now or before the next call.

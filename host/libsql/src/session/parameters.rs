@@ -32,14 +32,18 @@ pub(super) fn pick<'a>(
     for (name, value) in parameters.raw_values() {
         let name = name.map_or("", |name| str::from_utf8(name).unwrap_or_default());
         if given.insert(bare(name), (value, false)).is_some() {
-            return Err(wrong(format!("the parameter {name} was given more than once")));
+            return Err(wrong(format!(
+                "the parameter {name} was given more than once"
+            )));
         }
     }
     let mut values = Vec::with_capacity(names.len());
     for (index, name) in names.iter().enumerate() {
         let Some(name) = name else {
             let index = index + 1;
-            return Err(wrong(format!("parameter {index} has no name: bind by position")));
+            return Err(wrong(format!(
+                "parameter {index} has no name: bind by position"
+            )));
         };
         let Some((value, used)) = given.get_mut(bare(name)) else {
             return Err(wrong(format!("the parameter {name} was not given")));

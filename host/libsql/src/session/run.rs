@@ -135,7 +135,12 @@ impl Core {
         if statement.control != Control::None {
             return self.run_control(statement).await;
         }
-        let stmt = Stmt::new(Text::Sql(statement.sql), values, want_rows);
+        let stmt = Stmt::new(
+            Text::Sql(statement.sent()),
+            statement.names(),
+            values,
+            want_rows,
+        );
         let ran = match self.txn {
             Txn::None => self.run_alone(statement, &stmt).await,
             Txn::Pending(_) | Txn::Open => self.run_in_transaction(&stmt).await,
@@ -263,6 +268,15 @@ impl Core {
         }
     }
 
+    /// Take note of the state of the database that a statement left or saw.
+    pub(super) fn saw(&self, result: StmtResult<'_>) {
+        if let Ok(effects) = result.effects()
+            && let Some(index) = effects.index
+        {
+            self.shared.saw(index);
+        }
+    }
+
     /// Take note of what a statement did, that ran.
     pub(super) fn note_effects(&mut self, statement: &Statement<'_>, effects: Effects) {
         if let Some(index) = effects.index {
@@ -337,7 +351,10 @@ impl Core {
     /// written: have them tell of this one alone.
     fn check_functions(&mut self, statement: &Statement<'_>) -> Result<()> {
         let functions = statement.functions;
-        let history = self.stream.as_ref().is_some_and(|stream| stream.has_history());
+        let history = self
+            .stream
+            .as_ref()
+            .is_some_and(|stream| stream.has_history());
         let tells_of_others = history
             && (functions.total_changes
                 || functions.changes && !self.borrower.wrote

@@ -6,7 +6,7 @@ use super::Core;
 use super::core::{Aborted, Risk, Txn};
 use super::run::alone;
 use crate::hrana::reply::Answers;
-use crate::hrana::request::{Condition, Pipeline, Stmt};
+use crate::hrana::request::{ASK_INDEX, Condition, Pipeline, Stmt};
 use crate::sql::{Control, Effect, Script, Statement};
 
 /// How many statements are sent at once.
@@ -89,9 +89,7 @@ impl Core {
                 before = Some(Condition::Ok(step));
             }
         });
-        pipeline
-            .get_autocommit()
-            .execute(&Stmt::plain("SELECT 1"));
+        pipeline.get_autocommit();
         let reads = statements
             .iter()
             .all(|statement| statement.effect == Effect::Reads);
@@ -100,21 +98,24 @@ impl Core {
             (false, true) => Risk::Nothing,
             (false, false) => Risk::Kept,
         };
-        let body = self.exchange(pipeline, 3, risk).await;
+        let asks_index = risk == Risk::Kept;
+        if asks_index {
+            pipeline.execute(&Stmt::plain(ASK_INDEX));
+        }
+        let requests = 2 + usize::from(asks_index);
+        let body = self.exchange(pipeline, requests, risk).await;
         statements
             .iter()
             .for_each(|statement| self.note_run(statement));
         let body = body?;
-        let answers = Answers::read(&body, 3).map_err(|wrong| self.malformed(wrong))?;
+        let answers = Answers::read(&body, requests).map_err(|wrong| self.malformed(wrong))?;
         let read = || Ok((answers.autocommit(1)?, answers.batch(0)?));
         let (autocommit, batch) = read().map_err(|wrong| {
             self.flight = Some(risk);
             self.malformed(wrong)
         })?;
-        if let Ok(Ok(result)) = answers.execute(2)
-            && let Ok(effects) = result.effects()
-        {
-            effects.index.inspect(|index| self.shared.saw(*index));
+        if asks_index && let Ok(Ok(result)) = answers.execute(2) {
+            self.saw(result);
         }
         let batch = match batch {
             Ok(batch) => batch,

@@ -47,10 +47,7 @@ impl Core {
         pipeline.execute(&Stmt::plain("COMMIT"));
         // The handle is gone with this call: nobody could roll back later.
         pipeline.batch(|batch| {
-            batch.step(
-                Some(Condition::in_transaction()),
-                &Stmt::plain("ROLLBACK"),
-            );
+            batch.step(Some(Condition::in_transaction()), &Stmt::plain("ROLLBACK"));
         });
         let body = self.exchange(pipeline, 2, Risk::Kept).await;
         let body = match body {
@@ -74,11 +71,7 @@ impl Core {
         let result = answers.as_ref().map(|answers| answers.execute(0));
         match result {
             Ok(Ok(Ok(result))) => {
-                if let Ok(effects) = result.effects()
-                    && let Some(index) = effects.index
-                {
-                    self.shared.saw(index);
-                }
+                self.saw(result);
                 self.end_transaction();
                 Ok(())
             }

@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Instant;
 
@@ -13,63 +14,72 @@ use tokio::sync::Mutex;
 use super::{Core, Dropped};
 
 /// A call's work, and its type once it has begun.
-pub(super) trait Work<T>:
-    for<'c> FnOnce(&'c mut Core) -> Working<'c, T> + Send
-{
-}
+pub(super) trait Work<T>: for<'c> FnOnce(&'c mut Core) -> Working<'c, T> + Send {}
 
 impl<T, W> Work<T> for W where W: for<'c> FnOnce(&'c mut Core) -> Working<'c, T> + Send {}
 
 pub(super) type Working<'c, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'c>>;
 
+/// When a call ends, done or not.
+#[derive(Debug)]
+pub(super) struct Ends {
+    pub(super) stop: Arc<StopFlag>,
+    /// By [`clock`].
+    pub(super) until: u64,
+    /// The session has been taken from its borrower, whose call it is.
+    pub(super) gone: Arc<AtomicBool>,
+}
+
+impl Ends {
+    fn is_over(&self) -> bool {
+        // The deadline may have been changed meanwhile.
+        let deadline = self.stop.deadline();
+        self.stop.is_interrupted()
+            || self.stop.is_stopped()
+            || self.gone.load(Ordering::Relaxed)
+            || (self.until != clock::NEVER && clock::now() >= self.until)
+            || deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    fn error(&self) -> Error {
+        match self.stop.is_stopped() || self.gone.load(Ordering::Relaxed) {
+            true => Error::new(ErrorKind::PoolClosed, "the connection has been taken back"),
+            false => Error::new(ErrorKind::DeadlineExceeded, "the statement ran out of time"),
+        }
+    }
+
+    /// Wait for `wanted`, unless the call is over before: that is looked at whenever this is polled,
+    /// which the pool does every 10 ms at least.
+    async fn unless_over<F: Future>(&self, wanted: F) -> Option<F::Output> {
+        let mut wanted = pin!(wanted);
+        poll_fn(|context| match wanted.as_mut().poll(context) {
+            Poll::Ready(had) => Poll::Ready(Some(had)),
+            Poll::Pending if self.is_over() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+}
+
 /// Do a call's work, in its time.
 pub(super) async fn run<T>(
     core: Arc<Mutex<Core>>,
-    stop: Arc<StopFlag>,
+    ends: Ends,
     dropped: Vec<Dropped>,
     work: impl Work<T>,
 ) -> Result<T> {
-    let until = stop.until();
-    let Some(mut core) = unless_over(&stop, until, core.lock_owned()).await else {
-        return Err(over(&stop));
+    let Some(mut core) = ends.unless_over(core.lock_owned()).await else {
+        return Err(ends.error());
     };
     core.recover_cancelled();
     for handle in dropped {
         core.drop_handle(handle);
     }
-    let done = unless_over(&stop, until, work(&mut core)).await;
+    let done = ends.unless_over(work(&mut core)).await;
     let result = match done {
         Some(result) => result,
-        None => Err(core.give_up(over(&stop))),
+        None => Err(core.give_up(ends.error())),
     };
     core.settle();
     result
-}
-
-/// Wait for `wanted` until a time, or until it is ended from outside: that is looked at whenever this
-/// is polled, which the pool does every 10 ms at least.
-async fn unless_over<F: Future>(stop: &StopFlag, until: u64, wanted: F) -> Option<F::Output> {
-    let mut wanted = pin!(wanted);
-    poll_fn(|context| match wanted.as_mut().poll(context) {
-        Poll::Ready(had) => Poll::Ready(Some(had)),
-        Poll::Pending if is_over(stop, until) => Poll::Ready(None),
-        Poll::Pending => Poll::Pending,
-    })
-    .await
-}
-
-fn is_over(stop: &StopFlag, until: u64) -> bool {
-    // The deadline may have been changed meanwhile.
-    let deadline = stop.deadline();
-    stop.is_interrupted()
-        || stop.is_stopped()
-        || (until != clock::NEVER && clock::now() >= until)
-        || deadline.is_some_and(|deadline| Instant::now() >= deadline)
-}
-
-fn over(stop: &StopFlag) -> Error {
-    match stop.is_stopped() {
-        true => Error::new(ErrorKind::PoolClosed, "the pool is closing"),
-        false => Error::new(ErrorKind::DeadlineExceeded, "the statement ran out of time"),
-    }
 }

@@ -1,19 +1,13 @@
-//! Statements: one after the other in a text, and what each of them is.
+//! What a statement is.
 //!
 //! The server parses them again, and refuses a text with more than one. So what is misread here is
 //! refused there; what must never happen is that a statement which writes is taken for one that reads.
 
-use std::collections::HashSet;
-
 use millpond_pool::{Error, ErrorKind};
 
-use super::names;
-use super::token::{Kind, Token, Tokens};
-
-/// The longest text, in bytes, as on files.
-const MAX_SQL_BYTES: usize = 100_000;
-/// `SQLITE_LIMIT_VARIABLE_NUMBER`.
-const MAX_PARAMETERS: usize = 32_766;
+use super::script::Script;
+use super::token::{Kind, Token};
+use super::{names, parameters};
 
 /// What a statement does to the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,90 +71,10 @@ pub(crate) struct Statement<'a> {
     reserved: bool,
     /// The parameters' names, with their prefix, in the order of positional values.
     pub(crate) parameters: Vec<Option<&'a str>>,
+    /// The text as it is sent, where the server could not bind the parameters of this one.
+    numbered: Option<String>,
     /// Why no server runs it for a guest.
     refusal: Option<(ErrorKind, String)>,
-}
-
-/// The statements of a text, one after the other.
-#[derive(Debug)]
-pub(crate) struct Script<'a> {
-    sql: &'a str,
-    at: usize,
-}
-
-impl<'a> Script<'a> {
-    /// # Errors
-    ///
-    /// [`TooLarge`](ErrorKind::TooLarge), [`Sql`](ErrorKind::Sql): it holds a NUL character, at which
-    /// SQLite would end.
-    pub(crate) fn new(sql: &'a str, at: usize) -> Result<Script<'a>, Error> {
-        if let Some(nul) = sql.find('\0') {
-            let error = Error::new(ErrorKind::Sql, "the SQL text holds a NUL character");
-            return Err(error.at(nul));
-        }
-        Ok(Script { sql, at })
-    }
-
-    /// The next statement; `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<Statement<'a>>, Error> {
-        let mut tokens = Tokens::new(self.sql, self.at);
-        let mut parts = Vec::new();
-        let mut body = Body::default();
-        for token in &mut tokens {
-            if token.kind == Kind::Semicolon && !body.is_open(&parts) {
-                match parts.is_empty() {
-                    true => continue,
-                    false => break,
-                }
-            }
-            parts.push(token);
-            body.push(&token);
-        }
-        let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
-            return Ok(None);
-        };
-        let (start, end) = (first.start, last.end());
-        self.at = end;
-        if end - start > MAX_SQL_BYTES {
-            let message = format!(
-                "a statement has {} bytes, and may have {MAX_SQL_BYTES}",
-                end - start
-            );
-            return Err(Error::new(ErrorKind::TooLarge, message).at(start));
-        }
-        let sql = &self.sql[start..end];
-        Statement::new(sql, start, &parts).map(Some)
-    }
-
-    /// Where the next one is looked for.
-    pub(crate) fn at(&self) -> usize {
-        self.at
-    }
-}
-
-/// Whether a `;` is within the body of a trigger, which ends with `; END`.
-#[derive(Debug, Default)]
-struct Body {
-    after_semicolon: bool,
-    ended: bool,
-}
-
-impl Body {
-    fn push(&mut self, token: &Token<'_>) {
-        self.ended = self.after_semicolon && token.is("END");
-        self.after_semicolon = token.kind == Kind::Semicolon;
-    }
-
-    fn is_open(&self, parts: &[Token<'_>]) -> bool {
-        let mut words = parts
-            .iter()
-            .skip_while(|token| token.is_one_of(&["EXPLAIN", "QUERY", "PLAN"]));
-        words.next().is_some_and(|word| word.is("CREATE"))
-            && words
-                .find(|word| !word.is_one_of(&["TEMP", "TEMPORARY"]))
-                .is_some_and(|word| word.is("TRIGGER"))
-            && !self.ended
-    }
 }
 
 impl<'a> Statement<'a> {
@@ -186,7 +100,12 @@ impl<'a> Statement<'a> {
         }
     }
 
-    fn new(sql: &'a str, start: usize, tokens: &[Token<'a>]) -> Result<Statement<'a>, Error> {
+    pub(super) fn new(
+        sql: &'a str,
+        start: usize,
+        tokens: &[Token<'a>],
+    ) -> Result<Statement<'a>, Error> {
+        let names = parameters::names(tokens).map_err(|error| error.at(start))?;
         let mut statement = Statement {
             sql,
             start,
@@ -196,7 +115,8 @@ impl<'a> Statement<'a> {
             functions: Functions::default(),
             defines: false,
             reserved: false,
-            parameters: parameters(tokens).map_err(|error| error.at(start))?,
+            numbered: parameters::numbered(sql, start, tokens, &names),
+            parameters: names,
             refusal: None,
         };
         statement.read_names(tokens);
@@ -217,6 +137,17 @@ impl<'a> Statement<'a> {
         }
     }
 
+    /// The text to send.
+    pub(crate) fn sent(&self) -> &str {
+        self.numbered.as_deref().unwrap_or(self.sql)
+    }
+
+    /// The parameters' names, if they are to be sent with the values.
+    pub(crate) fn names(&self) -> Option<&[Option<&'a str>]> {
+        let by_name = self.numbered.is_none() && self.parameters.iter().any(parameters::is_named);
+        by_name.then_some(self.parameters.as_slice())
+    }
+
     fn refuse(&mut self, kind: ErrorKind, message: String) {
         self.refusal.get_or_insert((kind, message));
     }
@@ -233,7 +164,10 @@ impl<'a> Statement<'a> {
             let Some(name) = token.name() else { continue };
             self.reserved |= names::is_reserved(&name);
             if names::is_refused_table(&name) {
-                self.refuse(ErrorKind::NotAuthorized, format!("{name} is not for guests"));
+                self.refuse(
+                    ErrorKind::NotAuthorized,
+                    format!("{name} is not for guests"),
+                );
             }
             if !tokens.get(index + 1).is_some_and(|next| next.is_mark("(")) {
                 continue;
@@ -244,6 +178,8 @@ impl<'a> Statement<'a> {
             self.functions.total_changes |= is("total_changes");
             if is("load_extension") {
                 self.unsupported("extensions for guests to load");
+            } else if index > 0 && tokens[index - 1].is("USING") {
+                // A module, whose table is being made.
             } else if names::is_refused_function(&name) {
                 let message = format!("the function {name} is not for guests");
                 self.refuse(ErrorKind::NotAuthorized, message);
@@ -264,8 +200,13 @@ impl<'a> Statement<'a> {
             "PRAGMA" => self.read_pragma(tokens),
             "BEGIN" => {
                 self.control = Control::Begin;
-                let deferred = second.is_none_or(|word| word.is_one_of(&["DEFERRED", "TRANSACTION"]));
-                self.effect = if deferred { Effect::Reads } else { Effect::Writes };
+                let deferred =
+                    second.is_none_or(|word| word.is_one_of(&["DEFERRED", "TRANSACTION"]));
+                self.effect = if deferred {
+                    Effect::Reads
+                } else {
+                    Effect::Writes
+                };
             }
             "COMMIT" | "END" => self.control_of(Control::Commit),
             "ROLLBACK" if tokens.iter().any(|token| token.is("TO")) => {
@@ -406,37 +347,6 @@ fn effect_after_with(tokens: &[Token<'_>]) -> Effect {
         (true, true) => Effect::Unsure,
         (false, _) => Effect::Writes,
     }
-}
-
-/// The parameters' names, numbered as SQLite does (<https://sqlite.org/lang_expr.html#varparam>).
-fn parameters<'a>(tokens: &[Token<'a>]) -> Result<Vec<Option<&'a str>>, Error> {
-    let mut names: Vec<Option<&str>> = Vec::new();
-    let mut seen = HashSet::new();
-    let too_many = || {
-        let message = format!("a statement has more than {MAX_PARAMETERS} parameters");
-        Err(Error::new(ErrorKind::Sql, message))
-    };
-    for token in tokens.iter().filter(|token| token.kind == Kind::Parameter) {
-        match token.text.strip_prefix('?') {
-            Some("") => names.push(None),
-            Some(number) => {
-                let number = number.parse().unwrap_or(usize::MAX);
-                if number == 0 || number > MAX_PARAMETERS {
-                    return too_many();
-                }
-                if names.len() < number {
-                    names.resize(number, None);
-                }
-                names[number - 1] = Some(token.text);
-            }
-            None if !seen.insert(token.text) => {}
-            None => names.push(Some(token.text)),
-        }
-        if names.len() > MAX_PARAMETERS {
-            return too_many();
-        }
-    }
-    Ok(names)
 }
 
 #[cfg(test)]

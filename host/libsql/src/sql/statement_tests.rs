@@ -16,7 +16,10 @@ fn a_script_is_divided_where_its_statements_end() {
     let mut script = Script::new(sql, 0).expect("a script");
     let mut found = Vec::new();
     while let Some(statement) = script.next().expect("statements") {
-        assert_eq!(&sql[statement.start..][..statement.sql.len()], statement.sql);
+        assert_eq!(
+            &sql[statement.start..][..statement.sql.len()],
+            statement.sql
+        );
         found.push(statement.sql);
     }
     assert_eq!(found.len(), 3, "{found:?}");
@@ -27,10 +30,22 @@ fn a_script_is_divided_where_its_statements_end() {
 
 #[test]
 fn one_statement_is_expected_and_no_more() {
-    for sql in ["SELECT 1", "SELECT 1;", "/* a */ SELECT 1 ; -- b", "\u{feff}SELECT 1;;"] {
+    for sql in [
+        "SELECT 1",
+        "SELECT 1;",
+        "/* a */ SELECT 1 ; -- b",
+        "\u{feff}SELECT 1;;",
+    ] {
         assert_eq!(only(sql).sql, "SELECT 1");
     }
-    for sql in ["", ";", "-- SELECT 1", "SELECT 1; SELECT 2", "SELECT 1;;x", "SELECT 1\0"] {
+    for sql in [
+        "",
+        ";",
+        "-- SELECT 1",
+        "SELECT 1; SELECT 2",
+        "SELECT 1;;x",
+        "SELECT 1\0",
+    ] {
         assert_eq!(kind(sql), Some(ErrorKind::Sql), "{sql:?}");
     }
     let long = format!("SELECT '{}'", "x".repeat(100_000));
@@ -127,6 +142,17 @@ fn parameters_are_numbered_as_sqlite_does() {
     );
     assert_eq!(names("SELECT ?2, ?1"), [Some("?1"), Some("?2")]);
     assert_eq!(names("SELECT 1"), []);
+    for (sql, sent) in [
+        ("SELECT ?, ?2", "SELECT ?, ?2"),
+        ("SELECT :a, @b, :a", "SELECT :a, @b, :a"),
+        ("SELECT ?, :a, '?', ?, :a;", "SELECT ?1, ?2, '?', ?3, ?2"),
+        ("SELECT ?3, :a, ?", "SELECT ?3, ?4, ?5"),
+    ] {
+        assert_eq!(only(sql).sent(), sent);
+    }
+    assert!(only("SELECT :a").names().is_some());
+    assert!(only("SELECT ?1").names().is_none());
+    assert!(only("SELECT 1").names().is_none());
     assert_eq!(kind("SELECT ?40000"), Some(ErrorKind::Sql));
     assert_eq!(kind("SELECT ?0"), Some(ErrorKind::Sql));
 }

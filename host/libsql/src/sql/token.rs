@@ -89,8 +89,8 @@ impl<'a> Tokens<'a> {
             let rest = self.rest();
             let comment = if rest.starts_with("--") {
                 rest.find('\n')
-            } else if rest.starts_with("/*") {
-                rest[2..].find("*/").map(|end| end + 4)
+            } else if let Some(text) = rest.strip_prefix("/*") {
+                text.find("*/").map(|end| end + 4)
             } else {
                 return;
             };

@@ -20,7 +20,15 @@ async fn pages_hold_every_row_once() {
     assert_eq!(description.columns[1].name, "text");
     let names = [Some("1".to_owned()), Some("2".to_owned())];
     assert_eq!(description.parameter_names, names);
-    for (count, max_rows) in [(0, 0), (1, 0), (1, 1), (10, 3), (9, 3), (5_000, 0), (100, 1)] {
+    for (count, max_rows) in [
+        (0, 0),
+        (1, 0),
+        (1, 1),
+        (10, 3),
+        (9, 3),
+        (5_000, 0),
+        (100, 1),
+    ] {
         // A recursion has its first row always.
         let expected = i64::max(count, 1);
         let page = statement
@@ -60,63 +68,42 @@ async fn pages_hold_every_row_once() {
 }
 
 #[tokio::test]
-async fn a_result_of_any_size_takes_the_memory_of_a_page() {
-    let Some(server) = Sqld::start() else { return };
-    let pool = server.pool().await;
-    let connection = get(&pool).await;
-    // 100,000 rows of 500 bytes: more than the server answers at once.
-    let statement = connection.prepare(SERIES).await.expect("compiled");
-    let parameters = Parameters::from([100_000, 500]);
-    let page = statement.query(&parameters, 0, false).await.expect("a page");
-    let (mut rows, mut largest) = (page.rows.len(), page.rows.size());
-    let rest = page.rest.expect("more");
-    // Other calls go on beside it.
-    assert_eq!(value(&connection, "SELECT 7").await, Value::Integer(7));
-    connection.execute_script("CREATE TABLE t(a)").await.expect("made");
-    let before = resident();
-    loop {
-        let next = rest.next(0).await.expect("more");
-        if next.is_empty() {
-            break;
-        }
-        rows += next.len();
-        largest = largest.max(next.size());
-    }
-    let grown = resident().saturating_sub(before);
-    assert_eq!(rows, 100_000);
-    assert!(largest < (1 << 20) + 1_000, "{largest}");
-    assert!(grown < 16 << 20, "grew by {grown} bytes");
-    let whole = connection.query(SERIES, &parameters).await;
-    assert_eq!(kind(whole), ErrorKind::TooLarge);
-    drop((rest, statement, connection));
-    close(pool).await;
-}
-
-/// How much memory the process has, in bytes.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = status.split(' ').nth(1).and_then(|pages| pages.parse().ok());
-    pages.unwrap_or(0_usize) * 4096
-}
-
-#[tokio::test]
 async fn a_large_cursor_in_a_transaction_has_the_stream_for_itself() {
     let Some(server) = Sqld::start() else { return };
-    let pool = server.pool_of(PoolBuilder::new().max_page_bytes(4096)).await;
+    let pool = server
+        .pool_of(PoolBuilder::new().max_page_bytes(4096))
+        .await;
     let connection = get(&pool).await;
-    connection.execute_script("CREATE TABLE t(a)").await.expect("made");
-    let open = connection.begin(TransactionMode::Immediate).await.expect("begun");
-    connection.execute("INSERT INTO t VALUES (1)", &NONE).await.expect("written");
+    connection
+        .execute_script("CREATE TABLE t(a)")
+        .await
+        .expect("made");
+    let open = connection
+        .begin(TransactionMode::Immediate)
+        .await
+        .expect("begun");
+    connection
+        .execute("INSERT INTO t VALUES (1)", &NONE)
+        .await
+        .expect("written");
     let statement = connection.prepare(SERIES).await.expect("compiled");
-    let page = statement.query(&Parameters::from([50_000, 500]), 0, false).await;
+    let page = statement
+        .query(&Parameters::from([50_000, 500]), 0, false)
+        .await;
     let rest = page.expect("a page").rest.expect("more");
     assert!(!rest.next(10).await.expect("more").is_empty());
     let busy = connection.execute("INSERT INTO t VALUES (2)", &NONE).await;
     assert_eq!(kind(busy), ErrorKind::Busy);
     drop(rest);
-    connection.execute("INSERT INTO t VALUES (3)", &NONE).await.expect("it is free");
+    connection
+        .execute("INSERT INTO t VALUES (3)", &NONE)
+        .await
+        .expect("it is free");
     open.commit().await.expect("committed");
-    assert_eq!(value(&connection, "SELECT sum(a) FROM t").await, Value::Integer(4));
+    assert_eq!(
+        value(&connection, "SELECT sum(a) FROM t").await,
+        Value::Integer(4)
+    );
     drop((statement, connection));
     close(pool).await;
 }
@@ -126,13 +113,19 @@ async fn rows_of_what_writes_are_read_like_any_other() {
     let Some(server) = Sqld::start() else { return };
     let pool = server.pool().await;
     let connection = get(&pool).await;
-    connection.execute_script("CREATE TABLE t(a)").await.expect("made");
+    connection
+        .execute_script("CREATE TABLE t(a)")
+        .await
+        .expect("made");
     let insert = "INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n
         WHERE i < 10) SELECT i FROM n RETURNING a";
     let statement = connection.prepare(insert).await.expect("compiled");
     let page = statement.query(&NONE, 4, false).await.expect("a page");
     let rest = page.rest.expect("more");
-    assert_eq!(value(&connection, "SELECT count(*) FROM t").await, Value::Integer(10));
+    assert_eq!(
+        value(&connection, "SELECT count(*) FROM t").await,
+        Value::Integer(10)
+    );
     assert_eq!(rest.next(0).await.expect("the rest").len(), 6);
     drop((rest, statement, connection));
     close(pool).await;

@@ -1,6 +1,11 @@
 //! On a real server, where the variable `MILLPOND_SQLD` names one.
 
 mod cursors;
+mod faults;
+mod grants;
+mod lost;
+mod many;
+mod replicas;
 mod sqld;
 mod statements;
 mod transactions;

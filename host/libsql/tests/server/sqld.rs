@@ -14,7 +14,7 @@ use tempfile::TempDir;
 const START: Duration = Duration::from_secs(20);
 
 /// The program, where the environment names one. Says how to get it, where not.
-pub fn program() -> Option<PathBuf> {
+pub(crate) fn program() -> Option<PathBuf> {
     let program = std::env::var_os("MILLPOND_SQLD").map(PathBuf::from);
     if program.is_none() {
         eprintln!(
@@ -28,7 +28,7 @@ pub fn program() -> Option<PathBuf> {
 
 /// A server with a database of its own.
 #[derive(Debug)]
-pub struct Sqld {
+pub(crate) struct Sqld {
     program: PathBuf,
     folder: TempDir,
     address: SocketAddr,
@@ -38,11 +38,11 @@ pub struct Sqld {
 
 impl Sqld {
     /// Start one; `None` where there is no program.
-    pub fn start() -> Option<Sqld> {
+    pub(crate) fn start() -> Option<Sqld> {
         Sqld::start_with(&[])
     }
 
-    pub fn start_with(options: &[&str]) -> Option<Sqld> {
+    pub(crate) fn start_with(options: &[&str]) -> Option<Sqld> {
         let mut server = Sqld {
             program: program()?,
             folder: tempfile::tempdir().expect("a folder"),
@@ -55,7 +55,7 @@ impl Sqld {
     }
 
     /// Start it, or start it again on the same files and the same port.
-    pub fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         let child = Command::new(&self.program)
             .arg("--no-welcome")
             .arg("--db-path")
@@ -89,7 +89,7 @@ impl Sqld {
     }
 
     /// End it as a crash does.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             // Its own process, and no other: by its id.
             child.kill().expect("it runs");
@@ -97,15 +97,15 @@ impl Sqld {
         }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub async fn pool(&self) -> Pool {
+    pub(crate) async fn pool(&self) -> Pool {
         self.pool_of(PoolBuilder::new()).await
     }
 
-    pub async fn pool_of(&self, builder: PoolBuilder) -> Pool {
+    pub(crate) async fn pool_of(&self, builder: PoolBuilder) -> Pool {
         builder.open(&self.url()).await.expect("a pool")
     }
 }
@@ -117,7 +117,7 @@ impl Drop for Sqld {
 }
 
 /// A port that nothing listens on just now.
-pub fn free_port() -> SocketAddr {
+pub(crate) fn free_port() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address")
 }

@@ -1,9 +1,6 @@
 //! Values, parameters, errors, and what a grant allows.
 
-use millpond_libsql::PoolBuilder;
-use millpond_pool::{
-    Access, ErrorKind, Grant, Parameters, Request, Rows, TableGrant, Value,
-};
+use millpond_pool::{ErrorKind, Parameters, Value};
 
 use crate::sqld::Sqld;
 use crate::{NONE, close, error, get, kind, value};
@@ -40,7 +37,10 @@ async fn values_come_back_as_they_were_sent() {
             .execute("INSERT INTO t VALUES (?1, ?2) RETURNING id", &parameters)
             .await
             .expect("inserted");
-        assert_eq!((inserted.changes, inserted.last_insert_rowid), (1, index as i64));
+        assert_eq!(
+            (inserted.changes, inserted.last_insert_rowid),
+            (1, index as i64)
+        );
         // Straight back, and through the file.
         let parameters = Parameters::from([value.clone()]);
         let echoed = connection.query("SELECT ?", &parameters).await;
@@ -58,7 +58,9 @@ async fn values_come_back_as_they_were_sent() {
     let declared = declared.expect("rows").columns.remove(0).declared_type;
     assert_eq!(declared.as_deref(), Some("INTEGER"));
     // SQLite has no NaN.
-    let nan = connection.query("SELECT ?", &Parameters::from([f64::NAN])).await;
+    let nan = connection
+        .query("SELECT ?", &Parameters::from([f64::NAN]))
+        .await;
     assert_eq!(nan.expect("a row").rows, [[Value::Null]]);
     let invalid = connection.query("SELECT CAST(x'ff' AS TEXT)", &NONE).await;
     assert_eq!(kind(invalid), ErrorKind::NotUtf8);
@@ -85,6 +87,7 @@ async fn parameters_have_positions_or_names() {
         ("SELECT :a, max(@b, :a)", named()),
         ("SELECT ?1, ?2", Parameters::named([("2", 2), ("?1", 1)])),
         ("SELECT $a, $b", named()),
+        ("SELECT :a, ?", two()),
         ("SELECT 1, ?2 WHERE ?1 = 1", two()),
     ] {
         let rows = rows(sql, parameters).await;
@@ -92,7 +95,10 @@ async fn parameters_have_positions_or_names() {
         assert_eq!(rows, [[Value::Integer(1), Value::Integer(2)]], "{sql}");
     }
     assert_eq!(kind(rows("SELECT ?", two()).await), ErrorKind::Parameters);
-    assert_eq!(kind(rows("SELECT :c", named()).await), ErrorKind::Parameters);
+    assert_eq!(
+        kind(rows("SELECT :c", named()).await),
+        ErrorKind::Parameters
+    );
     drop(connection);
     close(pool).await;
 }
@@ -112,28 +118,55 @@ async fn errors_have_their_kinds() {
         .await
         .expect("made");
     for (sql, expected, code) in [
-        ("INSERT INTO t VALUES (1, 1, 1, NULL)", ErrorKind::ConstraintUnique, 2067),
-        ("INSERT INTO t VALUES (2, NULL, 1, NULL)", ErrorKind::ConstraintNotNull, 1299),
-        ("INSERT INTO t VALUES (2, 1, 0, NULL)", ErrorKind::ConstraintCheck, 275),
-        ("INSERT INTO t VALUES (2, 1, 1, 7)", ErrorKind::ConstraintForeignKey, 787),
+        (
+            "INSERT INTO t VALUES (1, 1, 1, NULL)",
+            ErrorKind::ConstraintUnique,
+            2067,
+        ),
+        (
+            "INSERT INTO t VALUES (2, NULL, 1, NULL)",
+            ErrorKind::ConstraintNotNull,
+            1299,
+        ),
+        (
+            "INSERT INTO t VALUES (2, 1, 0, NULL)",
+            ErrorKind::ConstraintCheck,
+            275,
+        ),
+        (
+            "INSERT INTO t VALUES (2, 1, 1, 7)",
+            ErrorKind::ConstraintForeignKey,
+            787,
+        ),
         ("INSERT INTO s VALUES ('x')", ErrorKind::ConstraintOther, 19),
         ("SELECT * FROM nowhere", ErrorKind::Sql, 1),
-        ("SELECT nothing FROM t", ErrorKind::Sql, 1),
+        ("SELECT missing FROM t", ErrorKind::Sql, 1),
         ("SELECT FROM", ErrorKind::Sql, 0),
         ("SELECT 1; SELECT 2", ErrorKind::Sql, 0),
         ("-- nothing", ErrorKind::Sql, 0),
         ("ATTACH 'x' AS y", ErrorKind::Unsupported, 0),
         ("CREATE TEMP TABLE x(a)", ErrorKind::Unsupported, 0),
         ("SELECT sqlite_version()", ErrorKind::NotAuthorized, 0),
-        ("DELETE FROM millpond_migrations", ErrorKind::NotAuthorized, 0),
+        (
+            "DELETE FROM millpond_migrations",
+            ErrorKind::NotAuthorized,
+            0,
+        ),
         ("COMMIT", ErrorKind::Sql, 1),
     ] {
         let failed = error(connection.execute(sql, &NONE).await);
-        assert_eq!((failed.kind(), failed.code()), (expected, code), "{sql}: {failed}");
+        assert_eq!(
+            (failed.kind(), failed.code()),
+            (expected, code),
+            "{sql}: {failed}"
+        );
         assert!(!failed.rolled_back(), "{sql}");
     }
     // A primary key is unique, and the server says no more.
-    connection.execute("INSERT INTO p VALUES (1)", &NONE).await.expect("new");
+    connection
+        .execute("INSERT INTO p VALUES (1)", &NONE)
+        .await
+        .expect("new");
     let twice = connection.execute("INSERT INTO p VALUES (1)", &NONE).await;
     assert_eq!(kind(twice), ErrorKind::ConstraintUnique);
     drop(connection);
@@ -146,141 +179,62 @@ async fn every_pragma_that_is_let_through_is_one_the_server_has() {
     let pool = server.pool().await;
     let connection = get(&pool).await;
     connection
-        .execute_script("CREATE TABLE t(a REFERENCES t(a)); CREATE INDEX i ON t(a)")
+        .execute_script("CREATE TABLE t(a PRIMARY KEY REFERENCES t(a)); CREATE INDEX i ON t(a)")
         .await
         .expect("made");
     for pragma in [
-        "application_id", "auto_vacuum", "cache_size", "collation_list", "compile_options",
-        "data_version", "defer_foreign_keys", "encoding", "foreign_key_check", "foreign_keys",
-        "freelist_count", "function_list", "integrity_check", "journal_mode", "page_count",
-        "page_size", "query_only", "quick_check", "read_uncommitted", "schema_version",
-        "synchronous", "table_list", "user_version", "table_info(t)", "table_xinfo(t)",
-        "index_list(t)", "index_info(i)", "index_xinfo(i)", "foreign_key_list(t)",
-        "foreign_key_check(t)", "quick_check(t)", "table_list(t)", "foreign_keys = ON",
-        "user_version = 3", "defer_foreign_keys = ON",
+        "application_id",
+        "auto_vacuum",
+        "cache_size",
+        "collation_list",
+        "compile_options",
+        "data_version",
+        "defer_foreign_keys",
+        "encoding",
+        "foreign_key_check",
+        "foreign_keys",
+        "freelist_count",
+        "function_list",
+        "integrity_check",
+        "journal_mode",
+        "page_count",
+        "page_size",
+        "query_only",
+        "quick_check",
+        "read_uncommitted",
+        "schema_version",
+        "synchronous",
+        "table_list",
+        "user_version",
+        "table_info(t)",
+        "table_xinfo(t)",
+        "index_list(t)",
+        "index_info(i)",
+        "index_xinfo(i)",
+        "foreign_key_list(t)",
+        "foreign_key_check(t)",
+        "quick_check(t)",
+        "table_list(t)",
+        "foreign_keys = ON",
+        "user_version = 3",
+        "defer_foreign_keys = ON",
     ] {
         let sql = format!("PRAGMA {pragma}");
         let done = connection.query(&sql, &NONE).await;
         assert!(done.is_ok(), "{sql}: {done:?}");
     }
-    assert_eq!(value(&connection, "PRAGMA user_version").await, Value::Integer(3));
+    assert_eq!(
+        value(&connection, "PRAGMA user_version").await,
+        Value::Integer(3)
+    );
     drop(connection);
     // What was set is not the next borrower's.
     let connection = get(&pool).await;
-    assert_eq!(value(&connection, "PRAGMA defer_foreign_keys").await, Value::Integer(0));
+    assert_eq!(
+        value(&connection, "PRAGMA defer_foreign_keys").await,
+        Value::Integer(0)
+    );
     drop(connection);
-    close(pool).await;
-}
-
-#[tokio::test]
-async fn a_read_only_connection_reads_and_no_more() {
-    let Some(server) = Sqld::start() else { return };
-    let pool = server.pool().await;
-    let setup = get(&pool).await;
-    setup
-        .execute_script("CREATE TABLE t(a); INSERT INTO t VALUES (1)")
-        .await
-        .expect("made");
-    let reader = pool.get(Access::ReadOnly).await.expect("a connection");
-    for sql in [
-        "SELECT a FROM t",
-        "WITH x AS (SELECT a FROM t) SELECT * FROM x",
-        // A word that writes, as a name: the server says what it is.
-        "WITH \"delete\" AS (SELECT a FROM t) SELECT * FROM \"delete\"",
-        "EXPLAIN DELETE FROM t",
-        "PRAGMA table_info(t)",
-        "BEGIN",
-        "SELECT a FROM t",
-        "SAVEPOINT s",
-        "RELEASE s",
-        "COMMIT",
-    ] {
-        let read = reader.query(sql, &NONE).await;
-        assert!(read.is_ok(), "{sql}: {read:?}");
-    }
-    for sql in [
-        "INSERT INTO t VALUES (2)",
-        "INSERT INTO t VALUES (2) RETURNING a",
-        "WITH x AS (SELECT 2) INSERT INTO t SELECT * FROM x",
-        "WITH x AS (SELECT 2) DELETE FROM t WHERE a IN (SELECT 1 FROM x)",
-        "CREATE TABLE IF NOT EXISTS t(a)",
-        "DROP TABLE t",
-        "BEGIN IMMEDIATE",
-        "PRAGMA user_version = 1",
-    ] {
-        let refused = reader.query(sql, &NONE).await;
-        assert_eq!(kind(refused), ErrorKind::NotAuthorized, "{sql}");
-    }
-    let script = reader.execute_script("SELECT 1; DELETE FROM t").await;
-    assert_eq!(error(script).offset(), Some(10));
-    let prepared = reader.prepare("DELETE FROM t").await.expect("compiled");
-    assert!(!prepared.describe().await.expect("described").read_only);
-    assert_eq!(kind(prepared.execute(&NONE).await), ErrorKind::NotAuthorized);
-    let rows = Rows::from_rows([[1]]).expect("rows");
-    let insert = reader.prepare("INSERT INTO t VALUES (?)").await.expect("compiled");
-    assert_eq!(kind(insert.execute_many(&rows).await), ErrorKind::NotAuthorized);
-    assert_eq!(value(&setup, "SELECT count(*) FROM t").await, Value::Integer(1));
-    drop((reader, setup, prepared, insert));
-    close(pool).await;
-}
-
-#[tokio::test]
-async fn what_the_engine_cannot_enforce_is_refused_with_the_grant() {
-    let Some(server) = Sqld::start() else { return };
-    let pool = server.pool().await;
-    let grant = || Grant::new(&pool, Access::ReadWrite);
-    let table = TableGrant::new().read();
-    for refused in [
-        grant().table("t", table.clone()),
-        grant().temporary(true),
-        grant().max_statement_steps(1000),
-    ] {
-        assert_eq!(kind(refused.check()), ErrorKind::Unsupported);
-        let got = refused.get(Access::ReadOnly, &Request::new()).await;
-        assert_eq!(kind(got), ErrorKind::Unsupported);
-    }
-    // The schema can be watched here.
-    let fixed = grant().schema(false);
-    fixed.check().expect("enforced");
-    let connection = fixed.get(Access::ReadWrite, &Request::new()).await;
-    let connection = connection.expect("a connection");
-    for sql in ["CREATE TABLE t(a)", "DROP TABLE t", "PRAGMA user_version = 1"] {
-        let refused = connection.execute(sql, &NONE).await;
-        assert_eq!(kind(refused), ErrorKind::NotAuthorized, "{sql}");
-    }
-    drop(connection);
-    close(pool).await;
-    let trusting = PoolBuilder::new().server_enforces_tables(true).read_only(true);
-    let pool = server.pool_of(trusting).await;
-    let grant = Grant::new(&pool, Access::ReadWrite).table("t", table);
-    assert_eq!(kind(grant.check()), ErrorKind::NotAuthorized, "open for reading");
-    let grant = Grant::new(&pool, Access::ReadOnly).table("t", TableGrant::new());
-    grant.check().expect("the server's to enforce");
-    close(pool).await;
-}
-
-#[tokio::test]
-async fn functions_tell_nothing_of_the_borrower_before() {
-    let Some(server) = Sqld::start() else { return };
-    let pool = server.pool_of(PoolBuilder::new().max_size(1)).await;
-    let all = "SELECT last_insert_rowid() + changes() + total_changes()";
-    let first = get(&pool).await;
-    first
-        .execute_script("CREATE TABLE t(a); INSERT INTO t VALUES (1), (2), (3)")
-        .await
-        .expect("made");
-    assert_eq!(value(&first, all).await, Value::Integer(3 + 3 + 3));
-    drop(first);
-    let second = get(&pool).await;
-    assert_eq!(value(&second, all).await, Value::Integer(0));
-    drop(second);
-    let third = get(&pool).await;
-    let none = third.execute("DELETE FROM t WHERE a > 3", &NONE).await;
-    assert_eq!(none.expect("done").last_insert_rowid, 0);
-    assert_eq!(value(&third, "SELECT last_insert_rowid()").await, Value::Integer(0));
-    third.execute("INSERT INTO t VALUES (4)", &NONE).await.expect("done");
-    assert_eq!(value(&third, "SELECT last_insert_rowid()").await, Value::Integer(4));
-    drop(third);
     close(pool).await;
 }
 
@@ -296,20 +250,41 @@ async fn a_script_runs_up_to_what_fails() {
     assert_eq!(failed.kind(), ErrorKind::ConstraintUnique);
     let at = script.rfind("INSERT INTO t VALUES (1)").map(|at| at as u32);
     assert_eq!(failed.offset(), at);
-    assert_eq!(value(&connection, "SELECT count(*) FROM t").await, Value::Integer(1));
+    assert_eq!(
+        value(&connection, "SELECT count(*) FROM t").await,
+        Value::Integer(1)
+    );
     // One that does not parse keeps nothing before it from running.
     let script = "INSERT INTO t VALUES (3); INSERT INTO t VALUES (4); SELECT FROM";
-    assert_eq!(kind(connection.execute_script(script).await), ErrorKind::Sql);
+    assert_eq!(
+        kind(connection.execute_script(script).await),
+        ErrorKind::Sql
+    );
     let script = "INSERT INTO t VALUES (5); ATTACH 'x' AS y; INSERT INTO t VALUES (6)";
-    assert_eq!(kind(connection.execute_script(script).await), ErrorKind::Unsupported);
-    assert_eq!(value(&connection, "SELECT sum(a) FROM t").await, Value::Integer(13));
-    let script = "BEGIN; INSERT INTO t VALUES (7); SAVEPOINT s; DELETE FROM t; ROLLBACK TO s; COMMIT";
+    assert_eq!(
+        kind(connection.execute_script(script).await),
+        ErrorKind::Unsupported
+    );
+    assert_eq!(
+        value(&connection, "SELECT sum(a) FROM t").await,
+        Value::Integer(13)
+    );
+    let script =
+        "BEGIN; INSERT INTO t VALUES (7); SAVEPOINT s; DELETE FROM t; ROLLBACK TO s; COMMIT";
     connection.execute_script(script).await.expect("committed");
     assert!(!connection.in_transaction());
-    assert_eq!(value(&connection, "SELECT sum(a) FROM t").await, Value::Integer(20));
-    let many: String = (100..700).map(|n| format!("INSERT INTO t VALUES ({n});")).collect();
+    assert_eq!(
+        value(&connection, "SELECT sum(a) FROM t").await,
+        Value::Integer(20)
+    );
+    let many: String = (100..700)
+        .map(|n| format!("INSERT INTO t VALUES ({n});"))
+        .collect();
     connection.execute_script(&many).await.expect("all of them");
-    assert_eq!(value(&connection, "SELECT count(*) FROM t").await, Value::Integer(605));
+    assert_eq!(
+        value(&connection, "SELECT count(*) FROM t").await,
+        Value::Integer(605)
+    );
     drop(connection);
     close(pool).await;
 }

@@ -1,9 +1,7 @@
 //! Transactions, as handles and as text, and what becomes of them.
 
-use std::time::Duration;
-
 use millpond_libsql::PoolBuilder;
-use millpond_pool::{Access, ErrorKind, Grant, Request, Rows, TransactionMode, Value};
+use millpond_pool::{ErrorKind, TransactionMode, Value};
 
 use crate::sqld::Sqld;
 use crate::{NONE, close, error, get, kind, value};
@@ -16,14 +14,23 @@ async fn a_transaction_is_kept_whole_or_not_at_all() {
     let pool = server.pool().await;
     let connection = get(&pool).await;
     let other = get(&pool).await;
-    connection.execute_script("CREATE TABLE t(a)").await.expect("made");
+    connection
+        .execute_script("CREATE TABLE t(a)")
+        .await
+        .expect("made");
     for mode in [TransactionMode::Deferred, TransactionMode::Immediate] {
-        connection.execute("DELETE FROM t", &NONE).await.expect("empty");
+        connection
+            .execute("DELETE FROM t", &NONE)
+            .await
+            .expect("empty");
         let open = connection.begin(mode).await.expect("begun");
         assert!(connection.in_transaction());
         let again = connection.begin(mode).await;
         assert_eq!(kind(again), ErrorKind::Sql);
-        connection.execute("INSERT INTO t VALUES (1)", &NONE).await.expect("written");
+        connection
+            .execute("INSERT INTO t VALUES (1)", &NONE)
+            .await
+            .expect("written");
         assert_eq!(value(&connection, COUNT).await, Value::Integer(1));
         assert_eq!(value(&other, COUNT).await, Value::Integer(0));
         open.commit().await.expect("committed");
@@ -31,19 +38,37 @@ async fn a_transaction_is_kept_whole_or_not_at_all() {
         assert_eq!(value(&other, COUNT).await, Value::Integer(1));
 
         let open = connection.begin(mode).await.expect("begun");
-        connection.execute("INSERT INTO t VALUES (2)", &NONE).await.expect("written");
+        connection
+            .execute("INSERT INTO t VALUES (2)", &NONE)
+            .await
+            .expect("written");
         open.rollback().await.expect("undone");
         assert_eq!(value(&connection, COUNT).await, Value::Integer(1));
 
         let open = connection.begin(mode).await.expect("begun");
-        connection.execute("INSERT INTO t VALUES (3)", &NONE).await.expect("written");
+        connection
+            .execute("INSERT INTO t VALUES (3)", &NONE)
+            .await
+            .expect("written");
         drop(open);
         assert!(!connection.in_transaction());
         assert_eq!(value(&connection, COUNT).await, Value::Integer(1));
 
         // One of which nothing reached the server.
-        connection.begin(mode).await.expect("begun").commit().await.expect("nothing");
-        connection.begin(mode).await.expect("begun").rollback().await.expect("nothing");
+        connection
+            .begin(mode)
+            .await
+            .expect("begun")
+            .commit()
+            .await
+            .expect("nothing");
+        connection
+            .begin(mode)
+            .await
+            .expect("begun")
+            .rollback()
+            .await
+            .expect("nothing");
         drop(connection.begin(mode).await.expect("begun"));
         assert!(!connection.in_transaction());
     }
@@ -56,18 +81,36 @@ async fn what_is_open_when_a_connection_goes_back_is_undone() {
     let Some(server) = Sqld::start() else { return };
     let pool = server.pool_of(PoolBuilder::new().max_size(1)).await;
     let connection = get(&pool).await;
-    connection.execute_script("CREATE TABLE t(a)").await.expect("made");
-    let open = connection.begin(TransactionMode::Immediate).await.expect("begun");
-    connection.execute("INSERT INTO t VALUES (1)", &NONE).await.expect("written");
+    connection
+        .execute_script("CREATE TABLE t(a)")
+        .await
+        .expect("made");
+    let open = connection
+        .begin(TransactionMode::Immediate)
+        .await
+        .expect("begun");
+    connection
+        .execute("INSERT INTO t VALUES (1)", &NONE)
+        .await
+        .expect("written");
     drop(connection);
     assert_eq!(kind(open.commit().await), ErrorKind::StaleHandle);
     let connection = get(&pool).await;
-    connection.execute("BEGIN IMMEDIATE", &NONE).await.expect("begun");
-    connection.execute("INSERT INTO t VALUES (1)", &NONE).await.expect("written");
+    connection
+        .execute("BEGIN IMMEDIATE", &NONE)
+        .await
+        .expect("begun");
+    connection
+        .execute("INSERT INTO t VALUES (1)", &NONE)
+        .await
+        .expect("written");
     drop(connection);
     let connection = get(&pool).await;
     assert!(!connection.in_transaction());
-    connection.execute("INSERT INTO t VALUES (2)", &NONE).await.expect("no lock is held");
+    connection
+        .execute("INSERT INTO t VALUES (2)", &NONE)
+        .await
+        .expect("no lock is held");
     assert_eq!(value(&connection, COUNT).await, Value::Integer(1));
     drop(connection);
     assert_eq!(pool.stats().rolled_back, 2);
@@ -80,7 +123,10 @@ async fn text_begins_and_ends_transactions_too() {
     let Some(server) = Sqld::start() else { return };
     let pool = server.pool().await;
     let connection = get(&pool).await;
-    connection.execute_script("CREATE TABLE t(a)").await.expect("made");
+    connection
+        .execute_script("CREATE TABLE t(a)")
+        .await
+        .expect("made");
     let run = |sql: &'static str| connection.execute(sql, &NONE);
     run("/* so */ begin immediate").await.expect("begun");
     assert!(connection.in_transaction());
@@ -89,7 +135,10 @@ async fn text_begins_and_ends_transactions_too() {
     run("END").await.expect("committed");
     assert!(!connection.in_transaction());
     // A handle that text ends is stale, and ends no other.
-    let open = connection.begin(TransactionMode::Deferred).await.expect("begun");
+    let open = connection
+        .begin(TransactionMode::Deferred)
+        .await
+        .expect("begun");
     run("INSERT INTO t VALUES (2)").await.expect("written");
     run("COMMIT").await.expect("committed");
     run("BEGIN").await.expect("begun");
@@ -103,14 +152,20 @@ async fn text_begins_and_ends_transactions_too() {
     run("INSERT INTO t VALUES (4)").await.expect("written");
     run("RELEASE s").await.expect("committed");
     assert!(!connection.in_transaction());
-    let open = connection.begin(TransactionMode::Immediate).await.expect("begun");
+    let open = connection
+        .begin(TransactionMode::Immediate)
+        .await
+        .expect("begun");
     run("SAVEPOINT s").await.expect("one inside");
     run("INSERT INTO t VALUES (5)").await.expect("written");
     run("ROLLBACK TO s").await.expect("undone");
     run("RELEASE s").await.expect("released");
     assert!(connection.in_transaction());
     open.commit().await.expect("committed");
-    assert_eq!(value(&connection, "SELECT sum(a) FROM t").await, Value::Integer(7));
+    assert_eq!(
+        value(&connection, "SELECT sum(a) FROM t").await,
+        Value::Integer(7)
+    );
     drop(connection);
     close(pool).await;
 }
@@ -128,38 +183,76 @@ async fn a_failed_statement_leaves_its_transaction_unless_it_says_so() {
         )
         .await
         .expect("made");
-    let open = connection.begin(TransactionMode::Immediate).await.expect("begun");
-    connection.execute("INSERT INTO t VALUES (2, NULL)", &NONE).await.expect("written");
-    let failed = error(connection.execute("INSERT INTO t VALUES (1, NULL)", &NONE).await);
+    let open = connection
+        .begin(TransactionMode::Immediate)
+        .await
+        .expect("begun");
+    connection
+        .execute("INSERT INTO t VALUES (2, NULL)", &NONE)
+        .await
+        .expect("written");
+    let failed = error(
+        connection
+            .execute("INSERT INTO t VALUES (1, NULL)", &NONE)
+            .await,
+    );
     assert!(!failed.rolled_back());
     open.commit().await.expect("committed");
-    let open = connection.begin(TransactionMode::Immediate).await.expect("begun");
-    connection.execute("INSERT INTO t VALUES (3, NULL)", &NONE).await.expect("written");
+    let open = connection
+        .begin(TransactionMode::Immediate)
+        .await
+        .expect("begun");
+    connection
+        .execute("INSERT INTO t VALUES (3, NULL)", &NONE)
+        .await
+        .expect("written");
     let rolls_back = "INSERT OR ROLLBACK INTO t VALUES (1, NULL)";
     let failed = error(connection.execute(rolls_back, &NONE).await);
     assert_eq!(failed.kind(), ErrorKind::ConstraintUnique);
     assert!(failed.rolled_back());
     // Nothing runs outside of it that was meant for it.
-    let next = error(connection.execute("INSERT INTO t VALUES (4, NULL)", &NONE).await);
-    assert_eq!((next.kind(), next.rolled_back()), (ErrorKind::StaleHandle, true));
+    let next = error(
+        connection
+            .execute("INSERT INTO t VALUES (4, NULL)", &NONE)
+            .await,
+    );
+    assert_eq!(
+        (next.kind(), next.rolled_back()),
+        (ErrorKind::StaleHandle, true)
+    );
     assert!(connection.in_transaction());
     assert!(error(open.commit().await).rolled_back());
     assert_eq!(value(&connection, COUNT).await, Value::Integer(2));
     // What cannot be committed is undone.
-    let open = connection.begin(TransactionMode::Deferred).await.expect("begun");
-    connection.execute("INSERT INTO t VALUES (5, 77)", &NONE).await.expect("deferred");
+    let open = connection
+        .begin(TransactionMode::Deferred)
+        .await
+        .expect("begun");
+    connection
+        .execute("INSERT INTO t VALUES (5, 77)", &NONE)
+        .await
+        .expect("deferred");
     let failed = error(open.commit().await);
     assert_eq!(failed.kind(), ErrorKind::ConstraintForeignKey);
     assert!(failed.rolled_back());
     assert_eq!(value(&connection, COUNT).await, Value::Integer(2));
     // As text it stays open, to be mended.
     connection.execute("BEGIN", &NONE).await.expect("begun");
-    connection.execute("INSERT INTO t VALUES (5, 77)", &NONE).await.expect("deferred");
+    connection
+        .execute("INSERT INTO t VALUES (5, 77)", &NONE)
+        .await
+        .expect("deferred");
     let failed = error(connection.execute("COMMIT", &NONE).await);
     assert_eq!(failed.kind(), ErrorKind::ConstraintForeignKey);
     assert!(connection.in_transaction());
-    connection.execute("INSERT INTO p VALUES (77)", &NONE).await.expect("mended");
-    connection.execute("COMMIT", &NONE).await.expect("committed");
+    connection
+        .execute("INSERT INTO p VALUES (77)", &NONE)
+        .await
+        .expect("mended");
+    connection
+        .execute("COMMIT", &NONE)
+        .await
+        .expect("committed");
     assert_eq!(value(&connection, COUNT).await, Value::Integer(3));
     drop(connection);
     close(pool).await;
@@ -173,108 +266,12 @@ async fn a_write_on_an_old_snapshot_is_told_apart() {
     one.execute_script("CREATE TABLE t(a)").await.expect("made");
     let open = one.begin(TransactionMode::Deferred).await.expect("begun");
     assert_eq!(value(&one, COUNT).await, Value::Integer(0));
-    two.execute("INSERT INTO t VALUES (1)", &NONE).await.expect("written");
+    two.execute("INSERT INTO t VALUES (1)", &NONE)
+        .await
+        .expect("written");
     let late = one.execute("INSERT INTO t VALUES (2)", &NONE).await;
     assert_eq!(kind(late), ErrorKind::BusySnapshot);
     open.rollback().await.expect("undone");
     drop((one, two));
-    close(pool).await;
-}
-
-#[tokio::test]
-async fn a_transaction_that_another_writer_ends_is_not_continued_outside_of_it() {
-    let Some(server) = Sqld::start() else { return };
-    let pool = server.pool().await;
-    let (one, two) = (get(&pool).await, get(&pool).await);
-    one.execute_script("CREATE TABLE t(a)").await.expect("made");
-    let open = one.begin(TransactionMode::Immediate).await.expect("begun");
-    one.execute("INSERT INTO t VALUES (1)", &NONE).await.expect("written");
-    // It waits for five seconds, and takes the lock.
-    two.execute("INSERT INTO t VALUES (2)", &NONE).await.expect("in the end");
-    let lost = error(one.execute("INSERT INTO t VALUES (3)", &NONE).await);
-    assert_eq!((lost.kind(), lost.rolled_back()), (ErrorKind::StaleHandle, true));
-    for sql in ["INSERT INTO t VALUES (4)", "SELECT 1", "BEGIN", "SAVEPOINT s"] {
-        let next = error(one.execute(sql, &NONE).await);
-        assert_eq!((next.kind(), next.rolled_back()), (ErrorKind::StaleHandle, true), "{sql}");
-    }
-    let committed = error(open.commit().await);
-    assert_eq!(committed.kind(), ErrorKind::StaleHandle);
-    one.execute("INSERT INTO t VALUES (5)", &NONE).await.expect("told, and goes on");
-    assert_eq!(value(&two, "SELECT group_concat(a) FROM t").await, Value::from("2,5"));
-    drop((one, two));
-    close(pool).await;
-}
-
-#[tokio::test]
-async fn an_idle_stream_is_replaced_and_an_idle_transaction_lost() {
-    let Some(server) = Sqld::start() else { return };
-    let pool = server.pool().await;
-    let grant = Grant::new(&pool, Access::ReadWrite).max_transaction_time(Duration::from_secs(60));
-    let (one, two) = (
-        grant.get(Access::ReadWrite, &Request::new()).await.expect("a connection"),
-        get(&pool).await,
-    );
-    one.execute_script("CREATE TABLE t(a)").await.expect("made");
-    let open = one.begin(TransactionMode::Immediate).await.expect("begun");
-    one.execute("INSERT INTO t VALUES (1)", &NONE).await.expect("written");
-    // What is tested is the server's clock: it ends both streams after ten seconds.
-    tokio::time::sleep(Duration::from_secs(12)).await;
-    two.execute("INSERT INTO t VALUES (2)", &NONE).await.expect("on a new stream");
-    let lost = error(one.execute("INSERT INTO t VALUES (3)", &NONE).await);
-    assert_eq!((lost.kind(), lost.rolled_back()), (ErrorKind::StaleHandle, true));
-    open.rollback().await.expect("it is");
-    assert_eq!(value(&one, "SELECT group_concat(a) FROM t").await, Value::from("2"));
-    drop((one, two));
-    close(pool).await;
-}
-
-#[tokio::test]
-async fn a_transaction_open_for_too_long_is_ended_here() {
-    let Some(server) = Sqld::start() else { return };
-    let pool = server.pool().await;
-    let grant = Grant::new(&pool, Access::ReadWrite).max_transaction_time(Duration::ZERO);
-    let one = grant.get(Access::ReadWrite, &Request::new()).await.expect("a connection");
-    one.execute_script("CREATE TABLE t(a)").await.expect("made");
-    let open = one.begin(TransactionMode::Immediate).await.expect("begun");
-    let late = error(one.execute("INSERT INTO t VALUES (1)", &NONE).await);
-    assert_eq!((late.kind(), late.rolled_back()), (ErrorKind::StaleHandle, true));
-    assert_eq!(kind(open.commit().await), ErrorKind::StaleHandle);
-    drop(one);
-    close(pool).await;
-}
-
-#[tokio::test]
-async fn many_rows_are_all_kept_or_none() {
-    let Some(server) = Sqld::start() else { return };
-    let pool = server.pool().await;
-    let connection = get(&pool).await;
-    connection
-        .execute_script("CREATE TABLE t(a INTEGER PRIMARY KEY, b UNIQUE)")
-        .await
-        .expect("made");
-    let insert = connection.prepare("INSERT INTO t(b) VALUES (?)").await.expect("compiled");
-    let rows = |range: std::ops::Range<i64>| Rows::from_rows(range.map(|n| [n])).expect("rows");
-    let done = insert.execute_many(&rows(0..25_000)).await.expect("all");
-    assert_eq!((done.changes, done.last_insert_rowid), (25_000, 25_000));
-    let failed = insert.execute_many(&rows(24_999..30_000)).await;
-    assert_eq!(kind(failed), ErrorKind::ConstraintUnique);
-    let failed = insert.execute_many(&rows(-25_000..1)).await;
-    assert_eq!(kind(failed), ErrorKind::ConstraintUnique);
-    assert_eq!(value(&connection, COUNT).await, Value::Integer(25_000));
-    assert!(!connection.in_transaction());
-    assert_eq!(insert.execute_many(&Rows::new()).await.expect("none").changes, 0);
-    let wide = Rows::from_rows([[1, 2]]).expect("rows");
-    assert_eq!(kind(insert.execute_many(&wide).await), ErrorKind::Parameters);
-    // Within a transaction what was written before stays.
-    let open = connection.begin(TransactionMode::Immediate).await.expect("begun");
-    let failed = error(insert.execute_many(&rows(-1..1)).await);
-    assert!(!failed.rolled_back());
-    connection.execute("INSERT INTO t(b) VALUES ('kept')", &NONE).await.expect("written");
-    let failed = error(insert.execute_many(&rows(-50..1)).await);
-    assert_eq!((failed.kind(), failed.rolled_back()), (ErrorKind::ConstraintUnique, false));
-    assert_eq!(insert.execute_many(&rows(-50..0)).await.expect("all").changes, 50);
-    open.commit().await.expect("committed");
-    assert_eq!(value(&connection, COUNT).await, Value::Integer(25_051));
-    drop((insert, connection));
     close(pool).await;
 }

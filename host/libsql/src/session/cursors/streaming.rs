@@ -18,7 +18,8 @@ use crate::hrana::wire::Malformed;
 use crate::http::{Http, describe};
 use crate::session::Core;
 use crate::session::core::Txn;
-use crate::session::exchange::{Stream, Tried};
+use crate::session::exchange::Tried;
+use crate::session::stream::Stream;
 use crate::sql::Statement;
 
 /// What a message takes besides its row.
@@ -95,7 +96,9 @@ impl Streaming {
                 None => return Ok(None),
             }
             if self.messages.len() > max.saturating_add(MESSAGE) {
-                return Err(Unusable::TooLarge("a row is larger than a result may be".into()).into());
+                return Err(
+                    Unusable::TooLarge("a row is larger than a result may be".into()).into(),
+                );
             }
         }
     }
@@ -142,7 +145,7 @@ impl Core {
     ) -> Result<Result<(Vec<Column>, Streaming), Broken>> {
         let in_transaction = self.txn != Txn::None;
         let condition = in_transaction.then(Condition::in_transaction);
-        let stmt = Stmt::new(Text::Sql(statement.sql), values, true);
+        let stmt = Stmt::new(Text::Sql(statement.sent()), statement.names(), values, true);
         let body = request::cursor(self.shared.index(), |batch| {
             batch.step(condition, &stmt);
         });

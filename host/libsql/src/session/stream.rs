@@ -1,0 +1,109 @@
+//! A stream of the server, and one request to it.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use crate::engine::Shared;
+use crate::hrana::request;
+use crate::http::{Failure, Http};
+
+/// A stream that has been idle for longer is not used again: servers close one after ten seconds.
+const MAX_IDLE: Duration = Duration::from_millis(8_500);
+
+/// A stream of the server, which is a connection to its database.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    /// What the next request must show. Each answer has another one.
+    baton: String,
+    /// Where the server wants the next request.
+    path: String,
+    used: Instant,
+    /// An earlier borrower has written on it: what SQL functions tell of it is not the present one's.
+    history: bool,
+    wrote: bool,
+    /// Something was set that stays with the stream.
+    soiled: bool,
+}
+
+impl Stream {
+    pub(super) fn new(path: &str) -> Stream {
+        Stream {
+            baton: String::new(),
+            path: path.to_owned(),
+            used: Instant::now(),
+            history: false,
+            wrote: false,
+            soiled: false,
+        }
+    }
+
+    /// Whether the server may have closed it by now.
+    pub(super) fn is_expired(&self) -> bool {
+        self.used.elapsed() > MAX_IDLE
+    }
+
+    /// A new borrower has it.
+    pub(super) fn lend(&mut self) {
+        self.history |= self.wrote;
+        self.wrote = false;
+    }
+
+    pub(super) fn has_history(&self) -> bool {
+        self.history
+    }
+
+    pub(super) fn is_soiled(&self) -> bool {
+        self.soiled
+    }
+
+    pub(super) fn note_written(&mut self) {
+        self.wrote = true;
+    }
+
+    pub(super) fn note_soiled(&mut self) {
+        self.soiled = true;
+    }
+
+    /// An answer says what the next request must show, and where to send it.
+    pub(super) fn continued(&mut self, baton: &str, path: Option<String>) {
+        self.baton = baton.to_owned();
+        self.used = Instant::now();
+        if let Some(path) = path {
+            self.path = path;
+        }
+    }
+}
+
+/// Send a request, and wait for the head of the answer.
+pub(crate) async fn call(
+    shared: &Shared,
+    http: &mut Http,
+    stream: Option<&Stream>,
+    endpoint: &str,
+    body: impl AsRef<[u8]>,
+) -> Result<Response<Incoming>, Failure> {
+    let path = stream.map_or(&shared.target.path, |stream| &stream.path);
+    let mut all = match stream {
+        Some(stream) => request::baton(&stream.baton),
+        None => Vec::new(),
+    };
+    all.extend_from_slice(body.as_ref());
+    let mut request = Request::post(format!("{path}/v3-protobuf{endpoint}"))
+        .header(HOST, &shared.target.authority)
+        .header(CONTENT_TYPE, "application/x-protobuf");
+    if let Some(token) = shared.token.header() {
+        request = request.header(AUTHORIZATION, token);
+    }
+    if let Some(namespace) = &shared.settings.namespace {
+        request = request.header("x-namespace", namespace);
+    }
+    let request = request
+        .body(Full::new(Bytes::from(all)))
+        .map_err(|_| Failure::NotSent("the request is no HTTP".to_owned()))?;
+    http.send(request).await
+}

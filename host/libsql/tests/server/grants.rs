@@ -1,0 +1,150 @@
+//! What a grant allows, and what one borrower learns of another.
+
+use millpond_libsql::PoolBuilder;
+use millpond_pool::{Access, ErrorKind, Grant, Request, Rows, TableGrant, Value};
+
+use crate::sqld::Sqld;
+use crate::{NONE, close, error, get, kind, value};
+
+#[tokio::test]
+async fn a_read_only_connection_reads_and_no_more() {
+    let Some(server) = Sqld::start() else { return };
+    let pool = server.pool().await;
+    let setup = get(&pool).await;
+    setup
+        .execute_script("CREATE TABLE t(a); INSERT INTO t VALUES (1)")
+        .await
+        .expect("made");
+    let reader = pool.get(Access::ReadOnly).await.expect("a connection");
+    for sql in [
+        "SELECT a FROM t",
+        "WITH x AS (SELECT a FROM t) SELECT * FROM x",
+        // A word that writes, as a name: the server says what it is.
+        "WITH \"delete\" AS (SELECT a FROM t) SELECT * FROM \"delete\"",
+        "EXPLAIN DELETE FROM t",
+        "PRAGMA table_info(t)",
+        "BEGIN",
+        "SELECT a FROM t",
+        "SAVEPOINT s",
+        "RELEASE s",
+        "COMMIT",
+    ] {
+        let read = reader.query(sql, &NONE).await;
+        assert!(read.is_ok(), "{sql}: {read:?}");
+    }
+    for sql in [
+        "INSERT INTO t VALUES (2)",
+        "INSERT INTO t VALUES (2) RETURNING a",
+        "WITH x AS (SELECT 2) INSERT INTO t SELECT * FROM x",
+        "WITH x AS (SELECT 2) DELETE FROM t WHERE a IN (SELECT 1 FROM x)",
+        "CREATE TABLE IF NOT EXISTS t(a)",
+        "DROP TABLE t",
+        "BEGIN IMMEDIATE",
+        "PRAGMA user_version = 1",
+    ] {
+        let refused = reader.query(sql, &NONE).await;
+        assert_eq!(kind(refused), ErrorKind::NotAuthorized, "{sql}");
+    }
+    let script = reader.execute_script("SELECT 1; DELETE FROM t").await;
+    assert_eq!(error(script).offset(), Some(10));
+    let prepared = reader.prepare("DELETE FROM t").await.expect("compiled");
+    assert!(!prepared.describe().await.expect("described").read_only);
+    assert_eq!(
+        kind(prepared.execute(&NONE).await),
+        ErrorKind::NotAuthorized
+    );
+    let rows = Rows::from_rows([[1]]).expect("rows");
+    let insert = reader
+        .prepare("INSERT INTO t VALUES (?)")
+        .await
+        .expect("compiled");
+    assert_eq!(
+        kind(insert.execute_many(&rows).await),
+        ErrorKind::NotAuthorized
+    );
+    assert_eq!(
+        value(&setup, "SELECT count(*) FROM t").await,
+        Value::Integer(1)
+    );
+    drop((reader, setup, prepared, insert));
+    close(pool).await;
+}
+
+#[tokio::test]
+async fn what_the_engine_cannot_enforce_is_refused_with_the_grant() {
+    let Some(server) = Sqld::start() else { return };
+    let pool = server.pool().await;
+    let grant = || Grant::new(&pool, Access::ReadWrite);
+    let table = TableGrant::new().read();
+    for refused in [
+        grant().table("t", table.clone()),
+        grant().temporary(true),
+        grant().max_statement_steps(1000),
+    ] {
+        assert_eq!(kind(refused.check()), ErrorKind::Unsupported);
+        let got = refused.get(Access::ReadOnly, &Request::new()).await;
+        assert_eq!(kind(got), ErrorKind::Unsupported);
+    }
+    // The schema can be watched here.
+    let fixed = grant().schema(false);
+    fixed.check().expect("enforced");
+    let connection = fixed.get(Access::ReadWrite, &Request::new()).await;
+    let connection = connection.expect("a connection");
+    for sql in [
+        "CREATE TABLE t(a)",
+        "DROP TABLE t",
+        "PRAGMA user_version = 1",
+    ] {
+        let refused = connection.execute(sql, &NONE).await;
+        assert_eq!(kind(refused), ErrorKind::NotAuthorized, "{sql}");
+    }
+    drop(connection);
+    close(pool).await;
+    let trusting = PoolBuilder::new()
+        .server_enforces_tables(true)
+        .read_only(true);
+    let pool = server.pool_of(trusting).await;
+    let grant = Grant::new(&pool, Access::ReadWrite).table("t", table);
+    assert_eq!(
+        kind(grant.check()),
+        ErrorKind::NotAuthorized,
+        "open for reading"
+    );
+    let grant = Grant::new(&pool, Access::ReadOnly).table("t", TableGrant::new());
+    grant.check().expect("the server's to enforce");
+    close(pool).await;
+}
+
+#[tokio::test]
+async fn functions_tell_nothing_of_the_borrower_before() {
+    let Some(server) = Sqld::start() else { return };
+    let pool = server.pool_of(PoolBuilder::new().max_size(1)).await;
+    let all = "SELECT last_insert_rowid() + changes() + total_changes()";
+    let first = get(&pool).await;
+    first
+        .execute_script("CREATE TABLE t(a); INSERT INTO t VALUES (1), (2), (3)")
+        .await
+        .expect("made");
+    assert_eq!(value(&first, all).await, Value::Integer(3 + 3 + 3));
+    drop(first);
+    let second = get(&pool).await;
+    assert_eq!(value(&second, all).await, Value::Integer(0));
+    drop(second);
+    let third = get(&pool).await;
+    let none = third.execute("DELETE FROM t WHERE a > 3", &NONE).await;
+    assert_eq!(none.expect("done").last_insert_rowid, 0);
+    assert_eq!(
+        value(&third, "SELECT last_insert_rowid()").await,
+        Value::Integer(0)
+    );
+    third
+        .execute("INSERT INTO t VALUES (4)", &NONE)
+        .await
+        .expect("done");
+    assert_eq!(
+        value(&third, "SELECT last_insert_rowid()").await,
+        Value::Integer(4)
+    );
+    drop(third);
+    close(pool).await;
+}
