@@ -241,7 +241,7 @@ fn no_text_makes_it_panic() {
                 .wrapping_add(1);
             let part = (state >> 33) as usize;
             text.push_str(PARTS[part % PARTS.len()]);
-            if part % 11 == 0 {
+            if part.is_multiple_of(11) {
                 break;
             }
         }
