@@ -1,8 +1,8 @@
-//! Compiles the guest programs and the demonstration guest to components, and tells the suites
-//! where they are.
+//! Compiles the guest programs and the demo guest to components, and tells the suites where they
+//! are.
 //!
-//! A program's name begins with the suite that runs it. Each suite gets a macro that lists its
-//! programs, by which it asserts that it has a test for each.
+//! A program's name begins with its suite's. Each suite gets a macro that lists its programs, to
+//! assert that it has a test for each.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -28,7 +28,7 @@ const SUITES: [&str; 12] = [
 
 fn main() {
     if let Err(error) = build() {
-        // One line, also where backtraces are on: it says what to do.
+        // One line that says what to do, even if backtraces are on.
         eprintln!("{error:#}");
         std::process::exit(1);
     }

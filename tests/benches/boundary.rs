@@ -1,11 +1,12 @@
-//! What the sandbox costs: the same work by a guest, through the contract, and by rusqlite in the host's
-//! own process, on a copy of the same file and with the same settings.
+//! What the sandbox costs: a guest does the same work through the contract as rusqlite in the
+//! host's own process, on a copy of the same file and with the same settings.
 //!
 //! ```text
 //! cargo bench --bench boundary [-- [part of a row's name]… [--json FILE]]
 //! ```
 //!
-//! Both sides do a row's work in turn, several times; the table has the medians, and the ratio's spread.
+//! Both sides do a row's work alternately, several times; the table has the medians, and the spread
+//! of the ratio.
 
 mod support;
 
@@ -31,7 +32,7 @@ use self::support::{guests, median};
 
 /// How often each side does a row's work.
 const ROUNDS: usize = 9;
-/// How long a side is at it each time, about.
+/// About how long a side works each time.
 const ROUND: Duration = Duration::from_millis(150);
 
 const COLUMNS: &[Column] = &[
@@ -62,7 +63,7 @@ const COLUMNS: &[Column] = &[
     },
 ];
 
-/// One row: what the native side does so many times, and how many things one time is.
+/// One row: the native side's work for a number of times, and how many items one time has.
 struct Work {
     name: &'static str,
     things: i64,
@@ -138,7 +139,7 @@ fn main() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");
     fill(&path).expect("the rows");
-    // On a copy, because what a pool does for its readers would help the other side as well.
+    // On a copy, because what a pool does for its readers would help the other side too.
     let copy = folder.path().join("native.db");
     std::fs::copy(&path, &copy).expect("a copy");
 
@@ -167,7 +168,7 @@ fn runtime() -> Runtime {
 }
 
 fn pool(path: &Path) -> Pool {
-    // A typed scan takes its whole result at once.
+    // A typed scan reads its whole result at once.
     let pool = PoolBuilder::new().max_result_bytes(64 << 20);
     pool.open(path).expect("a pool")
 }
@@ -218,7 +219,8 @@ impl Bench {
         add(table, work.name, rounds);
     }
 
-    /// What a request costs before HTTP: a new instance, with limits and a deadline, that reads a row.
+    /// What a request costs before HTTP: a new instance, with limits and a deadline, that reads a
+    /// row.
     fn compare_instances(&self, table: &mut Table) {
         const NAME: &str = "a new instance and one point read";
         const COUNT: usize = 3_000;
@@ -262,7 +264,7 @@ fn enough(run: impl Fn(usize) -> Duration) -> usize {
     }
 }
 
-/// Measures both sides in turn, and adds the medians to the table.
+/// Measures both sides alternately, and adds the medians to the table.
 fn add(table: &mut Table, name: &str, mut rounds: impl FnMut() -> (f64, f64)) {
     let (native, guest): (Vec<f64>, Vec<f64>) = (0..ROUNDS).map(|_| rounds()).unzip();
     let mut ratios: Vec<f64> = native
@@ -406,7 +408,8 @@ fn values(row: &Row<'_>) -> rusqlite::Result<Vec<Value>> {
 
 const PEAK_MEMORY: &str = "--print-peak-memory";
 
-/// The peak memory of a scan of a million rows beside that of an empty one, each in a process of its own.
+/// The peak memory of a scan of a million rows, next to that of an empty one, each in its own
+/// process.
 fn compare_memory(guest: &Path, path: &Path) {
     const NAME: &str = "scan of 1,000,000 rows: peak memory";
     if !wanted(NAME) {

@@ -1,5 +1,5 @@
-//! Many guests at once on one file, beside as many threads with a pool of rusqlite's connections and
-//! SQLite's own way to wait for a lock (`busy_timeout`).
+//! Many guests at once on one file, compared with as many threads that share a pool of rusqlite
+//! connections, and wait for a lock as SQLite does (`busy_timeout`).
 //!
 //! ```text
 //! cargo bench --bench contention [-- [part of a row's name]… [--json FILE]]
@@ -25,10 +25,10 @@ use self::support::sandbox::Sandbox;
 use self::support::table::{Column, Table, mebibytes, number, ratio, time, wanted};
 use self::support::{guests, median, percentile};
 
-/// How long each side is at it each time, and how often.
+/// How long each side works each time, and how often.
 const ROUND: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 3;
-/// The most connections of either pool.
+/// The maximum number of connections of either pool.
 const CONNECTIONS: u32 = 40;
 /// Rows to read.
 const ITEMS: i64 = 100_000;
@@ -71,7 +71,7 @@ const COLUMNS: &[Column] = &[
     },
 ];
 
-/// What one thread does. Of several kinds, the first is measured.
+/// What one thread does. If there are several kinds, the first is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Job {
     Read,
@@ -183,7 +183,7 @@ fn main() {
     table.finish();
 }
 
-/// What one side came to in one round.
+/// The results of one side in one round.
 struct Round {
     /// Nanoseconds, sorted.
     times: Vec<u32>,
@@ -224,7 +224,7 @@ fn with_file(side: impl FnOnce(&Path) -> Round) -> Round {
     side(&path)
 }
 
-/// Runs the jobs, one a thread, which begin together; and watches the log's size meanwhile.
+/// Runs the jobs, each on a thread, starting together, and watches the log's size meanwhile.
 fn run(
     path: &Path,
     scenario: &Scenario,

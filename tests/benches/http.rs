@@ -1,12 +1,14 @@
-//! The demonstration under `millpond serve`, every request in a new sandbox, beside the same application as
-//! a native server: axum, a pool of rusqlite's connections of the same size, the same SQL and JSON.
+//! The demo under `millpond serve`, with a new sandbox for every request, compared with the same
+//! application as a native server: axum, a pool of as many rusqlite connections, the same SQL and
+//! JSON.
 //!
 //! ```text
 //! cargo bench --bench http [-- [part of a row's name]… [--json FILE]]
 //! ```
 //!
-//! The load is made by `wrk` (Debian: `apt-get install wrk`), on each server in turn. Where the `wasmtime`
-//! command is installed, its `serve` is measured too, with a guest that answers a constant.
+//! `wrk` generates the load (Debian: `apt-get install wrk`), for each server in turn. If the
+//! `wasmtime` command is installed, its `serve` is measured too, with a guest that returns a
+//! constant.
 
 #[expect(dead_code, reason = "shared with the suites")]
 #[path = "../tests/suites/process.rs"]
@@ -33,14 +35,14 @@ use self::support::native::{self, Manager};
 use self::support::table::{Column, Table, mebibytes, number, ratio, time, wanted};
 use self::support::{guests, median};
 
-/// How long each server is asked each time, and how often.
+/// How long each server is measured each time, and how often.
 const SECONDS: u32 = 4;
 const ROUNDS: usize = 3;
-/// Clients at once.
+/// The number of concurrent clients.
 const CLIENTS: u32 = 16;
-/// Connections of either pool.
+/// The number of connections of either pool.
 const CONNECTIONS: u32 = 5;
-/// Notes that there are before the first is asked for.
+/// The number of notes at the start.
 const NOTES: u32 = 10_000;
 
 const COLUMNS: &[Column] = &[
@@ -71,7 +73,7 @@ const COLUMNS: &[Column] = &[
     },
 ];
 
-/// One row: its name, and the script that makes wrk ask for it.
+/// One row: its name, and its script for wrk.
 const ROWS: &[(&str, &str)] = &[
     ("point read", READ),
     ("insert", INSERT),
@@ -96,7 +98,7 @@ request = function()
 end"#;
 const CONSTANT: &str = "wrk.path = '/'";
 
-/// A server to be measured: its name, and the command that serves the database at a path.
+/// A server to measure: its name, and the command that serves the database at a path.
 type Candidate<'a> = (&'a str, &'a dyn Fn(&Path) -> Command);
 
 const SERVE_NATIVE: &str = "--serve-native";
@@ -149,8 +151,8 @@ fn is_installed(program: &str) -> bool {
     command.status().is_ok()
 }
 
-/// Asks every server in turn, several times, and adds the medians to the table. The first is what the others
-/// are compared with.
+/// Measures every server in turn, several times, and adds the medians to the table. The first is
+/// the reference.
 fn compare(table: &mut Table, row: &str, script: &str, servers: &[Candidate<'_>]) {
     let folder = tempfile::tempdir().expect("a folder");
     let script_file = folder.path().join("load.lua");
@@ -162,7 +164,7 @@ fn compare(table: &mut Table, row: &str, script: &str, servers: &[Candidate<'_>]
             let path = folder.path().join("notes.db");
             fill(&path);
             let server = Server::start(command(&path));
-            // What is compiled, opened and cached at first is not what is measured.
+            // Do not measure the initial compiling, opening and caching.
             load(server.address, &script_file, 1);
             let mut load = load(server.address, &script_file, SECONDS);
             load.memory = server.peak_memory();
@@ -188,7 +190,7 @@ fn compare(table: &mut Table, row: &str, script: &str, servers: &[Candidate<'_>]
     }
 }
 
-/// The tables of the demonstration, with notes in them.
+/// The demo's tables, filled with notes.
 fn fill(path: &Path) {
     let mut conn = native::open(path, Synchronous::Normal).expect("a connection");
     let mut command = millpond();
@@ -249,7 +251,7 @@ fn native(path: &Path, how: &str) -> Command {
     command
 }
 
-/// A server that has said where it listens. Dropped, it is killed.
+/// A server that has printed its address. Dropping it kills it.
 struct Server {
     child: Child,
     address: SocketAddr,
@@ -294,7 +296,7 @@ impl Drop for Server {
     }
 }
 
-/// What wrk tells, in nanoseconds and bytes.
+/// The results of wrk, in nanoseconds and bytes.
 #[derive(Clone, Copy, Debug)]
 struct Load {
     per_second: f64,
@@ -354,10 +356,10 @@ fn nanos(text: &str) -> f64 {
     }
 }
 
-/// Statements run on the thread that handles the request: the fewest hand-overs, and whatever takes long
-/// holds others up.
+/// Statements run on the thread that handles the request: with the fewest thread switches, but a
+/// slow statement blocks others.
 const INLINE: &str = "inline";
-/// Statements run on tokio's blocking threads, as tokio asks for.
+/// Statements run on tokio's blocking threads, as tokio recommends.
 const BLOCKING: &str = "blocking";
 
 #[derive(Clone)]

@@ -1,14 +1,14 @@
 //! What each limit on a guest's SQL costs at its maximum: `cargo bench --bench limits`.
 //!
-//! Each row is a statement as large as one may be, on a pool with the default limits, alone. The
-//! longest of three runs is printed, with how it ended: at its deadline of ten seconds, if need be.
+//! Each row is a statement as large as allowed, on a pool with the default limits, alone. Prints
+//! the longest of three runs, with how it ended: at its deadline of ten seconds, if necessary.
 
 use std::time::{Duration, Instant};
 
 use millpond_pool::{Access, Connection, Grant, Parameters, Pool, Request, Value, block_on};
 use millpond_sqlite::PoolBuilder;
 
-/// What is limited, what there is before, what is run, and with which values.
+/// The limit, the setup, the statement and its values.
 struct Row {
     limit: &'static str,
     before: String,

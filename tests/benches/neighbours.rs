@@ -1,11 +1,11 @@
 //! How long a quick request takes alone, and beside guests that never stop: `cargo bench --bench
 //! neighbours`.
 //!
-//! First one `millpond serve`. A client asks 200 times a second for a row; two others ask, again and again,
-//! for what loops, in the guest's own code and in SQL, until the server ends it.
+//! First with `millpond serve`. A client requests a row 200 times a second; two others repeatedly
+//! request an endless loop, in the guest's own code and in SQL, which the server stops.
 //!
-//! Then an embedder's runtime of two workers. One task beats every 5 ms, one reads a row as often; beside
-//! them are tasks whose statements end at their deadline, and no earlier.
+//! Then with an embedder's runtime of two workers. One task ticks every 5 ms, one reads a row as
+//! often; other tasks run statements that only end at their deadline.
 
 #[expect(dead_code, reason = "shared with the suites")]
 #[path = "../tests/suites/process.rs"]
@@ -51,7 +51,7 @@ fn main() {
 const STATEMENT: Duration = Duration::from_secs(1);
 const ROW: Duration = Duration::from_secs(6);
 
-/// What neighbours do, on tables that are there: none of it ends by itself in time.
+/// What the neighbours run, on existing tables: none of it ends by itself in time.
 fn neighbours() -> Vec<(&'static str, String)> {
     let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)";
     let times = |count, what: &str| vec![what; count].join(",");
@@ -138,8 +138,8 @@ fn embedded() {
     }
 }
 
-/// As a measure of what this machine can do: beside `count` threads that compute, and have nothing
-/// to do with the runtime.
+/// Shows what this machine can do: measure while `count` threads compute that have nothing to do
+/// with the runtime.
 fn beside_threads(count: usize, measure: impl FnOnce()) {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -155,7 +155,7 @@ fn beside_threads(count: usize, measure: impl FnOnce()) {
     });
 }
 
-/// Measure beside `count` tasks that run `sql` again and again.
+/// Measure while `count` tasks run `sql` repeatedly.
 fn row(runtime: &tokio::runtime::Runtime, pool: &Pool, name: &str, sql: &str, count: usize) {
     let over = Arc::new(AtomicBool::new(false));
     let grant = Grant::new(pool, Access::ReadOnly).max_statement_time(STATEMENT);
@@ -205,8 +205,8 @@ fn row(runtime: &tokio::runtime::Runtime, pool: &Pool, name: &str, sql: &str, co
     println!("{name}: {gap:.1} ms; {:.3}, {:.3} ms", at(50), at(99));
 }
 
-/// Ask at fixed times, whatever the last answer took, and print how long answers took from when they
-/// were due.
+/// Send requests at fixed times, however long the last response took, and print the latencies from
+/// when each request was due.
 fn measure(server: &Server, name: &str) {
     let start = Instant::now();
     let mut times: Vec<Duration> = (0..REQUESTS)

@@ -1,6 +1,6 @@
-//! The harness: a pool on a file of its own, and guest programs run against it.
+//! The harness: a pool on its own file, and guest programs that use it.
 //!
-//! A test makes a [`Lab`], runs programs in it, and looks at how they ended:
+//! A test creates a [`Lab`], runs programs in it, and checks how they ended:
 //!
 //! ```no_run
 //! # async fn example() {
@@ -9,8 +9,8 @@
 //! # }
 //! ```
 //!
-//! Whatever a program does, and however it ends, nothing may be in use afterwards:
-//! [`Run::go`] asserts it every time.
+//! Whatever a program does, and however it ends, nothing may be in use afterwards: [`Run::go`]
+//! asserts it every time.
 
 use std::future::{Future, IntoFuture};
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 include!(concat!(env!("OUT_DIR"), "/components.rs"));
 
-// The Rust in the READMEs compiles, and what is not marked `no_run` runs.
+// The Rust in the READMEs compiles, and code that is not marked `no_run` runs.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
@@ -56,7 +56,7 @@ struct SqliteReadme;
 #[doc = include_str!("../../host/wasmtime/README.md")]
 struct WasmtimeReadme;
 
-/// Where the component of a guest program, or the guest `millpond_notes`, is.
+/// The path of a guest program's component, or of the guest `millpond_notes`.
 ///
 /// # Panics
 ///
@@ -65,14 +65,14 @@ pub fn component(name: &str) -> &'static Path {
     Path::new(path_of(name).unwrap_or_else(|| panic!("there is no guest program {name}")))
 }
 
-/// Compiled components are kept, so that each is compiled once.
+/// Compiled components are cached, so that each is compiled once.
 static CACHE: LazyLock<Cache> = LazyLock::new(|| {
     let mut config = CacheConfig::new();
     config.with_directory(concat!(env!("OUT_DIR"), "/cache"));
     Cache::new(config).expect("a cache")
 });
 
-/// A pool on a file, in a folder of its own which goes with it, or in one that stays, and an engine.
+/// An engine, and a pool on a file, in a temporary folder or a given one.
 pub struct Lab {
     path: PathBuf,
     _folder: Option<tempfile::TempDir>,
@@ -118,8 +118,8 @@ impl Lab {
         }
     }
 
-    /// The engine of the programs. Its epoch moves only when the test moves it, and ends them
-    /// when it does.
+    /// The engine of the programs. Its epoch advances only when the test advances it, which ends
+    /// them.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
@@ -140,7 +140,7 @@ impl Lab {
             .temporary(true)
     }
 
-    /// Prepare to run a program, with the database granted as `default`, for reading and writing.
+    /// Prepare to run a program, with a read-write grant of the database as `default`.
     pub fn run(&self, program: &str) -> Run<'_> {
         Run {
             lab: self,
@@ -179,16 +179,16 @@ impl std::fmt::Debug for Run<'_> {
 /// How a program ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// What `wasi:cli/run` returned, or the trap. A call of `exit` counts as a trap for wasmtime.
+    /// What `wasi:cli/run` returned, or the trap. To wasmtime, a call of `exit` is a trap.
     pub result: wasmtime::Result<Result<(), ()>>,
-    /// What it wrote, to standard output and then to standard error.
+    /// Its standard output, followed by its standard error.
     pub output: String,
     /// The pool's counters afterwards.
     pub stats: PoolStats,
 }
 
 impl Ended {
-    /// Asserts that the program came to its end without a trap.
+    /// Asserts that the program ended without a trap.
     #[track_caller]
     pub fn succeeds(self) -> Ended {
         match &self.result {
@@ -197,8 +197,7 @@ impl Ended {
         }
     }
 
-    /// Asserts that the program was ended by a trap, and that it had come where it was to be:
-    /// it printed `ready`.
+    /// Asserts that the program trapped, and had got to where it should: it printed `ready`.
     #[track_caller]
     pub fn traps(self) -> Ended {
         assert!(
@@ -212,13 +211,13 @@ impl Ended {
 }
 
 impl<'a> Run<'a> {
-    /// Change what the program is granted, and its limits.
+    /// Change the program's grants and limits.
     pub fn ctx(mut self, change: impl FnOnce(SqliteCtxBuilder) -> SqliteCtxBuilder) -> Self {
         self.ctx = change(self.ctx);
         self
     }
 
-    /// Grant the database for reading only.
+    /// Grant the database read-only.
     pub fn read_only(self) -> Self {
         let grant = self.lab.grant(Access::ReadOnly);
         self.ctx(|ctx| ctx.grant("default", grant))
@@ -230,19 +229,19 @@ impl<'a> Run<'a> {
         self
     }
 
-    /// The most memory that the program may have, in bytes.
+    /// Set the program's memory limit, in bytes.
     pub fn memory(mut self, bytes: usize) -> Self {
         self.memory = bytes;
         self
     }
 
-    /// When the program's statements and waits are to end.
+    /// Set when the program's statements and waits must end.
     pub fn deadline(self, deadline: Instant) -> Self {
         self.ctx(|ctx| ctx.deadline(deadline))
     }
 
-    /// Run the program to its end, drop everything of it, and look. Dropping this future half-way
-    /// ends the program as a host's own timeout would.
+    /// Run the program to its end, drop everything of it, and check. Dropping this future early
+    /// ends the program, like a host's timeout.
     pub async fn go(self) -> Ended {
         let lab = self.lab;
         let held = lab.pool.stats().in_use;
@@ -258,7 +257,7 @@ impl<'a> Run<'a> {
         Ended::look(result, &pipes, lab, held)
     }
 
-    /// As [`go`](Run::go), with the host functions that block, and without a runtime.
+    /// Like [`go`](Run::go), with the blocking host functions, and without a runtime.
     pub fn go_blocking(self) -> Ended {
         let lab = self.lab;
         let held = lab.pool.stats().in_use;
@@ -273,8 +272,8 @@ impl<'a> Run<'a> {
         Ended::look(result, &pipes, lab, held)
     }
 
-    /// Call the program's export `answer` once for each of `requests` requests, all served by one
-    /// instance: as each begins, its context replaces that of the one before, which ends that one.
+    /// Call the program's export `answer` once for each of `requests` requests, all in one
+    /// instance: the context of each request replaces that of the previous one, which ends it.
     pub async fn answers(self, requests: usize) -> Vec<Result<i64, String>> {
         let lab = self.lab;
         let held = lab.pool.stats().in_use;
@@ -348,7 +347,7 @@ impl Ended {
             output: output.collect(),
             stats: lab.pool.stats(),
         };
-        // What SQLite did not end in time is in use until it is done.
+        // A call that SQLite did not end in time is in use until it ends.
         let left = u64::from(ended.stats.in_use.abs_diff(held));
         assert!(
             left <= ended.stats.abandoned,

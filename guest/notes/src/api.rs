@@ -1,4 +1,4 @@
-//! The JSON API: what each route answers.
+//! The JSON API: the responses of each route.
 
 use serde::Serialize;
 use wstd::http::body::Bytes;
@@ -12,8 +12,8 @@ use crate::routes::NOTES;
 use crate::store::{self, Change};
 use crate::version::{self, IfMatch};
 
-/// The largest body of a request, in bytes: above what the longest note takes as JSON, and
-/// little enough that nobody fills this component's memory with one.
+/// The maximum size of a request body, in bytes: larger than the longest note as JSON, and small
+/// enough that it cannot exhaust this component's memory.
 const MAX_REQUEST: usize = 256 * 1024;
 
 /// `GET /api/notes?search=&page=`
@@ -44,7 +44,7 @@ pub(crate) fn read(id: i64) -> Result<Response<Body>, Failure> {
 
 /// `PUT /api/notes/{id}`
 ///
-/// With `If-Match`, only a note of one of its versions.
+/// With `If-Match`, only if the note has one of these versions.
 pub(crate) fn replace(
     id: i64,
     draft: Draft,
@@ -56,7 +56,7 @@ pub(crate) fn replace(
 
 /// `DELETE /api/notes/{id}`
 ///
-/// With `If-Match`, only a note of one of its versions.
+/// With `If-Match`, only if the note has one of these versions.
 pub(crate) fn delete(id: i64, if_match: &IfMatch) -> Result<Response<Body>, Failure> {
     changed(id, store::delete(id, if_match)?)?;
     let mut response = Response::new(no_body());
@@ -64,7 +64,7 @@ pub(crate) fn delete(id: i64, if_match: &IfMatch) -> Result<Response<Body>, Fail
     Ok(response)
 }
 
-/// What a change made of the note, or why there was none.
+/// The result of a change, or the failure if there was none.
 fn changed<T>(id: i64, change: Change<T>) -> Result<T, Failure> {
     match change {
         Change::Made(made) => Ok(made),
@@ -82,10 +82,10 @@ fn one(status: StatusCode, note: &Note) -> Response<Body> {
     response
 }
 
-/// The draft in a request.
+/// Reads the draft in a request.
 ///
-/// Only `application/json` is taken: another site's page can make a browser send a form here,
-/// but not JSON.
+/// Only accepts `application/json`: another site's page can make a browser send a form here, but
+/// not JSON.
 pub(crate) async fn draft(headers: &HeaderMap, body: Body) -> Result<Draft, Failure> {
     if !is_json(headers) {
         return Err(Failure::not_json());
@@ -106,11 +106,11 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.eq_ignore_ascii_case("application/json")
 }
 
-/// A response of JSON, which no cache keeps.
+/// A JSON response that is not cached.
 pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
     let (status, body) = match serde_json::to_vec(body) {
         Ok(body) => (status, body),
-        // Nothing here has keys that are no strings, which is all that could fail.
+        // Only keys that are not strings could fail, and there are none.
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, Vec::new()),
     };
     let mut response = Response::new(Body::from(body));
@@ -125,8 +125,8 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> 
     response
 }
 
-/// The body of a response that has none. `Body::empty` would not do: wstd writes its nothing to
-/// a stream that the server has closed already, and panics.
+/// An empty body. `Body::empty` does not work: wstd writes to a stream that the server has already
+/// closed, and panics.
 pub(crate) fn no_body() -> Body {
     Body::from_http_body(Empty::<Bytes>::new())
 }

@@ -1,22 +1,22 @@
-//! What goes wrong, as its caller is told: a status and a JSON body.
+//! Failures, as the client sees them: a status and a JSON body.
 
 use millpond_guest::ErrorKind;
 use serde_json::json;
 use wstd::http::{Body, Response, StatusCode};
 
-/// Why a request was not answered as asked.
+/// Why a request failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     status: StatusCode,
-    /// For programs: it stays what it is.
+    /// For programs: it never changes.
     kind: &'static str,
     /// For people.
     message: String,
-    /// A header that the status asks for.
+    /// A header that the status requires.
     header: Option<(&'static str, &'static str)>,
 }
 
-/// When to try again after a 503, in seconds.
+/// When to retry after a 503, in seconds.
 const RETRY_AFTER: &str = "1";
 
 impl Failure {
@@ -49,7 +49,7 @@ impl Failure {
     }
 
     pub(crate) fn bad_body() -> Failure {
-        let message = "the request's body ended before it was whole";
+        let message = "the request's body is incomplete";
         Failure::new(StatusCode::BAD_REQUEST, "bad-body", message)
     }
 
@@ -58,7 +58,7 @@ impl Failure {
     }
 
     pub(crate) fn no_such_path() -> Failure {
-        Failure::new(StatusCode::NOT_FOUND, "not-found", "nothing is here")
+        Failure::new(StatusCode::NOT_FOUND, "not-found", "not found")
     }
 
     pub(crate) fn no_such_note(id: i64) -> Failure {
@@ -76,7 +76,7 @@ impl Failure {
     }
 
     pub(crate) fn method_not_allowed(allowed: &'static str) -> Failure {
-        let message = format!("here only {allowed}");
+        let message = format!("only {allowed} is allowed here");
         let status = StatusCode::METHOD_NOT_ALLOWED;
         Failure {
             header: Some(("allow", allowed)),
@@ -85,12 +85,12 @@ impl Failure {
     }
 
     pub(crate) fn too_large(limit: usize) -> Failure {
-        let message = format!("a request's body may have {limit} bytes");
+        let message = format!("a request's body may have at most {limit} bytes");
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", message)
     }
 
     pub(crate) fn not_json() -> Failure {
-        let message = "a note is sent with content-type: application/json";
+        let message = "send a note with content-type: application/json";
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         Failure::new(status, "unsupported-media-type", message)
     }
@@ -115,8 +115,8 @@ impl Failure {
     }
 }
 
-/// What the database answers. A caller learns what it can act on and nothing of the rest: that
-/// is for whoever runs this, on standard error.
+/// Converts database errors. The client learns what it can act on; the rest goes to standard error,
+/// for the operator.
 impl From<millpond_guest::Error> for Failure {
     fn from(error: millpond_guest::Error) -> Failure {
         let busy = |kind| Failure {
@@ -124,7 +124,7 @@ impl From<millpond_guest::Error> for Failure {
             ..Failure::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 kind,
-                "too much is going on at once: try again",
+                "the server is busy: try again",
             )
         };
         match error.kind() {
@@ -135,7 +135,7 @@ impl From<millpond_guest::Error> for Failure {
             ErrorKind::QuotaExceeded => Failure::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "quota-exceeded",
-                "there is no room for more: delete a note",
+                "the storage is full: delete a note",
             ),
             kind => {
                 eprintln!("{kind:?} (code {}): {error}", error.code());
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_a_status_with_what_it_asks_for() {
+    fn a_failure_has_a_status_and_headers() {
         let response = Failure::method_not_allowed("GET").into_response();
         assert_eq!(response.status(), 405);
         assert_eq!(response.headers()["allow"], "GET");

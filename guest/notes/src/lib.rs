@@ -1,9 +1,9 @@
-//! Notes in a SQLite database, as a web page and a JSON API: one component, which the host
-//! runs once for each request.
+//! Notes in a SQLite database, as a web page and a JSON API: one component, which the host runs
+//! once for each request.
 //!
-//! Follow a request: `main` finds its `Route`, `api` answers those under `/api/notes` from
-//! what `store` reads and writes, `page` answers the others, and whatever goes wrong on the way
-//! is a `Failure`.
+//! To follow a request: `main` finds its `Route`; `api` handles those under `/api/notes` with
+//! `store`, which reads and writes the database; `page` handles the others. Errors on the way are a
+//! `Failure`.
 #![cfg_attr(
     not(any(target_family = "wasm", test)),
     expect(
@@ -38,7 +38,7 @@ async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
     if head {
         *response.body_mut() = api::no_body();
     }
-    // So that a client can tell an answer that broke off from a whole one.
+    // So that a client can detect a truncated response.
     if let Some(length @ 1..) = response.body().content_length() {
         let length = HeaderValue::from(length);
         response.headers_mut().insert("content-length", length);
@@ -65,8 +65,8 @@ async fn answer(request: Request<Body>) -> Result<Response<Body>, Failure> {
     }
 }
 
-/// On every response. Notes are somebody's text: should one ever reach the page as markup, the
-/// policy still runs no script and loads nothing that is not this component's own.
+/// On every response. Notes are untrusted text: even if one were shown as markup, this policy runs
+/// no script and loads nothing from elsewhere.
 const SECURITY_HEADERS: [(&str, &str); 4] = [
     (
         "content-security-policy",

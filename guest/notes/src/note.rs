@@ -1,22 +1,22 @@
-//! A note, and what somebody sends to make or replace one.
+//! A note, and the draft that a client sends to create or replace one.
 
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
-/// The longest title, in characters.
+/// The maximum length of a title, in characters.
 const MAX_TITLE: usize = 200;
 
-/// The longest body, in characters. A page of notes in full stays below 5 MB with it.
+/// The maximum length of a body, in characters. A full page of notes stays below 5 MB with it.
 const MAX_BODY: usize = 20_000;
 
-/// A note as it is stored and as the API shows it.
+/// A note as stored and as shown by the API.
 #[derive(Debug, Serialize)]
 pub(crate) struct Note {
     pub(crate) id: i64,
     pub(crate) title: String,
     pub(crate) body: String,
-    /// When it was made, in UTC (RFC 3339).
+    /// When it was created, in UTC (RFC 3339).
     pub(crate) created: String,
     /// When it was last changed, in UTC (RFC 3339).
     pub(crate) updated: String,
@@ -24,8 +24,7 @@ pub(crate) struct Note {
     pub(crate) version: i64,
 }
 
-/// What somebody sends. Whatever else is sent with it is ignored, so that a note may be sent
-/// back as it came.
+/// What a client sends. Other fields are ignored, so that a note may be sent back as received.
 #[derive(Debug, Deserialize, PartialEq)]
 pub(crate) struct Draft {
     pub(crate) title: String,
@@ -34,11 +33,11 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// A draft from JSON, with white space around its title taken away.
+    /// Parses a draft from JSON, and trims its title.
     pub(crate) fn from_json(json: &[u8]) -> Result<Draft, Failure> {
         let mut draft: Draft = serde_json::from_slice(json).map_err(|error| {
             if error.is_data() {
-                Failure::invalid_note(format!("no note: {error}"))
+                Failure::invalid_note(format!("not a valid note: {error}"))
             } else {
                 Failure::bad_json(error.to_string())
             }
@@ -54,7 +53,7 @@ impl Draft {
             let length = text.chars().count();
             if length > limit {
                 return Err(Failure::invalid_note(format!(
-                    "the {name} has {length} characters, and may have {limit}"
+                    "the {name} has {length} characters, but may have at most {limit}"
                 )));
             }
         }
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_told_from_what_is_no_note() {
+    fn invalid_json_and_invalid_notes_have_different_errors() {
         for json in ["", "{", "title=Milk", r#"{"title": "x"} y"#] {
             assert_eq!(status(json), 400, "{json}");
         }

@@ -38,8 +38,8 @@ pub(crate) fn file(path: &str) -> Option<&'static File> {
     FILES.iter().find(|file| file.path == path)
 }
 
-/// A response of a file. Browsers ask again each time, so that they never run an old script
-/// against a new API.
+/// A response with a file. Browsers must revalidate it each time, so that they never run an old
+/// script with a new API.
 pub(crate) fn serve(file: &'static File) -> Response<Body> {
     let mut response = Response::new(Body::from(file.text));
     let headers = response.headers_mut();

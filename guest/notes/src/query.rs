@@ -1,8 +1,8 @@
-//! The query of an address: `?search=…&page=…`.
+//! The query of a URL: `?search=…&page=…`.
 
 use crate::failure::Failure;
 
-/// Which notes are asked for.
+/// Which notes to list.
 #[derive(Debug, PartialEq)]
 pub(crate) struct ListQuery {
     /// As typed; empty for all notes.
@@ -11,12 +11,11 @@ pub(crate) struct ListQuery {
     pub(crate) page: u32,
 }
 
-/// The longest search, in characters.
+/// The maximum length of a search, in characters.
 const MAX_SEARCH: usize = 200;
 
 impl ListQuery {
-    /// Reads a query. What it does not name has its default; names that mean nothing here are
-    /// ignored.
+    /// Parses a query. Missing names have their defaults; unknown names are ignored.
     pub(crate) fn parse(query: &str) -> Result<ListQuery, Failure> {
         let mut list = ListQuery {
             search: String::new(),
@@ -36,14 +35,14 @@ impl ListQuery {
         }
         if list.search.chars().count() > MAX_SEARCH {
             return Err(Failure::bad_search(format!(
-                "a search may have {MAX_SEARCH} characters"
+                "a search may have at most {MAX_SEARCH} characters"
             )));
         }
         Ok(list)
     }
 }
 
-/// What a form or a browser encoded; `None` where nothing could have.
+/// Decodes percent-encoding; `None` if invalid.
 fn decode(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
@@ -83,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_could_have_written_is_refused() {
+    fn invalid_queries_are_refused() {
         let long = format!("search={}", "x".repeat(MAX_SEARCH + 1));
         for query in [
             "page=",

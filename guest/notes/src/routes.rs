@@ -1,4 +1,4 @@
-//! Which request is for what.
+//! Maps requests to routes.
 
 use wstd::http::Method;
 
@@ -8,7 +8,7 @@ use crate::page::{self, File};
 /// The collection of notes. A note is this, `/` and its id.
 pub(crate) const NOTES: &str = "/api/notes";
 
-/// What a request asks for.
+/// What a request is for.
 #[derive(Debug)]
 pub(crate) enum Route {
     File(&'static File),
@@ -50,7 +50,7 @@ impl Route {
     }
 }
 
-/// The id in a note's path, as the API writes ids: in digits, without a sign or leading zeros.
+/// Parses the id in a note's path, as the API writes ids: digits, without a sign or leading zeros.
 fn parse_id(text: &str) -> Result<i64, Failure> {
     match text.parse::<i64>() {
         Ok(id) if id > 0 && id.to_string() == text => Ok(id),
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_route_says_why() {
+    fn an_unknown_route_says_why() {
         for path in ["", "/api", "/api/notesx", "/index.html", "/../notes.js"] {
             assert_eq!(status(Method::GET, path), 404, "{path}");
         }

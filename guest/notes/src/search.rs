@@ -1,10 +1,10 @@
-//! What people type into a search, as a full-text query (<https://sqlite.org/fts5.html>).
+//! Converts a user's search to a full-text query (<https://sqlite.org/fts5.html>).
 
-/// The FTS5 query for notes that hold every word of `text`, the last of which may still be
-/// being typed; `None` where there is no word.
+/// The FTS5 query for notes that contain every word of `text`, the last of which may be incomplete;
+/// `None` if there is no word.
 ///
-/// Every word is quoted: nothing that anybody types is a syntax error or an operator. Control
-/// characters part words as spaces do, because FTS5 reads its queries up to a NUL.
+/// Every word is quoted, so that no input is a syntax error or an operator. Control characters
+/// separate words like spaces, because FTS5 reads its queries up to a NUL.
 pub(crate) fn full_text_query(text: &str) -> Option<String> {
     let words: Vec<String> = text
         .split(|c: char| c.is_whitespace() || c.is_control())

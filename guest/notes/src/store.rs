@@ -1,4 +1,4 @@
-//! Notes in the database: every statement of this component.
+//! Notes in the database: all statements of this component.
 
 use millpond_guest::{
     Connection, OptionalExtension, Result, Row, TransactionMode, db, named_params, params,
@@ -9,10 +9,10 @@ use crate::note::{Draft, Note};
 use crate::search::full_text_query;
 use crate::version::IfMatch;
 
-/// How many notes a page has.
+/// The number of notes on a page.
 const PAGE_SIZE: u32 = 50;
 
-/// One page of notes, and how many there are, as the API shows them.
+/// One page of notes, and the totals, as shown by the API.
 #[derive(Debug, Serialize)]
 pub(crate) struct Listing {
     notes: Vec<Note>,
@@ -23,10 +23,10 @@ pub(crate) struct Listing {
     total: u64,
 }
 
-/// A page of the notes that match a search, best first, or of all notes, last changed first.
+/// A page of the notes that match a search, best match first, or of all notes, last changed first.
 pub(crate) fn list(search: &str, page: u32) -> Result<Listing> {
     let offset = u64::from(page - 1) * u64::from(PAGE_SIZE);
-    // One snapshot for both statements: the count belongs to this page, whatever others write.
+    // One snapshot for both statements: the count matches this page, whatever others write.
     let (notes, total) = db()?.transaction_with(TransactionMode::Deferred, |tx| {
         match full_text_query(search) {
             Some(words) => matching(tx, &words, offset),
@@ -72,7 +72,7 @@ fn all(db: &Connection, offset: u64) -> Result<(Vec<Note>, u64)> {
     Ok((notes, total))
 }
 
-/// Keeps a new note.
+/// Stores a new note.
 pub(crate) fn create(draft: &Draft) -> Result<Note> {
     db()?.query_row(
         "INSERT INTO notes (title, body) VALUES (?1, ?2)
@@ -82,18 +82,18 @@ pub(crate) fn create(draft: &Draft) -> Result<Note> {
     )
 }
 
-/// A note, where there is one of this id.
+/// The note with this id, if it exists.
 pub(crate) fn read(id: i64) -> Result<Option<Note>> {
     let sql = "SELECT id, title, body, created, updated, version FROM notes WHERE id = ?1";
     db()?.query_row(sql, [id], note).optional()
 }
 
-/// What became of a change to a note.
+/// The result of changing a note.
 #[derive(Debug)]
 pub(crate) enum Change<T> {
     Made(T),
     NoSuchNote,
-    /// The note has a version that the change is not for.
+    /// The note has a different version.
     OtherVersion,
 }
 
@@ -120,7 +120,7 @@ pub(crate) fn delete(id: i64, if_match: &IfMatch) -> Result<Change<()>> {
     })
 }
 
-/// Changes a note if it has a version that may be changed.
+/// Changes a note if it has an allowed version.
 fn change<T>(
     id: i64,
     if_match: &IfMatch,

@@ -1,11 +1,11 @@
-//! The version of a note, as HTTP carries it: `ETag` in a response, `If-Match` in a request.
+//! The version of a note in HTTP: `ETag` in a response, `If-Match` in a request.
 
 use wstd::http::HeaderMap;
 
 /// The versions of a note that a request may change.
 #[derive(Debug)]
 pub(crate) struct IfMatch {
-    /// Entity tags in lists; empty if the request names none, and then any version will do.
+    /// Lists of entity tags; empty if the request has none, which allows any version.
     lists: Vec<String>,
 }
 
@@ -13,14 +13,14 @@ impl IfMatch {
     pub(crate) fn of(headers: &HeaderMap) -> IfMatch {
         let lists = headers.get_all("if-match").iter();
         IfMatch {
-            // A tag outside ASCII is none of ours, and matches nothing.
+            // A tag outside ASCII is not ours, and matches nothing.
             lists: lists
                 .map(|list| list.to_str().unwrap_or_default().to_owned())
                 .collect(),
         }
     }
 
-    /// Whether a note of this version may be changed.
+    /// Whether a note with this version may be changed.
     pub(crate) fn allows(&self, version: i64) -> bool {
         let current = tag(version);
         let mut tags = self.lists.iter().flat_map(|list| list.split(','));

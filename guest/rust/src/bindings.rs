@@ -1,8 +1,8 @@
-//! What wit-bindgen generates from `wit/`. Its documentation is the contract's own.
+//! The code that wit-bindgen generates from `wit/`, with the contract's documentation.
 //!
-//! Everything else in this crate is built on it. It is public for those who want the contract
-//! without this crate's help: its handles are not tied to their connection by lifetimes, and a
-//! handle that has outlived what it belongs to answers `stale-handle`.
+//! The rest of this crate is built on it. It is public for guests that want to use the contract
+//! directly: its handles are not tied to their connection by lifetimes, and a handle whose
+//! connection or transaction has ended returns `stale-handle`.
 
 #[expect(
     missing_docs,
@@ -21,7 +21,7 @@ pub use generated::millpond::sqlite::connections;
 
 /// Connections from the host's pool.
 ///
-/// In a program that is no component there is no host. Every function here that can fail returns
+/// In a program that is not a component there is no host. Every function here that can fail returns
 /// the error `unavailable` there, and `databases` returns no names.
 pub mod pool {
     pub use super::generated::millpond::sqlite::pool::*;
@@ -30,8 +30,9 @@ pub mod pool {
     pub use super::outside::{databases, get_connection, stats};
 }
 
-/// What replaces calls to the host in a program that is no component: the generated ones abort the
-/// process. No handle exists there, so these functions are the only ones to call.
+/// Replaces calls to the host in a program that is not a component, where the generated functions
+/// would abort the process. No handle exists there, so these are the only functions that can be
+/// called.
 #[cfg(not(target_arch = "wasm32"))]
 #[cfg_attr(
     doc,
@@ -60,8 +61,8 @@ mod outside {
         Error {
             kind: ErrorKind::Unavailable,
             code: 0,
-            message: "this program is no component, so it has no host to ask: build it for \
-                      wasm32-wasip2 and run it in one"
+            message: "this program is not a component, so it has no host: build it for \
+                      wasm32-wasip2 and run it with a host"
                 .to_owned(),
             offset: None,
             rolled_back: false,
@@ -69,7 +70,7 @@ mod outside {
     }
 }
 
-/// Returns an error if this program is no component: a list of names could not say so.
+/// Returns an error if this program is not a component, which a list of names could not express.
 pub(crate) fn require_host() -> Result<(), connections::Error> {
     #[cfg(not(target_arch = "wasm32"))]
     return Err(outside::no_host());

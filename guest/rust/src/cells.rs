@@ -1,4 +1,5 @@
-//! The contract's flat form of rows: read without an allocation a value, and built in blocks.
+//! The contract's flat form of rows: reads it without an allocation per value, and builds it in
+//! blocks.
 
 use crate::{Error, ErrorKind, Result, Value, ValueRef};
 
@@ -7,25 +8,25 @@ const REAL: u8 = 2;
 const TEXT: u8 = 3;
 const BLOB: u8 = 4;
 const NULL: u8 = 5;
-/// The name of the parameter whose value follows.
+/// The code before a value that says that the parameter's name follows.
 const NAME: u8 = 6;
 
-/// The bytes before the values: how many values a row has.
+/// The size of the header: the number of values in a row.
 const HEADER: usize = size_of::<u32>();
 
-/// Walks the rows of one page.
+/// Iterates over the rows of one page.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     page: Vec<u8>,
-    /// How many values a row has.
+    /// The number of values in a row.
     width: usize,
     /// Where the next row begins.
     next: usize,
-    /// The values of the row that it stands on. Kept between rows for its memory.
+    /// The values of the current row. Reused to avoid allocations.
     row: Vec<Cell>,
 }
 
-/// One value: in itself, or where its bytes lie.
+/// One value: itself, or the range of its bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Cell {
     Null,
@@ -36,7 +37,7 @@ pub(crate) enum Cell {
 }
 
 impl Reader {
-    /// For a page, in the memory that the row of another one took.
+    /// A reader of a page, which reuses the memory of another's row.
     pub(crate) fn new(page: Vec<u8>, mut row: Vec<Cell>) -> Reader {
         row.clear();
         let mut reader = Reader {
@@ -47,21 +48,21 @@ impl Reader {
         reader
     }
 
-    /// The memory of its row, for the next page.
+    /// The memory of its row, to reuse for the next page.
     pub(crate) fn into_row(self) -> Vec<Cell> {
         self.row
     }
 
-    /// Goes on to another page, whose rows follow.
+    /// Continues with the next page.
     pub(crate) fn turn_to(&mut self, page: Vec<u8>) {
-        // With a width of 0, a page that is no page has no row that could be read.
+        // With a width of 0, an invalid page has no rows to read.
         let width = page.first_chunk().map(|width| u32::from_le_bytes(*width));
         self.width = width.map_or(0, |width| width as usize);
         self.next = HEADER.min(page.len());
         self.page = page;
     }
 
-    /// Steps to the next row; false at the end.
+    /// Advances to the next row; false at the end.
     #[inline(always)]
     pub(crate) fn advance(&mut self) -> Result<bool> {
         self.row.clear();
@@ -74,12 +75,12 @@ impl Reader {
         Ok(true)
     }
 
-    /// Whether not even the width is whole.
+    /// Whether even the width is incomplete.
     fn is_cut_off(&self) -> bool {
         (1..HEADER).contains(&self.page.len())
     }
 
-    /// Nothing after what is malformed can be trusted either.
+    /// Nothing after a malformed part can be trusted.
     #[cold]
     fn give_up(&mut self) -> Error {
         self.turn_to(Vec::new());
@@ -87,7 +88,7 @@ impl Reader {
         malformed()
     }
 
-    /// Reads one row into `row`; `None` where the page is malformed.
+    /// Reads one row into `row`; `None` if the page is malformed.
     #[inline]
     fn read_row(&mut self) -> Option<()> {
         let Reader {
@@ -133,7 +134,7 @@ impl Reader {
         Some(())
     }
 
-    /// How many values the row has.
+    /// The number of values in the row.
     pub(crate) fn width(&self) -> usize {
         self.row.len()
     }
@@ -154,7 +155,7 @@ impl Reader {
         }))
     }
 
-    /// Every row from here on, copied.
+    /// All remaining rows, copied.
     pub(crate) fn into_rows(mut self) -> Result<Vec<Vec<Value>>> {
         let mut rows = Vec::new();
         while self.advance()? {
@@ -176,26 +177,26 @@ fn malformed() -> Error {
     )
 }
 
-/// Rows, or parameters, on their way to the host.
+/// Rows, or parameters, to send to the host.
 #[derive(Debug, Default)]
 pub(crate) struct Block {
     bytes: Vec<u8>,
 }
 
 impl Block {
-    /// No rows.
+    /// An empty block.
     #[cfg(test)]
     pub(crate) fn new() -> Block {
         Block::default()
     }
 
-    /// In the memory that another one took.
+    /// An empty block that reuses the memory of another.
     pub(crate) fn in_memory_of(mut bytes: Vec<u8>) -> Block {
         bytes.clear();
         Block { bytes }
     }
 
-    /// Adds a value to the row that is being built.
+    /// Adds a value to the current row.
     #[inline]
     pub(crate) fn push(&mut self, value: ValueRef<'_>) -> Result<()> {
         self.start();
@@ -209,7 +210,7 @@ impl Block {
         Ok(())
     }
 
-    /// Adds the name of the parameter whose value comes next.
+    /// Adds the name of the next value's parameter.
     pub(crate) fn push_name(&mut self, name: &str) -> Result<()> {
         self.start();
         self.push_bytes(NAME, name.as_bytes())
@@ -239,7 +240,7 @@ impl Block {
         Ok(())
     }
 
-    /// Says how many values each of its rows has. Does nothing where it has none.
+    /// Sets the number of values in each row. Does nothing if there are no rows.
     pub(crate) fn set_width(&mut self, width: usize) -> Result<()> {
         if let Some(header) = self.bytes.first_chunk_mut() {
             *header = length(width)?.to_le_bytes();
@@ -247,23 +248,23 @@ impl Block {
         Ok(())
     }
 
-    /// In the contract's form.
+    /// The bytes, in the contract's form.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Its memory, for the next one.
+    /// Its memory, to reuse for the next block.
     pub(crate) fn into_memory(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// What its values take in memory, in bytes.
+    /// The size of its values, in bytes.
     #[inline]
     pub(crate) fn size(&self) -> usize {
         self.bytes.len().saturating_sub(HEADER)
     }
 
-    /// Forgets the rows and keeps the memory.
+    /// Removes all rows, and keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
     }
@@ -338,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_is_the_contracts() {
+    fn the_bytes_are_as_the_contract_documents() {
         let mut block = Block::new();
         block.push_name("id").unwrap();
         block.push(ValueRef::Integer(7)).unwrap();
@@ -358,7 +359,7 @@ mod tests {
             for _ in 0..ROWS.len() {
                 failed |= reader.advance().is_err();
             }
-            // Where a row ends, the page is one of fewer rows.
+            // Cut at the end of a row, it is a valid page with fewer rows.
             let mut shorter = self::reader(page());
             let mut ends = vec![];
             while shorter.advance().unwrap() {
@@ -370,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_and_widths_that_there_are_not_are_an_error() {
+    fn invalid_codes_and_widths_are_an_error() {
         for code in [0, 6, 7, 255] {
             let mut page = page();
             page[HEADER] = code;

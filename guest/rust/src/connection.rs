@@ -1,4 +1,4 @@
-//! Connections: taken from the host's pool, worked through, given back.
+//! Connections: getting them from the host's pool, using them, and returning them.
 
 use std::cell::{Cell, RefCell};
 
@@ -10,24 +10,25 @@ use crate::{
     Summary, Table,
 };
 
-/// Takes a connection to a database, by the name that the host granted it under.
+/// Gets a connection to a database, by the name that the host granted it under.
 ///
-/// Waits until one is free, in the order that callers came, up to the pool's timeout (10
-/// seconds unless the host chose otherwise). For the request's one connection to the database
-/// `default`, there is [`db`](crate::db).
+/// Waits until one is free, first come, first served, up to the pool's timeout (10 seconds unless
+/// the host chose otherwise). For the request's shared connection to the database `default`, use
+/// [`db`](crate::db).
 ///
 /// # Errors
 ///
 /// - [`NoSuchDatabase`](crate::ErrorKind::NoSuchDatabase): no database of this name was granted.
-/// - [`NotAuthorized`](crate::ErrorKind::NotAuthorized): the grant is read-only, and
-///   [`Access::ReadWrite`] was asked for.
+/// - [`NotAuthorized`](crate::ErrorKind::NotAuthorized): `access` is [`Access::ReadWrite`], and the
+///   grant is read-only.
 /// - [`TooManyHandles`](crate::ErrorKind::TooManyHandles): this request already holds as many
 ///   connections as its grant allows (4 unless the host chose otherwise).
-/// - [`PoolTimeout`](crate::ErrorKind::PoolTimeout): every connection stayed lent.
+/// - [`PoolTimeout`](crate::ErrorKind::PoolTimeout): every connection was in use for the whole
+///   timeout.
 /// - [`PoolClosed`](crate::ErrorKind::PoolClosed): the host is shutting down.
 /// - [`Corrupt`](crate::ErrorKind::Corrupt), [`Io`](crate::ErrorKind::Io): a new connection
 ///   could not be opened.
-/// - [`Unavailable`](crate::ErrorKind::Unavailable): this program is no component.
+/// - [`Unavailable`](crate::ErrorKind::Unavailable): this program is not a component.
 pub fn get(database: &str, access: Access) -> Result<Connection> {
     Ok(Connection {
         raw: pool::get_connection(database, access)?,
@@ -42,8 +43,8 @@ pub fn get(database: &str, access: Access) -> Result<Connection> {
 /// # Errors
 ///
 /// [`NoSuchDatabase`](crate::ErrorKind::NoSuchDatabase);
-/// [`NotAuthorized`](crate::ErrorKind::NotAuthorized) where the host shows nothing;
-/// [`Unavailable`](crate::ErrorKind::Unavailable) in a program that is no component.
+/// [`NotAuthorized`](crate::ErrorKind::NotAuthorized) if the host shows no counters;
+/// [`Unavailable`](crate::ErrorKind::Unavailable) in a program that is not a component.
 pub fn stats(database: &str) -> Result<PoolStats> {
     Ok(pool::stats(database)?)
 }
@@ -52,7 +53,7 @@ pub fn stats(database: &str) -> Result<PoolStats> {
 ///
 /// # Errors
 ///
-/// None in a component. [`Unavailable`](crate::ErrorKind::Unavailable) outside of one.
+/// None in a component. [`Unavailable`](crate::ErrorKind::Unavailable) in any other program.
 pub fn databases() -> Result<Vec<String>> {
     require_host()?;
     Ok(pool::databases())
@@ -60,10 +61,10 @@ pub fn databases() -> Result<Vec<String>> {
 
 /// A connection to a database, lent to this request.
 ///
-/// Dropped, or still held when the request ends, it goes back to the pool: an open transaction
-/// is rolled back. It comes as new: nothing of whoever had it before is left in it.
+/// Dropping it, or the end of the request, returns it to the pool: an open transaction is rolled
+/// back. A connection is like new when you get it: it has no state of earlier borrowers.
 ///
-/// Once given back it is gone, and so is everything made from it:
+/// Once returned, it and everything created from it cannot be used:
 ///
 /// ```compile_fail
 /// # fn main() -> millpond_guest::Result<()> {
@@ -77,7 +78,7 @@ pub fn databases() -> Result<Vec<String>> {
 /// # }
 /// ```
 ///
-/// Nothing else is wrong with that:
+/// This compiles:
 ///
 /// ```no_run
 /// # fn main() -> millpond_guest::Result<()> {
@@ -93,11 +94,11 @@ pub fn databases() -> Result<Vec<String>> {
 #[derive(Debug)]
 pub struct Connection {
     raw: wit::Connection,
-    /// How many savepoints it has had, so that each has a name of its own.
+    /// How many savepoints it has created, to give each a unique name.
     savepoints: Cell<u64>,
     /// How many guards of transactions and savepoints are open.
     guards: Cell<usize>,
-    /// What the last call's parameters took: the next call's need no allocation.
+    /// The memory of the last call's parameters, to reuse in the next call.
     memory: RefCell<Vec<u8>>,
 }
 
@@ -119,7 +120,7 @@ impl Drop for Guarded<'_> {
 }
 
 impl Connection {
-    /// Runs one statement for its effect. Rows that it yields are not kept.
+    /// Runs one statement for its effect. Rows that it yields are discarded.
     ///
     /// A statement that writes waits for its turn to write; any other does not wait.
     ///
@@ -134,17 +135,17 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Sql`](crate::ErrorKind::Sql) where the text holds no statement or more than one,
+    /// [`Sql`](crate::ErrorKind::Sql) if the text holds no statement or more than one,
     /// [`Parameters`](crate::ErrorKind::Parameters), [`Busy`](crate::ErrorKind::Busy),
-    /// [`BusySnapshot`](crate::ErrorKind::BusySnapshot), and what the statement deserves.
+    /// [`BusySnapshot`](crate::ErrorKind::BusySnapshot), and others depending on the statement.
     pub fn execute(&self, sql: &str, params: impl Params) -> Result<Summary> {
         self.with_parameters(params, |parameters| {
             Ok(self.raw.execute(sql, parameters)?)
         })
     }
 
-    /// Runs one statement once for each of `rows`, all or none. See
-    /// [`Statement::execute_many`], also for how many rows that may be.
+    /// Runs one statement once for each of `rows`, all or none. See [`Statement::execute_many`] for
+    /// the limits.
     ///
     /// # Errors
     ///
@@ -161,10 +162,10 @@ impl Connection {
         self.prepare(sql)?.execute_many(rows)
     }
 
-    /// Runs every statement of a script, in order, up to the first that fails. What ran before
-    /// it stays, unless the script began a transaction and you roll it back.
+    /// Runs every statement of a script, in order, up to the first that fails. Changes made before
+    /// a failure stay, unless the script began a transaction and you roll it back.
     ///
-    /// A statement that writes waits for its turn to write, each for itself unless the script
+    /// A statement that writes waits for its turn to write, each separately unless the script
     /// begins a transaction.
     ///
     /// # Errors
@@ -174,17 +175,18 @@ impl Connection {
         Ok(self.raw.execute_script(sql)?)
     }
 
-    /// Runs one statement and takes its whole result, in a single call to the host: for results
-    /// known to be small. For any others there are [`query_map`](Connection::query_map) and
+    /// Runs one statement and returns its whole result, in a single call to the host. Use it for
+    /// results known to be small; for others use [`query_map`](Connection::query_map) or
     /// [`Statement::query`].
     ///
     /// A statement that writes waits for its turn to write; any other does not wait.
     ///
     /// # Errors
     ///
-    /// As [`execute`](Connection::execute); [`TooLarge`](crate::ErrorKind::TooLarge) where the
-    /// result exceeds the host's limit (16 MiB unless it chose otherwise), and
-    /// [`NotUtf8`](crate::ErrorKind::NotUtf8). What the statement wrote is then undone.
+    /// As [`execute`](Connection::execute); [`TooLarge`](crate::ErrorKind::TooLarge) if the result
+    /// exceeds the host's limit (16 MiB unless it chose otherwise), and
+    /// [`NotUtf8`](crate::ErrorKind::NotUtf8). After any of them, what the statement wrote is
+    /// undone.
     pub fn query(&self, sql: &str, params: impl Params) -> Result<Table> {
         let table = self.with_parameters(params, |parameters| {
             Ok(self.raw.query(sql, parameters, true)?)
@@ -195,7 +197,7 @@ impl Connection {
         })
     }
 
-    /// Runs one statement and makes a value of its first row. Further rows are skipped.
+    /// Runs one statement and maps its first row with `f`. Further rows are skipped.
     ///
     /// ```no_run
     /// # fn main() -> millpond_guest::Result<()> {
@@ -215,8 +217,8 @@ impl Connection {
         self.prepare(sql)?.query_row(params, f)
     }
 
-    /// Runs one statement and iterates over what `f` makes of each row, of which there may be
-    /// any number: see [`Rows`](crate::Rows).
+    /// Runs one statement and iterates over its rows, mapped with `f`. The result may be of any
+    /// size: see [`Rows`](crate::Rows).
     ///
     /// ```no_run
     /// # fn main() -> millpond_guest::Result<()> {
@@ -238,8 +240,8 @@ impl Connection {
         Ok(self.prepare(sql)?.into_rows(params)?.mapped(f))
     }
 
-    /// [`query_row`](Connection::query_row) where `f` has an error of its own, which must be made
-    /// from [`Error`].
+    /// Like [`query_row`](Connection::query_row), but `f` has its own error type, which must
+    /// implement `From<Error>`.
     ///
     /// # Errors
     ///
@@ -252,8 +254,8 @@ impl Connection {
         self.prepare(sql)?.query_row_and_then(params, f)
     }
 
-    /// [`query_map`](Connection::query_map) where `f` has an error of its own, which must be made
-    /// from [`Error`]: see [`Statement::query_and_then`].
+    /// Like [`query_map`](Connection::query_map), but `f` has its own error type, which must
+    /// implement `From<Error>`: see [`Statement::query_and_then`].
     ///
     /// # Errors
     ///
@@ -275,7 +277,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Sql`](crate::ErrorKind::Sql) where the text holds no statement or more than one;
+    /// [`Sql`](crate::ErrorKind::Sql) if the text holds no statement or more than one;
     /// [`TooManyHandles`](crate::ErrorKind::TooManyHandles).
     pub fn prepare(&self, sql: &str) -> Result<Statement<'_>> {
         Ok(Statement::new(self.raw.prepare(sql)?, self))
@@ -286,15 +288,15 @@ impl Connection {
         self.raw.in_transaction()
     }
 
-    /// Gives it back for the next borrower. Does not wait. Dropping it does the same.
+    /// Returns the connection to the pool, as dropping it does. Does not wait.
     ///
     /// An open transaction, begun by SQL text, is rolled back.
     pub fn return_connection(self) {
         pool::return_connection(self.raw);
     }
 
-    /// Closes it instead of giving it back, for a guest that doubts the state of its
-    /// connection. Does not wait. The pool opens another when one is next needed.
+    /// Closes the connection instead of returning it, for a guest that does not trust its state.
+    /// Does not wait. The pool opens another when one is needed.
     pub fn close_connection(self) {
         pool::close_connection(self.raw);
     }
@@ -314,20 +316,20 @@ impl Connection {
         self.guards.get() > 0
     }
 
-    /// A name for a savepoint that no other of this connection has had.
+    /// A unique name for a savepoint of this connection.
     pub(crate) fn name_savepoint(&self) -> String {
         let number = self.savepoints.get() + 1;
         self.savepoints.set(number);
         format!("millpond_savepoint_{number}")
     }
 
-    /// Runs `f` with the contract's form of some parameters.
+    /// Runs `f` with parameters in the contract's form.
     pub(crate) fn with_parameters<T>(
         &self,
         params: impl Params,
         f: impl FnOnce(&[u8]) -> Result<T>,
     ) -> Result<T> {
-        /// What takes more is not kept.
+        /// Larger buffers are not kept.
         const MOST_KEPT: usize = 64 * 1024;
         // A `ToSql` may make calls of its own, which find no memory here meanwhile.
         let mut block = Block::in_memory_of(self.memory.take());

@@ -1,4 +1,4 @@
-//! The request's one connection, the same for every caller.
+//! The request's shared connection.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,16 +13,16 @@ thread_local! {
     static READ_ONLY: RefCell<Option<Rc<Connection>>> = const { RefCell::new(None) };
 }
 
-/// The request's one connection to the database `default`, to read and write: the first call
-/// takes it from the pool, every later one returns the same.
+/// The request's shared connection to the database `default`, for reading and writing. The first
+/// call gets it from the pool; later calls return the same connection.
 ///
-/// The first call waits as [`get`] does; later ones do not. It goes back to the pool
-/// when the request ends. If the host has taken it back, the next call takes another, and waits as
-/// the first one does. That happens in the next request that the same instance serves, and after the
-/// connection was held for too long (60 seconds unless the host chose otherwise). What was made from
-/// the old connection stays stale. While a [`Transaction`](crate::Transaction) or
-/// [`Savepoint`](crate::Savepoint) of the old connection exists, `db` returns that one, so that no
-/// write that belongs to a lost transaction is committed outside of it.
+/// The first call waits like [`get`]; later calls do not. The connection is returned to the pool
+/// when the request ends. If the host has taken it back, the next call gets another, and waits like
+/// the first. That happens in the next request that the same instance serves, and after the
+/// connection was held for too long (60 seconds unless the host chose otherwise). Anything created
+/// from the old connection stays stale. While a [`Transaction`](crate::Transaction) or
+/// [`Savepoint`](crate::Savepoint) of the old connection exists, `db` returns the old one, so that
+/// no write of a lost transaction is committed outside of it.
 ///
 /// ```no_run
 /// # fn main() -> millpond_guest::Result<()> {
@@ -42,8 +42,8 @@ pub fn db() -> Result<Rc<Connection>> {
     READ_WRITE.with_borrow_mut(|held| the_one(held, Access::ReadWrite))
 }
 
-/// The request's one connection to the database `default`, to read: for a guest whose grant is
-/// read-only. It is another one than [`db`]'s, whose reads wait for no writer either.
+/// Like [`db`], but read-only: for a guest whose grant is read-only. This is a different connection
+/// from [`db`]'s.
 ///
 /// # Errors
 ///
@@ -52,11 +52,10 @@ pub fn db_read_only() -> Result<Rc<Connection>> {
     READ_ONLY.with_borrow_mut(|held| the_one(held, Access::ReadOnly))
 }
 
-/// Gives back what [`db`] and [`db_read_only`] hold; their next calls take new ones. Does not
-/// wait.
+/// Returns the connections of [`db`] and [`db_read_only`] to the pool; their next calls get new
+/// ones. Does not wait.
 ///
-/// Where something still holds what they returned, the connection goes back when that is
-/// dropped too.
+/// A connection that is still in use elsewhere is returned when its last user drops it.
 pub fn return_db() {
     READ_WRITE.take();
     READ_ONLY.take();
@@ -64,8 +63,8 @@ pub fn return_db() {
 
 fn the_one(held: &mut Option<Rc<Connection>>, access: Access) -> Result<Rc<Connection>> {
     let connection = match held.take() {
-        // While a transaction is open on it, what calls this is part of that transaction. Another
-        // connection would commit its writes although the transaction is lost.
+        // While a transaction is open on the connection, the caller's statements belong to it.
+        // Another connection would commit them although the transaction is lost.
         Some(connection) if connection.is_guarded() || !connection.is_stale() => connection,
         _ => Rc::new(get(DEFAULT, access)?),
     };

@@ -1,4 +1,4 @@
-//! Rows into values of any type that serde can deserialize.
+//! Deserializes rows with serde.
 
 use std::fmt::Display;
 
@@ -12,15 +12,15 @@ use serde::forward_to_deserialize_any;
 use crate::{Error, ErrorKind, Result, Row, ValueRef};
 
 impl<'r> Row<'r> {
-    /// The row as a type that serde can deserialize.
+    /// Deserializes the row.
     ///
-    /// - A struct or map takes its fields from the columns of the same names, case included.
+    /// - A struct or map takes its fields from the columns of the same names (case-sensitive).
     ///   Columns without a field are skipped.
     /// - A tuple, array or `Vec` takes the columns in order.
-    /// - Anything else takes the value of the only column.
+    /// - Any other type takes the value of the only column.
     ///
-    /// In a column, an integer is read as a number or a bool (0 is false), a real as a number, text
-    /// as a string, a char or a variant of an enum without fields, a blob as bytes or a sequence of
+    /// In a column, an integer deserializes as a number or a bool (0 is false), a real as a number,
+    /// text as a string, a char or a unit variant of an enum, a blob as bytes or a sequence of
     /// them, and null as `None` or `()`. An `Option` whose column is missing is `None`.
     ///
     /// ```no_run
@@ -43,10 +43,10 @@ impl<'r> Row<'r> {
     ///
     /// # Errors
     ///
-    /// [`InvalidColumn`](ErrorKind::InvalidColumn) where a field has no column or two, or the row
-    /// has more or fewer columns than the type takes;
-    /// [`InvalidColumnType`](ErrorKind::InvalidColumnType) where a column holds another type;
-    /// [`IntegralValueOutOfRange`](ErrorKind::IntegralValueOutOfRange) where a number does not fit;
+    /// [`InvalidColumn`](ErrorKind::InvalidColumn) if a field has no column or two, or the row has
+    /// more or fewer columns than the type takes;
+    /// [`InvalidColumnType`](ErrorKind::InvalidColumnType) if a column holds another type;
+    /// [`IntegralValueOutOfRange`](ErrorKind::IntegralValueOutOfRange) if a number does not fit;
     /// [`FromSqlConversionFailure`](ErrorKind::FromSqlConversionFailure) for everything else that
     /// the type refuses. The message names the column.
     pub fn deserialize<T: Deserialize<'r>>(&self) -> Result<T> {
@@ -54,7 +54,7 @@ impl<'r> Row<'r> {
     }
 }
 
-/// Why a type refused a row: serde makes such errors, with the kind that fits.
+/// A deserialization error, with its kind.
 #[derive(Debug)]
 struct Refused(Error);
 
@@ -63,11 +63,11 @@ impl Refused {
         Refused(Error::new(kind, message))
     }
 
-    /// The same, with the column that it is about.
+    /// The same error, naming its column.
     fn of_column(self, row: Row<'_>, index: usize) -> Refused {
         let name = row.column_name(index).unwrap_or_default();
         let message = format!("column {index} ({name}): {}", self.0.message());
-        // What a value is not read as has nothing to do with the row's columns.
+        // A value's error is not about the row's columns.
         let kind = match self.0.kind() {
             ErrorKind::InvalidColumn => ErrorKind::FromSqlConversionFailure,
             kind => kind,
@@ -90,7 +90,7 @@ impl de::Error for Refused {
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Refused {
-        let message = format!("it holds {unexpected}, which is not read as {expected}");
+        let message = format!("it holds {unexpected}, which cannot be read as {expected}");
         Refused::new(ErrorKind::InvalidColumnType, message)
     }
 
@@ -104,7 +104,7 @@ impl de::Error for Refused {
     }
 
     fn invalid_length(length: usize, expected: &dyn Expected) -> Refused {
-        let message = format!("{length} values are not read as {expected}");
+        let message = format!("{length} values cannot be read as {expected}");
         Refused::new(ErrorKind::InvalidColumn, message)
     }
 
@@ -145,12 +145,12 @@ impl<'r> RowDeserializer<'r> {
             }
             count => Err(Refused::new(
                 ErrorKind::InvalidColumn,
-                format!("a row of {count} columns is not read as one value"),
+                format!("a row of {count} columns cannot be read as one value"),
             )),
         }
     }
 
-    /// Lets `visitor` take the columns in order. One that leaves columns expects a shorter row.
+    /// Lets `visitor` take the columns in order. Returns an error if it leaves any.
     fn in_order<V: Visitor<'r>>(self, visitor: V) -> Result<V::Value, Refused> {
         let count = self.0.column_count();
         let mut columns = self.columns();
@@ -159,7 +159,7 @@ impl<'r> RowDeserializer<'r> {
             taken if taken == count => Ok(value),
             taken => Err(Refused::new(
                 ErrorKind::InvalidColumn,
-                format!("a row of {count} columns is not read as {taken} values"),
+                format!("a row of {count} columns cannot be read as {taken} values"),
             )),
         }
     }
@@ -230,7 +230,7 @@ impl<'r> Deserializer<'r> for RowDeserializer<'r> {
         visitor.visit_newtype_struct(self)
     }
 
-    /// `None` can only be a column's: a row is always there.
+    /// Only a column can be `None`: a row always exists.
     fn deserialize_option<V: Visitor<'r>>(self, visitor: V) -> Result<V::Value, Refused> {
         match self.0.column_count() {
             1 if self.0.get_ref(0).map_err(Refused)? == ValueRef::Null => visitor.visit_none(),
@@ -368,7 +368,7 @@ impl<'r> Deserializer<'r> for Column<'r> {
         };
         let mut bytes = SeqDeserializer::new(bytes.iter().copied());
         let value = visitor.visit_seq(&mut bytes)?;
-        // A blob that is longer than an array is not read as one.
+        // A blob that is longer than the array is refused.
         bytes.end()?;
         Ok(value)
     }

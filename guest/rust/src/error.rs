@@ -1,4 +1,4 @@
-//! What goes wrong, by what a guest could do about it.
+//! Errors, by what a guest can do about them.
 
 use std::fmt;
 
@@ -30,7 +30,7 @@ pub struct Error {
     rolled_back: bool,
 }
 
-/// What kind of thing went wrong: the contract's kinds first, then this crate's own.
+/// The kind of an error: the contract's kinds first, then this crate's own.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -42,72 +42,73 @@ pub enum ErrorKind {
     /// The request holds as many connections, statements, cursors or transactions as its grant
     /// allows: drop one first.
     TooManyHandles,
-    /// Every connection was lent for as long as the caller was ready to wait.
+    /// Every connection was in use until the caller's wait timed out.
     PoolTimeout,
     /// The host is shutting the pool down.
     PoolClosed,
-    /// Another writer held the database for as long as the caller was ready to wait, or for
-    /// ever: the caller itself, by another connection, or by rows of a statement that writes
-    /// which have not been read to the end.
+    /// Another writer held the database until the caller's wait timed out. Or that writer is the
+    /// caller itself, so waiting cannot succeed: its other connection, or unread rows of a
+    /// statement that writes.
     Busy,
-    /// The write would build on a snapshot from before a later commit. In a transaction: roll it
-    /// back and run it again. Outside one, rows that are still being read hold the snapshot:
-    /// read them to the end or drop them, and try again.
+    /// The connection's snapshot is older than the last commit, so it cannot write. In a
+    /// transaction: roll it back and run it again. Outside one, unread rows hold the snapshot: read
+    /// them to the end or drop them, and retry.
     BusySnapshot,
-    /// A statement ran for longer than one may, or its request is over.
+    /// A statement exceeded its time limit, or its request is over.
     DeadlineExceeded,
     /// A result, value or SQL text is larger than the grant allows.
     TooLarge,
-    /// The database reached its largest size, the transaction writes more than one may, SQLite
-    /// needs more memory than it may take, or the disk is full.
+    /// The database or the transaction reached its largest size, SQLite reached its memory limit,
+    /// or the disk is full.
     QuotaExceeded,
-    /// A `UNIQUE` constraint.
+    /// A `UNIQUE` constraint failed.
     ConstraintUnique,
-    /// A `PRIMARY KEY` constraint.
+    /// A `PRIMARY KEY` constraint failed.
     ConstraintPrimaryKey,
-    /// A foreign key.
+    /// A foreign key constraint failed.
     ConstraintForeignKey,
-    /// A `NOT NULL` constraint.
+    /// A `NOT NULL` constraint failed.
     ConstraintNotNull,
-    /// A `CHECK` constraint.
+    /// A `CHECK` constraint failed.
     ConstraintCheck,
-    /// Another constraint: the code says which.
+    /// Another constraint failed: the code says which.
     ConstraintOther,
-    /// SQL that does not parse, names what is not there, holds more than one statement, or
-    /// begins a transaction inside another.
+    /// SQL that does not parse, names something that does not exist, holds more than one statement,
+    /// or begins a transaction inside another.
     Sql,
-    /// Parameters that do not fit the statement.
+    /// The parameters do not fit the statement.
     Parameters,
-    /// A text value that is not UTF-8. `CAST(… AS BLOB)` reads it all the same.
+    /// A text value is not UTF-8. `CAST(… AS BLOB)` reads such a value.
     NotUtf8,
-    /// A handle used after its connection was returned, or its transaction ended.
+    /// The handle's connection was returned, or its transaction has ended.
     StaleHandle,
     /// The database file is not a database, or is damaged.
     Corrupt,
     /// The disk failed.
     Io,
-    /// The engine behind this database has no such thing.
+    /// The engine behind this database does not support this.
     Unsupported,
     /// The engine could not be reached; nothing was sent to it. This is also the error of every
-    /// call in a program that is no component, such as `cargo test` of a guest's code.
+    /// call in a program that is not a component, such as in `cargo test`.
     Unavailable,
     /// The engine stopped answering after the statement was sent: it may or may not have run.
     OutcomeUnknown,
-    /// Whatever else SQLite reports: the code says what.
+    /// Any other error of SQLite: the code says which.
     Other,
-    /// `query_row` of a query that yields no row. [`OptionalExtension::optional`] makes it `None`.
+    /// The query of `query_row` yielded no row. [`OptionalExtension::optional`] turns it into
+    /// `None`.
     QueryReturnedNoRows,
-    /// A row has no column of this index or name.
+    /// The row has no column with this index or name.
     InvalidColumn,
-    /// A value in a row is not of the type asked for.
+    /// The value is not of the requested type.
     InvalidColumnType,
-    /// A number in a row does not fit the type asked for.
+    /// The number does not fit the requested type.
     IntegralValueOutOfRange,
-    /// A [`FromSql`](crate::FromSql) refused a value, or a row function did with
+    /// A [`FromSql`](crate::FromSql) refused the value, or a row function did with
     /// [`Error::from_sql`].
     FromSqlConversionFailure,
-    /// A value to bind has no counterpart in SQLite: a `u64` above `i64::MAX`, or what a
-    /// [`ToSql`](crate::ToSql) of yours refused.
+    /// A value to bind has no counterpart in SQLite: a `u64` above `i64::MAX`, or one that a custom
+    /// [`ToSql`](crate::ToSql) refused.
     ToSqlConversionFailure,
 }
 
@@ -122,7 +123,7 @@ impl Error {
         }
     }
 
-    /// An error for a row function that cannot make a value of what it reads:
+    /// Creates an error for a row function that cannot convert what it reads:
     /// [`ErrorKind::FromSqlConversionFailure`]. A [`FromSql`](crate::FromSql) returns a
     /// [`FromSqlError`] instead.
     ///
@@ -143,19 +144,19 @@ impl Error {
         Error::new(ErrorKind::FromSqlConversionFailure, message)
     }
 
-    /// An error for a [`ToSql`](crate::ToSql) that cannot store its value:
+    /// Creates an error for a [`ToSql`](crate::ToSql) that cannot store its value:
     /// [`ErrorKind::ToSqlConversionFailure`].
     pub fn to_sql(message: impl Into<String>) -> Error {
         Error::new(ErrorKind::ToSqlConversionFailure, message)
     }
 
-    /// What kind of thing went wrong.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// SQLite's extended result code (<https://sqlite.org/rescode.html>), 0 where the error is
-    /// not SQLite's.
+    /// SQLite's extended result code (<https://sqlite.org/rescode.html>); 0 if the error is not
+    /// SQLite's.
     pub fn code(&self) -> i32 {
         self.code
     }
@@ -165,14 +166,14 @@ impl Error {
         &self.message
     }
 
-    /// Where in the SQL text, in bytes, where SQLite knows.
+    /// The byte offset of the error in the SQL text, if SQLite knows it.
     pub fn offset(&self) -> Option<u32> {
         self.offset
     }
 
-    /// Whether SQLite ended the open transaction: nothing of it is kept. Every statement of the
-    /// connection fails until the transaction is ended here too, by its guard (dropping it is
-    /// enough) or by `ROLLBACK`.
+    /// Whether SQLite or the host rolled back the open transaction. Every statement of the
+    /// connection fails until you end the transaction too, by its guard (dropping it is enough) or
+    /// by `ROLLBACK`.
     pub fn rolled_back(&self) -> bool {
         self.rolled_back
     }
@@ -198,9 +199,8 @@ impl From<wit::Error> for Error {
     }
 }
 
-/// For a row function that reads with [`FromSql::column_result`](crate::FromSql::column_result).
-/// The kind is the one that the variant names. [`Row::get`](crate::Row::get) also says which column
-/// it was.
+/// For a row function that calls [`FromSql::column_result`](crate::FromSql::column_result). The
+/// variant determines the kind. [`Row::get`](crate::Row::get) also names the column.
 impl From<FromSqlError> for Error {
     fn from(error: FromSqlError) -> Error {
         let kind = match error {
@@ -245,9 +245,9 @@ impl From<wit::ErrorKind> for ErrorKind {
     }
 }
 
-/// Turns the one error that is usually no error into `None`.
+/// Turns the error for "no row" into `None`.
 pub trait OptionalExtension<T> {
-    /// `None` where the query yielded no row ([`ErrorKind::QueryReturnedNoRows`]).
+    /// Returns `None` if the query yielded no row ([`ErrorKind::QueryReturnedNoRows`]).
     ///
     /// ```no_run
     /// use millpond_guest::{OptionalExtension, db};
@@ -262,7 +262,7 @@ pub trait OptionalExtension<T> {
     ///
     /// # Errors
     ///
-    /// Every other error, as it is.
+    /// Any other error, unchanged.
     fn optional(self) -> Result<Option<T>, Error>;
 }
 

@@ -1,13 +1,13 @@
-//! SQLite's values into Rust's.
+//! Converts SQLite's values to Rust's.
 
 use std::fmt;
 
 use crate::{Value, ValueRef};
 
-/// What can be read from a column.
+/// A type that can be read from a column.
 ///
-/// Nothing is converted silently, but for two that lose nothing of note: an integer is read as
-/// a float, and as a bool (0 is false). `Option` reads null as `None`.
+/// Nothing is converted implicitly, with two exceptions: an integer can be read as a float, and as
+/// a bool (0 is false). `Option` reads null as `None`.
 ///
 /// ```
 /// use millpond_guest::{FromSql, FromSqlError, FromSqlResult, ValueRef};
@@ -31,12 +31,11 @@ use crate::{Value, ValueRef};
 /// # assert!(matches!(Colour::column_result(ValueRef::Text("green")), Ok(Colour::Green)));
 /// ```
 pub trait FromSql: Sized {
-    /// The Rust value of a column's value.
+    /// Converts a column's value.
     ///
     /// # Errors
     ///
-    /// Where the value is none of this type. [`Row::get`](crate::Row::get) adds which column it
-    /// was.
+    /// The value is not of this type. [`Row::get`](crate::Row::get) adds the column.
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self>;
 }
 

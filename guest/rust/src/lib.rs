@@ -1,9 +1,9 @@
 //! SQLite for WebAssembly components, through the host's connection pool.
 //!
-//! A guest never opens a file. It takes a connection from the host by the name of a database,
-//! works through it, and gives it back; whatever it forgets, the host takes back when the
-//! request ends. This crate gives that contract (`millpond:sqlite`, re-exported as
-//! [`bindings`]) the shape that Rust authors know from rusqlite.
+//! A guest never opens a file. It gets a connection from the host by the name of a database, uses
+//! it, and returns it; the host takes back whatever the guest forgets when the request ends. This
+//! crate wraps that contract (`millpond:sqlite`, re-exported as [`bindings`]) in an API that
+//! resembles rusqlite's.
 //!
 //! ```no_run
 //! use millpond_guest::{Error, OptionalExtension, db, params};
@@ -20,27 +20,27 @@
 //!
 //! # What waits
 //!
-//! [`db`] and [`get`] wait for a free connection. What writes waits for its turn to write: one
-//! connection at a time writes to a database. Both wait up to the pool's timeout, 10 seconds
-//! unless the host chose otherwise, and then fail with [`ErrorKind::PoolTimeout`] or
-//! [`ErrorKind::Busy`]. Reads never wait for a writer. Where the database is across a network, what is
-//! said here not to wait may wait for that.
+//! [`db`] and [`get`] wait for a free connection. Writes wait for their turn: one connection at a
+//! time writes to a database. Both wait up to the pool's timeout, 10 seconds unless the host chose
+//! otherwise, and then fail with [`ErrorKind::PoolTimeout`] or [`ErrorKind::Busy`]. Reads never
+//! wait for a writer. If the database is across a network, calls documented as not waiting may wait
+//! for the network.
 //!
-//! # What is forgotten
+//! # What dropping does
 //!
-//! A [`Transaction`] dropped without [`commit`](Transaction::commit) rolls back, a [`Savepoint`]
-//! undoes its part of the transaction, a [`Connection`] dropped goes back to the pool, and what a
-//! request still holds when it ends, by a panic too, goes back the same way.
+//! Dropping a [`Transaction`] without [`commit`](Transaction::commit) rolls it back. Dropping a
+//! [`Savepoint`] undoes its part of the transaction. Dropping a [`Connection`] returns it to the
+//! pool. When a request ends, even by a panic, everything it still holds is returned the same way.
 //!
 //! # Errors
 //!
-//! Every call that can fail returns [`Error`]. Match on its [`kind`](Error::kind): the message
-//! is for people. Nothing here panics on what a database or a caller holds.
+//! Every call that can fail returns [`Error`]. Match on its [`kind`](Error::kind): the message is
+//! for people. Nothing here panics on data from a database or a caller.
 //!
 //! # Outside a component
 //!
-//! The crate compiles for any target, so that what is built on it can be tested natively as far
-//! as it needs no database. A call to the host fails there with [`ErrorKind::Unavailable`].
+//! The crate compiles for any target, so that code that needs no database can be tested natively.
+//! There, a call to the host fails with [`ErrorKind::Unavailable`].
 //!
 //! # Features
 //!
@@ -59,8 +59,8 @@
 //! The formats are those of rusqlite's features of the same names, so that a database can be shared
 //! with a program that uses it.
 //!
-//! The feature `serde` adds `Row::deserialize`, which makes a struct of a row, and implements
-//! `Serialize` for [`PoolStats`] and [`Summary`].
+//! The feature `serde` adds `Row::deserialize`, which deserializes a row into a struct, and
+//! implements `Serialize` for [`PoolStats`] and [`Summary`].
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 
 pub mod bindings;
@@ -98,5 +98,5 @@ pub use to_sql::{ToSql, ToSqlOutput};
 pub use transaction::Transaction;
 pub use value::{Value, ValueRef};
 
-/// What a call of this crate returns.
+/// The result of this crate's calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

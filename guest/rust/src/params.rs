@@ -1,10 +1,10 @@
-//! What a statement's parameters are bound to.
+//! The values to bind to a statement's parameters.
 
 use crate::cells::Block;
 use crate::{Error, Result, ToSql, ToSqlOutput};
 
-/// The parameters of one run of a statement. Every parameter of the statement must be among
-/// them, and nothing else.
+/// The parameters of one run of a statement: a value for every parameter of the statement, and no
+/// others.
 ///
 /// | written                                   | for                                       |
 /// |-------------------------------------------|-------------------------------------------|
@@ -16,17 +16,17 @@ use crate::{Error, Result, ToSql, ToSqlOutput};
 /// | `[("name", a)]`, `&[("name", a)]`         | `:name`, of one type                      |
 /// | [`named_params! { ":name": a }`](crate::named_params!) | `:name`, … of any types      |
 ///
-/// Names are written with or without their prefix (`:`, `@`, `$`), whatever it is in the SQL.
+/// Write names with or without their prefix (`:`, `@`, `$`), whatever it is in the SQL.
 pub trait Params: sealed::Sealed {
-    /// Shows every parameter to `visit`, in order, with its name where it has one.
+    /// Calls `visit` with every parameter, in order, with its name if it has one.
     #[doc(hidden)]
     fn visit(self, visit: &mut Visit<'_>) -> Result<()>;
 }
 
 /// A row of [`Statement::execute_many`](crate::Statement::execute_many): a [`Params`], or a
-/// `Result` of one, whose error is made from [`Error`].
+/// `Result` of one whose error implements `From<Error>`.
 pub trait ManyParams: many::Sealed {
-    /// The error that a call with these rows returns: [`Error`], or that of the `Result`.
+    /// The error of a call with these rows: [`Error`], or that of the `Result`.
     type Error: From<Error>;
     /// The row itself.
     #[doc(hidden)]
@@ -36,7 +36,7 @@ pub trait ManyParams: many::Sealed {
 }
 
 mod many {
-    /// Keeps [`ManyParams`](super::ManyParams) free to change.
+    /// Allows changes to [`ManyParams`](super::ManyParams) without breaking implementors.
     pub trait Sealed {}
 }
 
@@ -60,15 +60,15 @@ impl<P: Params, E: From<Error>> ManyParams for Result<P, E> {
     }
 }
 
-/// What is shown each parameter.
+/// The callback for each parameter.
 pub(crate) type Visit<'v> = dyn FnMut(Option<&str>, ToSqlOutput<'_>) -> Result<()> + 'v;
 
 mod sealed {
-    /// Keeps [`Params`](super::Params) free to change.
+    /// Allows changes to [`Params`](super::Params) without breaking implementors.
     pub trait Sealed {}
 }
 
-/// Puts some parameters into a block, in the contract's form.
+/// Writes parameters to a block, in the contract's form.
 pub(crate) fn write(params: impl Params, block: &mut Block) -> Result<()> {
     let mut count = 0;
     params.visit(&mut |name, value| {
@@ -81,7 +81,7 @@ pub(crate) fn write(params: impl Params, block: &mut Block) -> Result<()> {
     block.set_width(count)
 }
 
-/// A parameter's name without its prefix, as the contract has it.
+/// A parameter's name without its prefix, as in the contract.
 pub(crate) fn bare(name: &str) -> &str {
     name.strip_prefix([':', '@', '$', '?']).unwrap_or(name)
 }
@@ -175,7 +175,7 @@ params_of_tuple!(A B C D E F G H I J K L M N);
 params_of_tuple!(A B C D E F G H I J K L M N O);
 params_of_tuple!(A B C D E F G H I J K L M N O P);
 
-/// Positional parameters, as many as an iterator yields.
+/// Positional parameters from an iterator.
 ///
 /// ```no_run
 /// use millpond_guest::{Result, db, params_from_iter};
@@ -248,7 +248,7 @@ mod tests {
     use super::*;
     use crate::{ErrorKind, Value};
 
-    /// What is bound, by name where it has one.
+    /// The bound values, with their names if they have any.
     type Bound = Vec<(Option<String>, Value)>;
 
     fn parameters(params: impl Params) -> Result<Vec<u8>> {
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_bind_is_an_empty_list() {
+    fn no_parameters_are_an_empty_list() {
         assert_eq!(parameters(()), Ok(ones(0)));
         assert_eq!(parameters(params![]), Ok(ones(0)));
         assert_eq!(parameters(named_params! {}), Ok(ones(0)));

@@ -1,11 +1,11 @@
-//! One row of a result, read in place.
+//! One row of a result, without copying it.
 
 use crate::cells::Reader;
 use crate::statement::Columns;
 use crate::{Error, ErrorKind, FromSql, FromSqlError, Result, ValueRef};
 
-/// A row of a result. Its values lie in the page that the host sent: reading one allocates
-/// only what the type asked for needs.
+/// A row of a result. Its values are borrowed from the page that the host sent: reading one only
+/// allocates what the requested type needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'r> {
     pub(crate) reader: &'r Reader,
@@ -13,7 +13,7 @@ pub struct Row<'r> {
 }
 
 impl<'r> Row<'r> {
-    /// A column's value as a Rust type, by index from 0 or by name.
+    /// Reads a column as a Rust type, by index from 0 or by name.
     ///
     /// ```no_run
     /// # fn main() -> millpond_guest::Result<()> {
@@ -27,11 +27,11 @@ impl<'r> Row<'r> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidColumn`] where the row has no such column, and
+    /// [`ErrorKind::InvalidColumn`] if the row has no such column, and
     /// [`InvalidColumnType`](ErrorKind::InvalidColumnType),
     /// [`IntegralValueOutOfRange`](ErrorKind::IntegralValueOutOfRange) or
-    /// [`FromSqlConversionFailure`](ErrorKind::FromSqlConversionFailure) where its value is
-    /// none of the type. The message names the column.
+    /// [`FromSqlConversionFailure`](ErrorKind::FromSqlConversionFailure) if its value is not of the
+    /// type. The message names the column.
     #[inline]
     pub fn get<T: FromSql>(&self, column: impl RowIndex) -> Result<T> {
         let index = column.index(self)?;
@@ -42,18 +42,18 @@ impl<'r> Row<'r> {
         }
     }
 
-    /// A column's value where it lies, by index from 0 or by name: for text and blobs that need
-    /// not be copied.
+    /// Borrows a column's value, by index from 0 or by name: for text and blobs that need not be
+    /// copied.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidColumn`] where the row has no such column.
+    /// [`ErrorKind::InvalidColumn`] if the row has no such column.
     #[inline]
     pub fn get_ref(&self, column: impl RowIndex) -> Result<ValueRef<'r>> {
         self.value(column.index(self)?)
     }
 
-    /// How many columns the row has. At least 1.
+    /// The number of columns. At least 1.
     pub fn column_count(&self) -> usize {
         self.reader.width()
     }
@@ -62,7 +62,7 @@ impl<'r> Row<'r> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidColumn`] where the row has no such column.
+    /// [`ErrorKind::InvalidColumn`] if the row has no such column.
     pub fn column_name(&self, index: usize) -> Result<&'r str> {
         match self.columns.get().get(index) {
             Some(column) => Ok(&column.name),
@@ -89,7 +89,7 @@ impl<'r> Row<'r> {
         )
     }
 
-    /// Why a column's value was refused, with which column it was.
+    /// The error for a column's value, naming the column.
     #[cold]
     fn refused(
         &self,
@@ -103,7 +103,7 @@ impl<'r> Row<'r> {
             FromSqlError::InvalidType => Error::new(
                 ErrorKind::InvalidColumnType,
                 format!(
-                    "column {index} ({name}) holds {}, which is not read as {wanted}",
+                    "column {index} ({name}) holds {}, which cannot be read as {wanted}",
                     value.type_name()
                 ),
             ),
@@ -119,16 +119,16 @@ impl<'r> Row<'r> {
     }
 }
 
-/// What names a column of a row: its index from 0 as `usize`, or its name as `&str`.
+/// Identifies a column of a row: its index from 0 as `usize`, or its name as `&str`.
 ///
-/// A name is compared without regard to the case of ASCII letters; of two columns with one name
-/// it is the first. An index is the faster of the two.
+/// Names ignore the case of ASCII letters; of several columns with the same name, the first is
+/// used. An index is faster than a name.
 pub trait RowIndex {
     /// The column's index from 0.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidColumn`] where no column has this name.
+    /// [`ErrorKind::InvalidColumn`] if no column has this name.
     fn index(&self, row: &Row<'_>) -> Result<usize>;
 }
 

@@ -1,4 +1,4 @@
-//! The rows of a result of any size, a page in memory at a time.
+//! The rows of a result of any size, with one page in memory at a time.
 
 use crate::bindings::connections::Cursor;
 use crate::cells::Reader;
@@ -7,22 +7,22 @@ use crate::{Column, Error, Result, Row, Value};
 
 /// The rows of a result, in order.
 ///
-/// However many there are, one page of them is in memory at a time (1 MiB unless the host chose
-/// otherwise, and at least one row). The result is the database as it was when the query began,
-/// whatever is written meanwhile.
+/// Only one page of them is in memory at a time (1 MiB unless the host chose otherwise, and at
+/// least one row). The result is a snapshot from when the query began, whatever other connections
+/// commit meanwhile.
 ///
-/// Dropped before its end, the rest is skipped. A statement that writes and yields rows
-/// (`RETURNING`) has written by its first row; it keeps its turn to write, and outside a
-/// transaction its commit is not yet confirmed, until its rows are read to the end: read them.
+/// Dropping it before the end skips the remaining rows. A statement that writes and yields rows
+/// (`RETURNING`) has made its changes by its first row. But until you read its rows to the end, it
+/// keeps its turn to write, and outside a transaction its commit is not confirmed.
 #[derive(Debug)]
 pub struct Rows<'s> {
     reader: Reader,
-    /// `None` once every page has come.
+    /// `None` once all pages have been read.
     cursor: Option<Cursor>,
     columns: Columns<'s>,
 }
 
-/// As many rows in a page as the host's limit for one lets through.
+/// Asks for pages as large as the host allows.
 pub(crate) const WHOLE_PAGE: u32 = 0;
 
 impl<'s> Rows<'s> {
@@ -35,10 +35,10 @@ impl<'s> Rows<'s> {
         }
     }
 
-    /// The next row, or `None` at the end, and again after it. Does not wait.
+    /// The next row; `None` at the end and after it. Does not wait.
     ///
-    /// A row is read before the next is asked for, which is why this is not an iterator;
-    /// [`mapped`](Rows::mapped) makes it one.
+    /// You must finish reading a row before you ask for the next, so this is not an iterator; use
+    /// [`mapped`](Rows::mapped) for one.
     ///
     /// ```no_run
     /// # fn main() -> millpond_guest::Result<()> {
@@ -54,9 +54,9 @@ impl<'s> Rows<'s> {
     ///
     /// # Errors
     ///
-    /// [`StaleHandle`](crate::ErrorKind::StaleHandle) once the transaction that it read in was
-    /// rolled back; [`NotUtf8`](crate::ErrorKind::NotUtf8) for text that is not; whatever else
-    /// SQLite meets. An error ends the rows.
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle) once its transaction has been rolled back;
+    /// [`NotUtf8`](crate::ErrorKind::NotUtf8); and others depending on the statement. An error ends
+    /// the rows.
     #[expect(
         clippy::should_implement_trait,
         reason = "a row does not outlive the step to the next, which Iterator cannot say"
@@ -74,7 +74,7 @@ impl<'s> Rows<'s> {
         }))
     }
 
-    /// Asks for the next page. False where there is none.
+    /// Reads the next page. Returns false if there is none.
     fn turn_page(&mut self) -> Result<bool> {
         let Some(cursor) = self.cursor.take() else {
             return Ok(false);
@@ -88,7 +88,7 @@ impl<'s> Rows<'s> {
         Ok(true)
     }
 
-    /// An iterator over what `f` makes of each row, whose error is one of `f`'s own: see
+    /// Iterates over the rows, mapped with `f`, which has its own error type: see
     /// [`Statement::query_and_then`](crate::Statement::query_and_then).
     pub fn and_then<T, E, F>(self, f: F) -> AndThenRows<'s, F>
     where
@@ -98,7 +98,7 @@ impl<'s> Rows<'s> {
         AndThenRows { rows: self, f }
     }
 
-    /// An iterator over what `f` makes of each row.
+    /// Iterates over the rows, mapped with `f`.
     pub fn mapped<T, F>(self, f: F) -> MappedRows<'s, F>
     where
         F: FnMut(&Row<'_>) -> Result<T>,
@@ -107,18 +107,18 @@ impl<'s> Rows<'s> {
     }
 }
 
-/// A whole result, held in memory. Made by [`Connection::query`](crate::Connection::query).
+/// A whole result, held in memory. Returned by [`Connection::query`](crate::Connection::query).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     /// The columns, in order.
     pub columns: Vec<Column>,
-    /// The rows, each as long as `columns`.
+    /// The rows. Each has one value per column.
     pub rows: Vec<Vec<Value>>,
 }
 
-/// An iterator over what a function makes of each row. See [`Rows`].
+/// An iterator over mapped rows. See [`Rows`].
 ///
-/// After an error of the host's it ends; an error of the function's is one item among others.
+/// After an error of the host it ends; an error of the function is an item like any other.
 #[derive(Debug)]
 pub struct MappedRows<'s, F> {
     rows: Rows<'s>,
@@ -141,9 +141,9 @@ where
     }
 }
 
-/// An iterator over what a function with an error of its own makes of each row. See [`Rows`].
+/// An iterator over rows mapped by a function with its own error type. See [`Rows`].
 ///
-/// After an error of the host's it ends; an error of the function's is one item among others.
+/// After an error of the host it ends; an error of the function is an item like any other.
 #[derive(Debug)]
 pub struct AndThenRows<'s, F> {
     rows: Rows<'s>,

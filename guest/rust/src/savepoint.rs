@@ -1,15 +1,15 @@
-//! Savepoints: a part of a transaction that can be undone by itself.
+//! Savepoints: parts of a transaction that can be undone separately.
 
 use std::ops::Deref;
 
 use crate::connection::Guarded;
 use crate::{Connection, Result};
 
-/// An open savepoint, and the connection that it is on. Made by [`Connection::savepoint`].
+/// An open savepoint on a connection. Created by [`Connection::savepoint`].
 ///
-/// Dropped without [`commit`](Savepoint::commit), it undoes everything since it began. What the
-/// transaction did before that stays. Savepoints nest: call `savepoint` of a
-/// [`Transaction`](crate::Transaction) or of another `Savepoint`.
+/// Dropping it without [`commit`](Savepoint::commit) undoes all changes since it began. Earlier
+/// changes of the transaction stay. Savepoints nest: call `savepoint` on a
+/// [`Transaction`](crate::Transaction) or another `Savepoint`.
 ///
 /// ```no_run
 /// # fn main() -> millpond_guest::Result<()> {
@@ -35,23 +35,23 @@ use crate::{Connection, Result};
 pub struct Savepoint<'c> {
     connection: &'c Connection,
     name: String,
-    /// Whether it began the transaction that it is in, and so has to end it.
+    /// Whether it began its transaction, and so must end it.
     outermost: bool,
     committed: bool,
     _guarded: Guarded<'c>,
 }
 
 impl Savepoint<'_> {
-    /// Keeps everything since it began, as part of the savepoint or transaction around it. Where
+    /// Keeps all changes since it began, as part of the surrounding savepoint or transaction. If
     /// there is none, commits. Does not wait.
     ///
     /// # Errors
     ///
-    /// [`Sql`](crate::ErrorKind::Sql) where the savepoint or transaction around it has ended it
-    /// already; [`StaleHandle`](crate::ErrorKind::StaleHandle) where SQLite or the host ended the
-    /// transaction, which [`rolled_back`](crate::Error::rolled_back) tells. Where it commits, as
-    /// [`Transaction::commit`](crate::Transaction::commit). After an error, what was done since it
-    /// began is undone.
+    /// [`Sql`](crate::ErrorKind::Sql) if the surrounding savepoint or transaction has already ended
+    /// it; [`StaleHandle`](crate::ErrorKind::StaleHandle) if SQLite or the host ended the
+    /// transaction (see [`rolled_back`](crate::Error::rolled_back)). If it commits, as
+    /// [`Transaction::commit`](crate::Transaction::commit). After an error, the changes since it
+    /// began are undone.
     pub fn commit(mut self) -> Result<()> {
         self.connection
             .execute_script(&format!("RELEASE {}", self.name))?;
@@ -59,7 +59,7 @@ impl Savepoint<'_> {
         Ok(())
     }
 
-    /// Undoes everything since it began. It stays open, and can be used again. To end it too, drop
+    /// Undoes all changes since it began. It stays open, and can be used again; to end it too, drop
     /// it instead. Does not wait.
     ///
     /// # Errors
@@ -88,13 +88,13 @@ impl Drop for Savepoint<'_> {
         if self.committed {
             return;
         }
-        // A destructor cannot return an error. Where one occurs, the transaction is gone already.
+        // A destructor cannot return an error. If one occurs, the transaction is already gone.
         let _ = match (self.roll_back_to(), self.outermost) {
             (Ok(()), false) => self
                 .connection
                 .execute_script(&format!("RELEASE {}", self.name)),
             (Ok(()), true) => self.connection.execute_script("ROLLBACK"),
-            // Every statement fails until the transaction is ended. No other guard ends this one.
+            // Every statement fails until the transaction is ended, and no other guard ends it.
             (Err(error), true) if error.rolled_back() => self.connection.execute_script("ROLLBACK"),
             (Err(error), _) => Err(error),
         };
@@ -102,16 +102,16 @@ impl Drop for Savepoint<'_> {
 }
 
 impl Connection {
-    /// Begins a savepoint, to be ended by its guard: a part of the open transaction that can be
-    /// undone by itself.
+    /// Begins a savepoint, which its guard ends: a part of the open transaction that can be undone
+    /// separately.
     ///
-    /// Where no transaction is open it begins one, which waits for its turn to write at its first
-    /// write, as a [`Deferred`](crate::TransactionMode::Deferred) one does. For a transaction that
-    /// will write, prefer [`transaction`](Connection::transaction) around it. Does not wait.
+    /// If no transaction is open, begins one that waits for its turn at its first write, like a
+    /// [`Deferred`](crate::TransactionMode::Deferred) one. For a transaction that will write,
+    /// prefer [`transaction`](Connection::transaction) around it. Does not wait.
     ///
     /// # Errors
     ///
-    /// [`StaleHandle`](crate::ErrorKind::StaleHandle) where SQLite or the host ended the open
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle) if SQLite or the host ended the open
     /// transaction, or took the connection back.
     pub fn savepoint(&self) -> Result<Savepoint<'_>> {
         let outermost = !self.in_transaction();

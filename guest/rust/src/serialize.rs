@@ -1,10 +1,10 @@
-//! What the host counts, for serde.
+//! Serializes counters and summaries with serde.
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::{PoolStats, Summary};
 
-/// Serializes a struct by its fields, all of which must be named.
+/// Implements `Serialize` for a struct, with the named fields, which must be all of them.
 macro_rules! serialize {
     ($name:ident { $($field:ident,)* }) => {
         impl Serialize for $name {

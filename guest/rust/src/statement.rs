@@ -11,16 +11,15 @@ use crate::{
     Rows, Summary, TransactionMode, Value,
 };
 
-/// A compiled statement, to run as often as wanted. Made by [`Connection::prepare`].
+/// A compiled statement, to run any number of times. Created by [`Connection::prepare`].
 ///
-/// Dropped, it frees its place among the statements that the request may hold (64 unless the
-/// host chose otherwise). The host keeps what it compiled: preparing the same text again costs
-/// little.
+/// A request may hold 64 statements, unless the host chose otherwise; dropping one allows another.
+/// The host caches compiled statements: preparing the same text again costs little.
 #[derive(Debug)]
 pub struct Statement<'c> {
     prepared: Prepared,
     connection: &'c Connection,
-    /// What the last row took: the next needs no allocation.
+    /// The memory of the last row, to reuse for the next.
     row: Vec<cells::Cell>,
 }
 
@@ -28,13 +27,14 @@ pub struct Statement<'c> {
 #[derive(Debug)]
 struct Prepared {
     raw: wit::Statement,
-    /// What never changes, once it has been asked for.
+    /// Facts that never change, once they have been requested.
     facts: OnceCell<Facts>,
-    /// A column has been asked for by its name: further runs tell the columns with their rows.
+    /// Whether a column has been read by name: further runs then request the columns with their
+    /// rows.
     is_named: Cell<bool>,
 }
 
-/// What a statement is, whatever the schema.
+/// What the schema does not affect.
 #[derive(Debug)]
 struct Facts {
     parameter_names: Vec<Option<String>>,
@@ -42,7 +42,7 @@ struct Facts {
 }
 
 impl Prepared {
-    /// What the host says of it now. Its columns are those of its last run, if there was one.
+    /// Asks the host to describe it. The columns are those of its last run, if there was one.
     fn describe(&self) -> Result<wit::Description> {
         let mut description = self.raw.describe()?;
         let parameter_names = std::mem::take(&mut description.parameter_names);
@@ -76,25 +76,25 @@ impl<'c> Statement<'c> {
         }
     }
 
-    /// Runs it for its effect. Rows that it yields are not kept.
+    /// Runs it for its effect. Rows that it yields are discarded.
     ///
     /// A statement that writes waits for its turn to write.
     ///
     /// # Errors
     ///
     /// [`Parameters`](ErrorKind::Parameters), [`Busy`](ErrorKind::Busy),
-    /// [`BusySnapshot`](ErrorKind::BusySnapshot), and what the statement deserves.
+    /// [`BusySnapshot`](ErrorKind::BusySnapshot), and others depending on the statement.
     pub fn execute(&mut self, params: impl Params) -> Result<Summary> {
         self.connection.with_parameters(params, |parameters| {
             Ok(self.prepared.raw.execute(parameters)?)
         })
     }
 
-    /// Runs it once for each of `rows`, all or none, and sums up their changes.
+    /// Runs it once for each of `rows`, all or none, and sums their changes.
     ///
-    /// The rows cross to the host in blocks of about 256 KiB, so this program's memory does not
-    /// bound their number. Where one block does not hold them all, a transaction holds them
-    /// together (a savepoint inside yours, where one is open). It waits once for its turn to write.
+    /// The rows are sent to the host in blocks of about 256 KiB, so this program's memory does not
+    /// limit their number. If they need more than one block, they are written in one transaction,
+    /// or in a savepoint if a transaction is open. Waits once for its turn to write.
     ///
     /// ```no_run
     /// # fn main() -> millpond_guest::Result<()> {
@@ -108,8 +108,8 @@ impl<'c> Statement<'c> {
     ///
     /// # Rows that may fail
     ///
-    /// A row may be a `Result` with an error that is made from [`Error`]. The first error ends the
-    /// call, and is returned as it is.
+    /// A row may be a `Result` whose error implements `From<Error>`. The first error ends the call,
+    /// and is returned unchanged.
     ///
     /// ```no_run
     /// use millpond_guest::{Error, Result, db};
@@ -126,17 +126,16 @@ impl<'c> Statement<'c> {
     ///
     /// # Limits
     ///
-    /// All rows are in one transaction, which has the host's limits. Unless the host chose
-    /// otherwise:
+    /// All rows are in one transaction, with the host's limits. Unless the host chose otherwise:
     ///
     /// - It writes at most 64 MiB, in whole pages of the table and its indexes. A page counts each
     ///   time it is written. That is about 3 million rows of two integers in a table without
-    ///   indexes. Above it, the call fails with [`QuotaExceeded`](ErrorKind::QuotaExceeded).
-    /// - It is open for at most 10 seconds once another request waits for its turn to write. After
+    ///   indexes. Beyond that, the call fails with [`QuotaExceeded`](ErrorKind::QuotaExceeded).
+    /// - It stays open for at most 10 seconds if another request waits for its turn to write. After
     ///   that the call fails with [`StaleHandle`](ErrorKind::StaleHandle).
     ///
-    /// To write more rows than that, commit them in portions. Each is then kept or not by itself,
-    /// and other requests can write in between:
+    /// To write more rows, commit them in batches. Each batch is kept or undone separately, and
+    /// other requests can write in between:
     ///
     /// ```no_run
     /// # fn main() -> millpond_guest::Result<()> {
@@ -152,11 +151,10 @@ impl<'c> Statement<'c> {
     ///
     /// # Errors
     ///
-    /// [`Parameters`](ErrorKind::Parameters) where the statement has none, or a row is not
-    /// exactly what they need; an error among the rows; otherwise as
-    /// [`execute`](Statement::execute). After an error no row is kept. Where
-    /// [`rolled_back`](Error::rolled_back) says so, the transaction that was open before is undone
-    /// too.
+    /// [`Parameters`](ErrorKind::Parameters) if the statement has none, or a row does not match
+    /// them exactly; an error among the rows; otherwise as [`execute`](Statement::execute). After
+    /// an error the changes of all rows are undone. If [`rolled_back`](Error::rolled_back) is true,
+    /// so is the transaction that was open before.
     pub fn execute_many<I>(&mut self, rows: I) -> Result<Summary, <I::Item as ManyParams>::Error>
     where
         I: IntoIterator,
@@ -164,7 +162,7 @@ impl<'c> Statement<'c> {
     {
         let names = &self.prepared.facts()?.parameter_names;
         if names.is_empty() {
-            // Rows of no values have no size, so a block of them would never be full.
+            // Rows without values have no size, so a block of them would never be full.
             let message = "the statement has no parameters to run it with".to_owned();
             return Err(misfit(message).into());
         }
@@ -197,8 +195,8 @@ impl<'c> Statement<'c> {
     ///
     /// # Errors
     ///
-    /// As [`execute`](Statement::execute); [`TooManyHandles`](ErrorKind::TooManyHandles) where
-    /// the request holds as many cursors as it may.
+    /// As [`execute`](Statement::execute); [`TooManyHandles`](ErrorKind::TooManyHandles) if the
+    /// request holds too many cursors.
     pub fn query(&mut self, params: impl Params) -> Result<Rows<'_>> {
         let page = self.run(params, WHOLE_PAGE)?;
         let reader = Reader::new(page.rows, Vec::new());
@@ -206,7 +204,7 @@ impl<'c> Statement<'c> {
         Ok(Rows::new(reader, page.rest, columns))
     }
 
-    /// Runs it and iterates over what `f` makes of each row.
+    /// Runs it and iterates over its rows, mapped with `f`.
     ///
     /// ```no_run
     /// # fn main() -> millpond_guest::Result<()> {
@@ -229,8 +227,8 @@ impl<'c> Statement<'c> {
         Ok(self.query(params)?.mapped(f))
     }
 
-    /// Runs it and iterates over what `f` makes of each row, where `f` has an error of its own.
-    /// That error must be made from [`Error`], because reading on can fail too.
+    /// Like [`query_map`](Statement::query_map), but `f` has its own error type. That must
+    /// implement `From<Error>`, because reading on can fail too.
     ///
     /// ```no_run
     /// use millpond_guest::{Result, db};
@@ -265,8 +263,8 @@ impl<'c> Statement<'c> {
     ///
     /// # Errors
     ///
-    /// As [`query`](Statement::query). The iterator's items are errors of `f`'s, and errors of
-    /// reading on, after which it ends.
+    /// As [`query`](Statement::query). The iterator yields errors of `f`, and errors of reading on,
+    /// after which it ends.
     pub fn query_and_then<T, E, F>(
         &mut self,
         params: impl Params,
@@ -279,13 +277,13 @@ impl<'c> Statement<'c> {
         Ok(self.query(params)?.and_then(f))
     }
 
-    /// Runs it and makes a value of its first row. Further rows are skipped.
+    /// Runs it and maps its first row with `f`. Further rows are skipped.
     ///
     /// # Errors
     ///
-    /// [`QueryReturnedNoRows`](ErrorKind::QueryReturnedNoRows) where there is none, which
-    /// [`optional`](crate::OptionalExtension::optional) makes `None`; otherwise as
-    /// [`query`](Statement::query), and whatever `f` returns.
+    /// [`QueryReturnedNoRows`](ErrorKind::QueryReturnedNoRows) if there is none, which
+    /// [`optional`](crate::OptionalExtension::optional) turns into `None`; otherwise as
+    /// [`query`](Statement::query), and those of `f`.
     pub fn query_row<T, F>(&mut self, params: impl Params, f: F) -> Result<T>
     where
         F: FnOnce(&Row<'_>) -> Result<T>,
@@ -293,8 +291,8 @@ impl<'c> Statement<'c> {
         self.query_row_and_then(params, f)
     }
 
-    /// [`query_row`](Statement::query_row) where `f` has an error of its own, which must be made
-    /// from [`Error`].
+    /// Like [`query_row`](Statement::query_row), but `f` has its own error type, which must
+    /// implement `From<Error>`.
     ///
     /// # Errors
     ///
@@ -313,7 +311,7 @@ impl<'c> Statement<'c> {
         value
     }
 
-    /// Runs it and reads its first row, and its columns, where they came with it.
+    /// Runs it and reads its first row, and its columns, if they came with it.
     fn first_row(&mut self, params: impl Params) -> Result<(Reader, Option<Vec<Column>>)> {
         let page = self.run(params, 1)?;
         if let Some(rest) = page.rest
@@ -339,27 +337,28 @@ impl<'c> Statement<'c> {
         })
     }
 
-    /// The columns of its rows: those of its last run, or, before the first, those that it would
-    /// yield now. None for a statement that yields no rows, or once stale.
+    /// The columns of its rows: those of its last run, or, before the first run, those that it
+    /// would yield now. Empty for a statement that yields no rows, or is stale.
     pub fn columns(&self) -> Vec<Column> {
         let description = self.prepared.describe();
         description.map_or_else(|_| Vec::new(), |description| description.columns)
     }
 
     /// The parameters' names without prefix, `None` for a bare `?`, in the order in which
-    /// positional parameters are bound. None at all once stale, unless they were asked for before.
+    /// positional parameters are bound. Empty if the statement is stale, unless they were requested
+    /// before.
     pub fn parameter_names(&self) -> Vec<Option<String>> {
         let facts = self.prepared.facts();
         facts.map_or_else(|_| Vec::new(), |facts| facts.parameter_names.clone())
     }
 
-    /// Whether it leaves the database as it is
-    /// (<https://sqlite.org/c3ref/stmt_readonly.html>). True once stale.
+    /// Whether it does not write to the database (<https://sqlite.org/c3ref/stmt_readonly.html>).
+    /// True if stale.
     pub fn is_read_only(&self) -> bool {
         self.prepared.facts().map_or(true, |facts| facts.read_only)
     }
 
-    /// Runs it, and reads its rows for longer than the statement is in scope.
+    /// Runs it, for rows that outlive the statement's scope.
     pub(crate) fn into_rows(self, params: impl Params) -> Result<Rows<'c>> {
         let page = self.run(params, WHOLE_PAGE)?;
         let reader = Reader::new(page.rows, self.row);
@@ -368,11 +367,11 @@ impl<'c> Statement<'c> {
     }
 }
 
-/// A block is sent once it takes this many bytes: enough that the call costs nothing beside its
-/// rows, little enough for any guest's memory and any host's limit.
+/// The size in bytes at which a block is sent: large enough that the call's own cost is negligible,
+/// small enough for any guest's memory and any host's limit.
 const BLOCK_SIZE: usize = 256 * 1024;
 
-/// Adds rows to a block until it is large enough to send. False once there are no more.
+/// Adds rows to a block until it is large enough to send. Returns false if there are no more.
 fn fill<I>(
     block: &mut Block,
     rows: &mut I,
@@ -390,7 +389,7 @@ where
     Ok(true)
 }
 
-/// Replaces a block by the next. False where there is none.
+/// Fills the block with the next rows. Returns false if there are none.
 fn fill_next<I>(
     block: &mut Block,
     rows: &mut I,
@@ -406,8 +405,8 @@ where
 
 /// Adds one row, in the order of the statement's parameters.
 ///
-/// The width is checked here: the host sees no rows but one list, in which a row too long and a
-/// row too short would pass for two others.
+/// Checks the width: the host only sees one list, in which a row that is too long and one that is
+/// too short would look like two others.
 fn push_row(block: &mut Block, row: impl Params, names: &[Option<String>]) -> Result<()> {
     let mut positional = 0;
     let mut named: Vec<Option<Value>> = Vec::new();
@@ -432,7 +431,7 @@ fn push_row(block: &mut Block, row: impl Params, names: &[Option<String>]) -> Re
         return match positional == names.len() {
             true => Ok(()),
             false => Err(misfit(format!(
-                "a row of {positional} values for {} parameters",
+                "a row has {positional} values, but the statement has {} parameters",
                 names.len()
             ))),
         };
@@ -455,9 +454,9 @@ fn misfit(message: String) -> Error {
     Error::new(ErrorKind::Parameters, message)
 }
 
-/// The columns of one run's result, asked of the host when first needed: a row that is read by index
-/// never needs their names. Where a statement's rows have been read by name, its next run tells the
-/// columns with the first rows: they may be others by then.
+/// The columns of one run's result, requested when first needed: a row that is read by index never
+/// needs their names. If a statement's rows have been read by name, its next run requests the
+/// columns with the first rows: they may have changed by then.
 #[derive(Debug)]
 pub(crate) struct Columns<'s> {
     statement: Asked<'s>,
@@ -513,7 +512,7 @@ impl<'s> Columns<'s> {
 }
 
 impl Connection {
-    /// Runs `f` so that an error undoes everything it has written, and nothing written before.
+    /// Runs `f`, and if it fails undoes everything it has written, but nothing written before.
     fn all_or_none<T, E: From<Error>>(&self, f: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         if !self.in_transaction() {
             return self.transaction_with(TransactionMode::Immediate, |_| f());

@@ -1,4 +1,4 @@
-//! Rust values into SQLite's.
+//! Converts Rust values to SQLite's.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use crate::{Error, Result, Value, ValueRef};
 
-/// What can be bound to a parameter.
+/// A type that can be bound to a parameter.
 ///
-/// `Option` binds `None` as null; NaN is bound as null too, because SQLite has none.
+/// `Option` binds `None` as null. NaN is bound as null too, because SQLite has no NaN.
 ///
 /// ```
 /// use millpond_guest::{Result, ToSql, ToSqlOutput};
@@ -33,22 +33,22 @@ pub trait ToSql {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::ToSqlConversionFailure`](crate::ErrorKind::ToSqlConversionFailure) where
-    /// SQLite has no such value; make it with [`Error::to_sql`].
+    /// [`ErrorKind::ToSqlConversionFailure`](crate::ErrorKind::ToSqlConversionFailure) if SQLite
+    /// has no such value; create it with [`Error::to_sql`].
     fn to_sql(&self) -> Result<ToSqlOutput<'_>>;
 }
 
-/// A value to bind: where it lies, or made for the purpose.
+/// A value to bind, borrowed or owned.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ToSqlOutput<'a> {
-    /// A value that lies in what is bound.
+    /// A value borrowed from what is bound.
     Borrowed(ValueRef<'a>),
-    /// A value made by [`ToSql::to_sql`].
+    /// A value created by [`ToSql::to_sql`].
     Owned(Value),
 }
 
 impl ToSqlOutput<'_> {
-    /// The value, wherever it lies.
+    /// Borrows the value.
     pub fn as_value_ref(&self) -> ValueRef<'_> {
         match self {
             ToSqlOutput::Borrowed(value) => *value,
@@ -56,7 +56,7 @@ impl ToSqlOutput<'_> {
         }
     }
 
-    /// The value as one of its own.
+    /// Converts to an owned value.
     pub fn into_value(self) -> Value {
         match self {
             ToSqlOutput::Borrowed(value) => value.into(),

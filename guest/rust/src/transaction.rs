@@ -1,4 +1,4 @@
-//! Transactions: all of what is done in one, or nothing.
+//! Transactions: all of their changes are kept, or none.
 
 use std::ops::Deref;
 
@@ -6,11 +6,11 @@ use crate::bindings::connections as wit;
 use crate::connection::Guarded;
 use crate::{Connection, Error, Result, TransactionMode};
 
-/// An open transaction, and the connection that it is on. Made by [`Connection::begin`] or
+/// An open transaction on a connection. Created by [`Connection::begin`] or
 /// [`Connection::transaction`].
 ///
-/// Dropped without [`commit`](Transaction::commit), it rolls back. Everything that is done
-/// through the connection while it is open is in it.
+/// Dropping it without [`commit`](Transaction::commit) rolls it back. All statements of the
+/// connection belong to it while it is open.
 #[derive(Debug)]
 pub struct Transaction<'c> {
     raw: wit::Transaction,
@@ -27,24 +27,24 @@ impl<'c> Transaction<'c> {
         }
     }
 
-    /// Makes everything since it began lasting. Does not wait for other writers.
+    /// Commits all changes since it began. Does not wait for other writers.
     ///
     /// # Errors
     ///
-    /// [`StaleHandle`](crate::ErrorKind::StaleHandle) where it has ended already: by SQL text,
-    /// or by SQLite, which [`rolled_back`](Error::rolled_back) tells apart.
-    /// [`ConstraintForeignKey`](crate::ErrorKind::ConstraintForeignKey) for deferred
-    /// constraints, and `Io`, `QuotaExceeded`, `Busy`: it has then been rolled back.
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle) if it has already ended: by SQL text, or by
+    /// SQLite (see [`rolled_back`](Error::rolled_back)).
+    /// [`ConstraintForeignKey`](crate::ErrorKind::ConstraintForeignKey) for deferred constraints,
+    /// and `Io`, `QuotaExceeded`, `Busy`: it has then been rolled back.
     pub fn commit(self) -> Result<()> {
         Ok(wit::Transaction::commit(self.raw)?)
     }
 
-    /// Undoes everything since it began. Does not wait. Dropping it does the same, and keeps
-    /// quiet about errors.
+    /// Undoes all changes since it began. Does not wait. Dropping it does the same, and ignores
+    /// errors.
     ///
     /// # Errors
     ///
-    /// [`StaleHandle`](crate::ErrorKind::StaleHandle) where SQL text ended it before.
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle) if SQL text has ended it.
     pub fn rollback(self) -> Result<()> {
         Ok(wit::Transaction::rollback(self.raw)?)
     }
@@ -59,13 +59,13 @@ impl Deref for Transaction<'_> {
 }
 
 impl Connection {
-    /// Runs `f` in a transaction that writes from the start, and commits it where `f` returns
-    /// `Ok`. Where `f` returns `Err` or panics, everything it did is undone.
+    /// Runs `f` in an `Immediate` transaction, and commits it if `f` returns `Ok`. If `f` returns
+    /// `Err` or panics, all its changes are undone.
     ///
-    /// Waits for its turn to write, and keeps that turn until `f` is done: keep `f` short.
+    /// Waits for its turn to write, and keeps that turn until `f` returns: keep `f` short.
     ///
-    /// The error may be a type of your own, as long as it is made from [`Error`]; where the
-    /// compiler cannot tell which, end `f` with `Ok::<_, Error>(…)`.
+    /// The error may be your own type that implements `From<Error>`; if the compiler cannot infer
+    /// it, end `f` with `Ok::<_, Error>(…)`.
     ///
     /// ```no_run
     /// # fn main() -> millpond_guest::Result<()> {
@@ -83,8 +83,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// As [`begin`](Connection::begin) and [`commit`](Transaction::commit), and whatever `f`
-    /// returns.
+    /// As [`begin`](Connection::begin) and [`commit`](Transaction::commit), and those of `f`.
     pub fn transaction<T, E>(
         &self,
         f: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
@@ -95,10 +94,10 @@ impl Connection {
         self.transaction_with(TransactionMode::Immediate, f)
     }
 
-    /// [`transaction`](Connection::transaction) of either mode. A
-    /// [`Deferred`](TransactionMode::Deferred) one is for reading one snapshot in several
-    /// statements, and waits for nothing; if it writes after all, that can fail with
-    /// [`BusySnapshot`](crate::ErrorKind::BusySnapshot), and the thing to do is to run it again.
+    /// Like [`transaction`](Connection::transaction), in either mode. Use
+    /// [`Deferred`](TransactionMode::Deferred) to read one snapshot in several statements; it does
+    /// not wait. If it writes after all, it can fail with
+    /// [`BusySnapshot`](crate::ErrorKind::BusySnapshot): run it again.
     ///
     /// # Errors
     ///
@@ -118,17 +117,16 @@ impl Connection {
         Ok(value)
     }
 
-    /// Begins a transaction, to be ended by its guard.
+    /// Begins a transaction, which its guard ends.
     ///
     /// [`Immediate`](TransactionMode::Immediate) waits for its turn to write;
     /// [`Deferred`](TransactionMode::Deferred) does not wait.
     ///
     /// # Errors
     ///
-    /// [`Sql`](crate::ErrorKind::Sql) where a transaction is open already: use
-    /// [`savepoint`](Connection::savepoint) for one inside another.
-    /// [`NotAuthorized`](crate::ErrorKind::NotAuthorized) for `Immediate` on a read-only
-    /// connection, [`Busy`](crate::ErrorKind::Busy).
+    /// [`Sql`](crate::ErrorKind::Sql) if a transaction is open already: to nest, use
+    /// [`savepoint`](Connection::savepoint). [`NotAuthorized`](crate::ErrorKind::NotAuthorized) for
+    /// `Immediate` on a read-only connection, [`Busy`](crate::ErrorKind::Busy).
     pub fn begin(&self, mode: TransactionMode) -> Result<Transaction<'_>> {
         Ok(Transaction::new(self.raw().begin(mode)?, self))
     }

@@ -1,6 +1,6 @@
-//! Types of other crates as columns, each behind the feature of its crate's name.
+//! Types of other crates as columns, each behind the feature named like its crate.
 //!
-//! What is stored is what rusqlite's features of the same names store.
+//! The stored formats are those of rusqlite's features of the same names.
 
 #[cfg(feature = "chrono")]
 mod chrono;
@@ -23,7 +23,7 @@ mod uuid;
 ))]
 use crate::{FromSqlError, FromSqlResult, ValueRef};
 
-/// The text of a column, for what is stored as text.
+/// The text of a column, for types that are stored as text.
 #[cfg(any(
     feature = "chrono",
     feature = "jiff",
@@ -34,7 +34,7 @@ fn text(value: ValueRef<'_>) -> FromSqlResult<&str> {
     value.as_str().ok_or(FromSqlError::InvalidType)
 }
 
-/// What the tests of every type do.
+/// Shared by the tests of all types.
 #[cfg(test)]
 #[allow(dead_code, reason = "each feature's tests use a part of it")]
 mod tests {
@@ -42,7 +42,7 @@ mod tests {
 
     use crate::{FromSql, FromSqlError, FromSqlResult, ToSql, Value, ValueRef};
 
-    /// Asserts what a value is stored as, and that it is read back from that.
+    /// Asserts what a value is stored as, and that it can be read back.
     pub(super) fn stored<T: ToSql + FromSql + Debug + PartialEq>(value: T, expected: Value) {
         assert_eq!(value.to_sql().unwrap().into_value(), expected);
         assert_eq!(read::<T>(&expected), Ok(value));
@@ -60,7 +60,7 @@ mod tests {
         T::column_result(ValueRef::Text(text))
     }
 
-    /// Asserts that none of these is read, and that none panics.
+    /// Asserts that reading each of these fails, without a panic.
     pub(super) fn refused<T: FromSql + Debug>(texts: &[&str], others: &[Value]) {
         let hostile = [
             "",

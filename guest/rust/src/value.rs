@@ -1,4 +1,4 @@
-//! One SQLite value, owned or still in the page that it was read from.
+//! One SQLite value, owned or borrowed.
 
 /// One SQLite value, by storage class (<https://sqlite.org/datatype3.html>).
 #[derive(Clone, Debug, PartialEq)]
@@ -7,31 +7,31 @@ pub enum Value {
     Null,
     /// A 64-bit signed integer.
     Integer(i64),
-    /// A 64-bit floating point number. Bound, NaN becomes null.
+    /// A 64-bit floating point number. NaN is bound as null.
     Real(f64),
-    /// Text, which may be empty and may hold NUL characters.
+    /// Text, which may be empty and may contain NUL characters.
     Text(String),
     /// Bytes, which may be empty.
     Blob(Vec<u8>),
 }
 
-/// A value that is read, or bound, where it lies.
+/// A value that is read, or bound, without copying it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ValueRef<'a> {
     /// SQL's `NULL`.
     Null,
     /// A 64-bit signed integer.
     Integer(i64),
-    /// A 64-bit floating point number. Bound, NaN becomes null.
+    /// A 64-bit floating point number. NaN is bound as null.
     Real(f64),
-    /// Text, which may be empty and may hold NUL characters.
+    /// Text, which may be empty and may contain NUL characters.
     Text(&'a str),
     /// Bytes, which may be empty.
     Blob(&'a [u8]),
 }
 
 impl<'a> ValueRef<'a> {
-    /// SQLite's name for what this is: `null`, `integer`, `real`, `text` or `blob`.
+    /// SQLite's name for the type: `null`, `integer`, `real`, `text` or `blob`.
     pub fn type_name(&self) -> &'static str {
         match self {
             ValueRef::Null => "null",
@@ -42,7 +42,7 @@ impl<'a> ValueRef<'a> {
         }
     }
 
-    /// The text, where this is text.
+    /// The text, if this is text.
     #[inline]
     pub fn as_str(&self) -> Option<&'a str> {
         match *self {
@@ -51,7 +51,7 @@ impl<'a> ValueRef<'a> {
         }
     }
 
-    /// The bytes, where this is a blob.
+    /// The bytes, if this is a blob.
     #[inline]
     pub fn as_blob(&self) -> Option<&'a [u8]> {
         match *self {
@@ -60,7 +60,7 @@ impl<'a> ValueRef<'a> {
         }
     }
 
-    /// The integer, where this is one.
+    /// The integer, if this is one.
     #[inline]
     pub fn as_i64(&self) -> Option<i64> {
         match *self {
@@ -69,7 +69,7 @@ impl<'a> ValueRef<'a> {
         }
     }
 
-    /// The real number, where this is one. An integer is not.
+    /// The real number, if this is one. An integer is not.
     #[inline]
     pub fn as_f64(&self) -> Option<f64> {
         match *self {

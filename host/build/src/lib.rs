@@ -1,7 +1,7 @@
-//! Builds guest components with cargo, from a build script or while a program runs.
+//! Builds guest components with cargo, from a build script or at run time.
 //!
-//! The target that guests are built for is asked of rustup where it is missing: naming it in
-//! `rust-toolchain.toml` does not add it to a toolchain that is installed already.
+//! If the guests' target is missing, it is installed with rustup: naming it in
+//! `rust-toolchain.toml` does not add it to a toolchain that is already installed.
 //!
 //! ```no_run
 //! # fn main() -> anyhow::Result<()> {
@@ -23,12 +23,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// The target that guests are built for: its output is a component already.
+/// The target of guests: its output is already a component.
 pub const TARGET: &str = "wasm32-wasip2";
 
-/// What an outer cargo, or whoever called it, sets for the host's crates and not for guests:
-/// flags of the host's linker, of coverage, of clippy, and directories that the outer cargo
-/// holds locked.
+/// Variables that an outer cargo, or its caller, sets for the host's crates and not for guests:
+/// flags for the host's linker, coverage, clippy, and directories that the outer cargo has locked.
 const NOT_FOR_GUESTS: [&str; 8] = [
     "CARGO_ENCODED_RUSTFLAGS",
     "RUSTFLAGS",
@@ -40,7 +39,7 @@ const NOT_FOR_GUESTS: [&str; 8] = [
     "CARGO_BUILD_TARGET_DIR",
 ];
 
-/// Packages of one workspace, to be built into components by one cargo.
+/// Packages of one workspace, built into components by one cargo run.
 #[derive(Clone, Debug)]
 pub struct Guests {
     workspace: PathBuf,
@@ -51,11 +50,11 @@ pub struct Guests {
 }
 
 impl Guests {
-    /// Guests of the workspace in the folder `workspace`, built into `target_dir`.
+    /// Prepares to build guests of the workspace in the folder `workspace` into `target_dir`.
     ///
-    /// In a build script, `target_dir` must not be the target directory of the cargo that runs
-    /// the script (which holds its lock, and would wait for the script): take a folder in
-    /// `OUT_DIR`, or use [`in_build_script`](Guests::in_build_script).
+    /// In a build script, `target_dir` must not be the target directory of the cargo that runs the
+    /// script, which has it locked and waits for the script: use a folder in `OUT_DIR`, or
+    /// [`in_build_script`](Guests::in_build_script).
     pub fn new(workspace: impl Into<PathBuf>, target_dir: impl Into<PathBuf>) -> Guests {
         Guests {
             workspace: workspace.into(),
@@ -66,14 +65,14 @@ impl Guests {
         }
     }
 
-    /// Guests of the workspace in the folder `workspace`, built by a build script, in the
-    /// script's own `OUT_DIR`. What there is to say becomes warnings of cargo's.
+    /// Prepares to build guests of the workspace in the folder `workspace` from a build script, in
+    /// its own `OUT_DIR`. Messages become cargo warnings.
     ///
-    /// The script itself tells cargo when to run it again (`cargo:rerun-if-changed`).
+    /// The script itself must tell cargo when to run it again (`cargo:rerun-if-changed`).
     ///
     /// # Errors
     ///
-    /// Where `OUT_DIR` is not set: no build script is running.
+    /// `OUT_DIR` is not set: no build script is running.
     pub fn in_build_script(workspace: impl Into<PathBuf>) -> Result<Guests> {
         let out = std::env::var_os("OUT_DIR")
             .context("OUT_DIR is not set: only a build script can build guests here")?;
@@ -83,40 +82,40 @@ impl Guests {
         })
     }
 
-    /// Adds a package: each of its binaries becomes a component, and so does its library where
-    /// that is a `cdylib`.
+    /// Adds a package: each of its binaries becomes a component, and so does its library if it is a
+    /// `cdylib`.
     pub fn package(mut self, name: impl Into<String>) -> Guests {
         self.packages.push(name.into());
         self
     }
 
-    /// Builds with this profile of the workspace: `release`, or one of its own, such as one that optimises
-    /// whole programs (<https://doc.rust-lang.org/cargo/reference/profiles.html>). By default it is
-    /// the dev profile.
+    /// Builds with this profile of the workspace: `release`, or a custom one, such as one with
+    /// link-time optimization (<https://doc.rust-lang.org/cargo/reference/profiles.html>). Defaults
+    /// to the dev profile.
     pub fn profile(mut self, name: impl Into<String>) -> Guests {
         self.profile = Some(name.into());
         self
     }
 
-    /// Builds everything with one cargo, and returns the path of each component by the name of
+    /// Builds everything with one cargo run, and returns the path of each component by the name of
     /// its binary or library (a library's has `_` where its package has `-`).
     ///
-    /// Blocks until cargo is done. Adds the target to the toolchain with rustup where it is
-    /// missing, and says so.
+    /// Blocks until cargo is done. If the target is missing, adds it to the toolchain with rustup,
+    /// and says so.
     ///
     /// # Errors
     ///
-    /// Where the target is missing and rustup cannot add it, the error says what to type.
-    /// Where a guest does not compile, cargo has said why on standard error. An error too where
-    /// two components have one name, or a package yields none.
+    /// If the target is missing and rustup cannot add it, the error says what to type. If a guest
+    /// does not compile, cargo has printed why on standard error. Also an error if two components
+    /// have the same name, or a package has none.
     pub fn build(self) -> Result<BTreeMap<String, PathBuf>> {
         if self.packages.is_empty() {
             bail!("no guest package to build was named");
         }
         target::ensure(&self.workspace, self.notify)?;
 
-        // Absolute, because cargo would take it from the workspace and the caller from its own
-        // working directory.
+        // Absolute, because cargo would resolve it relative to the workspace, and the caller
+        // relative to the working directory.
         let target_dir = std::path::absolute(&self.target_dir)?;
         let mut cargo = Command::new(tool("CARGO", "cargo"));
         cargo
@@ -135,8 +134,8 @@ impl Guests {
         for name in NOT_FOR_GUESTS {
             cargo.env_remove(name);
         }
-        // Somebody's configuration may move all intermediate files to one place, which the
-        // outer cargo holds locked.
+        // The user's configuration may move all intermediate files to one place, which the outer
+        // cargo has locked.
         cargo.env("CARGO_BUILD_BUILD_DIR", &target_dir);
 
         let output = cargo
@@ -155,7 +154,7 @@ impl Guests {
     }
 }
 
-/// The components that cargo's messages tell of.
+/// The components that cargo's messages report.
 fn components(messages: &str, packages: &[String]) -> Result<BTreeMap<String, PathBuf>> {
     let mut components = BTreeMap::new();
     for line in messages.lines() {
@@ -190,7 +189,7 @@ fn components(messages: &str, packages: &[String]) -> Result<BTreeMap<String, Pa
     Ok(components)
 }
 
-/// A tool as the outer cargo names it, or by its plain name where there is none.
+/// A tool as the outer cargo names it, or by its plain name.
 fn tool(variable: &str, name: &str) -> OsString {
     std::env::var_os(variable).unwrap_or_else(|| name.into())
 }

@@ -1,4 +1,4 @@
-//! Whether the toolchain can build for the guests' target, and asking rustup where it cannot.
+//! Checks whether the toolchain can build for the guests' target, and if not, adds it with rustup.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::{TARGET, tool};
 
-/// Makes sure that the toolchain which builds in the folder `workspace` has the target.
+/// Makes sure that the toolchain that builds in the folder `workspace` has the target.
 pub(crate) fn ensure(workspace: &Path, notify: fn(&str)) -> Result<()> {
     let folder = library_folder(workspace)?;
-    // Two rustups that add one target at once fail or hang, and a third process may find the
-    // target half there. The lock is on the toolchain's own folder of targets, so that it holds
-    // for every process and leaves no file behind. Where that folder cannot be locked, there is
-    // no rustup either.
+    // If two rustups add a target at once, they fail or hang, and a third process may find the
+    // target incomplete. The lock is on the toolchain's own folder of targets, so that it works for
+    // every process and leaves no file behind. If that folder cannot be locked, there is no rustup
+    // either.
     let targets = folder
         .ancestors()
         .nth(2)
@@ -26,12 +26,12 @@ pub(crate) fn ensure(workspace: &Path, notify: fn(&str)) -> Result<()> {
         return Ok(());
     }
     notify(&format!(
-        "the target {TARGET} is missing: asking rustup for it"
+        "the target {TARGET} is missing: installing it with rustup"
     ));
     let reason = match rustup(workspace) {
         Ok(()) if holds_something(&folder) => return Ok(()),
-        // Rust may come from elsewhere, with a rustup beside it that serves another toolchain.
-        Ok(()) => "rustup added it to another toolchain than the one that builds here".to_owned(),
+        // Rust may come from elsewhere, with an unrelated rustup installed next to it.
+        Ok(()) => "rustup added it to a different toolchain".to_owned(),
         Err(error) => format!("{error:#}"),
     };
     bail!(
@@ -40,7 +40,7 @@ pub(crate) fn ensure(workspace: &Path, notify: fn(&str)) -> Result<()> {
     )
 }
 
-/// Where the standard library for the target is, or would be: `…/rustlib/<target>/lib`.
+/// The path of the standard library for the target, even if missing: `…/rustlib/<target>/lib`.
 fn library_folder(workspace: &Path) -> Result<PathBuf> {
     let rustc = tool("RUSTC", "rustc");
     let output = Command::new(&rustc)
@@ -57,14 +57,14 @@ fn library_folder(workspace: &Path) -> Result<PathBuf> {
     ))
 }
 
-/// Whether the standard library is there: a removal may leave its folder behind, empty.
+/// Whether the standard library is there: removing it may leave an empty folder.
 fn holds_something(folder: &Path) -> bool {
     folder
         .read_dir()
         .is_ok_and(|mut entries| entries.next().is_some())
 }
 
-/// Has rustup add the target to the toolchain that is active in the folder `workspace`.
+/// Make rustup add the target to the toolchain that is active in the folder `workspace`.
 fn rustup(workspace: &Path) -> Result<()> {
     let output = Command::new("rustup")
         .current_dir(workspace)

@@ -1,7 +1,7 @@
 //! Builds real guests with the real cargo.
 //!
-//! What depends on the environment runs in a child of its own: this binary again, with one
-//! test's name and the environment that the test needs.
+//! Tests that depend on the environment run in a child process: this binary again, with one test's
+//! name and the environment that it needs.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -23,7 +23,7 @@ fn every_guest_is_built_by_one_cargo_and_found_by_name() {
         assert_eq!(std::fs::read(path).unwrap()[..8], *b"\0asm\x0d\0\x01\0");
         assert!(path.starts_with(workspace.path().canonicalize().unwrap()));
     }
-    // Built again, nothing is compiled, and the same is found.
+    // Built again: nothing is compiled, and the result is the same.
     let again = Guests::new(workspace.path(), workspace.path().join("out"))
         .package("two-parts")
         .package("one")
@@ -63,7 +63,7 @@ fn a_guest_that_does_not_compile_is_an_error() {
     );
 }
 
-/// A rustc that names an empty folder for the target, where there is no rustup.
+/// A rustc that reports an empty folder for the target, and no rustup.
 #[cfg(unix)]
 #[test]
 fn a_missing_target_without_rustup_is_an_error_that_says_what_to_type() {
@@ -94,7 +94,7 @@ fn naming_no_package_is_an_error() {
     assert!(Guests::new(folder.path(), folder.path()).build().is_err());
 }
 
-/// Runs only as the child of the tests above.
+/// Only runs as the child of the tests above.
 #[test]
 fn child_builds_one() {
     if std::env::var_os("MILLPOND_BUILD_CHILD").is_none() {

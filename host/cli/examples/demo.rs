@@ -1,4 +1,4 @@
-//! `cargo demo`: builds the demonstration guest and serves it.
+//! `cargo demo`: builds the demo guest and serves it.
 //!
 //! Arguments are passed on to `millpond serve`: `cargo demo --listen 127.0.0.1:0 --db my.db`.
 

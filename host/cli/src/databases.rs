@@ -1,8 +1,7 @@
-//! The databases that the command line names: opened before anything runs, granted to every
-//! guest, closed at the end.
+//! The databases on the command line: opened before anything runs, granted to every guest, and
+//! closed at the end.
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,34 +13,31 @@ use millpond_sqlite::{PoolBuilder, Synchronous};
 use millpond_wasmtime::{Grant, SqliteCtx, StatsScope};
 use tokio::task::JoinSet;
 
-use crate::failure::{Failure, printable};
+use crate::failure::Failure;
+use crate::granted::{DATABASE_PATH, Granted, MEMORY, granted};
 use crate::migrate;
-use crate::values::{self, DEFAULT, Named};
+use crate::values::{self, Named};
 
-/// Written for a path, a database in memory.
-pub(crate) const MEMORY: &str = ":memory:";
-/// How long a guest waits, unless it is said.
+/// The default of `--timeout`.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Names the path of the database `default`, where no flag does.
-pub(crate) const DATABASE_PATH: &str = "DATABASE_PATH";
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Databases")]
 pub(crate) struct DatabaseOptions {
-    /// Grant the database in this file, for reading and writing; created where missing.
+    /// Grant the database in this file for reading and writing; create it if it does not exist
     ///
-    /// The guest knows it by NAME, and never sees the path. NAME is `default` unless it is
-    /// given. The path `:memory:` is a new database in memory; a URL is refused. May be given
-    /// several times; without any, the guest has no database. [env: DATABASE_PATH, for `default`]
+    /// The guest knows the database by NAME (`default` if omitted), and never sees the path. The
+    /// path `:memory:` means a new in-memory database; URLs are refused. May be repeated; without
+    /// it, the guest has no database. [env: DATABASE_PATH, for `default`]
     #[arg(long, value_name = "[NAME=]PATH", value_parser = values::database)]
     db: Vec<Named>,
 
-    /// Grant the database in this file, for reading only; created where missing if it has
-    /// --migrations. The file stays as it is, and may lie on a disk that cannot be written.
+    /// Grant the database in this file read-only; create it only if it has --migrations. The file
+    /// is not changed, and may be on a read-only disk.
     #[arg(long, value_name = "[NAME=]PATH", value_parser = values::database)]
     db_read_only: Vec<Named>,
 
-    /// Apply the migrations in this folder first, to the database NAME (`default`).
+    /// Apply the migrations in this folder to the database NAME (`default` if omitted) first.
     #[arg(long, value_name = "[NAME=]DIR", value_parser = values::named)]
     migrations: Vec<Named>,
 
@@ -51,12 +47,12 @@ pub(crate) struct DatabaseOptions {
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PoolOptions {
-    /// The most connections to each database, 1 to 1024. [default: 5] [env: DB_POOL_SIZE]
+    /// Maximum number of connections to each database, 1 to 1024. [default: 5] [env: DB_POOL_SIZE]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pool_size: Option<u32>,
 
-    /// How long a guest waits for a connection, or for its turn to write: 0 to 1h, as 500ms, 10s
-    /// or 2m, or a number of seconds. [default: 10s] [env: DB_TIMEOUT]
+    /// How long a guest waits for a connection, or for its turn to write: 0 to 1h, such as 500ms,
+    /// 10s or 2m, or a number of seconds. [default: 10s] [env: DB_TIMEOUT]
     #[arg(
         long,
         value_name = "DURATION",
@@ -65,23 +61,23 @@ pub(crate) struct PoolOptions {
     )]
     timeout: Option<Duration>,
 
-    /// The size that each database may grow to, in bytes or with a unit (powers of 1024): 1MiB to
-    /// 16384GiB. A write beyond fails for the guest.
+    /// Maximum size of each database, in bytes or with a unit (powers of 1024): 1MiB to 16384GiB. A
+    /// guest's write beyond it fails.
     #[arg(long, value_name = "BYTES", default_value = "10GiB", value_parser = values::size)]
     max_database_size: usize,
 
-    /// How much one transaction may write, in bytes or with a unit: 1MiB to 16384GiB. One that
-    /// would write more is rolled back. [default: 64MiB; for `run`, as much as --max-database-size]
+    /// How much one transaction may write, in bytes or with a unit: 1MiB to 16384GiB. A transaction
+    /// that would write more is rolled back. [default: 64MiB; for `run`, as --max-database-size]
     #[arg(long, value_name = "BYTES", value_parser = values::size)]
     max_transaction_size: Option<usize>,
 
-    /// The memory that SQLite may take for each connection, in bytes or with a unit: 4MiB to 64GiB.
-    /// A statement that needs more fails for the guest.
+    /// SQLite's memory limit for each connection, in bytes or with a unit: 4MiB to 64GiB. A guest's
+    /// statement that needs more fails.
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = values::size)]
     max_connection_memory: usize,
 
-    /// The memory that SQLite may take for all connections together, in bytes or with a unit: 4MiB
-    /// to 16384GiB.
+    /// SQLite's memory limit for all connections together, in bytes or with a unit: 4MiB to
+    /// 16384GiB.
     #[arg(
         long,
         value_name = "BYTES",
@@ -91,13 +87,13 @@ pub(crate) struct PoolOptions {
     )]
     max_sqlite_memory: usize,
 
-    /// How long one statement may run: more than 0, to 10000h. It fails for the guest then.
-    /// [default: 1m for `run`; for `serve`, as long as --request-timeout]
+    /// How long one statement may run: more than 0, to 10000h. After that it fails. [default: 1m
+    /// for `run`; for `serve`, as --request-timeout]
     #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
     max_statement_time: Option<Duration>,
 
-    /// How many steps of SQLite's virtual machine one call may run, rounded up to a multiple of 50:
-    /// a limit that does not depend on what else the machine does. [default: any]
+    /// How many instructions of SQLite's virtual machine one call may run, rounded up to a multiple
+    /// of 50. Unlike a time, this limit does not depend on the machine's load. [default: no limit]
     #[arg(
         long,
         value_name = "N",
@@ -106,18 +102,18 @@ pub(crate) struct PoolOptions {
     )]
     max_statement_steps: Option<u64>,
 
-    /// How long a guest may keep a transaction open while others wait for their turn to write: it
-    /// is rolled back then. [default: 10s; for `run`, any]
+    /// How long a guest may keep a transaction open while others wait for their turn to write.
+    /// After that it is rolled back. [default: 10s; for `run`, no limit]
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     max_transaction_time: Option<Duration>,
 
-    /// How long a guest may hold a connection while others wait for one: 0 to 10000h. It is taken
-    /// back then. [default: as long as the guest runs]
+    /// How long a guest may hold a connection while others wait for one: 0 to 10000h. After that it
+    /// is taken back. [default: as long as the guest runs]
     #[arg(long, value_name = "DURATION", value_parser = values::duration, hide_short_help = true)]
     max_hold_time: Option<Duration>,
 
-    /// The most connections to each database that one guest may hold: 0 to --pool-size, which is a
-    /// bound in any case.
+    /// Maximum number of connections to each database that one guest may hold: 0 to --pool-size,
+    /// which is always a limit.
     #[arg(
         long,
         value_name = "N",
@@ -127,7 +123,7 @@ pub(crate) struct PoolOptions {
     )]
     max_connections: u32,
 
-    /// The most statements that one guest may have open: 0 to 1000000.
+    /// Maximum number of statements that one guest may have open: 0 to 1000000.
     #[arg(
         long,
         value_name = "N",
@@ -137,7 +133,7 @@ pub(crate) struct PoolOptions {
     )]
     max_statements: u32,
 
-    /// The most cursors that one guest may have open: 0 to 1000000.
+    /// Maximum number of cursors that one guest may have open: 0 to 1000000.
     #[arg(
         long,
         value_name = "N",
@@ -147,7 +143,7 @@ pub(crate) struct PoolOptions {
     )]
     max_cursors: u32,
 
-    /// The most transaction handles that one guest may have open: 0 to 1000000.
+    /// Maximum number of transaction handles that one guest may have open: 0 to 1000000.
     #[arg(
         long,
         value_name = "N",
@@ -157,7 +153,7 @@ pub(crate) struct PoolOptions {
     )]
     max_transactions: u32,
 
-    /// The largest text, blob or row, in bytes or with a unit: 64KiB to 1GiB less 1.
+    /// Maximum size of a text, blob or row, in bytes or with a unit: 64KiB to 1GiB less 1.
     #[arg(
         long,
         value_name = "BYTES",
@@ -167,7 +163,7 @@ pub(crate) struct PoolOptions {
     )]
     max_value_size: usize,
 
-    /// The largest result of one `query`, in bytes or with a unit: 64KiB to 1GiB.
+    /// Maximum size of the result of one `query`, in bytes or with a unit: 64KiB to 1GiB.
     #[arg(
         long,
         value_name = "BYTES",
@@ -177,7 +173,7 @@ pub(crate) struct PoolOptions {
     )]
     max_result_size: usize,
 
-    /// The size at which a page of a cursor ends, in bytes or with a unit: 1KiB to 64MiB.
+    /// Size at which a page of a cursor ends, in bytes or with a unit: 1KiB to 64MiB.
     #[arg(
         long,
         value_name = "BYTES",
@@ -187,7 +183,7 @@ pub(crate) struct PoolOptions {
     )]
     max_page_size: usize,
 
-    /// How many idle connections to each database are kept: 0 to --pool-size. [default:
+    /// Maximum number of idle connections to each database: 0 to --pool-size. [default:
     /// --pool-size]
     #[arg(long, value_name = "N", hide_short_help = true)]
     max_idle: Option<u32>,
@@ -202,7 +198,7 @@ pub(crate) struct PoolOptions {
     )]
     busy_timeout: Duration,
 
-    /// The page cache of each connection, in bytes or with a unit: 64KiB to 1GiB.
+    /// Page cache of each connection, in bytes or with a unit: 64KiB to 1GiB.
     #[arg(
         long,
         value_name = "BYTES",
@@ -222,12 +218,12 @@ pub(crate) struct PoolOptions {
     )]
     mmap_size: usize,
 
-    /// How many compiled statements each connection keeps: 0 to 10000.
+    /// How many compiled statements each connection caches: 0 to 10000.
     #[arg(long, value_name = "N", default_value_t = 128, hide_short_help = true)]
     statement_cache: usize,
 
-    /// When a commit waits for the disk: `full`, always; `normal`, not always: a power failure
-    /// can undo the last commits.
+    /// When to sync to disk: `full`, at every commit; `normal`, only at checkpoints, so that a
+    /// power failure can undo the last commits.
     #[arg(long, value_name = "WHEN", default_value = "full")]
     synchronous: Durability,
 }
@@ -246,8 +242,8 @@ fn process_memory(text: &str) -> Result<usize, String> {
     values::size_within(text, 4 << 20..=16 << 40, "4MiB", "16384GiB")
 }
 
-/// Who has the databases: what suits one guest that has them for itself would be too much where
-/// requests share them.
+/// Who uses the databases: limits that suit a single guest would be too high for requests that
+/// share them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Borrowers {
     /// One guest, for as long as it runs.
@@ -256,7 +252,7 @@ pub(crate) enum Borrowers {
     Many,
 }
 
-/// How long one statement of `run` may take, unless it is said.
+/// The default of `--max-statement-time` for `run`.
 const STATEMENT_TIME: Duration = Duration::from_secs(60);
 
 impl PoolOptions {
@@ -270,7 +266,7 @@ impl PoolOptions {
             .timeout(given(self.timeout, "DB_TIMEOUT", values::timeout, TIMEOUT)?)
             .max_memory_bytes(self.max_connection_memory as u64)
             .max_transaction_bytes(self.max_transaction_size.unwrap_or(match borrowers {
-                // An import is one transaction, often.
+                // An import is often one transaction.
                 Borrowers::One => self.max_database_size,
                 Borrowers::Many => 64 << 20,
             }) as u64)
@@ -303,7 +299,7 @@ impl PoolOptions {
     fn grant(&self, pool: &Pool, access: Access, borrowers: Borrowers) -> Grant {
         let (statement, transaction) = match borrowers {
             Borrowers::One => (STATEMENT_TIME, Duration::MAX),
-            // How long a request may take is bounded as a whole.
+            // The request's own timeout bounds its statements.
             Borrowers::Many => (Duration::MAX, Duration::from_secs(10)),
         };
         let grant = Grant::new(pool, access)
@@ -319,7 +315,7 @@ impl PoolOptions {
     }
 }
 
-/// What a flag says, or else the environment, where an empty value says nothing.
+/// The value of a flag, or else of the environment variable, whose empty value is ignored.
 fn given<T>(
     flag: Option<T>,
     variable: &str,
@@ -342,7 +338,7 @@ fn given<T>(
 }
 
 impl DatabaseOptions {
-    /// Migrate and open every database. Blocks for as long as the migrations take.
+    /// Migrate and open every database. Blocks while the migrations run.
     pub(crate) fn open(&self, borrowers: Borrowers) -> Result<Databases, Failure> {
         millpond_sqlite::set_process_memory_limit(self.pool.max_sqlite_memory);
         let granted = granted(&self.db, &self.db_read_only, env::var_os(DATABASE_PATH))?;
@@ -354,12 +350,12 @@ impl DatabaseOptions {
             {
                 return Err(Failure::about(
                     &named.path,
-                    "there is no such file, and one that is only read stays empty: grant it by --db, \
-                     or give its --migrations",
+                    "there is no such file, and --db-read-only creates none: grant it with --db, \
+                     or add its --migrations",
                 ));
             }
-            // One pool for each file, whatever it is called: two would not know of each other's
-            // writers. There is a file now, unless it could not be opened.
+            // One pool per file, whatever its path: two pools would not coordinate their writers.
+            // The file exists now, unless it could not be opened.
             let opened = fs::canonicalize(&named.path);
             let shared = opened.ok().and_then(|path| {
                 let (_, pool) = files.iter().find(|(other, _)| *other == path)?;
@@ -382,66 +378,6 @@ impl DatabaseOptions {
     }
 }
 
-/// A database that is granted, not open yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Granted {
-    pub(crate) named: Named,
-    pub(crate) access: Access,
-}
-
-/// What is granted, each name once, in the order of the command line. `default` is the path of
-/// the database of that name, unless a flag has it.
-pub(crate) fn granted(
-    writable: &[Named],
-    read_only: &[Named],
-    default: Option<OsString>,
-) -> Result<Vec<Granted>, Failure> {
-    let writable = writable.iter().map(|named| (named, Access::ReadWrite));
-    let read_only = read_only.iter().map(|named| (named, Access::ReadOnly));
-    let mut granted: Vec<Granted> = Vec::new();
-    for (named, access) in writable.chain(read_only) {
-        if granted.iter().any(|other| other.named.name == named.name) {
-            return Err(Failure::mistake(format_args!(
-                "the database `{}` is granted twice: give each its own name, as --db NAME=PATH",
-                named.name
-            )));
-        }
-        granted.push(Granted {
-            named: named.clone(),
-            access,
-        });
-    }
-    let has_default = granted.iter().any(|granted| granted.named.name == DEFAULT);
-    if let Some(path) = default.filter(|path| !path.is_empty() && !has_default) {
-        values::refuse_url(&path.to_string_lossy()).map_err(|reason| {
-            Failure::mistake(format_args!(
-                "{DATABASE_PATH} is `{}`: {reason}",
-                path.display()
-            ))
-        })?;
-        let named = Named {
-            name: DEFAULT.to_string(),
-            path: path.into(),
-        };
-        granted.push(Granted {
-            named,
-            access: Access::ReadWrite,
-        });
-    }
-    Ok(granted)
-}
-
-/// Which flag grants the database that a guest asked for by `name`.
-pub(crate) fn how_to_grant(name: &str) -> String {
-    let shown: String = printable(name).chars().take(64).collect();
-    let how = match name {
-        DEFAULT => "grant it by --db PATH".to_string(),
-        name if values::is_name(name) => format!("grant it by --db {name}=PATH"),
-        _ => "no --db can grant one of that name".to_string(),
-    };
-    format!("the guest asked for the database `{shown}`, which is not granted: {how}")
-}
-
 /// The open databases.
 #[derive(Clone, Debug)]
 pub(crate) struct Databases {
@@ -456,7 +392,7 @@ struct Database {
 }
 
 impl Databases {
-    /// What one guest is granted. Its statements and waits end at `deadline`.
+    /// The grants of one guest. Its statements and waits end at `deadline`.
     pub(crate) fn grant(&self, deadline: Option<Instant>) -> SqliteCtx {
         let mut ctx = SqliteCtx::builder()
             .max_statements(self.pool.max_statements)
@@ -478,62 +414,12 @@ impl Databases {
             .collect()
     }
 
-    /// Close every pool, all at the same time: what is still lent is ended after `grace`.
+    /// Close all pools at the same time. Connections still in use are ended after `grace`.
     pub(crate) async fn close(&self, grace: Duration) {
         let mut closing = JoinSet::new();
         for Database { grant, .. } in self.open.clone() {
             closing.spawn(async move { grant.pool().close(grace).await });
         }
         closing.join_all().await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn named(texts: &[&str]) -> Vec<Named> {
-        texts
-            .iter()
-            .map(|text| values::named(text).unwrap())
-            .collect()
-    }
-
-    fn names_of(granted: Vec<Granted>) -> Vec<(String, Access)> {
-        let granted = granted.into_iter();
-        granted
-            .map(|granted| (granted.named.name, granted.access))
-            .collect()
-    }
-
-    #[test]
-    fn flags_grant_by_name() {
-        let all = granted(&named(&["app.db"]), &named(&["geo=/data/geo.db"]), None).unwrap();
-        assert_eq!(all[1].named.path, Path::new("/data/geo.db"));
-        let expected = [
-            ("default".to_string(), Access::ReadWrite),
-            ("geo".to_string(), Access::ReadOnly),
-        ];
-        assert_eq!(names_of(all), expected);
-    }
-
-    #[test]
-    fn a_name_is_granted_once() {
-        assert!(granted(&named(&["a.db", "b.db"]), &[], None).is_err());
-        assert!(granted(&named(&["a.db"]), &named(&["default=a.db"]), None).is_err());
-    }
-
-    #[test]
-    fn the_environment_names_the_default_unless_a_flag_does() {
-        let with = |flags: &[&str], path: &str| {
-            let all = granted(&named(flags), &[], Some(path.into())).unwrap();
-            all.iter()
-                .map(|granted| granted.named.path.display().to_string())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(with(&[], "env.db"), ["env.db"]);
-        assert_eq!(with(&["a.db"], "env.db"), ["a.db"]);
-        assert_eq!(with(&["b=b.db"], "env.db"), ["b.db", "env.db"]);
-        assert_eq!(with(&[], ""), [""; 0]);
     }
 }

@@ -16,16 +16,16 @@ use crate::guest::{self, Guest};
 use crate::interfaces::{self, Import};
 use crate::output::say;
 
-/// Whether guests are many and short-lived.
+/// How instances are created.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Instances {
     /// One, for as long as the command runs.
     One,
-    /// One a request: memory and stacks are taken from a pool for up to this many at once.
+    /// One per request: memory and stacks come from a pool for up to this many at once.
     Pooled(u32),
 }
 
-/// A compiled component, and what it runs in.
+/// A compiled component, with its engine and linker.
 pub(crate) struct Loaded {
     pub(crate) engine: Engine,
     pub(crate) component: Component,
@@ -34,9 +34,9 @@ pub(crate) struct Loaded {
 
 /// Load the component at `path`.
 ///
-/// The first engine that accepts it is taken, from the most restricted on. Only WASI 0.3 needs
-/// concurrency within an instance, which is the youngest code in wasmtime; and what does not fit
-/// the pool of instances gets memory of its own.
+/// Uses the first engine that accepts it, from the most restricted on. Only WASI 0.3 needs
+/// concurrency within an instance, which is the newest code in wasmtime; and a component that does
+/// not fit the instance pool allocates its own memory.
 pub(crate) fn load(
     path: &Path,
     instances: Instances,
@@ -61,7 +61,7 @@ pub(crate) fn load(
                         && alone.len() > 1
                     {
                         say(format_args!(
-                            "{} does not fit the pool of instances, so each request is slower: {}",
+                            "{} does not fit the instance pool, so each request is slower: {}",
                             path.display(),
                             reason(refusal)
                         ));
@@ -94,7 +94,7 @@ impl Loaded {
         interfaces::exports(&self.engine, &self.component)
     }
 
-    /// Connect every import, or say which cannot be.
+    /// Link every import, or report which cannot be linked.
     pub(crate) fn link(&self) -> Result<InstancePre<Guest>, String> {
         self.linker
             .instantiate_pre(&self.component)
@@ -114,9 +114,9 @@ impl Loaded {
             })
     }
 
-    /// Whether an instance fits into `max_memory` bytes of memory when it starts.
+    /// Check that an instance fits into `max_memory` bytes of memory when it starts.
     pub(crate) fn check_memory(&self, max_memory: usize) -> Result<(), String> {
-        /// WebAssembly counts memory in these.
+        /// The unit of WebAssembly's memory sizes.
         const PAGE: u64 = 64 * 1024;
         let required = self.component.resources_required();
         let pages = required.and_then(|required| required.max_initial_memory_size);
@@ -130,7 +130,7 @@ impl Loaded {
         Ok(())
     }
 
-    /// Let the host look at the clock of a guest that computes.
+    /// Start the epochs, to interrupt a guest that computes.
     pub(crate) fn start_epochs(&self) -> Result<(), Failure> {
         start_epochs(&self.engine).map_err(Failure::mistake)
     }
@@ -152,7 +152,7 @@ fn check_header(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     match rest.get(2..4) {
         None => Err(Failure::about(
             path,
-            "the file ends in its header: it is cut short",
+            "the file ends in its header: it is truncated",
         )),
         Some(CORE_LAYER) => Err(Failure::about(
             path,
@@ -180,9 +180,9 @@ fn config(
     config
 }
 
-/// Tells a person at a terminal what takes so long.
+/// Tells a user at a terminal why it takes long.
 struct SlowNotice {
-    /// Dropped when there is nothing more to wait for.
+    /// Dropping this cancels the notice.
     _done: mpsc::Sender<()>,
 }
 

@@ -1,4 +1,4 @@
-//! Why the command ended without success: one line for a person, and an exit code.
+//! Why the command failed: one line for the user, and an exit code.
 
 use std::fmt;
 use std::path::Path;
@@ -8,7 +8,7 @@ use wasmtime::Trap;
 
 /// The exit code of a mistake in the command line, a file or a setting.
 pub(crate) const MISTAKE: u8 = 2;
-/// The exit code of a guest that trapped, as the wasmtime command has it.
+/// The exit code of a guest that trapped, as in the wasmtime command.
 pub(crate) const TRAPPED: u8 = 134;
 
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Failure {
         Failure::new(guest_failure(error), TRAPPED)
     }
 
-    /// With more at the end of its line.
+    /// The same failure, with more text at the end.
     pub(crate) fn with(mut self, more: &str) -> Failure {
         self.message.push_str(more);
         self
@@ -55,7 +55,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What the guest did wrong, without the backtrace that wasmtime puts around it.
+/// A guest's error, without wasmtime's backtrace.
 pub(crate) fn guest_failure(error: &wasmtime::Error) -> String {
     let what = match error.downcast_ref::<Trap>() {
         Some(_) => "the guest trapped",
@@ -64,7 +64,7 @@ pub(crate) fn guest_failure(error: &wasmtime::Error) -> String {
     one_line(&format!("{what}: {}", error.root_cause()))
 }
 
-/// The outermost explanation and the innermost cause; what lies between rarely helps.
+/// The outermost explanation and the innermost cause; those in between rarely help.
 pub(crate) fn reason(error: &wasmtime::Error) -> String {
     let (outer, cause) = (error.to_string(), error.root_cause().to_string());
     if outer == cause {
@@ -74,14 +74,13 @@ pub(crate) fn reason(error: &wasmtime::Error) -> String {
     }
 }
 
-/// Whoever wrote a file may have put line breaks or terminal controls into the text that an
-/// error quotes.
+/// The text that an error quotes may contain line breaks or terminal controls.
 pub(crate) fn one_line(text: &str) -> String {
     let words = text.lines().map(str::trim).filter(|line| !line.is_empty());
     printable(&words.collect::<Vec<_>>().join(" "))
 }
 
-/// A guest's text must not steer the terminal of whoever reads it.
+/// Replaces control characters, so that a guest's text cannot control the reader's terminal.
 pub(crate) fn printable(text: &str) -> String {
     let printable = |c: char| {
         if c.is_control() && c != '\t' {

@@ -1,4 +1,4 @@
-//! What one instance runs with: its streams, its databases and its limits. No files, no network.
+//! What one instance gets: its streams, its databases and its limits. No files, no network.
 
 use std::collections::BTreeMap;
 
@@ -16,18 +16,18 @@ use wasmtime_wasi_http::{
 
 use crate::values;
 
-/// What the command line says about every guest.
+/// The options for every guest.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Guest")]
 pub(crate) struct GuestOptions {
-    /// Set an environment variable of the guest; without VAL, to the command's own value.
+    /// Set an environment variable of the guest; without VAL, to the command's own value
     ///
     /// The guest gets no other variables.
     #[arg(long, value_name = "NAME[=VAL]", value_parser = values::variable)]
     env: Vec<(String, String)>,
 
-    /// The most linear memory of an instance, in bytes or with a unit (powers of 1024): 64KiB to
-    /// 4GiB.
+    /// Maximum size of each linear memory of an instance, in bytes or with a unit (powers of 1024):
+    /// 64KiB to 4GiB.
     #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = max_memory)]
     pub(crate) max_memory_size: usize,
 
@@ -35,11 +35,11 @@ pub(crate) struct GuestOptions {
     wasm: WasmLimits,
 }
 
-/// What an instance may have, beside its memory.
+/// The limits of an instance, besides its memory.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Guest")]
 struct WasmLimits {
-    /// The most linear memories of an instance: 1 to 16.
+    /// Maximum number of linear memories of an instance: 1 to 16.
     #[arg(
         long,
         value_name = "N",
@@ -49,7 +49,7 @@ struct WasmLimits {
     )]
     max_memories: u32,
 
-    /// The most tables of an instance: 1 to 64.
+    /// Maximum number of tables of an instance: 1 to 64.
     #[arg(
         long,
         value_name = "N",
@@ -59,7 +59,7 @@ struct WasmLimits {
     )]
     max_tables: u32,
 
-    /// The most entries of each of its tables: 1 to 1000000.
+    /// Maximum number of entries of each table: 1 to 1000000.
     #[arg(
         long,
         value_name = "N",
@@ -69,7 +69,7 @@ struct WasmLimits {
     )]
     max_table_entries: u32,
 
-    /// The most core modules that it consists of: 1 to 256.
+    /// Maximum number of core modules in an instance: 1 to 256.
     #[arg(
         long,
         value_name = "N",
@@ -79,7 +79,7 @@ struct WasmLimits {
     )]
     max_instances: u32,
 
-    /// The most handles that it may have open, of all kinds together: 1 to 1000000.
+    /// Maximum number of open handles of all kinds together: 1 to 1000000.
     #[arg(
         long,
         value_name = "N",
@@ -89,7 +89,7 @@ struct WasmLimits {
     )]
     max_handles: u32,
 
-    /// The stack of its own frames, in bytes or with a unit: 64KiB to 16MiB.
+    /// Stack for the guest's own frames, in bytes or with a unit: 64KiB to 16MiB.
     #[arg(
         long,
         value_name = "BYTES",
@@ -99,8 +99,8 @@ struct WasmLimits {
     )]
     max_stack_size: usize,
 
-    /// What one call may hand to the host, in bytes or with a unit: 64KiB to 1GiB. A statement's
-    /// parameters, or the rows of one `execute-many`.
+    /// Maximum size of one call's arguments, such as a statement's parameters or the rows of
+    /// `execute-many`, in bytes or with a unit: 64KiB to 1GiB.
     #[arg(
         long,
         value_name = "BYTES",
@@ -110,7 +110,7 @@ struct WasmLimits {
     )]
     max_call_size: usize,
 
-    /// The random bytes that one call gets, in bytes or with a unit: 64 to 1MiB.
+    /// Maximum number of random bytes that one call returns, in bytes or with a unit: 64 to 1MiB.
     #[arg(
         long,
         value_name = "BYTES",
@@ -142,10 +142,11 @@ fn max_memory(text: &str) -> Result<usize, String> {
 }
 
 impl GuestOptions {
-    /// A guest without files and without network.
+    /// A guest without files and network.
     pub(crate) fn wasi(&self) -> WasiCtxBuilder {
         let mut wasi = WasiCtx::builder();
-        // Of two values the last one counts, as for a shell. A guest takes the first that it finds.
+        // If a variable is set twice, the last value counts, as in a shell; a guest uses the first
+        // that it finds.
         let env: BTreeMap<_, _> = self.env.iter().map(|(name, value)| (name, value)).collect();
         for (name, value) in env {
             wasi.env(name, value);
@@ -157,7 +158,7 @@ impl GuestOptions {
         wasi
     }
 
-    /// What an instance may have.
+    /// The limits of an instance.
     pub(crate) fn limits(&self) -> InstanceLimits {
         let wasm = &self.wasm;
         InstanceLimits::new()
@@ -198,7 +199,7 @@ pub(crate) fn linker(engine: &Engine, concurrency: bool) -> wasmtime::Result<Lin
     Ok(linker)
 }
 
-/// The data of a guest's store. Dropped with it, which gives every connection back.
+/// The data of a guest's store. Dropping it returns every connection.
 pub(crate) struct Guest {
     wasi: WasiCtx,
     sqlite: SqliteCtx,
@@ -209,7 +210,7 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// The first database that the guest asked for, and that it was not granted.
+    /// The first database that the guest asked for but was not granted.
     pub(crate) fn unknown_database(&self) -> Option<&str> {
         self.sqlite.unknown_database()
     }
@@ -243,7 +244,7 @@ impl WasiHttpView for Guest {
     }
 }
 
-/// Refuses the HTTP requests that a guest would send: `http-request-denied`.
+/// Refuses outgoing HTTP requests of a guest: `http-request-denied`.
 struct NoRequests;
 
 type Io = Box<dyn Future<Output = Result<(), HttpError>> + Send>;

@@ -1,4 +1,4 @@
-//! `millpond inspect`: what a component needs, and whether this host has it.
+//! `millpond inspect`: what a component needs, and whether this host provides it.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -12,17 +12,17 @@ use crate::failure::{Failure, MISTAKE};
 use crate::interfaces;
 use crate::output::print;
 
-/// Says what a component imports and exports, and whether it can be run here
+/// Show what a component imports and exports, and whether it can run here
 ///
-/// Reads the component and runs nothing of it.
+/// Reads the component, but runs none of its code.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   millpond inspect notes.wasm
 
-Exit status: 0 where `millpond run` or `millpond serve` can run the component; 2 where not.
-An import of `millpond:sqlite` is provided by every run. Which databases it reaches is what
-`--db` grants: without one, the guest has none.")]
+Exit status: 0 if `millpond run` or `millpond serve` can run the component; 2 if not.
+`millpond:sqlite` is always provided. The guest reaches the databases that `--db` grants, or
+none.")]
 pub(crate) struct Inspect {
     /// The component's file.
     component: PathBuf,

@@ -1,12 +1,12 @@
-//! What a component imports and exports, in the words of this host: provided or missing, and how
-//! it can be run.
+//! Describes a component's imports and exports: whether the host provides each, and how the
+//! component can run.
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
-/// The interfaces that the host defines in every version that is compatible with the one named.
-/// The linker has the last word; this list is for telling people.
+/// The interfaces that the host provides, in every version compatible with the one named. The
+/// linker decides; this list is for messages.
 const PROVIDED: &[(&str, &str, &[&str])] = &[
     ("millpond:sqlite", "0.1", &["connections", "pool"]),
     (
@@ -79,7 +79,7 @@ const PROVIDED: &[(&str, &str, &[&str])] = &[
     ("wasi:sockets", "0.3", &["types", "ip-name-lookup"]),
 ];
 
-/// How a component can be run.
+/// How a component can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Command02,
@@ -106,7 +106,7 @@ impl Role {
     }
 }
 
-/// One import, and whether the host has it.
+/// One import, and whether the host provides it.
 #[derive(Debug)]
 pub(crate) struct Import {
     pub(crate) name: String,
@@ -129,7 +129,7 @@ pub(crate) fn exports(engine: &Engine, component: &Component) -> Vec<String> {
     exports.map(|(name, _)| name.to_string()).collect()
 }
 
-/// The ways that a component with these exports can be run.
+/// How a component with these exports can run.
 pub(crate) fn roles(exports: &[String]) -> Vec<Role> {
     let exported = |package, interface, version| {
         let mut names = exports.iter().filter_map(|name| Name::parse(name));
@@ -151,7 +151,7 @@ fn is_provided(name: &str) -> bool {
     })
 }
 
-/// Plain types mean the same on both sides: nobody has to provide them.
+/// Plain types mean the same on both sides: the host need not provide them.
 fn needs_nothing(engine: &Engine, item: &ComponentItem) -> bool {
     match item {
         ComponentItem::Type(_) => true,
@@ -162,7 +162,7 @@ fn needs_nothing(engine: &Engine, item: &ComponentItem) -> bool {
     }
 }
 
-/// `package:name/interface@version`, taken apart.
+/// The parts of `package:name/interface@version`.
 struct Name<'a> {
     package: &'a str,
     interface: &'a str,
@@ -180,8 +180,8 @@ impl<'a> Name<'a> {
         })
     }
 
-    /// Whether this names `interface` in a version compatible with `version`, which is two
-    /// numbers: before 1.0 those have to be the same. A pre-release is compatible with nothing.
+    /// Whether this names `interface` in a version compatible with `version`, which is two numbers:
+    /// before 1.0 both must be equal. A pre-release is compatible with nothing.
     fn is(&self, package: &str, interface: &str, version: &str) -> bool {
         let patch = self
             .version

@@ -1,11 +1,12 @@
-//! The `millpond` command as a library: [`main_from`] is all of it.
+//! The `millpond` command as a library: call [`main_from`].
 //!
-//! One file a subcommand. `databases` has the options that they share, and opens what those
-//! name; `engine` loads a component; `guest` is the state that one instance runs with.
+//! There is one file per subcommand. `databases` has the options that they share, and opens the
+//! databases; `engine` loads a component; `guest` is the state of one instance.
 
 mod databases;
 mod engine;
 mod failure;
+mod granted;
 mod guest;
 mod inspect;
 mod interfaces;
@@ -24,7 +25,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::failure::Failure;
 
-/// Runs and serves WebAssembly components that use pooled SQLite connections.
+/// Run and serve WebAssembly components that use pooled SQLite connections
 #[derive(Parser)]
 #[command(name = "millpond", version, propagate_version = true, after_help = EXAMPLES)]
 struct Millpond {
@@ -51,16 +52,16 @@ Exit status: 0 done; 2 a mistake in the command line, a file or a setting, in on
 stderr. `run` passes the guest's own exit code on (see `millpond run --help`), and exits with 134
 where the guest trapped.";
 
-/// Run the command with `args`, of which the first is the program's name.
+/// Run the command with `args`, whose first element is the program's name.
 ///
-/// Blocks until the command is done; for `serve`, until a signal ends it. Failures are printed
-/// on stderr, each in one line, and told by the exit code.
+/// Blocks until the command is done; for `serve`, until a signal. Prints failures on stderr, each
+/// in one line, and returns the exit code.
 pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     output::print_warnings();
     let outcome = parse(args).and_then(|parsed| match parsed {
         Parsed::Command(command) => execute(*command),
         Parsed::Help(help) => {
-            // Whoever closed stdout has read enough.
+            // If stdout is closed, its reader has read enough.
             let _ = help.print();
             Ok(ExitCode::SUCCESS)
         }
@@ -73,7 +74,7 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 enum Parsed {
     Command(Box<Command>),
-    /// What `--help` or `--version` prints.
+    /// The output of `--help` or `--version`.
     Help(clap::Error),
 }
 
@@ -106,7 +107,7 @@ fn subcommands() -> String {
     names.join(", ")
 }
 
-/// The page that tells how the command is to be used.
+/// The command that prints the relevant help.
 fn help_for(subcommand: Option<&OsString>) -> String {
     let command = Millpond::command();
     let name = subcommand.and_then(|name| name.to_str());
@@ -116,7 +117,7 @@ fn help_for(subcommand: Option<&OsString>) -> String {
     }
 }
 
-/// clap explains at length, in paragraphs. The first says what is wrong, one may give a tip.
+/// clap explains at length, in paragraphs. The first says what is wrong; another may have a tip.
 fn in_one_line(explanation: &str) -> String {
     let explanation = explanation.replace(
         "the following required arguments were not provided:",

@@ -1,4 +1,4 @@
-//! `millpond migrate`: changes databases by the SQL files of a folder, each run once.
+//! `millpond migrate`: runs a folder of SQL files on databases, each file once.
 
 use std::env;
 use std::fmt::Write;
@@ -8,30 +8,30 @@ use std::process::ExitCode;
 use clap::Args;
 use millpond_sqlite::migrations::{Migrations, Report};
 
-use crate::databases::{DATABASE_PATH, Granted, MEMORY, granted};
 use crate::failure::Failure;
+use crate::granted::{DATABASE_PATH, Granted, MEMORY, granted};
 use crate::output::{print, say};
 use crate::values::{self, Named};
 
-/// Applies migrations to a database
+/// Apply migrations to a database
 ///
-/// A migration is a file `NNN-name.sql`. Those that the database does not have yet are run, in
-/// the order of their numbers, each in a transaction of its own. `run` and `serve` do the same
-/// with `--migrations`.
+/// A migration is a file `NNN-name.sql`. Runs those that the database does not have yet, in the
+/// order of their numbers, each in its own transaction. `run` and `serve` do the same with
+/// `--migrations`.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   millpond migrate --db notes.db --migrations migrations
   millpond migrate --db users=users.db --migrations users=sql/users
 
-Exit status: 0 where every migration is applied, now or before; 2 where one is not: it is
+Exit status: 0 if every migration has been applied, now or before; 2 if one failed: it is
 undone, and those before it are kept.")]
 pub(crate) struct Migrate {
-    /// The database in this file; created where missing. [env: DATABASE_PATH]
+    /// The database in this file; created if it does not exist. [env: DATABASE_PATH]
     #[arg(long, value_name = "[NAME=]PATH", value_parser = values::database)]
     db: Vec<Named>,
 
-    /// Apply the migrations in this folder, to the database NAME (`default`).
+    /// Apply the migrations in this folder to the database NAME (`default` if omitted).
     #[arg(long, value_name = "[NAME=]DIR", required = true, value_parser = values::named)]
     migrations: Vec<Named>,
 }
@@ -48,7 +48,7 @@ impl Migrate {
     }
 }
 
-/// Apply every folder of `migrations` to the database that it is for.
+/// Apply every folder of `migrations` to its database.
 pub(crate) fn apply_all(migrations: &[Named], databases: &[Granted]) -> Result<(), Failure> {
     for folder in migrations {
         apply(folder, database_of(folder, databases)?)?;

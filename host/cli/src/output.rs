@@ -1,17 +1,17 @@
-//! What goes to the command's own streams.
+//! Output on the command's own streams.
 
 use std::fmt;
 use std::io::{self, Write};
 
-/// One line on stderr. A closed stderr is no reason to stop serving.
+/// Print one line on stderr. A closed stderr is not an error.
 pub(crate) fn say(line: fmt::Arguments<'_>) {
     let mut stderr = io::stderr().lock();
     let _ = stderr.write_all(format!("{line}\n").as_bytes());
 }
 
-/// Print what the pools warn of, and nothing of what other crates log.
+/// Print the warnings of the pools, but not the log messages of other crates.
 pub(crate) fn print_warnings() {
-    // Where a program that embeds the command has a logger, that one is told.
+    // If the embedding program has a logger, that gets the warnings.
     if log::set_logger(&Warnings).is_ok() {
         log::set_max_level(log::LevelFilter::Warn);
     }
@@ -33,7 +33,7 @@ impl log::Log for Warnings {
     fn flush(&self) {}
 }
 
-/// Text on stdout. Whoever closed the other end has read enough.
+/// Print text on stdout. If it is closed, its reader has read enough.
 pub(crate) fn print(text: &str) {
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes());

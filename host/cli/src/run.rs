@@ -14,19 +14,20 @@ use wasmtime::component::InstancePre;
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::{p2, p3};
 
-use crate::databases::{self, Borrowers, DatabaseOptions};
+use crate::databases::{Borrowers, DatabaseOptions};
 use crate::engine::{self, Instances};
 use crate::failure::Failure;
+use crate::granted::how_to_grant;
 use crate::guest::{Guest, GuestOptions};
 use crate::interfaces::{self, Role};
 use crate::output::say;
 use crate::stdio::{self, GuestStream, Stream};
 use crate::values;
 
-/// Runs a command component
+/// Run a command component
 ///
-/// It has this command's standard streams, the arguments after its name and the databases that
-/// are granted; no files and no network.
+/// The guest gets this command's standard streams, the arguments after the component, and the
+/// databases that are granted; no files and no network.
 #[derive(Args)]
 #[command(
     override_usage = "millpond run [OPTIONS] <COMPONENT> [ARGS]...",
@@ -36,21 +37,20 @@ Examples:
   millpond run --db app.db --db-read-only geo=geo.db report.wasm --help
   millpond run --db :memory: --env LOG=debug try.wasm
 
-A statement is ended after --max-statement-time, the guest after --max-run-time.
+A statement is stopped after --max-statement-time, the guest after --max-run-time.
 
-Exit status: the guest's own, as far as its interface carries one: `exit` of WASI 0.2, which
-`exit(3)` of most languages calls, tells success from failure and no more: 0 or 1. `exit-with-code`
-(since 0.2.12, and in 0.3) carries 0 to 255. 134 where the guest trapped, or ran for longer than
---max-run-time; 141 where the reader of its output has closed the pipe; 2 for a mistake in the command
+Exit status: the guest's own: 0 or 1 with `exit` of WASI 0.2, which most languages' `exit(3)` calls;
+0 to 255 with `exit-with-code` (since 0.2.12, and in 0.3). 134 if the guest trapped, or exceeded
+--max-run-time; 141 if the reader of its output closed the pipe; 2 for a mistake in the command
 line, a file or a setting."
 )]
 pub(crate) struct Run {
-    /// The component's file, and the guest's arguments: all that follows the file is the guest's,
-    /// `--help` and `--` too.
+    /// The component's file, and the guest's arguments: everything after the file is passed to the
+    /// guest, even `--help` and `--`.
     #[arg(value_name = "COMPONENT", required = true, num_args = 1.., trailing_var_arg = true)]
     command: Vec<OsString>,
 
-    /// How long the guest may run, to its exit: more than 0, to 10000h. [default: no limit]
+    /// How long the guest may run, until its exit: more than 0, to 10000h. [default: no limit]
     #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
     max_run_time: Option<Duration>,
 
@@ -83,7 +83,7 @@ impl Run {
             .map_err(|reason| Failure::about(component, reason))?;
         let databases = self.databases.open(Borrowers::One)?;
 
-        // Nobody looks at the clock of a guest that may run for ever.
+        // A guest without a time limit needs no epochs.
         if self.max_run_time.is_some() {
             loaded.start_epochs()?;
         }
@@ -119,7 +119,7 @@ impl Run {
                 () = broken.notified() => Err(stdio::broken_pipe()),
                 () = over => Err(wasmtime::format_err!("it ran for longer than --max-run-time")),
             };
-            let unknown = store.data().unknown_database().map(databases::how_to_grant);
+            let unknown = store.data().unknown_database().map(how_to_grant);
             drop(store); // The connections that the guest still held are back now.
             databases.close(Duration::ZERO).await;
             if let Some(how) = unknown {
@@ -127,7 +127,7 @@ impl Run {
             }
             outcome
         });
-        // A thread may still be reading stdin for the guest: nobody waits for it.
+        // A thread may still be reading stdin for the guest: do not wait for it.
         runtime.shutdown_background();
         let is_handler = |role: &Role| matches!(role, Role::Http02 | Role::Http03);
         exit_code(outcome).map_err(|failure| match roles.iter().any(is_handler) {
@@ -136,7 +136,7 @@ impl Run {
         })
     }
 
-    /// WASI knows no arguments but text.
+    /// WASI's arguments are text.
     fn args(&self) -> Result<Vec<&str>, Failure> {
         let args = self.command[1..].iter();
         args.map(|arg| {
@@ -173,7 +173,7 @@ fn exit_code(outcome: wasmtime::Result<Result<(), ()>>) -> Result<ExitCode, Fail
         Ok(Ok(())) => Ok(ExitCode::SUCCESS),
         Ok(Err(())) => Ok(ExitCode::FAILURE),
         Err(error) => match error.downcast_ref::<I32Exit>() {
-            // As the system does with the code of a process, all but the lowest byte is lost.
+            // Keep only the lowest byte, as the system does with an exit code.
             Some(I32Exit(code)) => Ok(ExitCode::from((code & 0xff) as u8)),
             None => Err(Failure::trapped(&error)),
         },

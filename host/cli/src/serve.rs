@@ -1,9 +1,10 @@
-//! `millpond serve`: an HTTP server whose every request is handled by a new instance of a guest.
+//! `millpond serve`: an HTTP server that handles each request in a new instance of a guest.
 //!
-//! Guests run each on a thread of their own (see `handler`), which is their connection's too as
-//! long as there are few (see `listener`): a statement of SQLite's, and a guest's own computing,
-//! hold up no other client.
+//! Each guest runs on its own thread (see `handler`), which is also its connection's, unless there
+//! are many connections (see `listener`): statements, and a guest's own computing, block no other
+//! client.
 
+mod access_log;
 mod answer;
 mod disconnect;
 mod exchange;
@@ -34,10 +35,10 @@ use crate::serve::listener::Phase;
 use crate::stats;
 use crate::values::{self, Address};
 
-/// Serves an HTTP component
+/// Serve an HTTP component
 ///
-/// Every request gets a new instance and its own grant of the databases: what it still holds
-/// when it ends, however it ends, goes back to the pool. The guest has no files and no network.
+/// Every request gets a new instance and its own grant of the databases. When it ends, however it
+/// ends, everything it holds is returned to the pool. The guest has no files and no network.
 /// SIGTERM or Ctrl-C shuts down gracefully; a second one stops immediately.
 #[derive(Args)]
 #[command(after_help = "\
@@ -46,9 +47,10 @@ Examples:
   millpond serve --listen 127.0.0.1:0 --db :memory: notes.wasm
   millpond serve --db app.db --pool-size 8 --stats 127.0.0.1:9090 app.wasm
 
-Answers of the host's own: 503 with Retry-After where --max-requests run already; 504 after
---request-timeout; 500 where the guest trapped or set no response; 400, 414, 417, 421, 431 and 501
-for what HTTP has a server refuse. A client may close its sending half and wait for its answer.
+Responses of the host: 503 with Retry-After if --max-requests are already running; 504 after
+--request-timeout; 500 if the guest trapped or set no response; 400, 414, 417, 421, 431 and 501
+for requests that HTTP requires a server to refuse. A client may close its sending half and wait
+for its response.
 
 Exit status: 0 after a signal; 2 for a mistake in the command line, a file or a setting.")]
 pub(crate) struct Serve {
@@ -68,8 +70,8 @@ pub(crate) struct Serve {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "HTTP")]
 struct HttpOptions {
-    /// The address and port to listen on: 127.0.0.1:8080, localhost:8080, or :8080 for every
-    /// address of this machine. Port 0 is any free one; the first line on stderr names it.
+    /// Address and port to listen on, such as 127.0.0.1:8080, localhost:8080, or :8080 for all
+    /// addresses of this machine. Port 0 chooses a free port; the first line on stderr shows it.
     #[arg(
         long,
         alias = "addr",
@@ -79,7 +81,7 @@ struct HttpOptions {
     )]
     listen: Address,
 
-    /// How long a request may take, to the end of its response: more than 0, to 10000h.
+    /// How long a request may take, until the end of its response: more than 0, to 10000h.
     #[arg(
         long,
         value_name = "DURATION",
@@ -88,7 +90,8 @@ struct HttpOptions {
     )]
     request_timeout: Duration,
 
-    /// The most requests that run at the same time, each with a thread and an instance: 1 to 4096.
+    /// Maximum number of requests that run at the same time, each with a thread and an instance: 1
+    /// to 4096.
     #[arg(
         long,
         value_name = "N",
@@ -110,7 +113,7 @@ struct HttpOptions {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
     grace: Duration,
 
-    /// Answer with every database's pool counters, as JSON, at this address.
+    /// Serve every database's pool counters, as JSON, at this address.
     #[arg(long, value_name = "SOCKADDR", value_parser = values::address)]
     stats: Option<Address>,
 
@@ -134,15 +137,16 @@ fn max_output(text: &str) -> Result<usize, String> {
     values::size_within(text, 0..=1 << 30, "0", "1GiB")
 }
 
-/// The most connections that have a thread of their own, which takes five descriptors each.
+/// The maximum number of client connections with their own thread, which uses five descriptors
+/// each.
 const CONNECTION_THREADS: usize = 64;
 
-/// What is left of a shutdown when `--grace` is over: time for the threads to notice.
+/// How long a shutdown continues after `--grace`: time for the threads to notice.
 const LAST_GRACE: Duration = Duration::from_secs(2);
 
 impl Serve {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
-        // Databases last: a mistake in anything else must not leave a new file behind.
+        // Databases last: a mistake in anything else must not create a file.
         let server = bind("--listen", &self.http.listen)?;
         let stats_server = self
             .http
@@ -161,7 +165,7 @@ impl Serve {
         outcome.map(|()| ExitCode::SUCCESS)
     }
 
-    /// Load the component, and make sure that it can be served. What is missing is the databases.
+    /// Load the component, and check that it can be served. The result only needs the databases.
     fn load(&self) -> Result<impl FnOnce(crate::databases::Databases) -> Handler, Failure> {
         let instances = Instances::Pooled(self.http.max_requests);
         let loaded = engine::load(&self.component, instances, &self.guest.limits())?;
@@ -191,7 +195,7 @@ impl Serve {
     }
 
     fn runtime(&self) -> Result<Runtime, Failure> {
-        /// Threads for the runtime's own blocking work, beside those of the guests.
+        /// Threads for the runtime's own blocking work, in addition to those of the guests.
         const SPARE_THREADS: usize = 8;
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -239,12 +243,12 @@ impl Serve {
 
         signals.next().await;
         say(format_args!(
-            "Ending: up to {:?} for what runs (again to end at once)",
+            "Shutting down: waiting up to {:?} for running requests (Ctrl-C again to stop now)",
             self.http.grace
         ));
         phase.send_replace(Phase::Finishing);
         let mut finish = pin!(async {
-            // The first is over when all connections are, the second when all guests are.
+            // The first completes when all connections have ended, the second when all guests have.
             let _ = requests.await;
             handler.finished().await;
         });
@@ -280,8 +284,8 @@ fn bind(flag: &str, address: &Address) -> Result<TcpListener, Failure> {
         })
 }
 
-/// What tells the server to end. Listened for from the start, so that one that comes early is
-/// not the system's to handle, which would end the process where it stands.
+/// The signals that end the server. Listened for from the start: otherwise an early signal would
+/// kill the process.
 #[cfg(unix)]
 struct Signals {
     interrupt: tokio::signal::unix::Signal,

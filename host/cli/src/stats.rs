@@ -1,4 +1,4 @@
-//! Pool counters for people and programs, and `millpond stats`, which reads them from a server.
+//! Pool counters as a table and as JSON, and `millpond stats`, which reads them from a server.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::failure::Failure;
 use crate::output::print;
 
-/// Prints the pool counters of a running `millpond serve --stats ADDR`
+/// Print the pool counters of a running `millpond serve --stats ADDR`
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -26,7 +26,7 @@ pub(crate) struct Stats {
     address: String,
 }
 
-/// How long the server may take to answer.
+/// How long the server may take to respond.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The counters of a thousand databases are smaller than this.
 const MAX_ANSWER_BYTES: u64 = 1024 * 1024;
@@ -44,7 +44,7 @@ impl Stats {
                  127.0.0.1:9090"
             )));
         }
-        // As `serve` listens on every address.
+        // `serve` listens on every address.
         let address = &match address.strip_prefix(':') {
             Some(port) => format!("localhost:{port}"),
             None => address.to_string(),
@@ -61,7 +61,7 @@ impl Stats {
     }
 }
 
-/// HTTP/1.0, so that the answer ends with the connection.
+/// HTTP/1.0, so that the response ends with the connection.
 fn get(address: &str) -> std::io::Result<Vec<u8>> {
     let mut server = TcpStream::connect(address)?;
     server.set_read_timeout(Some(PATIENCE))?;
@@ -86,14 +86,14 @@ pub(crate) fn to_json(stats: &[(&str, PoolStats)]) -> Value {
     json!({ "databases": databases(stats) })
 }
 
-/// A line a counter, a column a database.
+/// One line per counter, one column per database.
 pub(crate) fn to_table(stats: &[(&str, PoolStats)]) -> String {
     table(&databases(stats))
 }
 
 fn databases(stats: &[(&str, PoolStats)]) -> Map<String, Value> {
     let databases = stats.iter().map(|(name, stats)| {
-        // Numbers by name, which cannot fail.
+        // Serializing named numbers cannot fail.
         let counters = serde_json::to_value(stats).unwrap_or_default();
         (name.to_string(), counters)
     });

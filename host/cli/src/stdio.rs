@@ -1,5 +1,5 @@
-//! What `run` gives a guest as its stdout and stderr: the command's own. Where the other end of a
-//! pipe is closed, the guest ends quietly, as a process does that SIGPIPE ends.
+//! A guest's stdout and stderr in `run`: the command's own. If the other end of a pipe is closed,
+//! the guest ends quietly, like a process that SIGPIPE ends.
 
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -13,12 +13,12 @@ use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
-/// The exit code of a process that SIGPIPE ended, as a shell has it.
+/// A shell's exit code for a process that SIGPIPE ended.
 const BROKEN_PIPE: i32 = 128 + 13;
-/// A guest for WASI 0.2 may write as much in one call.
+/// The maximum size of one write of a WASI 0.2 guest.
 const MAX_WRITE_BYTES: usize = 64 * 1024;
 
-/// How a guest ends when the reader of its output has closed the pipe.
+/// Ends a guest when the reader of its output has closed the pipe.
 pub(crate) fn broken_pipe() -> wasmtime::Error {
     wasmtime::format_err!(I32Exit(BROKEN_PIPE))
 }
@@ -33,7 +33,7 @@ pub(crate) enum Stream {
 #[derive(Clone, Debug)]
 pub(crate) struct GuestStream {
     stream: Stream,
-    /// Told when the other end of the stream is closed.
+    /// Notified when the other end of the stream is closed.
     broken: Arc<Notify>,
 }
 
@@ -78,7 +78,7 @@ impl StdoutStream for GuestStream {
     }
 }
 
-/// An error would let the guest go on, to complain about it.
+/// The guest would continue after an error, and report it: trap instead.
 fn stream_error(error: io::Error) -> StreamError {
     match is_broken(&error) {
         true => StreamError::Trap(broken_pipe()),

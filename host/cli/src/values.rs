@@ -1,4 +1,4 @@
-//! How values on the command line are written: durations, sizes, `NAME=VALUE`.
+//! Parses values on the command line: durations, sizes, `NAME=VALUE`.
 
 use std::env::VarError;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The database that a guest gets when it names none, and an option means when it names none.
+/// The name of a database if an option, or a guest, gives none.
 pub(crate) const DEFAULT: &str = "default";
 
 /// `10s`, `500ms`, `2m`, or a plain number of seconds.
@@ -24,10 +24,10 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     };
     let number: f64 = number
         .parse()
-        .map_err(|_| "write a number with a unit, as 10s, 500ms, 2m or 1h".to_string())?;
+        .map_err(|_| "write a number with a unit, such as 10s, 500ms, 2m or 1h".to_string())?;
     let duration = Duration::try_from_secs_f64(number * seconds_in_unit);
     match duration.map_err(|error| error.to_string())? {
-        // A clock that it is added to must not overflow.
+        // Adding it to a clock must not overflow.
         too_long if too_long > LONGEST => Err("it must be at most 10000h".to_string()),
         duration => Ok(duration),
     }
@@ -44,13 +44,13 @@ pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A [`timeout`] of more than nothing.
+/// A [`timeout`] greater than 0.
 pub(crate) fn positive_timeout(text: &str) -> Result<Duration, String> {
     positive_duration(text)?;
     timeout(text)
 }
 
-/// An address to listen on: an IP address or a name, and a port. Without either, every address.
+/// An address to listen on: an IP address or a name, and a port. Without either, all addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     host: String,
@@ -58,11 +58,11 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// The addresses to try, IPv4 first: that is what `localhost` means to most programs. Blocks
-    /// while a name is looked up.
+    /// The addresses to try, IPv4 first, because most programs expect that of `localhost`. Blocks
+    /// while it looks up a name.
     pub(crate) fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         if self.host.is_empty() {
-            // The first one takes IPv4 too, unless the system has no IPv6.
+            // The first accepts IPv4 too, unless the system has no IPv6.
             let any: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
             return Ok(any.map(|ip| SocketAddr::new(ip, self.port)).to_vec());
         }
@@ -80,7 +80,7 @@ impl fmt::Display for Address {
 }
 
 pub(crate) fn address(text: &str) -> Result<Address, String> {
-    let example = || "write an address and a port, as 127.0.0.1:8080, localhost:8080 or :8080";
+    let example = || "write an address and a port, such as 127.0.0.1:8080, localhost:8080 or :8080";
     let (host, port) = text.rsplit_once(':').ok_or_else(example)?;
     let is_ip_v6 = host
         .strip_prefix('[')
@@ -96,7 +96,7 @@ pub(crate) fn address(text: &str) -> Result<Address, String> {
     }
 }
 
-/// A duration that a limit can be: more than nothing.
+/// A duration greater than 0, for a limit.
 pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("it must be more than 0".to_string()),
@@ -104,7 +104,7 @@ pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// `256MiB`, `64K`, or a plain number of bytes. A unit is always a power of 1024.
+/// `256MiB`, `64K`, or a plain number of bytes. Units are powers of 1024.
 pub(crate) fn size(text: &str) -> Result<usize, String> {
     let (number, unit) = split_unit(text);
     let shift = match unit.to_ascii_lowercase().as_str() {
@@ -116,13 +116,13 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
     };
     let number: usize = number
         .parse()
-        .map_err(|_| "write a whole number with a unit, as 64MiB or 1GiB".to_string())?;
+        .map_err(|_| "write a whole number with a unit, such as 64MiB or 1GiB".to_string())?;
     number
         .checked_mul(1 << shift)
         .ok_or_else(|| "it is too large".to_string())
 }
 
-/// A [`size`] within bounds, which are written like this.
+/// A [`size`] within bounds, which are given in the same form.
 pub(crate) fn size_within(
     text: &str,
     bounds: RangeInclusive<usize>,
@@ -143,15 +143,15 @@ fn split_unit(text: &str) -> (&str, &str) {
     (&text[..digits], text[digits..].trim())
 }
 
-/// A path with the name of the database that it is for.
+/// A path, and the name of its database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Named {
     pub(crate) name: String,
     pub(crate) path: PathBuf,
 }
 
-/// `PATH` for the database `default`, or `NAME=PATH`. What stands before the first `=` is a name,
-/// unless it cannot be one because it holds a slash or a dot: then it is part of the path.
+/// `PATH` for the database `default`, or `NAME=PATH`. The text before the first `=` is a name,
+/// unless it contains a slash or a dot: then it is part of the path.
 pub(crate) fn named(text: &str) -> Result<Named, String> {
     let (name, path) = match text.split_once('=') {
         Some((name, path)) if !name.contains(['/', '\\', '.']) => (name, path),
@@ -159,7 +159,7 @@ pub(crate) fn named(text: &str) -> Result<Named, String> {
     };
     if !is_name(name) {
         return Err(format!(
-            "`{name}` is no name for a database: use up to 64 letters, digits, `-` and `_`"
+            "`{name}` is not a valid database name: use up to 64 letters, digits, `-` and `_`"
         ));
     }
     if path.is_empty() {
@@ -171,7 +171,7 @@ pub(crate) fn named(text: &str) -> Result<Named, String> {
     })
 }
 
-/// A [`named`] database. A URL of one is none: SQLite would take it for the name of a file.
+/// A [`named`] database. Refuses a URL, which SQLite would take for a file name.
 pub(crate) fn database(text: &str) -> Result<Named, String> {
     refuse_url(text)?;
     let named = named(text)?;
@@ -179,7 +179,7 @@ pub(crate) fn database(text: &str) -> Result<Named, String> {
     Ok(named)
 }
 
-/// Refuse the URL of a database, with the path to write instead. `./file:x` is a file of that name.
+/// Refuse a database URL, with the path to write instead. `./file:x` is a file of that name.
 pub(crate) fn refuse_url(text: &str) -> Result<(), String> {
     const SCHEMES: [&str; 4] = ["file:", "sqlite:", "sqlite3:", "jdbc:sqlite:"];
     let starts_with = |scheme: &&&str| {
@@ -195,7 +195,7 @@ pub(crate) fn refuse_url(text: &str) -> Result<(), String> {
         };
         return match text.split_once("://") {
             Some((scheme, _)) if is_scheme(scheme) => Err(format!(
-                "a URL of `{scheme}` is no database: write the path of a file"
+                "a `{scheme}` URL is not a database file: write the path of a file"
             )),
             _ => Ok(()),
         };
@@ -218,7 +218,7 @@ pub(crate) fn refuse_url(text: &str) -> Result<(), String> {
         true => ", by --db-read-only",
         false => "",
     };
-    Err(format!("a URL is no path: write `{path}`{flag}"))
+    Err(format!("a URL is not a path: write `{path}`{flag}"))
 }
 
 fn percent_decoded(text: &str) -> String {
@@ -247,7 +247,7 @@ pub(crate) fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.chars().all(is_allowed)
 }
 
-/// `NAME=VALUE`, or `NAME` for the value that the command itself has.
+/// `NAME=VALUE`, or `NAME` for the command's own value.
 pub(crate) fn variable(text: &str) -> Result<(String, String), String> {
     if let Some((name, value)) = text.split_once('=') {
         return match name {

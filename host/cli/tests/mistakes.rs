@@ -1,4 +1,4 @@
-//! Every mistake gets one line that begins with `millpond: `, and the exit code 2.
+//! Every mistake prints one line that begins with `millpond: `, and exits with code 2.
 
 use std::fs;
 use std::net::TcpListener;
@@ -7,9 +7,9 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// A component with nothing in it: the header alone.
+/// An empty component: only the header.
 const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
-/// A core module with nothing in it.
+/// An empty core module.
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
 fn millpond(folder: &Path, args: &[&str]) -> Output {
@@ -80,7 +80,7 @@ fn a_file_that_is_not_webassembly() {
 }
 
 #[test]
-fn a_component_that_is_cut_short_or_damaged() {
+fn a_component_that_is_truncated_or_damaged() {
     let whole = importing("acme:thing/api@1.0.0");
     for cut in 1..20 {
         let folder = folder_with("x.wasm", &whole[..whole.len() - cut]);
@@ -153,7 +153,7 @@ fn a_database_that_is_only_read_is_there() {
 }
 
 #[test]
-fn an_address_of_counters_that_is_none() {
+fn an_invalid_address_of_counters() {
     for address in ["", "127.0.0.1", "https://127.0.0.1:1", "x"] {
         let line = refused(Path::new("."), &["stats", address]);
         assert!(line.contains("127.0.0.1:9090"), "{line}");

@@ -1,4 +1,4 @@
-//! The asynchronous calls, for threads that may block.
+//! Runs the asynchronous calls on threads that may block.
 
 use std::future::Future;
 use std::sync::LazyLock;
@@ -7,13 +7,13 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::worker::Blocks;
 
-/// Run a call of this crate to its end on this thread, in or outside of any runtime.
+/// Run a call of this crate to completion on this thread, inside or outside of a runtime.
 ///
 /// # Panics
 ///
-/// When the system refuses to start the one thread that keeps time, the first time.
+/// Panics if the system cannot start the timer thread, at the first use.
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    /// Keeps time for the calls that wait: a thread of its own, because the calling one blocks.
+    /// Drives the timers of calls that wait: on its own thread, because the calling one blocks.
     static TIME: LazyLock<Runtime> = LazyLock::new(|| {
         Builder::new_multi_thread()
             .worker_threads(1)
@@ -24,7 +24,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     });
     let _blocks = Blocks::new();
     let _context = TIME.enter();
-    // Outside a task nothing refills tokio's budget for it, and every wait would be for ever
-    // once it is spent.
+    // Outside a task nothing refills tokio's cooperative budget, and once it is spent no wait would
+    // ever complete.
     pollster::block_on(tokio::task::coop::unconstrained(future))
 }

@@ -1,12 +1,12 @@
-//! The time, read cheaply and roughly: often enough to stop any statement in time.
+//! A coarse clock that is cheap to read: precise enough to stop any statement in time.
 
 use std::time::{Duration, Instant};
 
-/// Stands for "never".
+/// Means "never".
 pub const NEVER: u64 = u64::MAX;
 
-/// Nanoseconds of a clock that never goes back. It moves in steps of a few milliseconds, and
-/// reading it takes a fifth of what reading a precise one does: SQLite asks every few dozen
+/// Nanoseconds of a monotonic clock. It advances in steps of a few milliseconds, and reading it
+/// takes a fifth of the time of a precise clock: SQLite's progress handler reads it every few dozen
 /// instructions.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn now() -> u64 {
@@ -14,7 +14,7 @@ pub fn now() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// See above. Where there is no rough clock, the precise one serves.
+/// See above. This platform has no coarse clock, so this uses the precise one.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub fn now() -> u64 {
     use std::sync::LazyLock;
@@ -22,19 +22,19 @@ pub fn now() -> u64 {
     u64::try_from(START.elapsed().as_nanos()).unwrap_or(NEVER)
 }
 
-/// A moment by this clock; never, for none.
+/// A moment by this clock; [`NEVER`] for `None`.
 pub fn at(moment: Option<Instant>) -> u64 {
     moment.map_or(NEVER, |moment| {
         after(moment.saturating_duration_since(Instant::now()))
     })
 }
 
-/// The time `duration` from now; never, where that is further than the clock goes.
+/// The time `duration` from now; [`NEVER`] if beyond the clock's range.
 pub fn after(duration: Duration) -> u64 {
     from(now(), duration)
 }
 
-/// As [`after`], from another moment on.
+/// Like [`after`], but counted from `moment`.
 pub fn from(moment: u64, duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).map_or(NEVER, |nanos| moment.saturating_add(nanos))
 }

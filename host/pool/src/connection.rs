@@ -11,31 +11,30 @@ use crate::statement::Statement;
 use crate::transaction::Transaction;
 use crate::value::{Parameters, Rows, Summary, Table, TransactionMode};
 
-/// A connection lent by a [`Pool`](crate::Pool). Dropped, it goes back: an open transaction is
-/// rolled back, and everything else that it left behind is undone.
+/// A connection lent by a [`Pool`](crate::Pool). Dropping it returns it: an open transaction is
+/// rolled back, and everything else that the borrower left behind is undone.
 ///
-/// A call that writes **waits its turn to write**, for up to the pool's timeout, without a thread,
-/// but for the first 300 µs where single statements of several callers are being committed
-/// together: it then keeps its thread awake, behind all others. Dropping its future leaves the
-/// line. Calls that wait need a tokio runtime with time enabled, or [`block_on`](crate::block_on).
+/// A call that writes **waits its turn to write**, for up to the pool's timeout, without blocking a
+/// thread. The exception is the first 300 µs while a group commit is under way: then the thread
+/// spins, with lower priority than other threads. Dropping the call's future leaves the queue.
+/// Calls that wait need a tokio runtime with time enabled, or [`block_on`](crate::block_on).
 ///
-/// The statement itself runs on the calling thread. Where that is a worker of a multi-thread tokio
-/// runtime, and the statement takes longer than 1 to 2 ms, the worker is handed to another thread
-/// ([`block_in_place`](tokio::task::block_in_place)): the runtime's other tasks go on. On any other
-/// thread everything waits that is to run there. What SQLite may not end in time runs on a thread
-/// of the connection's own, while the calling thread waits for it, until 20 ms after the call's
-/// deadline. Then the call fails with [`DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), its
-/// transaction is rolled back, the connection is stale, and it is closed as soon as SQLite is done
-/// with it.
+/// The statement runs on the calling thread. If that is a worker of a multi-thread tokio runtime,
+/// and the statement takes longer than 1 to 2 ms, the worker is handed over to another thread
+/// ([`block_in_place`](tokio::task::block_in_place)), so the runtime's other tasks continue. Any
+/// other thread is blocked. A statement that SQLite might not stop in time runs on the connection's
+/// own thread, while the calling thread waits until at most 20 ms after the call's deadline. Then
+/// the call fails with [`DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), its transaction is
+/// rolled back, and the connection is stale; it is closed as soon as SQLite is done with it.
 ///
-/// Make one call at a time: of two calls that write at once, the second may wait for a
-/// transaction that the first begins on the same connection, until the timeout.
+/// Make one call at a time. If two calls write at once, the second may wait, until the timeout, for
+/// a transaction that the first begins on the same connection.
 ///
 /// # Errors
 ///
-/// Every call that runs SQL can fail with the kinds that SQLite's result codes are mapped to, and
-/// with [`StaleHandle`](crate::ErrorKind::StaleHandle) once the connection has been returned. The
-/// methods name what else they add.
+/// Every call that runs SQL can fail with the kinds that SQLite's result codes map to, and with
+/// [`StaleHandle`](crate::ErrorKind::StaleHandle) once the connection has been returned. Each
+/// method lists its additional errors.
 #[derive(Debug)]
 pub struct Connection {
     lent: Arc<Lent>,
@@ -46,14 +45,14 @@ impl Connection {
         Connection { lent }
     }
 
-    /// Run one statement for its effect. Rows that it yields are not kept.
+    /// Run one statement for its effect. Rows that it yields are discarded.
     ///
     /// # Errors
     ///
     /// [`Sql`](crate::ErrorKind::Sql): the text holds no statement or more than one.
     /// [`Parameters`](crate::ErrorKind::Parameters): they do not fit the statement.
-    /// [`Busy`](crate::ErrorKind::Busy): the turn to write did not come in time, or the wait
-    /// for it would never end. [`BusySnapshot`](crate::ErrorKind::BusySnapshot).
+    /// [`Busy`](crate::ErrorKind::Busy): the turn to write did not come in time, or could never
+    /// come. [`BusySnapshot`](crate::ErrorKind::BusySnapshot).
     pub async fn execute(&self, sql: &str, parameters: &Parameters) -> Result<Summary> {
         let aside = || {
             let (sql, parameters) = (sql.to_owned(), parameters.clone());
@@ -67,18 +66,19 @@ impl Connection {
             .await
     }
 
-    /// Run one statement and take its whole result.
+    /// Run one statement and return its whole result.
     ///
     /// # Errors
     ///
     /// As [`execute`](Connection::execute); [`TooLarge`](crate::ErrorKind::TooLarge): the result
-    /// exceeds the engine's limit (of SQLite, `max_result_bytes`);
-    /// [`NotUtf8`](crate::ErrorKind::NotUtf8). What the statement wrote is then undone.
+    /// exceeds the engine's limit (for SQLite, `max_result_bytes`);
+    /// [`NotUtf8`](crate::ErrorKind::NotUtf8). After any of them, what the statement wrote is
+    /// undone.
     pub async fn query(&self, sql: &str, parameters: &Parameters) -> Result<Table> {
         self.query_with(sql, parameters, true).await
     }
 
-    /// As [`query`](Connection::query), without the columns, which takes less time.
+    /// Like [`query`](Connection::query), but without the columns, which is faster.
     ///
     /// # Errors
     ///
@@ -105,14 +105,15 @@ impl Connection {
         self.lent.attempt(work, aside).await
     }
 
-    /// Run every statement of a script, in order, up to the first that fails. What ran before
-    /// stays.
+    /// Run every statement of a script, in order, up to the first that fails. Changes made before a
+    /// failure stay.
     ///
     /// # Errors
     ///
-    /// As [`execute`](Connection::execute), with the offset counted from the script's beginning.
+    /// As [`execute`](Connection::execute), with the offset counted from the beginning of the
+    /// script.
     pub async fn execute_script(&self, sql: &str) -> Result<()> {
-        // How far it has come, wherever it runs.
+        // The progress through the script, on whichever thread it runs.
         let start = Arc::new(AtomicUsize::new(0));
         let run = |session: &mut dyn Session, call, sql: &str, start: &AtomicUsize| {
             let mut next = start.load(Ordering::Relaxed);
@@ -129,8 +130,8 @@ impl Connection {
             .await
     }
 
-    /// Compile one statement to run many times. Waits where the engine is across a network; of a file
-    /// it completes at once.
+    /// Compile one statement to run many times. Waits only if the engine is across a network; for a
+    /// file it completes at once.
     ///
     /// # Errors
     ///
@@ -147,13 +148,13 @@ impl Connection {
         Ok(Statement::new(Arc::clone(&self.lent), key))
     }
 
-    /// Begin a transaction. Statements of this connection are in it until the handle ends.
+    /// Begin a transaction. All statements of this connection belong to it until it ends.
     /// [`Immediate`](TransactionMode::Immediate) waits its turn to write.
     ///
     /// # Errors
     ///
     /// [`Sql`](crate::ErrorKind::Sql): a transaction is open already.
-    /// [`NotAuthorized`](crate::ErrorKind::NotAuthorized): immediate, on a read-only connection.
+    /// [`NotAuthorized`](crate::ErrorKind::NotAuthorized): `Immediate` on a read-only connection.
     /// [`Busy`](crate::ErrorKind::Busy): as [`execute`](Connection::execute).
     pub async fn begin(&self, mode: TransactionMode) -> Result<Transaction> {
         let begin = move |session: &mut dyn Session, call: Call| session.begin(call, mode);
@@ -161,29 +162,30 @@ impl Connection {
         Ok(Transaction::new(Arc::clone(&self.lent), number))
     }
 
-    /// Whether a transaction is open, begun by handle or by SQL; false once returned.
+    /// Whether a transaction is open, begun by handle or by SQL. False once the connection is
+    /// returned.
     pub fn in_transaction(&self) -> bool {
         self.lent
             .with(|session| session.in_transaction())
             .unwrap_or(false)
     }
 
-    /// End the connection's statements and waits at `deadline`: one under way then fails with
-    /// [`DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), any later one too. `None` for no
-    /// deadline, as a connection starts with. Does nothing once returned.
+    /// Stop the connection's statements and waits at `deadline`. The running one, and any later
+    /// one, then fails with [`DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded). Defaults to
+    /// `None`, no deadline. Does nothing once the connection is returned.
     pub fn set_deadline(&self, deadline: Option<Instant>) {
         self.lent.set_deadline(deadline);
     }
 
-    /// Give the connection back, as dropping it does, also where other owners still hold it.
-    /// Every handle of it is stale from now on. Does nothing the second time.
+    /// Return the connection, as dropping it does, even if other owners still hold it. Every handle
+    /// of it becomes stale. Does nothing the second time.
     ///
-    /// Waits for a statement that another thread is running on it.
+    /// Blocks while another thread runs a statement on it.
     pub fn give_back(&self) {
         self.lent.give_back(false);
     }
 
-    /// Close the connection instead of giving it back.
+    /// Close the connection instead of returning it.
     pub fn close(self) {
         self.lent.give_back(true);
     }

@@ -1,13 +1,13 @@
-//! What a database engine must do for a pool: the seam between lending connections and running SQL.
+//! The interface between the pool and a database engine.
 //!
-//! An [`Engine`] opens [`Session`]s to one database; a session is the engine's side of a connection.
-//! The pool decides who has which session and for how long, and calls one function of it at a time.
-//! It knows no SQL, and no file.
+//! An [`Engine`] opens [`Session`]s to one database; a session is the engine's side of a
+//! connection. The pool decides who has which session and for how long, and calls one function of a
+//! session at a time. The pool knows no SQL and no files.
 //!
-//! A session's functions are not asynchronous: nearly every call of an engine in the process
-//! completes at once, and then allocates nothing for it. One that cannot go on says what it waits for
-//! ([`Stop::Wait`]); the pool waits, and calls again. Meanwhile it does not hold the session, so that
-//! it can end it.
+//! A session's functions are not `async`: nearly every call of an in-process engine completes at
+//! once, and this way allocates nothing. A call that cannot continue returns what it waits for
+//! ([`Stop::Wait`]); the pool waits, and calls again. The pool does not lock the session while it
+//! waits, so it can end it.
 
 use std::any::Any;
 use std::fmt;
@@ -27,68 +27,68 @@ use crate::{
     Access, Column, Description, Parameters, PoolStats, Rows, Summary, Table, TransactionMode,
 };
 
-/// A database that sessions can be opened to.
+/// A database engine, which opens sessions to one database.
 ///
-/// What panics in a session must leave the engine whole: others go on with it.
+/// A panic in a session must not corrupt the engine: other sessions continue to use it.
 pub trait Engine: fmt::Debug + Send + Sync + UnwindSafe + RefUnwindSafe + 'static {
-    /// Open a session, which is to look at `stop` whenever it may take long. It gives up at `until`,
-    /// by [`clock`](crate::clock).
+    /// Open a session. It checks `stop` during anything that may take long. Opening fails if it
+    /// takes until `until`, by [`clock`](crate::clock).
     ///
     /// # Errors
     ///
     /// The database cannot be reached, or is damaged.
     fn open(&self, stop: Arc<StopFlag>, until: u64) -> Opening<'_>;
 
-    /// Whether sessions can be lent like this. Asked before each lending: what the engine cannot
-    /// enforce is refused, and never ignored.
+    /// Whether sessions can be lent with these rights and limits. Called before each lending. The
+    /// engine must refuse what it cannot enforce, and never ignore it.
     ///
     /// # Errors
     ///
-    /// [`NotAuthorized`](crate::ErrorKind::NotAuthorized): the database is open for reading only.
-    /// [`Unsupported`](crate::ErrorKind::Unsupported): it has no such thing.
+    /// [`NotAuthorized`](crate::ErrorKind::NotAuthorized): the database is open read-only.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported): the engine does not support it.
     fn check(&self, access: Access, rights: &Rights, limits: &Limits) -> Result<()>;
 
-    /// What the database is called, for its operator. Guests are not told.
+    /// The database's name, for its operator. Never shown to guests.
     fn name(&self) -> &str;
 
-    /// Fill in the counters that only the engine has, if any.
+    /// Fill in the counters that only the engine has.
     fn count(&self, stats: &mut PoolStats) {
         let _ = stats;
     }
 
-    /// The pool closes: whatever waits within the engine fails with
+    /// The pool is closing: every wait within the engine must fail with
     /// [`PoolClosed`](crate::ErrorKind::PoolClosed) from now on. May be called more than once.
     fn close(&self) {}
 
-    /// Every session in use has come back, or has been ended: end what goes on in the background. May
-    /// block for milliseconds, and be called more than once.
+    /// Every session has been returned or ended: stop all background work. May block for
+    /// milliseconds, and be called more than once.
     fn finish(&self) {}
 }
 
-/// A session that is being opened. In the process that may block, and be done when it is first
-/// polled.
+/// The future of a session being opened. An in-process engine may block in its first poll and then
+/// be ready.
 pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<Box<dyn Session>>> + Send + 'a>>;
 
-/// What became of a step: done, or why not.
+/// The result of a step of a call.
 pub type Step<T> = Result<T, Stop>;
 
 /// Why a call did not complete.
 #[derive(Debug)]
 pub enum Stop {
-    /// It cannot go on now: await this without holding the session, then make the same call again,
-    /// with what came of it.
+    /// Waits: await this without locking the session, then make the same call again with the
+    /// outcome.
     Wait(Wait),
-    /// What it is to do may go on long after its deadline: make the same call again on a thread of
-    /// the session's own. Where it does not end in time there, its caller goes on without it, and
-    /// the session is dropped as soon as it is done.
+    /// The call may run long past its deadline: make the same call again on the session's own
+    /// thread. If it does not end in time there, its caller continues without it, and the session
+    /// is dropped as soon as the call ends.
     Aside,
-    /// It failed.
+    /// The call failed.
     Error(Error),
 }
 
 impl Stop {
-    /// Wait for `wait`, which ends by itself when the call's time is over. It is polled every 10 ms
-    /// at least. Dropped, nothing is waited for any more.
+    /// Wait for `wait`, which must complete when the call's time is over. It is polled at least
+    /// every 10 ms. Dropping it cancels the wait.
     pub fn wait<T: Any + Send>(wait: impl Future<Output = T> + Send + 'static) -> Stop {
         Stop::Wait(Wait(Box::pin(async move {
             let outcome: Outcome = Box::new(wait.await);
@@ -112,70 +112,70 @@ impl fmt::Debug for Wait {
     }
 }
 
-/// What came of a wait, for the session to read.
+/// The outcome of a wait, for the session to read.
 pub type Outcome = Box<dyn Any + Send>;
 
-/// One call of a session, as the pool makes it.
+/// One call of a session by the pool.
 #[derive(Debug)]
 pub struct Call {
-    /// When it was made, by [`clock`](crate::clock): read once.
+    /// When the call was made, by [`clock`](crate::clock); read once per call.
     pub now: u64,
-    /// When its borrower's time with the session is over, by [`clock`](crate::clock).
+    /// When the borrower must have returned the session, by [`clock`](crate::clock).
     pub hold_until: u64,
-    /// It runs on a thread of the session's own, and may be abandoned.
+    /// Whether the call runs on the session's own thread, where it may be abandoned.
     pub aside: bool,
-    /// It was begun before, and stopped with [`Stop::Aside`]: it has what is left of its time.
+    /// Whether the call stopped with [`Stop::Aside`] before, and continues with its remaining time.
     pub continued: bool,
-    /// What it waited for, where it was stopped with [`Stop::Wait`] before.
+    /// The outcome of its wait, if the call stopped with [`Stop::Wait`] before.
     pub outcome: Option<Outcome>,
 }
 
-/// What a session is lent for.
+/// The terms on which a session is lent.
 #[derive(Clone, Debug)]
 pub struct Terms<'a> {
-    /// Whose request it is.
+    /// The borrower's request.
     pub request: RequestId,
-    /// For reading, or for reading and writing.
+    /// Read, or read and write.
     pub access: Access,
-    /// Which tables, and what may be done to them.
+    /// The granted tables, and what is allowed on each.
     pub rights: &'a Arc<Rights>,
-    /// How long and how much.
+    /// The time and step limits.
     pub limits: Limits,
 }
 
-/// In what state a session is left by its borrower.
+/// The result of resetting a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reset {
-    /// It is as new. If not, it is dropped.
+    /// The session is like new. If false, the pool drops it.
     pub clean: bool,
-    /// A transaction was open, and has been rolled back.
+    /// A transaction was open, and was rolled back.
     pub rolled_back: bool,
 }
 
 /// The engine's side of a connection.
 ///
-/// The functions that run SQL begin a call: its time, [`Limits::statement`], is the engine's to keep,
-/// with the [`StopFlag`] that the session was opened with. Statements, cursors and transactions are
-/// named by numbers of the session's own choice; a number that is not, or not any more, is answered
-/// with [`StaleHandle`](crate::ErrorKind::StaleHandle).
+/// Each function that runs SQL begins a call. The engine enforces its time limit,
+/// [`Limits::statement`], with the [`StopFlag`] that the session was opened with. The session
+/// identifies statements, cursors and transactions by numbers that it chooses. For a number that
+/// does not exist, or no longer exists, it returns [`StaleHandle`](crate::ErrorKind::StaleHandle).
 pub trait Session: fmt::Debug + Send {
-    /// Whether it can be lent for `access` at less cost than another.
+    /// Whether lending this session for `access` costs less than lending another.
     fn suits(&self, access: Access) -> bool;
 
-    /// Get ready for a borrower.
+    /// Prepare for a borrower.
     ///
     /// # Errors
     ///
-    /// It cannot: the session is dropped.
+    /// The session cannot be lent; the pool drops it.
     fn lend(&mut self, terms: &Terms<'_>) -> Result<()>;
 
-    /// Make it as new, whatever its borrower left open. Does not wait for anything but the disk.
+    /// Reset the session to be like new, whatever its borrower left open. Waits only for the disk.
     fn reset(&mut self) -> Reset;
 
     /// Run one statement for its effect.
     fn execute(&mut self, call: Call, sql: &str, parameters: &Parameters) -> Step<Summary>;
 
-    /// Run one statement, and take its whole result, with its columns or without.
+    /// Run one statement, and return its whole result, with or without its columns.
     fn query(
         &mut self,
         call: Call,
@@ -184,16 +184,16 @@ pub trait Session: fmt::Debug + Send {
         with_columns: bool,
     ) -> Step<Table>;
 
-    /// Run a script from the byte `start` on, which moves past each statement that has run.
+    /// Run a script from the byte `start`, and advance `start` past each statement that has run.
     fn execute_script(&mut self, call: Call, sql: &str, start: &mut usize) -> Step<()>;
 
     /// Compile a statement to run many times. Returns its number.
     fn prepare(&mut self, call: Call, sql: &str) -> Step<usize>;
 
-    /// What a prepared statement is, without running it.
+    /// Describe a prepared statement, without running it.
     fn describe(&mut self, call: Call, statement: usize) -> Step<Description>;
 
-    /// As [`execute`](Session::execute), of a prepared statement.
+    /// Like [`execute`](Session::execute), for a prepared statement.
     fn execute_prepared(
         &mut self,
         call: Call,
@@ -204,8 +204,8 @@ pub trait Session: fmt::Debug + Send {
     /// Run a prepared statement once for each row of `rows`, all or none.
     fn execute_many(&mut self, call: Call, statement: usize, rows: &Rows) -> Step<Summary>;
 
-    /// Run a prepared statement, and take its first rows: `max_rows`, or as many as fit a page if 0.
-    /// Returns them with their columns, if asked, and the number of a cursor where there are more.
+    /// Run a prepared statement, and return up to `max_rows` rows, or a full page if 0; the
+    /// columns, if asked; and the number of a cursor, if there are more rows.
     fn query_prepared(
         &mut self,
         call: Call,
@@ -215,34 +215,34 @@ pub trait Session: fmt::Debug + Send {
         with_columns: bool,
     ) -> Step<(Rows, Option<Vec<Column>>, Option<u64>)>;
 
-    /// More rows of a cursor of that statement; none at the end.
+    /// Return more rows of a cursor of that statement; none at the end.
     fn next(&mut self, call: Call, statement: usize, cursor: u64, max_rows: u32) -> Step<Rows>;
 
     /// Begin a transaction. Returns its number.
     fn begin(&mut self, call: Call, mode: TransactionMode) -> Step<u64>;
 
-    /// Commit it.
+    /// Commit a transaction.
     fn commit(&mut self, call: Call, transaction: u64) -> Step<()>;
 
-    /// Undo it.
+    /// Roll back a transaction.
     fn rollback(&mut self, call: Call, transaction: u64) -> Step<()>;
 
     /// Whether a transaction is open.
     fn in_transaction(&self) -> bool;
 
-    /// The handle of a statement is dropped. A cursor over its rows stays.
+    /// Called when the handle of a statement is dropped. A cursor over its rows stays valid.
     fn drop_statement(&mut self, statement: usize);
 
-    /// The handle of a cursor is dropped.
+    /// Called when the handle of a cursor is dropped.
     fn drop_cursor(&mut self, statement: usize, cursor: u64);
 
-    /// The handle of a transaction is dropped: undo it, if it is still open.
+    /// Called when the handle of a transaction is dropped: roll it back, if it is still open.
     fn drop_transaction(&mut self, transaction: u64);
 
-    /// [`StopFlag::transaction_until`] is over: undo the transaction that is open.
+    /// [`StopFlag::transaction_until`] has passed: roll back the open transaction.
     fn end_overdue(&mut self);
 
-    /// The pool is closed, and this is the last of its sessions, about to be dropped. May take until
+    /// The pool is closed, and this is its last session, about to be dropped. May take until
     /// `until`, by [`clock`](crate::clock).
     fn finish(&mut self, until: u64) {
         let _ = until;

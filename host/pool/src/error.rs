@@ -3,76 +3,77 @@
 use std::fmt;
 use std::time::Duration;
 
-/// The result of everything here that can fail.
+/// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, as far as a caller could act on it.
+/// What went wrong: one case for each reaction that a caller could have.
 ///
-/// A later minor version may have more kinds. The enum is exhaustive all the same: a program that
-/// maps each kind to one of its own, as millpond-wasmtime does, then fails to compile.
+/// A later minor version may add kinds. The enum is exhaustive nevertheless, so that a program that
+/// maps every kind, like millpond-wasmtime, fails to compile until it maps the new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// A setting of the pool is out of its bounds. Only when a pool is built.
+    /// A setting of the pool is out of its bounds. Only returned when building a pool.
     Config,
-    /// The database file could not be opened: it is missing, a directory, or out of reach.
+    /// The database file could not be opened: it is missing, a directory, or inaccessible.
     CannotOpen,
-    /// The statement, table, function, pragma or write is not allowed here.
+    /// The statement, table, function, pragma or write is not allowed.
     NotAuthorized,
-    /// Every connection stayed lent for as long as the caller was ready to wait.
+    /// Every connection was in use until the caller's wait timed out.
     PoolTimeout {
         /// How long the caller waited.
         waited: Duration,
-        /// Connections in use when it gave up.
+        /// Connections in use when it timed out.
         in_use: u32,
     },
     /// The pool is closed, or closing.
     PoolClosed,
-    /// Another writer held the database for as long as the caller was ready to wait, or the
-    /// caller would have waited for itself: for another of its connections, or for an open cursor
-    /// of a statement that writes.
+    /// Another writer held the database until the caller's wait timed out. Or that writer is the
+    /// caller itself, so waiting cannot succeed: its other connection, or an open cursor of a
+    /// statement that writes.
     Busy,
-    /// The write would build on a snapshot from before a later commit. In a transaction: roll it
-    /// back and run it again. Outside one, an open cursor holds the snapshot: read it to the
-    /// end or drop it, and try again.
+    /// The connection's snapshot is older than the last commit, so it cannot write. In a
+    /// transaction: roll it back and run it again. Outside one, an open cursor holds the snapshot:
+    /// read it to the end or drop it, and retry.
     BusySnapshot,
-    /// A statement ran for longer than its grant allows, or its request is over.
+    /// A statement exceeded the grant's time limit, or its request is over.
     DeadlineExceeded,
     /// A result, value or SQL text is larger than the pool allows.
     TooLarge,
-    /// The database reached its largest size, a transaction writes more than one may, SQLite needs
-    /// more memory than it may take, or the disk is full.
+    /// The database or the transaction reached its largest size, SQLite reached its memory limit,
+    /// or the disk is full.
     QuotaExceeded,
-    /// A `UNIQUE` constraint.
+    /// A `UNIQUE` constraint failed.
     ConstraintUnique,
-    /// A `PRIMARY KEY` constraint.
+    /// A `PRIMARY KEY` constraint failed.
     ConstraintPrimaryKey,
-    /// A `FOREIGN KEY` constraint.
+    /// A `FOREIGN KEY` constraint failed.
     ConstraintForeignKey,
-    /// A `NOT NULL` constraint.
+    /// A `NOT NULL` constraint failed.
     ConstraintNotNull,
-    /// A `CHECK` constraint.
+    /// A `CHECK` constraint failed.
     ConstraintCheck,
-    /// Any other constraint, such as a value of the wrong type in a `STRICT` table.
+    /// Any other constraint failed, such as the type of a column in a `STRICT` table.
     ConstraintOther,
-    /// SQL that does not parse, names what is not there, or holds more than one statement.
+    /// SQL that does not parse, names something that does not exist, or holds more than one
+    /// statement.
     Sql,
-    /// Parameters that do not fit the statement.
+    /// The parameters do not fit the statement.
     Parameters,
-    /// A text value that is not UTF-8.
+    /// A text value is not UTF-8.
     NotUtf8,
-    /// A handle used after its connection was returned, or its transaction ended.
+    /// The handle's connection was returned, or its transaction has ended.
     StaleHandle,
     /// The file is not a database, or is damaged.
     Corrupt,
     /// The disk failed.
     Io,
-    /// The engine has no such thing.
+    /// The engine does not support this.
     Unsupported,
     /// The engine could not be reached; nothing was sent to it.
     Unavailable,
     /// The engine stopped answering after the statement was sent: it may or may not have run.
     OutcomeUnknown,
-    /// Anything else that the engine reports.
+    /// Any other error of the engine.
     Other,
 }
 
@@ -87,28 +88,28 @@ pub struct Error {
 }
 
 impl Error {
-    /// What a caller could act on.
+    /// What went wrong.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// SQLite's extended result code (<https://sqlite.org/rescode.html>); 0 where the error
-    /// is not SQLite's.
+    /// SQLite's extended result code (<https://sqlite.org/rescode.html>); 0 if the error is not
+    /// SQLite's.
     pub fn code(&self) -> i32 {
         self.code
     }
 
-    /// Where in the SQL text, in bytes, where SQLite knows.
+    /// The byte offset of the error in the SQL text, if SQLite knows it.
     pub fn offset(&self) -> Option<u32> {
         self.offset
     }
 
-    /// Whether SQLite ended the open transaction: nothing of it is kept.
+    /// Whether SQLite or the host rolled back the open transaction.
     pub fn rolled_back(&self) -> bool {
         self.rolled_back
     }
 
-    /// An error that is no engine's, or of an engine without result codes.
+    /// An error without a result code.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         Error {
             kind,
@@ -125,17 +126,17 @@ impl Error {
         self
     }
 
-    /// The connection has been returned.
+    /// The error for a connection that has been returned.
     pub fn stale_connection() -> Error {
         Error::new(ErrorKind::StaleHandle, "the connection has been returned")
     }
 
-    /// The pool is closed.
+    /// The error for a pool that is closed.
     pub fn closed() -> Error {
         Error::new(ErrorKind::PoolClosed, "the pool is closed")
     }
 
-    /// The same error, of another kind.
+    /// The same error, with another kind.
     pub fn with_kind(mut self, kind: ErrorKind) -> Error {
         self.kind = kind;
         self
@@ -147,7 +148,7 @@ impl Error {
         self
     }
 
-    /// The same error, which ended the open transaction.
+    /// The same error, marked as having rolled back the transaction.
     pub fn with_rolled_back(mut self) -> Error {
         self.rolled_back = true;
         self
@@ -159,7 +160,7 @@ impl Error {
         self
     }
 
-    /// The same error, at `base` bytes further into a longer text.
+    /// The same error, with its offset moved by `base` bytes: for a part of a longer text.
     pub fn shifted(mut self, base: usize) -> Error {
         self.offset = self
             .offset

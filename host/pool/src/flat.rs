@@ -1,5 +1,5 @@
-//! The flat form of rows and parameters: writing it, reading it, checking it. A guest sends it, so
-//! nothing in it is believed before it is checked.
+//! Writes, reads and checks the flat form of rows and parameters. A guest sends it, so everything
+//! is checked before it is used.
 //!
 //! The contract (`wit/connections.wit`) documents the form.
 
@@ -11,10 +11,10 @@ pub(crate) const REAL: u8 = 2;
 pub(crate) const TEXT: u8 = 3;
 pub(crate) const BLOB: u8 = 4;
 pub(crate) const NULL: u8 = 5;
-/// The name of the value that follows.
+/// The code before a value that says that the value's name follows.
 pub(crate) const NAME: u8 = 6;
 
-/// The bytes before the values: how many values a row has.
+/// The size of the header: the number of values in a row.
 pub(crate) const HEADER: usize = size_of::<u32>();
 
 /// Reads values that have been checked, front to back.
@@ -79,7 +79,7 @@ pub(crate) fn write_bytes(bytes: &mut Vec<u8>, code: u8, value: &[u8]) {
     bytes.extend_from_slice(value);
 }
 
-/// The width and the values; `None` for no rows.
+/// The width and the values; `None` if there are no rows.
 pub(crate) fn split_header(bytes: &[u8]) -> Result<Option<(usize, &[u8])>> {
     if bytes.is_empty() {
         return Ok(None);
@@ -93,8 +93,8 @@ pub(crate) fn split_header(bytes: &[u8]) -> Result<Option<(usize, &[u8])>> {
     }
 }
 
-/// Take the next value off `values`. `None` where there is none that is whole; `values` is then as
-/// it was.
+/// Take the next value off `values`. Returns `None`, and leaves `values` unchanged, if there is no
+/// complete value.
 #[inline]
 pub(crate) fn read<'a>(values: &mut &'a [u8]) -> Option<RawValue<'a>> {
     let (code, rest) = values.split_first()?;
@@ -122,7 +122,7 @@ pub(crate) fn read<'a>(values: &mut &'a [u8]) -> Option<RawValue<'a>> {
     Some(value)
 }
 
-/// As [`read`], for the name before a value.
+/// Like [`read`], for the name before a value.
 pub(crate) fn read_name<'a>(values: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (name, rest) = match values.split_first()? {
         (&NAME, rest) => split_bytes(rest)?,
@@ -132,7 +132,7 @@ pub(crate) fn read_name<'a>(values: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(name)
 }
 
-/// A length, and as many bytes, and the rest.
+/// Split off a length and that many bytes.
 #[inline]
 pub(crate) fn split_bytes(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk()?;
@@ -146,8 +146,7 @@ pub(crate) fn check_value(value: RawValue<'_>, index: usize) -> Result<()> {
     }
 }
 
-/// Text is UTF-8 here or it is not text: SQLite itself does not check
-/// (<https://sqlite.org/invalidutf.html>).
+/// Check that text is UTF-8, because SQLite does not (<https://sqlite.org/invalidutf.html>).
 #[inline]
 pub(crate) fn check_utf8<'a>(text: &'a [u8], what: &str, index: usize) -> Result<&'a str> {
     std::str::from_utf8(text).map_err(|error| not_utf8(what, index, error.valid_up_to()))
@@ -166,11 +165,11 @@ pub(crate) fn not_utf8(what: &str, index: usize, valid: usize) -> Error {
 pub(crate) fn broken(values: &[u8]) -> Error {
     malformed(match values.first() {
         Some(code @ INTEGER..=NAME) => format!(
-            "the last {} bytes are too few for a value of code {code}, or have a name where none \
-             may be",
+            "the last {} bytes are too few for a value of code {code}, or have a name where \
+             none is allowed",
             values.len()
         ),
-        Some(code) => format!("{code} is no code of a value"),
+        Some(code) => format!("{code} is not a type code"),
         None => "the last name has no value".to_owned(),
     })
 }

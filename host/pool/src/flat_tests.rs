@@ -1,10 +1,10 @@
-//! The flat form, from both sides.
+//! Writing and reading the flat form.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::HEADER;
 use crate::value::{Parameters, RawValue, Rows, Value, ValueRef};
 
-/// One value of each kind, the extremes among them.
+/// Values of each kind, including extremes.
 fn all() -> Vec<Vec<Value>> {
     vec![
         vec![i64::MIN.into(), f64::NEG_INFINITY.into(), "a\0ü".into()],
@@ -13,7 +13,7 @@ fn all() -> Vec<Vec<Value>> {
     ]
 }
 
-/// A header, and what follows it.
+/// A header and the bytes of values.
 fn bytes(width: u32, values: &[&[u8]]) -> Vec<u8> {
     [&width.to_le_bytes()[..], &values.concat()].concat()
 }
@@ -59,7 +59,7 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
-fn the_form_is_the_contracts() {
+fn the_bytes_are_as_the_contract_documents() {
     let written = Rows::from_rows([[Value::from(1), "a".into()]]).expect("rows");
     assert_eq!(written.as_bytes(), bytes(2, &[ONE, A]));
     let written = Parameters::named([("a", 1)]);
@@ -74,7 +74,7 @@ fn the_form_is_the_contracts() {
 }
 
 #[test]
-fn nothing_is_the_empty_list() {
+fn no_rows_are_the_empty_list() {
     for nothing in [vec![], bytes(0, &[]), bytes(3, &[])] {
         let rows = Rows::from_bytes(nothing).expect("no rows");
         assert_eq!(rows, Rows::new());
@@ -90,7 +90,7 @@ fn nothing_is_the_empty_list() {
 }
 
 #[test]
-fn rows_that_do_not_divide_are_refused() {
+fn values_that_do_not_divide_into_rows_are_refused() {
     assert!(rows(3, &[ONE, A, NULL]).is_ok());
     assert!(rows(1, &[ONE, A, NULL]).is_ok());
     assert_eq!(rows(2, &[ONE, A, NULL]), Err(MALFORMED));
@@ -106,7 +106,7 @@ fn rows_that_do_not_divide_are_refused() {
 }
 
 #[test]
-fn parameters_that_are_no_row_are_refused() {
+fn parameters_that_are_not_one_row_are_refused() {
     assert!(parameters(2, &[ONE, A]).is_ok());
     assert_eq!(parameters(1, &[ONE, A]), Err(MALFORMED));
     assert_eq!(parameters(3, &[ONE, A]), Err(MALFORMED));
@@ -115,7 +115,7 @@ fn parameters_that_are_no_row_are_refused() {
 }
 
 #[test]
-fn what_ends_too_early_is_refused() {
+fn truncated_bytes_are_refused() {
     for values in [ONE, A, &[2, 0, 0, 0, 0, 0, 0, 0, 0], &[4, 1, 0, 0, 0, 0]] {
         assert!(rows(1, &[values]).is_ok());
         for end in 1..values.len() {
@@ -144,7 +144,7 @@ fn what_ends_too_early_is_refused() {
 }
 
 #[test]
-fn codes_that_there_are_not_are_refused() {
+fn unknown_type_codes_are_refused() {
     for code in (0..=u8::MAX).filter(|code| !(1..=5).contains(code)) {
         let values = [code, 0, 0, 0, 0, 0, 0, 0, 0];
         assert_eq!(rows(1, &[&values]), Err(MALFORMED), "{code}");
@@ -167,7 +167,7 @@ fn text_and_names_are_utf8() {
     assert_eq!(parameters(1, &[&text]), Err(ErrorKind::NotUtf8));
     let name = [6, 1, 0, 0, 0, 0xff];
     assert_eq!(parameters(1, &[&name, ONE]), Err(ErrorKind::NotUtf8));
-    // A character that two values share.
+    // One character, split between two values.
     let split = [3, 1, 0, 0, 0, 0xc3, 3, 1, 0, 0, 0, 0xa9];
     assert_eq!(rows(1, &[&split]), Err(ErrorKind::NotUtf8));
     let mut read = Rows::with_capacity(0);

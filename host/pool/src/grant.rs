@@ -1,5 +1,5 @@
-//! A grant: how many connections of a pool a borrower may use, and for what. Which tables and columns
-//! is in `rights`.
+//! A grant: how many connections of a pool a borrower may use, and for what. Which tables and
+//! columns is in `rights`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,19 +14,19 @@ use crate::request::Request;
 use crate::rights::{Limits, Rights, TableGrant};
 use crate::value::Access;
 
-/// A pool as one borrower has it: with which access, to which tables, and how much of it.
+/// One borrower's view of a pool: with which access, to which tables, and how much of it.
 ///
-/// Without more, a grant reads or reads and writes every table and may change the schema, but
-/// makes no temporary objects. With [`table`](Grant::table), it has the tables named and no
-/// others, and leaves the schema as it is.
+/// By default, a grant covers every table, for reading or for reading and writing, and may change
+/// the schema, but may not create temporary objects. With [`table`](Grant::table), it covers only
+/// the tables named, and may not change the schema.
 ///
-/// Whatever a grant says, no statement of a borrower attaches a file, runs `VACUUM`, loads an
-/// extension, sets a pragma, calls a function that tells of the host or runs without bound, or
-/// writes SQLite's own tables or the host's, which begin with `millpond_`.
+/// No grant lets a borrower attach a file, run `VACUUM`, load an extension, change a setting by
+/// pragma, call a function that reveals the host or runs without bound, or write SQLite's own
+/// tables or the host's, which begin with `millpond_`.
 ///
-/// SQLite checks a statement while it compiles it, with all that it reaches
-/// (<https://sqlite.org/c3ref/set_authorizer.html>): the tables behind a view, and those that
-/// the triggers of a table read and write, must be granted as well.
+/// SQLite authorizes a statement while it compiles it, with everything that it reaches
+/// (<https://sqlite.org/c3ref/set_authorizer.html>). So the tables behind a view, and those that a
+/// table's triggers read and write, must be granted too.
 #[derive(Clone, Debug)]
 pub struct Grant {
     pool: Pool,
@@ -38,16 +38,16 @@ pub struct Grant {
     stats: StatsScope,
 }
 
-/// What a borrower learns from the counters of a pool. Those of the whole pool tell of others:
+/// What a borrower may see of a pool's counters. Those of the whole pool reveal other borrowers:
 /// how many there are, when they come, how long they take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum StatsScope {
     /// Nothing.
     Nothing,
-    /// How many connections its own request holds, and may hold.
+    /// How many connections its own request holds and may hold.
     #[default]
     Request,
-    /// Everything that [`Pool::stats`] tells.
+    /// All counters of [`Pool::stats`].
     Pool,
 }
 
@@ -65,114 +65,114 @@ impl Grant {
         }
     }
 
-    /// Grant the table `name`, in letters of either case, and no table that is not named like
-    /// this. What may be done to it is what `table` says, as far as the access allows it.
+    /// Grant the table `name` (case-insensitive): what `table` allows, within the access. A grant
+    /// with tables covers no others.
     ///
-    /// A full-text or R*Tree table brings the tables that it keeps its content in.
+    /// A full-text or R*Tree table includes its shadow tables.
     ///
-    /// A grant with tables sees neither `sqlite_schema` nor the pragmas that describe tables other
-    /// than its own, unless it may change the schema.
+    /// A grant with tables cannot read `sqlite_schema`, nor use pragmas that describe other tables,
+    /// unless it may change the schema.
     pub fn table(mut self, name: &str, table: TableGrant) -> Grant {
         Arc::make_mut(&mut self.rights).table(name, table);
         self
     }
 
-    /// Whether the schema may be changed: tables, indexes, views and triggers made, altered and
-    /// dropped. Default: if no [`table`](Grant::table) is named. With it, a borrower reaches
-    /// whatever is not in a table: a view or trigger that it makes is held to its grant, but may
-    /// be run by others, whose grants are wider.
+    /// Whether to allow changes to the schema: creating, altering and dropping tables, indexes,
+    /// views and triggers. Defaults to true if no [`table`](Grant::table) is named, else false. A
+    /// view or trigger runs with the rights of the borrower that uses it, so one that a borrower
+    /// creates may run with a wider grant.
     pub fn schema(mut self, allowed: bool) -> Grant {
         Arc::make_mut(&mut self.rights).schema = Some(allowed);
         self
     }
 
-    /// Whether temporary tables, views, triggers and indexes may be made. Default: no. They are
-    /// gone when the connection goes back, which then costs more than usual
+    /// Whether to allow temporary tables, views, triggers and indexes. Defaults to false. They are
+    /// dropped when the connection is returned, which then takes longer
     /// (<https://sqlite.org/pragma.html#pragma_temp_store>).
     pub fn temporary(mut self, allowed: bool) -> Grant {
         Arc::make_mut(&mut self.rights).temporary = allowed;
         self
     }
 
-    /// The most connections that a request may hold at once, for those who serve requests to
-    /// enforce. Default 4; 0 grants none; never more than the pool has, because waiting for
-    /// those would be waiting for itself.
+    /// The maximum number of connections that a request may hold at once, for the code that
+    /// serves requests to enforce. Defaults to 4; 0 allows none. Never more than the pool's size,
+    /// because only the request itself could free one.
     pub fn max_connections(mut self, connections: u32) -> Grant {
         self.max_connections = connections;
         self
     }
 
-    /// How long one call may keep SQLite at work. It then fails with
-    /// [`DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded); what the statement wrote is
-    /// undone. Waiting for a connection or for the turn to write does not count. Default 10 s.
+    /// How long one call may run in SQLite. After that it fails with
+    /// [`DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), and what the statement wrote is
+    /// undone. Waiting for a connection or for the turn to write does not count. Defaults to 10 s.
     pub fn max_statement_time(mut self, time: Duration) -> Grant {
         self.limits.statement = time;
         self
     }
 
-    /// How many instructions of SQLite's virtual machine (<https://sqlite.org/opcode.html>) one call may
-    /// run, counted in fifties. It then fails as one does that has run for too long. Unlike time, the
-    /// number does not depend on what else the machine does. Default: any.
+    /// How many instructions of SQLite's virtual machine (<https://sqlite.org/opcode.html>) one
+    /// call may run, rounded up to a multiple of 50. After that it fails like a call that exceeds
+    /// its time. Unlike time, the number does not depend on the machine's load. Defaults to no
+    /// limit.
     pub fn max_statement_steps(mut self, steps: u64) -> Grant {
         self.limits.steps = Some(steps);
         self
     }
 
-    /// How many of the pool's connections all requests under this grant may hold together, 1 at least.
-    /// The next ones wait for one another, in order, for up to the pool's timeout, and hold up
-    /// nobody else: not for a connection, and not for the turn to write, for which no more wait than
-    /// hold a connection. A grant and its clones have one share; give each tenant its own, smaller than
-    /// the pool. Default: all.
+    /// How many of the pool's connections all requests under this grant may hold together: 1 or
+    /// more. Further requests wait for one another, in order, for up to the pool's timeout, and
+    /// delay no other grant's requests: neither for a connection, nor for the turn to write. A
+    /// grant and its clones have one share. Give each tenant its own, smaller than the pool.
+    /// Defaults to all.
     pub fn share(mut self, connections: u32) -> Grant {
         let connections = connections.max(1);
         self.share = Some((connections, Arc::new(Semaphore::new(connections as usize))));
         self
     }
 
-    /// How long a transaction may stay open, and a cursor outside of one. After that the next
-    /// call finds it rolled back, and so does another writer who waits for its turn: it goes on.
-    /// Default 10 s.
+    /// How long a transaction, or a cursor outside one, may stay open. After that it is rolled back
+    /// at the next call, or as soon as another writer waits for its turn. Defaults to 10 s.
     pub fn max_transaction_time(mut self, time: Duration) -> Grant {
         self.limits.transaction = time;
         self
     }
 
-    /// How long a connection may be held. After that the next call finds it returned, and
-    /// another caller who waits for a connection gets it. Default 60 s.
+    /// How long a connection may be held. After that it is taken back at the next call, or as soon
+    /// as another caller waits for a connection. Defaults to 60 s.
     pub fn max_hold_time(mut self, time: Duration) -> Grant {
         self.limits.hold = time;
         self
     }
 
-    /// What a guest learns from the pool's counters, for those who serve guests to enforce.
-    /// Default: [`StatsScope::Request`].
+    /// What a guest may see of the pool's counters, for the code that serves guests to
+    /// enforce. Defaults to [`StatsScope::Request`].
     pub fn stats(mut self, scope: StatsScope) -> Grant {
         self.stats = scope;
         self
     }
 
-    /// Whether the pool's engine can enforce all that the grant says. It is asked before each
-    /// connection too; this is for those who want to know when they make the grant.
+    /// Check that the pool's engine can enforce everything that the grant says. Getting a
+    /// connection checks this too; call this to check when you create the grant.
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](ErrorKind::Unsupported): it has no such thing, by name.
-    /// [`NotAuthorized`](ErrorKind::NotAuthorized): the grant is to write, and the database is open
-    /// for reading only.
+    /// [`Unsupported`](ErrorKind::Unsupported): the engine does not support something, which the
+    /// message names. [`NotAuthorized`](ErrorKind::NotAuthorized): the grant allows writing, and
+    /// the database is open read-only.
     pub fn check(&self) -> Result<()> {
         self.pool.check(&self.ask(self.access))
     }
 
-    /// Get a connection, as [`Pool::get`] does, for a request that may hold more, and wait no
-    /// longer than until the request's deadline.
+    /// Get a connection, like [`Pool::get`], for a request that may hold others. Waits at most
+    /// until the request's deadline.
     ///
     /// The deadline also ends the connection's statements, and its waits for the turn to write
     /// and for other processes: see [`DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded).
     ///
     /// # Errors
     ///
-    /// [`NotAuthorized`](ErrorKind::NotAuthorized): the grant is read-only, and the connection
-    /// is to write. Otherwise as [`Pool::get`].
+    /// [`NotAuthorized`](ErrorKind::NotAuthorized): the grant is read-only, and `access` is not.
+    /// Otherwise as [`Pool::get`].
     pub async fn get(&self, access: Access, request: &Request) -> Result<Connection> {
         if (access, self.access) == (Access::ReadWrite, Access::ReadOnly) {
             return Err(Error::new(
@@ -183,22 +183,22 @@ impl Grant {
         self.pool.lend(&self.ask(access), request).await
     }
 
-    /// The pool behind it.
+    /// The granted pool.
     pub fn pool(&self) -> &Pool {
         &self.pool
     }
 
-    /// Whether it reads only.
+    /// The granted access.
     pub fn access(&self) -> Access {
         self.access
     }
 
-    /// What a guest learns from the pool's counters.
+    /// What a guest may see of the pool's counters.
     pub fn stats_scope(&self) -> StatsScope {
         self.stats
     }
 
-    /// The most connections that a request may hold at once.
+    /// The maximum number of connections that a request may hold at once.
     pub fn connections(&self) -> u32 {
         let share = self.share.as_ref().map_or(u32::MAX, |(share, _)| *share);
         self.max_connections.min(self.pool.max_size()).min(share)

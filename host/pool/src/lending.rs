@@ -1,4 +1,4 @@
-//! Who has which connection: lending one, waiting for one, and taking it back.
+//! Decides who has which connection: lends one, waits for one, and takes it back.
 
 use std::future::Future;
 use std::pin::pin;
@@ -22,36 +22,36 @@ use crate::thread::Thread;
 use crate::value::Access;
 use crate::worker::hand_over;
 
-/// How often those who wait look whether another holds what they wait for too long.
+/// How often a waiter checks whether what it waits for has been held for too long.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// Who has which connection: what the pool and its lent connections have in common.
+/// What the pool and its lent connections share.
 #[derive(Debug)]
 pub(crate) struct Lending {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) settings: Settings,
-    /// In boxes, because they are handed from one to the next.
+    /// Boxed, because they move between owners.
     pub(crate) slots: Slots<Box<Pooled>>,
     /// The connections in use, for the pool to end when it closes.
     lent: Mutex<Slab<Weak<Lent>>>,
 }
 
-/// A connection as it is asked for: for what, with which rights, and how much of it.
+/// The terms on which a caller asks for a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ask<'a> {
     pub(crate) access: Access,
     pub(crate) rights: &'a Arc<Rights>,
     pub(crate) limits: Limits,
-    /// What all who ask under the same grant may hold together.
+    /// The share of all callers under the same grant.
     pub(crate) share: Option<&'a Arc<Semaphore>>,
 }
 
-/// A session, with what the pool keeps for it.
+/// A session, with what the pool stores for it.
 #[derive(Debug)]
 pub(crate) struct Pooled {
     pub(crate) session: Box<dyn Session>,
     pub(crate) stop: Arc<StopFlag>,
-    /// Where it has needed one.
+    /// Started when first needed.
     thread: Option<Thread>,
 }
 
@@ -132,7 +132,7 @@ impl Lending {
         let mut pooled = match taken {
             Taken::Idle(pooled) => pooled,
             Taken::Open(opening) => {
-                // It may take longer than a worker may be kept.
+                // Opening may take longer than a worker may be blocked.
                 hand_over();
                 let until = clock::at(request.ends_at());
                 let opened = Box::pin(Pooled::open(&*self.engine, until)).await?;
@@ -159,7 +159,7 @@ impl Lending {
         Ok(Lent::new(Arc::clone(self), pooled, place, lending))
     }
 
-    /// Wait for a part of what the grant may hold, behind others under the same grant alone.
+    /// Acquire a permit of the grant's share, behind other callers under the same grant only.
     async fn share(
         &self,
         ask: &Ask<'_>,
@@ -184,7 +184,7 @@ impl Lending {
     }
 
     fn timed_out(&self, since: Instant, request: &Request) -> Error {
-        // Clients that go away are no sign of a pool that is too small.
+        // Disconnected clients do not mean that the pool is too small.
         let in_use = match request.is_interrupted() {
             true => self.slots.stats().in_use,
             false => self.slots.timed_out(),
@@ -193,14 +193,14 @@ impl Lending {
         Error::new(
             ErrorKind::PoolTimeout { waited, in_use },
             format!(
-                "no connection came free in {waited:.1?}: {in_use} of {} are in use",
+                "no connection became free in {waited:.1?}: {in_use} of {} are in use",
                 self.settings.max_size
             ),
         )
     }
 
-    /// Wait for what a session waits for, and look after those that keep it waiting: what has been
-    /// open for too long ends, which harms only those that wait.
+    /// Await what a session waits for. Meanwhile end transactions that have been open for too long,
+    /// which only matters to callers that wait.
     pub(crate) async fn wait_for(&self, wait: Wait) -> Outcome {
         let mut wait = wait.0;
         loop {
@@ -215,11 +215,10 @@ impl Lending {
         }
     }
 
-    /// Wait for `wanted` until a time, or until the wait is over; `None` when either comes first.
-    /// A waiter looks after those that keep it waiting, and ends what has been held for too long,
-    /// which harms only those that wait.
+    /// Await `wanted`, until a time or until `is_over`; then return `None`. Meanwhile call `look`
+    /// on the connections in use, to end what has been held for too long.
     ///
-    /// To be boxed: hardly a call waits, and the future of every call would have to be as large.
+    /// Box this future: hardly any call waits, and otherwise every call's future would be as large.
     async fn wait<T>(
         &self,
         wanted: impl Future<Output = T>,
@@ -243,7 +242,7 @@ impl Lending {
         deadline.map_or(until, |deadline| deadline.min(until))
     }
 
-    /// Enter a connection in the list of those in use.
+    /// Add a connection to the list of those in use.
     pub(crate) fn enter(&self, lent: Weak<Lent>) -> usize {
         self.lent().insert(lent)
     }
@@ -257,7 +256,7 @@ impl Lending {
         returned: Returned,
     ) {
         self.lent().try_remove(entry);
-        // Nothing that was meant to stop the borrower may stop what follows.
+        // A stop that was meant for the borrower must not stop the reset.
         pooled.stop.lend();
         let reset = pooled.session.reset();
         let returned = match returned {
@@ -269,15 +268,15 @@ impl Lending {
             .give_back(place, pooled, returned, reset.rolled_back);
     }
 
-    /// A call did not end, and its caller has gone on without it.
+    /// Record that a call did not end, and its caller continued without it.
     pub(crate) fn abandoned(&self) {
         self.slots.abandon();
     }
 
-    /// Say so, to the operator.
+    /// Log this for the operator.
     pub(crate) fn warn_of_abandoned(&self) {
         log::warn!(
-            "a statement on {} did not end at its deadline: one connection less until it does",
+            "a statement on {} did not stop at its deadline: it keeps its connection until it ends",
             self.engine.name()
         );
     }
@@ -289,7 +288,7 @@ impl Lending {
         }
     }
 
-    /// The connections in use just now. Not under their lock, because taking one back needs it.
+    /// The connections in use now. Cloned, because taking one back needs the list's lock.
     fn in_use(&self) -> Vec<Arc<Lent>> {
         let lent = self.lent();
         lent.iter().filter_map(|(_, lent)| lent.upgrade()).collect()

@@ -1,4 +1,4 @@
-//! A connection while it is lent: where its session is, who uses it, and how it goes back.
+//! A connection while it is lent: where its session is, who uses it, and how it is returned.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,27 +17,27 @@ use crate::slots::{Place, Returned};
 use crate::stop_flag::StopFlag;
 use crate::worker::hand_over;
 
-/// How long after it should have ended a call is abandoned. Hardly any takes a quarter of it to
-/// notice, and ten times as long where the code is not optimised.
+/// How long after its deadline a call is abandoned. Nearly all calls stop within a quarter of that,
+/// or ten times as long in unoptimised builds.
 const PATIENCE: Duration = Duration::from_millis(if cfg!(debug_assertions) { 200 } else { 20 });
-/// How long the caller of what runs aside keeps its worker; and how often it looks, from then on,
-/// whether it has waited for long enough.
+/// How long the caller of a call on the session's own thread keeps its worker, and after that, how
+/// often it checks whether to abandon the call.
 const QUICK: Duration = Duration::from_millis(1);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// What a connection and the handles of its statements, cursors and transaction share.
+/// What the handles of a connection, its statements, cursors and transaction share.
 #[derive(Debug)]
 pub(crate) struct Lent {
     pool: Arc<Lending>,
     stop: Arc<StopFlag>,
     /// The number of this lending, for the stop flag.
     lending: u64,
-    /// Until when it may be held, by `clock`.
+    /// Until when the connection may be held, by `clock`.
     hold_until: u64,
-    /// The pool took it back before its borrower gave it.
+    /// Whether the pool took it back before the borrower returned it.
     overdue: AtomicBool,
     held: Mutex<Holding>,
-    /// Told when it is no longer [`Aside`](Holding::Aside).
+    /// Notified when the session is no longer [`Aside`](Holding::Aside).
     back: Condvar,
 }
 
@@ -45,9 +45,9 @@ pub(crate) struct Lent {
 #[derive(Debug)]
 enum Holding {
     Here(Held),
-    /// On its own thread, whose caller waits for it, and takes care that this does not last.
+    /// On its own thread; the caller waits for it, for a limited time.
     Aside,
-    /// It has gone back, or never will be here again.
+    /// Returned, or abandoned and never coming back here.
     Gone,
 }
 
@@ -55,9 +55,9 @@ enum Holding {
 struct Held {
     pooled: Box<Pooled>,
     place: Place,
-    /// Its part of what its grant may hold.
+    /// A permit of its grant's share.
     _share: Option<OwnedSemaphorePermit>,
-    /// Where the pool's list of connections in use has it.
+    /// Its index in the pool's list of connections in use.
     entry: usize,
 }
 
@@ -97,7 +97,7 @@ impl Lent {
         })
     }
 
-    /// Do something with the session that runs no SQL, unless it has gone back.
+    /// Do something with the session that runs no SQL, unless it has been returned.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut dyn Session) -> T) -> Result<T> {
         match &mut *self.held() {
             Holding::Here(held) => Ok(work(&mut *held.pooled.session)),
@@ -109,7 +109,7 @@ impl Lent {
         let _ = self.with(|_| self.stop.set_deadline(deadline));
     }
 
-    /// Make a call, unless the session has gone back or been held for too long.
+    /// Make a call, unless the session has been returned or held for too long.
     fn call<T>(
         &self,
         outcome: Option<Outcome>,
@@ -132,7 +132,7 @@ impl Lent {
         }
     }
 
-    /// As [`call`](Lent::call), on the session's own thread. Blocks until it is done, or is
+    /// Like [`call`](Lent::call), but on the session's own thread. Blocks until the call ends or is
     /// abandoned.
     #[cold]
     #[inline(never)]
@@ -154,7 +154,7 @@ impl Lent {
         let thread = match thread {
             Ok(thread) => thread,
             Err(error) => {
-                // It may have waited for something that others wait for now.
+                // The session may have waited for something that others wait for now.
                 drop(holding);
                 self.take_back(held, Returned::Close);
                 return Err(error.into());
@@ -163,7 +163,7 @@ impl Lent {
         *holding = Holding::Aside;
         self.stop.start_abandonable();
         if !continued {
-            // Its time begins on its thread.
+            // The call's time begins when its thread starts it.
             self.stop.set_until(NEVER);
         }
         drop(holding);
@@ -188,9 +188,9 @@ impl Lent {
             .unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// What runs aside has ended. Where it was not abandoned, its caller is told before the lock is
-    /// free: a caller that finds the session [`Aside`](Holding::Aside) under the lock, and has
-    /// not been told, can abandon it.
+    /// The call on the session's own thread has ended. If it was not abandoned, `tell` its caller
+    /// before unlocking: a caller that locks, finds the session [`Aside`](Holding::Aside) and has
+    /// not been told, may abandon it.
     fn come_back(&self, held: Held, whole: bool, tell: impl FnOnce()) {
         let mut holding = self.lock();
         let waited_for = matches!(*holding, Holding::Aside);
@@ -211,7 +211,7 @@ impl Lent {
         self.take_back(held, returned);
     }
 
-    /// Wait for what runs aside: how its thread ended, or that it was abandoned.
+    /// Wait for a call on the session's own thread: return its result, or abandon it.
     fn wait_for<T>(&self, receiver: &Receiver<thread::Result<T>>) -> Result<thread::Result<T>> {
         if let Ok(result) = receiver.recv_timeout(QUICK) {
             return Ok(result);
@@ -222,7 +222,8 @@ impl Lent {
             match receiver.recv_timeout(LOOK_EVERY) {
                 Ok(result) => return Ok(result),
                 Err(RecvTimeoutError::Timeout) => {}
-                // It tells before it ends, or the thread is gone, and the session with it.
+                // The thread always tells before it ends; otherwise it is lost, and the session
+                // with it.
                 Err(RecvTimeoutError::Disconnected) => {
                     *self.lock() = Holding::Gone;
                     self.back.notify_all();
@@ -241,13 +242,14 @@ impl Lent {
             if let Ok(result) = receiver.try_recv() {
                 return Ok(result);
             }
-            // Before the thread can notice, and end it.
+            // Read this before the thread can notice the stop and end the transaction.
             let in_transaction = self.stop.is_in_transaction();
-            // What commits just now is waited for: its caller is to know what came of it.
+            // A call that is committing cannot be abandoned: its caller must know the outcome.
             if self.stop.abandon() {
                 *holding = Holding::Gone;
                 self.back.notify_all();
-                // Before the thread can find that it is gone, and give the session back.
+                // Count it before the thread can notice that it was abandoned, and return the
+                // session.
                 self.pool.abandoned();
                 drop(holding);
                 self.pool.warn_of_abandoned();
@@ -273,7 +275,7 @@ impl Lent {
         Error::stale_connection()
     }
 
-    /// Make a call, and wait for what it has to wait for. The session is not locked meanwhile: the
+    /// Make a call, and wait whenever it has to. The session is not locked while waiting, so the
     /// pool can end it. `aside` makes an owned copy of the work, for the session's own thread.
     pub(crate) async fn attempt<T: Send + 'static, W>(
         self: &Arc<Lent>,
@@ -284,7 +286,7 @@ impl Lent {
         W: FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
     {
         let mut outcome = None;
-        // Also after a wait: another attempt here would lose again what was waited for.
+        // Kept across waits: an attempt on this thread would lose what the call waited for.
         let mut goes_aside = false;
         let mut continued = false;
         loop {
@@ -308,8 +310,8 @@ impl Lent {
         self.give_back(true);
     }
 
-    /// Take the session back, if it has been held for too long. Does not wait: one on which a
-    /// statement runs is left until that ends, which is soon, because its time is over too.
+    /// Take the session back, if it has been held for too long. Does not wait: skips a session that
+    /// is running a statement, which ends soon, because its time is over too.
     pub(crate) fn end_overdue(&self) {
         if clock::now() < self.hold_until {
             return;
@@ -325,7 +327,7 @@ impl Lent {
         }
     }
 
-    /// As [`end_overdue`](Lent::end_overdue), for a transaction that has been open for too long.
+    /// Like [`end_overdue`](Lent::end_overdue), for a transaction that has been open for too long.
     pub(crate) fn end_overdue_transaction(&self) {
         if clock::now() < self.stop.transaction_until() {
             return;
@@ -337,13 +339,13 @@ impl Lent {
         }
     }
 
-    /// Give the session back, to be closed if `close`. Waits for a statement that another thread
-    /// runs.
+    /// Return the session, and close it if `close`. Blocks while another thread runs a statement.
     pub(crate) fn give_back(&self, close: bool) {
         let poisoned = self.held.is_poisoned();
         let held = self.held().take();
         if let Some(held) = held {
-            // A panic under the lock may have left a statement half-way: do not lend it again.
+            // A panic under the lock may have left a statement unfinished: do not lend this session
+            // again.
             let returned = match close || poisoned {
                 true => Returned::Close,
                 false => Returned::Clean,
@@ -357,7 +359,7 @@ impl Lent {
             .take_back(held.entry, held.pooled, held.place, returned);
     }
 
-    /// Where the session is, once it is not aside.
+    /// Lock the session, once it is not aside.
     fn held(&self) -> MutexGuard<'_, Holding> {
         let holding = self.lock();
         if !matches!(*holding, Holding::Aside) {
@@ -374,7 +376,7 @@ impl Lent {
     }
 }
 
-/// What a handle answers when nothing of its connection is left.
+/// A call that cannot fail returns `default` once its connection has been returned.
 pub(crate) fn unless_stale<T>(result: Result<T>, default: T) -> T {
     result.unwrap_or_else(|error| {
         debug_assert_eq!(error.kind(), ErrorKind::StaleHandle);

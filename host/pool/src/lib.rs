@@ -1,22 +1,22 @@
-//! Lends connections to a database, in order and within limits, to many borrowers who do not trust
-//! each other. Knows no engine: [`engine`] is what one has to do, and `millpond-sqlite` is one.
+//! Lends connections to a database, in order and within limits, to many borrowers that do not trust
+//! each other. It is independent of the database engine: [`engine`] defines what an engine
+//! implements, and `millpond-sqlite` is one.
 //!
-//! A [`Pool`] lends [`Connection`]s to one database, up to a number, to callers in the order they
-//! came. What a borrower leaves behind (an open transaction, temporary tables, a last insert
-//! rowid, statements half-way) is undone when its connection comes back, or the connection is
-//! closed: the next borrower cannot see it.
+//! A [`Pool`] lends a bounded number of [`Connection`]s to one database, first come, first served.
+//! When a connection is returned, the pool undoes what its borrower left behind (an open
+//! transaction, temporary tables, a last insert rowid, unfinished statements) or closes the
+//! connection: the next borrower cannot see any of it.
 //!
-//! A [`Grant`] says what a borrower may do, and how much; a [`Request`] is the scope at whose end
-//! everything goes back, and can be ended from outside.
+//! A [`Grant`] says what a borrower may do, and how much. A [`Request`] is the scope whose end
+//! returns everything; it can be interrupted from outside.
 //!
 //! # Where to find what
 //!
-//! `slots` is the heart: places, idle sessions and counters. `lending` says who gets which, and waits
-//! for it. `lent` is a connection while it is
-//! lent: it makes the calls, waits between them, and gives the session back. `connection`,
-//! `statement` and `transaction` are the handles to it. `stop_flag` is how a call is ended from
-//! outside, `thread` where it goes on if it does not end, and `worker` keeps a slow one from holding
-//! up the runtime.
+//! `slots` is the core: places, idle sessions and counters. `lending` decides who gets which
+//! session, and waits for it. `lent` is a connection while it is lent: it makes the calls, waits
+//! between them, and returns the session. `connection`, `statement` and `transaction` are the
+//! public handles. `stop_flag` stops a call from outside, `thread` runs a call that might not stop
+//! in time, and `worker` keeps a slow call from blocking the runtime.
 
 #![cfg_attr(
     test,

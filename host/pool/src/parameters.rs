@@ -17,8 +17,7 @@ impl Parameters {
         named: false,
     };
 
-    /// Values for parameters by name. A name comes with or without its `:`, `@`, `$` or `?`, and
-    /// each once.
+    /// Bind values by name. Name each parameter once, with or without its `:`, `@`, `$` or `?`.
     ///
     /// ```
     /// use millpond_pool::{Parameters, Value};
@@ -28,7 +27,7 @@ impl Parameters {
     ///
     /// # Panics
     ///
-    /// Panics if a name, text or blob has more than 4 GiB less a byte.
+    /// Panics if a name, text or blob has 4 GiB or more.
     pub fn named<N, V>(values: impl IntoIterator<Item = (N, V)>) -> Parameters
     where
         N: AsRef<str>,
@@ -46,11 +45,11 @@ impl Parameters {
         })
     }
 
-    /// Values for `?1`, `?2`, … in order, as many as an iterator yields.
+    /// Bind values to `?1`, `?2`, … in order, as many as the iterator yields.
     ///
     /// # Panics
     ///
-    /// Panics if a text or blob has more than 4 GiB less a byte.
+    /// Panics if a text or blob has 4 GiB or more.
     pub fn positional(values: impl IntoIterator<Item: Into<Value>>) -> Parameters {
         let values = values.into_iter();
         Parameters::write(false, |bytes| {
@@ -78,14 +77,14 @@ impl Parameters {
         }
     }
 
-    /// Take parameters in the contract's form, which may come from a caller that is not trusted.
-    /// They are checked once, here, but for whether the statement has such parameters.
+    /// Take parameters in the contract's form from an untrusted caller. Everything is checked here,
+    /// once, except whether the statement has such parameters.
     ///
     /// # Errors
     ///
-    /// [`Parameters`](crate::ErrorKind::Parameters): the bytes are not of that form, are not one row, or
-    /// only some of the values have names. [`NotUtf8`](crate::ErrorKind::NotUtf8): a text or a name is not
-    /// UTF-8.
+    /// [`Parameters`](crate::ErrorKind::Parameters): the bytes are not of that form, are not
+    /// exactly one row, or only some of the values have names.
+    /// [`NotUtf8`](crate::ErrorKind::NotUtf8): a text or a name is not UTF-8.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Parameters> {
         let Some((width, mut values)) = split_header(&bytes)? else {
             return Ok(Parameters::NONE);
@@ -96,7 +95,7 @@ impl Parameters {
             if named {
                 let name = read_name(&mut values).ok_or_else(|| match values.first() {
                     Some(&NAME) => broken(values),
-                    _ => malformed(format!("value {count} has no name, and others have")),
+                    _ => malformed(format!("value {count} has no name, but others have one")),
                 })?;
                 check_utf8(name, "the name of parameter", count)?;
             }
@@ -105,7 +104,9 @@ impl Parameters {
             count += 1;
         }
         if count != width {
-            return Err(malformed(format!("{count} values are no row of {width}")));
+            return Err(malformed(format!(
+                "{count} values do not make one row of {width}"
+            )));
         }
         if count == 0 {
             return Ok(Parameters::NONE);
@@ -122,7 +123,7 @@ impl Parameters {
         &self.bytes
     }
 
-    /// How many values there are.
+    /// The number of values.
     pub fn len(&self) -> usize {
         self.count
     }
@@ -132,7 +133,7 @@ impl Parameters {
         self.count == 0
     }
 
-    /// The values, each with its name where it has one, in the order given.
+    /// The values, in the order given, each with its name, if any.
     pub fn iter(&self) -> impl Iterator<Item = (Option<&str>, ValueRef<'_>)> {
         self.raw_values().map(|(name, value)| {
             let name = name.map(|name| str::from_utf8(name).unwrap_or_default());
@@ -145,7 +146,7 @@ impl Parameters {
         self.named
     }
 
-    /// For binding. Names and texts have been checked.
+    /// The names and values for binding. Names and texts are known to be UTF-8.
     #[inline]
     pub fn raw_values(&self) -> impl Iterator<Item = (Option<&[u8]>, RawValue<'_>)> {
         let mut values = self.bytes.get(HEADER..).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The pool: connections to one database, lent and taken back.
+//! The pool: lends connections to one database, and takes them back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,29 +18,30 @@ use crate::stats::PoolStats;
 use crate::value::Access;
 use crate::worker::hand_over;
 
-/// How long closing waits before it ends connections in use once more.
+/// How often closing ends the connections that are still in use.
 const END_AGAIN: Duration = Duration::from_millis(10);
 
-/// How long closing waits at least for another connection to be done with the log: it may be one of
-/// the pool's own, which is just being closed too.
+/// The minimum time that closing waits for another connection to release the log: that may be one
+/// of the pool's own, which is also closing.
 const LAST_WAIT: Duration = Duration::from_millis(30);
 
 /// A pool of connections to one database. Clones share it.
 ///
 /// At most [`max_size`](Pool::max_size) connections exist. Callers wait for one in the order they
-/// came. A connection that comes back is made as new before it is lent again, or closed if it cannot
-/// be.
+/// came. A returned connection is reset to be like new before it is lent again, or closed if that
+/// fails.
 ///
-/// Dropping the last clone closes the idle connections; those still lent are closed when they
-/// come back. To be sure that everything is written where it belongs, use [`close`](Pool::close).
+/// Dropping the last clone closes the idle connections; those still lent are closed when they are
+/// returned. To be sure that everything is written to the database file, use
+/// [`close`](Pool::close).
 #[derive(Clone, Debug)]
 pub struct Pool {
     lending: Arc<Lending>,
 }
 
 impl Pool {
-    /// A pool of sessions of `engine`. Opens one, even if it is not to be kept, so that what is wrong
-    /// with the database is known now.
+    /// Create a pool of sessions of `engine`. Opens one session, even if it is not kept, to report
+    /// problems with the database now.
     ///
     /// # Errors
     ///
@@ -51,22 +52,22 @@ impl Pool {
         })
     }
 
-    /// Get a connection, for a request of its own.
+    /// Get a connection, as a request with this connection only.
     ///
-    /// With one idle it is lent at once. With none and fewer than `max_size` open, one is opened
-    /// on the calling thread, which takes about as long as reading the schema. Otherwise it
-    /// waits, without a thread, in the order callers came, for up to
-    /// [`timeout`](Settings::timeout). Dropping the future leaves the line.
+    /// Lends an idle connection at once. If none is idle and fewer than `max_size` are open, opens
+    /// one on the calling thread, which takes about as long as reading the schema. Otherwise waits,
+    /// without blocking a thread, in the order callers came, for up to
+    /// [`timeout`](Settings::timeout). Dropping the future leaves the queue.
     ///
     /// Must be awaited within a tokio runtime with time enabled; elsewhere use
     /// [`get_blocking`](Pool::get_blocking).
     ///
     /// # Errors
     ///
-    /// [`PoolTimeout`](crate::ErrorKind::PoolTimeout): none came free in time.
-    /// [`PoolClosed`](crate::ErrorKind::PoolClosed): the pool is closed, or was while waiting.
-    /// [`CannotOpen`](crate::ErrorKind::CannotOpen), [`Corrupt`](crate::ErrorKind::Corrupt): a connection
-    /// had to be opened, and could not be.
+    /// [`PoolTimeout`](crate::ErrorKind::PoolTimeout): no connection became free in time.
+    /// [`PoolClosed`](crate::ErrorKind::PoolClosed): the pool is closed, or was closed while
+    /// waiting. [`CannotOpen`](crate::ErrorKind::CannotOpen),
+    /// [`Corrupt`](crate::ErrorKind::Corrupt): opening a new connection failed.
     pub async fn get(&self, access: Access) -> Result<Connection> {
         let ask = Ask {
             access,
@@ -86,17 +87,17 @@ impl Pool {
         Ok(Connection::new(lent))
     }
 
-    /// As [`get`](Pool::get), on a thread that may block, in or outside of any runtime.
+    /// Like [`get`](Pool::get), but blocks the thread. Works inside and outside of a runtime.
     pub fn get_blocking(&self, access: Access) -> Result<Connection> {
         block_on(self.get(access))
     }
 
-    /// The most connections that exist at once.
+    /// The maximum number of connections.
     pub fn max_size(&self) -> u32 {
         self.lending.settings.max_size
     }
 
-    /// The pool's counters: those of connections all taken at one moment, those of writers at
+    /// The pool's counters. Those of connections are one consistent snapshot, those of writers
     /// another.
     pub fn stats(&self) -> PoolStats {
         let mut stats = self.lending.slots.stats();
@@ -104,23 +105,22 @@ impl Pool {
         stats
     }
 
-    /// Close the pool: nobody gets a connection any more, and those in line get
-    /// [`PoolClosed`](crate::ErrorKind::PoolClosed) at once.
+    /// Close the pool. From now on, and for callers in the queue, getting a connection fails with
+    /// [`PoolClosed`](crate::ErrorKind::PoolClosed).
     ///
-    /// Waits up to `grace` for the connections in use to come back. Those that have not are ended:
-    /// their statement is stopped, their transaction rolled back, and their handles answer
-    /// [`StaleHandle`](crate::ErrorKind::StaleHandle). Then every connection is closed, the last one after
-    /// the engine has written what it has to write; of SQLite that is the log, and if no other process
-    /// has the database open, no `-wal` file is left. Closing waits for another process that is
-    /// writing until `grace` ends, and 30 ms at least. After that the log stays, and the next process
-    /// to open the database takes it over.
+    /// Waits up to `grace` for the connections in use to be returned, then ends those that are not:
+    /// stops their statement, rolls back their transaction, and makes their handles return
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle). Then closes every connection, the last one
+    /// after the engine has written its remaining data. For SQLite that is a checkpoint of the log;
+    /// if no other process has the database open, no `-wal` file remains. While another process is
+    /// writing, closing waits for it until `grace` ends, at least 30 ms. After that the log stays,
+    /// and the next process to open the database reads it.
     ///
-    /// Ending a connection waits for the statement that it runs to notice, which takes
-    /// milliseconds, and the last steps write to the disk: both block the thread, and both come
-    /// on top of `grace`.
+    /// Ending a connection blocks the thread until its statement stops, which takes milliseconds.
+    /// The last steps block while they write to the disk. Both add to `grace`.
     ///
-    /// Closing a closed pool does nothing. Needs a tokio runtime with time enabled, as
-    /// [`get`](Pool::get) does.
+    /// Closing a closed pool does nothing. Needs a tokio runtime with time enabled, like
+    /// [`get`](Pool::get).
     pub async fn close(&self, grace: Duration) {
         let lending = &self.lending;
         let until = clock::after(grace.max(LAST_WAIT));
@@ -129,17 +129,17 @@ impl Pool {
         lending.engine.close();
         while drained.is_err() {
             lending.end_all();
-            // Again, because a connection that was just being lent may not have been in the
-            // list of those in use.
+            // Again, because a connection that was being lent may not have been in the list of
+            // those in use.
             drained = timeout(END_AGAIN, lending.slots.drained()).await;
         }
-        // The last steps write to the disk, and wait for it.
+        // The last steps block while they write to the disk.
         hand_over();
         lending.engine.finish();
         lending.slots.empty(|last| last.session.finish(until));
     }
 
-    /// As [`close`](Pool::close), on a thread that may block.
+    /// Like [`close`](Pool::close), but blocks the thread.
     pub fn close_blocking(&self, grace: Duration) {
         block_on(self.close(grace));
     }

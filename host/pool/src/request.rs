@@ -1,4 +1,4 @@
-//! A request: the scope at whose end everything that it holds goes back, and how it is ended from
+//! A request: the scope whose end returns everything it holds, and how to interrupt it from
 //! outside.
 
 use std::sync::PoisonError;
@@ -7,10 +7,10 @@ use std::time::Instant;
 use super::stop_flag::StopFlag;
 use super::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
 
-/// A request, whose connections are lent together. Clones are the same request.
+/// A scope for connections. Clones are the same request.
 ///
-/// Two connections of one request never wait for each other's turn to write, because that wait would
-/// have no end: the second gets [`Busy`](crate::ErrorKind::Busy) at once.
+/// Two connections of one request never wait for each other's turn to write, because that wait
+/// could never end: the second gets [`Busy`](crate::ErrorKind::Busy) at once.
 #[derive(Clone, Debug)]
 pub struct Request {
     id: RequestId,
@@ -18,14 +18,14 @@ pub struct Request {
     shared: Arc<Shared>,
 }
 
-/// Names one request: no other of this process has the same.
+/// Identifies one request within this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestId(u64);
 
 #[derive(Debug, Default)]
 struct Shared {
     interrupted: AtomicBool,
-    /// What was lent to it, by the numbers of the lendings.
+    /// The session and lending number of each connection lent to it.
     lent: Mutex<Vec<(Weak<StopFlag>, u64)>>,
 }
 
@@ -34,9 +34,9 @@ struct Shared {
     reason = "each one is different: none is the default"
 )]
 impl RequestId {
-    /// Another than any before.
+    /// A number that no other request has.
     pub fn new() -> RequestId {
-        // Nothing waits for it: a plain one in the tests of what does too.
+        // Nothing waits for this atomic, so it need not be the scheduler's in `scheduled_tests`.
         use std::sync::atomic::AtomicU64;
         static NEXT: AtomicU64 = AtomicU64::new(1);
         RequestId(NEXT.fetch_add(1, Ordering::Relaxed))
@@ -57,23 +57,24 @@ impl Request {
         }
     }
 
-    /// When the request's statements and waits are to end. Connections that it holds already keep
+    /// Set when the request's statements and waits must end. Connections that it already holds keep
     /// the deadline that they were lent with.
     pub fn deadline(mut self, deadline: Instant) -> Request {
         self.deadline = Some(deadline);
         self
     }
 
-    /// End the request's statements and waits, now and from now on, on whatever thread they are: because
-    /// its client has gone, or the host is ending. They fail with
+    /// Stop the request's statements and waits, now and later, on any thread: for example because
+    /// its client disconnected, or the host is shutting down. They fail with
     /// [`DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), and a wait for a connection with
     /// [`PoolTimeout`](crate::ErrorKind::PoolTimeout).
     ///
-    /// Does not wait. A statement notices within some milliseconds, a wait within 10. What the
-    /// request holds goes back when its connections are dropped, and a later borrower of theirs is not
-    /// interrupted, however late this comes.
+    /// Does not wait. A statement stops within some milliseconds, a wait within 10. The request's
+    /// connections are returned when they are dropped. A late interrupt never affects their next
+    /// borrower.
     pub fn interrupt(&self) {
-        // Before the list: a connection that is being lent just now is entered in it, or sees this.
+        // Before reading the list, so that a connection that is just being lent is either in the
+        // list or sees this.
         self.shared.interrupted.store(true, Ordering::SeqCst);
         let lent = self
             .shared
@@ -87,7 +88,7 @@ impl Request {
         }
     }
 
-    /// Whether it has been interrupted.
+    /// Whether the request has been interrupted.
     pub fn is_interrupted(&self) -> bool {
         self.shared.interrupted.load(Ordering::SeqCst)
     }
@@ -100,7 +101,7 @@ impl Request {
         self.deadline
     }
 
-    /// A connection is lent to it.
+    /// Record a connection lent to this request.
     pub(crate) fn enter(&self, stop: &Arc<StopFlag>, lending: u64) {
         let mut lent = self
             .shared

@@ -1,57 +1,56 @@
-//! The tables and columns that a borrower may use, and the limits of what it does: as data, for engines
-//! to enforce.
+//! The tables and columns that a borrower may use, and its limits, as data for engines to enforce.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// What may be done to one table. A new one allows nothing.
+/// What is allowed on one table. Allows nothing by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableGrant {
     read: bool,
     insert: bool,
     update: bool,
     delete: bool,
-    /// In lower case.
+    /// Names in lower case.
     hidden: BTreeSet<String>,
 }
 
 impl TableGrant {
-    /// Nothing, so far.
+    /// Allow nothing yet.
     pub fn new() -> TableGrant {
         TableGrant::default()
     }
 
-    /// Rows may be read.
+    /// Allow reading rows.
     pub fn read(mut self) -> TableGrant {
         self.read = true;
         self
     }
 
-    /// Rows may be inserted. For any write, `RETURNING` needs `read` as well, and that nothing
-    /// is hidden. `INSERT OR REPLACE` takes the place of rows that are in its way, for
-    /// which SQLite does not ask for `delete`
-    /// (<https://sqlite.org/lang_conflict.html>); `ON CONFLICT DO UPDATE` needs `update`.
+    /// Allow inserting rows. `RETURNING`, with any write, also needs `read`, and no hidden columns.
+    /// `REPLACE` and `OR REPLACE` also need `delete`, but a constraint that the schema declares
+    /// `ON CONFLICT REPLACE` does not (<https://sqlite.org/lang_conflict.html>). `ON CONFLICT DO
+    /// UPDATE` needs `update`.
     pub fn insert(mut self) -> TableGrant {
         self.insert = true;
         self
     }
 
-    /// Rows may be updated. A condition or a value read from a row needs `read` as well.
+    /// Allow updating rows. A condition, or a value read from a row, also needs `read`.
     pub fn update(mut self) -> TableGrant {
         self.update = true;
         self
     }
 
-    /// Rows may be deleted. A condition needs `read` as well.
+    /// Allow deleting rows. A condition also needs `read`.
     pub fn delete(mut self) -> TableGrant {
         self.delete = true;
         self
     }
 
-    /// Hide the column `name`: read, it is null, wherever a statement reads it; it cannot be
-    /// updated. It can be inserted. Whether a value exists can still be told from a unique
-    /// constraint that fails, and what a full-text table holds from the tables behind it: grant
-    /// such a table only where nothing in it must stay hidden.
+    /// Hide the column `name`: it reads as null, and cannot be updated, but can be inserted. A
+    /// failing unique constraint still reveals whether a value exists, and the shadow tables of a
+    /// full-text table reveal its content: grant such a table only if nothing in it must stay
+    /// hidden.
     pub fn hide(mut self, name: &str) -> TableGrant {
         self.hidden.insert(name.to_ascii_lowercase());
         self
@@ -83,10 +82,10 @@ impl TableGrant {
     }
 }
 
-/// What may be done in a database.
+/// What is allowed in a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rights {
-    /// As it was said; see [`may_change_schema`](Rights::may_change_schema).
+    /// As set; see [`may_change_schema`](Rights::may_change_schema).
     pub(crate) schema: Option<bool>,
     pub(crate) temporary: bool,
     tables: Option<BTreeMap<String, TableGrant>>,
@@ -99,33 +98,33 @@ impl Rights {
             .insert(name.to_ascii_lowercase(), table);
     }
 
-    /// The tables that are granted, by name in lower case; `None` for every table there is.
+    /// The granted tables, by name in lower case; `None` for all tables.
     pub fn tables(&self) -> Option<&BTreeMap<String, TableGrant>> {
         self.tables.as_ref()
     }
 
-    /// Whether tables, indexes, views and triggers may be made, altered and dropped.
+    /// Whether creating, altering and dropping tables, indexes, views and triggers is allowed.
     pub fn may_change_schema(&self) -> bool {
         self.schema.unwrap_or(self.tables.is_none())
     }
 
-    /// Whether temporary ones may be made.
+    /// Whether temporary tables, indexes, views and triggers are allowed.
     pub fn temporary(&self) -> bool {
         self.temporary
     }
 }
 
-/// How long a borrower may do what others wait for, and how much.
+/// How long and how much a borrower may use what others wait for.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {
     /// How long one call may run SQL.
     pub statement: Duration,
-    /// How long a transaction may stay open, and a cursor outside of one.
+    /// How long a transaction, or a cursor outside one, may stay open.
     pub transaction: Duration,
     /// How long a connection may be held.
     pub hold: Duration,
-    /// How many steps of the engine's one call may take; `None` for any.
+    /// How many of the engine's instructions one call may run; `None` for no limit.
     pub steps: Option<u64>,
 }
 

@@ -1,4 +1,5 @@
-//! Rows: made of values or of what a guest sends, and read.
+//! Rows: building them from values or from what a guest sends, and reading them. `flat` has their
+//! form.
 
 use std::fmt;
 
@@ -9,12 +10,12 @@ use crate::flat::{
 };
 use crate::value::{RawValue, Row, Rows, RowsIter, Value, ValueRef};
 
-/// What the first page of a result has room for before it must grow, in bytes.
+/// The initial capacity for a page of a result, in bytes.
 const FIRST_PAGE: usize = 240;
 
 impl Rows {
-    /// No rows, for [`start_row`](Rows::start_row) and [`push_raw`](Rows::push_raw), and room for
-    /// `bytes` of them, or for a few small rows.
+    /// An empty list with capacity for `bytes` bytes, and for a few small rows at least. Fill it
+    /// with [`start_row`](Rows::start_row) and [`push_raw`](Rows::push_raw).
     pub fn with_capacity(bytes: usize) -> Rows {
         Rows {
             bytes: Vec::with_capacity(bytes.max(FIRST_PAGE)),
@@ -22,7 +23,7 @@ impl Rows {
         }
     }
 
-    /// Append a row, whose `width` values follow. All rows have the same width.
+    /// Start a row of `width` values. All rows have the same width.
     #[inline]
     pub fn start_row(&mut self, width: usize) {
         if self.bytes.is_empty() {
@@ -41,13 +42,13 @@ impl Rows {
         Ok(())
     }
 
-    /// The bytes that the rows take.
+    /// The size of the rows in bytes.
     #[inline]
     pub fn size(&self) -> u64 {
         self.bytes.len() as u64
     }
 
-    /// No rows. [`push`](Rows::push) adds some.
+    /// An empty list. Add rows with [`push`](Rows::push).
     pub const fn new() -> Rows {
         Rows {
             bytes: Vec::new(),
@@ -55,7 +56,7 @@ impl Rows {
         }
     }
 
-    /// Append a row. The first one decides how many values each row has.
+    /// Append a row. The first row determines how many values each row has.
     ///
     /// ```
     /// use millpond_pool::{Rows, Value};
@@ -69,12 +70,12 @@ impl Rows {
     ///
     /// # Errors
     ///
-    /// [`Parameters`](crate::ErrorKind::Parameters): the row has no value, or not as many as the first
-    /// row. The rows are then as they were.
+    /// [`Parameters`](crate::ErrorKind::Parameters): the row has no values, or not as many as the
+    /// first row. The rows are then unchanged.
     ///
     /// # Panics
     ///
-    /// Panics if a text or blob has more than 4 GiB less a byte.
+    /// Panics if a text or blob has 4 GiB or more.
     pub fn push<I>(&mut self, row: I) -> Result<()>
     where
         I: IntoIterator<Item: Into<Value>>,
@@ -93,7 +94,7 @@ impl Rows {
         }
         if width == 0 || width != self.width() {
             let message = format!(
-                "a row of {width} values, where each has {}",
+                "a row has {width} values, but earlier rows have {}",
                 if before == 0 { 1 } else { self.width() }
             );
             self.bytes.truncate(before);
@@ -103,7 +104,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Make rows of what a caller has, which must all have the same number of values.
+    /// Build rows from an iterator. All must have the same number of values.
     ///
     /// ```
     /// use millpond_pool::Rows;
@@ -129,13 +130,12 @@ impl Rows {
         Ok(all)
     }
 
-    /// Take rows in the contract's form, which may come from a caller that is not trusted. They
-    /// are checked once, here.
+    /// Take rows in the contract's form from an untrusted caller. Everything is checked here, once.
     ///
     /// # Errors
     ///
-    /// [`Parameters`](crate::ErrorKind::Parameters): the bytes are not of that form, or do not divide into
-    /// rows. [`NotUtf8`](crate::ErrorKind::NotUtf8): a text is not UTF-8.
+    /// [`Parameters`](crate::ErrorKind::Parameters): the bytes are not of that form, or do not
+    /// divide into rows. [`NotUtf8`](crate::ErrorKind::NotUtf8): a text is not UTF-8.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Rows> {
         let Some((width, mut values)) = split_header(&bytes)? else {
             return Ok(Rows::new());
@@ -170,17 +170,17 @@ impl Rows {
         self.bytes
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         self.rows
     }
 
-    /// Whether there is no row.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.rows == 0
     }
 
-    /// How many values each row has; 0 where there is no row.
+    /// The number of values in each row; 0 if there are no rows.
     pub fn width(&self) -> usize {
         match split_header(&self.bytes) {
             Ok(Some((width, _))) => width,
@@ -202,12 +202,12 @@ impl Rows {
         self.iter().flat_map(|row| row.iter())
     }
 
-    /// The rows, each copied into a list of its own.
+    /// The rows, each copied into its own list.
     pub fn to_vec(&self) -> Vec<Vec<Value>> {
         self.iter().map(|row| row.to_vec()).collect()
     }
 
-    /// For running a statement once a row.
+    /// The values of all rows, for running a statement once per row.
     pub fn raw_values(&self) -> Reader<'_> {
         Reader::new(self.bytes.get(HEADER..).unwrap_or_default())
     }
@@ -252,17 +252,17 @@ impl<'a> Row<'a> {
         std::iter::from_fn(move || values.next().map(ValueRef::from_checked))
     }
 
-    /// The value of a column, counted from 0. Reads past the ones before it.
+    /// The value of a column, counted from 0. Reads through the values before it.
     pub fn get(self, column: usize) -> Option<ValueRef<'a>> {
         self.iter().nth(column)
     }
 
-    /// How many values it has.
+    /// The number of values.
     pub fn len(self) -> usize {
         self.width
     }
 
-    /// Whether it has none. A row of a result has at least one.
+    /// Whether there are no values. A row of a result has at least one.
     pub fn is_empty(self) -> bool {
         self.width == 0
     }

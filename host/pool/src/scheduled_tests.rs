@@ -1,6 +1,6 @@
-//! Threads in every order that a scheduler finds: the same sources as the pool's, compiled with the
-//! locks and lines of shuttle, which switches threads wherever one takes a lock, waits, or touches
-//! an atomic.
+//! Tries many interleavings of threads. This compiles some of the pool's sources again with the
+//! locks and wait queues of shuttle, which switches threads whenever one takes a lock, waits, or
+//! accesses an atomic.
 #![expect(
     dead_code,
     unreachable_pub,
@@ -32,10 +32,10 @@ use self::slots::{Closed, Place, Returned, Slots, Taken};
 use self::stop_flag::StopFlag;
 use self::sync::{Arc, AtomicU64, Ordering};
 
-/// How many orders are tried of each.
+/// How many interleavings each test tries.
 const ORDERS: usize = 3_000;
 
-/// Counts itself for as long as it lives.
+/// Counts itself while it lives.
 #[derive(Debug)]
 struct Fake(Arc<AtomicU64>);
 
@@ -52,7 +52,7 @@ impl Drop for Fake {
     }
 }
 
-/// Take a resource for a place, or open one, and give it back.
+/// Take a resource for a place, or open one, and return it.
 fn borrow(slots: &Slots<Fake>, place: Place, alive: &Arc<AtomicU64>, returned: Returned) {
     let resource = match slots.take(&place, |_| true) {
         Ok(Taken::Idle(resource)) => resource,
@@ -75,7 +75,7 @@ fn get(slots: &Slots<Fake>) -> Result<Place, Closed> {
 }
 
 #[test]
-fn places_are_lent_and_lost_by_nobody() {
+fn no_interleaving_loses_a_place() {
     let run = || {
         let slots = Arc::new(Slots::new(2, 2));
         let alive = Arc::new(AtomicU64::new(0));
@@ -89,12 +89,12 @@ fn places_are_lent_and_lost_by_nobody() {
                 }
             }));
         }
-        // One who stands in line, and goes away again.
+        // A caller that queues, and leaves again.
         let leaver = Arc::clone(&slots);
         threads.push(thread::spawn(move || {
             let mut wait = Box::pin(leaver.wait_place());
             let polled = wait.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-            // With a place or without one.
+            // With or without a place.
             drop((polled, wait));
         }));
         for thread in threads {
@@ -105,7 +105,7 @@ fn places_are_lent_and_lost_by_nobody() {
         let open = stats.connections_created - stats.connections_closed;
         assert_eq!(open, u64::from(stats.pool_size), "{stats:?}");
         assert_eq!(open, alive.load(Ordering::SeqCst));
-        // Every place is there still.
+        // No place is lost.
         let both = [slots.try_place(), slots.try_place()];
         assert!(both.iter().all(|place| matches!(place, Ok(Some(_)))));
     };
@@ -132,7 +132,7 @@ fn slots_that_close_are_drained_and_empty() {
         slots.close();
         block_on(slots.drained());
         slots.empty(|_| {});
-        // Whoever closes the pool is told when everything is gone, and not before.
+        // Waiting for the slots to drain ends when everything is gone, and not before.
         assert_eq!(alive.load(Ordering::SeqCst), 0);
         for thread in threads {
             thread.join().expect("no panic");
@@ -159,7 +159,7 @@ fn an_interrupt_hits_its_request_and_no_other() {
         let next = {
             let flag = Arc::clone(&flag);
             thread::spawn(move || {
-                // It comes back, and goes to another request.
+                // It is returned, and lent to another request.
                 let other = Request::new();
                 let lending = flag.lend();
                 other.enter(&flag, lending);
@@ -173,7 +173,7 @@ fn an_interrupt_hits_its_request_and_no_other() {
         interrupting.join().expect("no panic");
         assert!(!flag.must_stop(), "a late interrupt hit another");
 
-        // Lent to the same request again, it is over at once.
+        // Lent to the same request again, it is interrupted at once.
         let lending = flag.lend();
         request.enter(&flag, lending);
         assert!(flag.must_stop());
@@ -181,7 +181,7 @@ fn an_interrupt_hits_its_request_and_no_other() {
     shuttle::check_dfs(run, Some(ORDERS * 10));
     shuttle::check_random(run, ORDERS);
 
-    // However it comes between, a connection that is lent to the request is stopped.
+    // In any interleaving, a connection lent to the request is stopped.
     let run = || {
         let flag = Arc::new(StopFlag::default());
         let request = Request::new();

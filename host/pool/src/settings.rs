@@ -1,4 +1,4 @@
-//! A pool's settings, whatever engine it has.
+//! A pool's settings, for any engine.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The most connections that exist at once, idle and in use together. Default 5.
+    /// The maximum number of connections, idle and in use together. Defaults to 5.
     pub max_size: u32,
-    /// The most idle connections that are kept: `max_size` if `None`. Default `None`.
+    /// The maximum number of idle connections to keep; `None` means `max_size`. Defaults to `None`.
     pub max_idle: Option<u32>,
-    /// How long a caller waits for a connection. Default 10 s.
+    /// How long a caller waits for a connection. Defaults to 10 s.
     pub timeout: Duration,
 }
 
@@ -25,7 +25,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// As the default, but for the most connections and the time to wait for one.
+    /// The default settings with this maximum number of connections and time to wait for one.
     pub fn new(max_size: u32, timeout: Duration) -> Settings {
         Settings {
             max_size,
@@ -34,7 +34,7 @@ impl Settings {
         }
     }
 
-    /// Keep at most so many idle connections: `max_size` if `None`.
+    /// Keep at most this many idle connections; `None` means `max_size`.
     #[must_use]
     pub fn max_idle(mut self, connections: Option<u32>) -> Settings {
         self.max_idle = connections;

@@ -1,12 +1,12 @@
-//! The heart of the pool: a bounded number of slots, the idle resources in them, and the counters.
+//! The core of the pool: a bounded number of slots, the idle resources in them, and the counters.
 //!
-//! It knows nothing of SQLite, so that fakes can test it. Whoever gets a place may hold one
-//! resource; places are given out in the order that callers came.
+//! It knows nothing of SQLite, so tests use fakes. The holder of a place may hold one resource;
+//! places are handed out in the order that callers came.
 //!
 //! Invariants, whenever the lock is free:
 //! - `created - closed == idle + in use`, and `idle + in use <= max_size`;
-//! - a place is held by at most one caller, and dropping it hands it to the next in line;
-//! - what is abandoned keeps its place, and is in use, until it comes back.
+//! - at most one caller holds a place, and dropping it hands it to the next in line;
+//! - an abandoned resource keeps its place, and counts as in use, until it is returned.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -18,22 +18,22 @@ use crate::stats::PoolStats;
 
 #[derive(Debug)]
 pub(crate) struct Slots<R> {
-    /// First in, first out; a waiter that is dropped leaves the line and loses nothing.
+    /// First in, first out; dropping a waiter removes it from the queue, and its place is not lost.
     places: Arc<Semaphore>,
     state: Mutex<State<R>>,
-    /// Told whenever the last resource in use comes back to closed slots.
+    /// Notified when the last resource in use is returned to closed slots.
     drained: Notify,
-    /// Held while a resource of closed slots is dropped, one after the other: only a connection
-    /// that closes as the last of all takes the log away with it.
+    /// Held while a resource of closed slots is dropped, so that they close one after the other:
+    /// only the connection that closes last can delete the log.
     closing: Mutex<()>,
     max_idle: usize,
 }
 
 #[derive(Debug)]
 struct State<R> {
-    /// The last is the one used last, and so the warmest.
+    /// The last is the most recently used, and so the warmest.
     idle: Vec<R>,
-    /// Holders of a place who are opening a resource just now.
+    /// Holders of a place that are opening a resource.
     opening: u32,
     /// Resources that their holders have abandoned, and that are still in use.
     abandoned: u32,
@@ -41,22 +41,22 @@ struct State<R> {
     counters: PoolStats,
 }
 
-/// The right to hold one resource. Dropped, it goes to the next in line.
+/// The right to hold one resource. Dropping it hands it to the next in line.
 #[derive(Debug)]
 pub(crate) struct Place {
     _permit: OwnedSemaphorePermit,
     waited: bool,
 }
 
-/// What the holder of a place gets.
+/// What the holder of a place receives.
 #[derive(Debug)]
 pub(crate) enum Taken<'a, R> {
     Idle(R),
-    /// None is idle: it is to open one.
+    /// None is idle: open one.
     Open(Opening<'a, R>),
 }
 
-/// A resource is being opened. Dropped, it was not.
+/// A resource that is being opened. Dropping this records that it was not opened.
 #[derive(Debug)]
 pub(crate) struct Opening<'a, R> {
     slots: &'a Slots<R>,
@@ -66,16 +66,16 @@ pub(crate) struct Opening<'a, R> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Closed;
 
-/// In what state a resource comes back.
+/// The state in which a resource is returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Returned {
-    /// As new: to be lent again.
+    /// Like new: lend it again.
     Clean,
-    /// Its holder asked for it to be closed.
+    /// The holder asked to close it.
     Close,
-    /// It could not be made as new.
+    /// It could not be reset.
     Discard,
-    /// Its holder had [abandoned](Slots::abandon) it.
+    /// The holder had [abandoned](Slots::abandon) it.
     Abandoned,
 }
 
@@ -99,7 +99,7 @@ impl<R> Slots<R> {
         }
     }
 
-    /// A place if one is free and nobody is ahead in line.
+    /// Take a place, if one is free and nobody is ahead in the queue.
     pub(crate) fn try_place(&self) -> Result<Option<Place>, Closed> {
         match Arc::clone(&self.places).try_acquire_owned() {
             Ok(permit) => Ok(Some(Place {
@@ -111,7 +111,7 @@ impl<R> Slots<R> {
         }
     }
 
-    /// Stand in line for a place. Dropping the future leaves the line.
+    /// Queue for a place. Dropping the future leaves the queue.
     pub(crate) async fn wait_place(&self) -> Result<Place, Closed> {
         let _waiting = Waiting::start(self);
         match Arc::clone(&self.places).acquire_owned().await {
@@ -123,14 +123,14 @@ impl<R> Slots<R> {
         }
     }
 
-    /// Count a caller that gave up, and tell how many resources were in use.
+    /// Count a caller that timed out, and return how many resources were in use.
     pub(crate) fn timed_out(&self) -> u32 {
         let mut state = self.lock();
         state.counters.timeouts += 1;
         state.counters.in_use
     }
 
-    /// An idle resource for `place`: the warmest that `prefer` likes, or else the warmest.
+    /// Take an idle resource for `place`: the warmest that `prefer` accepts, or else the warmest.
     pub(crate) fn take(
         &self,
         place: &Place,
@@ -156,14 +156,14 @@ impl<R> Slots<R> {
         Ok(Taken::Idle(resource))
     }
 
-    /// Put in a resource that nobody has used yet.
+    /// Add a resource that nobody has used yet.
     pub(crate) fn add_idle(&self, resource: R) {
         let mut state = self.lock();
         state.counters.connections_created += 1;
         state.idle.push(resource);
     }
 
-    /// Give a resource back, and its place to the next in line.
+    /// Return a resource, and hand its place to the next in line.
     pub(crate) fn give_back(
         &self,
         place: Place,
@@ -179,8 +179,8 @@ impl<R> Slots<R> {
             state.counters.in_use -= 1;
             drop(state);
         } else {
-            // Dropped outside the lock: closing may write to the disk. It still counts as in
-            // use meanwhile, so that nobody who waits for the slots to drain comes too early.
+            // Dropped outside the lock: closing may write to the disk. It still counts as in use
+            // meanwhile, so that waiting for the slots to drain does not end too early.
             let closed = state.closed;
             drop(state);
             self.drop_outside(resource, closed);
@@ -193,9 +193,9 @@ impl<R> Slots<R> {
         drop(place);
     }
 
-    /// The holder of a resource in use goes on without it. The thread that still uses it gives it
-    /// back as [`Abandoned`](Returned::Abandoned); [`drained`](Slots::drained) does not wait for
-    /// that.
+    /// Record that the holder of a resource in use continues without it. The thread that still uses
+    /// it returns it as [`Abandoned`](Returned::Abandoned); [`drained`](Slots::drained) does not
+    /// wait for that.
     pub(crate) fn abandon(&self) {
         let mut state = self.lock();
         state.counters.abandoned += 1;
@@ -211,14 +211,13 @@ impl<R> Slots<R> {
         }
     }
 
-    /// Refuse everybody from now on, those in line first of all.
+    /// Refuse all callers from now on, including those in the queue.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.places.close();
     }
 
-    /// Wait until nothing is in use any more but what is abandoned. Only after
-    /// [`close`](Slots::close).
+    /// Wait until nothing is in use except abandoned resources. Call [`close`](Slots::close) first.
     pub(crate) async fn drained(&self) {
         loop {
             let notified = self.drained.notified();
@@ -229,10 +228,10 @@ impl<R> Slots<R> {
         }
     }
 
-    /// Drop every idle resource; the last of them goes through `last` before.
+    /// Drop every idle resource; call `last` on the last one before.
     pub(crate) fn empty(&self, last: impl FnOnce(&mut R)) {
-        // Before they are taken: another call, which finds none, must not return before they
-        // are gone.
+        // Locked before they are taken: a concurrent call, which finds none, must not return before
+        // they are gone.
         let _one_by_one = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.lock();
         let mut idle = std::mem::take(&mut state.idle);
@@ -241,7 +240,7 @@ impl<R> Slots<R> {
         if let Some(resource) = idle.last_mut() {
             last(resource);
         }
-        // While nobody else closes one.
+        // Dropped while nobody else closes one.
         drop(idle);
     }
 
@@ -249,7 +248,7 @@ impl<R> Slots<R> {
         self.lock().closed
     }
 
-    /// Drop a resource, which may write to the disk.
+    /// Drop a resource outside the lock, because that may write to the disk.
     fn drop_outside(&self, resource: R, closed: bool) {
         let _one_by_one =
             closed.then(|| self.closing.lock().unwrap_or_else(PoisonError::into_inner));
@@ -263,7 +262,7 @@ impl<R> Slots<R> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<R>> {
-        // Nothing that can panic runs under this lock, so a poisoned state is a whole one.
+        // Nothing under this lock can panic, so a poisoned state is consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -275,8 +274,8 @@ impl<R> State<R> {
 }
 
 impl<R> Opening<'_, R> {
-    /// Count a resource that was opened, and is now in use. Slots that were closed meanwhile
-    /// drop it.
+    /// Count a resource that was opened and is now in use. If the slots have closed meanwhile, drop
+    /// it.
     pub(crate) fn opened(self, resource: R) -> Result<R, Closed> {
         let mut state = self.slots.lock();
         state.counters.connections_created += 1;
@@ -300,7 +299,7 @@ impl<R> Drop for Opening<'_, R> {
     }
 }
 
-/// Counts a caller in line, for as long as it stands there.
+/// Counts a caller while it is in the queue.
 struct Waiting<'a, R> {
     slots: &'a Slots<R>,
     since: Instant,

@@ -1,9 +1,9 @@
-//! Every sequence of a few steps, in every order, against what must always hold.
+//! Checks the invariants after every possible sequence of a few steps.
 //!
-//! The slots are a state machine behind one lock, and their futures are polled by hand, so that
-//! trying all sequences tries all orders of that many steps. A step is polled to where it waits
-//! before the next begins: what happens between a place and the resource in it is tried by
-//! hand, below.
+//! The slots are a state machine behind one lock, and the tests poll their futures by hand, so
+//! trying all sequences tries all orders of these steps. Each step is polled until it waits before
+//! the next begins. The tests below cover what can happen between taking a place and taking its
+//! resource.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::slots::*;
 
-/// Counts itself for as long as it lives, so that one lost or one too many shows.
+/// Counts itself while it lives, so that a lost or duplicated resource shows.
 #[derive(Debug)]
 struct Fake(Arc<AtomicU32>);
 
@@ -34,10 +34,10 @@ impl Drop for Fake {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
     Get,
-    /// Get, and fail to open where that is needed.
+    /// Get a connection; if one must be opened, opening fails.
     GetUnopenable,
     Return(Returned),
-    /// The caller who has waited longest goes away.
+    /// The caller that has waited longest stops waiting.
     CancelFirst,
     CancelLast,
     TimeOutFirst,
@@ -131,8 +131,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Let everybody in line look, the last in line first: whoever is served must still be the
-    /// first.
+    /// Poll every caller in the queue, the last first: the first must still be served first.
     fn poll(&mut self) {
         let mut context = Context::from_waker(Waker::noop());
         loop {
@@ -177,7 +176,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// However it went, nothing is lost: every place can be had again, or closed for good.
+    /// Whatever happened, nothing is lost: every place can be taken again, or closed.
     fn end(mut self) {
         self.waiting.clear();
         while !self.held.is_empty() {
@@ -247,18 +246,18 @@ fn nothing_is_lost_in_any_sequence() {
 #[test]
 fn nothing_is_lost_in_any_sequence_of_two_places() {
     every_sequence(5, |sequence| run(2, 1, sequence));
-    // Two in use and three in line, before anything goes.
+    // Two in use and three in the queue before anything else.
     let full = [Action::Get; 5];
     every_sequence(4, |sequence| run(2, 2, &[&full, sequence].concat()));
 }
 
 #[test]
-fn nothing_is_lost_where_nothing_idle_is_kept() {
+fn nothing_is_lost_without_idle_connections() {
     every_sequence(5, |sequence| run(2, 0, sequence));
 }
 
 #[test]
-fn what_is_opened_while_the_slots_close_is_waited_for_and_dropped() {
+fn closing_waits_for_a_connection_being_opened_and_drops_it() {
     let slots = Slots::new(1, 1);
     let alive = Arc::default();
     let place = slots.try_place().expect("open").expect("a place");

@@ -7,19 +7,19 @@ use crate::error::Result;
 use crate::lent::{Lent, unless_stale};
 use crate::value::{Column, Parameters, Rows, Summary};
 
-/// A compiled statement of one connection. Dropped, it is kept for the next time; a cursor over
-/// its rows stays good.
+/// A compiled statement of one connection. Dropping it keeps the statement in the cache, and does
+/// not affect a cursor over its rows.
 #[derive(Debug)]
 pub struct Statement {
     lent: Arc<Lent>,
     key: usize,
 }
 
-/// The first rows of a result, and where to get the rest.
+/// The first rows of a result, and a cursor for the rest.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Page {
-    /// The columns, in order. `None` where they were not asked for.
+    /// The columns, in order. `None` if not asked for.
     pub columns: Option<Vec<Column>>,
     /// The rows.
     pub rows: Rows,
@@ -27,21 +27,21 @@ pub struct Page {
     pub rest: Option<Cursor>,
 }
 
-/// What a statement is, without running it.
+/// A statement's columns and parameters, without running it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
-    /// The columns of its rows: those of its last run, or, before the first, as the schema is now.
-    /// None where it yields no rows.
+    /// The columns of its rows: those of its last run, or, before the first run, those that it
+    /// would yield now. Empty for a statement that yields no rows.
     pub columns: Vec<Column>,
     /// The parameters' names without prefix, `None` for a bare `?`, in the order of
     /// [positional](Parameters::positional) values.
     pub parameter_names: Vec<Option<String>>,
-    /// Whether the statement leaves the database as it is
+    /// Whether the statement does not write to the database
     /// (<https://sqlite.org/c3ref/stmt_readonly.html>).
     pub read_only: bool,
 }
 
-/// The rest of a result. Dropped before the end, the statement is reset.
+/// The rest of a result. Dropping it before the end resets the statement.
 #[derive(Debug)]
 pub struct Cursor {
     lent: Arc<Lent>,
@@ -54,7 +54,7 @@ impl Statement {
         Statement { lent, key }
     }
 
-    /// What the statement is. Before its first run, it may be compiled once more for this.
+    /// Describe the statement. Before its first run this may compile it again.
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl Statement {
         self.lent.attempt(describe, || describe).await
     }
 
-    /// Run for its effect. Rows that it yields are not kept; an open cursor of this statement
+    /// Run for its effect. Rows that it yields are discarded. An open cursor of this statement
     /// becomes stale. A statement that writes waits its turn to write.
     ///
     /// # Errors
@@ -84,13 +84,13 @@ impl Statement {
         self.lent.attempt(work, aside).await
     }
 
-    /// Run once for each row of `rows`, all or none, and sum up their changes. The width of a row
-    /// is the number of the statement's parameters. Waits its turn to write once for all rows.
+    /// Run once for each row of `rows`, all or none, and sum their changes. A row has as many
+    /// values as the statement has parameters. Waits its turn to write once for all rows.
     ///
     /// # Errors
     ///
-    /// [`Parameters`](crate::ErrorKind::Parameters): the statement has none, or rows of another
-    /// width; any error of a row, after which no row is kept.
+    /// [`Parameters`](crate::ErrorKind::Parameters): the statement has none, or the rows have
+    /// another width; any error of a row, after which the changes of all rows are undone.
     pub async fn execute_many(&self, rows: &Rows) -> Result<Summary> {
         let key = self.key;
         let aside = || {
@@ -101,10 +101,9 @@ impl Statement {
         self.lent.attempt(work, aside).await
     }
 
-    /// Run, and take up to `max_rows` rows now: fewer where they reach
-    /// the engine's limit (of SQLite, `max_page_bytes`); with 0, as many as that lets
-    /// through. An open cursor of this statement becomes stale. `with_columns` asks for the columns
-    /// too, as they are in this run.
+    /// Run, and return up to `max_rows` rows. With 0, there is no such bound. A page also ends at
+    /// the engine's limit (for SQLite, `max_page_bytes`). An open cursor of this statement becomes
+    /// stale. `with_columns` asks for the columns of this run too.
     ///
     /// A statement that writes waits its turn to write, and keeps it until its cursor is read to
     /// the end or dropped.
@@ -153,13 +152,13 @@ impl Drop for Statement {
 }
 
 impl Cursor {
-    /// Up to `max_rows` more rows, under the rules of [`Statement::query`]; no rows at the end,
-    /// and again after the end. Does not wait.
+    /// Return up to `max_rows` more rows, under the rules of [`Statement::query`]; no rows at the
+    /// end and after it. Waits only if the engine is across a network.
     ///
     /// # Errors
     ///
     /// [`StaleHandle`](crate::ErrorKind::StaleHandle): the connection was returned, or the
-    /// statement run again. [`NotUtf8`](crate::ErrorKind::NotUtf8). Any error ends the result.
+    /// statement was run again. [`NotUtf8`](crate::ErrorKind::NotUtf8). Any error ends the result.
     pub async fn next(&self, max_rows: u32) -> Result<Rows> {
         let (key, run) = (self.key, self.run);
         let next =

@@ -1,49 +1,49 @@
-//! When what a session runs is to end: by its deadline, or because it is told to from outside.
+//! Says when a session must stop what it runs: at its deadline, or when told from outside.
 //!
-//! The pool, the request and the session share it. A lending is named by its number, so that a stop
-//! which comes late does not hit the next borrower.
+//! The pool, the request and the session share it. Stops name a lending by its number, so that a
+//! late stop does not affect the next borrower.
 
 use std::time::{Duration, Instant};
 
 use super::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::clock::{self, NEVER};
 
-/// A call that its caller may still abandon.
+/// The caller may still abandon the call.
 const UNDER_WAY: u64 = 0;
-/// It commits: the caller waits for the result.
+/// The call is committing: the caller waits for the result.
 const COMMITTING: u64 = 1;
-/// The caller has been told that it failed: it must not commit any more.
+/// The caller was told that the call failed: it must not commit any more.
 const ABANDONED: u64 = 2;
 
-/// Says to a session when to stop. Made by the pool for each session that it opens.
+/// Tells a session when to stop. The pool creates one for each session that it opens.
 ///
 /// Times are those of [`clock`](crate::clock).
 #[derive(Debug)]
 pub struct StopFlag {
     /// How many times the session has been lent.
     lending: AtomicU64,
-    /// The lending to be stopped; 0 for none.
+    /// The lending to stop; 0 for none.
     stopped: AtomicU64,
     /// The lending whose request was interrupted; 0 for none.
     interrupted: AtomicU64,
-    /// Nothing stops what runs now.
+    /// While set, nothing stops the session.
     unstoppable: AtomicBool,
-    /// When the borrower's request is to end.
+    /// The deadline of the borrower's request.
     deadline: AtomicU64,
-    /// When what runs now is to end.
+    /// When the running call must stop.
     until: AtomicU64,
-    /// A transaction is open, or a cursor that writes.
+    /// Whether a transaction, or a cursor that writes, is open.
     in_transaction: AtomicBool,
-    /// When the transaction that is open is to end, for those who wait for it to look at.
+    /// Until when the open transaction may stay open; read by those that wait for it.
     transaction_until: AtomicU64,
-    /// The state of the present call: [`UNDER_WAY`], [`COMMITTING`] or [`ABANDONED`].
+    /// The state of the current call: [`UNDER_WAY`], [`COMMITTING`] or [`ABANDONED`].
     fate: AtomicU64,
 }
 
 impl Default for StopFlag {
     fn default() -> StopFlag {
         StopFlag {
-            // Not the number that stands for none.
+            // Not 0, which stands for none.
             lending: AtomicU64::new(1),
             stopped: AtomicU64::new(0),
             interrupted: AtomicU64::new(0),
@@ -58,14 +58,14 @@ impl Default for StopFlag {
 }
 
 impl StopFlag {
-    /// Whether what runs is to end. To be asked often by whatever may take long; it costs some
+    /// Whether to stop now. Check it often in anything that may take long; it costs some
     /// nanoseconds.
     pub fn must_stop(&self) -> bool {
         (self.is_stopped() || self.is_interrupted() || self.is_overdue())
             && !self.unstoppable.load(Ordering::Relaxed)
     }
 
-    /// Whether the pool ends the lending, because it closes.
+    /// Whether the pool has ended the lending, because it is closing.
     pub fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire) == self.lending.load(Ordering::Relaxed)
     }
@@ -80,35 +80,35 @@ impl StopFlag {
         until != NEVER && clock::now() >= until
     }
 
-    /// Whether nothing is to stop what runs now.
+    /// Whether nothing may stop what runs now.
     pub fn is_unstoppable(&self) -> bool {
         self.unstoppable.load(Ordering::Relaxed)
     }
 
-    /// A call begins, which is to end at `until`, or at the request's deadline before.
+    /// Begin a call that must end at `until`, or at the request's deadline if that is earlier.
     pub fn start(&self, until: u64) {
         let deadline = self.deadline.load(Ordering::Relaxed);
         self.set_until(until.min(deadline));
     }
 
-    /// When what runs is to end.
+    /// When the running call must end.
     pub fn until(&self) -> u64 {
         self.until.load(Ordering::Relaxed)
     }
 
-    /// Change that, in the midst of a call.
+    /// Change that during a call.
     pub fn set_until(&self, until: u64) {
         self.unstoppable.store(false, Ordering::Relaxed);
         self.until.store(until, Ordering::Relaxed);
     }
 
-    /// What follows must finish, even if the request is interrupted: what undoes partial work.
+    /// Begin work that must finish even if the request is interrupted: undoing partial work.
     pub fn start_unbounded(&self) {
         self.unstoppable.store(true, Ordering::Relaxed);
         self.until.store(NEVER, Ordering::Relaxed);
     }
 
-    /// When the borrower's request is to end.
+    /// The deadline of the borrower's request.
     pub fn deadline(&self) -> Option<Instant> {
         match self.deadline.load(Ordering::Relaxed) {
             NEVER => None,
@@ -119,49 +119,49 @@ impl StopFlag {
         }
     }
 
-    /// When the transaction that is open is to end: those who wait for the session look at it, and
-    /// have the session [end](crate::engine::Session::end_overdue) it.
+    /// Until when the open transaction may stay open. Those that wait for it check this, and have
+    /// the session [end](crate::engine::Session::end_overdue) it.
     pub fn transaction_until(&self) -> u64 {
         self.transaction_until.load(Ordering::Relaxed)
     }
 
-    /// Say when that is; [`NEVER`] where none is open.
+    /// Set it; [`NEVER`] if no transaction is open.
     pub fn set_transaction_until(&self, until: u64) {
         self.transaction_until.store(until, Ordering::Relaxed);
     }
 
-    /// Whether what an abandoned call did is rolled back with a transaction.
+    /// Whether abandoning a call rolls back a transaction.
     pub(crate) fn is_in_transaction(&self) -> bool {
         self.in_transaction.load(Ordering::Acquire)
     }
 
-    /// A transaction, or a cursor that writes, is open from now on, or not any more.
+    /// Record whether a transaction, or a cursor that writes, is open.
     pub fn set_in_transaction(&self, open: bool) {
         self.in_transaction.store(open, Ordering::Release);
     }
 
-    /// A call begins, which its caller may abandon.
+    /// Begin a call that its caller may abandon.
     pub fn start_abandonable(&self) {
-        // Hardly ever: each store that others must see at once costs as much as a short call.
+        // Rarely needed: a store that other threads must see at once costs as much as a short call.
         if self.fate.load(Ordering::Relaxed) != UNDER_WAY {
             self.fate.store(UNDER_WAY, Ordering::SeqCst);
         }
     }
 
-    /// Whether the call may commit. From then on its caller does not abandon it. Not where it has
-    /// done so already, and been told that nothing was kept.
+    /// Begin a commit, and return whether it is allowed. From then on the caller does not abandon
+    /// the call. Not allowed if the caller has abandoned it, and so knows that nothing is kept.
     pub fn start_commit(&self) -> bool {
         self.change_fate(UNDER_WAY, COMMITTING) || self.fate.load(Ordering::SeqCst) == COMMITTING
     }
 
-    /// The commit is done: what follows in the same call can be abandoned again.
+    /// End the commit: the rest of the call can be abandoned again.
     pub fn end_commit(&self) {
         if self.fate.load(Ordering::Relaxed) == COMMITTING {
             self.change_fate(COMMITTING, UNDER_WAY);
         }
     }
 
-    /// Abandon the call, unless it is committing just now. If this returns true, it commits nothing
+    /// Abandon the call, unless it is committing. If this returns true, the call commits nothing
     /// any more.
     pub(crate) fn abandon(&self) -> bool {
         self.change_fate(UNDER_WAY, ABANDONED)
@@ -172,8 +172,7 @@ impl StopFlag {
         self.fate.compare_exchange(from, to, done, failed).is_ok()
     }
 
-    /// The session is lent anew: nothing that was meant for an earlier borrower holds. Returns the
-    /// lending's number.
+    /// Begin a new lending: stops meant for earlier borrowers no longer apply. Returns its number.
     pub(crate) fn lend(&self) -> u64 {
         self.deadline.store(NEVER, Ordering::Relaxed);
         self.set_until(NEVER);
@@ -183,22 +182,22 @@ impl StopFlag {
         self.lending.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The number of the lending that is under way, or was last.
+    /// The number of the current or last lending.
     pub(crate) fn lending(&self) -> u64 {
         self.lending.load(Ordering::Relaxed)
     }
 
-    /// Stop what the lending runs, now and later. Does nothing to any other.
+    /// Stop what this lending runs, now and later. Does not affect other lendings.
     pub(crate) fn stop(&self, lending: u64) {
         self.stopped.store(lending, Ordering::Release);
     }
 
-    /// As [`stop`](StopFlag::stop), because the lending's request is over.
+    /// Like [`stop`](StopFlag::stop), because the lending's request was interrupted.
     pub(crate) fn interrupt(&self, lending: u64) {
         self.interrupted.store(lending, Ordering::Release);
     }
 
-    /// End the borrower's statements and waits at `deadline`.
+    /// Stop the borrower's statements and waits at `deadline`.
     pub(crate) fn set_deadline(&self, deadline: Option<Instant>) {
         self.deadline.store(clock::at(deadline), Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! Who is stopped, and who is not.
+//! Which calls a stop affects.
 
 use crate::clock::{self, NEVER};
 use crate::stop_flag::StopFlag;
@@ -22,7 +22,7 @@ fn a_late_stop_does_not_hit_the_next_borrower() {
 }
 
 #[test]
-fn what_undoes_partial_work_is_stopped_by_nothing() {
+fn nothing_stops_undoing_partial_work() {
     let flag = StopFlag::default();
     let lending = flag.lend();
     flag.start(clock::now());
@@ -35,7 +35,7 @@ fn what_undoes_partial_work_is_stopped_by_nothing() {
 }
 
 #[test]
-fn what_was_abandoned_commits_nothing_and_what_commits_is_not_abandoned() {
+fn an_abandoned_call_cannot_commit_and_a_committing_call_cannot_be_abandoned() {
     let flag = StopFlag::default();
     flag.lend();
     assert!(flag.start_commit() && !flag.abandon());

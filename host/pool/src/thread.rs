@@ -1,11 +1,11 @@
-//! A thread of a session's own, for what may go on long after its deadline.
+//! A session's own thread, for calls that may run long past their deadline.
 //!
-//! Most calls run where they are made, and end within milliseconds of their deadline. What an engine
-//! cannot stop as soon runs here, while its caller waits; and where it is not done in time, the
-//! caller goes on without it.
+//! Most calls run on the calling thread, and stop within milliseconds of their deadline. Calls that
+//! an engine might not stop so soon run here while their caller waits; if one does not end in time,
+//! the caller continues without it.
 //!
-//! One thread for each session that ever needs one, so that there are never more of them than the
-//! pool has connections. It ends with its session.
+//! One thread for each session that ever needs one, so there are never more than the pool has
+//! connections. It ends with its session.
 
 use std::sync::mpsc::{Sender, channel};
 
@@ -13,12 +13,12 @@ use crate::error::{Error, ErrorKind, Result};
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// An engine may need more than a thread has by itself: SQLite calls itself for each level of an
-/// expression and of a query, 2.2 MB at its own limits where it is not optimised. Only what is used is
-/// ever taken from the system.
+/// An engine may need more than the default: SQLite recurses for each level of an expression and of
+/// a query: 2.2 MB at its own limits in an unoptimised build. The system only allocates the pages
+/// that are used.
 const STACK_BYTES: usize = 8 << 20;
 
-/// Dropped, the thread ends, as soon as it is done.
+/// The session's own thread. Dropping this ends the thread as soon as it is done.
 #[derive(Clone, Debug)]
 pub(crate) struct Thread {
     work: Sender<Work>,
@@ -27,7 +27,7 @@ pub(crate) struct Thread {
 impl Thread {
     /// # Errors
     ///
-    /// [`Other`](ErrorKind::Other): the system has no thread left.
+    /// [`Other`](ErrorKind::Other): the system could not start a thread.
     pub(crate) fn start() -> Result<Thread> {
         let (work, given) = channel::<Work>();
         std::thread::Builder::new()
@@ -41,7 +41,7 @@ impl Thread {
         Ok(Thread { work })
     }
 
-    /// Run `work` after whatever was given before. It must not panic.
+    /// Run `work` after all earlier work. It must not panic.
     pub(crate) fn run(&self, work: impl FnOnce() + Send + 'static) {
         // The thread lives for as long as `self` does.
         let _ = self.work.send(Box::new(work));

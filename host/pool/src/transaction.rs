@@ -6,13 +6,13 @@ use crate::engine::{Call, Session};
 use crate::error::Result;
 use crate::lent::{Lent, unless_stale};
 
-/// An open transaction. Dropped without [`commit`](Transaction::commit), it rolls back.
+/// An open transaction. Dropping it without [`commit`](Transaction::commit) rolls back.
 ///
-/// SQL text may end it as well; the guard is stale then, and ends no other transaction.
+/// SQL text may end it too; the guard is then stale, and ends no other transaction.
 #[derive(Debug)]
 pub struct Transaction {
     lent: Arc<Lent>,
-    /// Which of the connection's transactions it is.
+    /// Identifies this transaction among those of the connection.
     number: u64,
 }
 
@@ -21,25 +21,25 @@ impl Transaction {
         Transaction { lent, number }
     }
 
-    /// Make everything since it began lasting. Waits for no other writer: the turn is its own.
+    /// Commit all changes since it began. Does not wait for other writers: it already has the turn.
     ///
     /// # Errors
     ///
     /// [`StaleHandle`](crate::ErrorKind::StaleHandle): it has ended, with
-    /// [`rolled_back`](crate::Error::rolled_back) where SQLite ended it. Any other error, such
-    /// as a deferred foreign key that does not hold: it has been rolled back.
+    /// [`rolled_back`](crate::Error::rolled_back) if SQLite ended it. After any other error, such
+    /// as a violated deferred foreign key, it has been rolled back.
     pub async fn commit(self) -> Result<()> {
         let number = self.number;
         let commit = move |session: &mut dyn Session, call: Call| session.commit(call, number);
         self.lent.attempt(commit, || commit).await
     }
 
-    /// Undo everything since it began.
+    /// Undo all changes since it began.
     ///
     /// # Errors
     ///
-    /// [`StaleHandle`](crate::ErrorKind::StaleHandle): SQL text has ended it. Where SQLite
-    /// rolled it back by itself, this succeeds.
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle): SQL text has ended it. If SQLite rolled it
+    /// back by itself, this succeeds.
     pub async fn rollback(self) -> Result<()> {
         let number = self.number;
         let rollback = move |session: &mut dyn Session, call: Call| session.rollback(call, number);
@@ -49,7 +49,7 @@ impl Transaction {
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        // After a commit or a rollback this finds it ended, and does nothing.
+        // After a commit or rollback the session finds that it has ended, and does nothing.
         let drop = |session: &mut dyn Session| session.drop_transaction(self.number);
         unless_stale(self.lent.with(drop), ());
     }

@@ -1,24 +1,24 @@
 //! Values, parameters and rows: the contract's data, in Rust.
 
-/// What a connection is taken for.
+/// What a borrower will do with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// Reads. Never waits for a writer, and refuses every write.
+    /// Read. Never waits for a writer, and refuses every write.
     ReadOnly,
-    /// Reads and writes.
+    /// Read and write.
     ReadWrite,
 }
 
 /// How a transaction begins (<https://sqlite.org/lang_transaction.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TransactionMode {
-    /// Reads a snapshot, and becomes a writer at its first write, which waits its turn. It fails
-    /// with [`BusySnapshot`](crate::ErrorKind::BusySnapshot) if anything was committed since the snapshot,
-    /// and with [`Busy`](crate::ErrorKind::Busy), at once, if it has read and another process writes just
-    /// then: once that commits, it could only fail. Roll back and run it again, or begin
-    /// [`Immediate`](TransactionMode::Immediate).
+    /// Takes its snapshot at its first statement, and its turn to write at its first write. That
+    /// write fails with [`BusySnapshot`](crate::ErrorKind::BusySnapshot) if anything was committed
+    /// since the snapshot. If the transaction has read and another process is writing, it fails
+    /// with [`Busy`](crate::ErrorKind::Busy) at once: after the other's commit it could only fail.
+    /// Roll back and run it again, or begin [`Immediate`](TransactionMode::Immediate).
     Deferred,
-    /// A writer from the start: waits its turn.
+    /// Waits its turn to write at the start.
     Immediate,
 }
 
@@ -37,7 +37,7 @@ pub enum Value {
     Blob(Vec<u8>),
 }
 
-/// One SQLite value, read where it lies in [`Rows`] or [`Parameters`].
+/// One SQLite value, borrowed from [`Rows`] or [`Parameters`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ValueRef<'a> {
     /// `NULL`.
@@ -52,10 +52,10 @@ pub enum ValueRef<'a> {
     Blob(&'a [u8]),
 }
 
-/// What a statement's parameters are bound to. Every parameter must be bound.
+/// The values to bind to a statement's parameters. Every parameter must be bound.
 ///
-/// They are made from an array or a list of values, in the order of `?1`, `?2`, …, or by
-/// [`named`](Parameters::named). They are held in the contract's form, one flat list of bytes.
+/// Create them from an array or a list of values, in the order of `?1`, `?2`, …, or with
+/// [`named`](Parameters::named). They are stored in the contract's form, one flat list of bytes.
 ///
 /// ```
 /// use millpond_pool::{Parameters, Value};
@@ -74,9 +74,9 @@ pub struct Parameters {
 /// A column of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// The name after `AS`, or whatever SQLite calls the column without one.
+    /// The name after `AS`, or the name that SQLite gives the column without one.
     pub name: String,
-    /// The type in the table's declaration, where the column comes straight from a table.
+    /// The type in the table's declaration, if the column comes directly from a table.
     pub declared_type: Option<String>,
 }
 
@@ -85,14 +85,15 @@ pub struct Column {
 pub struct Table {
     /// The columns, in order.
     pub columns: Vec<Column>,
-    /// The rows, each as wide as there are `columns`.
+    /// The rows. Each has one value per column.
     pub rows: Rows,
 }
 
 /// What a statement that finished did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Rows inserted, updated or deleted by the statement itself.
+    /// Rows inserted, updated or deleted by the statement itself, not by its triggers or foreign
+    /// key actions.
     pub changes: u64,
     /// The rowid of the last row this connection inserted while lent; 0 before any.
     pub last_insert_rowid: i64,
@@ -100,10 +101,10 @@ pub struct Summary {
 
 /// Rows of values, all of the same width, in the contract's form: one flat list of bytes.
 ///
-/// Two are equal if their bytes are: `0.0` and `-0.0` differ, and NaN equals itself.
+/// Two are equal if their bytes are equal: `0.0` and `-0.0` differ, and NaN equals itself.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Rows {
-    /// Empty, or of at least one row.
+    /// Empty, or at least one row.
     pub(crate) bytes: Vec<u8>,
     pub(crate) rows: usize,
 }
@@ -123,7 +124,7 @@ pub struct Row<'a> {
     pub(crate) width: usize,
 }
 
-/// A value as SQLite or a guest has it, read where it lies: text is bytes until it is checked.
+/// A value borrowed from SQLite or a guest: text is bytes until it is checked.
 #[derive(Clone, Copy, Debug)]
 pub enum RawValue<'a> {
     /// `NULL`.
@@ -132,14 +133,14 @@ pub enum RawValue<'a> {
     Integer(i64),
     /// A 64-bit float.
     Real(f64),
-    /// Text, perhaps not UTF-8.
+    /// Text that may not be UTF-8.
     Text(&'a [u8]),
     /// Bytes.
     Blob(&'a [u8]),
 }
 
 impl RawValue<'_> {
-    /// The bytes that it takes in [`Rows`].
+    /// Its size in [`Rows`], in bytes.
     #[inline]
     pub fn size(&self) -> u64 {
         match self {
@@ -149,7 +150,7 @@ impl RawValue<'_> {
         }
     }
 
-    /// How many bytes a text or blob has.
+    /// The length of a text or blob in bytes.
     #[inline]
     pub fn length(&self) -> u64 {
         match self {
@@ -172,7 +173,7 @@ impl<'a> From<&'a Value> for RawValue<'a> {
 }
 
 impl<'a> ValueRef<'a> {
-    /// The value, whose text has been checked.
+    /// Convert a value whose text has been checked.
     pub(crate) fn from_checked(value: RawValue<'a>) -> ValueRef<'a> {
         match value {
             RawValue::Null => ValueRef::Null,

@@ -1,10 +1,11 @@
-//! Hands a runtime's worker to another thread, so that no other task waits for a slow statement.
+//! Hands a runtime's worker over to another thread, so that no other task waits for a slow
+//! statement.
 //!
-//! A statement runs where its guest is polled: on a worker of the embedder's tokio runtime. While it
-//! runs there, nothing else does that this worker has in its queue, and two slow statements stop a
-//! runtime of two workers, with its timers and sockets. So a call that has taken a millisecond enters
-//! [`block_in_place`](tokio::task::block_in_place), once: tokio moves the worker, with its queue, to
-//! another thread, and the statement goes on where it is.
+//! A statement runs where its guest is polled: on a worker of the embedder's tokio runtime.
+//! Meanwhile this worker runs none of its queued tasks, and two slow statements block a runtime of
+//! two workers, with its timers and sockets. So a call that has taken a millisecond enters
+//! [`block_in_place`](tokio::task::block_in_place), once: tokio moves the worker, with its queue,
+//! to another thread, and the statement continues on this one.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -18,13 +19,13 @@ use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::{block_in_place, yield_now};
 
-/// How long to wait until the worker runs elsewhere. Longer than it takes, unless the processors have more
-/// to do than they can, or the runtime has no thread left for it (`max_blocking_threads`): then the
-/// statement goes on, and the worker waits for it, until it is handed over once more.
+/// How long to wait until another thread runs the worker. Takes less, unless the processors are
+/// overloaded, or the runtime has no thread left (`max_blocking_threads`). In those cases the
+/// statement continues and blocks the worker, until the next attempt to hand it over.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// Hand this thread's worker to another thread. Does nothing on a thread that is none. Returns false where
-/// no other thread has taken it yet.
+/// Hand this thread's worker over to another thread. Does nothing on a thread that is not a worker.
+/// Returns false if no other thread has taken the worker yet.
 pub fn hand_over() -> bool {
     if BLOCKS.get() {
         return true;
@@ -36,8 +37,8 @@ pub fn hand_over() -> bool {
         return true;
     }
     block_in_place(|| {
-        // Returning takes the worker back, unless another thread has it already: so wait until one
-        // has, which is when it runs a task.
+        // Returning from `block_in_place` takes the worker back, unless another thread already runs
+        // it: so wait until one does, which is when it runs a task.
         let (taken, wait) = sync_channel(1);
         runtime.spawn(async move {
             let _ = taken.send(());
@@ -47,11 +48,11 @@ pub fn hand_over() -> bool {
 }
 
 thread_local! {
-    /// This thread blocks, whatever runtime it belongs to, while another one keeps time for it.
+    /// This thread blocks, whatever runtime it belongs to, while another drives its timers.
     static BLOCKS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// While it lives, this thread is no worker to be handed over.
+/// While this lives, this thread's worker is not handed over.
 pub(crate) struct Blocks {
     before: bool,
 }
@@ -70,11 +71,11 @@ impl Drop for Blocks {
     }
 }
 
-/// Whether this thread is a worker that can be handed over. `block_in_place` panics in a runtime of one
-/// thread and in a `LocalSet`, and tokio has no function that tells.
+/// Whether this thread is a worker that can be handed over. `block_in_place` panics in a
+/// current-thread runtime and in a `LocalSet`, and tokio has no function to check for them.
 ///
-/// What does tell is a task that yields. A worker keeps the waker until its present task is polled;
-/// a thread that is none, or has handed its worker over, wakes at once.
+/// A task that yields can check it: a worker defers the waker until it has polled its current task;
+/// any other thread, or one that has handed its worker over, wakes at once.
 fn is_worker(runtime: &Handle) -> bool {
     #[derive(Debug, Default)]
     struct Woken(AtomicBool);
@@ -115,7 +116,7 @@ mod tests {
             assert!(!is_worker_here(), "the thread that waits for the runtime");
             let task = tokio::spawn(async {
                 assert!(is_worker_here());
-                // The only worker: this task would wait for itself.
+                // On the only worker, this task would otherwise wait for itself.
                 let (sent, received) = sync_channel(1);
                 hand_over();
                 assert!(!is_worker_here());
@@ -153,7 +154,7 @@ mod tests {
         let runtime = Builder::new_current_thread().build().expect("a runtime");
         let task = async { tokio::spawn(async { hand_over() }).await.is_ok() };
         assert!(runtime.block_on(task));
-        // Nor where a thread of that one blocks, and another runtime keeps time for it.
+        // Not on a worker that blocks in another runtime's `block_on` either.
         let task = async { tokio::spawn(async { crate::block_on(async { hand_over() }) }).await };
         assert!(runtime.block_on(task).expect("no panic"));
     }

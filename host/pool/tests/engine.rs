@@ -1,5 +1,5 @@
-//! A pool over an engine that is none: it runs no SQL, and does what its texts say. What holds here
-//! holds for every engine.
+//! A pool over a fake engine that runs no SQL, and does what its "statements" say. These tests hold
+//! for every engine.
 
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -19,18 +19,18 @@ use tokio::sync::Notify;
 static NONE: Parameters = Parameters::NONE;
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What a fake's sessions have in common with the test.
+/// What a fake's sessions share with the test.
 #[derive(Debug, Default)]
 struct Shared {
     opened: AtomicU32,
     dropped: AtomicU32,
-    /// No session can be opened.
+    /// While set, opening a session fails.
     unreachable: AtomicBool,
-    /// Lets go on who `wait`.
+    /// Releases calls of `wait`.
     released: Notify,
-    /// Lets go on what is `stuck`.
+    /// Releases calls of `stuck`.
     unstuck: AtomicBool,
-    /// Told when a session is at work.
+    /// Notified when a session begins a call.
     began: Notify,
     done: Mutex<Vec<String>>,
 }
@@ -48,7 +48,7 @@ struct FakeSession {
     soiled: bool,
 }
 
-/// What came of a `wait`.
+/// The outcome of a `wait`.
 struct Waited;
 
 impl Engine for Fake {
@@ -244,7 +244,7 @@ impl Session for FakeSession {
     fn end_overdue(&mut self) {
         self.transaction = None;
         self.stop.set_transaction_until(clock::NEVER);
-        // The one that waits for it goes on.
+        // The call that waits continues.
         self.shared.released.notify_one();
     }
 }
@@ -270,14 +270,14 @@ fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
 }
 
 #[tokio::test]
-async fn what_came_of_a_wait_is_given_to_the_call_that_waited() {
+async fn the_outcome_of_a_wait_reaches_the_call_that_waited() {
     let fake = Fake::default();
     let pool = pool(&fake, 1).await;
     let connection = get(&pool).await;
     let waits = connection.execute("wait", &NONE);
     let others = async {
         fake.0.began.notified().await;
-        // The session is free meanwhile, and another call has its own way.
+        // The session is free meanwhile, and another call can use it.
         assert!(!connection.in_transaction());
         connection.query("quick", &NONE).await.expect("at once");
         fake.0.released.notify_one();
@@ -285,7 +285,7 @@ async fn what_came_of_a_wait_is_given_to_the_call_that_waited() {
     let (waited, ()) = tokio::join!(waits, others);
     waited.expect("waited");
     assert_eq!(*fake.0.done.lock().expect("no panic"), ["quick", "wait"]);
-    // So may what only SQLite never waits for.
+    // A prepared statement may wait too, although SQLite never does.
     let statement = connection.prepare("prepare").await.expect("a statement");
     assert!(statement.describe().await.expect("one").read_only);
     let page = statement.query(&NONE, 1, false).await.expect("a page");
@@ -335,18 +335,18 @@ async fn closing_ends_who_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_does_not_end_is_left_behind_and_counted_until_it_does() {
+async fn a_call_that_does_not_end_is_abandoned_and_counted() {
     let fake = Fake::default();
     let pool = pool(&fake, 2).await;
     let grant = Grant::new(&pool, Access::ReadWrite).max_statement_time(Duration::from_millis(20));
     let get = || async { grant.get(Access::ReadWrite, &Request::new()).await };
-    // One that ends when it is told to goes on.
+    // A call that stops when told to costs nothing.
     let connection = get().await.expect("a connection");
     let result = connection.execute("long", &NONE).await;
     assert_eq!(kind(result), ErrorKind::DeadlineExceeded);
     connection.execute("quick", &NONE).await.expect("at once");
     assert_eq!(pool.stats().abandoned, 0);
-    // One that does not is lost, with its connection alone.
+    // One that does not stop costs its connection, but no other.
     let since = Instant::now();
     let result = connection.execute("stuck", &NONE).await;
     assert_eq!(kind(result), ErrorKind::DeadlineExceeded);
@@ -366,7 +366,7 @@ async fn what_does_not_end_is_left_behind_and_counted_until_it_does() {
 }
 
 #[tokio::test]
-async fn who_waits_ends_a_transaction_that_is_open_for_too_long() {
+async fn a_waiter_ends_a_transaction_that_is_open_for_too_long() {
     let fake = Fake::default();
     let pool = pool(&fake, 2).await;
     let grant = Grant::new(&pool, Access::ReadWrite).max_transaction_time(Duration::ZERO);
@@ -374,7 +374,7 @@ async fn who_waits_ends_a_transaction_that_is_open_for_too_long() {
     let holder = holder.expect("a connection");
     let transaction = holder.begin(TransactionMode::Immediate).await;
     let transaction = transaction.expect("begun");
-    // It would wait without end, if the other's transaction were not ended.
+    // This would wait forever, if the other's transaction were not ended.
     let other = get(&pool).await;
     other.execute("wait", &NONE).await.expect("waited");
     assert!(!holder.in_transaction());
@@ -400,7 +400,7 @@ async fn sessions_that_are_not_clean_or_panicked_are_dropped() {
 }
 
 #[tokio::test]
-async fn what_the_engine_cannot_do_is_refused_before_anything_is_lent() {
+async fn unsupported_grants_are_refused_before_lending() {
     let fake = Fake::default();
     let pool = pool(&fake, 1).await;
     let grant = Grant::new(&pool, Access::ReadOnly).table("t", TableGrant::new().read());
@@ -411,7 +411,7 @@ async fn what_the_engine_cannot_do_is_refused_before_anything_is_lent() {
 }
 
 #[tokio::test]
-async fn an_engine_that_cannot_be_reached_keeps_no_place() {
+async fn an_unreachable_engine_keeps_no_place() {
     let fake = Fake::default();
     let pool = pool(&fake, 1).await;
     get(&pool).await.close();

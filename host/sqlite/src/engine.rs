@@ -1,4 +1,4 @@
-//! SQLite as the engine of a pool: one database, and what its connections have in common.
+//! SQLite as the engine of a pool: one database, and what its connections share.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,14 +23,14 @@ pub(crate) struct Sqlite {
     name: Arc<str>,
     turns: Arc<TurnQueue<Job>>,
     checkpoints: Arc<Checkpoints>,
-    /// The linked library has been found to do what is expected of it.
+    /// Whether the linked library has passed the self-test.
     is_tested: AtomicBool,
-    /// A database in memory lasts as long as a connection to it: this one, never lent.
+    /// An in-memory database lives as long as a connection to it: this one, which is never lent.
     _anchor: Option<Mutex<Opened>>,
 }
 
 impl Sqlite {
-    /// Blocks for as long as opening a file takes.
+    /// Blocks while it opens a file.
     pub(crate) fn new(location: Location, settings: Settings) -> Result<Sqlite> {
         location.create(settings.read_only)?;
         location.remember();
@@ -80,11 +80,9 @@ impl Engine for Sqlite {
     fn check(&self, access: Access, _: &Rights, _: &Limits) -> millpond_pool::Result<()> {
         match self.settings.read_only && access == Access::ReadWrite {
             false => Ok(()),
-            true => Err(Error::new(
-                ErrorKind::NotAuthorized,
-                "the database is open for reading only",
-            )
-            .into()),
+            true => {
+                Err(Error::new(ErrorKind::NotAuthorized, "the database is open read-only").into())
+            }
         }
     }
 

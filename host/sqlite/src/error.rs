@@ -1,14 +1,14 @@
-//! SQLite's errors, as the pool's: the kind of each result code.
+//! Converts SQLite's errors to the pool's, with the kind of each result code.
 
 use std::fmt;
 use std::ops::Deref;
 
 pub(crate) use millpond_pool::ErrorKind;
 
-/// The result of everything here that can fail.
+/// The result of everything in this crate that can fail.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The pool's error, which SQLite's become.
+/// The pool's error, with conversions from SQLite's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Error(millpond_pool::Error);
 
@@ -50,23 +50,23 @@ impl Error {
         Error(self.0.at(offset))
     }
 
-    /// The same error at `base` bytes further into a longer text.
+    /// The same error, with its offset moved by `base` bytes: for a part of a longer text.
     pub(crate) fn shifted(self, base: usize) -> Error {
         Error(self.0.shifted(base))
     }
 
-    /// Whether these words are in the message, for what SQLite has no code for.
+    /// Whether the message contains these words, for errors that have no code of their own.
     pub(crate) fn says(&self, words: &str) -> bool {
         self.0.to_string().contains(words)
     }
 
-    /// Whether SQLite was refused memory.
+    /// Whether SQLite ran out of memory.
     pub(crate) fn is_no_memory(&self) -> bool {
         use rusqlite::ffi::{SQLITE_IOERR_NOMEM, SQLITE_NOMEM};
         matches!(self.code(), SQLITE_NOMEM | SQLITE_IOERR_NOMEM)
     }
 
-    /// Whether the connection that saw this error can no longer be trusted with the file.
+    /// Whether the connection that got this error must not use the file any more.
     pub(crate) fn is_unhealthy(&self) -> bool {
         matches!(self.kind(), ErrorKind::Corrupt | ErrorKind::Io)
     }
@@ -126,7 +126,7 @@ fn kind_of(code: i32) -> ErrorKind {
         SQLITE_IOERR_NOMEM => return ErrorKind::QuotaExceeded,
         // The file ends in the middle of a page.
         SQLITE_IOERR_SHORT_READ => return ErrorKind::Corrupt,
-        // A read that was under way when its transaction was rolled back.
+        // The transaction was rolled back while this statement was reading.
         SQLITE_ABORT_ROLLBACK => return ErrorKind::StaleHandle,
         SQLITE_CONSTRAINT_NOTNULL => return ErrorKind::ConstraintNotNull,
         SQLITE_CONSTRAINT_CHECK => return ErrorKind::ConstraintCheck,
@@ -140,9 +140,9 @@ fn kind_of(code: i32) -> ErrorKind {
         SQLITE_TOOBIG => ErrorKind::TooLarge,
         SQLITE_FULL | SQLITE_NOMEM => ErrorKind::QuotaExceeded,
         SQLITE_CONSTRAINT | SQLITE_MISMATCH => ErrorKind::ConstraintOther,
-        // A function's argument is out of range: parameters are counted before they are bound.
+        // `SQLITE_RANGE` means a function's argument: parameters are counted before binding.
         SQLITE_ERROR | SQLITE_SCHEMA | SQLITE_RANGE => ErrorKind::Sql,
-        // FTS5 finds its index to be other than it was, which nothing but damage makes it.
+        // FTS5 finds its index changed, which only damage does.
         SQLITE_CORRUPT | SQLITE_NOTADB | SQLITE_ABORT => ErrorKind::Corrupt,
         SQLITE_IOERR | SQLITE_CANTOPEN | SQLITE_PROTOCOL | SQLITE_NOLFS => ErrorKind::Io,
         _ => ErrorKind::Other,

@@ -1,4 +1,4 @@
-//! SQLite as the engine of a pool, for many borrowers who do not trust each other.
+//! SQLite as the engine of a pool, for many borrowers that do not trust each other.
 //!
 //! ```
 //! use millpond_pool::{Access, Parameters, Value};
@@ -25,8 +25,8 @@
 //! # }
 //! ```
 //!
-//! A borrower is given what its [`Grant`](millpond_pool::Grant) says, and SQLite asks for it while it
-//! compiles a statement (<https://sqlite.org/c3ref/set_authorizer.html>):
+//! A borrower may do what its [`Grant`](millpond_pool::Grant) says; SQLite asks while it compiles a
+//! statement (<https://sqlite.org/c3ref/set_authorizer.html>):
 //!
 //! ```
 //! use millpond_pool::{Access, ErrorKind, Grant, Parameters, Request, TableGrant, block_on};
@@ -48,38 +48,38 @@
 //! # Readers and writers
 //!
 //! The database is in write-ahead logging mode (<https://sqlite.org/wal.html>): readers see the
-//! last commit and never wait for a writer. One connection at a time writes; the others wait for
-//! their turn in the pool, in order, without a thread and without SQLite's polling. A turn begins
-//! with the first statement that writes, however it is written, and lasts until its transaction
-//! ends.
+//! last commit and never wait for a writer. One connection at a time writes. The others queue in
+//! the pool for their turn, first come, first served, without blocking a thread and without
+//! SQLite's polling. A turn begins with the first statement that writes, and lasts until its
+//! transaction ends.
 //!
-//! Single statements outside of a transaction that wait at the same time are committed together, by
-//! the one whose turn it is, each under its own grant and limits: so a commit's wait for the disk is
-//! shared. None is answered before that commit, and a statement that fails, or takes longer than
-//! some milliseconds, runs by itself and harms no other.
+//! Single statements outside a transaction that wait at the same time are committed together (group
+//! commit), each under its own grant and limits, by the connection that has the turn: they share
+//! one wait for the disk. Each call returns after that commit. A statement that fails, or takes
+//! longer than some milliseconds, runs alone and does not affect the others.
 //!
 //! # Checkpoints
 //!
-//! What is committed goes to the write-ahead log. A thread of the pool, with a connection of its
-//! own, writes a log of 1,000 pages into the database, beside those who read and write, and has it
-//! start anew (<https://sqlite.org/wal.html#ckpt>). For that it waits up to 100 ms until those who
-//! read have come to their end: who begins to read meanwhile waits too, and so do writers once the
-//! log has 3,500 pages. Where a reader takes longer, the log grows until that one ends, and is
-//! not waited for again.
+//! Commits go to the write-ahead log. When the log has 1,000 pages, a thread of the pool, with its
+//! own connection, copies it into the database while others read and write, and lets it restart
+//! (<https://sqlite.org/wal.html#ckpt>). For that it waits up to 100 ms until current readers
+//! finish. Meanwhile new readers wait too, and so do writers if the log has 3,500 pages. If a
+//! reader takes longer, the log grows until that reader ends, and the thread does not wait for it
+//! again.
 //!
-//! While much is read and little committed, the same connection keeps a read mark
-//! (<https://sqlite.org/walformat.html>), which spares every other reader of the process two system
-//! calls: a row is found in half the time. It lets go of it before it writes the log, and once a
-//! second for checkpoints of other processes, which find the database read until then.
+//! While there are many reads and few commits, the same connection holds a read mark
+//! (<https://sqlite.org/walformat.html>), which saves every other reader of the process two system
+//! calls: reading a row takes half the time. It releases the mark before a checkpoint, and once a
+//! second for checkpoints of other processes, to which the database looks in use until then.
 //!
-//! The thread is there only while there is something to do, and 5 seconds longer. In memory there
-//! is no log, and no mark.
+//! The thread runs only while there is something to do, and 5 seconds longer. An in-memory database
+//! has no log, and no read mark.
 //!
 //! # Where to find what
 //!
-//! `engine` is a database, `session` a connection at work. `open` decides how a connection is set
-//! up, `policy` what it runs, `deadline` when it stops. `writers` holds the queue of
-//! those who write, what they commit together, and the checkpoints. All unsafe code is in `ffi`.
+//! `engine` is a database, `session` a connection at work. `open` sets up a connection, `policy`
+//! decides what it may run, `deadline` when it must stop. `writers` has the queue of
+//! writers, group commit, and checkpoints. All unsafe code is in `ffi`.
 
 #![cfg_attr(
     test,

@@ -1,28 +1,28 @@
-//! Matching `LIKE` and `GLOB` patterns (<https://sqlite.org/lang_expr.html#like>), so that it
-//! can be stopped: SQLite's own takes time with the product of the lengths, in one call that
-//! looks at no deadline, and recurses once a wildcard.
+//! Matches `LIKE` and `GLOB` patterns (<https://sqlite.org/lang_expr.html#like>), and can be
+//! stopped. SQLite's own code takes time proportional to the product of the lengths, in one call
+//! that checks no deadline, and recurses for each wildcard.
 
-/// What a pattern asks for.
+/// One element of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
-    /// Any characters, or none.
+    /// Any number of characters.
     Many,
-    /// One character, whichever.
+    /// Any one character.
     One,
-    /// This character; in either case, if it is a letter of ASCII and cases are the same.
+    /// This character. An ASCII letter matches in either case, if the pattern ignores case.
     Character(u32),
-    /// A character of these ranges, or one of none of them.
+    /// A character in these ranges, or in none of them.
     Set {
         ranges: Vec<(u32, u32)>,
         invert: bool,
     },
 }
 
-/// A pattern that has been read.
+/// A parsed pattern.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
     tokens: Vec<Token>,
-    /// Letters of ASCII match in either case.
+    /// Whether to ignore the case of ASCII letters.
     same_case: bool,
 }
 
@@ -30,12 +30,12 @@ pub(crate) struct Pattern {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stopped;
 
-/// Steps of matching between two looks at whether to stop: about 0.1 ms.
+/// Steps of matching between two checks of whether to stop: about 0.1 ms.
 const STOP_INTERVAL: u32 = 1 << 15;
 
 impl Pattern {
-    /// Read a pattern of `LIKE`, in which what follows `escape` stands for itself. `None` where
-    /// it can match nothing.
+    /// Parse a pattern of `LIKE`, in which the character after `escape` is literal. `None` if the
+    /// pattern cannot match anything.
     pub(crate) fn like(mut pattern: &[u8], escape: Option<u32>) -> Option<Pattern> {
         let mut tokens = Vec::new();
         while let Some(character) = next(&mut pattern) {
@@ -57,7 +57,7 @@ impl Pattern {
         })
     }
 
-    /// Read a pattern of `GLOB`. `None` where it can match nothing.
+    /// Parse a pattern of `GLOB`. `None` if it cannot match anything.
     pub(crate) fn glob(mut pattern: &[u8]) -> Option<Pattern> {
         let mut tokens = Vec::new();
         while let Some(character) = next(&mut pattern) {
@@ -74,14 +74,14 @@ impl Pattern {
         })
     }
 
-    /// Whether it matches the whole text. Asks `must_stop` now and then.
+    /// Whether it matches the whole text. Calls `must_stop` now and then.
     pub(crate) fn matches(
         &self,
         mut text: &[u8],
         must_stop: impl Fn() -> bool,
     ) -> Result<bool, Stopped> {
         let mut tokens = self.tokens.as_slice();
-        // Where to go on if what follows the last `Many` does not fit: one character further.
+        // Where to retry if what follows the last `Many` does not match: one character later.
         let mut again: Option<(&[Token], &[u8])> = None;
         let mut steps = 0;
         loop {
@@ -112,8 +112,8 @@ impl Pattern {
             if fits {
                 return Ok(true);
             }
-            // Only the last `Many` need be tried again: where those before it ended, what is
-            // between them fitted, and further on it would fit no better.
+            // Only the last `Many` needs to be retried: the parts before it have matched as early
+            // as possible, and matching them later cannot help.
             let Some((rest, from)) = &mut again else {
                 return Ok(false);
             };
@@ -140,7 +140,7 @@ impl Pattern {
         }
     }
 
-    /// Where a character of ASCII is found first, or the text ends.
+    /// The position of the first such ASCII character, or the end of the text.
     fn find(&self, character: u8, text: &[u8]) -> usize {
         let found = match self.same_case {
             true => memchr::memchr2(character, character.to_ascii_uppercase(), text),
@@ -159,7 +159,7 @@ const END: u32 = ']' as u32;
 const NOT: u32 = '^' as u32;
 const TO: u32 = '-' as u32;
 
-/// The rest of a set, after its `[`.
+/// Parse the rest of a set, after its `[`.
 fn set(pattern: &mut &[u8]) -> Option<Token> {
     let mut ranges = Vec::new();
     let mut character = next(pattern)?;
@@ -167,12 +167,12 @@ fn set(pattern: &mut &[u8]) -> Option<Token> {
     if invert {
         character = next(pattern)?;
     }
-    // Where it comes first, it is one of the set.
+    // As the first character, `]` is part of the set.
     if character == END {
         ranges.push((END, END));
         character = next(pattern)?;
     }
-    // What a range can begin with.
+    // A character that could begin a range.
     let mut prior = None;
     while character != END {
         let last = pattern.first().is_none_or(|next| *next == b']');
@@ -198,8 +198,8 @@ fn fold(character: u32) -> u32 {
     }
 }
 
-/// The next character, as SQLite reads it also where it is no UTF-8: a first byte takes all that
-/// could continue it, and one that continues nothing stands for itself.
+/// The next character, decoded like SQLite does, even if it is not UTF-8: a first byte takes all
+/// continuation bytes that follow, and a stray continuation byte stands for itself.
 pub(crate) fn next(text: &mut &[u8]) -> Option<u32> {
     let (first, rest) = text.split_first()?;
     *text = rest;
@@ -232,7 +232,7 @@ mod tests {
         let pattern = format!("%a{}b", "_".repeat(900));
         let pattern = Pattern::like(pattern.as_bytes(), None).expect("a pattern");
         assert_eq!(pattern.matches(&text, || true), Err(Stopped));
-        // One that does not is not.
+        // A quick match is not stopped.
         let pattern = Pattern::like(b"a%", None).expect("a pattern");
         assert_eq!(pattern.matches(&text, || true), Ok(true));
     }

@@ -1,6 +1,5 @@
-//! SQLite's math functions (<https://sqlite.org/lang_mathfunc.html>). They are in SQLite's own
-//! source, and compiled only where it is built with `SQLITE_ENABLE_MATH_FUNCTIONS`, which an
-//! embedder's build does not do by itself.
+//! SQLite's math functions (<https://sqlite.org/lang_mathfunc.html>). SQLite only has them if it is
+//! built with `SQLITE_ENABLE_MATH_FUNCTIONS`, which is not the default of an embedder's build.
 
 use std::f64::consts::PI;
 
@@ -11,7 +10,7 @@ use rusqlite::types::{Value, ValueRef};
 type OfOne = fn(f64) -> f64;
 type OfTwo = fn(f64, f64) -> f64;
 
-/// Of one argument.
+/// Functions of one argument.
 const ONE: &[(&str, OfOne)] = &[
     ("acos", f64::acos),
     ("acosh", f64::acosh),
@@ -35,7 +34,7 @@ const ONE: &[(&str, OfOne)] = &[
     ("tanh", f64::tanh),
 ];
 
-/// Of one argument, and an integer of one.
+/// Functions of one argument that return an integer for an integer.
 const ROUNDING: &[(&str, OfOne)] = &[
     ("ceil", f64::ceil),
     ("ceiling", f64::ceil),
@@ -54,7 +53,7 @@ const TWO: &[(&str, OfTwo)] = &[
     ("power", f64::powf),
 ];
 
-/// Make them known to a connection.
+/// Register them with a connection.
 pub(crate) fn install(conn: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8
         | FunctionFlags::SQLITE_DETERMINISTIC
@@ -83,7 +82,7 @@ pub(crate) fn install(conn: &Connection) -> rusqlite::Result<()> {
     conn.create_scalar_function("pi", 0, flags, |_| Ok(PI))
 }
 
-/// Nothing but a number has a logarithm that is one, and only a positive one.
+/// SQLite returns null for the logarithm of zero or a negative number.
 fn logarithm(x: f64, of: OfOne) -> f64 {
     match x > 0.0 {
         true => of(x),
@@ -106,7 +105,7 @@ impl Number {
     }
 }
 
-/// An argument, if it is a number, or a text that is one as it stands.
+/// An argument, if it is a number, or a text that is exactly a number.
 fn number(context: &Context<'_>, index: usize) -> Option<Number> {
     match context.get_raw(index) {
         ValueRef::Integer(x) => Some(Number::Integer(x)),
@@ -114,7 +113,7 @@ fn number(context: &Context<'_>, index: usize) -> Option<Number> {
         ValueRef::Text(text) => {
             let text = std::str::from_utf8(text).ok()?;
             let text = text.trim_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
-            // Rust also knows words for some.
+            // Rust also parses words such as `inf`.
             let written = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | 'e' | 'E');
             if !text.chars().all(written) {
                 return None;
@@ -126,7 +125,7 @@ fn number(context: &Context<'_>, index: usize) -> Option<Number> {
     }
 }
 
-/// SQLite has no NaN, and stores null.
+/// SQLite has no NaN, and stores null instead.
 fn real(x: Option<f64>) -> Value {
     x.filter(|x| !x.is_nan()).map_or(Value::Null, Value::Real)
 }

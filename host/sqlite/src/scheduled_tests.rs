@@ -1,6 +1,6 @@
-//! Threads in every order that a scheduler finds: the same sources as this crate's, compiled with the
-//! locks and lines of shuttle, which switches threads wherever one takes a lock, waits, or touches
-//! an atomic.
+//! Tries many interleavings of threads. This compiles some of the crate's sources again with the
+//! locks and wait queues of shuttle, which switches threads whenever one takes a lock, waits, or
+//! accesses an atomic.
 #![expect(
     dead_code,
     reason = "not all of what is compiled once more is tried here"
@@ -29,7 +29,7 @@ use self::progress::Watch;
 use self::queue::{NoTurn, TurnQueue, Waited};
 use self::sync::{Arc, AtomicU64, Ordering};
 
-/// How many orders are tried of each.
+/// How many interleavings each test tries.
 const ORDERS: usize = 3_000;
 
 #[test]
@@ -78,8 +78,8 @@ fn every_job_is_done_once() {
             .map(|number| {
                 let (queue, done) = (Arc::clone(&queue), Arc::clone(&done));
                 thread::spawn(move || {
-                    // Each adds a digit of its own; whoever has the turn adds those of others, or
-                    // leaves one to its owner.
+                    // Each job adds its own power of ten. The holder of the turn does the jobs of
+                    // others, or leaves one to its owner.
                     let job = 10_u64.pow(number);
                     let request = RequestId::new();
                     let turn = match queue.try_take(request) {
@@ -117,7 +117,7 @@ fn every_job_is_done_once() {
 }
 
 #[test]
-fn who_leaves_the_line_has_no_job_done_and_stops_nobody() {
+fn leaving_the_queue_cancels_the_job_and_blocks_nobody() {
     let run = || {
         let queue = TurnQueue::<u64>::new();
         let done = Arc::new(AtomicU64::new(0));
@@ -128,7 +128,7 @@ fn who_leaves_the_line_has_no_job_done_and_stops_nobody() {
             let (queue, done) = (Arc::clone(&queue), Arc::clone(&done));
             thread::spawn(move || match leaving.leave() {
                 true => assert_eq!(done.load(Ordering::SeqCst) & 1, 0),
-                // Too late: it is done, or it is its turn.
+                // Too late: the job is done, or its turn has come.
                 false => match block_on(leaving) {
                     Waited::Done(job) => assert_eq!(job, 1),
                     Waited::Turn(turn) => drop(turn),
@@ -155,7 +155,7 @@ fn who_leaves_the_line_has_no_job_done_and_stops_nobody() {
 }
 
 #[test]
-fn nobody_begins_to_read_behind_a_closed_gate() {
+fn no_read_begins_while_the_gate_is_closed() {
     let run = || {
         let gate = Arc::new(Gate::default());
         let watch = Arc::new(Watch::new(std::sync::Arc::default(), Duration::ZERO));
@@ -183,7 +183,7 @@ fn nobody_begins_to_read_behind_a_closed_gate() {
         }
         let before = reads.load(Ordering::SeqCst);
         thread::yield_now();
-        // Whatever it said of itself meanwhile, it has not read.
+        // Whatever it recorded meanwhile, it has not read.
         assert_eq!(reads.load(Ordering::SeqCst), before);
         drop(closed);
         reader.join().expect("a reader who was let in");

@@ -1,5 +1,5 @@
-//! The locks and the lines of `gate`, `queue` and `progress`. Tests put a scheduler's in their place,
-//! which tries the orders that threads can take them in: see `scheduled_tests`.
+//! The locks and wait queues of `gate`, `queue` and `progress`. `scheduled_tests` replaces them
+//! with shuttle's, which tries many interleavings of threads.
 
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub(crate) use std::sync::{Arc, Mutex, MutexGuard};

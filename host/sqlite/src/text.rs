@@ -1,13 +1,13 @@
-//! SQL text, before SQLite reads it.
+//! SQL text, before SQLite parses it.
 
 use std::ffi::CString;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The longest statement, in bytes (`SQLITE_LIMIT_SQL_LENGTH`).
+/// The maximum length of a statement, in bytes (`SQLITE_LIMIT_SQL_LENGTH`).
 pub(crate) const MAX_SQL_BYTES: usize = 100_000;
 
-/// SQL text as SQLite takes it: it ends in a NUL, and has none before.
+/// SQL text in SQLite's form: with a NUL at the end, and none before it.
 #[derive(Debug)]
 pub(crate) struct SqlText<'a> {
     text: &'a str,
@@ -15,7 +15,7 @@ pub(crate) struct SqlText<'a> {
 }
 
 impl<'a> SqlText<'a> {
-    /// SQLite reads up to the first NUL: what follows one would silently not run.
+    /// Refuses a NUL: SQLite reads up to the first one, and would silently not run the rest.
     pub(crate) fn new(text: &'a str) -> Result<SqlText<'a>> {
         match CString::new(text) {
             Ok(terminated) => Ok(SqlText { text, terminated }),
@@ -26,30 +26,30 @@ impl<'a> SqlText<'a> {
         }
     }
 
-    /// How long it is, in bytes, without its end.
+    /// The length in bytes, without the final NUL.
     pub(crate) fn len(&self) -> usize {
         self.text.len()
     }
 
-    /// From the byte `start` on, with the NUL at its end.
+    /// The text from the byte `start`, including the final NUL.
     pub(crate) fn from(&self, start: usize) -> &[u8] {
         &self.terminated.as_bytes_with_nul()[start.min(self.len())..]
     }
 
-    /// The text from the byte `start` on.
+    /// The text from the byte `start`.
     pub(crate) fn rest(&self, start: usize) -> &'a str {
         self.text.get(start..).unwrap_or(self.text)
     }
 
-    /// The statement between two bytes, as SQLite has divided the text.
+    /// The statement between two bytes, at boundaries that SQLite found.
     pub(crate) fn statement(&self, start: usize, end: usize) -> &'a str {
-        // Whatever is checked of a statement holds for the whole text as well.
+        // A check of the whole text is at least as strict as one of the statement.
         self.text.get(start..end).unwrap_or(self.text)
     }
 }
 
-/// The length in bytes of what `sql` begins with and means nothing: space, comments, and the
-/// ends of empty statements.
+/// The length in bytes of the insignificant start of `sql`: space, comments, and the ends of empty
+/// statements.
 pub(crate) fn blank(sql: &str) -> usize {
     let mut rest = sql;
     loop {
@@ -61,23 +61,23 @@ pub(crate) fn blank(sql: &str) -> usize {
         } else {
             return sql.len() - rest.len();
         };
-        // A comment that never ends goes to the end of the text.
+        // An unterminated comment extends to the end of the text.
         rest = &rest[comment.unwrap_or(rest.len())..];
     }
 }
 
-/// Whether a statement makes or drops a table, an index, a view or a trigger.
+/// Whether a statement creates or drops a table, an index, a view or a trigger.
 pub(crate) fn is_definition(sql: &str) -> bool {
     begins_with(sql, &["CREATE", "DROP", "ALTER"])
 }
 
-/// Whether SQLite may run a statement without looking whether the schema that it was compiled
-/// against is still the database's: all others look as they begin (`OP_Transaction`).
+/// Whether SQLite may run a statement without checking that the schema it was compiled against is
+/// current. All other statements check that as they begin (`OP_Transaction`).
 pub(crate) fn trusts_schema(sql: &str) -> bool {
     begins_with(sql, &["EXPLAIN", "PRAGMA", "ANALYZE", "REINDEX"])
 }
 
-/// Whether a statement begins with one of these verbs.
+/// Whether a statement begins with one of these keywords.
 pub(crate) fn begins_with(sql: &str, verbs: &[&str]) -> bool {
     let sql = &sql.as_bytes()[blank(sql)..];
     verbs.iter().any(|verb| {
@@ -86,7 +86,7 @@ pub(crate) fn begins_with(sql: &str, verbs: &[&str]) -> bool {
     })
 }
 
-/// Whether one of these keywords stands in the text, in no quotes or comment.
+/// Whether the text contains one of these keywords, outside of quotes and comments.
 pub(crate) fn has_word(sql: &str, words: &[&str]) -> bool {
     let mut rest = sql;
     while let Some((word, after)) = next_word(rest) {
@@ -98,22 +98,22 @@ pub(crate) fn has_word(sql: &str, words: &[&str]) -> bool {
     false
 }
 
-/// As [`has_word`], of `OR`. Most texts do not even have its letters, which is seen sooner.
+/// Like [`has_word`], for `OR`. First rules out texts without its letters, which is faster.
 pub(crate) fn has_or(sql: &str) -> bool {
     let letters = |(o, r): (u8, u8)| o | 0x20 == b'o' && r | 0x20 == b'r';
     sql.bytes().zip(sql.bytes().skip(1)).any(letters) && has_word(sql, &["OR"])
 }
 
-/// Whether `name` stands anywhere in the text, in letters of either case.
+/// Whether the text contains `name` (case-insensitive).
 pub(crate) fn mentions(sql: &str, name: &str) -> bool {
     sql.as_bytes()
         .windows(name.len())
         .any(|part| part.eq_ignore_ascii_case(name.as_bytes()))
 }
 
-/// Whether a statement, or one in the trigger that it makes, resolves conflicts by deleting the
-/// rows that are there (<https://sqlite.org/lang_conflict.html>): `REPLACE INTO` or `OR REPLACE`,
-/// and not a call of the function `replace`.
+/// Whether a statement, or one in the trigger that it creates, resolves conflicts by deleting
+/// existing rows (<https://sqlite.org/lang_conflict.html>): `REPLACE INTO` or `OR REPLACE`, but not
+/// a call of the function `replace`.
 pub(crate) fn replaces(sql: &str) -> bool {
     let mut before = "";
     let mut rest = sql;
@@ -130,8 +130,7 @@ pub(crate) fn replaces(sql: &str) -> bool {
     false
 }
 
-/// The next keyword or plain name in `sql`, and what follows it. Comments and whatever is in quotes
-/// are skipped.
+/// The next keyword or plain name in `sql`, and the text after it. Skips comments and quoted text.
 fn next_word(sql: &str) -> Option<(&str, &str)> {
     let mut rest = sql;
     loop {
@@ -143,7 +142,7 @@ fn next_word(sql: &str) -> Option<(&str, &str)> {
             _ => None,
         };
         if let Some(quote) = quote {
-            // Two quotes within quotes are one: that is another quoted text, right after this one.
+            // A doubled quote looks like another quoted text right after this one.
             rest = rest[1..].split_once(quote)?.1;
             continue;
         }
@@ -184,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replacing_rows_is_told_from_replacing_text() {
+    fn replacing_rows_is_distinguished_from_the_function_replace() {
         for sql in [
             "REPLACE INTO t VALUES (1)",
             "replace/**/into t VALUES (1)",
@@ -228,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_definition_is_told_by_its_verb() {
+    fn a_definition_is_recognised_by_its_verb() {
         for sql in ["create table t(a)", "/**/ DROP TRIGGER x", ";ALTER TABLE t"] {
             assert!(is_definition(sql), "{sql}");
         }

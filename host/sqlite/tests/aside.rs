@@ -1,5 +1,5 @@
-//! What SQLite may not end in time runs on a thread of the connection's own: with the same result,
-//! and its caller can go on without it.
+//! Statements that SQLite might not stop in time run on the connection's own thread, with the same
+//! result, and their caller can abandon them.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ impl Fixture {
     fn new(max_size: u32) -> Fixture {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("app.db");
-        // What is left behind takes seconds, and many where much else runs.
+        // An abandoned statement takes seconds, and more on a busy machine.
         let builder = PoolBuilder::new().max_size(max_size);
         let pool = builder.timeout(Duration::from_secs(60)).open(path);
         Fixture {
@@ -68,7 +68,7 @@ fn number(connection: &Connection, sql: &str) -> i64 {
     }
 }
 
-/// A statement that takes SQLite seconds to compile, in which nothing stops it.
+/// A statement that takes SQLite seconds to compile, without any check of the deadline.
 fn unstoppable(connection: &Connection) -> String {
     let columns = |table: usize| {
         let columns: Vec<_> = (0..999)
@@ -94,7 +94,7 @@ fn settle(pool: &Pool) {
 }
 
 #[test]
-fn a_caller_goes_on_without_a_call_that_does_not_end() {
+fn a_caller_continues_without_a_call_that_does_not_end() {
     let f = Fixture::new(2);
     let connection = f.get();
     let sql = unstoppable(&connection);
@@ -107,13 +107,13 @@ fn a_caller_goes_on_without_a_call_that_does_not_end() {
     let error = block_on(connection.query(&sql, &NONE)).expect_err("it takes seconds");
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
     assert!(error.rolled_back());
-    // It still runs, and has its place. Another connection is there for others.
+    // It still runs, and keeps its place. There is another connection for others.
     let stats = f.pool.stats();
     assert_eq!((stats.abandoned, stats.in_use), (1, 1));
     let other = f.get();
     assert_eq!(number(&other, "SELECT count(*) FROM t"), 0);
 
-    // Nothing of the connection is left to its borrower.
+    // The borrower cannot use the connection any more.
     let error = block_on(connection.query("SELECT 1", &NONE)).expect_err("stale");
     assert_eq!(error.kind(), ErrorKind::StaleHandle);
     let error = block_on(prepared.execute(&NONE)).expect_err("stale");
@@ -139,7 +139,7 @@ fn a_caller_goes_on_without_a_call_that_does_not_end() {
 }
 
 #[test]
-fn an_interrupted_request_goes_on_without_it_too() {
+fn an_interrupted_request_continues_without_it_too() {
     let f = Fixture::new(1);
     let request = Request::new();
     let connection = f.get_for(&request);
@@ -157,7 +157,7 @@ fn an_interrupted_request_goes_on_without_it_too() {
 }
 
 #[test]
-fn closing_a_pool_does_not_wait_for_what_was_abandoned() {
+fn closing_a_pool_does_not_wait_for_abandoned_calls() {
     let f = Fixture::new(2);
     let connection = f.get();
     let sql = unstoppable(&connection);
@@ -182,10 +182,9 @@ fn closing_a_pool_does_not_wait_for_what_was_abandoned() {
     assert_eq!(stats.connections_created, stats.connections_closed);
 }
 
-/// A commit of full-text search writes what was indexed: SQLite looks at nothing before that is
-/// sorted.
+/// A commit of full-text search writes the index: SQLite checks nothing until that is sorted.
 #[test]
-fn what_was_abandoned_is_never_committed() {
+fn an_abandoned_call_never_commits() {
     let f = Fixture::new(1);
     let setup = "CREATE VIRTUAL TABLE g USING fts5(x);
          INSERT INTO g(g, rank) VALUES ('hashsize', 60000000);
@@ -229,7 +228,7 @@ fn what_was_abandoned_is_never_committed() {
 }
 
 #[test]
-fn what_runs_aside_comes_to_the_same() {
+fn running_aside_gives_the_same_result() {
     let f = Fixture::new(2);
     let connection = f.get();
     let sentence = "ten words are more than a search may have here, or aside ";
@@ -284,7 +283,7 @@ fn what_runs_aside_comes_to_the_same() {
             .expect(sql);
         let shown = &sql[..sql.len().min(60)];
         assert!(expected == rows(&connection, sql), "{shown}");
-        // Once more, compiled already; and a page at a time.
+        // Again, already compiled; and page by page.
         assert!(expected == rows(&connection, sql), "{shown}");
         let statement = block_on(connection.prepare(sql)).expect("a statement");
         let mut page = block_on(statement.query(&NONE, 1, false)).expect("a page");
@@ -299,7 +298,7 @@ fn what_runs_aside_comes_to_the_same() {
         assert_eq!(read, expected.len() * width, "{shown}");
     }
 
-    // Writes, alone and in a transaction.
+    // Writes, outside and inside a transaction.
     let words = "word ".repeat(30_000);
     let insert = block_on(connection.prepare("INSERT INTO g VALUES (?1) RETURNING rowid"))
         .expect("a statement");
@@ -325,10 +324,10 @@ fn what_runs_aside_comes_to_the_same() {
     assert_eq!(f.pool.stats().abandoned, 0);
 }
 
-/// SQLite compiles a statement again where another connection has changed the schema, and it may
-/// have become another program.
+/// SQLite compiles a statement again if another connection has changed the schema, perhaps to a
+/// different program.
 #[test]
-fn a_statement_that_the_schema_changed_under_runs_all_the_same() {
+fn a_statement_runs_after_the_schema_changed_under_it() {
     let f = Fixture::new(2);
     let (connection, other) = (f.get(), f.get());
     run(&connection, "CREATE TABLE t(a); INSERT INTO t VALUES (1)");
@@ -354,10 +353,10 @@ fn a_statement_that_the_schema_changed_under_runs_all_the_same() {
     }
 }
 
-/// What fails half-way because it is to be compiled again must leave nothing open behind it: what
-/// follows would be acknowledged in a transaction that is rolled back.
+/// A statement that fails half-way because it must be compiled again must leave nothing open: later
+/// writes would be acknowledged in a transaction that is rolled back.
 #[test]
-fn what_is_acknowledged_while_the_schema_changes_is_kept() {
+fn writes_acknowledged_during_schema_changes_are_kept() {
     let f = Fixture::new(8);
     run(
         &f.get(),
@@ -399,10 +398,10 @@ fn what_is_acknowledged_while_the_schema_changes_is_kept() {
     assert_eq!(f.pool.stats().rolled_back, 0);
 }
 
-/// Of a statement that fails in a transaction SQLite may keep what it has written: none is tried
-/// here first.
+/// If a statement fails in a transaction, SQLite may keep part of its changes: so none is tried on
+/// the caller's thread first.
 #[test]
-fn what_runs_in_a_transaction_is_done_once() {
+fn statements_in_a_transaction_run_once() {
     let f = Fixture::new(1);
     let connection = f.get();
     let words = |count: usize| format!("replace(hex(zeroblob({count})), '00', 'word ')");
@@ -454,7 +453,7 @@ fn what_runs_in_a_transaction_is_done_once() {
 }
 
 #[test]
-fn a_cursor_that_is_begun_anew_keeps_what_it_wrote() {
+fn a_cursor_that_restarts_keeps_its_writes() {
     let f = Fixture::new(1);
     run(&f.get(), "CREATE VIRTUAL TABLE g USING fts5(x)");
     for _ in 0..3 {
@@ -472,7 +471,7 @@ fn a_cursor_that_is_begun_anew_keeps_what_it_wrote() {
 }
 
 #[test]
-fn a_search_that_begins_on_a_later_page_goes_on() {
+fn a_search_that_begins_on_a_later_page_continues() {
     let f = Fixture::new(1);
     let connection = f.get();
     run(
@@ -490,7 +489,7 @@ fn a_search_that_begins_on_a_later_page_goes_on() {
 }
 
 #[test]
-fn tables_of_a_schema_with_many_are_altered() {
+fn tables_in_a_large_schema_can_be_altered() {
     let f = Fixture::new(1);
     let connection = f.get();
     for table in 0..30 {

@@ -1,4 +1,5 @@
-//! What bounds the memory of all pools of the process. A file of its own, because it is all pools'.
+//! The memory limit of all pools together. In its own file, because it applies to the whole
+//! process.
 
 use millpond_pool::{Access, ErrorKind, Parameters, Pool, block_on};
 use millpond_sqlite::{PoolBuilder, set_process_memory_limit};
@@ -22,7 +23,7 @@ fn all_pools_together_take_no_more_than_the_process_may() {
              SELECT count(*) FROM (SELECT DISTINCT hex(randomblob(500)) FROM n)"
         )
     };
-    // Some 25 MiB: within each connection's 64.
+    // About 25 MiB: within each connection's 64.
     let much = count(6_000);
     for connection in &connections {
         block_on(connection.query(&much, &NONE)).expect("there is memory");

@@ -1,5 +1,4 @@
-//! The log is written into the database beside those who read and write, and starts anew however many
-//! read.
+//! Checkpoints run while others read and write, and the log restarts however many read.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -70,9 +69,9 @@ fn count(connection: &Connection) -> i64 {
     }
 }
 
-/// Each reads for 30 ms at a time, so that there is always one who does.
+/// Each reads for 30 ms at a time, so that there is always a reader.
 #[test]
-fn readers_who_overlap_do_not_make_the_log_grow_without_end() {
+fn overlapping_readers_do_not_make_the_log_grow_without_bound() {
     const PAGES: usize = 15_000;
     let f = Fixture::new();
     let over = AtomicBool::new(false);
@@ -102,15 +101,15 @@ fn readers_who_overlap_do_not_make_the_log_grow_without_end() {
         assert_eq!(count(&writer), PAGES as i64);
         over.store(true, Ordering::Relaxed);
     });
-    // On a busy machine much is written while those who read come to their end.
+    // On a busy machine much is written before the readers finish.
     assert!(longest <= (PAGES as u64 / 2) * PAGE, "{longest}");
     f.pool.close_blocking(Duration::ZERO);
     assert!(!f.wal().exists());
 }
 
-/// SQLite itself would not either, but the thread must not wait for it at everybody's expense.
+/// SQLite itself would not wait either, but the thread must not wait at everybody's expense.
 #[test]
-fn a_reader_who_does_not_end_is_not_waited_for() {
+fn a_reader_that_does_not_end_is_not_waited_for() {
     let f = Fixture::new();
     let slow = get(&f.pool, Access::ReadOnly);
     let _snapshot = block_on(slow.begin(TransactionMode::Deferred)).expect("a transaction");
@@ -131,14 +130,14 @@ fn a_reader_who_does_not_end_is_not_waited_for() {
         over.store(true, Ordering::Relaxed);
         reader.join().expect("a count")
     });
-    // Not each time that the log is long, which is 20 times.
+    // Not every time that the log is long, which is 20 times.
     assert!(held_back <= 5, "{held_back}");
     assert_eq!(count(&slow), before, "its snapshot");
     assert!(size(&f.wal()) > 10_000 * PAGE);
 }
 
 #[test]
-fn a_reader_who_is_held_back_ends_in_time() {
+fn a_reader_that_is_held_back_ends_in_time() {
     let f = Fixture::new();
     let slow = get(&f.pool, Access::ReadOnly);
     let _snapshot = block_on(slow.begin(TransactionMode::Deferred)).expect("a transaction");
@@ -146,7 +145,7 @@ fn a_reader_who_is_held_back_ends_in_time() {
     let writer = get(&f.pool, Access::ReadWrite);
     let grant = Grant::new(&f.pool, Access::ReadOnly);
     let mut late = 0;
-    // Too few for the thread, which is to wait for the slow one while others come.
+    // Too few for the thread, which must wait for the slow reader while others come.
     insert(&writer, 300);
     for _ in 0..20_000 {
         if late >= 3 {
@@ -169,12 +168,12 @@ fn a_reader_who_is_held_back_ends_in_time() {
 
 /// A commit has a deadline to keep, and the checkpoint takes as long as the disk does.
 #[test]
-fn no_commit_waits_for_the_log_to_be_written_into_the_database() {
+fn no_commit_waits_for_a_checkpoint() {
     let f = Fixture::new();
     let writer = get(&f.pool, Access::ReadWrite);
     let many = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n LIMIT 5000)
                 INSERT INTO t SELECT zeroblob(3800) FROM n";
-    // What reads keeps the thread from it.
+    // A reader keeps the thread from it.
     let reader = get(&f.pool, Access::ReadOnly);
     let transaction = block_on(reader.begin(TransactionMode::Deferred)).expect("a transaction");
     count(&reader);
@@ -182,7 +181,7 @@ fn no_commit_waits_for_the_log_to_be_written_into_the_database() {
     assert!(f.size() < 1_000 * 4096, "{}", f.size());
     block_on(transaction.commit()).expect("its end");
     insert(&writer, 1_000);
-    // The thread comes to it in its own time.
+    // The thread does it eventually.
     let until = Instant::now() + Duration::from_secs(60);
     while f.size() < 5_000 * 4096 {
         assert!(Instant::now() < until, "{}", f.size());
@@ -202,7 +201,7 @@ fn the_log_does_not_grow_with_the_number_of_commits() {
     assert!(size(&f.wal()) < 30 << 20, "{}", size(&f.wal()));
 }
 
-/// The thread has a connection of its own, which would keep the log where it is.
+/// The thread has its own connection, which could keep the log.
 #[test]
 fn a_pool_that_is_dropped_leaves_no_log() {
     let f = Fixture::new();

@@ -1,4 +1,4 @@
-//! Results that are read page by page, while the connection goes on working.
+//! Results that are read page by page, while the connection continues to work.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -53,7 +53,7 @@ async fn a_kept_cursor_does_not_read_a_later_statement() {
     let kept = page.rest.expect("a cursor");
     first.execute(&NONE).await.expect("run again");
     drop(first);
-    // In the place of the first, run as often.
+    // In the first one's slot, with as many runs.
     let second = connection
         .prepare("SELECT a * 100 FROM t")
         .await
@@ -143,11 +143,11 @@ async fn no_write_is_acknowledged_while_another_is_not_committed() {
     for (how, attempt) in attempts {
         assert_eq!(attempt.await, Some(ErrorKind::Busy), "{how}");
     }
-    // Reading goes on.
+    // Reading continues.
     assert_eq!(count(&connection).await, Value::Integer(3));
     drop(cursor);
     many.execute_many(&rows).await.expect("nothing is open");
-    // What was acknowledged is there for everybody.
+    // What was acknowledged is visible to everybody.
     let other = f.pool.get(Access::ReadOnly).await.expect("a connection");
     assert_eq!(count(&other).await, Value::Integer(4));
     let table = other.query("SELECT max(a) FROM t", &NONE).await;
@@ -189,7 +189,7 @@ async fn one_row_is_no_larger_than_a_result() {
         assert_eq!(error.kind(), ErrorKind::TooLarge);
         statement.execute(&NONE).await.expect("nothing is kept");
     }
-    // A row that fits passes the size of a page.
+    // A row that fits may exceed the size of a page.
     let statement = connection.prepare(&row(2)).await.expect("a statement");
     let page = statement.query(&NONE, 0, false).await.expect("a row");
     assert_eq!(page.rows.as_bytes().len(), 4 + 2 * 5 + 180_000);

@@ -1,5 +1,5 @@
-//! How much of everything a statement may have, and a schema: what honest applications send and
-//! operators bring works, on a stack as small as a guest's.
+//! The limits of statements and schemas: what honest applications send and operators bring works,
+//! on a stack as small as a guest's.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use millpond_sqlite::PoolBuilder;
 
 static NONE: Parameters = Parameters::NONE;
 
-/// What is left of a guest's stack for the host, if its embedder leaves wasmtime's defaults.
+/// The host's part of a guest's stack, with wasmtime's defaults.
 const STACK: usize = 1_500 << 10;
 
 fn on_a_guests_stack(work: impl FnOnce() + Send + 'static) {
@@ -25,7 +25,7 @@ fn query(pool: &Pool, sql: &str) -> Result<Table, millpond_pool::Error> {
     block_on(connection.query(sql, &NONE))
 }
 
-/// Each as large as it may be.
+/// Each as large as allowed.
 fn deep(more: usize) -> Vec<String> {
     let deep = 990 + more;
     vec![
@@ -63,7 +63,7 @@ fn deep(more: usize) -> Vec<String> {
 }
 
 #[test]
-fn statements_are_as_deep_as_sqlite_lets_them_be() {
+fn statements_may_be_as_deep_as_sqlite_allows() {
     on_a_guests_stack(|| {
         let folder = tempfile::tempdir().expect("a folder");
         let pool = PoolBuilder::new()
@@ -71,7 +71,7 @@ fn statements_are_as_deep_as_sqlite_lets_them_be() {
             .expect("a pool");
         query(&pool, "CREATE TABLE t(a, b)").expect("a table");
         for sql in deep(0) {
-            // The second time it is kept; the third, it is compiled once more as it runs.
+            // The second time it is cached; the third, it is compiled again as it runs.
             for _ in 0..2 {
                 query(&pool, &sql).unwrap_or_else(|error| panic!("{error}: {}", &sql[..60]));
             }
@@ -87,7 +87,7 @@ fn statements_are_as_deep_as_sqlite_lets_them_be() {
     });
 }
 
-/// A sound schema, as another program made it, with what guests may not send.
+/// A sound schema of another program, with constructs that guests may not send.
 fn bring(path: &Path) {
     let other = rusqlite::Connection::open(path).expect("a file");
     let or = times(990, " OR ", |at| format!("a = {at}"));
@@ -140,7 +140,7 @@ fn a_sound_schema_is_never_called_damaged() {
                 let table = query(&pool, sql).unwrap_or_else(|error| panic!("{error}: {sql}"));
                 assert!(!table.rows.is_empty(), "{sql}");
             }
-            // Every connection has to read all of it again.
+            // Every connection must read all of it again.
             query(&pool, &format!("CREATE TABLE more{round}(a)")).expect("a table");
             let other = rusqlite::Connection::open(&path).expect("the file");
             other
@@ -227,19 +227,19 @@ fn rows_that_are_larger_than_a_value_may_be_are_changed_and_read_in_parts() {
     let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
     let script = "UPDATE t SET n = 1; UPDATE t SET n = n + 1 WHERE id = 1;";
     block_on(connection.execute_script(script)).expect("a script");
-    // In a transaction, what changes one row.
+    // In a transaction, statements that change one row.
     let script = "BEGIN; INSERT INTO log VALUES (9); UPDATE copy SET b = b WHERE rowid = 1;
                   SELECT length(b) FROM copy; DELETE FROM copy WHERE rowid = 1; ROLLBACK";
     block_on(connection.execute_script(script)).expect("a script");
     drop(connection);
-    // A page at a time too.
+    // Page by page too.
     let connection = pool.get_blocking(Access::ReadOnly).expect("a connection");
     let lengths = block_on(connection.prepare("SELECT length(b) FROM t")).expect("a statement");
     let page = block_on(lengths.query(&NONE, 1, false)).expect("a row");
     let rest = block_on(page.rest.expect("more rows").next(0)).expect("the rest");
     assert_eq!(rest.len() + page.rows.len(), 2);
     drop((lengths, connection));
-    // Not whole, and nothing as long is made of it, or by itself.
+    // Not whole, and no value as long can be created.
     for sql in [
         "SELECT b FROM t WHERE id = 1",
         "UPDATE t SET b = hex(b) WHERE id = 1",

@@ -1,5 +1,5 @@
-//! Files that nobody can vouch for: a schema that lies in wait, and pages that are damaged. They are
-//! refused, or read as far as they can be, and do no harm.
+//! Untrusted files: malicious schemas, and damaged pages. They are refused, or read as far as
+//! possible, and do no harm.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use millpond_sqlite::{PoolBuilder, Synchronous};
 
 static NONE: Parameters = Parameters::NONE;
 
-/// What somebody would run who knows nothing of what waits in the file.
+/// Statements of a user who does not know what is in the file.
 const HONEST: &[&str] = &[
     "SELECT * FROM note",
     "SELECT count(*) FROM note WHERE title > 'a'",
@@ -24,7 +24,7 @@ const HONEST: &[&str] = &[
     "PRAGMA integrity_check",
 ];
 
-/// A file with tables of every kind, and more of this.
+/// A file with tables of every kind, and `more`.
 fn file(folder: &Path, more: &str) -> PathBuf {
     let path = folder.join("app.db");
     let database = rusqlite::Connection::open(&path).expect("a database");
@@ -42,7 +42,7 @@ fn file(folder: &Path, more: &str) -> PathBuf {
     path
 }
 
-/// Run everything that is honest. What came of each.
+/// Run every honest statement, and return the results.
 fn use_it(path: &Path) -> Result<Vec<Result<usize>>> {
     let pool = PoolBuilder::new()
         .max_size(1)
@@ -60,11 +60,11 @@ fn use_it(path: &Path) -> Result<Vec<Result<usize>>> {
 }
 
 #[test]
-fn a_schema_that_lies_in_wait_does_no_harm() {
+fn a_malicious_schema_does_no_harm() {
     let folder = tempfile::tempdir().expect("a folder");
     let outside = folder.path().join("outside.db");
     for waiting in [
-        // Run by whoever reads, writes, or looks.
+        // Run by a user who reads, writes, or looks.
         "CREATE VIEW plain AS SELECT load_extension('x')",
         "CREATE VIEW plain AS SELECT * FROM pragma_database_list",
         "CREATE VIEW plain AS SELECT sqlite_log(1, 'x')",
@@ -79,7 +79,7 @@ fn a_schema_that_lies_in_wait_does_no_harm() {
         "CREATE VIEW plain AS WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) SELECT i FROM n",
         "CREATE VIEW plain AS SELECT zeroblob(900000000)",
         "CREATE TABLE plain(a); CREATE TRIGGER t AFTER INSERT ON note BEGIN INSERT INTO plain SELECT a.id FROM note a, note b, note c, note d, note e; END",
-        // What says one thing and holds another.
+        // Claims one thing and contains another.
         "CREATE TABLE plain(a); PRAGMA writable_schema = ON; UPDATE sqlite_schema SET rootpage = 2 WHERE name = 'plain'",
         "CREATE TABLE plain(a); PRAGMA writable_schema = ON; UPDATE sqlite_schema SET rootpage = 99999 WHERE name = 'plain'",
         "CREATE TABLE plain(a); PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE TABLE plain(a, b, c' WHERE name = 'plain'",
@@ -115,7 +115,7 @@ fn a_schema_that_lies_in_wait_does_no_harm() {
     }
 }
 
-/// For longer: `BOLERO_RANDOM_TEST_TIME_MS`, as in `fuzz.rs`.
+/// To run it for longer, set `BOLERO_RANDOM_TEST_TIME_MS`, as in `fuzz.rs`.
 #[test]
 fn damage_anywhere_is_told() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -144,7 +144,7 @@ fn damage_anywhere_is_told() {
         });
 }
 
-/// What an operator brings is called damaged where it is, and nothing else.
+/// A damaged file is reported as damaged, and a sound file is not.
 #[test]
 fn a_damaged_file_is_corrupt() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -178,9 +178,9 @@ fn a_damaged_file_is_corrupt() {
     }
 }
 
-/// SQLite has codes that say one thing from its own functions and another from ours.
+/// SQLite's own functions and ours use some codes for different errors.
 #[test]
-fn a_function_that_is_called_wrongly_is_a_mistake_in_sql() {
+fn a_function_called_wrongly_is_an_sql_error() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = file(folder.path(), "CREATE TABLE plain(a)");
     let pool = PoolBuilder::new().open(&path).expect("a pool");

@@ -1,4 +1,4 @@
-//! Full-text search gives what SQLite's own gives, and keeps to the deadline.
+//! Full-text search returns what SQLite's own returns, and respects the deadline.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ const SHORT: Duration = Duration::from_millis(100);
 struct Fixture {
     _folder: tempfile::TempDir,
     pool: Pool,
-    /// SQLite's own, on the same file.
+    /// SQLite itself, on the same file.
     native: rusqlite::Connection,
 }
 
@@ -43,7 +43,7 @@ impl Fixture {
     }
 }
 
-/// Rows, or the code of an error and what was said.
+/// Rows, or an error's code and message.
 type Outcome = Result<Vec<Vec<Value>>, (i32, String)>;
 
 fn ours(connection: &Connection, sql: &str, parameters: &[&str]) -> Outcome {
@@ -81,7 +81,7 @@ fn theirs(native: &rusqlite::Connection, sql: &str, parameters: &[&str]) -> Outc
     })
 }
 
-/// Compares what both give. The pool has its own words for some errors.
+/// Compare the results of both. The pool has its own messages for some errors.
 fn compare(f: &Fixture, connection: &Connection, sql: &str, parameters: &[&str]) -> Outcome {
     let (ours, theirs) = (
         ours(connection, sql, parameters),
@@ -115,7 +115,7 @@ impl Random {
         choices[self.below(choices.len())]
     }
 
-    /// Few words, so that they meet often.
+    /// Few words, so that they often occur together.
     fn word(&mut self) -> &'static str {
         self.of(&["a", "b", "c", "ab", "abc", "bca", "é", "A", "running", "x1"])
     }
@@ -214,7 +214,7 @@ impl Random {
     }
 }
 
-/// Tables of each kind: what they are declared with.
+/// Tables of each kind: their declarations.
 const TABLES: &[&str] = &[
     "x, y",
     "x, y, tokenize = 'unicode61'",
@@ -240,7 +240,7 @@ const TABLES: &[&str] = &[
 ];
 
 #[test]
-fn functions_give_what_sqlite_gives() {
+fn functions_return_what_sqlite_returns() {
     let f = fixture();
     let connection = f.get(HOUR);
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
@@ -254,7 +254,7 @@ fn functions_give_what_sqlite_gives() {
             &format!("CREATE VIRTUAL TABLE t{number} USING fts5({declared})"),
             &[],
         );
-        // What another table holds is not always what was indexed.
+        // The content of another table does not always match the index.
         run("DELETE FROM other", &[]);
         for rowid in 1..=12 {
             let (x, y) = (random.text(), random.text());
@@ -392,13 +392,13 @@ fn a_snippet_is_the_first_of_the_best_parts() {
     assert_eq!(snippet("two", -1, 2), ["one [two]…", "…[two] x…"]);
 }
 
-/// A text of nearly a megabyte, which is the most that a row may have.
+/// A text of nearly a megabyte, the largest that a row may have.
 fn long(word: &str) -> String {
     word.repeat(((1 << 20) - 100) / word.len())
 }
 
-/// Whether the statement fails because its time is over. It ends then, or not long after; with a
-/// value, or because it needs more than it may of something else, before.
+/// Whether the statement fails because its time is over. Otherwise it ends in time, with a value,
+/// or because of another limit.
 fn is_overdue(connection: &Connection, sql: &str, parameters: &[&str]) -> bool {
     let values = parameters.iter().map(|text| Value::Text((*text).into()));
     let values = Parameters::positional(values);
@@ -466,7 +466,7 @@ fn tokenizing_ends_in_time() {
     let patient = f.get(HOUR);
     let columns: Vec<String> = (0..100).map(|n| format!("c{n}")).collect();
     let columns = columns.join(", ");
-    // The default tokenizer, one by its name, and one by way of another.
+    // The default tokenizer, one by its name, and one that wraps another.
     for (table, tokenizer) in [
         ("implied", ""),
         ("named", ", tokenize = 'unicode61'"),
@@ -486,7 +486,7 @@ fn tokenizing_ends_in_time() {
     let words: String = (0..100_000).map(|n| format!("w{n} ")).collect();
     let values = vec!["?1"; 100].join(", ");
     for table in ["implied", "named", "plain", "stems", "letters"] {
-        // As much as fits into no time, nor into a row: a hundred megabytes.
+        // Too much for the time and for a row: a hundred megabytes.
         let sql = format!("INSERT INTO {table} VALUES ({values})");
         let parameters = Parameters::from([Value::Text(text.clone())]);
         let error = block_on(hasty.query(&sql, &parameters)).expect_err("too much");
@@ -495,7 +495,7 @@ fn tokenizing_ends_in_time() {
         let count = format!("SELECT count(*) FROM {table} WHERE {table} MATCH 'word'");
         assert_eq!(ours(&hasty, &count, &[]), Ok(vec![vec![Value::Integer(1)]]));
         let sql = format!("SELECT count(*) FROM {table} WHERE {table} MATCH ?1");
-        // Too many words are no matter of time, and as many as may be are.
+        // Too many words fail at once, whatever the time, and the maximum does not.
         let parameters = Parameters::from([Value::Text(words.clone())]);
         let error = block_on(hasty.query(&sql, &parameters)).expect_err("too many");
         assert_eq!(error.kind(), ErrorKind::TooLarge, "{table}");
@@ -526,7 +526,7 @@ fn an_insert_that_runs_out_of_time_leaves_nothing() {
     let hasty = f.get(SHORT);
     let transaction = block_on(hasty.begin(TransactionMode::Immediate)).expect("begun");
     ours(&hasty, "INSERT INTO t(x) VALUES ('first')", &[]).expect("inserted");
-    // As where the progress handler ends a statement that writes, SQLite ends its transaction.
+    // Like the progress handler's stop of a statement that writes, this ends the transaction.
     let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
          INSERT INTO t(x) SELECT x FROM n, other";
     let error = block_on(hasty.query(sql, &Parameters::NONE)).expect_err("endless");

@@ -1,11 +1,11 @@
-//! The functions that stand in place of SQLite's own give what SQLite's give.
+//! The functions that replace SQLite's return what SQLite's return.
 
 use millpond_pool::{Access, Parameters, Value, ValueRef, block_on};
 use millpond_sqlite::PoolBuilder;
 use rusqlite::types::Value as Native;
 
-/// Arguments of every kind, with characters of one to four bytes, bytes that are no UTF-8, NULs,
-/// and what the ends of texts and blobs could be mistaken for.
+/// Arguments of every kind, with characters of one to four bytes, invalid UTF-8, NULs, and bytes
+/// that could be mistaken for the ends of texts and blobs.
 const VALUES: &[&str] = &[
     "NULL",
     "0",
@@ -49,7 +49,7 @@ const VALUES: &[&str] = &[
 ];
 
 #[test]
-fn they_give_what_sqlite_gives() {
+fn they_return_what_sqlite_returns() {
     let pool = PoolBuilder::new().open_in_memory().expect("a pool");
     let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
     let native = rusqlite::Connection::open_in_memory().expect("a connection");
@@ -75,7 +75,7 @@ fn they_give_what_sqlite_gives() {
             for function in ["instr", "trim", "ltrim", "rtrim"] {
                 compare(&format!("{function}({x}, {y})"));
             }
-            // SQLite takes different bytes for the same character where they are no UTF-8.
+            // SQLite treats different invalid bytes as the same character.
             if is_utf8(x) && is_utf8(y) {
                 compare(&format!("unhex({x}, {y})"));
             }
@@ -90,7 +90,7 @@ fn they_give_what_sqlite_gives() {
 }
 
 #[test]
-fn patterns_match_what_sqlite_says() {
+fn patterns_match_as_in_sqlite() {
     let pool = PoolBuilder::new().open_in_memory().expect("a pool");
     let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
     let native = rusqlite::Connection::open_in_memory().expect("a connection");
@@ -98,7 +98,7 @@ fn patterns_match_what_sqlite_says() {
         "", "a", "A", "ab", "abc", "ABC", "aabb", "abab", "a%b", "a_b", "a*b", "a?b", "a[b]", "ä",
         "Ä", "äb", "a-b", "]", "^", "-", "a\u{0}b", "€𝄞", "aaaaab", "!", "a!b", "\\",
     ];
-    // All short patterns of what means something, and some longer ones.
+    // All short patterns of significant characters, and some longer ones.
     let pieces = [
         "", "%", "_", "a", "B", "ä", "!", "*", "?", "[ab]", "[^a]", "[a-c]", "[]a]", "[-", "]",
     ];
@@ -121,7 +121,7 @@ fn patterns_match_what_sqlite_says() {
     }
     patterns.sort();
     patterns.dedup();
-    // As many in one statement as there are texts: a pattern is one row.
+    // As many per statement as there are texts: a pattern is one row.
     let columns: Vec<String> = (0..texts.len())
         .map(|n| {
             let x = n + 2;
@@ -177,7 +177,7 @@ fn patterns_match_what_sqlite_says() {
 }
 
 #[test]
-fn a_value_is_what_it_was_after_a_call() {
+fn a_call_does_not_change_its_arguments() {
     let pool = PoolBuilder::new().open_in_memory().expect("a pool");
     let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
     let sql =

@@ -1,8 +1,9 @@
-//! Input that nobody would think of: nothing panics, nothing that was not granted shows or changes, and
-//! the pool is whole afterwards.
+//! Random input: nothing panics, nothing that was not granted is revealed or changed, and the pool
+//! is intact afterwards.
 //!
-//! Each target tries a thousand inputs. For longer: `BOLERO_RANDOM_TEST_TIME_MS=3600000 cargo test
-//! --release -p millpond-pool --test fuzz`. What once failed is kept below `__fuzz__`, and tried first.
+//! Each target tries a thousand inputs. To run it for longer: `BOLERO_RANDOM_TEST_TIME_MS=3600000
+//! cargo test --release -p millpond-sqlite --test fuzz`. Inputs that once failed are kept below
+//! `__fuzz__`, and tried first.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -19,7 +20,7 @@ use millpond_sqlite::{PoolBuilder, Synchronous};
 
 static NONE: Parameters = Parameters::NONE;
 
-/// Stands where no guest may look.
+/// A value that no guest may see.
 const SECRET: &str = "heron-7f3a";
 
 struct Fixture {
@@ -60,7 +61,7 @@ fn fixture() -> Fixture {
 
 impl Fixture {
     fn grant(&self) -> Grant {
-        // One connection may be used for all inputs, which take as long as one wants.
+        // One connection may be used for all inputs, for any time.
         Grant::new(&self.pool, Access::ReadWrite).max_hold_time(Duration::MAX)
     }
 
@@ -94,7 +95,7 @@ impl Fixture {
     }
 }
 
-/// The words and signs of all attacks, and each attack: what SQL is made up of here.
+/// The words and signs of all attacks, and each attack: the pieces of the generated SQL.
 static PIECES: LazyLock<Vec<String>> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/attacks");
     let mut pieces: Vec<String> = Vec::new();
@@ -160,7 +161,7 @@ fn sql_under_a_grant_for_reading() {
         let version = block_on(connection.query("PRAGMA data_version", &NONE));
         version.expect("a version").rows
     };
-    // Sees every commit of others as another version.
+    // Sees each commit of others as another version.
     let other = f.get(&f.grant());
     let before = version(&other);
     let grant = Grant::new(&f.pool, Access::ReadOnly).max_statement_steps(20_000);
@@ -222,7 +223,7 @@ fn rows_and_parameters() {
                     _ => {}
                 }
             }
-            // As they should be, or damaged.
+            // Valid, or damaged.
             let place = usize::from(place) % bytes.len();
             match how % 4 {
                 0 => bytes.clone_from(&noise),

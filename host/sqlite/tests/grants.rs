@@ -1,5 +1,4 @@
-//! What a grant allows is what SQL can do, and what it does not name is out of reach, by
-//! whichever way.
+//! A grant allows exactly what it says, and everything else is out of reach on every path.
 
 use millpond_pool::{
     Access, Connection, ErrorKind, Grant, Parameters, Pool, Request, Result, Table, TableGrant,
@@ -109,10 +108,10 @@ fn a_table_is_used_as_far_as_it_is_granted() {
         "SELECT * FROM main.secret",
         "SELECT * FROM \"secret\"",
         "WITH note AS (SELECT * FROM secret) SELECT * FROM note",
-        // By what somebody else made.
+        // Through objects of others.
         "SELECT * FROM leak",
         "INSERT INTO log VALUES ('x')",
-        // What the schema tells.
+        // Through the schema.
         "SELECT sql FROM sqlite_schema",
         "SELECT sql FROM sqlite_master",
         "PRAGMA table_info(secret)",
@@ -120,7 +119,7 @@ fn a_table_is_used_as_far_as_it_is_granted() {
         "PRAGMA table_list",
         "PRAGMA integrity_check",
         "PRAGMA index_info(i)",
-        // What changes it.
+        // By changing the schema.
         "CREATE TABLE n(a)",
         "CREATE VIEW n AS SELECT 1",
         "CREATE INDEX n ON note(body)",
@@ -158,7 +157,7 @@ fn a_refusal_names_what_it_would_need() {
 }
 
 #[test]
-fn a_hidden_column_is_null_by_every_way() {
+fn a_hidden_column_is_null_on_every_path() {
     let f = fixture();
     let connection = f.get(&f.narrow());
     for sql in [
@@ -183,7 +182,7 @@ fn a_hidden_column_is_null_by_every_way() {
     ] {
         assert!(query(&connection, sql).expect(sql).rows.is_empty(), "{sql}");
     }
-    // SQLite asks about none of what RETURNING reads.
+    // SQLite does not ask about what RETURNING reads.
     let insert = "INSERT INTO note(body, author) VALUES ('x', 'y') RETURNING author";
     let error = run(&connection, insert).expect_err("hidden");
     assert_eq!(error.kind(), ErrorKind::NotAuthorized);
@@ -222,7 +221,7 @@ fn a_statement_compiled_under_one_grant_does_not_run_under_another() {
     let narrow = f.narrow();
     const SECRET: &str = "SELECT x FROM secret";
     const AUTHOR: &str = "SELECT author FROM note WHERE id = 1";
-    // Over and over, with statements kept for both.
+    // Repeatedly, with statements cached for both.
     for _ in 0..3 {
         let connection = f.get(&wide);
         assert_eq!(
@@ -243,7 +242,7 @@ fn a_statement_compiled_under_one_grant_does_not_run_under_another() {
             [[Value::Null]]
         );
     }
-    // Many grants more than are kept apart.
+    // More grants than are cached.
     for number in 0..20 {
         let table = format!("t{number}");
         let grant = Grant::new(&f.pool, Access::ReadWrite).table(&table, TableGrant::new().read());
@@ -254,7 +253,7 @@ fn a_statement_compiled_under_one_grant_does_not_run_under_another() {
 }
 
 #[test]
-fn a_schema_that_changes_under_a_statement_is_asked_about_again() {
+fn a_statement_is_authorized_again_when_the_schema_changes() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");
     let pool = PoolBuilder::new().open(&path).expect("a pool");
@@ -315,7 +314,7 @@ fn rows_that_may_not_be_deleted_are_not_replaced() {
     .expect("a function");
     drop(connection);
 
-    // By a trigger of its own, whose statements are compiled when it runs.
+    // Through its own trigger, whose statements are compiled when it runs.
     let connection = f.get(&f.narrow().schema(true));
     let trigger = "CREATE TRIGGER mine AFTER INSERT ON log
                    BEGIN REPLACE INTO note(id, body) VALUES (1, 'mine'); END";

@@ -1,4 +1,5 @@
-//! Statements that wait for their turn at the same time are committed together, and nobody could tell.
+//! Statements that wait for their turn at the same time are committed together, without a visible
+//! difference.
 
 use std::future::Future;
 use std::pin::pin;
@@ -56,7 +57,7 @@ impl Fixture {
         connection.expect("a connection")
     }
 
-    /// Somebody who has the turn, for others to wait for.
+    /// A connection that holds the turn, for others to wait for.
     async fn hold(&self) -> (Connection, Transaction) {
         let connection = self.get().await;
         let transaction = connection.begin(TransactionMode::Immediate).await;
@@ -76,7 +77,7 @@ fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// What has come of a wait that should be over.
+/// The outcome of a wait that should be over.
 #[track_caller]
 fn ready<F: Future>(future: std::pin::Pin<&mut F>) -> F::Output {
     match poll(future) {
@@ -132,7 +133,7 @@ async fn statements_that_wait_together_are_committed_together() {
     assert_eq!(page.rows, [[Value::Integer(5), text("d")]]);
     assert!(page.rest.is_none());
 
-    // Each connection knows of its own row, and of no other's.
+    // Each connection knows its own row, and no other's.
     for (connection, rowid) in [(&a, 2), (&b, 3), (&c, 4), (&d, 5)] {
         let sql = "SELECT last_insert_rowid()";
         let table = connection.query(sql, &NONE).await.expect("a number");
@@ -164,7 +165,7 @@ async fn a_statement_sees_its_own_last_rowid_wherever_it_runs() {
 }
 
 #[tokio::test]
-async fn one_that_fails_fails_alone() {
+async fn a_failing_statement_fails_alone() {
     for (sql, kind) in [
         (INSERT, ErrorKind::ConstraintUnique),
         (
@@ -202,7 +203,7 @@ async fn one_that_fails_fails_alone() {
         ready(third.as_mut()).expect("a row");
         let mut kept = f.rows().await;
         if sql.contains("OR FAIL") {
-            // What came before the failure stays, as by itself.
+            // Rows before the failure stay, as when run alone.
             kept.remove(1);
         }
         assert_eq!(kept, [text("a"), text("c")], "{sql}");
@@ -218,7 +219,7 @@ async fn one_that_fails_fails_alone() {
 }
 
 #[tokio::test]
-async fn a_group_that_ends_before_its_commit_leaves_the_line_as_it_was() {
+async fn a_group_that_ends_before_its_commit_keeps_the_queues_order() {
     let f = fixture().await;
     let [a, b, c, d] = [f.get().await, f.get().await, f.get().await, f.get().await];
     let (_holder, transaction) = f.hold().await;
@@ -244,7 +245,7 @@ async fn a_group_that_ends_before_its_commit_leaves_the_line_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_statement_of_the_first_that_fails_harms_nobody() {
+async fn a_failing_statement_of_the_leader_harms_nobody() {
     let f = fixture().await;
     let [a, b] = [f.get().await, f.get().await];
     let (_holder, transaction) = f.hold().await;
@@ -265,7 +266,7 @@ async fn a_statement_of_the_first_that_fails_harms_nobody() {
 }
 
 #[tokio::test]
-async fn a_statement_that_takes_long_takes_its_time_alone() {
+async fn a_slow_statement_runs_alone() {
     const SLOW: &str = "INSERT INTO t(a) WITH RECURSIVE n(i) AS
         (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) SELECT max(i) FROM n";
     let f = fixture().await;
@@ -300,7 +301,7 @@ async fn a_statement_runs_under_its_own_grant() {
                 .table("t", TableGrant::new().read().insert())
         })
         .await;
-    // The same text, so that a statement kept from the first would run for the second.
+    // The same text, so that a statement cached for the first could run for the second.
     let sql = "INSERT INTO t(a) SELECT b FROM secret";
     a.execute("DELETE FROM t WHERE a IS NULL", &NONE)
         .await
@@ -314,13 +315,13 @@ async fn a_statement_runs_under_its_own_grant() {
     ready(first).expect("a row");
     assert_eq!(f.rows().await, [text("hidden"), Value::Null]);
     ready(second).expect("a row");
-    // And the first has its own again.
+    // And the first has its own rights again.
     let table = a.query("SELECT b FROM secret", &NONE).await.expect("a row");
     assert_eq!(table.rows.to_vec()[0][0], text("hidden"));
 }
 
 #[tokio::test]
-async fn what_only_its_own_connection_has_stays_there() {
+async fn a_statement_with_connection_state_runs_on_its_own_connection() {
     let f = fixture().await;
     let a = f.get().await;
     let b = f.get_granted(|grant| grant.temporary(true)).await;
@@ -342,7 +343,7 @@ async fn what_only_its_own_connection_has_stays_there() {
 }
 
 #[tokio::test]
-async fn each_is_told_that_another_process_has_the_database() {
+async fn each_gets_busy_when_another_process_has_the_database() {
     let f = fixture().await;
     let [a, b] = [f.get().await, f.get().await];
     let (_holder, transaction) = f.hold().await;
@@ -364,7 +365,7 @@ async fn each_is_told_that_another_process_has_the_database() {
 }
 
 #[tokio::test]
-async fn who_leaves_the_line_writes_nothing() {
+async fn leaving_the_queue_writes_nothing() {
     let f = fixture().await;
     let [a, b, c] = [f.get().await, f.get().await, f.get().await];
     let (_holder, transaction) = f.hold().await;
@@ -384,7 +385,7 @@ async fn who_leaves_the_line_writes_nothing() {
 }
 
 #[tokio::test]
-async fn somebody_who_begins_a_transaction_is_not_overtaken() {
+async fn beginning_a_transaction_is_not_overtaken() {
     let f = fixture().await;
     let [a, b, c] = [f.get().await, f.get().await, f.get().await];
     let (_holder, transaction) = f.hold().await;
@@ -407,9 +408,10 @@ async fn somebody_who_begins_a_transaction_is_not_overtaken() {
     ready(third).expect("a row");
 }
 
-/// However threads come together: whatever was acknowledged is there once, and an error is one's own.
+/// In any interleaving, every acknowledged write is there once, and every error is the caller's
+/// own.
 #[test]
-fn many_at_once_are_told_the_truth() {
+fn many_writers_at_once_get_correct_results() {
     const THREADS: i64 = 8;
     const EACH: i64 = 150;
     let f = Arc::new(block_on(fixture()));

@@ -1,5 +1,5 @@
-//! SQL that honest applications, drivers and frameworks send: it works as in SQLite, or its refusal is
-//! known here.
+//! SQL that honest applications, drivers and frameworks send: it works as in SQLite, or is known to
+//! be refused.
 
 use std::time::Duration;
 
@@ -115,7 +115,7 @@ fn mathematics_is_sqlites() {
             "{sql}"
         );
     }
-    // Of one argument alone: an index and a generated column may use them.
+    // Deterministic functions: an index and a generated column may use them.
     let uses = "CREATE TABLE p(x, r AS (sqrt(x)));;CREATE INDEX pr ON p(floor(x));;
         INSERT INTO p VALUES (9.5);;SELECT round(r, 3) FROM p WHERE floor(x) = 9";
     assert_eq!(run(&connection, uses), Ok(vec!["3.082".to_owned()]));
@@ -198,7 +198,7 @@ fn json_is_patched_where_it_is_short() {
 }
 
 #[test]
-fn a_pragma_that_sets_what_holds_succeeds_and_changes_nothing() {
+fn a_pragma_that_sets_the_current_value_succeeds_and_changes_nothing() {
     let f = fixture();
     let connection = f.get();
     for sql in [
@@ -257,7 +257,7 @@ fn a_pragma_that_sets_what_holds_succeeds_and_changes_nothing() {
             "{sql}"
         );
     }
-    // And for those who may only read, and do not wait for their turn.
+    // And for read-only guests, which do not wait for their turn.
     let reader = f.pool.get_blocking(Access::ReadOnly).expect("a connection");
     assert_eq!(
         run(&reader, "PRAGMA journal_mode = WAL"),
@@ -279,7 +279,7 @@ fn a_pragma_that_sets_what_holds_succeeds_and_changes_nothing() {
 }
 
 #[test]
-fn versions_statistics_and_sequences_are_the_schemas() {
+fn versions_statistics_and_sequences_belong_to_the_schema() {
     let f = fixture();
     let connection = f.get();
     let made = "PRAGMA user_version = 7;;PRAGMA user_version";
@@ -323,7 +323,7 @@ fn foreign_keys_may_wait_for_the_end_of_a_transaction_and_no_longer() {
         run(&connection, "INSERT INTO c VALUES (2)"),
         Err(ErrorKind::ConstraintForeignKey)
     );
-    // Set, and left, by a borrower whom the next does not know.
+    // Set and left by a borrower, and not visible to the next.
     for sql in [
         "PRAGMA defer_foreign_keys = OFF",
         "PRAGMA defer_foreign_keys(0)",
@@ -342,7 +342,7 @@ fn foreign_keys_may_wait_for_the_end_of_a_transaction_and_no_longer() {
     assert_eq!(within, Err(ErrorKind::ConstraintForeignKey));
 }
 
-/// As they document them, or their sources have them. What is refused is in the second list.
+/// From their documentation or source. The second list is refused.
 const FRAMEWORKS: &[(&str, &[&str], &[&str])] = &[
     (
         "Django",
@@ -430,7 +430,7 @@ const FRAMEWORKS: &[(&str, &[&str], &[&str])] = &[
 ];
 
 #[test]
-fn what_frameworks_begin_with_runs() {
+fn statements_that_frameworks_begin_with_run() {
     for (framework, works, refused) in FRAMEWORKS {
         let f = fixture();
         let connection = f.get();
@@ -449,7 +449,7 @@ fn what_frameworks_begin_with_runs() {
 }
 
 #[test]
-fn changes_are_counted_as_in_sqlite_from_the_lending_on() {
+fn changes_are_counted_as_in_sqlite_since_the_lending() {
     let f = fixture();
     let setup = "CREATE TABLE t(a UNIQUE, b);
         CREATE TABLE log(n);

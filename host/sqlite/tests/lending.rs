@@ -149,7 +149,7 @@ fn a_task_that_blocks_waits_any_number_of_times() {
             .expect("a runtime");
         runtime.block_on(async {
             let _held = get(&pool).await;
-            // More often than tokio lets a task go on without giving way.
+            // More often than tokio's cooperative budget allows.
             let timeouts = (0..300)
                 .filter(|_| pool.get_blocking(Access::ReadWrite).is_err())
                 .count();
@@ -222,7 +222,7 @@ async fn closing_refuses_callers_and_leaves_no_log() {
             .kind(),
         ErrorKind::PoolClosed
     );
-    // The lent ones finish their work.
+    // The lent connections finish their work.
     connection
         .execute("INSERT INTO t VALUES (1)", &NONE)
         .await
@@ -246,7 +246,7 @@ async fn closing_refuses_callers_and_leaves_no_log() {
 }
 
 #[tokio::test]
-async fn closing_ends_those_that_do_not_come_back() {
+async fn closing_ends_connections_that_are_not_returned() {
     let f = fixture(2, Duration::from_secs(10));
     let idle = get(&f.pool).await;
     idle.execute("CREATE TABLE t(a)", &NONE)
@@ -260,7 +260,7 @@ async fn closing_ends_those_that_do_not_come_back() {
         .await
         .expect("a row");
 
-    // One that runs for ever, on a thread of its own.
+    // An endless statement, on another thread.
     let busy = get(&f.pool).await;
     let (started, is_started) = std::sync::mpsc::channel();
     let runner = std::thread::spawn(move || {
@@ -356,8 +356,8 @@ async fn the_counters_hold_under_load() {
 async fn a_text_of_many_short_statements_ends_in_time() {
     let f = fixture(1, Duration::from_secs(10));
     let connection = get(&f.pool).await;
-    // A deadline that is far too long for a text that is copied for each of its statements, and
-    // long enough for one that is not.
+    // A deadline much too short for a text that is copied for each of its statements, and long
+    // enough for one that is not.
     connection.set_deadline(Some(Instant::now() + Duration::from_secs(60)));
     let empty = ";".repeat(90_000);
     connection
@@ -375,7 +375,7 @@ async fn a_text_of_many_short_statements_ends_in_time() {
         .await
         .expect("short statements");
 
-    // No statement of these runs long enough to be stopped: the text is.
+    // No statement of these runs long enough to be stopped: the text does.
     connection.set_deadline(Some(Instant::now()));
     for text in [&empty, &short] {
         let error = connection
@@ -441,7 +441,8 @@ fn closing_under_load_ends_everything_and_leaves_no_log() {
         std::thread::scope(|scope| {
             for _ in 0..6 {
                 scope.spawn(|| {
-                    // Some are in line, some being lent to, some writing, some coming back.
+                    // Some are in the queue, some are being lent to, some write, some are being
+                    // returned.
                     while let Ok(connection) = f.pool.get_blocking(Access::ReadWrite) {
                         let _ = millpond_pool::block_on(
                             connection.execute("INSERT INTO t VALUES (1)", &NONE),
@@ -452,7 +453,7 @@ fn closing_under_load_ends_everything_and_leaves_no_log() {
             while f.pool.stats().connections_reused < 10 + round {
                 std::thread::yield_now();
             }
-            // Two at once, one of whom has no patience.
+            // Two at once, one of them without grace.
             scope.spawn(|| f.pool.close_blocking(Duration::ZERO));
             f.pool.close_blocking(Duration::from_millis(1));
         });
@@ -464,9 +465,9 @@ fn closing_under_load_ends_everything_and_leaves_no_log() {
     }
 }
 
-/// If another process is writing, the log stays, and the next process takes it over.
+/// If another process is writing, the log stays, and the next process to open it takes it over.
 #[test]
-fn closing_without_patience_does_not_wait_for_another_process() {
+fn closing_without_grace_does_not_wait_for_another_process() {
     const HOUR: Duration = Duration::from_secs(3600);
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");

@@ -1,4 +1,4 @@
-//! What a borrower may use of time and space, and what happens to one who wants more.
+//! Limits of time and space, and what happens beyond them.
 
 use std::time::{Duration, Instant};
 
@@ -65,8 +65,8 @@ async fn a_statement_ends_when_its_time_is_over() {
         let error = statement.query(&NONE, 1, false).await.expect_err("endless");
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
     }
-    // A transaction in which a statement ran out of time can be rolled back, and told from one
-    // that SQLite has rolled back.
+    // A transaction in which a statement ran out of time can be rolled back, and distinguished from
+    // one that SQLite has rolled back.
     let transaction = connection
         .begin(TransactionMode::Immediate)
         .await
@@ -151,7 +151,7 @@ async fn a_cursor_held_too_long_is_stale() {
         .await
         .expect_err("too late");
     assert_eq!(error.kind(), ErrorKind::StaleHandle);
-    // One that is read goes on for as long as it is read in time.
+    // A cursor that is read in time continues.
     let read = slow.prepare("SELECT a FROM t").await.expect("a statement");
     let page = read.query(&NONE, 1, false).await.expect("a row");
     drop(page);
@@ -205,7 +205,7 @@ async fn a_connection_held_too_long_makes_way_for_the_next() {
 }
 
 #[tokio::test]
-async fn a_statement_that_runs_does_not_outlive_what_it_is_held_by() {
+async fn a_running_statement_ends_with_its_transaction_or_connection() {
     let f = fixture(1).await;
     let connection = f.get(f.grant().max_hold_time(SHORT)).await;
     let error = connection.query(FOREVER, &NONE).await.expect_err("endless");
@@ -277,7 +277,7 @@ async fn a_database_grows_to_its_quota() {
         .max_database_bytes(1 << 20)
         .open(&path)
         .expect("a pool");
-    // Each connection has it, not only the first.
+    // Every connection has the limit, not only the first.
     let first = pool.get(Access::ReadWrite).await.expect("a connection");
     let second = pool.get(Access::ReadWrite).await.expect("a connection");
     first
@@ -312,7 +312,7 @@ async fn a_database_grows_to_its_quota() {
 }
 
 #[tokio::test]
-async fn texts_and_parameters_have_their_longest() {
+async fn texts_and_parameters_have_a_maximum_size() {
     let f = fixture(1).await;
     let connection = f.get(f.grant()).await;
     let long = format!("SELECT 1 -- {}", "x".repeat(100_000));
@@ -355,7 +355,7 @@ async fn sqlite_takes_no_more_memory_than_it_may() {
         .expect("a transaction");
     let many = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n LIMIT 100000)";
     for hog in [
-        // What it sorts, what it has seen, and values that are large together.
+        // Sorting, deduplicating, and values that are large together.
         format!("{many} SELECT randomblob(1000) FROM n ORDER BY 1 LIMIT 1 OFFSET 99999"),
         format!("{many} SELECT count(*) FROM (SELECT DISTINCT randomblob(1000) FROM n)"),
         format!("SELECT {}", ["randomblob(900000)"; 12].join(", ")),
@@ -366,7 +366,7 @@ async fn sqlite_takes_no_more_memory_than_it_may() {
             "{hog}: {error:?}"
         );
     }
-    // What only reads has not ended the transaction.
+    // A statement that only reads has not ended the transaction.
     connection.execute("COMMIT", &NONE).await.expect("a commit");
     let table = connection.query("SELECT a FROM kept", &NONE).await;
     assert_eq!(table.expect("the row").rows.len(), 1);
@@ -397,7 +397,7 @@ async fn a_request_is_interrupted_in_whatever_it_does() {
         .await
         .expect("a transaction");
 
-    // In a statement, on another thread.
+    // During a statement, on another thread.
     let running = std::thread::spawn(move || {
         let ended = block_on(connection.query(ENDLESS, &NONE));
         (connection, ended)
@@ -411,13 +411,13 @@ async fn a_request_is_interrupted_in_whatever_it_does() {
     );
     let error = connection.query("SELECT 1", &NONE).await.expect_err("over");
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
-    // What it may still do is end.
+    // It may still roll back.
     connection
         .execute("ROLLBACK", &NONE)
         .await
         .expect("the end");
 
-    // In a wait for a connection: there is one, and this one has it.
+    // During a wait for a connection: there is one, and this request has it.
     let error = grant
         .get(Access::ReadWrite, &request)
         .await
@@ -429,7 +429,7 @@ async fn a_request_is_interrupted_in_whatever_it_does() {
     assert_eq!(f.pool.stats().timeouts, 0);
     drop(connection);
 
-    // Too late, for the next borrower of the connection.
+    // Too late: the connection has its next borrower.
     let connection = f.get(f.grant()).await;
     request.interrupt();
     connection
@@ -438,7 +438,7 @@ async fn a_request_is_interrupted_in_whatever_it_does() {
         .expect("another request");
     drop(connection);
     assert_eq!(f.pool.stats().connections_created, 1);
-    // Lent to it all the same, and ended at once.
+    // A connection can still be lent to it, but is stopped at once.
     let connection = grant
         .get(Access::ReadWrite, &request)
         .await
@@ -461,12 +461,12 @@ async fn one_tenant_does_not_take_the_connections_of_another() {
         }));
         tokio::task::yield_now().await;
     }
-    // There is one left, whoever came first.
+    // One is left, whoever came first.
     assert_eq!(f.pool.stats().in_use, 2);
     let third = f.get(honest).await;
     assert_eq!(f.pool.stats().in_use, 3);
     drop(third);
-    // A part that comes back goes to the next in the tenant's own line.
+    // A returned connection goes to the next in the tenant's own queue.
     drop(first);
     let next = waiting
         .remove(0)
@@ -481,7 +481,7 @@ async fn one_tenant_does_not_take_the_connections_of_another() {
 }
 
 #[tokio::test]
-async fn a_statement_takes_only_so_many_steps() {
+async fn a_statement_has_a_limit_of_steps() {
     let f = fixture(1).await;
     let connection = f.get(f.grant().max_statement_steps(10_000)).await;
     let count = |rows: u32| {
@@ -499,7 +499,7 @@ async fn a_statement_takes_only_so_many_steps() {
         .await
         .expect_err("too many");
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
-    // Each statement has its own.
+    // Each statement has its own limit.
     for _ in 0..20 {
         connection
             .query(&count(100), &NONE)
@@ -509,7 +509,7 @@ async fn a_statement_takes_only_so_many_steps() {
 }
 
 #[tokio::test]
-async fn a_transaction_writes_only_so_much() {
+async fn a_transaction_has_a_limit_of_writes() {
     let folder = tempfile::tempdir().expect("a folder");
     let pool = PoolBuilder::new()
         .max_size(1)
@@ -532,7 +532,8 @@ async fn a_transaction_writes_only_so_much() {
             .len()
     };
 
-    // In one statement, and in many of one transaction, which may write the same pages again.
+    // In one statement, and in many statements of one transaction, which may write the same pages
+    // again.
     let error = connection
         .execute(&fill(100_000), &NONE)
         .await
@@ -560,7 +561,7 @@ async fn a_transaction_writes_only_so_much() {
         .expect("its end");
     assert!(log() < 8 << 20, "{}", log());
 
-    // The next begins anew.
+    // The next transaction starts at zero.
     for _ in 0..5 {
         connection
             .execute(&fill(500), &NONE)

@@ -116,7 +116,7 @@ fn running_again_does_nothing() {
 }
 
 #[test]
-fn with_nothing_to_run_a_writer_is_not_waited_for() {
+fn without_new_migrations_a_writer_is_not_waited_for() {
     let scene = Scene::new(&[NOTE]);
     scene.run().unwrap();
     let writer = Connection::open(scene.database()).unwrap();
@@ -244,7 +244,7 @@ fn a_file_may_be_renamed_and_have_its_line_endings_converted() {
 }
 
 #[test]
-fn a_file_that_is_gone_is_an_error() {
+fn a_missing_file_is_an_error() {
     let scene = Scene::new(&[NOTE, FIRST]);
     scene.run().unwrap();
     scene.remove(NOTE.0);
@@ -283,7 +283,7 @@ fn a_failing_migration_undoes_itself_and_keeps_the_earlier_ones() {
         1
     );
 
-    // It was not applied, so that it may be mended.
+    // It was not applied, so it may be changed.
     scene.write("002-fails.sql", "INSERT INTO note(body) VALUES ('whole');");
     assert_eq!(scene.run().unwrap().applied, ["002-fails.sql", SECOND.0]);
 }
@@ -348,7 +348,7 @@ fn a_migration_that_begins_or_ends_a_transaction_is_refused_before_it_does() {
 }
 
 #[test]
-fn savepoints_triggers_and_comments_are_no_transactions() {
+fn savepoints_triggers_and_comments_are_not_transactions() {
     let sql = "-- COMMIT;\nSAVEPOINT a; INSERT INTO note(body) VALUES ('COMMIT;'); RELEASE a;\n\
                CREATE TRIGGER t AFTER INSERT ON note BEGIN DELETE FROM note WHERE id = 9; END;\n/* END";
     let scene = Scene::new(&[NOTE, ("2-fine.sql", sql)]);
@@ -423,7 +423,7 @@ fn a_database_that_cannot_be_opened_is_an_error() {
     }
 }
 
-/// Each migration adds one row, so that one run twice shows.
+/// Each migration adds one row, so that running one twice is visible.
 fn many(count: u32) -> Scene {
     let scene = Scene::new(&[("1-row.sql", "CREATE TABLE row(number);")]);
     for number in 2..=count {
@@ -505,7 +505,7 @@ fn child_migrates() {
     println!("\napplied={}", report.applied.len());
 }
 
-/// What the database has of a row's name, for tests of what was kept.
+/// The warnings of a report: file and line.
 fn warnings(report: &Report) -> Vec<(&str, Option<usize>)> {
     let warnings = report.warnings.iter();
     warnings
@@ -514,7 +514,7 @@ fn warnings(report: &Report) -> Vec<(&str, Option<usize>)> {
 }
 
 #[test]
-fn what_a_connection_remembers_of_one_file_does_not_reach_the_next() {
+fn state_of_one_migration_does_not_reach_the_next() {
     for leaves in [
         "CREATE TEMP TABLE note(x);",
         "CREATE TEMP VIEW note AS SELECT 1 AS x;",
@@ -528,7 +528,7 @@ fn what_a_connection_remembers_of_one_file_does_not_reach_the_next() {
         let next =
             "CREATE TABLE note(x CHECK (x > 0)); INSERT INTO note SELECT 1 WHERE 'A' LIKE 'a';";
         let scene = Scene::new(&[("1-leaves.sql", leaves), ("2-next.sql", next)]);
-        // Without what 001 leaves, so that only what it remembers could differ.
+        // Without 001's changes, so that only the connection's state could matter.
         if scene.run().is_ok() {
             assert_eq!(
                 scene.one::<i64>("SELECT count(*) FROM main.note"),
@@ -542,7 +542,7 @@ fn what_a_connection_remembers_of_one_file_does_not_reach_the_next() {
 }
 
 #[test]
-fn what_was_broken_before_blocks_nothing_and_is_named_once() {
+fn earlier_violations_block_nothing_and_are_reported_once() {
     let scene = Scene::new(&[FAMILY]);
     scene.run().unwrap();
     let conn = Connection::open(scene.database()).unwrap();
@@ -608,7 +608,7 @@ fn foreign_keys_that_cannot_be_checked_block_nothing_if_they_could_not_before() 
 }
 
 #[test]
-fn a_comment_that_swallows_what_follows_is_an_error() {
+fn a_comment_that_hides_statements_is_an_error() {
     let mac = "-- tables\rCREATE TABLE note(x);\r";
     let scene = Scene::new(&[("1-mac.sql", mac)]);
     assert!(matches!(
@@ -623,7 +623,8 @@ fn a_comment_that_swallows_what_follows_is_an_error() {
         scene.run(),
         Err(MigrationError::LineEnds { line: 3, .. })
     ));
-    // Where no comment is in the way, SQL does not care; and what is quoted is no comment.
+    // Without a comment in the way, carriage returns do not matter; and quoted text is not a
+    // comment.
     let fine = "CREATE TABLE a(x);\rINSERT INTO a VALUES ('-- one\rtwo');\r/* -- \r */\r-- end\r";
     scene.write("1-mac.sql", fine);
     scene.run().unwrap();
@@ -631,7 +632,7 @@ fn a_comment_that_swallows_what_follows_is_an_error() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_change() {
+fn a_byte_order_mark_is_not_a_change() {
     let scene = Scene::new(&[NOTE]);
     scene.run().unwrap();
     scene.write(NOTE.0, format!("\u{feff}{}", NOTE.1));
@@ -687,7 +688,7 @@ fn what_guests_cannot_use_is_named_with_its_line() {
                 let expected: Vec<_> = line.map(Some).into_iter().collect();
                 assert_eq!(lines, expected, "{sql}: {:?}", report.warnings);
             }
-            // A strict table needs a type.
+            // A strict table requires a type.
             Err(MigrationError::Failed { line: failed, .. }) => assert_eq!(Some(failed), line),
             Err(error) => panic!("{sql}: {error}"),
         }

@@ -1,4 +1,4 @@
-//! Files that cannot be used, settings that make no sense: a clear error, at once.
+//! Unusable files and invalid settings are clear errors, at once.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn refused(path: &Path) -> Error {
 }
 
 #[test]
-fn what_is_no_database_is_refused_by_name() {
+fn what_is_not_a_database_is_refused_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
     assert_eq!(
@@ -53,7 +53,7 @@ fn what_is_no_database_is_refused_by_name() {
 
 #[cfg(unix)]
 #[test]
-fn what_is_no_file_is_refused() {
+fn what_is_not_a_file_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("socket.db");
     let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
@@ -63,7 +63,7 @@ fn what_is_no_file_is_refused() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_read_only_disk_is_refused() {
-    // The one file system that is read-only for everybody, the superuser too.
+    // The only file system that is read-only even for the superuser.
     let error = refused(Path::new("/proc/app.db"));
     assert_eq!(error.kind(), ErrorKind::CannotOpen);
 }
@@ -145,8 +145,8 @@ fn an_open_folder_is_kept_when_another_takes_its_place() {
     assert_eq!(fs::read_dir(&outside).expect("the folder").count(), 0);
 }
 
-/// How often a connection is opened while another thread changes what its names mean:
-/// `MILLPOND_RACE_OPENS`, or few enough for every run of the tests.
+/// How often to open a connection while another thread replaces files by links:
+/// `MILLPOND_RACE_OPENS`, or few enough for every test run.
 #[cfg(unix)]
 fn race_opens() -> u32 {
     let given = std::env::var("MILLPOND_RACE_OPENS").ok();
@@ -155,7 +155,7 @@ fn race_opens() -> u32 {
 
 #[cfg(unix)]
 #[test]
-fn no_link_is_followed_whenever_it_comes() {
+fn no_link_is_followed_whenever_it_appears() {
     use std::os::unix::fs::symlink;
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -173,8 +173,8 @@ fn no_link_is_followed_whenever_it_comes() {
                 for name in names {
                     // Long enough for some to be opened in between.
                     (0..50).for_each(|_| std::thread::yield_now());
-                    // What is there is set aside, a link to somewhere outside put in its place,
-                    // and then the other way about. Any of it may fail, as files come and go.
+                    // Replace a file by a link to somewhere outside, and then restore it. Any of
+                    // this may fail, as files appear and disappear.
                     let (here, aside) = (inner.join(name), inner.join(format!("{name}-aside")));
                     let _ = fs::rename(&here, &aside);
                     let _ = symlink(outside.join(name), &here);
@@ -182,7 +182,7 @@ fn no_link_is_followed_whenever_it_comes() {
                     let _ = fs::remove_file(&here);
                     let _ = fs::rename(&aside, &here);
                 }
-                // The folder itself, likewise.
+                // The same with the folder itself.
                 let aside = root.path().join("aside");
                 fs::rename(&inner, &aside).expect("moved");
                 symlink(&outside, &inner).expect("a link");

@@ -1,8 +1,8 @@
-//! What SQL may use: every function, pragma, module and kind of statement of the linked SQLite
-//! has its decision written down in `policy.golden`. A later SQLite that adds a name, or a change
-//! of the policy, turns this red.
+//! What SQL may use: `policy.golden` has the decision for every function, pragma, module and kind
+//! of statement of the linked SQLite. A later SQLite that adds a name, or a change of the policy,
+//! fails this test.
 //!
-//! `MILLPOND_BLESS=1` writes the file anew: read what changed before committing it.
+//! `MILLPOND_BLESS=1` rewrites the file: review the changes before committing it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -14,7 +14,7 @@ use millpond_sqlite::PoolBuilder;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/policy.golden");
 
-/// One statement for each action that SQLite asks about, and for the ways around a name.
+/// One statement for each action that SQLite asks about, and for ways to avoid a name.
 const STATEMENTS: &[&str] = &[
     "SELECT 1",
     "SELECT a FROM t",
@@ -116,10 +116,10 @@ fn fixture() -> (tempfile::TempDir, Pool) {
     (folder, pool)
 }
 
-/// What the linked SQLite has.
+/// The names that the linked SQLite has.
 fn listed(sql: &str) -> BTreeSet<(String, i64)> {
     let conn = rusqlite::Connection::open_in_memory().expect("a connection");
-    // Some modules are there only once they have been used.
+    // Some modules only exist once they have been used.
     conn.execute_batch("SELECT * FROM json_each('[]'), json_tree('[]')")
         .expect("JSON");
     let mut statement = conn.prepare(sql).expect("a list");
@@ -127,7 +127,7 @@ fn listed(sql: &str) -> BTreeSet<(String, i64)> {
     rows.expect("rows").map(|row| row.expect("a row")).collect()
 }
 
-/// What running `sql` alone comes to, with whatever it does undone.
+/// The result of running `sql` alone, with its changes undone.
 fn decide(pool: &Pool, grant: &Grant, sql: &str) -> &'static str {
     let connection = block_on(grant.get(Access::ReadWrite, &Request::new())).expect("a connection");
     let ran = run(&connection, sql);
@@ -135,14 +135,13 @@ fn decide(pool: &Pool, grant: &Grant, sql: &str) -> &'static str {
     match ran {
         Ok(()) => "allowed",
         Err(error) if error.kind() == ErrorKind::NotAuthorized => "denied",
-        // There is no such thing in this library: nothing to decide. Or SQLite itself refuses,
-        // whoever asks.
+        // This library has no such thing: nothing to decide. Or SQLite itself always refuses.
         Err(_) => "fails",
     }
 }
 
 fn run(connection: &Connection, sql: &str) -> Result<()> {
-    // What it does is rolled back when the connection goes back.
+    // Its changes are rolled back when the connection is returned.
     if !["BEGIN", "VACUUM"].iter().any(|verb| sql.starts_with(verb)) {
         block_on(connection.execute_script("BEGIN"))?;
     }
@@ -151,7 +150,7 @@ fn run(connection: &Connection, sql: &str) -> Result<()> {
     block_on(statement.query(&Parameters::from(values), 1, false)).map(drop)
 }
 
-/// SQLite asks whether it may attach a database, which is not what the statement says.
+/// For VACUUM, SQLite asks whether it may attach a database, which the statement does not say.
 #[test]
 fn vacuum_is_refused_by_its_own_name() {
     let (_folder, pool) = fixture();
@@ -162,7 +161,7 @@ fn vacuum_is_refused_by_its_own_name() {
         ("/* a */ vacuum main", "VACUUM"),
         ("VACUUM INTO 'n.db'", "VACUUM"),
         ("ATTACH 'n.db' AS n", "ATTACH"),
-        // Not told by what ran before.
+        // Not affected by an earlier statement.
         ("VACUUM", "VACUUM"),
     ] {
         for refused in [
@@ -177,7 +176,7 @@ fn vacuum_is_refused_by_its_own_name() {
 }
 
 #[test]
-fn everything_that_sql_can_use_is_decided() {
+fn the_policy_covers_everything_that_sql_can_use() {
     let (_folder, pool) = fixture();
     let narrow = Grant::new(&pool, Access::ReadWrite);
     let wide = narrow.clone().temporary(true);
@@ -191,13 +190,13 @@ fn everything_that_sql_can_use_is_decided() {
             count => count,
         };
         let values = vec!["?1"; usize::try_from(count).expect("a count")].join(", ");
-        // An operator, though listed with the functions.
+        // An operator, although listed with the functions.
         let sql = match name.as_str() {
             "->" | "->>" => format!("SELECT ?1 {name} ?1"),
             _ => format!("SELECT \"{name}\"({values})"),
         };
         let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
-        // Compiling decides; what it is called with here may make no sense.
+        // Compiling decides; the arguments may make no sense.
         let denied = block_on(connection.prepare(&sql))
             .is_err_and(|error| error.kind() == ErrorKind::NotAuthorized);
         let decision = if denied { "denied" } else { "allowed" };
@@ -249,7 +248,7 @@ fn everything_that_sql_can_use_is_decided() {
     assert_eq!(pool.stats().connections_created, 1);
 }
 
-/// The contract says what is refused, so that an author need not try.
+/// The contract lists what is refused, so that guest authors need not try.
 #[test]
 fn everything_that_is_refused_is_named_in_the_contract() {
     let contract = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit/connections.wit");
@@ -263,7 +262,7 @@ fn everything_that_is_refused_is_named_in_the_contract() {
             let (kind, name) = what.split_once(' ')?;
             let refused = match kind {
                 "function" => decision == "denied",
-                // Read, as it is most often.
+                // As most often used: read.
                 "pragma" => {
                     decision.starts_with("denied denied")
                         || decision.starts_with("denied allowed denied denied")

@@ -1,4 +1,4 @@
-//! A pool that is read much keeps a read mark for its readers: nobody is in anybody's way for it.
+//! While there are many reads, the pool holds a read mark for its readers, which blocks nobody.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ struct Fixture {
     folder: tempfile::TempDir,
     pool: Pool,
     connection: Connection,
-    /// Somebody who has the same file open, and waits for nobody.
+    /// Another connection to the file, which waits for nobody.
     outside: rusqlite::Connection,
 }
 
@@ -40,8 +40,8 @@ impl Fixture {
         }
     }
 
-    /// Whether all of the log can be written into the database, which it cannot while anybody reads what
-    /// was there before the last commit.
+    /// Whether the whole log can be checkpointed, which fails while anybody reads from before the
+    /// last commit.
     fn is_free(&self) -> bool {
         let commit = "REPLACE INTO outside VALUES (1, 1)";
         self.outside.execute_batch(commit).expect("a commit");
@@ -107,7 +107,7 @@ fn a_mark_is_kept_while_much_is_read_and_no_longer() {
 }
 
 #[test]
-fn whoever_reads_under_a_mark_sees_what_was_committed_last() {
+fn a_reader_with_a_mark_sees_the_last_commit() {
     let f = Fixture::new();
     for rows in 1..20 {
         f.read_until_a_mark_is_kept();
@@ -120,7 +120,7 @@ fn whoever_reads_under_a_mark_sees_what_was_committed_last() {
 }
 
 #[test]
-fn the_log_starts_anew_however_much_is_read() {
+fn the_log_restarts_however_much_is_read() {
     let f = Fixture::new();
     f.read_until_a_mark_is_kept();
     let mut longest = 0;
@@ -143,7 +143,7 @@ fn a_pool_that_is_closed_keeps_no_mark() {
     assert!(f.is_free());
 }
 
-/// Whoever reads one of these locks out whoever writes it.
+/// In such a database, readers lock out writers.
 #[test]
 fn a_database_in_memory_has_no_marks() {
     let pool = PoolBuilder::new()

@@ -1,4 +1,4 @@
-//! A file that is opened for reading only is left as it is, and is read wherever SQLite can read it.
+//! A file that is opened read-only is not changed, and is read wherever SQLite can read it.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,7 @@ fn count(pool: &Pool) -> Result<Value, ErrorKind> {
 }
 
 #[test]
-fn it_is_read_and_left_as_it_is() {
+fn the_file_is_read_and_not_changed() {
     for mode in ["DELETE", "WAL", "TRUNCATE"] {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("odd name?#%.db");
@@ -50,7 +50,7 @@ fn it_is_read_and_left_as_it_is() {
             let error = block_on(reader.execute(sql, &NONE)).expect_err(sql);
             assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{sql}");
         }
-        // Beside one that writes, in another process.
+        // While another process writes.
         let other = rusqlite::Connection::open(&path).expect("the file");
         other
             .execute_batch("INSERT INTO t VALUES (2)")
@@ -62,7 +62,7 @@ fn it_is_read_and_left_as_it_is() {
             .expect("undone");
         drop(other);
         pool.close_blocking(Duration::ZERO);
-        // But for the counter of changes, which the other has moved.
+        // Except for the change counter, which the other process has incremented.
         let after = fs::read(&path).expect("the file");
         assert_eq!(before.len(), after.len());
         assert_eq!(before[16..24], after[16..24], "{mode}");
@@ -70,7 +70,7 @@ fn it_is_read_and_left_as_it_is() {
 }
 
 #[test]
-fn what_is_not_there_is_not_made() {
+fn a_missing_file_is_not_created() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");
     let error = PoolBuilder::new()
@@ -86,9 +86,9 @@ fn what_is_not_there_is_not_made() {
     assert_eq!(error.kind(), ErrorKind::Config);
 }
 
-/// Needs the right to mount, in a namespace of its own, and runs nothing where it has not.
+/// Needs permission to mount, in its own namespace; without it, tests nothing.
 #[test]
-fn it_is_read_from_a_disk_that_cannot_be_written() {
+fn a_file_on_a_read_only_disk_is_read() {
     const INSIDE: &str = "MILLPOND_READ_ONLY_DISK";
     if let Some(folder) = std::env::var_os(INSIDE) {
         let folder = Path::new(&folder);
@@ -118,7 +118,7 @@ fn it_is_read_from_a_disk_that_cannot_be_written() {
         fs::copy(name("copied"), name("logged")).expect("copied");
     }
     let mount = r#"mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" || exit 77
-        exec "$2" --exact it_is_read_from_a_disk_that_cannot_be_written"#;
+        exec "$2" --exact a_file_on_a_read_only_disk_is_read"#;
     let run = Command::new("unshare")
         .args(["--mount", "--map-root-user", "sh", "-c", mount, "sh"])
         .arg(folder.path())

@@ -1,5 +1,5 @@
-//! The file of an open pool is moved, replaced or deleted: nothing is acknowledged that is lost, and
-//! the new file is left alone.
+//! The file of an open pool is moved, replaced or deleted: no acknowledged write is lost, and the
+//! new file is left alone.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -20,14 +20,14 @@ fn pool(path: &Path) -> Pool {
     pool
 }
 
-/// A backup, as an operator has it.
+/// A backup, as an operator would make it.
 fn backup(path: &Path) {
     let conn = rusqlite::Connection::open(path).expect("a file");
     conn.execute_batch("CREATE TABLE t(a); INSERT INTO t VALUES ('backup')")
         .expect("a table");
 }
 
-/// Wait for the clock by which the pool looks at the file no more than once a tick.
+/// Wait for the coarse clock: the pool checks the file at most once per tick.
 fn tick() {
     let now = || rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
     let before = now();
@@ -36,7 +36,7 @@ fn tick() {
     }
 }
 
-/// What happens to the file at `path`, and another that is there.
+/// What happens to the file at `path`, given another file.
 type Change = fn(&Path, &Path);
 
 const CHANGES: &[(&str, Change)] = &[
@@ -114,7 +114,7 @@ fn the_new_file_is_left_alone() {
     }
     fs::rename(&path, folder.path().join("old.db")).expect("moved");
     fs::rename(&other, &path).expect("replaced");
-    // Another process serves it already, and has a log of its own beside it.
+    // Another process already uses the new file, with its own log next to it.
     let process = rusqlite::Connection::open(&path).expect("the new file");
     process
         .execute_batch("PRAGMA journal_mode = WAL; INSERT INTO t VALUES ('new')")
@@ -135,7 +135,7 @@ fn the_new_file_is_left_alone() {
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
         .expect("a check");
     assert_eq!(check, "ok");
-    // And so is the old one, with all that was acknowledged.
+    // And so is the old one, with everything that was acknowledged.
     let old = rusqlite::Connection::open(folder.path().join("old.db")).expect("the old file");
     let rows: String = old
         .query_row("SELECT group_concat(a) FROM t", [], |row| row.get(0))
@@ -158,7 +158,7 @@ fn a_file_that_comes_back_is_used_again() {
     block_on(connection.execute("INSERT INTO t VALUES ('again')", &NONE)).expect("in place");
 }
 
-/// The thread that writes the log into the file has a connection of its own, the last one here.
+/// The checkpoint thread has its own connection, which is the last one here.
 #[test]
 fn no_connection_of_the_pool_takes_the_new_files_log_away() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -168,7 +168,7 @@ fn no_connection_of_the_pool_takes_the_new_files_log_away() {
     );
     let pool = pool(&path);
     let held = pool.get_blocking(Access::ReadWrite).expect("a connection");
-    // So much that the thread has something to do.
+    // Enough for the thread to have something to do.
     let much = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 3000)
         INSERT INTO t SELECT zeroblob(4000) FROM n";
     block_on(held.execute(much, &NONE)).expect("in place");
@@ -186,7 +186,7 @@ fn no_connection_of_the_pool_takes_the_new_files_log_away() {
     tick();
     drop(held);
     assert!(pool.get_blocking(Access::ReadWrite).is_err());
-    // Every connection is closed by then, the thread's too.
+    // Every connection is closed by then, even the thread's.
     pool.close_blocking(Duration::ZERO);
     drop(pool);
     assert!(folder.path().join("app.db-wal").exists());

@@ -1,5 +1,5 @@
-//! What one borrower leaves behind, the next does not find: one plants each thing that leaks from
-//! a connection, the next looks, on the same connection.
+//! The next borrower does not find what the last one left: one borrower leaves each thing that can
+//! leak through a connection, and the next one looks, on the same connection.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use millpond_sqlite::PoolBuilder;
 
 static NONE: Parameters = Parameters::NONE;
 
-/// What a borrower can see of a connection, beyond the database.
+/// What a borrower can see of a connection, apart from the database.
 const LOOK: &[&str] = &[
     "SELECT last_insert_rowid(), changes(), total_changes()",
     "SELECT count(*) FROM temp.sqlite_schema",
@@ -22,8 +22,8 @@ const LOOK: &[&str] = &[
     "EXPLAIN QUERY PLAN SELECT * FROM t",
 ];
 
-/// Each is run alone by the first borrower, who then just drops the connection. What the pool
-/// refuses is as good as cleaned: it must not show either.
+/// Each is run alone by the first borrower, who then just drops the connection. The pool may refuse
+/// it, but it must not be visible either.
 const PLANT: &[&str] = &[
     "BEGIN",
     "BEGIN IMMEDIATE",
@@ -122,7 +122,7 @@ async fn get(pool: &Pool) -> Connection {
     pool.get(Access::ReadWrite).await.expect("a connection")
 }
 
-/// A connection whose borrower may do as much as any.
+/// A connection with the widest grant.
 async fn get_wide(pool: &Pool) -> Connection {
     let grant = Grant::new(pool, Access::ReadWrite).temporary(true);
     let connection = grant.get(Access::ReadWrite, &Request::new()).await;
@@ -135,7 +135,7 @@ async fn look(connection: &Connection) -> Vec<String> {
         let result = connection.query(sql, &NONE).await;
         seen.push(format!("{sql}: {:?}", result.map(|table| table.rows)));
     }
-    // Triggers of somebody else would run here.
+    // Another borrower's triggers would run here.
     let inserted = connection.execute("INSERT INTO u VALUES (2)", &NONE).await;
     seen.push(format!("insert: {inserted:?}"));
     let left = connection.query("SELECT count(*) FROM u", &NONE).await;
@@ -152,7 +152,7 @@ async fn look(connection: &Connection) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn nothing_that_is_planted_is_found() {
+async fn the_next_borrower_finds_nothing_of_the_last() {
     let fresh = look(&get(&fixture().await.pool).await).await;
     for plant in PLANT {
         let f = fixture().await;
@@ -162,22 +162,22 @@ async fn nothing_that_is_planted_is_found() {
         let stats = f.pool.stats();
         assert_eq!(stats.in_use, 0, "{plant}");
         let looker = get(&f.pool).await;
-        // What the plant wrote into the database for good is the looker's to see.
+        // The looker may see what the plant wrote to the database.
         looker
             .execute("DELETE FROM v", &NONE)
             .await
             .expect("a table");
-        // And counted as its own: another looks.
+        // And its changes count as its own: another looks.
         drop(looker);
         let looker = get(&f.pool).await;
         assert_eq!(look(&looker).await, fresh, "{plant}");
-        // Cleaned and lent again, not thrown away.
+        // Reset and lent again, not closed.
         assert_eq!(f.pool.stats().connections_created, 1, "{plant}");
     }
 }
 
 #[tokio::test]
-async fn what_would_outlive_the_transaction_is_refused() {
+async fn statements_with_lasting_effects_are_refused() {
     let f = fixture().await;
     let connection = get(&f.pool).await;
     for plant in PLANT.iter().filter(|plant| {
@@ -223,7 +223,7 @@ async fn statements_and_cursors_left_open_hold_nothing() {
     );
 
     let next = get(&f.pool).await;
-    // The same text, found again compiled: it must not remember what it was bound to.
+    // The same text, already compiled: it must not remember its bindings.
     let again = next
         .prepare("SELECT a FROM t WHERE a >= ?1")
         .await
@@ -233,7 +233,7 @@ async fn statements_and_cursors_left_open_hold_nothing() {
         .await
         .expect_err("a parameter is missing");
     assert_eq!(error.kind(), ErrorKind::Parameters);
-    // The first borrower's handles do nothing to the second's.
+    // The first borrower's handles do not affect the second's.
     drop((cursor, statement));
     assert_eq!(
         again.query(&secret, 0, false).await.expect("rows").rows,
@@ -280,8 +280,8 @@ async fn a_connection_that_saw_a_damaged_schema_is_discarded() {
         .execute_script("CREATE TABLE t(a); BEGIN; CREATE TABLE u(a); ROLLBACK")
         .await
         .expect("a table");
-    // Another process damages the schema. After a rollback that changed it, it is read again
-    // for the next statement to be compiled.
+    // Another process damages the schema. After the rollback of a schema change, SQLite reads it
+    // again to compile the next statement.
     let other = rusqlite::Connection::open(&path).expect("the file");
     other
         .execute_batch(
@@ -314,7 +314,7 @@ async fn a_connection_that_saw_damage_is_discarded() {
         .await
         .expect("rows");
     setup.close(Duration::ZERO).await;
-    // Everything but the first page, with the header and the schema.
+    // Everything except the first page, with the header and the schema.
     let mut bytes = std::fs::read(&path).expect("the file");
     bytes[4096..].fill(0xA5);
     std::fs::write(&path, bytes).expect("written");

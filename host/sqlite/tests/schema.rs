@@ -1,5 +1,5 @@
-//! A connection that has read a schema works with the one that there is now, whichever connection
-//! or process has changed it since.
+//! A connection that has read the schema uses the current one, whichever connection or process has
+//! changed it since.
 
 use std::path::Path;
 
@@ -26,8 +26,8 @@ const BEFORE: &str = "
 
 type Row = (&'static str, &'static str, &'static [&'static str]);
 
-/// What a connection with the schema above refuses to compile, and another connection makes true:
-/// the change, the statement, and what it yields.
+/// What a connection with the schema above refuses to compile, until another connection changes the
+/// schema: the change, the statement, and its result.
 const CURED: &[Row] = &[
     (
         "ALTER TABLE t ADD COLUMN b DEFAULT 5",
@@ -267,7 +267,7 @@ const CURED: &[Row] = &[
     ),
 ];
 
-/// What compiles against the old schema too, and must still tell of the new one.
+/// What compiles against the old schema too, but must use the new one.
 const SILENT: &[Row] = &[
     (
         "ALTER TABLE t ADD COLUMN b DEFAULT 5",
@@ -353,7 +353,7 @@ const SILENT: &[Row] = &[
     ),
 ];
 
-/// Run a text's statements. Returns the rows of all.
+/// Run the statements of a text. Returns the rows of all.
 fn run(connection: &Connection, sql: &str) -> Result<Vec<String>, Error> {
     let mut rows = Vec::new();
     for statement in statements(sql) {
@@ -363,7 +363,7 @@ fn run(connection: &Connection, sql: &str) -> Result<Vec<String>, Error> {
     Ok(rows)
 }
 
-/// None of these texts has a semicolon in a statement but in a trigger.
+/// In these texts, semicolons only separate statements, except in triggers.
 fn statements(sql: &str) -> Vec<&str> {
     match sql.split_once(" END; ") {
         Some((trigger, rest)) => {
@@ -396,15 +396,15 @@ fn reader(pool: &Pool, sql: &str) -> Connection {
         let all = format!("SELECT * FROM {table}");
         block_on(reader.query(&all, &NONE)).expect("rows");
     }
-    // Prepared, and kept for the next time, where it compiles at all.
+    // Compiled and cached, if it compiles at all.
     for statement in statements(sql) {
         drop(block_on(reader.prepare(statement)));
     }
     reader
 }
 
-/// Run each row: `change` on another connection, the statement on one that has read the schema.
-/// Returns the rows that yielded something else.
+/// For each row: run `change` on another connection, and the statement on one that has read the
+/// schema. Returns the rows with a different result.
 fn failures(rows: &[Row], change: impl Fn(&Path, &Connection, &str)) -> Vec<String> {
     let mut failures = Vec::new();
     for (what, sql, expected) in rows {
@@ -427,24 +427,24 @@ fn by_the_pool(_: &Path, other: &Connection, sql: &str) {
     block_on(other.execute_script(sql)).expect(sql);
 }
 
-/// As another process does.
+/// Like another process.
 fn by_another(path: &Path, _: &Connection, sql: &str) {
     let other = rusqlite::Connection::open(path).expect("the file");
     other.execute_batch(sql).expect(sql);
 }
 
 #[test]
-fn what_another_connection_made_possible_compiles() {
+fn a_statement_that_needs_another_connections_change_compiles() {
     assert_eq!(failures(CURED, by_the_pool), [""; 0]);
 }
 
 #[test]
-fn what_another_process_made_possible_compiles() {
+fn a_statement_that_needs_another_processs_change_compiles() {
     assert_eq!(failures(CURED, by_another), [""; 0]);
 }
 
 #[test]
-fn what_compiles_against_both_schemas_tells_of_the_new_one() {
+fn a_statement_valid_in_both_schemas_uses_the_new_one() {
     assert_eq!(failures(SILENT, by_the_pool), [""; 0]);
     assert_eq!(failures(SILENT, by_another), [""; 0]);
 }
@@ -473,7 +473,7 @@ fn two() -> Two {
 }
 
 #[test]
-fn a_statement_tells_the_columns_that_it_would_yield_now() {
+fn describe_returns_the_columns_of_the_current_schema() {
     let two = two();
     let names = |statement: &millpond_pool::Statement| {
         let columns = block_on(statement.describe())
@@ -499,7 +499,7 @@ fn a_statement_tells_the_columns_that_it_would_yield_now() {
     let kept = block_on(two.reader.prepare("SELECT * FROM t")).expect("a statement");
     assert_eq!(names(&kept), ["a", "b", "c"]);
 
-    // What it yielded last, as long as it is not run again.
+    // Its last columns, until it is run again.
     block_on(kept.query(&NONE, 0, false)).expect("rows");
     block_on(two.other.execute_script("DROP TABLE t")).expect("dropped");
     assert_eq!(names(&kept), ["a", "b", "c"]);
@@ -507,7 +507,7 @@ fn a_statement_tells_the_columns_that_it_would_yield_now() {
 }
 
 #[test]
-fn what_looks_at_the_schema_alone_is_compiled_for_each_run() {
+fn statements_about_the_schema_are_compiled_for_each_run() {
     let two = two();
     let plan = "EXPLAIN QUERY PLAN SELECT a FROM t WHERE a = 1";
     let texts = [plan, "PRAGMA index_info(na)", "PRAGMA index_list(t)"];
@@ -550,7 +550,7 @@ fn a_transaction_keeps_the_schema_of_its_snapshot() {
 }
 
 #[test]
-fn what_does_not_compile_leaves_the_transaction_as_it_is() {
+fn a_compilation_error_does_not_change_the_transaction() {
     let two = two();
     run(&two.reader, "BEGIN; INSERT INTO t VALUES (2)").expect("a row");
     for sql in [
@@ -591,7 +591,7 @@ fn a_view_that_was_made_harmless_may_be_read() {
     assert_eq!(run(&guest, "SELECT a FROM v").expect("rows"), ["1"]);
 }
 
-/// So large that it is read on the connection's own thread.
+/// Large enough to be read on the connection's own thread.
 #[test]
 fn a_schema_that_has_grown_large_is_read_again() {
     let two = two();

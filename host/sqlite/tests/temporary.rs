@@ -1,4 +1,4 @@
-//! What SQLite puts aside while it works: sorted in parts, and in memory.
+//! SQLite's temporary data: sorted in parts, and in memory.
 
 use millpond_pool::{Access, Connection, Grant, Parameters, Request, Value, ValueRef, block_on};
 use millpond_sqlite::PoolBuilder;
@@ -8,7 +8,7 @@ static NONE: Parameters = Parameters::NONE;
 fn fixture() -> (tempfile::TempDir, Connection) {
     let folder = tempfile::tempdir().expect("a folder");
     let pool = PoolBuilder::new()
-        // Small, so that what is below does not fit.
+        // Small, so that the data below does not fit.
         .cache_size(64 << 10)
         .max_result_bytes(64 << 20)
         .open(folder.path().join("app.db"))
@@ -30,7 +30,7 @@ fn one(connection: &Connection, sql: &str) -> Value {
 const NUMBERS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 50000)";
 
 #[test]
-fn what_does_not_fit_the_cache_is_sorted() {
+fn rows_that_do_not_fit_the_cache_are_sorted() {
     let (_folder, connection) = fixture();
     let sql =
         format!("{NUMBERS} SELECT (i * 7919) % 50021 AS k, hex(randomblob(20)) FROM n ORDER BY k");

@@ -1,5 +1,5 @@
-//! A statement that fails in a transaction has changed nothing, or has ended the transaction and says
-//! so.
+//! A statement that fails in a transaction has changed nothing, or has ended the transaction and
+//! says so.
 
 use millpond_pool::{Access, Connection, ErrorKind, Parameters, Pool, Rows, Value};
 use millpond_sqlite::PoolBuilder;
@@ -35,10 +35,10 @@ async fn count(connection: &Connection, table: &str) -> Value {
     rows.rows.to_vec()[0][0].clone()
 }
 
-/// What is run in a savepoint is undone with it. Whether a row was changed SQLite does not tell of a
-/// table without rowids, nor the pool of what a trigger did.
+/// A statement in a savepoint is undone with it. SQLite does not report row changes in a table
+/// without rowids, nor does the pool see a trigger's changes.
 #[tokio::test]
-async fn what_is_all_or_nothing_by_itself_ends_no_transaction() {
+async fn a_statement_that_sqlite_undoes_ends_no_transaction() {
     let f = fixture().await;
     let connection = get(&f.pool).await;
     let setup = "CREATE TABLE w(k TEXT PRIMARY KEY, n INT) STRICT, WITHOUT ROWID;
@@ -69,7 +69,7 @@ async fn what_is_all_or_nothing_by_itself_ends_no_transaction() {
     }
 }
 
-/// What is found to compile no more as it begins has changed nothing.
+/// A statement that no longer compiles when it begins has changed nothing.
 #[tokio::test]
 async fn a_statement_whose_table_is_gone_ends_no_transaction() {
     let f = fixture().await;
@@ -92,10 +92,10 @@ async fn a_statement_whose_table_is_gone_ends_no_transaction() {
     assert_eq!(count(&connection, "t").await, Value::Integer(1));
 }
 
-/// SQLite keeps what such statements have changed before the row that fails, if they are in a
-/// transaction: then nothing is left of the transaction, and its guest is told.
+/// In a transaction, SQLite keeps what such statements have changed before the row that fails: then
+/// the whole transaction is rolled back, and its guest is told.
 #[tokio::test]
-async fn a_statement_that_fails_in_a_transaction_keeps_nothing_by_half() {
+async fn a_statement_that_fails_in_a_transaction_keeps_no_partial_changes() {
     let f = fixture().await;
     let connection = get(&f.pool).await;
     let setup = "CREATE TABLE s(a INTEGER PRIMARY KEY, n INT, b ANY) STRICT;
@@ -137,7 +137,7 @@ async fn a_statement_that_fails_in_a_transaction_keeps_nothing_by_half() {
             ErrorKind::TooLarge,
             true,
         ),
-        // SQLite undoes what changes more than one row, and may fail as it knows.
+        // SQLite undoes a statement that changes more than one row, if it knows that it may fail.
         (
             format!("UPDATE c SET n = {bad}"),
             ErrorKind::ConstraintOther,

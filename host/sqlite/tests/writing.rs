@@ -84,7 +84,7 @@ async fn writers_queue_in_order_for_as_long_as_a_transaction_lasts() {
 }
 
 #[tokio::test]
-async fn a_turn_that_was_waited_for_is_used_by_whatever_waited() {
+async fn every_kind_of_call_uses_the_turn_that_it_waited_for() {
     let f = fixture(Duration::from_secs(10)).await;
     let (one, two, three) = (get(&f.pool).await, get(&f.pool).await, get(&f.pool).await);
     let prepared = two
@@ -130,7 +130,7 @@ async fn a_turn_that_was_waited_for_is_used_by_whatever_waited() {
             .expect("a transaction");
         let mut context = Context::from_waker(Waker::noop());
         assert!(wait.as_mut().poll(&mut context).is_pending(), "{how}");
-        // Somebody stands behind it, who would get the turn if it were let go.
+        // Another waits behind it, who would get the turn if it were handed on.
         let mut behind = pin!(three.execute(INSERT, &NONE));
         assert!(is_pending(behind.as_mut()));
         transaction.commit().await.expect("a commit");
@@ -160,10 +160,10 @@ async fn a_transaction_begun_by_text_keeps_its_turn_until_it_ends() {
 }
 
 #[tokio::test]
-async fn a_definition_waits_its_turn_also_where_there_is_nothing_to_do() {
+async fn a_definition_waits_its_turn_even_if_there_is_nothing_to_do() {
     let f = fixture(Duration::from_secs(10)).await;
     let (one, two) = (get(&f.pool).await, get(&f.pool).await);
-    // SQLite takes these for reading, until there is something to drop or to create.
+    // SQLite considers these reads, until there is something to drop or to create.
     let drop_trigger = two
         .prepare("-- nothing yet\nDROP TRIGGER IF EXISTS r")
         .await
@@ -243,7 +243,7 @@ async fn a_wait_for_the_turn_ends_with_busy() {
 }
 
 #[tokio::test]
-async fn a_writer_who_leaves_the_line_loses_nothing() {
+async fn a_writer_that_leaves_the_queue_loses_nothing() {
     let f = fixture(Duration::from_secs(10)).await;
     let (one, two, three) = (get(&f.pool).await, get(&f.pool).await, get(&f.pool).await);
     let transaction = one
@@ -262,7 +262,7 @@ async fn a_writer_who_leaves_the_line_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_connection_returned_in_a_transaction_gives_the_turn_on() {
+async fn returning_a_connection_in_a_transaction_hands_the_turn_on() {
     let f = fixture(Duration::from_secs(10)).await;
     let (one, two) = (get(&f.pool).await, get(&f.pool).await);
     one.execute_script("BEGIN; INSERT INTO t VALUES (1)")
@@ -290,7 +290,7 @@ async fn writing_after_a_later_commit_is_busy_snapshot() {
         .expect_err("an old snapshot");
     assert_eq!(error.kind(), ErrorKind::BusySnapshot);
     assert!(!error.rolled_back());
-    // The turn was not kept by the one that could not use it.
+    // The turn was not kept by the connection that could not use it.
     two.execute(INSERT, &NONE).await.expect("its turn");
     transaction.rollback().await.expect("a rollback");
     one.execute(INSERT, &NONE).await.expect("a new snapshot");
@@ -339,7 +339,7 @@ async fn a_read_only_connection_writes_nothing() {
         .expect("a reader");
     assert_eq!(count(&reader).await, 0);
     transaction.commit().await.expect("nothing to do");
-    // A statement compiled for a writer is kept, and does not write for a reader.
+    // A statement compiled for a writer is cached, and does not write for a reader.
     drop(reader);
     drop(
         f.pool
@@ -357,7 +357,7 @@ async fn a_read_only_connection_writes_nothing() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_sqlite_ended_is_told_until_it_is_ended() {
+async fn a_transaction_that_sqlite_ended_is_reported_until_the_guest_ends_it() {
     let f = fixture(Duration::from_secs(10)).await;
     let one = get(&f.pool).await;
     one.execute("INSERT INTO t VALUES (1)", &NONE)
@@ -384,7 +384,7 @@ async fn a_transaction_that_sqlite_ended_is_told_until_it_is_ended() {
             .expect_err("a constraint");
         assert_eq!(error.kind(), ErrorKind::ConstraintUnique);
         assert!(error.rolled_back());
-        // Nothing slips into a transaction of its own.
+        // No write runs in a transaction of its own.
         for sql in [
             "INSERT INTO t VALUES (3)",
             "SELECT 1",
@@ -403,7 +403,7 @@ async fn a_transaction_that_sqlite_ended_is_told_until_it_is_ended() {
                 .rollback()
                 .await
                 .expect("what was to happen has"),
-            // As applications do that commit whatever happened: it fails, and they go on.
+            // Like applications that commit whatever happened: it fails, and they continue.
             "COMMIT" | "end transaction" => {
                 let statement = one.prepare(end).await.expect("a statement");
                 let error = statement.execute(&NONE).await.expect_err("nothing is left");
@@ -550,7 +550,7 @@ async fn an_open_cursor_of_a_write_keeps_the_turn_until_it_is_dropped() {
 }
 
 #[tokio::test]
-async fn writers_who_wait_are_counted_apart_from_those_who_wait_for_a_connection() {
+async fn waits_for_the_turn_and_for_a_connection_are_counted_separately() {
     const TIMEOUT: Duration = Duration::from_millis(30);
     let f = fixture(TIMEOUT).await;
     let (holder, other) = (get(&f.pool).await, get(&f.pool).await);
@@ -600,7 +600,7 @@ async fn a_transaction_that_has_read_does_not_wait_for_a_writer_in_another_proce
         (error.kind(), error.rolled_back()),
         (ErrorKind::Busy, false)
     );
-    // It may go on, if the other does not commit.
+    // It may continue, if the other does not commit.
     other.execute_batch("ROLLBACK").expect("ended");
     connection.execute(INSERT, &NONE).await.expect("free again");
     deferred.commit().await.expect("a commit");

@@ -1,6 +1,6 @@
-//! Generated from the contract in `wit/`, which documents what is not documented here.
+//! Generated from the contract in `wit/`, which has further documentation.
 //!
-//! An embedder whose own world imports the contract names these types in its own bindings:
+//! An embedder whose own world imports the contract uses these types in its bindings:
 //!
 //! ```
 //! mod own {
@@ -32,7 +32,7 @@ mod generated {
         path: "wit",
         world: "millpond:sqlite/imports",
         imports: {
-            // What may wait, for the pool or for a database across a network.
+            // Functions that may wait, for the pool or for a database across a network.
             "millpond:sqlite/pool.get-connection": async | trappable,
             "millpond:sqlite/connections.[method]connection.execute": async | trappable,
             "millpond:sqlite/connections.[method]connection.query": async | trappable,

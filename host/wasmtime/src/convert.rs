@@ -1,4 +1,4 @@
-//! Between the pool's types and those generated from the contract.
+//! Converts between the pool's types and those generated from the contract.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use wasmtime::component::ResourceTableError;
 use crate::bindings::connections as wit;
 use crate::bindings::pool as wit_pool;
 
-/// Why a host function did not return: the guest's mistake, or the host's.
+/// Why a host function failed: the guest's mistake, or the host's.
 #[derive(Debug)]
 pub enum Failure {
-    /// Becomes an error value of the contract.
+    /// Returned to the guest as an error value of the contract.
     Guest(wit::Error),
-    /// Ends the guest.
+    /// Traps: ends the guest.
     Trap(wasmtime::Error),
 }
 
@@ -90,7 +90,7 @@ impl From<ErrorKind> for wit::ErrorKind {
             ErrorKind::Unsupported => To::Unsupported,
             ErrorKind::Unavailable => To::Unavailable,
             ErrorKind::OutcomeUnknown => To::OutcomeUnknown,
-            // A setting out of its bounds is found when the pool is built, where no guest is.
+            // Building the pool reports settings that are out of bounds, before there is any guest.
             ErrorKind::Config | ErrorKind::Other => To::Other,
         }
     }

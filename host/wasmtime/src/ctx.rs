@@ -1,4 +1,4 @@
-//! One request's state: what it was granted, and what it holds.
+//! One request's state: its grants, and what it holds.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -10,11 +10,11 @@ use wasmtime::component::{HasData, ResourceTable};
 use crate::bindings::connections::ErrorKind as WitErrorKind;
 use crate::convert::Failure;
 
-/// What a connection handle stands for. The request's [`SqliteCtx`] knows of it too, and gives
-/// it back when the request ends, even if the embedder keeps the resource table.
+/// The data of a connection handle. The request's [`SqliteCtx`] knows it too, and returns it when
+/// the request ends, even if the embedder keeps the resource table.
 pub type Connection = Arc<millpond_pool::Connection>;
 
-/// Builds a [`SqliteCtx`]. Without a grant, a guest has no database.
+/// Builds a [`SqliteCtx`]. Without grants, the guest has no database.
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it builds the context"]
 pub struct SqliteCtxBuilder {
@@ -22,9 +22,8 @@ pub struct SqliteCtxBuilder {
 }
 
 impl SqliteCtxBuilder {
-    /// Grant a database under `name`, which is all that the guest knows of it. The name
-    /// `default` is the one that guest libraries take where none is given. A second grant of the
-    /// same name replaces the first.
+    /// Grant a database under `name`, which is all that the guest knows of it. Guest libraries use
+    /// the name `default` by default. A second grant of the same name replaces the first.
     pub fn grant(mut self, name: impl Into<String>, grant: Grant) -> Self {
         self.ctx.granted.insert(
             name.into(),
@@ -36,46 +35,46 @@ impl SqliteCtxBuilder {
         self
     }
 
-    /// When the request's statements and waits are to end. One under way then fails with
-    /// `deadline-exceeded`, and a wait with the error that its timeout has. Default: never.
+    /// Set when the request's statements and waits must end. A running statement then fails with
+    /// `deadline-exceeded`, and a wait as if it had timed out. Defaults to no deadline.
     ///
-    /// It does not bound the guest's own computing: use wasmtime's epochs
+    /// This does not limit the guest's own computing: use wasmtime's epochs
     /// ([`Store::set_epoch_deadline`](wasmtime::Store::set_epoch_deadline)) for that.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.ctx.request = self.ctx.request.clone().deadline(deadline);
         self
     }
 
-    /// The most statements that the request may have open at once. Default 64.
+    /// Set the maximum number of statements that the request may have open at once. Defaults to 64.
     pub fn max_statements(mut self, statements: u32) -> Self {
         self.ctx.statements = Count::up_to(statements);
         self
     }
 
-    /// The most cursors that the request may have open at once. Default 64.
+    /// Set the maximum number of cursors that the request may have open at once. Defaults to 64.
     pub fn max_cursors(mut self, cursors: u32) -> Self {
         self.ctx.cursors = Count::up_to(cursors);
         self
     }
 
-    /// The most transaction handles that the request may have open at once; those whose
-    /// transaction SQL text has ended count until they are dropped. Default 64.
+    /// Set the maximum number of transaction handles that the request may have open at once. A
+    /// handle whose transaction SQL text has ended counts until it is dropped. Defaults to 64.
     pub fn max_transactions(mut self, transactions: u32) -> Self {
         self.ctx.transactions = Count::up_to(transactions);
         self
     }
 
-    /// The context, ready for one request.
+    /// Build the context for one request.
     pub fn build(self) -> SqliteCtx {
         self.ctx
     }
 }
 
-/// One request's state: what it was granted, and what it holds.
+/// One request's state: its grants, and what it holds.
 ///
-/// Make one for each request. Dropping it ends the request: every connection that the guest still
-/// holds goes back to its pool, cleaned, and every handle left is stale. That happens as well when
-/// the [`Store`](wasmtime::Store) that owns it is dropped, after a trap or a cancelled call.
+/// Create one for each request. Dropping it ends the request: every connection that the guest still
+/// holds is returned to its pool, and every remaining handle becomes stale. Dropping the
+/// [`Store`](wasmtime::Store) that owns it does this too, after a trap or a cancelled call.
 #[derive(Debug)]
 pub struct SqliteCtx {
     granted: BTreeMap<String, Granted>,
@@ -89,12 +88,12 @@ pub struct SqliteCtx {
 #[derive(Debug)]
 struct Granted {
     grant: Grant,
-    /// The connections lent under this grant, some of which may have gone back.
+    /// The connections lent under this grant, some of which may have been returned.
     held: Vec<Weak<millpond_pool::Connection>>,
 }
 
 impl SqliteCtx {
-    /// Start to build a context.
+    /// Create a builder.
     pub fn builder() -> SqliteCtxBuilder {
         SqliteCtxBuilder {
             ctx: SqliteCtx {
@@ -108,14 +107,14 @@ impl SqliteCtx {
         }
     }
 
-    /// The request, to keep where it may have to be ended while the guest runs on another
-    /// thread, perhaps inside a statement: see [`Request::interrupt`].
+    /// The request. Keep a clone to interrupt it while the guest runs on another thread, even in a
+    /// statement: see [`Request::interrupt`].
     pub fn request(&self) -> &Request {
         &self.request
     }
 
-    /// The first database that the guest asked for under a name that is not granted, for a host
-    /// that tells its operator. The name is the guest's text, cut off after 64 characters.
+    /// The first name of a database that the guest asked for but was not granted, so that the host
+    /// can tell its operator. The guest chose this text; it is truncated to 64 characters.
     pub fn unknown_database(&self) -> Option<&str> {
         self.unknown.as_deref()
     }
@@ -157,12 +156,12 @@ impl SqliteCtx {
             }
             StatsScope::Nothing => Err(Failure::new(
                 WitErrorKind::NotAuthorized,
-                format!("the statistics of the database {database:?} are not granted"),
+                format!("the counters of the database {database:?} are not granted"),
             )),
         }
     }
 
-    /// Changes what is granted under a name, for the tests of this crate.
+    /// Replace the grant of a name, for the tests of this crate.
     #[cfg(test)]
     pub(crate) fn set_grant(&mut self, database: &str, grant: Grant) {
         self.granted.get_mut(database).expect("a grant").grant = grant;
@@ -192,7 +191,7 @@ impl Drop for SqliteCtx {
     }
 }
 
-/// What went wrong while opening a file names the file: that is the host's business.
+/// Errors of opening a file name the file, which a guest must not see.
 fn hide_host(database: &str, error: &Error) -> Failure {
     match error.kind() {
         ErrorKind::CannotOpen | ErrorKind::Corrupt => Failure::new(
@@ -203,7 +202,7 @@ fn hide_host(database: &str, error: &Error) -> Failure {
     }
 }
 
-/// How many of something a request has open, and may.
+/// How many of something a request has open, and may have open.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Count {
     open: u32,
@@ -215,7 +214,7 @@ impl Count {
         Count { open: 0, most }
     }
 
-    /// Refuse one more, where there are too many.
+    /// Returns an error if one more would be too many.
     pub(crate) fn check(&self, what: &str) -> Result<(), Failure> {
         if self.open >= self.most {
             Err(Failure::too_many(what, self.most))
@@ -233,16 +232,16 @@ impl Count {
     }
 }
 
-/// What the functions of the contract work on.
+/// What the contract's functions operate on.
 #[derive(Debug)]
 pub struct SqliteCtxView<'a> {
     /// The request's state.
     pub ctx: &'a mut SqliteCtx,
-    /// Where the guest's handles are kept.
+    /// The guest's handles.
     pub table: &'a mut ResourceTable,
 }
 
-/// Leads to the [`SqliteCtx`] in an embedder's own store data.
+/// Gives access to the [`SqliteCtx`] in an embedder's own store data.
 ///
 /// ```
 /// use millpond_wasmtime::{SqliteCtx, SqliteCtxView, SqliteView};
@@ -260,11 +259,11 @@ pub struct SqliteCtxView<'a> {
 /// }
 /// ```
 pub trait SqliteView: Send {
-    /// The request's state, with the table of its handles.
+    /// The request's state and the table of its handles.
     fn sqlite(&mut self) -> SqliteCtxView<'_>;
 }
 
-/// Marks [`SqliteCtxView`] as the data that this crate's host functions work on.
+/// Marks [`SqliteCtxView`] as the data of this crate's host functions.
 #[derive(Debug)]
 pub struct Sqlite;
 

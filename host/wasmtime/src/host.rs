@@ -1,5 +1,5 @@
-//! The contract's functions: look the handle up, delegate to the pool, convert. A connection whose
-//! handle is dropped goes back by `Connection::give_back`, which rolls back and resets.
+//! Implements the contract's functions: look up the handle, delegate to the pool, convert. Dropping
+//! a connection's handle calls `Connection::give_back`, which rolls back and resets.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ impl pool::Host for SqliteCtxView<'_> {
     }
 
     fn close_connection(&mut self, connection: Resource<Connection>) -> wasmtime::Result<()> {
-        // No call is under way on it: the guest has given its handle away.
+        // No call is running on it: the guest has given up its handle.
         if let Some(connection) = Arc::into_inner(self.table.delete(connection)?) {
             connection.close();
         }

@@ -1,5 +1,5 @@
-//! The functions of the contract, called as a guest's calls arrive, without a guest: they answer
-//! hostile input with an error value, and keep no connection.
+//! Calls the contract's functions directly, as a guest would: hostile input gets an error value,
+//! and keeps no connection.
 
 use millpond_pool::{Access, Pool, PoolStats, StatsScope, block_on};
 use millpond_sqlite::PoolBuilder;
@@ -67,12 +67,12 @@ impl Fixture {
     }
 }
 
-/// No parameters, and no rows.
+/// No parameters, or no rows.
 fn none() -> Vec<u8> {
     Vec::new()
 }
 
-/// A second handle to what the guest holds, as each of its calls brings one.
+/// A borrowed handle, as each of a guest's calls passes one.
 fn lend<T>(resource: &Resource<T>) -> Resource<T>
 where
     T: 'static,
@@ -213,7 +213,7 @@ fn what_outlives_its_connection_is_stale_and_does_not_trap() {
 }
 
 #[test]
-fn a_request_that_ends_gives_everything_back_even_if_its_table_stays() {
+fn ending_a_request_returns_everything_even_if_its_table_stays() {
     let mut f = fixture(Access::ReadWrite);
     let connection = f.get();
     let _other = f.get();
@@ -257,7 +257,7 @@ fn an_error_keeps_its_code_and_its_place() {
 }
 
 #[test]
-fn stats_tell_as_much_as_is_granted() {
+fn stats_show_what_the_grant_allows() {
     let mut f = fixture(Access::ReadWrite);
     let _other = f.pool.get_blocking(Access::ReadOnly).expect("another's");
     let _own = f.get();
@@ -282,7 +282,7 @@ fn stats_tell_as_much_as_is_granted() {
 }
 
 #[test]
-fn bytes_that_are_no_rows_are_an_error_value() {
+fn malformed_rows_are_an_error_value() {
     let mut f = fixture(Access::ReadWrite);
     let connection = f.get();
     let sql = "SELECT ?1";

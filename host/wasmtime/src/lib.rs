@@ -3,12 +3,12 @@
 //!
 //! A guest names a database, gets a connection from the pool behind that name, and works through
 //! handles. It sees no path and no other guest's data. When its [`SqliteCtx`] is dropped, after a
-//! success, a trap, a timeout or a cancellation, everything it still holds goes back to the pool,
-//! cleaned.
+//! success, a trap, a timeout or a cancellation, everything it still holds is returned to the pool
+//! and reset.
 //!
-//! # A whole program
+//! # A complete program
 //!
-//! What an existing wasmtime program adds is marked with `// +`.
+//! The lines that an existing wasmtime program must add are marked with `// +`.
 //!
 //! ```
 //! use millpond_wasmtime::pool::Access;                                                 // +
@@ -69,41 +69,44 @@
 //!
 //! # The parts
 //!
-//! They have the names that wasmtime's own host interfaces have: [`SqliteCtx`] is one request's
-//! state, with its [`SqliteCtxBuilder`]; [`SqliteView`] is what the embedder implements to lead to
-//! it, by a [`SqliteCtxView`]; [`Sqlite`] is the [`HasData`](wasmtime::component::HasData) marker;
-//! [`add_to_linker`] and its blocking twin [`add_to_linker_sync`] define the functions, and
-//! [`add_to_linker_with`] does where the store's data is of another crate's type. [`bindings`] are the
+//! They are named like those of wasmtime's own host interfaces. [`SqliteCtx`] is one request's
+//! state, with its [`SqliteCtxBuilder`]. The embedder implements [`SqliteView`] to give access to
+//! it as a [`SqliteCtxView`]. [`Sqlite`] is the [`HasData`](wasmtime::component::HasData) marker.
+//! [`add_to_linker`], and [`add_to_linker_sync`] for blocking calls, define the functions; with
+//! [`add_to_linker_with`] the store's data may be of another crate's type. [`bindings`] has the
 //! generated types, for an embedder's own bindings.
 //!
 //! # Guests that may be hostile
 //!
-//! The pool and the grants bound what a guest does with SQL. [`recommended_config`] makes an engine, and
-//! [`InstanceLimits`] a store, that bound the rest of it: memory, stack, tables, handles, what one call
-//! hands over, and with [`start_epochs`] its computing. The command `millpond` uses the same.
+//! The pool and the grants limit what a guest does with SQL. [`recommended_config`] creates an
+//! engine's configuration, and [`InstanceLimits`] a store, that limit the rest: memory, stack,
+//! tables, handles, the size of one call's arguments, and with [`start_epochs`] its computing. The
+//! command `millpond` uses the same functions.
 //!
 //! # What blocks
 //!
-//! A statement runs on the thread that polls the guest until it ends: usually within 10 ms of its deadline,
-//! and within 50 ms at the most. On a multi-thread tokio runtime no other task waits for it. A
-//! statement that takes longer than 1 to 2 ms hands its worker, with all that the worker has to do, to
-//! another thread ([`block_in_place`]), and goes on where it is. Each such statement takes one of the
-//! runtime's blocking threads ([`max_blocking_threads`], 512 by default). What else the same task polls
-//! (`select!`, `join!`, a timeout around the call) waits for the statement: set a
-//! [`deadline`](SqliteCtxBuilder::deadline).
+//! A statement runs on the thread that polls the guest until it ends: usually within 10 ms of its
+//! deadline, and at most within 50 ms. On a multi-thread tokio runtime it blocks no other task. A
+//! statement that takes longer than 1 to 2 ms hands its worker, with all of the worker's tasks,
+//! over to another thread ([`block_in_place`]), and continues on its own. Each such statement uses
+//! one of the runtime's blocking threads ([`max_blocking_threads`], 512 by default). Anything else
+//! that the same task polls (`select!`, `join!`, a timeout around the call) waits for the
+//! statement: set a [`deadline`](SqliteCtxBuilder::deadline).
 //!
-//! What SQLite might not end in time runs on a thread of its connection's own, while the guest waits where it
-//! is polled. Where it has not ended 20 ms after its deadline, the guest goes on without it, and without the
-//! connection. There are never more of these threads than connections. Each such call is counted
-//! ([`abandoned`](millpond_pool::PoolStats::abandoned)) and logged, as a warning of the crate [`log`].
+//! A statement that SQLite might not stop in time runs on its connection's own thread, while the
+//! guest waits where it is polled. If it has not ended 20 ms after its deadline, the guest
+//! continues without it, and loses the connection. There are never more of these threads than
+//! connections. Each such call is counted ([`abandoned`](millpond_pool::PoolStats::abandoned)) and
+//! logged, as a warning of the crate [`log`].
 //!
-//! On a runtime of one thread, in a [`LocalSet`], and with [`add_to_linker_sync`], there is no worker to
-//! hand over: everything on that thread waits for the statement. Run guests on threads of their own there:
+//! On a current-thread runtime, in a [`LocalSet`], and with [`add_to_linker_sync`], there is no
+//! worker to hand over: a statement blocks everything on that thread. Run each guest on its own
+//! thread there:
 //!
 //! ```
 //! use std::future::Future;
 //!
-//! /// Run a guest on a thread of its own. `None` if it panics, or the system starts no thread.
+//! /// Run a guest on its own thread. `None` if it panics, or the thread cannot start.
 //! async fn on_its_own_thread<T, F>(guest: impl FnOnce() -> F + Send + 'static) -> Option<T>
 //! where
 //!     T: Send + 'static,
@@ -126,11 +129,11 @@
 //! # }
 //! ```
 //!
-//! Waiting, for a connection or for the turn to write, holds no thread in the asynchronous form:
-//! it needs a tokio runtime with time enabled.
+//! Waiting, for a connection or for the turn to write, does not block a thread in the asynchronous
+//! form; it needs a tokio runtime with time enabled.
 //!
-//! A statement runs on the guest's fiber too: with wasmtime's defaults the host's part of that stack is
-//! 1.5 MiB, and SQLite, as this crate's pool limits it, stays far below.
+//! A statement also uses the stack of the guest's fiber. With wasmtime's defaults the host's part
+//! of that is 1.5 MiB, and SQLite, with this crate's limits, stays far below.
 //!
 //! [`log`]: https://docs.rs/log/0.4/log/
 //! [`block_in_place`]: https://docs.rs/tokio/1/tokio/task/fn.block_in_place.html
@@ -139,8 +142,8 @@
 //!
 //! # Errors and traps
 //!
-//! A guest's mistake is an error value of the contract. Only what a correct host and a correct
-//! component cannot do traps: a handle that is in no table.
+//! A guest's mistake is an error value of the contract. A call only traps for what a correct host
+//! and a correct component cannot do: using a handle that is in no table.
 
 pub mod bindings;
 mod convert;
@@ -152,7 +155,7 @@ mod linker;
 pub use ctx::{Sqlite, SqliteCtx, SqliteCtxBuilder, SqliteCtxView, SqliteView};
 pub use limits::{EPOCH, InstanceLimits, recommended_config, start_epochs};
 pub use linker::{add_to_linker, add_to_linker_sync, add_to_linker_sync_with, add_to_linker_with};
-/// The pool, so that an embedder needs one dependency.
+/// The pool, re-exported so that an embedder needs only one dependency.
 pub use millpond_pool as pool;
 pub use millpond_pool::{Grant, Request, StatsScope, TableGrant};
 #[cfg(feature = "sqlite")]

@@ -1,4 +1,4 @@
-//! The engine and the store that a guest runs in, configured for one that may be hostile.
+//! Configures the engine and the store for guests that may be hostile.
 
 use std::io;
 use std::thread;
@@ -10,19 +10,19 @@ use wasmtime::{
     StoreLimitsBuilder, WasmBacktraceDetails,
 };
 
-/// How often [`start_epochs`] advances an engine's epoch: the longest that a guest computes before the
-/// host looks at its clock.
+/// How often [`start_epochs`] advances an engine's epoch: the maximum time that a guest computes
+/// before the host regains control.
 pub const EPOCH: Duration = Duration::from_millis(10);
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// What a guest's stack has for the host, beside its own frames. SQLite runs there, and needs 1 MiB
-/// for the worst statement that its limits allow.
+/// The host's part of a guest's stack, in addition to the guest's own frames. SQLite runs there,
+/// and needs 1 MiB for the worst statement within its limits.
 const HOST_STACK: usize = 2 * MIB;
 
-/// What one instance of a component may have. SQL has limits of its own:
-/// [`Grant`](crate::Grant) and [`SqliteCtxBuilder`](crate::SqliteCtxBuilder).
+/// The limits of one instance of a component. For SQL, see [`Grant`](crate::Grant) and
+/// [`SqliteCtxBuilder`](crate::SqliteCtxBuilder).
 ///
 /// ```
 /// # fn main() -> wasmtime::Result<()> {
@@ -69,7 +69,7 @@ impl Default for InstanceLimits {
 }
 
 impl InstanceLimits {
-    /// The defaults, which the command `millpond` has too.
+    /// Create the default limits, which the command `millpond` uses too.
     pub fn new() -> InstanceLimits {
         InstanceLimits {
             memory_size: 256 * MIB,
@@ -83,63 +83,65 @@ impl InstanceLimits {
         }
     }
 
-    /// The largest linear memory, in bytes. Defaults to 256 MiB.
+    /// Set the maximum size of a linear memory, in bytes. Defaults to 256 MiB.
     pub fn max_memory_size(mut self, bytes: usize) -> Self {
         self.memory_size = bytes;
         self
     }
 
-    /// The most linear memories. Defaults to 2.
+    /// Set the maximum number of linear memories. Defaults to 2.
     pub fn max_memories(mut self, memories: u32) -> Self {
         self.memories = memories;
         self
     }
 
-    /// The most tables. Those of all core modules of a component count. Defaults to 8.
+    /// Set the maximum number of tables, in all core modules of a component together. Defaults to
+    /// 8.
     pub fn max_tables(mut self, tables: u32) -> Self {
         self.tables = tables;
         self
     }
 
-    /// The most entries of each table. Defaults to 20,000.
+    /// Set the maximum number of entries of each table. Defaults to 20,000.
     pub fn max_table_entries(mut self, entries: u32) -> Self {
         self.table_entries = entries;
         self
     }
 
-    /// The most core modules that the component may consist of. Defaults to 32.
+    /// Set the maximum number of core module instances in a component. Defaults to 32.
     pub fn max_instances(mut self, instances: u32) -> Self {
         self.instances = instances;
         self
     }
 
-    /// The most handles open at once, of all kinds together. Defaults to 4096.
+    /// Set the maximum number of handles open at once, of all kinds together. Defaults to 4096.
     pub fn max_handles(mut self, handles: u32) -> Self {
         self.handles = handles;
         self
     }
 
-    /// The stack for the guest's own frames, in bytes. The host's part comes on top of it. Defaults to
-    /// 512 KiB.
+    /// Set the stack for the guest's own frames, in bytes. The host's part is added to it. Defaults
+    /// to 512 KiB.
     pub fn max_stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = bytes;
         self
     }
 
-    /// The most that one call may hand to the host, in bytes: a statement's parameters, or the rows of
-    /// one `execute-many`. The host copies them. Defaults to 32 MiB; wasmtime's own default is 128 MiB.
+    /// Set the maximum size of one call's arguments, in bytes, such as a statement's parameters, or
+    /// the rows of `execute-many`. The host copies them. Defaults to 32 MiB; wasmtime's own default
+    /// is 128 MiB.
     pub fn max_call_size(mut self, bytes: usize) -> Self {
         self.call_size = bytes;
         self
     }
 
-    /// Takes the memory, tables and stacks of `at_once` instances from a pool, which makes a new
-    /// instance cheap.
+    /// Allocate the memory, tables and stacks of up to `at_once` instances from a pool, which makes
+    /// creating an instance cheap.
     ///
-    /// Pass it to [`Config::allocation_strategy`]. A component that does not fit is refused when it is
-    /// compiled or loaded.
+    /// Pass this to [`Config::allocation_strategy`]. A component that does not fit is refused when
+    /// it is compiled or loaded.
     pub fn pooling(&self, at_once: u32) -> PoolingAllocationConfig {
-        /// A guest of WASI 0.3 has a stack for each of its tasks.
+        /// A WASI 0.3 guest has a stack for each of its tasks.
         const STACKS: u32 = 4;
 
         let mut pooling = PoolingAllocationConfig::new();
@@ -155,8 +157,8 @@ impl InstanceLimits {
             .max_tables_per_component(self.tables)
             .table_elements(self.table_entries as usize)
             .total_stacks(at_once.saturating_mul(STACKS))
-            // Pages that stay mapped are cleared faster than they are given back and faulted in. Of
-            // its stack a request seldom uses 16 KiB.
+            // Clearing pages that stay mapped is faster than unmapping them and faulting them in
+            // again. A request seldom uses more than 16 KiB of its stack.
             .linear_memory_keep_resident(512 * KIB)
             .table_keep_resident(64 * KIB)
             .async_stack_keep_resident(32 * KIB)
@@ -164,7 +166,7 @@ impl InstanceLimits {
         pooling
     }
 
-    /// The limiter to keep in a store's data, for [`store`](InstanceLimits::store).
+    /// Create the limiter to keep in a store's data, for [`store`](InstanceLimits::store).
     pub fn store_limits(&self) -> StoreLimits {
         StoreLimitsBuilder::new()
             .memory_size(self.memory_size)
@@ -175,21 +177,21 @@ impl InstanceLimits {
             .build()
     }
 
-    /// An empty table for a store's handles, with its limit.
+    /// Create an empty table for a store's handles, with its limit.
     pub fn resource_table(&self) -> ResourceTable {
         let mut table = ResourceTable::new();
         table.set_max_capacity(self.handles as usize);
         table
     }
 
-    /// A store for an asynchronous guest, with these limits.
+    /// Create a store for an asynchronous guest, with these limits.
     ///
-    /// `limiter` leads to the [`store_limits`](InstanceLimits::store_limits) in the store's data, or to a
-    /// limiter of yours that asks them.
+    /// `limiter` returns the [`store_limits`](InstanceLimits::store_limits) in the store's data, or
+    /// your own limiter that delegates to them.
     ///
-    /// A guest that computes yields to the runtime at each epoch ([`start_epochs`]), and goes on for as
-    /// long as it is polled. To end it, drop the call's future: for example with a timeout around
-    /// the call. Drop the store afterwards.
+    /// A guest that computes yields to the runtime at each epoch ([`start_epochs`]), and continues
+    /// for as long as it is polled. To stop it, drop the call's future, for example with a timeout
+    /// around the call. Then drop the store.
     pub fn store<T: 'static>(
         &self,
         engine: &Engine,
@@ -203,11 +205,11 @@ impl InstanceLimits {
         store
     }
 
-    /// As [`store`](InstanceLimits::store), for a guest that is called without `async`: it traps when it
-    /// still computes after `max_time`, rounded up to a multiple of [`EPOCH`].
+    /// Like [`store`](InstanceLimits::store), for a guest that is called without `async`: it traps
+    /// if it still computes after `max_time`, rounded up to a multiple of [`EPOCH`].
     ///
-    /// The time begins now. It passes while the guest waits for the host too; a statement ends by the
-    /// [`deadline`](crate::SqliteCtxBuilder::deadline) of its context.
+    /// The time begins now, and includes time that the guest waits for the host. A statement ends
+    /// by the [`deadline`](crate::SqliteCtxBuilder::deadline) of its context.
     pub fn store_sync<T: 'static>(
         &self,
         engine: &Engine,
@@ -217,7 +219,7 @@ impl InstanceLimits {
     ) -> Store<T> {
         let mut store = self.limited(engine, data, limiter);
         let epochs = max_time.as_millis().div_ceil(EPOCH.as_millis());
-        // The first epoch may be about to end.
+        // The current epoch may be about to end.
         store.set_epoch_deadline(u64::try_from(epochs).unwrap_or(u64::MAX >> 1).max(1) + 1);
         store.epoch_deadline_trap();
         store
@@ -237,23 +239,23 @@ impl InstanceLimits {
     }
 }
 
-/// The configuration of an engine for guests that may be hostile.
+/// Create the configuration of an engine for guests that may be hostile.
 ///
 /// - Epochs interrupt a guest that computes: call [`start_epochs`] for the engine.
-/// - A guest has the stack that `limits` says, and the host's functions 2 MiB more. Stacks are zeroed
+/// - A guest has the stack size of `limits`, and the host's functions 2 MiB more. Stacks are zeroed
 ///   between guests.
-/// - What a guest built for WASI 0.2 does not need is off, because each is code that a hostile one could
-///   reach: garbage collection, typed function references, exceptions, threads, shared memory, 64-bit
-///   memories and concurrency within an instance. wasmtime's crate features `gc` and `threads` are
-///   compiled in all the same, as its security advisories recommend.
+/// - Features that a WASI 0.2 guest does not need are off, because a hostile guest could reach
+///   their code: garbage collection, typed function references, exceptions, threads, shared memory,
+///   64-bit memories and concurrency within an instance. wasmtime's crate features `gc` and
+///   `threads` are still compiled in, as its security advisories recommend.
 /// - Traps carry no source lines.
 ///
-/// A guest of WASI 0.3 needs concurrency. Give it an engine of its own, in a program whose `wasmtime` has
-/// the feature `component-model-async`, and change the configuration for it with
+/// A WASI 0.3 guest needs concurrency. Give it its own engine, in a program that enables the
+/// feature `component-model-async` of `wasmtime`, and change that engine's configuration with
 /// `config.concurrency_support(true)`.
 ///
-/// A component that was compiled ahead of time loads only into an engine with the configuration that it
-/// was compiled with: use this function on both sides.
+/// A component that was compiled ahead of time only loads into an engine with the same
+/// configuration: use this function on both sides.
 pub fn recommended_config(limits: &InstanceLimits) -> Config {
     let mut config = Config::new();
     config
@@ -272,12 +274,12 @@ pub fn recommended_config(limits: &InstanceLimits) -> Config {
     config
 }
 
-/// Starts a thread that advances the engine's epoch every [`EPOCH`], until the engine is dropped. Call it
-/// once for each engine.
+/// Start a thread that advances the engine's epoch every [`EPOCH`], until the engine is dropped.
+/// Call it once for each engine.
 ///
 /// # Errors
 ///
-/// The system starts no thread.
+/// The system could not start a thread.
 pub fn start_epochs(engine: &Engine) -> io::Result<()> {
     let engine = engine.weak();
     let thread = thread::Builder::new().name("millpond-epochs".to_owned());
@@ -377,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_handles_has_an_end() {
+    fn the_handle_table_has_a_limit() {
         let mut table = InstanceLimits::new().max_handles(2).resource_table();
         table.push(1).expect("a place");
         table.push(2).expect("a place");
@@ -404,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_guest_of_wasi_does_not_need_is_off() {
+    fn features_that_wasi_does_not_need_are_off() {
         let limits = InstanceLimits::new();
         let config = recommended_config(&limits);
         for module in [

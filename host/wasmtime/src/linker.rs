@@ -1,5 +1,4 @@
-//! Defining the contract's functions in an embedder's linker: asynchronous as they are generated,
-//! or blocking.
+//! Defines the contract's functions in an embedder's linker: asynchronous, or blocking.
 
 use millpond_pool::{Cursor, Statement, Transaction, block_on};
 use wasmtime::StoreContextMut;
@@ -14,22 +13,22 @@ use crate::bindings::pool::{Access, Host as _};
 use crate::convert::Failure;
 use crate::ctx::{Connection, Sqlite, SqliteCtxView, SqliteView};
 
-/// Leads from an embedder's store data to the state of its request.
+/// Returns the request's state in an embedder's store data.
 type Getter<T> = fn(&mut T) -> SqliteCtxView<'_>;
 
 /// Define the package `millpond:sqlite` in a linker for asynchronous guests
-/// ([`instantiate_async`](Linker::instantiate_async) and its like). Waiting holds no thread; it
-/// needs a tokio runtime with time enabled.
+/// ([`instantiate_async`](Linker::instantiate_async) and related functions). Waiting does not block
+/// a thread; it needs a tokio runtime with time enabled.
 ///
 /// # Errors
 ///
-/// Returns an error if the linker has a definition of one of the names already.
+/// Returns an error if the linker already defines one of the names.
 pub fn add_to_linker<T: SqliteView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     add_to_linker_with(linker, T::sqlite)
 }
 
-/// As [`add_to_linker`], for store data that cannot implement [`SqliteView`], because its type
-/// belongs to another crate: `get` leads to the request's state.
+/// Like [`add_to_linker`], for store data that cannot implement [`SqliteView`] because its type
+/// belongs to another crate: `get` returns the request's state.
 ///
 /// ```
 /// use millpond_wasmtime::{SqliteCtx, SqliteCtxView, add_to_linker_with};
@@ -51,8 +50,8 @@ pub fn add_to_linker_with<T: Send + 'static>(
     crate::bindings::Imports::add_to_linker::<T, Sqlite>(linker, get)
 }
 
-/// As [`add_to_linker`], for guests that are called without `async`: waiting blocks the thread.
-/// It needs no runtime.
+/// Like [`add_to_linker`], for guests that are called without `async`: waiting blocks the thread,
+/// and needs no runtime.
 ///
 /// # Errors
 ///
@@ -61,7 +60,7 @@ pub fn add_to_linker_sync<T: SqliteView + 'static>(linker: &mut Linker<T>) -> wa
     add_to_linker_sync_with(linker, T::sqlite)
 }
 
-/// [`add_to_linker_sync`] for store data whose type belongs to another crate, as
+/// Like [`add_to_linker_sync`], for store data whose type belongs to another crate: see
 /// [`add_to_linker_with`].
 ///
 /// # Errors
@@ -196,7 +195,7 @@ fn add_statement<T>(connections: &mut Blocking<'_, T>) -> wasmtime::Result<()> {
     )
 }
 
-/// What a function of the contract returns, or why it traps.
+/// Convert to what a function of the contract returns, or to a trap.
 fn answer<R>(result: Result<R, Failure>) -> wasmtime::Result<Result<R, connections::Error>> {
     match result {
         Ok(done) => Ok(Ok(done)),
@@ -205,7 +204,7 @@ fn answer<R>(result: Result<R, Failure>) -> wasmtime::Result<Result<R, connectio
     }
 }
 
-/// An interface of the contract in a linker, whose functions block.
+/// An interface of the contract in a linker, with blocking functions.
 struct Blocking<'l, T: 'static> {
     instance: LinkerInstance<'l, T>,
     get: Getter<T>,
@@ -254,7 +253,7 @@ impl<'l, T: 'static> Blocking<'l, T> {
         )
     }
 
-    /// Define a resource, by what happens when the guest drops its handle.
+    /// Define a resource, with what happens when the guest drops its handle.
     fn resource<R: 'static>(
         &mut self,
         name: &str,

@@ -1,5 +1,4 @@
-//! What the benches share: guests built for speed, the sandbox that they run in, and tables of what was
-//! measured.
+//! Shared by the benches: optimised guests, the sandbox that they run in, and tables of results.
 #![allow(dead_code, reason = "each bench uses a part")]
 
 pub(crate) mod native;
@@ -11,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use millpond_build::Guests;
 
-/// The guests, built to be fast, by their names.
+/// The guests, built with optimisations, by name.
 pub(crate) fn guests() -> BTreeMap<String, PathBuf> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
@@ -23,7 +22,7 @@ pub(crate) fn guests() -> BTreeMap<String, PathBuf> {
         .expect("the guests are built")
 }
 
-/// The median of some measurements.
+/// The median of measurements.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
@@ -34,7 +33,7 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// What so many hundredths of the values, which are sorted, do not exceed; 0 where there are none.
+/// The value below which `part` of the sorted values lie; 0 if there are none.
 pub(crate) fn percentile(sorted: &[u32], part: f64) -> u32 {
     let index = (sorted.len() as f64 * part / 100.0) as usize;
     sorted

@@ -1,4 +1,4 @@
-//! SQLite without a sandbox: rusqlite, and a pool of its connections, set up as Millpond's are.
+//! SQLite without a sandbox: rusqlite, and a pool of its connections, with Millpond's settings.
 
 use millpond_sqlite::Synchronous;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-/// A connection with the settings that Millpond's pool has by default.
+/// A connection with the default settings of Millpond's pool.
 pub(crate) fn open(path: &Path, synchronous: Synchronous) -> rusqlite::Result<Connection> {
     let conn = Connection::open(path)?;
     conn.busy_timeout(Duration::from_secs(10))?;
@@ -18,18 +18,18 @@ pub(crate) fn open(path: &Path, synchronous: Synchronous) -> rusqlite::Result<Co
     Ok(conn)
 }
 
-/// A pool of them.
+/// A pool of such connections.
 pub(crate) fn pool(path: &Path, synchronous: Synchronous, size: u32) -> r2d2::Pool<Manager> {
     let path = path.to_owned();
     r2d2::Pool::builder()
         .max_size(size)
-        // As r2d2_sqlite's own pools are used most: a connection is not tried out each time.
+        // As r2d2_sqlite is mostly used: a connection is not tested at each checkout.
         .test_on_check_out(false)
         .build(Manager { path, synchronous })
         .expect("a pool")
 }
 
-/// As that of `r2d2_sqlite`, which asks for another version of rusqlite than Millpond's.
+/// Like that of `r2d2_sqlite`, which requires a different version of rusqlite.
 #[derive(Debug)]
 pub(crate) struct Manager {
     path: PathBuf,

@@ -1,4 +1,4 @@
-//! Guests as `millpond serve` runs them: instances from a pool, limits and deadlines on.
+//! Runs guests like `millpond serve` does: instances from a pool, with limits and deadlines.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ pub(crate) struct Guest {
     sqlite: SqliteCtx,
     table: ResourceTable,
     limits: StoreLimits,
-    /// The most linear memory that it has had.
+    /// The most linear memory that it has used.
     pub(crate) memory: usize,
 }
 
@@ -68,7 +68,7 @@ impl ResourceLimiter for Guest {
     }
 }
 
-/// An instance that has not begun to run.
+/// An instance that has not started.
 pub(crate) struct Instance {
     store: Store<Guest>,
     command: Command,
@@ -92,7 +92,7 @@ impl Sandbox {
         Sandbox { engine, pre }
     }
 
-    /// A new instance, with the database granted for reading and writing.
+    /// A new instance, with a read-write grant of the database.
     pub(crate) async fn instance(&self, pool: &Pool, args: &[&str]) -> Instance {
         let sqlite = SqliteCtx::builder()
             .grant("default", Grant::new(pool, Access::ReadWrite))
@@ -134,18 +134,18 @@ impl Instance {
         outcome.expect("no trap").expect("success");
     }
 
-    /// What it wrote.
+    /// Its output.
     pub(crate) fn output(&self) -> Vec<u8> {
         self.output.contents().to_vec()
     }
 
-    /// The most memory that it has had, in bytes.
+    /// The most memory that it has used, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.store.data().memory
     }
 }
 
-/// As `millpond serve` configures its engine.
+/// The same engine configuration as `millpond serve`.
 fn config() -> Config {
     let limits = InstanceLimits::new();
     let mut config = recommended_config(&limits);

@@ -1,17 +1,17 @@
-//! A table on standard output, and the same as JSON where the command line says `--json FILE`.
+//! A table on standard output, and as JSON if the command line has `--json FILE`.
 
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-/// A table whose rows are printed as they come.
+/// A table whose rows are printed as they are added.
 pub(crate) struct Table {
     columns: &'static [Column],
     rows: Vec<Value>,
     file: Option<PathBuf>,
 }
 
-/// A column after the name: its key in JSON, its title, and how its numbers are printed.
+/// A column after the name: its key in JSON, its title, and the format of its numbers.
 pub(crate) struct Column {
     pub(crate) key: &'static str,
     pub(crate) title: &'static str,
@@ -51,7 +51,7 @@ impl Table {
         self.rows.push(Value::Object(row));
     }
 
-    /// Writes the file, where one was asked for.
+    /// Writes the JSON file, if requested.
     pub(crate) fn finish(self) {
         if let Some(file) = self.file {
             let text = format!("{:#}\n", Value::from(self.rows));
@@ -61,7 +61,7 @@ impl Table {
     }
 }
 
-/// The rows that the command line asks for by parts of their names: all, where it names none.
+/// The rows that the command line selects by parts of their names; all, if it names none.
 pub(crate) fn wanted(name: &str) -> bool {
     let mut args = std::env::args().skip(1);
     let mut parts = Vec::new();

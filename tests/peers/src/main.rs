@@ -1,5 +1,6 @@
-//! Tries `tests/leaks.toml` on public pools of SQLite connections, one connection each, and prints a
-//! table. The last column is what the suite `clean` found of Millpond, where it has run.
+//! Tries `tests/leaks.toml` on public pools of SQLite connections, with one connection each, and
+//! prints a table. The last column is the result of the suite `clean` for Millpond, which must have
+//! run before.
 //!
 //! `cargo test -p millpond-tests clean && cargo run --manifest-path tests/peers/Cargo.toml`
 
@@ -57,8 +58,8 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Make `pooled.db`, with the tables that the list of leaks names, and return what `look` shows of
-/// another like it to a connection that nobody has used.
+/// Create `pooled.db`, with the tables of the list of leaks, and return what `look` shows on
+/// another database like it, through an unused connection.
 fn fresh(folder: &Path, look: &str) -> Result<String> {
     let set_up = |name: &str| {
         let connection = Connection::open(folder.join(name))?;
@@ -79,7 +80,7 @@ fn fresh(folder: &Path, look: &str) -> Result<String> {
 }
 
 fn plant(connection: &Connection, leak: &Leak) {
-    // Where it cannot be planted, nothing leaks.
+    // What cannot be planted does not leak.
     let _ = connection.execute_batch(&leak.plant);
 }
 

@@ -1,4 +1,4 @@
-//! The contract's flat form of rows and parameters, written from its documentation alone, for the
+//! The contract's flat form of rows and parameters, written only from its documentation, for
 //! programs that use the contract without the guest library.
 
 pub use millpond_guest::Value;

@@ -1,8 +1,8 @@
-//! A plugin host under attack, in a process of its own, which the attack may take down: it serves
-//! one guest, and says what the guest came to and what it left.
+//! A plugin host under attack, in its own process, which the attack may crash: serves one guest,
+//! and prints the guest's outcome and what it left.
 //!
 //! `attacked <database> <grant> <access> <via>`, with the SQL and then each parameter on standard
-//! input, each ended by a byte that no UTF-8 has (0xFF).
+//! input, each terminated by a byte that is never in UTF-8 (0xFF).
 
 use std::io::Read;
 use std::path::Path;
@@ -12,9 +12,9 @@ use millpond_pool::{Access, Grant, Parameters, TableGrant};
 use millpond_sqlite::{PoolBuilder, Synchronous};
 use millpond_tests::Lab;
 
-/// What a statement may take.
+/// The time limit of a statement.
 const STATEMENT_TIME: Duration = Duration::from_millis(300);
-/// What SQLite may take for a connection.
+/// SQLite's memory limit for a connection.
 const MEMORY: u64 = 16 << 20;
 
 #[tokio::main(flavor = "current_thread")]
@@ -43,7 +43,7 @@ async fn main() {
         .memory(64 << 20)
         .arg(access)
         .arg(via);
-    // The last one is what follows the last end: nothing.
+    // Without the part after the last terminator, which is empty.
     for text in &texts[..texts.len().saturating_sub(1)] {
         run = run.arg(text);
     }
@@ -52,7 +52,7 @@ async fn main() {
     println!("{}", ended.output);
     println!("took {}", since.elapsed().as_millis());
 
-    // The next borrower has the same connection, or a new one, and works.
+    // The next borrower gets the same connection, or a new one, and can use it.
     let next = lab
         .pool()
         .get(Access::ReadWrite)
@@ -83,7 +83,7 @@ fn granted(lab: &Lab, grant: &str, access: &str) -> Grant {
     match grant {
         "everything" => granted.temporary(true),
         "whole" => granted,
-        // Its own tables, and of the others a little.
+        // Its own tables, and a little of the others.
         "tables" => granted
             .table("note", all())
             .table("words", all())

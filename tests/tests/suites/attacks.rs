@@ -1,10 +1,8 @@
-//! What hostile guests send: each attack of `tests/attacks` by a real guest, in a process of its
-//! own, on a database of its own.
+//! Runs each attack of `tests/attacks` in a real guest, in its own process, on its own database.
 //!
-//! Whatever it is, the process lives, the guest is told what the file says it is told, nothing that
-//! it may not see is in what it saw, no file is there that was not, the next borrower works, and
-//! the database is whole. `MILLPOND_ATTACK=name` runs those alone whose name has that in it, and
-//! shows what came of them.
+//! In every case the process survives, the guest gets the outcome that the file expects and no data
+//! that it may not see, no file is created, the next borrower can work, and the database is intact.
+//! `MILLPOND_ATTACK=name` runs only attacks whose name contains it, and prints their outcome.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -22,10 +20,10 @@ use crate::assert_test_exists;
 
 foreach_attacks!(assert_test_exists);
 
-/// Stands wherever a guest with the grant `tables` may not look.
+/// A value in every place that a guest with the grant `tables` may not read.
 const SECRET: &str = "heron-7f3a";
 
-/// A process that takes longer hangs. Not what an attack may take: its statements have 300 ms.
+/// A process that takes longer hangs. This is not the attacks' time limit: statements have 300 ms.
 const HANGS: Duration = Duration::from_secs(60);
 
 /// Attacks of one kind, with one outcome.
@@ -33,7 +31,7 @@ const HANGS: Duration = Duration::from_secs(60);
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Group {
     name: String,
-    /// What may come of it: `ok`, or a kind of error.
+    /// The allowed outcomes: `ok`, or kinds of errors.
     expect: Vec<String>,
     #[serde(default = "whole")]
     grant: String,
@@ -43,7 +41,7 @@ struct Group {
     via: String,
     #[serde(default)]
     parameters: Vec<String>,
-    /// `«1000×x»` in it is a thousand times x.
+    /// `«1000×x»` means a thousand times x.
     sql: Vec<String>,
 }
 
@@ -157,7 +155,7 @@ fn groups() -> Vec<(String, Group)> {
     groups
 }
 
-/// Write out what is to be repeated.
+/// Expand repetitions.
 fn expand(text: &str) -> String {
     let mut parts = text.split('«');
     let mut whole = parts.next().unwrap_or_default().to_owned();
@@ -170,7 +168,7 @@ fn expand(text: &str) -> String {
     whole
 }
 
-/// Run one attack. What is wrong with its outcome, or how it ended.
+/// Run one attack. Returns how it ended, or what is wrong with that.
 fn run(attack: &Attack<'_>) -> Result<String, String> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");
@@ -226,7 +224,7 @@ fn run(attack: &Attack<'_>) -> Result<String, String> {
     ))
 }
 
-/// Run one in a process: whether that ended well, and what it wrote.
+/// Run one in a process. Returns whether it ended well, and its output.
 fn process(attack: &Attack<'_>, path: &Path) -> Result<(bool, String, String), String> {
     let group = attack.group;
     let mut child = Command::new(env!("CARGO_BIN_EXE_attacked"))

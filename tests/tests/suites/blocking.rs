@@ -1,4 +1,4 @@
-//! The host functions that block: the same programs, without a runtime.
+//! The blocking host functions: the same programs, without a runtime.
 
 use std::time::Duration;
 

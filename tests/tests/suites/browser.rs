@@ -1,4 +1,4 @@
-//! The demonstration's page in headless Chromium, used as a person would use it.
+//! The demo's page in headless Chromium, used like a person would.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::process::{Answer, Server};
 
-/// Chromium, or nothing after saying that it is missing.
+/// Chromium's path. If it is missing, prints that and returns nothing.
 fn chromium() -> Option<PathBuf> {
     let chromium = chromium::installed();
     if chromium.is_none() {
@@ -18,7 +18,7 @@ fn chromium() -> Option<PathBuf> {
             std::env::var_os("MILLPOND_REQUIRE_CHROMIUM").is_none(),
             "{missing}"
         );
-        // Not by a macro: the harness would keep what a passing test says to itself.
+        // Not with a macro: the harness captures the output of a passing test.
         let _ = writeln!(std::io::stderr(), "{missing}");
     }
     chromium
@@ -45,7 +45,7 @@ fn a_person_writes_searches_edits_and_deletes_notes() {
     page.click("#save");
     page.until(&shows("Milk"));
     page.until("document.getElementById('title').value === ''");
-    // What somebody writes is text, whatever it looks like.
+    // User input is text, whatever it looks like.
     let markup = "<img src=x onerror=alert(1)>";
     page.write("#title", markup);
     page.write("#body", "Bread & butter");
@@ -78,7 +78,7 @@ fn a_person_writes_searches_edits_and_deletes_notes() {
     page.click(".note:nth-child(1) .delete");
     page.until(&shows("Milk and honey"));
 
-    // Nothing of it was only on the page.
+    // Everything has been saved.
     page.reload();
     page.until(&shows("Milk and honey"));
     let listing = server.ask("GET", "/api/notes", None).is(200).json();
@@ -101,7 +101,7 @@ fn a_person_turns_pages() {
     page.click("#next");
     page.until(&shows("note 1"));
     page.until("document.getElementById('page').textContent === 'Page 2 of 2'");
-    // With its last note, a page goes.
+    // When its last note is deleted, a page disappears.
     page.click(".delete");
     page.until("document.querySelectorAll('.note').length === 50");
     page.until("!document.getElementById('pages').checkVisibility()");
@@ -122,7 +122,7 @@ fn a_person_is_told_when_the_server_is_gone_and_loses_nothing() {
     page.until("document.getElementById('title').value === 'Long thought about'");
 }
 
-/// A page on a server of its own.
+/// A page with its own server.
 struct Notes {
     page: Page,
     server: Server,
@@ -130,7 +130,7 @@ struct Notes {
 }
 
 impl Notes {
-    /// Opens the page of these notes, the last first.
+    /// Opens the page with these notes, the last first.
     fn open(notes: &[(&str, &str)]) -> Option<Notes> {
         let chromium = chromium()?;
         let folder = tempfile::tempdir().expect("a folder");
@@ -164,7 +164,7 @@ fn back_leads_to_the_page_or_search_before() {
     let page = &mut notes.page;
     page.click("#next");
     page.until(&shows("note 1"));
-    // A search is one step, however often somebody types on.
+    // A search is one step in the history, however long the user types.
     for search in ["note 7", "note 8"] {
         page.write("#search", search);
         page.until(&shows(search));
@@ -258,13 +258,13 @@ fn a_note_that_was_deleted_elsewhere_can_be_saved_as_new() {
     let Some(mut notes) = Notes::open(&[("Milk", "One")]) else {
         return;
     };
-    // What was begun before the edit is there after it.
+    // A draft from before the edit is still there after it.
     notes.page.write("#title", "Begun");
     notes.page.click(".edit");
     notes.page.write("#body", "Mine");
     notes.elsewhere("DELETE", None).is(204);
     notes.page.click("#save");
-    // The list is as long as it will be: nothing moves under the next click.
+    // The list has its final length: nothing moves under the next click.
     notes.page.until(&shows(""));
     notes.page.click("#save-as-new");
     notes.page.until(&shows("Milk"));
@@ -376,7 +376,7 @@ fn a_draft_survives_a_reload() {
     page.write("#body", "Text");
     page.reload();
     page.until(&written("Begun", "Text"));
-    // The edit of a note is still one after it.
+    // The edit of a note survives it.
     page.click(".edit");
     page.write("#body", "Two");
     page.reload();
@@ -391,7 +391,7 @@ fn a_draft_survives_a_reload() {
 }
 
 #[test]
-fn what_failed_can_be_tried_again() {
+fn failed_actions_can_be_retried() {
     let Some(mut notes) = Notes::open(&[]) else {
         return;
     };

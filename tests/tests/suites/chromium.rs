@@ -1,4 +1,4 @@
-//! A headless Chromium and one page in it, used as a person would: by clicks and keys.
+//! A headless Chromium with one page, used like a person would: by clicks and keys.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use crate::process::PATIENCE;
 
-/// The names that Chromium has on one system or another.
+/// Chromium's names on different systems.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
-/// Where Chromium is, if it is installed: what the environment variable `CHROMIUM` names, or one
-/// of its usual names on the path.
+/// The path of Chromium, if installed: from the environment variable `CHROMIUM`, or one of its
+/// usual names on the path.
 pub(crate) fn installed() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("CHROMIUM") {
         return Some(path.into());
@@ -26,7 +26,7 @@ pub(crate) fn installed() -> Option<PathBuf> {
     found.find(|file| file.is_file())
 }
 
-/// A page in a browser of its own, which speaks the DevTools protocol
+/// A page in its own browser, controlled with the DevTools protocol
 /// (<https://chromedevtools.github.io/devtools-protocol/>) through a pair of pipes.
 #[derive(Debug)]
 pub(crate) struct Page {
@@ -35,7 +35,7 @@ pub(crate) struct Page {
     messages: Receiver<Value>,
     last_id: u64,
     session: Option<String>,
-    /// What the page reported as an error.
+    /// The errors that the page reported.
     pub(crate) complaints: Vec<Value>,
     _profile: tempfile::TempDir,
 }
@@ -45,10 +45,10 @@ impl Page {
     pub(crate) fn open(chromium: PathBuf, url: &str) -> Page {
         let profile = tempfile::tempdir().expect("a folder");
         let mut browser = Command::new("sh")
-            // The browser wants its commands on descriptor 3, and answers on 4.
+            // The browser reads commands from descriptor 3, and writes results to 4.
             .args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null"])
             .arg(chromium)
-            // Containers often bar the sandbox; the only page is our own.
+            // Containers often forbid the sandbox; the only page is our own.
             .args([
                 "--headless",
                 "--no-sandbox",
@@ -93,7 +93,7 @@ impl Page {
         page
     }
 
-    /// Loads the page again.
+    /// Reloads the page.
     pub(crate) fn reload(&mut self) {
         self.load("Page.reload", json!({}));
     }
@@ -107,7 +107,7 @@ impl Page {
         self.call("Page.navigateToHistoryEntry", json!({"entryId": entry}));
     }
 
-    /// Cuts the page off from its server, or connects it again.
+    /// Disconnects the page from its server, or reconnects it.
     pub(crate) fn offline(&mut self, offline: bool) {
         self.call("Network.enable", json!({}));
         let conditions = json!({
@@ -122,7 +122,7 @@ impl Page {
         self.call("Emulation.setEmulatedMedia", json!({"features": features}));
     }
 
-    /// Moves the focus to what the selector finds, and presses Enter there.
+    /// Focuses the element that matches the selector, and presses Enter.
     #[track_caller]
     pub(crate) fn enter(&mut self, selector: &str) {
         let selector = Value::from(selector).to_string();
@@ -133,7 +133,7 @@ impl Page {
         self.press_enter();
     }
 
-    /// Presses Enter where the focus is.
+    /// Presses Enter on the focused element.
     #[track_caller]
     pub(crate) fn press_enter(&mut self) {
         for kind in ["keyDown", "keyUp"] {
@@ -148,8 +148,8 @@ impl Page {
         }
     }
 
-    /// Waits until the JavaScript expression is true, and returns its value. It is looked at
-    /// again whenever anything on the page changes, or the focus moves.
+    /// Waits until the JavaScript expression is true, and returns its value. Evaluates it again
+    /// whenever anything on the page changes, or the focus moves.
     #[track_caller]
     pub(crate) fn until(&mut self, expression: &str) -> Value {
         let script = format!(
@@ -172,7 +172,7 @@ impl Page {
         self.evaluate(&script)
     }
 
-    /// Clicks in the middle of what the selector finds, once it is there to be clicked.
+    /// Clicks in the middle of the element that matches the selector, once it can be clicked.
     #[track_caller]
     pub(crate) fn click(&mut self, selector: &str) {
         let selector = Value::from(selector).to_string();
@@ -198,7 +198,7 @@ impl Page {
         }
     }
 
-    /// Clicks into a field, and types over whatever is in it.
+    /// Clicks into a field, and replaces its text.
     #[track_caller]
     pub(crate) fn write(&mut self, selector: &str, text: &str) {
         self.click(selector);
@@ -224,7 +224,7 @@ impl Page {
         }
     }
 
-    /// The value of the JavaScript expression, or of the promise that it gives.
+    /// The value of the JavaScript expression, or of its promise.
     #[track_caller]
     pub(crate) fn evaluate(&mut self, expression: &str) -> Value {
         let parameters =
@@ -275,7 +275,7 @@ impl Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
-        // The browser ends when nobody can command it any more; then its profile can go.
+        // The browser exits when its command pipe closes; then its profile can be deleted.
         self.commands.take();
         while !matches!(
             self.messages.recv_timeout(PATIENCE),

@@ -1,4 +1,4 @@
-//! What one guest leaves behind, the next does not find: one plants, another looks, on the same
+//! The next guest does not find what the last one left: one plants, another looks, on the same
 //! connection.
 
 use std::fmt::Write;
@@ -12,7 +12,7 @@ use crate::assert_test_exists;
 
 foreach_clean!(assert_test_exists);
 
-/// What `tests/leaks.toml` lists, against which `tests/peers` tries other pools too.
+/// The list in `tests/leaks.toml`, which `tests/peers` tries on other pools too.
 #[derive(Debug, Deserialize)]
 struct Leaks {
     leak: Vec<Leak>,
@@ -72,11 +72,11 @@ async fn clean_plant() {
         let lab = lab().await;
         lab.run("clean_plant").arg(&leak.plant).await.succeeds();
         let leaks = look(&lab, &leak.look).await != fresh;
-        // The very same connection: the pool has opened one in all.
+        // The very same connection: the pool has only opened one.
         assert_eq!(lab.pool().stats().connections_created, 1, "{}", leak.name);
         writeln!(found, "{leaks} {}", leak.name).expect("text");
     }
-    // For `tests/peers`, which puts it beside what it finds.
+    // For `tests/peers`, which compares it with other pools.
     let table = concat!(env!("CARGO_TARGET_TMPDIR"), "/leaks.txt");
     std::fs::write(table, &found).expect("what leaks");
     assert!(!found.contains("true "), "{found}");

@@ -53,7 +53,7 @@ fn cli_speaks() {
         "argument one\nargument --two\nargument \nenvironment GREETING=hello there\ninput a line\n"
     );
     assert!(text(&output.stderr).lines().any(|line| line == "error"));
-    // Whatever code a guest gives, the exit of WASI 0.2 tells success from failure and no more.
+    // Whatever code a guest passes, the exit of WASI 0.2 only distinguishes success and failure.
     assert_eq!(output.status.code(), Some(1));
 }
 
@@ -75,7 +75,7 @@ fn cli_counts_visits() {
 }
 
 #[test]
-fn the_environment_says_what_no_flag_does() {
+fn the_environment_is_used_where_no_flag_is_given() {
     let (folder, database) = here();
     let run = |variables: &[(&str, &str)], args: &[&str]| {
         let output = millpond()
@@ -92,12 +92,12 @@ fn the_environment_says_what_no_flag_does() {
     let path = ("DATABASE_PATH", "app.db");
     assert_eq!(run(&[path], &[]).0, Some(0));
     assert!(database.exists());
-    // A flag goes before it.
+    // A flag takes precedence.
     assert_eq!(
         run(&[("DATABASE_PATH", "no/app.db")], &["--db", "app.db"]).0,
         Some(0)
     );
-    // An empty one says nothing.
+    // An empty value is ignored.
     for name in ["DB_POOL_SIZE", "DB_TIMEOUT"] {
         assert_eq!(run(&[path, (name, "")], &[]).0, Some(0), "{name}");
     }
@@ -185,7 +185,7 @@ fn cli_panics() {
 }
 
 #[test]
-fn migrations_are_applied_once_and_a_mistake_in_one_is_told() {
+fn migrations_are_applied_once_and_mistakes_reported() {
     let (folder, database) = here();
     let migrations = folder.path().join("migrations");
     std::fs::create_dir(&migrations).expect("a folder");
@@ -278,7 +278,7 @@ fn fifty_clients_are_served_at_once_and_nothing_stays_in_use() {
     server.ends_with_nothing_in_use();
 }
 
-/// A request whose guest runs, and waits for the rest of its note.
+/// A request whose guest is running, and waits for the rest of its note.
 fn begun(server: &Server) -> (Request, Vec<u8>) {
     let note = json!({"title": "in two parts"}).to_string().into_bytes();
     let request = Request::hold(server.address, "POST", "/api/notes", note.len());
@@ -286,7 +286,7 @@ fn begun(server: &Server) -> (Request, Vec<u8>) {
 }
 
 #[test]
-fn more_requests_than_may_run_are_told_to_come_back() {
+fn requests_beyond_the_limit_get_retry_after() {
     let (_folder, database) = here();
     let server = Server::notes(&database, &["--max-requests", "1"]);
     let (mut held, note) = begun(&server);
@@ -306,14 +306,14 @@ fn a_request_that_takes_too_long_is_ended() {
 }
 
 #[test]
-fn told_to_end_a_server_finishes_what_runs_and_closes_its_pool() {
+fn a_signal_finishes_running_requests_and_closes_the_pool() {
     let (_folder, database) = here();
     let server = Server::notes(&database, &[]);
     let (mut held, note) = begun(&server);
     assert!(log_of(&database).exists());
     let address = server.address;
     server.terminate();
-    server.line_with("Ending");
+    server.line_with("Shutting down");
     held.send(&note).expect("it reads");
     assert_eq!(held.answer().expect("an answer").status, 201);
     assert!(server.wait().success());
@@ -325,12 +325,12 @@ fn told_to_end_a_server_finishes_what_runs_and_closes_its_pool() {
 }
 
 #[test]
-fn told_twice_a_server_ends_at_once() {
+fn a_second_signal_stops_the_server_at_once() {
     let (_folder, database) = here();
     let server = Server::notes(&database, &["--grace", "1h"]);
     let (held, _) = begun(&server);
     server.terminate();
-    server.line_with("Ending");
+    server.line_with("Shutting down");
     server.terminate();
     assert!(server.wait().success());
     drop(held);
@@ -381,7 +381,7 @@ fn an_import_that_this_host_lacks_is_named() {
     const LACKS: &[u8] = b"millpond:other0/";
     for (subcommand, guest) in [("run", "cli_counts_visits"), ("serve", "millpond_notes")] {
         let (folder, database) = here();
-        // Names of the same length are renamed in place: the component stays valid.
+        // Names are replaced by others of the same length, so that the component stays valid.
         let mut renamed = std::fs::read(component(guest)).expect("the component");
         while let Some(at) = renamed.windows(HAS.len()).position(|bytes| bytes == HAS) {
             renamed[at..at + HAS.len()].copy_from_slice(LACKS);

@@ -88,7 +88,7 @@ fn view(data: &mut Data) -> SqliteCtxView<'_> {
     }
 }
 
-/// Both linkers define the same names, those of the contract, of the same types.
+/// Both linkers define the same names, those of the contract, with the same types.
 #[test]
 fn contract_imports_everything() {
     let lab = Lab::new();

@@ -1,7 +1,8 @@
-//! The same statements by a guest and straight to SQLite: the same rows, types, changes and errors.
+//! A guest and SQLite itself run the same statements, with the same rows, types, changes and
+//! errors.
 //!
-//! The statements are made up, from a number: `MILLPOND_SEEDS` for more of them. They keep to what a
-//! guest may run.
+//! The statements are generated from a seed; set `MILLPOND_SEEDS` to run more of them. They only
+//! use what a guest may run.
 
 use std::fmt::Write;
 
@@ -13,7 +14,7 @@ use crate::assert_test_exists;
 
 foreach_differential!(assert_test_exists);
 
-/// How many statements are made of each number.
+/// The number of statements per seed.
 const STATEMENTS: usize = 300;
 
 const SCHEMA: &str = "
@@ -72,7 +73,7 @@ async fn differential_answers() {
         for sql in &statements {
             let mut expected = native_answer(&native, sql);
             let answer = answers.next().expect("an answer for each");
-            // Of a `STRICT` table SQLite would keep the rows before the one that failed.
+            // In a `STRICT` table, SQLite would keep the rows before the one that failed.
             if expected == WRONG_TYPE && answer.ends_with("rolled back") {
                 native.execute_batch("ROLLBACK").expect("it was open");
                 expected += " rolled back";
@@ -100,7 +101,7 @@ fn native_answer(native: &Connection, sql: &str) -> String {
         if statement.column_count() == 0 {
             let before = native.total_changes();
             let changes = statement.execute([])?;
-            // What it did itself, which is left over from the last one where it did nothing.
+            // Its own changes: if it made none, the counter still has the previous value.
             let changes = if native.total_changes() == before {
                 0
             } else {
@@ -111,7 +112,7 @@ fn native_answer(native: &Connection, sql: &str) -> String {
         if statement.readonly() {
             return rows(&mut statement);
         }
-        // A result that the guest cannot be given is no reason to keep what was written for it.
+        // If a guest cannot get the result, nothing that was written for it is kept.
         native.execute_batch("SAVEPOINT whole")?;
         let line = rows(&mut statement);
         drop(statement);
@@ -157,7 +158,7 @@ fn rows(statement: &mut Statement<'_>) -> rusqlite::Result<String> {
     }
 }
 
-/// Makes up statements.
+/// Generates statements.
 struct Maker(u64);
 
 impl Maker {
@@ -418,7 +419,7 @@ impl Maker {
         self.expression_of(depth, literal)
     }
 
-    /// An expression of some depth, which has `leaf` in it here and there.
+    /// An expression of a given depth, which contains `leaf` in places.
     fn expression_of(&mut self, depth: usize, leaf: &str) -> String {
         if depth == 0 || self.below(6) == 0 {
             return match self.below(3) {

@@ -1,8 +1,9 @@
-//! Killed while it writes, again and again, a server has kept everything that it acknowledged, and
-//! nothing by half.
+//! A server that is killed repeatedly while it writes keeps everything that it acknowledged, and
+//! nothing in part.
 //!
-//! Each kill comes after another number of acknowledged notes, with the writers at work, and with
-//! `synchronous` full and normal by turns. `MILLPOND_KILLS=10000` for longer.
+//! Each kill comes after a different number of acknowledged notes, while the writers are running,
+//! with `synchronous` alternating between full and normal. Set `MILLPOND_KILLS=10000` to run it for
+//! longer.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,7 +25,7 @@ fn every_acknowledged_note_survives_a_kill() {
     let folder = tempfile::tempdir().expect("a folder");
     let database = folder.path().join("notes.db");
     let (mut acknowledged, mut unknown) = (0, 0);
-    // Of the last round, by their numbers.
+    // The notes of the last round, by number.
     let mut told = BTreeMap::new();
     for round in 0..=kills {
         let synchronous = ["full", "normal"][round as usize % 2];
@@ -41,7 +42,7 @@ fn every_acknowledged_note_survives_a_kill() {
         }
         told = write_and_kill(server, round);
     }
-    // A writer has at most one note under way that was not acknowledged.
+    // A writer has at most one unacknowledged note in progress.
     assert!(
         unknown <= (kills * WRITERS) as usize,
         "{unknown} of {kills}"
@@ -60,7 +61,7 @@ fn every_acknowledged_note_survives_a_kill() {
         .expect("an index that fits the notes");
 }
 
-/// Has notes written until the round's kill comes. Returns those acknowledged.
+/// Writes notes until the round's kill. Returns the acknowledged ones.
 fn write_and_kill(server: Server, round: u32) -> BTreeMap<i64, String> {
     let address = server.address;
     let (acknowledge, acknowledgements) = channel();
@@ -73,7 +74,7 @@ fn write_and_kill(server: Server, round: u32) -> BTreeMap<i64, String> {
                     let note = json!({"title": title}).to_string();
                     let headers = "content-type: application/json\r\n";
                     let answer = ask(address, "POST", "/api/notes", headers, note.as_bytes());
-                    // An answer that broke off, as its length tells, acknowledges nothing.
+                    // A truncated response acknowledges nothing.
                     let Ok(answer) = answer else { break };
                     let id = answer.is(201).json()["id"].as_i64().expect("an id");
                     let _ = acknowledge.send((id, title));
@@ -84,14 +85,14 @@ fn write_and_kill(server: Server, round: u32) -> BTreeMap<i64, String> {
         let before_the_kill = (round * 7 % 30) as usize;
         let mut told: BTreeMap<_, _> = acknowledgements.iter().take(before_the_kill).collect();
         server.kill();
-        // Those answered while it was being killed count as well.
+        // Those acknowledged while it was being killed count too.
         told.extend(acknowledgements.iter());
         told
     })
 }
 
-/// Whether every note that was acknowledged is there, each with its entry in the full-text index,
-/// which its transaction made too. Returns how many there are beyond the `before` of earlier rounds.
+/// Checks that every acknowledged note exists, with its entry in the full-text index, which its
+/// transaction also wrote. Returns how many there are beyond the `before` of earlier rounds.
 fn kept_from(database: &Path, before: usize, told: &BTreeMap<i64, String>) -> usize {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
     let database = Connection::open_with_flags(database, flags).expect("the database");

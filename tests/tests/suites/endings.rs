@@ -1,5 +1,5 @@
-//! However a guest ends, what it held goes back, cleaned: the pool's counters prove it, and the
-//! next writer goes ahead at once.
+//! However a guest ends, what it held is returned and reset: the pool's counters prove it, and the
+//! next writer proceeds at once.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ foreach_endings!(assert_test_exists);
 static NONE: Parameters = Parameters::NONE;
 
 async fn lab() -> Lab {
-    // No wait can be mistaken for an end.
+    // So that no timeout looks like an end.
     let lab = Lab::with(PoolBuilder::new().timeout(Duration::from_secs(3600)));
     let connection = lab
         .pool()
@@ -36,7 +36,7 @@ fn holding<'a>(lab: &'a Lab, ending: &str) -> Run<'a> {
     lab.run("endings_hold_everything").arg(ending)
 }
 
-/// Nothing is held and nothing was kept, and whoever comes next can write.
+/// Nothing is held, nothing was kept, and the next guest can write.
 async fn check(lab: &Lab, before: PoolStats) {
     let after = lab.pool().stats();
     assert_eq!(after.in_use, 0);
@@ -99,7 +99,7 @@ async fn a_guest_that_just_returns() {
     let lab = lab().await;
     let before = lab.pool().stats();
     let ended = holding(&lab, "return").await.succeeds();
-    // The transaction's own handle rolled it back, before the connection came back.
+    // The transaction's own handle rolled it back before the connection was returned.
     assert_eq!(ended.stats.rolled_back, before.rolled_back);
     assert_eq!((ended.stats.in_use, ended.stats.pool_size), (0, 2));
 }
@@ -118,7 +118,7 @@ async fn a_loop_that_the_epoch_ends() {
     let before = lab.pool().stats();
     let (pool, engine) = (lab.pool().clone(), lab.engine().clone());
     let clock = std::thread::spawn(move || {
-        // With both connections in use, the guest is not long from its loop.
+        // Once both connections are in use, the guest soon enters its loop.
         while pool.stats().in_use < 2 {
             std::thread::yield_now();
         }
@@ -148,7 +148,7 @@ async fn a_loop_that_the_epoch_ends() {
 #[tokio::test]
 async fn a_host_that_stops_waiting_for_the_guest() {
     let lab = lab().await;
-    // Three connections for the test: the guest waits for its third for ever.
+    // The test holds three connections: the guest waits forever for its third.
     let held = [
         lab.pool()
             .get(Access::ReadOnly)
@@ -164,7 +164,7 @@ async fn a_host_that_stops_waiting_for_the_guest() {
             .expect("a connection"),
     ];
     let mut run = Box::pin(holding(&lab, "wait").go());
-    // Polled by hand until it waits in the pool's line, and then dropped there.
+    // Polled by hand until it waits in the pool's queue, and then dropped there.
     while lab.pool().stats().waiting == 0 {
         assert!(
             run.as_mut()
@@ -266,7 +266,7 @@ async fn a_statement_that_reaches_its_deadline() {
 
 /// Of two workers, with two guests in statements that do not end before their deadline.
 #[test]
-fn a_guest_in_a_long_statement_does_not_hold_up_the_runtime() {
+fn a_guest_in_a_long_statement_does_not_block_the_runtime() {
     const TIME: Duration = Duration::from_secs(5);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -1,5 +1,6 @@
-//! What cargo compiles once: the commands of the README and of everyday work select different
-//! packages, and must give the dependencies that they share the same features.
+//! Cargo compiles shared dependencies only once: the commands of the README and of everyday work
+//! select different packages, and must enable the same features of the dependencies that they
+//! share.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -22,8 +23,8 @@ const COMMANDS: [(&str, &[&str]); 2] = [
 ];
 
 #[test]
-fn every_command_asks_the_same_features_of_a_dependency() {
-    // Procedural macros have features of their own, which could hide that others differ.
+fn every_command_enables_the_same_features_of_a_dependency() {
+    // The features of procedural macros are separate, and could hide differences.
     for exclude in ["", ",no-proc-macro"] {
         let all = dependencies(ALL, exclude);
         for (command, selection) in COMMANDS {

@@ -1,4 +1,4 @@
-//! Handles that outlive what they belong to, and too many of them.
+//! Handles that outlive their connection or transaction, and too many handles.
 
 use millpond_tests::{Lab, foreach_handles};
 

@@ -1,5 +1,5 @@
-//! Components that do what no honest one does, each under `millpond run`, in a process of its own:
-//! the host answers or traps, ends in time, and the database is whole.
+//! Components that do what no honest one does, each under `millpond run`, in its own process: the
+//! host responds or traps, ends in time, and the database is intact.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -17,7 +17,7 @@ foreach_hostile!(assert_test_exists);
 const TRAPPED: i32 = 134;
 const MISTAKE: i32 = 2;
 
-/// Run a component, and look at what it left.
+/// Run a component, and check what it left.
 fn run(component: &Path, args: &[&str], time: &str) -> Output {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");
@@ -52,7 +52,7 @@ fn run(component: &Path, args: &[&str], time: &str) -> Output {
     output
 }
 
-/// With what a guest ended, and whether it came to the end of what it was told.
+/// The exit code of a guest, and whether it got to the end.
 fn ended(args: &[&str], time: &str) -> (Option<i32>, bool) {
     let output = run(component("hostile_does_as_told"), args, time);
     let survived = output.stdout.ends_with(b"survived\n");
@@ -116,7 +116,7 @@ fn hostile_does_as_told() {
             assert_eq!(ended(&args, ENOUGH), (Some(TRAPPED), false), "{args:?}");
         }
     }
-    // Ended by the host, in whatever call they are.
+    // The host stops them, whatever call they are in.
     for args in [
         ["compute", "0", ""],
         ["sleep", "0", ""],
@@ -142,7 +142,7 @@ fn handles_are_dropped_in_every_order() {
     }
 }
 
-/// `MILLPOND_SEEDS` for more of them.
+/// Set `MILLPOND_SEEDS` to run more of them.
 #[test]
 fn calls_in_no_order_are_answered() {
     let seeds = std::env::var("MILLPOND_SEEDS").ok();
@@ -155,7 +155,7 @@ fn calls_in_no_order_are_answered() {
     }
 }
 
-/// A command component, with this in its core module and this beside it.
+/// A command component, with `module` in its core module and `beside` next to it.
 fn command(module: &str, beside: &str) -> Vec<u8> {
     let text = format!(
         r#"(component
@@ -199,7 +199,7 @@ fn components_that_are_too_much_are_refused() {
         let code = run_bytes(&bytes, "60s");
         assert!(matches!(code, Some(MISTAKE | TRAPPED)), "{what}: {code:?}");
     }
-    // Before anything is called.
+    // Before any call.
     let start = command("(func $f (loop (br 0))) (start $f)", "");
     assert_eq!(run_bytes(&start, "300ms"), Some(TRAPPED));
     let start = command("(func $f unreachable) (start $f)", "");
@@ -208,7 +208,8 @@ fn components_that_are_too_much_are_refused() {
 
 #[test]
 fn a_guest_that_calls_the_host_while_it_is_called_traps() {
-    // The host asks the guest for memory to put a list in; the guest asks the host for the list.
+    // The host calls the guest to allocate memory for a list; the guest calls the host for the
+    // list.
     let text = r#"(component
         (import "millpond:sqlite/pool@0.1.0" (instance $pool
             (export "databases" (func (result (list string))))))
@@ -244,7 +245,7 @@ fn a_guest_that_calls_the_host_while_it_is_called_traps() {
 fn hostile_serves() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");
-    // What does not end by itself has little time; what does has as much as it takes.
+    // Requests that do not end by themselves get little time, others as much as they need.
     for (time, status, requests) in [
         ("500ms", 504, &["/loop", "/flood", "/sql", "/hold"][..]),
         ("60s", 500, &["/trap", "/grow"]),
@@ -259,12 +260,12 @@ fn hostile_serves() {
 }
 
 #[test]
-fn a_client_that_goes_away_ends_its_statement() {
+fn a_disconnecting_client_ends_its_statement() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");
     let server = Server::of("hostile_serves", &path, &["--request-timeout", "1h"]);
     let mut client = TcpStream::connect(server.address).expect("a connection");
-    // One statement, which ends with the request's time and not before.
+    // One statement, which ends at the request's deadline and not before.
     client
         .write_all(b"GET /sql HTTP/1.1\r\nhost: x\r\n\r\n")
         .expect("a request");

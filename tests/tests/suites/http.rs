@@ -1,5 +1,5 @@
-//! What `serve` does with HTTP itself, byte by byte: RFC 9110 and RFC 9112, clients that close half
-//! of a connection or send half of a request, and the access log.
+//! How `serve` handles HTTP itself, byte by byte: RFC 9110 and RFC 9112, clients that close half of
+//! a connection or send half of a request, and the access log.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -9,7 +9,7 @@ use millpond_tests::component;
 
 use crate::process::{PATIENCE, Request, Server, millpond};
 
-/// A server on a database of its own, which goes with it.
+/// A server with its own temporary database.
 struct Served {
     server: Server,
     _folder: tempfile::TempDir,
@@ -28,7 +28,7 @@ fn serve(guest: &str, args: &[&str]) -> Served {
     }
 }
 
-/// A connection without any help.
+/// A raw connection.
 struct Client(TcpStream);
 
 impl Client {
@@ -83,7 +83,7 @@ fn status(answer: &str) -> u16 {
         .unwrap_or_else(|| panic!("no answer: {answer:?}"))
 }
 
-/// How often an answer begins.
+/// The number of responses in the text.
 fn answers(text: &str) -> usize {
     text.matches("HTTP/1.").count()
 }
@@ -226,12 +226,12 @@ fn requests_are_served_or_refused_as_http_says() {
             post_10("expect: 100-continue\r\ncontent-length: 8", "SELECT 1"),
             200,
         ),
-        // RFC 9110, 15.2: a guest's interim response is no answer.
+        // RFC 9110, 15.2: a guest's interim response is not a response.
         (
             format!("GET /hints HTTP/1.1\r\nhost: x\r\n{close}\r\n"),
             500,
         ),
-        // RFC 9110, 9: a method is the guest's to know.
+        // RFC 9110, 9: the guest decides about methods.
         (
             format!("BREW /quick HTTP/1.1\r\nhost: x\r\n{close}\r\n"),
             200,
@@ -251,7 +251,7 @@ fn requests_are_served_or_refused_as_http_says() {
     }
 }
 
-/// RFC 9112, 6.1: what follows might be part of it for a proxy in between, so it is not answered.
+/// RFC 9112, 6.1: to a proxy in between, what follows might be part of it, so it gets no response.
 #[test]
 fn after_two_lengths_the_connection_ends() {
     let served = serve("hostile_serves", &[]);
@@ -269,7 +269,7 @@ fn after_two_lengths_the_connection_ends() {
 }
 
 #[test]
-fn requests_in_a_row_are_answered_in_order() {
+fn pipelined_requests_are_answered_in_order() {
     let served = serve("hostile_serves", &[]);
     let one = "GET /quick HTTP/1.1\r\nhost: x\r\n\r\n";
     let last = "GET /quick HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
@@ -304,13 +304,12 @@ fn a_client_that_closes_its_sending_half_gets_its_answer() {
     }
 }
 
-/// The server asks whether it is still there, by an interim response: one that is gone answers with
-/// a reset.
+/// The server probes the client with an interim response: one that is gone responds with a reset.
 #[test]
 fn a_client_that_closes_its_sending_half_is_waited_for() {
     let served = serve("wasi03_visits", &[]);
     let address = served.server.address;
-    // It has the turn to write until its body is whole.
+    // It has the turn to write until its body is complete.
     let mut writer = Request::hold(address, "POST", "/upload", 2).expect("a guest");
     writer.send(b"1").expect("it reads");
     while served.server.counters()["in_use"] != 1 {
@@ -336,7 +335,7 @@ fn an_unread_upload_does_not_cost_the_answer() {
         client.send(vec![b'x'; SIZE]);
         assert_eq!(status(&client.rest()), 200);
     }
-    // What HTTP itself refuses, too.
+    // Also if HTTP itself refuses the request.
     let mut client = Client::sending(address, "POST /quick HTTP/1.1\r\nbad\r\n\r\n");
     client.send(vec![b'x'; SIZE]);
     assert_eq!(status(&client.rest()), 400);
@@ -352,7 +351,7 @@ fn a_client_that_waits_to_be_asked_for_its_upload_gets_the_answer_without() {
 }
 
 #[test]
-fn what_is_half_sent_is_refused_when_the_client_sends_no_more() {
+fn an_incomplete_request_is_refused_when_the_client_stops_sending() {
     let served = serve("hostile_serves", &[]);
     for request in [
         "POST /query HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nSELECT",
@@ -374,7 +373,7 @@ fn what_is_half_sent_is_refused_when_the_client_sends_no_more() {
     assert_eq!(status(&client.rest()), 400);
 }
 
-/// Where it has a thread, and where it shares one.
+/// If it has its own thread, and if it shares one.
 #[test]
 fn a_client_that_closes_its_connection_ends_its_guest() {
     for others in [0, 64] {
@@ -383,7 +382,7 @@ fn a_client_that_closes_its_connection_ends_its_guest() {
         let address = served.server.address;
         let _others: Vec<_> = (0..others).map(|_| Client::new(address)).collect();
         let client = Client::sending(address, "GET /loop HTTP/1.1\r\nhost: x\r\n\r\n");
-        // It runs when there is no place for another.
+        // It is running once there is no place for another.
         while served.server.ask("GET", "/quick", None).status != 503 {}
         drop(client);
         while served.server.ask("GET", "/quick", None).status != 200 {}
@@ -391,7 +390,7 @@ fn a_client_that_closes_its_connection_ends_its_guest() {
 }
 
 #[test]
-fn half_an_upload_is_waited_for_until_the_end_of_the_grace() {
+fn a_shutdown_waits_for_an_unfinished_upload_until_the_grace_ends() {
     let served = serve("wasi03_visits", &["--grace", "1s"]);
     let mut held = Request::hold(served.server.address, "POST", "/upload", 10).expect("a guest");
     held.send(b"half").expect("it reads");
@@ -404,7 +403,7 @@ fn half_an_upload_is_waited_for_until_the_end_of_the_grace() {
 }
 
 #[test]
-fn half_a_head_does_not_hold_up_the_end() {
+fn a_shutdown_does_not_wait_for_an_unfinished_head() {
     let served = serve("hostile_serves", &["--grace", "1h"]);
     let address = served.server.address;
     let fresh = Client::sending(address, "GET /quick HT");
@@ -425,7 +424,7 @@ fn half_a_head_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn a_client_that_does_not_read_is_left_at_the_end_of_the_grace() {
+fn a_shutdown_waits_for_a_client_that_does_not_read_until_the_grace_ends() {
     let served = serve("wasi03_visits", &["--grace", "1s"]);
     let mut client = Client::sending(
         served.server.address,
@@ -493,13 +492,13 @@ fn a_response_that_its_client_does_not_take_is_cut_short_in_the_log() {
         let line = server.line_with(path);
         assert!(line.contains("200") && line.contains("cut short"), "{line}");
     }
-    // Those that the guest cuts short.
+    // Responses that the guest truncates.
     server.ask("GET", "/numbers/trap", None).is(200);
     server.line_with("cut short");
 }
 
 #[test]
-fn what_http_itself_refuses_is_in_the_log() {
+fn requests_that_http_refuses_are_in_the_log() {
     let served = serve("hostile_serves", &[]);
     for (request, status) in [
         ("GET /quick HTTP/1.1\r\nbad\r\n\r\n".to_owned(), 400),
@@ -508,8 +507,9 @@ fn what_http_itself_refuses_is_in_the_log() {
             format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(200)),
             431,
         ),
+        // More than twice what hyper reads: where all has arrived, it may read beyond its limit.
         (
-            format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "b".repeat(500_000)),
+            format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "b".repeat(1_000_000)),
             431,
         ),
     ] {
@@ -517,7 +517,7 @@ fn what_http_itself_refuses_is_in_the_log() {
         assert_eq!(self::status(&answer), status, "{answer:?}");
         served.server.line_with(&format!(" {status} "));
     }
-    // And what the host refuses.
+    // And those that the host refuses.
     for (request, status) in [
         ("GET /quick HTTP/1.1\r\n\r\n", 400),
         ("CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n", 501),

@@ -1,5 +1,5 @@
-//! Suites that run real components against the real host. One binary, because each links all of
-//! wasmtime.
+//! Suites that run real components against the real host. One binary, because each would link all
+//! of wasmtime.
 
 mod attacks;
 mod blocking;
@@ -26,7 +26,7 @@ mod transactions;
 mod wasi03;
 mod wit;
 
-/// Asserts that there is a test of the name of each program of a suite: one without does not
+/// Asserts that there is a test named like each program of a suite: otherwise this does not
 /// compile.
 macro_rules! assert_test_exists {
     ($name:ident) => {

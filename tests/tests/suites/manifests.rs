@@ -1,5 +1,5 @@
-//! What the crates say of themselves, and what they bring along: checked without a network, and without
-//! tools beside cargo. `deny.toml` has the lists; cargo-deny and cargo-machete read the same.
+//! Checks the crates' metadata and dependencies, without a network, and without tools other than
+//! cargo. `deny.toml` has the lists; cargo-deny and cargo-machete use the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// What is built here. cargo-deny looks at the other targets too.
+/// The targets that are built here. cargo-deny checks the others too.
 const TARGETS: [&str; 2] = ["x86_64-unknown-linux-gnu", "wasm32-wasip2"];
 
 #[test]
@@ -163,7 +163,7 @@ fn every_dependency_is_used() {
     }
 }
 
-/// Whether an SPDX expression can be fulfilled with what is allowed. A `/` is an old way to write `OR`.
+/// Whether the allowed licences satisfy an SPDX expression. A `/` is an old way to write `OR`.
 fn is_allowed(license: &str, allowed: &[&str]) -> bool {
     let spaced = license
         .replace('/', " OR ")

@@ -1,10 +1,10 @@
-//! The demonstration's API, over HTTP, out of a database in a file.
+//! The demo's API, over HTTP, with a database in a file.
 
 use serde_json::{Value, json};
 
 use crate::process::{Answer, Server};
 
-/// A server on a database of its own, which goes with it.
+/// A server with its own temporary database.
 struct Notes {
     server: Server,
     _folder: tempfile::TempDir,
@@ -192,7 +192,7 @@ fn notes_are_searched_by_words_and_their_beginnings() {
 }
 
 #[test]
-fn what_is_no_note_is_told_why() {
+fn an_invalid_note_is_refused_with_a_reason() {
     let notes = Notes::new();
     let post =
         |headers: &str, body: &[u8]| notes.server.ask_raw("POST", "/api/notes", headers, body);
@@ -212,7 +212,7 @@ fn what_is_no_note_is_told_why() {
 }
 
 #[test]
-fn what_is_nowhere_is_told_why() {
+fn an_unknown_address_is_refused_with_a_reason() {
     let notes = Notes::new();
     assert_eq!(kind(notes.get("/api/nothing"), 404), "not-found");
     assert_eq!(kind(notes.get("/api/notes/9"), 404), "not-found");
@@ -247,7 +247,7 @@ fn every_request_gives_its_connection_back() {
     notes.list("?search=a");
     notes.get("/api/notes?page=0").is(400);
     notes.get(&format!("/api/notes/{}", created["id"])).is(200);
-    // The counters are of a server that ended: a connection may come back just after its
+    // The counters are from a server that has ended: a connection may be returned just after its
     // request's last byte.
     notes.server.terminate();
     let line = notes.server.line_with("in_use");

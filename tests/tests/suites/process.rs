@@ -1,4 +1,4 @@
-//! The command as a process: run to its end, or serving, and asked over HTTP.
+//! Runs the command as a process: to its end, or as a server that gets HTTP requests.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,14 +13,14 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// How long anything may take that a test waits for. Only a failing test waits that long.
+/// How long a test waits for anything. Only a failing test waits that long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The migrations of the demonstration.
+/// The demo's migrations.
 pub(crate) const MIGRATIONS: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../guest/notes/migrations");
 
-/// The `millpond` command, away from the settings and the cache of whoever runs the tests.
+/// The `millpond` command, without the settings and the cache of the user who runs the tests.
 pub(crate) fn millpond() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_millpond-under-test"));
     for variable in ["DATABASE_PATH", "DB_POOL_SIZE", "DB_TIMEOUT"] {
@@ -30,7 +30,7 @@ pub(crate) fn millpond() -> Command {
     command
 }
 
-/// A `millpond serve`. Dropped, it is killed.
+/// A `millpond serve`. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
@@ -42,13 +42,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves the demonstration out of the database at `path`, with further arguments.
+    /// Serves the demo with the database at `path`, and further arguments.
     pub(crate) fn notes(path: &Path, args: &[&str]) -> Server {
         let args = [&["--migrations", MIGRATIONS], args].concat();
         Server::of("millpond_notes", path, &args)
     }
 
-    /// Serves a component out of the database at `path`, with further arguments.
+    /// Serves a component with the database at `path`, and further arguments.
     pub(crate) fn of(name: &str, path: &Path, args: &[&str]) -> Server {
         let mut command = millpond();
         command
@@ -60,7 +60,7 @@ impl Server {
         Server::start(command)
     }
 
-    /// Starts a command that serves, and its counters too.
+    /// Starts a command that serves, with its counters.
     pub(crate) fn start(mut command: Command) -> Server {
         let mut child = command
             .stdin(Stdio::null())
@@ -70,7 +70,7 @@ impl Server {
             .expect("the command starts");
         let stderr = BufReader::new(child.stderr.take().expect("its stderr"));
         let (line, lines) = channel();
-        // Read to the end, whoever listens: a full pipe would stop the server.
+        // Read to the end, even if nobody listens: a full pipe would block the server.
         let reader = std::thread::spawn(move || {
             for text in stderr.lines().map_while(Result::ok) {
                 let _ = line.send(text);
@@ -102,7 +102,7 @@ impl Server {
         }
     }
 
-    /// Asks, with a JSON body where there is one.
+    /// Sends a request, with an optional JSON body.
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let (kind, body) = match body {
             Some(body) => ("content-type: application/json\r\n", body.to_string()),
@@ -111,7 +111,7 @@ impl Server {
         self.ask_raw(method, path, kind, body.as_bytes())
     }
 
-    /// Asks, with these header lines and this body.
+    /// Sends a request with these header lines and this body.
     pub(crate) fn ask_raw(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
         ask(self.address, method, path, headers, body).expect("an answer")
     }
@@ -132,12 +132,12 @@ impl Server {
         answer.json()["databases"]["default"].clone()
     }
 
-    /// Tells the server to end.
+    /// Signals the server to shut down.
     pub(crate) fn terminate(&self) {
         self.signal(Signal::TERM);
     }
 
-    /// Kills the server where it stands.
+    /// Kills the server at once.
     pub(crate) fn kill(mut self) {
         self.signal(Signal::KILL);
         let _ = self.child.wait();
@@ -147,8 +147,8 @@ impl Server {
         kill_process(Pid::from_child(&self.child), signal).expect("a signal");
     }
 
-    /// Ends the server and asserts that nothing is in use. A connection is back before its
-    /// request's last byte is sent, or soon after: the end of the server waits for that.
+    /// Shuts the server down and asserts that nothing is in use. A connection is returned before
+    /// its request's last byte is sent, or soon after: the end of the server waits for that.
     #[track_caller]
     pub(crate) fn ends_with_nothing_in_use(self) {
         self.terminate();
@@ -177,7 +177,7 @@ fn address_in(line: &str) -> SocketAddr {
     address.trim_end_matches('/').parse().expect("an address")
 }
 
-/// What a server answered.
+/// A server's response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -214,11 +214,11 @@ impl Answer {
     }
 }
 
-/// Asks in HTTP/1.0, so that the answer ends with the connection.
+/// Sends an HTTP/1.0 request, so that the response ends with the connection.
 ///
 /// # Errors
 ///
-/// The connection is refused, or ends before the answer is whole.
+/// The connection is refused, or ends before the response is complete.
 pub(crate) fn ask(
     address: SocketAddr,
     method: &str,
@@ -231,7 +231,7 @@ pub(crate) fn ask(
     request.answer()
 }
 
-/// A request that is sent in parts, to hold a guest at its work.
+/// A request that is sent in parts, to keep a guest running.
 #[derive(Debug)]
 pub(crate) struct Request {
     stream: TcpStream,
@@ -258,11 +258,11 @@ impl Request {
     }
 
     /// Sends the head of a request with a JSON body of `length` bytes, and waits until the server
-    /// asks for the body: then its handler is at work, and can get no further.
+    /// asks for the body: then its handler is running, and waits for it.
     ///
     /// # Errors
     ///
-    /// The server answers otherwise.
+    /// The server responds otherwise.
     pub(crate) fn hold(
         address: SocketAddr,
         method: &str,
@@ -286,11 +286,11 @@ impl Request {
         self.stream.write_all(body)
     }
 
-    /// Waits for the answer. The body of one to a held request may be in chunks.
+    /// Waits for the response. The body of a response to a held request may be chunked.
     ///
     /// # Errors
     ///
-    /// The connection ends before the answer is whole.
+    /// The connection ends before the response is complete.
     pub(crate) fn answer(mut self) -> std::io::Result<Answer> {
         let mut bytes = Vec::new();
         self.stream.read_to_end(&mut bytes)?;

@@ -1,5 +1,4 @@
-//! The README's transcript, replayed: its commands are run, and what they print is compared with
-//! what it says.
+//! Replays the README's transcript: runs its commands, and compares their output with the README.
 
 use std::io::Write;
 use std::path::Path;
@@ -22,7 +21,7 @@ fn the_transcript_is_what_happens() {
             std::env::var_os("MILLPOND_REQUIRE_CURL").is_none(),
             "MILLPOND_REQUIRE_CURL is set, and there is no curl"
         );
-        // Not by a macro: the harness would keep what a passing test says to itself.
+        // Not with a macro: the harness captures the output of a passing test.
         let _ = writeln!(
             std::io::stderr(),
             "the README's transcript needs curl: not replayed"
@@ -98,7 +97,7 @@ fn the_dependencies_are_those_that_are_tested() {
     }
 }
 
-/// The README's blocks that begin so.
+/// The README's blocks that begin with `begin`.
 fn blocks(begin: &str) -> Vec<String> {
     let readme = std::fs::read_to_string(README).expect("the README");
     let blocks: Vec<String> = readme
@@ -110,7 +109,7 @@ fn blocks(begin: &str) -> Vec<String> {
     blocks
 }
 
-/// The commands of a transcript, each with what it prints.
+/// The commands of a transcript, each with its output.
 fn steps(transcript: &str) -> Vec<(String, String)> {
     let mut steps: Vec<(String, String)> = Vec::new();
     for line in transcript.lines() {
@@ -136,8 +135,7 @@ fn run(command: &str, folder: &Path) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// Whether `text` is `pattern`, in which `…` stands for anything. The end of the last line does
-/// not count.
+/// Whether `text` matches `pattern`, in which `…` stands for anything. Ignores a final line end.
 fn matches(text: &str, pattern: &str) -> bool {
     let mut parts = pattern.trim_end().split('…');
     let Some(mut rest) = text

@@ -1,4 +1,4 @@
-//! What `run` promises a guest and its user: arguments, environment, exit code, streams, limits.
+//! What `run` promises to a guest and its user: arguments, environment, exit code, streams, limits.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ fn run(flags: &[&str], guest: &Path, args: &[&str]) -> Output {
         .expect("the command runs")
 }
 
-/// A component of this text, in a file of its own.
+/// A component with this text, in its own file.
 fn assembled(text: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("guest.wasm");
@@ -41,7 +41,7 @@ fn assembled(text: &str) -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-/// A command that exports more beside, and does this when it runs.
+/// A command that has further exports, and does this when it runs.
 fn command(body: &str, more: &str) -> String {
     format!(
         r#"(component
@@ -65,7 +65,7 @@ fn command(body: &str, more: &str) -> String {
 }
 
 #[test]
-fn what_follows_the_component_is_the_guests() {
+fn arguments_after_the_component_are_the_guests() {
     let args = [
         "--help",
         "--",
@@ -85,7 +85,7 @@ fn what_follows_the_component_is_the_guests() {
         "{output:?}"
     );
     assert_eq!(output.status.code(), Some(1));
-    // The escape may come before the component as well.
+    // `--` may also precede the component.
     let output = run(&["--"], component("cli_speaks"), &["--help"]);
     assert_eq!(text(&output.stdout), "argument --help\n", "{output:?}");
     // Before it, flags are the command's.
@@ -101,7 +101,7 @@ fn what_follows_the_component_is_the_guests() {
 }
 
 #[test]
-fn an_argument_that_is_no_text_is_a_mistake() {
+fn an_argument_that_is_not_text_is_a_mistake() {
     use std::os::unix::ffi::OsStrExt;
     let mut command = millpond();
     command.arg("run").arg(component("cli_speaks"));
@@ -110,7 +110,7 @@ fn an_argument_that_is_no_text_is_a_mistake() {
 }
 
 #[test]
-fn of_two_values_the_guest_has_the_last() {
+fn of_two_values_the_guest_gets_the_last() {
     let flags = [
         "--env", "A=1", "--env", "B=b", "--env", "A=2", "--env", "A=3",
     ];
@@ -176,7 +176,7 @@ fn a_guest_ends_quietly_when_its_reader_closes_the_pipe() {
 }
 
 #[test]
-fn a_handler_that_traps_when_it_is_run_is_to_be_served() {
+fn a_trapping_command_that_is_also_a_handler_suggests_serve() {
     let handler = r#"(instance $h) (export "wasi:http/incoming-handler@0.2.0" (instance $h))"#;
     for (more, told) in [(handler, true), ("", false)] {
         let (_folder, guest) = assembled(&command("unreachable", more));
@@ -189,7 +189,7 @@ fn a_handler_that_traps_when_it_is_run_is_to_be_served() {
 }
 
 #[test]
-fn who_asks_for_a_database_is_told_the_flag() {
+fn a_guest_without_its_database_is_told_the_flag() {
     let (_folder, database) = here();
     let output = run(&[], component("cli_counts_visits"), &[]);
     assert!(text(&output.stderr).contains("--db PATH"), "{output:?}");
@@ -297,7 +297,7 @@ fn every_limit_has_a_flag() {
         assert_eq!(said, Some(expected), "{flag}: {output:?}");
     }
     let long = format!("SELECT 1{}", " ".repeat(90_000));
-    // Each of these leaves the guest without what it needs from the start.
+    // Each of these denies the guest something that it needs from the start.
     for (flag, value, args) in [
         ("--max-connections", "0", &["query", "SELECT 1"][..]),
         ("--max-statements", "0", &["pages"]),
@@ -416,7 +416,7 @@ fn a_head_that_does_not_come_in_time_ends_its_connection() {
 }
 
 #[test]
-fn what_a_guest_writes_is_cut_off_where_the_host_says() {
+fn a_guests_output_has_a_limit() {
     let (_folder, database) = here();
     let flags = ["--max-output-size", "20000", "--request-timeout", "500ms"];
     let server = Server::of("hostile_serves", &database, &flags);

@@ -1,4 +1,4 @@
-//! Transactions, however they begin and whoever ends them.
+//! Transactions, begun and ended in every way.
 
 use millpond_tests::{Lab, foreach_transactions};
 

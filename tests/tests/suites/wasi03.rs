@@ -22,7 +22,7 @@ fn serve(database: &Path) -> Server {
     Server::of(GUEST, database, &["--no-access-log"])
 }
 
-/// What a whole answer to a GET says.
+/// The body of a complete response to a GET.
 fn get(server: &Server, path: &str) -> String {
     let answer = server.ask("GET", path, None).is(200);
     String::from_utf8(answer.body).expect("text")
@@ -98,7 +98,7 @@ fn bodies_are_streamed_both_ways() {
     let answer = server.ask_raw("POST", "/upload", "", &upload).is(200);
     assert_eq!(answer.body, b"3000000");
 
-    // The guest is inside its transaction while it waits for the second half.
+    // The guest is in its transaction while it waits for the second half.
     let mut held = Request::hold(server.address, "POST", "/upload", 10).expect("a guest");
     held.send(b"first").expect("it reads");
     assert_eq!(server.counters()["in_use"], 1);
@@ -110,7 +110,7 @@ fn bodies_are_streamed_both_ways() {
 }
 
 #[test]
-fn what_a_client_breaks_off_is_rolled_back() {
+fn a_disconnect_rolls_back() {
     let (_folder, database) = here();
     let server = serve(&database);
     let mut held = Request::hold(server.address, "POST", "/upload", 10).expect("a guest");
@@ -133,7 +133,7 @@ fn a_trap_gives_everything_back() {
     }
     assert_eq!(get(&server, "/visits"), "1");
 
-    // After the head of the response is sent, only the end of the body can tell.
+    // After the head of the response has been sent, only the end of the body can show the failure.
     let broken = server.ask("GET", "/numbers/trap", None).is(200);
     assert!(broken.body.len() < numbers().len() && numbers().as_bytes().starts_with(&broken.body));
     server.line_with("cut short");

@@ -1,21 +1,21 @@
-//! The contract's text: as it is released, and the same wherever it is copied to.
+//! The contract's text is as released, and equal in all its copies.
 //!
 //! `tests/golden/millpond-sqlite-0.1.0` is the package of that version. Once it is released, its
-//! folder never changes again. Until then, and for a correction of what the text says and not of
-//! what it means, copy `wit/` there by hand:
+//! folder never changes again. Until then, and for corrections that do not change the meaning, copy
+//! `wit/` there by hand:
 //!
 //! ```console
 //! $ cp wit/*.wit tests/golden/millpond-sqlite-0.1.0/
 //! $ cp wit/*.wit host/wasmtime/wit/ && cp wit/*.wit guest/rust/wit/
 //! ```
 //!
-//! For a new version, add a folder of its name, and see "Versions" in `wit/pool.wit` for what it may
-//! add.
+//! For a new version, add a folder with its name, and see "Versions" in `wit/pool.wit` for what it
+//! may add.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The texts of a folder, by file name.
+/// The texts in a folder, by file name.
 fn texts(folder: &str) -> BTreeMap<String, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("..")

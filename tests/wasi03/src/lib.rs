@@ -1,13 +1,13 @@
 //! For WASI 0.3, an HTTP handler and a command in one: visits in the database `default`.
 //!
-//! - `/visits` adds one, and answers how many there are.
-//! - `/upload` stores the request's body as it comes, in one transaction, and answers its size.
+//! - `/visits` adds a visit, and returns how many there are.
+//! - `/upload` stores the request's body as it arrives, in one transaction, and returns its size.
 //! - `/numbers` sends the numbers to 100,000 while a cursor reads them.
 //! - `/numbers/trap` does the same, and traps half-way.
 //! - `/numbers/endless` sends them again and again.
 //! - `/trap` traps with a visit in an open transaction.
 //!
-//! Empty for any other target, whose linker does not know a component's names for its exports.
+//! Empty for any other target, whose linker does not accept a component's export names.
 #![cfg(target_family = "wasm")]
 
 use std::fmt::{Display, Write};
@@ -89,7 +89,7 @@ async fn upload(request: Request) -> Result<i64, ErrorCode> {
             break;
         }
     }
-    // Whether the body is whole: its stream ends the same way where the client broke off.
+    // Whether the body is complete: its stream ends the same way if the client disconnects.
     trailers.await?;
     let sum = "SELECT coalesce(sum(length(part)), 0) FROM upload";
     let size = db.query_row(sum, (), |row| row.get(0)).map_err(failed)?;
@@ -97,7 +97,7 @@ async fn upload(request: Request) -> Result<i64, ErrorCode> {
     Ok(size)
 }
 
-/// Sends each number on a line of its own, and traps after `trap_after`.
+/// Sends each number on its own line, and traps after `trap_after`.
 async fn numbers(mut writer: StreamWriter<u8>, trap_after: u32) {
     const SQL: &str = "\
         WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number LIMIT 100000) \

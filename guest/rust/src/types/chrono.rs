@@ -21,7 +21,7 @@ impl FromSql for NaiveDate {
     }
 }
 
-/// `HH:MM:SS`, and a fraction where there is one
+/// `HH:MM:SS`, with a fraction if there is one
 impl ToSql for NaiveTime {
     fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
         Ok(self.format("%T%.f").to_string().into())
@@ -41,7 +41,7 @@ impl FromSql for NaiveTime {
     }
 }
 
-/// `YYYY-MM-DD HH:MM:SS`, and a fraction where there is one
+/// `YYYY-MM-DD HH:MM:SS`, with a fraction if there is one
 impl ToSql for NaiveDateTime {
     fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
         Ok(self.format("%F %T%.f").to_string().into())
@@ -60,14 +60,14 @@ impl FromSql for NaiveDateTime {
     }
 }
 
-/// `YYYY-MM-DD HH:MM:SS+00:00`, with a fraction of seconds where there is one
+/// `YYYY-MM-DD HH:MM:SS+00:00`, with a fraction of seconds if there is one
 impl ToSql for DateTime<Utc> {
     fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
         Ok(self.format("%F %T%.f%:z").to_string().into())
     }
 }
 
-/// As `DateTime<Utc>`: stored in UTC
+/// Like `DateTime<Utc>`: stored in UTC
 impl ToSql for DateTime<Local> {
     fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
         let utc = self.with_timezone(&Utc);
@@ -75,15 +75,15 @@ impl ToSql for DateTime<Local> {
     }
 }
 
-/// `YYYY-MM-DD HH:MM:SS±HH:MM`, with a fraction of seconds where there is one
+/// `YYYY-MM-DD HH:MM:SS±HH:MM`, with a fraction of seconds if there is one
 impl ToSql for DateTime<FixedOffset> {
     fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
         Ok(self.format("%F %T%.f%:z").to_string().into())
     }
 }
 
-/// What is read as `NaiveDateTime`, with an offset or `Z`, or without, which is UTC; or an integer,
-/// as seconds since 1970
+/// The formats of `NaiveDateTime`, with an offset or `Z`, or without, which means UTC; or an
+/// integer, as seconds since 1970
 impl FromSql for DateTime<Utc> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<DateTime<Utc>> {
         if let ValueRef::Integer(seconds) = value {
@@ -101,7 +101,7 @@ impl FromSql for DateTime<Utc> {
     }
 }
 
-/// As `DateTime<Utc>`
+/// Like `DateTime<Utc>`
 impl FromSql for DateTime<Local> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<DateTime<Local>> {
         DateTime::<Utc>::column_result(value).map(|time| time.with_timezone(&Local))
@@ -118,7 +118,7 @@ impl FromSql for DateTime<FixedOffset> {
     }
 }
 
-/// Whether date and time have a `T` between them.
+/// Whether there is a `T` between date and time.
 fn has_t(text: &str) -> bool {
     text.as_bytes().get(10) == Some(&b'T')
 }

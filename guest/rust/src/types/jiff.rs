@@ -21,7 +21,7 @@ impl FromSql for Date {
     }
 }
 
-/// `HH:MM:SS`, and a fraction where there is one
+/// `HH:MM:SS`, with a fraction if there is one
 impl ToSql for Time {
     fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
         Ok(self.to_string().into())
@@ -35,7 +35,7 @@ impl FromSql for Time {
     }
 }
 
-/// `YYYY-MM-DDTHH:MM:SS`, and a fraction where there is one
+/// `YYYY-MM-DDTHH:MM:SS`, with a fraction if there is one
 impl ToSql for DateTime {
     fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
         Ok(self.to_string().into())
@@ -49,14 +49,14 @@ impl FromSql for DateTime {
     }
 }
 
-/// `YYYY-MM-DDTHH:MM:SSZ`, with a fraction of seconds where there is one
+/// `YYYY-MM-DDTHH:MM:SSZ`, with a fraction of seconds if there is one
 impl ToSql for Timestamp {
     fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
         Ok(self.to_string().into())
     }
 }
 
-/// What is read as `DateTime`, with an offset or `Z`, or without, which is UTC; or an integer, as
+/// The formats of `DateTime`, with an offset or `Z`, or without, which means UTC; or an integer, as
 /// seconds since 1970
 impl FromSql for Timestamp {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Timestamp> {

@@ -1,10 +1,10 @@
-//! JSON values: what SQLite has a storage class for as that, everything else as JSON text.
+//! JSON values: null and numbers in SQLite's own types, everything else as JSON text.
 
 use serde_json::{Number, Value};
 
 use crate::{Error, FromSql, FromSqlError, FromSqlResult, Result, ToSql, ToSqlOutput, ValueRef};
 
-/// JSON's null is stored as null, a number as an integer or a real (above `i64::MAX` as text), and
+/// Null is stored as null, a number as an integer or a real (above `i64::MAX` as text), and
 /// everything else as JSON text: a string with its quotes, `true` as the text `true`.
 impl ToSql for Value {
     fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
@@ -24,8 +24,8 @@ impl ToSql for Value {
     }
 }
 
-/// Null and numbers are read as JSON's. Text and blobs are read as JSON text, so that the text
-/// `a` is refused and the text `"a"` is a string. Infinities are refused: JSON has none.
+/// Null and numbers are read as such. Text and blobs are read as JSON text, so that the text `a` is
+/// refused and the text `"a"` is a string. Infinities are refused: JSON has none.
 impl FromSql for Value {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Value> {
         match value {

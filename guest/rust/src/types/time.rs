@@ -66,7 +66,7 @@ impl FromSql for Date {
     }
 }
 
-/// `HH:MM:SS.S`, with as many digits of a fraction as there are
+/// `HH:MM:SS.S`, with as many digits of the fraction as needed
 impl ToSql for Time {
     fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
         written(self.format(WRITE_TIME))
@@ -80,7 +80,7 @@ impl FromSql for Time {
     }
 }
 
-/// `YYYY-MM-DD HH:MM:SS.S`, with as many digits of a fraction as there are
+/// `YYYY-MM-DD HH:MM:SS.S`, with as many digits of the fraction as needed
 impl ToSql for PrimitiveDateTime {
     fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
         written(self.format(WRITE_PRIMITIVE_DATE_TIME))
@@ -96,14 +96,14 @@ impl FromSql for PrimitiveDateTime {
     }
 }
 
-/// `YYYY-MM-DD HH:MM:SS.S±HH:MM`, with as many digits of a fraction as there are
+/// `YYYY-MM-DD HH:MM:SS.S±HH:MM`, with as many digits of the fraction as needed
 impl ToSql for OffsetDateTime {
     fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
         written(self.format(WRITE_OFFSET_DATE_TIME))
     }
 }
 
-/// What is read as `PrimitiveDateTime`, with an offset or `Z`, or without, which is UTC; or an
+/// The formats of `PrimitiveDateTime`, with an offset or `Z`, or without, which means UTC; or an
 /// integer, as seconds since 1970
 impl FromSql for OffsetDateTime {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<OffsetDateTime> {
@@ -112,8 +112,8 @@ impl FromSql for OffsetDateTime {
                 .map_err(|_| FromSqlError::OutOfRange(seconds));
         }
         let text = text(value)?;
-        // Of two errors, that of the format without an offset is told: the other one would name the
-        // offset, which may be left out.
+        // Of two errors, return that of the format without an offset: the other would mention the
+        // offset, which is optional.
         OffsetDateTime::parse(text, READ_OFFSET_DATE_TIME)
             .or_else(|_| {
                 PrimitiveDateTime::parse(text, READ_UTC_DATE_TIME)
@@ -123,14 +123,14 @@ impl FromSql for OffsetDateTime {
     }
 }
 
-/// `YYYY-MM-DD HH:MM:SS.SZ`, with as many digits of a fraction as there are
+/// `YYYY-MM-DD HH:MM:SS.SZ`, with as many digits of the fraction as needed
 impl ToSql for UtcDateTime {
     fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
         written(self.format(WRITE_UTC_DATE_TIME))
     }
 }
 
-/// As `OffsetDateTime`
+/// Like `OffsetDateTime`
 impl FromSql for UtcDateTime {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<UtcDateTime> {
         OffsetDateTime::column_result(value).map(UtcDateTime::from)

@@ -12,7 +12,7 @@ impl ToSql for Url {
     }
 }
 
-/// Text that is an absolute URL. It may come back in its normal form: `http://a` as `http://a/`.
+/// Text that is an absolute URL. It may be normalised: `http://a` becomes `http://a/`.
 impl FromSql for Url {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Url> {
         Url::parse(text(value)?).map_err(FromSqlError::other)

@@ -1,20 +1,18 @@
-//! The responses that are the host's own, and the access log's line for any.
+//! The host's own responses, and what a response's body tells of how it ended.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use serde_json::Value;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use crate::failure::one_line;
-use crate::output::say;
+use crate::serve::access_log::{Line, Outcome};
 use crate::serve::exchange::Exchange;
 
 pub(super) fn text(status: StatusCode, text: &'static str) -> Response<WasiBody> {
@@ -51,81 +49,6 @@ fn response(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Was
     response
 }
 
-/// One request's line in the access log. It is written when this is dropped: when the last of
-/// the response has left, or cannot any more.
-#[derive(Debug)]
-pub(super) struct Line {
-    pub(super) number: u64,
-    pub(super) since: Instant,
-    method: Method,
-    uri: Uri,
-    /// What became of the request. `None`: its client went away before there was a response.
-    outcome: Option<Outcome>,
-    /// Whether the line is to be written at all.
-    wanted: bool,
-}
-
-#[derive(Debug)]
-struct Outcome {
-    status: StatusCode,
-    bytes: u64,
-    is_whole: bool,
-}
-
-impl Line {
-    pub(super) fn new<B>(number: u64, request: &Request<B>, wanted: bool) -> Line {
-        Line {
-            number,
-            since: Instant::now(),
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            outcome: None,
-            wanted,
-        }
-    }
-
-    /// Write it, of a response that did not leave as a whole.
-    pub(super) fn cut_short(mut self) {
-        if let Some(outcome) = &mut self.outcome {
-            outcome.is_whole = false;
-        }
-    }
-}
-
-/// Write the line of what was no request, and answered by HTTP itself.
-pub(super) fn log_refusal(number: u64, status: StatusCode, reason: &hyper::Error) {
-    let (status, reason) = (status.as_u16(), one_line(&reason.to_string()));
-    say(format_args!("[{number}] - - {status} 0 bytes ({reason})"));
-}
-
-/// A client chooses its path: it must not steer the terminal that the log is read on, nor fill it.
-fn loggable(path: &str) -> String {
-    const MAX_CHARS: usize = 512;
-    one_line(path).chars().take(MAX_CHARS).collect()
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        if !self.wanted {
-            return;
-        }
-        let (number, method, path) = (self.number, &self.method, loggable(self.uri.path()));
-        let ms = self.since.elapsed().as_secs_f64() * 1e3;
-        match &self.outcome {
-            None => say(format_args!(
-                "[{number}] {method} {path} - (the client went away) {ms:.1} ms"
-            )),
-            Some(outcome) => {
-                let (status, bytes) = (outcome.status.as_u16(), outcome.bytes);
-                let cut = if outcome.is_whole { "" } else { " (cut short)" };
-                say(format_args!(
-                    "[{number}] {method} {path} {status} {bytes} bytes{cut} {ms:.1} ms"
-                ));
-            }
-        }
-    }
-}
-
 /// A response's body on its way to the client.
 pub(super) struct Outgoing {
     body: WasiBody,
@@ -134,11 +57,11 @@ pub(super) struct Outgoing {
     line: Option<Line>,
     exchange: Arc<Exchange>,
     bytes: u64,
-    /// How many bytes HTTP takes, where the response says so: the rest is not asked for.
+    /// The length of the body, if the response declares it: hyper does not poll beyond it.
     length: Option<u64>,
     ended: bool,
     failed: bool,
-    /// Set before the guest is dropped with its work undone.
+    /// Set before the guest is dropped with its work unfinished.
     cut: Arc<AtomicBool>,
 }
 
@@ -171,7 +94,7 @@ impl Outgoing {
         })
     }
 
-    /// For a request whose client has gone, and reads no response.
+    /// For a request whose client has disconnected: nobody reads this response.
     pub(super) fn unread(line: Line, exchange: Arc<Exchange>) -> Response<Outgoing> {
         drop(line);
         let response = text(StatusCode::INTERNAL_SERVER_ERROR, "");
@@ -189,7 +112,7 @@ impl Body for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let mut frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        // To a client, the body of a guest that was stopped half-way must not look whole.
+        // The body of a guest that was stopped must not look complete to the client.
         if frame.is_none() && self.cut.load(Ordering::Acquire) {
             frame = Some(Err(Error::ConnectionTerminated));
         }
@@ -215,8 +138,8 @@ impl Drop for Outgoing {
         let Some(mut line) = self.line.take() else {
             return;
         };
-        // hyper drops the body of a response that has none, and one with a length once it has as
-        // many bytes, without asking for its end.
+        // hyper drops an empty body, and a body with a length once it has that many bytes, without
+        // polling for its end.
         let has_all = self.length.is_some_and(|length| self.bytes >= length);
         let is_whole = !self.failed && (self.ended || has_all || self.body.is_end_stream());
         line.outcome = Some(Outcome {
@@ -238,7 +161,7 @@ impl Drop for Outgoing {
 mod tests {
     use super::*;
 
-    /// The bytes of a response's body, or `None` where it breaks off.
+    /// The bytes of a response's body, or `None` if it breaks off.
     fn received(cut: bool) -> Option<Bytes> {
         let response = text(StatusCode::OK, "hello");
         let line = Line::new(1, &Request::new(()), false);
@@ -249,13 +172,13 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_was_cut_does_not_look_whole() {
+    fn a_truncated_body_does_not_look_complete() {
         assert_eq!(received(false), Some(Bytes::from_static(b"hello")));
         assert_eq!(received(true), None);
     }
 
     #[test]
-    fn a_refusal_says_when_to_come_back() {
+    fn a_refusal_says_when_to_retry() {
         let busy = text(StatusCode::SERVICE_UNAVAILABLE, "");
         assert!(busy.headers().contains_key(RETRY_AFTER));
         assert!(
@@ -263,11 +186,5 @@ mod tests {
                 .headers()
                 .contains_key(RETRY_AFTER)
         );
-    }
-
-    #[test]
-    fn a_path_in_the_log_is_bounded_and_plain() {
-        assert_eq!(loggable("/a\u{9b}b"), "/a\u{fffd}b");
-        assert_eq!(loggable(&"/".repeat(70_000)).len(), 512);
     }
 }

@@ -1,9 +1,9 @@
-//! Notices clients that close their connection while their request is being answered.
+//! Detects clients that close their connection while their request is running.
 //!
 //! A client that closes its connection, and one that closes its sending half and waits, look the
-//! same: there is nothing more to read. They differ in what they do with data: a closed connection
-//! answers it with a reset. So a request that takes long is told so by an interim response, which
-//! every client of HTTP/1.1 must be able to read (RFC 9110, 15.2); one of HTTP/1.0 is waited for.
+//! same: there is nothing more to read. But a closed connection answers data with a reset. So a
+//! request that takes long gets an interim response, which every HTTP/1.1 client must accept (RFC
+//! 9110, 15.2). An HTTP/1.0 client is assumed to wait.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -16,13 +16,13 @@ use tokio::sync::oneshot;
 
 use crate::serve::exchange::Client;
 
-/// How often to look, and for how long a request is left alone.
+/// How often to check, and how long a request runs before the first check.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// When a client that sends no more is asked whether it is still there.
+/// When to probe a client that sends no more.
 const PROBE_AFTER: Duration = Duration::from_secs(1);
 const PROBE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// The requests to watch, by number: the oldest come first.
+/// The requests to watch, by number: the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct DisconnectWatcher {
     requests: Mutex<BTreeMap<u64, Watched>>,
@@ -37,8 +37,7 @@ struct Watched {
     gone: Option<oneshot::Sender<()>>,
 }
 
-/// A request that is watched until this is dropped. If that comes before the answer, its client is
-/// gone.
+/// A watched request. Dropping this before the response means that its client is gone.
 pub(super) struct WatchGuard<'a> {
     watcher: &'a DisconnectWatcher,
     number: u64,
@@ -46,7 +45,7 @@ pub(super) struct WatchGuard<'a> {
 }
 
 impl DisconnectWatcher {
-    /// The receiver gets a message if the client disconnects before the answer.
+    /// The receiver gets a message if the client disconnects before the response.
     pub(super) fn watch(
         &self,
         number: u64,
@@ -104,7 +103,7 @@ impl Watched {
         }
     }
 
-    /// Does not block: the socket is not blocking.
+    /// Does not block: the socket is non-blocking.
     fn sends_no_more(&self) -> bool {
         matches!(self.client.socket.peek(&mut [0]), Ok(0))
     }
@@ -117,7 +116,7 @@ impl Watched {
 }
 
 impl WatchGuard<'_> {
-    /// From here on the guest does not end because of the client.
+    /// From now on a disconnect does not end the guest.
     pub(super) fn answered(mut self) {
         self.answered = true;
     }
@@ -132,7 +131,7 @@ impl Drop for WatchGuard<'_> {
     }
 }
 
-/// Whether the other end has reset the connection. Tells it once.
+/// Whether the other end has reset the connection. Only returns true once.
 fn is_reset(socket: &TcpStream) -> bool {
     !matches!(socket.take_error(), Ok(None))
 }

@@ -1,5 +1,5 @@
-//! What passes between one client and its requests' handlers: which requests are under way, which
-//! responses have left, what of an upload is still unread.
+//! Tracks what one client and its requests' handlers exchange: which requests are running, which
+//! responses have been sent, and what part of an upload is unread.
 
 use std::io;
 use std::net::TcpStream;
@@ -11,12 +11,12 @@ use std::task::{Context, Poll, ready};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::serve::answer::Line;
+use crate::serve::access_log::Line;
 
-/// Where a request came from.
+/// The client of a request.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    /// The connection's socket, to look at from other threads. Not blocking.
+    /// The connection's socket, for other threads to check. Non-blocking.
     pub(super) socket: Arc<TcpStream>,
     pub(super) exchange: Arc<Exchange>,
     /// Whether the connection is the only one on its thread, in a
@@ -24,7 +24,7 @@ pub(super) struct Client {
     pub(super) is_alone: bool,
 }
 
-/// What is known of one connection.
+/// The state of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
     state: Mutex<State>,
@@ -32,13 +32,13 @@ pub(super) struct Exchange {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Requests whose response has not left yet.
+    /// Requests whose response has not been sent yet.
     under_way: usize,
-    /// Bytes of the response to the request under way were written.
+    /// Bytes of the current response have been written.
     responding: bool,
     /// The last request has a body that was not read to its end.
     unread: bool,
-    /// Of responses that HTTP has whole, and that may not have left yet.
+    /// Lines of responses that hyper has in full, but that may not have been sent yet.
     lines: Vec<Line>,
 }
 
@@ -51,18 +51,18 @@ impl Exchange {
         state.unread = has_body;
     }
 
-    /// HTTP has taken all that it wants of a response. Its line is written when it has left.
+    /// hyper has read all that it needs of a response. Its line is written when that has been sent.
     pub(super) fn hand_over(&self, line: Line) {
         self.state().lines.push(line);
     }
 
-    /// A response ends before it is whole.
+    /// A response ends before it is complete.
     pub(super) fn break_off(&self) {
         let mut state = self.state();
         state.under_way = state.under_way.saturating_sub(1);
     }
 
-    /// Whether no request is under way. A part of a head is none.
+    /// Whether no request is running. An incomplete head does not count.
     pub(super) fn is_idle(&self) -> bool {
         self.state().under_way == 0
     }
@@ -72,7 +72,7 @@ impl Exchange {
         self.state().unread
     }
 
-    /// Do this, unless the response has begun. It cannot begin meanwhile.
+    /// Call `work`, unless the response has begun. It cannot begin meanwhile.
     pub(super) fn before_response(&self, work: impl FnOnce()) {
         let state = self.state();
         if state.under_way == 1 && !state.responding {
@@ -80,7 +80,7 @@ impl Exchange {
         }
     }
 
-    /// The connection is over: what has not left by now never will.
+    /// The connection is closed: what has not been sent by now never will be.
     pub(super) fn end(&self) {
         let lines = std::mem::take(&mut self.state().lines);
         lines.into_iter().for_each(Line::cut_short);
@@ -95,7 +95,7 @@ impl Exchange {
         let lines = std::mem::take(&mut state.lines);
         state.under_way = state.under_way.saturating_sub(lines.len());
         drop(state);
-        // Written as they are dropped, outside the lock.
+        // Dropped, and so written, outside the lock.
         drop(lines);
     }
 
@@ -104,7 +104,7 @@ impl Exchange {
     }
 }
 
-/// A connection's stream, which tells its [`Exchange`] what is written.
+/// A connection's stream, which reports to its [`Exchange`] what is written.
 pub(super) struct Wire {
     pub(super) stream: tokio::net::TcpStream,
     pub(super) exchange: Arc<Exchange>,
@@ -159,7 +159,7 @@ impl AsyncWrite for Wire {
 pub(super) struct Upload {
     body: Incoming,
     exchange: Arc<Exchange>,
-    /// Set if the client sends no more, or what is not HTTP.
+    /// Set if the client stops sending, or what it sends is not HTTP.
     broken: Arc<AtomicBool>,
 }
 

@@ -1,4 +1,4 @@
-//! What served guests write, as lines of the host's own log.
+//! Writes the output of served guests to the host's log, by line.
 
 use std::io;
 use std::pin::Pin;
@@ -13,19 +13,19 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use crate::failure::printable;
 use crate::output::say;
 
-/// A longer line is cut into several.
+/// Longer lines are split.
 const MAX_LINE_BYTES: usize = 4096;
-/// What a guest may write in one call.
+/// The maximum size of one write of a guest.
 const MAX_WRITE_BYTES: usize = 64 * 1024;
 
-/// A served guest's stdout and stderr: whole lines on the host's stderr, marked with the request
-/// that they belong to.
+/// A served guest's stdout and stderr: complete lines on the host's stderr, with the number of the
+/// request.
 #[derive(Clone)]
 pub(crate) struct GuestOutput(Arc<Mutex<Lines>>);
 
 impl GuestOutput {
-    /// For a request that may write up to `most` bytes: a guest that writes in a loop would fill
-    /// the host's disk.
+    /// For a request that may write up to `most` bytes: otherwise a guest that writes in a loop
+    /// could fill the host's disk.
     pub(crate) fn new(request: u64, most: usize) -> GuestOutput {
         GuestOutput(Arc::new(Mutex::new(Lines {
             request,
@@ -48,7 +48,7 @@ struct Lines {
     /// How many bytes the request may write, and how many of them are left.
     most: usize,
     left: usize,
-    /// It has been said that the rest is dropped.
+    /// The message that the rest is dropped has been written.
     is_full: bool,
 }
 

@@ -1,8 +1,8 @@
-//! One request: its place, its thread, its guest and its time.
+//! Runs one request: its place, its thread, its guest and its deadline.
 //!
-//! SQLite's statements run on the thread that polls the guest, so a thread shared between guests
-//! would be a queue. A guest runs on its connection's own thread, or on a blocking thread of the
-//! runtime, which is its alone.
+//! Statements run on the thread that polls the guest, so guests that share a thread would wait for
+//! each other. A guest runs on its connection's own thread, or alone on a blocking thread of the
+//! runtime.
 
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
@@ -23,13 +23,15 @@ use wasmtime_wasi_http::handler::{Prepared, Proxy, ProxyPre};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView, p2, p3};
 
-use crate::databases::{Databases, how_to_grant};
+use crate::databases::Databases;
 use crate::failure::guest_failure;
+use crate::granted::how_to_grant;
 use crate::guest::{Guest, GuestOptions};
 use crate::interfaces::Role;
 use crate::output::say;
 use crate::serve::HttpOptions;
-use crate::serve::answer::{self, Line, Outgoing};
+use crate::serve::access_log::{Line, log_refusal};
+use crate::serve::answer::{self, Outgoing};
 use crate::serve::disconnect::DisconnectWatcher;
 use crate::serve::exchange::{Client, Upload};
 use crate::serve::guest_output::GuestOutput;
@@ -47,7 +49,7 @@ pub(super) fn proxy(role: Role, pre: InstancePre<Guest>) -> wasmtime::Result<Pro
     }
 }
 
-/// What all requests have in common.
+/// What all requests share.
 pub(super) struct Handler {
     engine: Engine,
     pre: ProxyPre<Guest>,
@@ -56,10 +58,11 @@ pub(super) struct Handler {
     request_timeout: Duration,
     access_log: bool,
     max_output_size: usize,
-    /// It has been said once that a database is not granted.
+    /// The message that a database is not granted has been written.
     told_of_database: AtomicBool,
     max_requests: u32,
-    /// A place for every request that may run. A guest keeps its own until its store is dropped.
+    /// A permit for every request that may run. A guest keeps its permit until its store is
+    /// dropped.
     places: Arc<Semaphore>,
     requests: AtomicU64,
     /// Dropped when every guest must end.
@@ -104,12 +107,12 @@ impl Handler {
         &self.databases
     }
 
-    /// Waits until no guest runs.
+    /// Wait until no guest runs.
     pub(super) async fn finished(&self) {
         let _ = self.places.acquire_many(self.max_requests).await;
     }
 
-    /// Ends every guest that still runs, as soon as its thread is not inside a statement.
+    /// End every guest that still runs, as soon as its thread is not inside a statement.
     pub(super) fn end_all(&self) {
         self.end
             .lock()
@@ -121,8 +124,8 @@ impl Handler {
         self.ended.has_changed().is_err()
     }
 
-    /// Handle one request. Dropped before it is done, because the client went away, it ends the
-    /// guest too.
+    /// Handle one request. Dropping this before it is done, because the client disconnected, ends
+    /// the guest too.
     async fn handle(
         self: Arc<Self>,
         mut request: Request<Incoming>,
@@ -144,13 +147,13 @@ impl Handler {
             }
             (None, Err(_)) => answer::text(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "as many requests run as this server allows: try again\n",
+                "the server runs its maximum number of requests: try again\n",
             ),
         };
         Outgoing::wrap(response, line, exchange, cut)
     }
 
-    /// Say once which flag grants what a guest asks for.
+    /// Write once which flag grants what a guest asks for.
     fn tell_of_database(&self, number: u64, guest: &Guest) {
         if let Some(name) = guest.unknown_database()
             && !self.told_of_database.swap(true, Ordering::Relaxed)
@@ -163,7 +166,7 @@ impl Handler {
         self.requests.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// `None`: the client went away.
+    /// `None`: the client disconnected.
     async fn run(
         self: Arc<Self>,
         request: Request<Incoming>,
@@ -188,7 +191,7 @@ impl Handler {
                 .watch(number, client, is_http_11, statements.clone());
         let gone = async {
             if is_gone.await.is_err() {
-                // It has been answered.
+                // The response has been sent.
                 pending().await
             }
         };
@@ -218,7 +221,7 @@ impl Handler {
         } else {
             let runtime = Handle::current();
             tokio::task::spawn_blocking(move || runtime.block_on(task));
-            // The client does not wait for the guest to notice that its time is over.
+            // The client does not wait for the guest to notice the deadline.
             let answer = tokio::time::timeout_at(deadline.into(), answered).await;
             answer.ok().and_then(Result::ok)
         };
@@ -226,9 +229,9 @@ impl Handler {
         let error = match answer {
             Some(Ok(response)) if response.status().is_informational() => {
                 let status = response.status().as_u16();
-                // RFC 9110, 15.2: the client would wait for another one.
+                // RFC 9110, 15.2: the client would wait for another response.
                 Some(wasmtime::format_err!(
-                    "its response has the status {status}, which no final response has"
+                    "its response has the status {status}, which is not final"
                 ))
             }
             Some(Ok(response)) => return Some(response),
@@ -246,13 +249,13 @@ impl Handler {
                 ));
             }
             None if statements.is_interrupted() => return None,
-            // The guest ended without an answer, and its thread has said why.
+            // The guest ended without a response, and its thread has reported why.
             None => None,
         };
         Some(match error {
             _ if broken.load(Ordering::Acquire) => answer::text(
                 StatusCode::BAD_REQUEST,
-                "the request's body is not whole, or not well-formed\n",
+                "the request's body is incomplete or malformed\n",
             ),
             Some(error) => failed(number, &error),
             None => guest_failed(),
@@ -260,7 +263,7 @@ impl Handler {
     }
 }
 
-/// What answers a client's requests.
+/// Handles a client's requests.
 #[derive(Clone)]
 pub(super) struct Requests(pub(super) Arc<Handler>);
 
@@ -275,12 +278,12 @@ impl Service for Requests {
 
     fn refused(&self, status: StatusCode, reason: &hyper::Error) {
         if self.0.access_log {
-            answer::log_refusal(self.0.next_number(), status, reason);
+            log_refusal(self.0.next_number(), status, reason);
         }
     }
 }
 
-/// What answers with the pools' counters.
+/// Responds with the pools' counters.
 #[derive(Clone)]
 pub(super) struct Counters(pub(super) Arc<Handler>);
 
@@ -314,7 +317,7 @@ fn guest_failed() -> Response<WasiBody> {
     answer::text(StatusCode::INTERNAL_SERVER_ERROR, "the guest failed\n")
 }
 
-/// One guest at work on one request.
+/// One guest that handles one request.
 struct Task {
     number: u64,
     deadline: Instant,
@@ -324,7 +327,7 @@ struct Task {
 }
 
 impl Task {
-    /// Run the guest to its end, unless the client goes before its response.
+    /// Run the guest to its end, unless the client disconnects before its response.
     async fn run(
         self,
         handler: &Handler,
@@ -341,7 +344,7 @@ impl Task {
 
         let mut ended = handler.ended.clone();
         let outcome = tokio::select! {
-            // A guest whose time is over does not get to run once more.
+            // A guest whose time is over must not run again.
             biased;
             () = tokio::time::sleep_until(self.deadline.into()) => None,
             () = client_gone => None,
@@ -349,7 +352,7 @@ impl Task {
             outcome = call(&mut store, &handler.pre, request, answer) => Some(outcome),
         };
         if !matches!(outcome, Some(Ok(()))) {
-            // Before the store, and with it the sending end of the body, is dropped.
+            // Before the store is dropped, and with it the sending end of the body.
             self.cut.store(true, Ordering::Release);
         }
         if let Some(Err(error)) = outcome {
@@ -361,8 +364,8 @@ impl Task {
     }
 }
 
-/// Run a new instance to its end. An error from before the response goes where the response
-/// would have gone; one from after it is returned.
+/// Run a new instance to its end. An error before the response replaces the response; one after it
+/// is returned.
 async fn call(
     store: &mut Store<Guest>,
     pre: &ProxyPre<Guest>,
@@ -432,9 +435,9 @@ async fn call_03(
             let prepared = accessor.with(|mut store| {
                 Prepared::new(store.as_context_mut(), proxy, request, Guest::http, answer)
             })?;
-            // Whoever polls this has the deadline.
+            // The caller enforces the deadline.
             prepared.run(accessor, pending()).await?;
-            // The response's body, and what the guest does after it, are tasks of their own.
+            // The response's body, and the guest's work after it, are separate tasks.
             poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
             Ok(())
         })

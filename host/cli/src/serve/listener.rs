@@ -1,8 +1,8 @@
 //! Accepts connections and speaks HTTP/1 on them, until told to stop.
 //!
-//! A connection has a thread of its own, if the system has one: between the arrival of a request
-//! and its response, nothing is handed from one thread to another, which takes longer than a quick
-//! guest does. Where there are more connections than that, the others share the runtime's threads.
+//! A connection has its own thread, if the system has one: then nothing moves between threads from
+//! the arrival of a request to its response, which would take longer than a fast guest. If there
+//! are more connections than threads, the others share the runtime's threads.
 
 use std::convert::Infallible;
 use std::io;
@@ -24,23 +24,23 @@ use tokio::task::LocalSet;
 use crate::serve::answer::Outgoing;
 use crate::serve::exchange::{Client, Wire};
 
-/// How long to wait when the system refuses a connection, most often for want of descriptors.
+/// How long to wait when the system refuses a connection, usually because it is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long to read what a client still sends after its answer, and how long to wait for more of
-/// it. A connection that is closed with something unread is reset, and takes an answer on its way
-/// with it (RFC 9112, 9.6).
+/// How long to read what a client still sends after its response, and how long to wait for more of
+/// it. Closing a connection with unread data resets it, which may discard a response on its way
+/// (RFC 9112, 9.6).
 const LINGER: Duration = Duration::from_secs(30);
 const LINGER_IDLE: Duration = Duration::from_secs(2);
-/// What is left to a connection once every request must end: time to say so.
+/// How long a connection may still send once every request must end.
 const LAST_WORDS: Duration = Duration::from_millis(250);
 
-/// How a server is to go on.
+/// The phases of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     Serving,
-    /// No new requests; those under way are finished.
+    /// Accept no new requests; finish those that are running.
     Finishing,
-    /// No request is waited for.
+    /// Do not wait for any request.
     Ending,
 }
 
@@ -49,7 +49,7 @@ async fn reached(phases: &mut watch::Receiver<Phase>, phase: Phase) {
     let _ = phases.wait_for(|current| *current >= phase).await;
 }
 
-/// What answers the requests.
+/// Handles the requests.
 pub(super) trait Service: Clone + Send + Sync + 'static {
     fn handle(
         &self,
@@ -57,15 +57,14 @@ pub(super) trait Service: Clone + Send + Sync + 'static {
         client: Client,
     ) -> impl Future<Output = Response<Outgoing>> + Send;
 
-    /// hyper itself has given this answer, to what was no request.
+    /// hyper has sent this response to an invalid request.
     fn refused(&self, status: StatusCode, reason: &hyper::Error);
 }
 
-/// Serve `listener`, which must be non-blocking; up to `threads` connections at once have a thread
-/// each. A request's head may take up to `head_timeout` to arrive: a slow client holds a
-/// connection, no more. The future is over once the phase is [`Finishing`](Phase::Finishing) and
-/// every connection has finished the request it was at, or shortly after it is
-/// [`Ending`](Phase::Ending).
+/// Serve `listener`, which must be non-blocking. Up to `threads` connections at once have their own
+/// thread. A request's head may take up to `head_timeout` to arrive: a slow client only occupies a
+/// connection. The future completes once the phase is [`Finishing`](Phase::Finishing) and every
+/// connection has finished its request, or shortly after the phase is [`Ending`](Phase::Ending).
 pub(super) fn serve(
     listener: TcpListener,
     mut phase: watch::Receiver<Phase>,
@@ -76,7 +75,7 @@ pub(super) fn serve(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let threads = Arc::new(Semaphore::new(threads));
     let mut http = http1::Builder::new();
-    // A client may close its sending half and wait for the answer (RFC 9112, 9.6).
+    // A client may close its sending half and wait for the response (RFC 9112, 9.6).
     http.half_close(true)
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout);
@@ -92,7 +91,7 @@ pub(super) fn serve(
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            // A small response must not wait for the client to acknowledge the one before.
+            // A small response must not wait for the client to acknowledge the previous one.
             let _ = stream.set_nodelay(true);
             let connection = Connection {
                 http: http.clone(),
@@ -114,7 +113,7 @@ pub(super) fn serve(
     })
 }
 
-/// A thread for a connection, with what it takes to wait for that alone.
+/// A thread for a connection, with a runtime for that alone.
 struct Thread {
     runtime: Runtime,
     place: OwnedSemaphorePermit,
@@ -134,21 +133,21 @@ impl Thread {
     fn serve(self, stream: TcpStream, connection: Connection<impl Service>) {
         tokio::task::spawn_blocking(move || {
             let tasks = LocalSet::new();
-            // A stream that cannot be moved is as good as one that the client has closed.
+            // If the stream cannot be moved, treat the connection as closed.
             let _ = tasks.block_on(&self.runtime, connection.serve(stream, true));
-            // Guests that have something to do after their response.
+            // Guests may continue after their response.
             self.runtime.block_on(tasks);
             drop(self.place);
         });
     }
 }
 
-/// What one connection is served with.
+/// What serving one connection needs.
 struct Connection<S> {
     http: http1::Builder,
     phase: watch::Receiver<Phase>,
     service: S,
-    /// Dropped when nothing of the connection needs to be waited for.
+    /// Dropped when the connection need not be waited for any more.
     open: watch::Receiver<()>,
 }
 
@@ -211,29 +210,29 @@ impl<S: Service> Connection<S> {
         }
         let _ = socket.shutdown(Shutdown::Write);
         if answer.is_none() && !exchange.has_unread() {
-            // The client has only to close its own half: a shutdown does not wait for that.
+            // The client only has to close its half: a shutdown does not wait for that.
             drop(self.open);
         }
         linger(&socket).await;
     }
 }
 
-/// The answer that hyper has sent, where what it read was no request.
+/// The response that hyper has sent to an invalid request.
 fn answer_to(error: &hyper::Error) -> Option<StatusCode> {
-    // A client that breaks off is no event: what it asked for is in the access log. One that speaks
-    // HTTP/2 gets no answer.
+    // A client that disconnects is not an event: its request is in the access log. A client that
+    // speaks HTTP/2 gets no response.
     if !error.is_parse() || error.is_parse_version_h2() {
         return None;
     }
     Some(match error.is_parse_too_large() {
-        // hyper has one test for both, and only its message tells them apart.
+        // hyper reports both as the same error, and only its message tells them apart.
         true if error.to_string().contains("URI") => StatusCode::URI_TOO_LONG,
         true => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         false => StatusCode::BAD_REQUEST,
     })
 }
 
-/// Read and forget what the client still sends, until it closes its half too.
+/// Read and discard what the client still sends, until it closes its half too.
 async fn linger(socket: &std::net::TcpStream) {
     if matches!(socket.peek(&mut [0]), Ok(0)) {
         return;

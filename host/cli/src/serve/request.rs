@@ -1,5 +1,5 @@
-//! What a server must refuse by HTTP's rules, beside what hyper refuses, and the form in which a
-//! guest gets the rest (<https://www.rfc-editor.org/rfc/rfc9112>).
+//! Refuses what HTTP requires a server to refuse, in addition to hyper, and normalises the rest for
+//! the guest (<https://www.rfc-editor.org/rfc/rfc9112>).
 
 use std::net::SocketAddr;
 
@@ -7,15 +7,15 @@ use http::header::{EXPECT, HOST, HeaderMap, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, StatusCode, Uri, Version};
 
-/// The status of an answer that the host gives itself, and its text.
+/// The status and text of a refusal by the host.
 pub(super) type Refusal = (StatusCode, &'static str);
 
 const fn bad(text: &'static str) -> Refusal {
     (StatusCode::BAD_REQUEST, text)
 }
 
-/// Refuse a request, or give its target the absolute form: with the authority that it is for. That
-/// is `local`, this end of the connection, where a client of HTTP/1.0 names none.
+/// Refuse a request, or convert its target to the absolute form, with an authority. If an HTTP/1.0
+/// client names none, that is `local`, this end of the connection.
 pub(super) fn check<B>(request: &mut Request<B>, local: Option<SocketAddr>) -> Result<(), Refusal> {
     let host = host(request)?;
     coding(request.headers())?;
@@ -26,13 +26,13 @@ pub(super) fn check<B>(request: &mut Request<B>, local: Option<SocketAddr>) -> R
     {
         return Err((
             StatusCode::EXPECTATION_FAILED,
-            "this server fulfils no expectation but 100-continue\n",
+            "this server supports no expectation except 100-continue\n",
         ));
     }
     if request.method() == Method::CONNECT {
         return Err((
             StatusCode::NOT_IMPLEMENTED,
-            "this server is no proxy: it does not implement CONNECT\n",
+            "this server is not a proxy: it does not implement CONNECT\n",
         ));
     }
     let (authority, path) = target(request.uri(), request.method())?;
@@ -46,7 +46,7 @@ pub(super) fn check<B>(request: &mut Request<B>, local: Option<SocketAddr>) -> R
     if let Some(given) = given
         && let Ok(value) = given.as_str().parse()
     {
-        // The target says where a request goes, whatever its Host says.
+        // The target determines where a request goes, whatever its Host says.
         request.headers_mut().insert(HOST, value);
     }
     let uri = Uri::builder()
@@ -75,7 +75,7 @@ fn host<B>(request: &Request<B>) -> Result<Option<Authority>, Refusal> {
     }
 }
 
-/// A host, and a port where there is one: `http` knows no empty host, and no user (RFC 9110, 4.2).
+/// A host, with an optional port: `http` accepts no empty host, and no user (RFC 9110, 4.2).
 fn authority(text: &str) -> Option<Authority> {
     let authority: Authority = text.parse().ok()?;
     is_host(&authority).then_some(authority)
@@ -105,7 +105,7 @@ fn target<'a>(
         }
         (Some(scheme), Some(_), _) if *scheme != Scheme::HTTP => Err((
             StatusCode::MISDIRECTED_REQUEST,
-            "this server answers for http:// alone\n",
+            "this server only serves http://\n",
         )),
         (Some(_), Some(authority), path) if is_host(authority) => {
             let path = path.cloned();
@@ -118,7 +118,7 @@ fn target<'a>(
     }
 }
 
-/// RFC 9112, 6.1. That `chunked` comes last hyper has made sure of.
+/// RFC 9112, 6.1. hyper has already checked that `chunked` comes last.
 fn coding(headers: &HeaderMap) -> Result<(), Refusal> {
     let values = headers.get_all(TRANSFER_ENCODING).iter();
     let codings = values
@@ -128,13 +128,13 @@ fn coding(headers: &HeaderMap) -> Result<(), Refusal> {
     let (chunked, other): (Vec<_>, Vec<_>) =
         codings.partition(|coding| coding.eq_ignore_ascii_case(b"chunked"));
     if chunked.len() > 1 {
-        return Err(bad("the body is in chunks more than once\n"));
+        return Err(bad("the body has the chunked coding more than once\n"));
     }
     match other.is_empty() {
         true => Ok(()),
         false => Err((
             StatusCode::NOT_IMPLEMENTED,
-            "this server knows no transfer coding but chunked\n",
+            "this server supports no transfer coding except chunked\n",
         )),
     }
 }

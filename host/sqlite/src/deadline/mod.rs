@@ -1,12 +1,12 @@
-//! When a statement stops: [`progress`] is what SQLite asks while it runs, [`watchdog`] is the thread
-//! that ends what never asks.
+//! Stops statements: SQLite calls [`progress`] while it runs, and [`watchdog`] is the thread that
+//! stops statements that never call it.
 
 pub(crate) mod progress;
 #[cfg(test)]
 mod progress_tests;
 pub(crate) mod watchdog;
 
-// By this path where they are tried with other locks.
+// By this path, so that `scheduled_tests` can replace the locks.
 use crate::sync;
 
 pub(crate) use progress::{Pace, Watch};

@@ -1,10 +1,9 @@
-//! Stopping a statement from outside: SQLite asks, every so many instructions, whether to go on
-//! (<https://sqlite.org/c3ref/progress_handler.html>), and while it waits for another process,
-//! whether to go on waiting (<https://sqlite.org/c3ref/busy_handler.html>).
+//! Stops a statement from outside. SQLite calls a progress handler every few dozen instructions
+//! (<https://sqlite.org/c3ref/progress_handler.html>), and a busy handler while it waits for
+//! another process (<https://sqlite.org/c3ref/busy_handler.html>). Both say whether to continue.
 //!
-//! Here the lending to be stopped is named by its number, so that a stop which comes late does not
-//! hit the next borrower. The [`watchdog`](crate::deadline::watchdog) ends statements that never call these
-//! handlers.
+//! Stops name a lending by its number, so that a late stop does not affect the next borrower. The
+//! [`watchdog`](crate::deadline::watchdog) stops statements that never call these handlers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,59 +13,59 @@ use millpond_pool::engine::{StopFlag, hand_over};
 
 use super::sync::{AtomicBool, AtomicU64, Ordering};
 
-/// How long to wait, at most, before looking again whether another process has let go.
+/// The maximum interval between checks whether another process has unlocked the database.
 const BUSY_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How a connection is used.
+/// How a connection is used now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// On a thread that may take long, or for the host itself.
+    /// On a thread that may take long, or by the host itself.
     Free = 0,
-    /// Where a call was made: something is compiled, and what runs meanwhile, which is reading the
-    /// schema, is deferred.
+    /// On the caller's thread, to compile. If compiling needs to run something, which is reading
+    /// the schema, defer the call.
     Compiles = 1,
-    /// Where a call was made: something runs, and what is compiled meanwhile, because the schema
-    /// has changed, is deferred.
+    /// On the caller's thread, to run. If running needs to compile again, because the schema has
+    /// changed, defer the call.
     Runs = 2,
 }
 
-/// Shared by a connection's handlers and those who look at it from outside.
+/// Shared by a connection's handlers and the threads that observe it.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    /// When the pool, or the request, ends what runs.
+    /// Tells when the pool or the request stops the call.
     stop: Arc<StopFlag>,
     /// How many pages one transaction may write, and how many the connection had written when the
-    /// one that is open began to.
+    /// open transaction began to write.
     max_written: AtomicU64,
     written_before: AtomicU64,
-    /// More were written.
+    /// Set when the transaction exceeded that.
     wrote_too_much: AtomicBool,
-    /// The call has run for a millisecond: the next [`look`](Watch::look) hands the worker over.
+    /// The call has run for a millisecond: the next [`look`](Watch::look) hands over the worker.
     slow: AtomicBool,
     /// How often that has been tried in this call.
     tries: AtomicU64,
-    /// The [`Pace`] at which the connection is used now.
+    /// The connection's current [`Pace`].
     pace: AtomicU64,
-    /// What ran at a brisk pace was stopped, to be run aside.
+    /// The call was stopped, to run again on the connection's own thread.
     deferred: AtomicBool,
-    /// How many times the progress handler may be asked until what runs is deferred.
+    /// How many times the progress handler may be called before the call is deferred.
     brief_steps: AtomicU64,
-    /// How many words were indexed in this transaction; the memory that was taken as that began, in
-    /// bytes, and since then.
+    /// How many words this transaction has indexed; the memory in use when that began, in bytes,
+    /// and the memory used since.
     words: AtomicU64,
     used_before: AtomicU64,
     used_since: AtomicU64,
-    /// What runs can begin anew: if it fails, nothing of it is kept.
+    /// The statement can be restarted: if it fails, nothing of it is kept.
     can_restart: AtomicBool,
-    /// How many times the progress handler may still be asked for what runs now.
+    /// How many more times the progress handler may be called in this call.
     steps: AtomicU64,
-    /// How many reads have begun and ended: odd while one is under way.
+    /// How many reads have begun plus how many have ended: odd during a read.
     reads: AtomicU64,
-    /// How often the progress handler has been asked.
+    /// How often the progress handler has been called.
     calls: AtomicU64,
     /// How long to wait for another process, in nanoseconds.
     busy_timeout: u64,
-    /// When the wait for another process that is under way began.
+    /// When the current wait for another process began.
     busy_since: AtomicU64,
 }
 
@@ -98,7 +97,7 @@ impl Watch {
         &self.stop
     }
 
-    /// The connection is lent anew: nothing that was meant for an earlier borrower holds.
+    /// Begin a new lending: nothing meant for an earlier borrower applies any more.
     pub(crate) fn renew(&self) {
         self.steps.store(NEVER, Ordering::Relaxed);
         self.wrote_too_much.store(false, Ordering::Relaxed);
@@ -106,8 +105,8 @@ impl Watch {
         self.forget_indexed();
     }
 
-    /// What is about to run is to end at `until`, by [`clock`], or at the deadline before, or after
-    /// so many calls of the progress handler.
+    /// Begin a call that must end at `until`, by [`clock`], or at an earlier deadline, or after
+    /// `steps` calls of the progress handler.
     pub(crate) fn start(&self, until: u64, steps: u64) {
         self.steps.store(steps, Ordering::Relaxed);
         self.wrote_too_much.store(false, Ordering::Relaxed);
@@ -116,30 +115,30 @@ impl Watch {
         self.stop.start(until);
     }
 
-    /// What follows must finish, even if the request is interrupted: a rollback by the host.
+    /// Begin work that must finish even if the request is interrupted: a rollback by the host.
     pub(crate) fn start_unbounded(&self) {
         self.steps.store(NEVER, Ordering::Relaxed);
         self.wrote_too_much.store(false, Ordering::Relaxed);
         self.stop.start_unbounded();
     }
 
-    /// When what runs is to end, by [`clock`], and after how many calls of the progress handler.
+    /// When the call must end, by [`clock`], and after how many calls of the progress handler.
     pub(crate) fn bounds(&self) -> (u64, u64) {
         (self.stop.until(), self.steps.load(Ordering::Relaxed))
     }
 
-    /// Change that, in the midst of a call.
+    /// Change that during a call.
     pub(crate) fn set_bounds(&self, (until, steps): (u64, u64)) {
         self.wrote_too_much.store(false, Ordering::Relaxed);
         self.stop.set_until(until);
         self.steps.store(steps, Ordering::Relaxed);
     }
 
-    /// What is about to run may begin to read from a snapshot, unless it is found to be held back
-    /// after this: see `gate`.
+    /// Record that a read from a snapshot may begin. The caller must check the gate after this: see
+    /// `gate`.
     pub(crate) fn start_reading(&self) {
         if self.read_under_way().is_none() {
-            // Nobody else writes it.
+            // No other thread writes this.
             let read = self.reads.load(Ordering::Relaxed) + 1;
             self.reads.store(read, Ordering::SeqCst);
         }
@@ -151,7 +150,7 @@ impl Watch {
         }
     }
 
-    /// The number of the read that is under way.
+    /// The number of the current read.
     pub(crate) fn read_under_way(&self) -> Option<u64> {
         let read = self.reads.load(Ordering::SeqCst);
         (!read.is_multiple_of(2)).then_some(read)
@@ -162,25 +161,26 @@ impl Watch {
         self.max_written.store(pages, Ordering::Relaxed);
     }
 
-    /// A transaction begins to write, on a connection that has written so many pages.
+    /// A transaction begins to write, on a connection that has written `written` pages before.
     pub(crate) fn start_writing(&self, written: u64) {
         self.written_before.store(written, Ordering::Relaxed);
     }
 
-    /// Whether what runs was stopped because its transaction wrote too much.
+    /// Whether the call was stopped because its transaction wrote too much.
     pub(crate) fn wrote_too_much(&self) -> bool {
         self.wrote_too_much.load(Ordering::Relaxed)
     }
 
-    /// The progress handler's answer, on a connection that has `written` so many pages, and whose
-    /// statement is under way. SQLite also asks once a statement has ended, and committed: what is
-    /// done must not be said to have failed. It must not panic: SQLite would go on.
+    /// The progress handler: returns whether to stop, on a connection that has `written` that many
+    /// pages. SQLite also calls it after a statement has ended and committed: then
+    /// `is_under_way` returns false, because a completed statement must not be reported as failed.
+    /// It must not panic: SQLite would continue.
     pub(crate) fn progress(
         &self,
         written: impl FnOnce() -> u64,
         is_under_way: impl FnOnce() -> bool,
     ) -> bool {
-        /// Looking costs more than the rest, and a page takes some instructions to fill.
+        /// Counting written pages costs more than the rest, and filling a page takes a while.
         const LOOK_EVERY: u64 = 16;
         let calls = self.calls.load(Ordering::Relaxed).wrapping_add(1);
         self.calls.store(calls, Ordering::Relaxed);
@@ -192,7 +192,7 @@ impl Watch {
         }
         let steps = self.steps.load(Ordering::Relaxed);
         if steps != NEVER {
-            // Nobody else writes it while a statement runs.
+            // No other thread writes this while a statement runs.
             self.steps.store(steps.saturating_sub(1), Ordering::Relaxed);
         }
         let brief = self.brief_steps.load(Ordering::Relaxed);
@@ -208,14 +208,14 @@ impl Watch {
         }
         let defers = match self.pace() {
             Pace::Free => false,
-            // Reading the schema, where that is large.
+            // SQLite is reading a large schema.
             Pace::Compiles => self.defer(),
             Pace::Runs => brief == 0 && self.defer_run(),
         };
         defers || self.look()
     }
 
-    /// Go on at this pace. Returns the one before.
+    /// Set the pace. Returns the previous one.
     pub(crate) fn set_pace(&self, pace: Pace) -> Pace {
         let before = self.pace();
         self.pace.store(pace as u64, Ordering::Relaxed);
@@ -230,29 +230,29 @@ impl Watch {
         }
     }
 
-    /// A guest's call begins.
+    /// Begin a guest's call.
     pub(crate) fn start_at(&self, pace: Pace) {
         self.set_pace(pace);
         self.deferred.store(false, Ordering::Relaxed);
         self.brief_steps.store(NEVER, Ordering::Relaxed);
         self.can_restart.store(false, Ordering::Relaxed);
         if pace == Pace::Runs {
-            // A call that runs inline is never abandoned.
+            // A call on the caller's thread is never abandoned.
             self.stop.start_abandonable();
         }
     }
 
-    /// A statement is about to run. It is deferred after the progress handler has been asked so
-    /// many times, or by what it does, if it can begin anew.
+    /// A statement is about to run. If it can restart, it is deferred after `steps` calls of the
+    /// progress handler, or because of what it does.
     pub(crate) fn start_statement(&self, can_restart: bool, steps: u64) {
         self.deferred.store(false, Ordering::Relaxed);
         self.can_restart.store(can_restart, Ordering::Relaxed);
         self.brief_steps.store(steps, Ordering::Relaxed);
-        // What has been committed before it, in the same call, can no longer be asked about.
+        // A commit of an earlier statement in the same call is over.
         self.stop.end_commit();
     }
 
-    /// What runs has changed nothing, though it failed.
+    /// Record that the statement changed nothing, although it failed.
     pub(crate) fn note_unchanged(&self) {
         self.can_restart.store(true, Ordering::Relaxed);
     }
@@ -261,12 +261,12 @@ impl Watch {
         self.can_restart.load(Ordering::Relaxed)
     }
 
-    /// Stop what runs, to run it aside, if it can begin anew.
+    /// Stop the statement to run it on the connection's own thread, if it can restart.
     fn defer_run(&self) -> bool {
         self.can_restart.load(Ordering::Relaxed) && self.defer_start()
     }
 
-    /// Stop a statement before it has done anything, to run it aside.
+    /// Stop a statement before it has done anything, to run it on the connection's own thread.
     pub(crate) fn defer_start(&self) -> bool {
         self.pace() == Pace::Runs && self.defer()
     }
@@ -276,25 +276,25 @@ impl Watch {
         true
     }
 
-    /// As [`take_deferred`](Watch::take_deferred), without taking it.
+    /// Like [`take_deferred`](Watch::take_deferred), but does not clear it.
     pub(crate) fn is_deferred(&self) -> bool {
         self.deferred.load(Ordering::Relaxed)
     }
 
-    /// Whether anything was deferred.
+    /// Whether the call was deferred; clears it.
     pub(crate) fn take_deferred(&self) -> bool {
         self.deferred.load(Ordering::Relaxed) && self.deferred.swap(false, Ordering::Relaxed)
     }
 
-    /// FTS5 has read `words` words of a query. Returns whether to go on.
+    /// FTS5 has read `words` words of a query. Returns whether to continue.
     pub(crate) fn search(&self, words: u32) -> bool {
-        /// Each takes up to 10 ms to look for in a row of two million words.
+        /// Looking up each takes up to 10 ms in a row of two million words.
         const BRIEF_WORDS: u32 = 4;
         words <= BRIEF_WORDS || !self.defer_run()
     }
 
-    /// FTS5 has indexed `words` more words, and the connection takes `used` bytes of memory.
-    /// Returns whether to go on.
+    /// FTS5 has indexed `words` more words, and the connection uses `used` bytes of memory. Returns
+    /// whether to continue.
     pub(crate) fn index(&self, words: u32, used: u64) -> bool {
         let all = self.words.load(Ordering::Relaxed) + u64::from(words);
         self.words.store(all, Ordering::Relaxed);
@@ -304,9 +304,9 @@ impl Watch {
         !self.has_indexed_much() || !self.defer_run()
     }
 
-    /// Whether what was indexed takes long to write, which happens at any time up to the commit: up
-    /// to 1.5 µs an entry. A word has one, and one more for each length of prefixes that a table
-    /// indexes, of 64 bytes at least.
+    /// Whether writing the pending index takes long. It happens at any time up to the commit, and
+    /// takes up to 1.5 µs per entry. A word has one entry, plus one for each length of prefixes
+    /// that the table indexes, of at least 64 bytes each.
     pub(crate) fn has_indexed_much(&self) -> bool {
         const BRIEF_WORDS: u64 = 20_000;
         const BRIEF_BYTES: u64 = 2 << 20;
@@ -314,7 +314,7 @@ impl Watch {
             || self.used_since.load(Ordering::Relaxed) > BRIEF_BYTES
     }
 
-    /// A cursor is about to be ended, which may commit what it has indexed.
+    /// A cursor is about to end, which may commit what it has indexed.
     pub(crate) fn hand_over_if_slow(&self) {
         if self.has_indexed_much() {
             self.hand_over();
@@ -328,11 +328,11 @@ impl Watch {
         self.used_since.store(0, Ordering::Relaxed);
     }
 
-    /// Whether SQLite may commit, on a connection that has written `written` pages. Not if that
-    /// would end long after the deadline, because the caller waits for a commit.
+    /// Whether SQLite may commit, on a connection that has written `written` pages. Not if the
+    /// commit would end long after the deadline, because the caller waits for it.
     pub(crate) fn may_commit(&self, written: u64) -> bool {
-        /// What SQLite takes to write a page of the log anew, which it does for all that follow one
-        /// that it changes once more.
+        /// The time that SQLite takes to rewrite a page of the log. If a page changes again, SQLite
+        /// rewrites all pages after it.
         const PAGE_TIME: u64 = 16_000;
         const LATE: u64 = 40_000_000;
         let before = self.written_before.load(Ordering::Relaxed);
@@ -344,13 +344,13 @@ impl Watch {
         self.stop.start_commit()
     }
 
-    /// The call takes long: the next [`look`](Watch::look) hands the runtime's worker over.
+    /// Mark the call as slow: the next [`look`](Watch::look) hands over the runtime's worker.
     pub(crate) fn mark_slow(&self) {
         self.slow.store(true, Ordering::Relaxed);
     }
 
-    /// To be asked now and then by whatever may take long, on the thread that runs it: whether it
-    /// is to end. It must not panic: SQLite calls it.
+    /// Returns whether to stop. Call it now and then in anything that may take long, on the thread
+    /// that runs it. It must not panic: SQLite calls it.
     pub(crate) fn look(&self) -> bool {
         if self.slow.load(Ordering::Relaxed) {
             self.hand_over();
@@ -358,10 +358,10 @@ impl Watch {
         self.must_stop()
     }
 
-    /// Let what else this thread has to do go on elsewhere.
+    /// Hand over the runtime's worker, so that its other tasks continue on another thread.
     #[cold]
     pub(crate) fn hand_over(&self) {
-        /// Where the runtime has no thread left, trying costs the statement most of its time.
+        /// If the runtime has no thread left, trying takes most of the statement's time.
         const MAX_TRIES: u64 = 10;
         let tries = self.tries.load(Ordering::Relaxed);
         let again = !hand_over() && tries < MAX_TRIES;
@@ -369,7 +369,7 @@ impl Watch {
         self.slow.store(again, Ordering::Relaxed);
     }
 
-    /// Whether what runs is to end.
+    /// Whether to stop the call.
     pub(crate) fn must_stop(&self) -> bool {
         self.stop.must_stop()
             || ((self.is_out_of_steps() || self.wrote_too_much()) && !self.stop.is_unstoppable())
@@ -379,9 +379,9 @@ impl Watch {
         self.steps.load(Ordering::Relaxed) == 0
     }
 
-    /// The busy handler: waits a little for another process, and answers whether to try again.
-    /// `tries` have been made since the database was found locked. SQLite's own handler asks
-    /// nobody: a statement would outlive its deadline by the whole busy timeout.
+    /// The busy handler: waits a little for another process, and returns whether to retry. `tries`
+    /// have been made since the database was found locked. SQLite's own handler does not check
+    /// deadlines: a statement could overrun by the whole busy timeout.
     pub(crate) fn wait_busy(&self, tries: u32) -> bool {
         let now = clock::now();
         if tries == 0 {
@@ -389,13 +389,13 @@ impl Watch {
         }
         let since = self.busy_since.load(Ordering::Relaxed);
         if tries == 1 {
-            // It is not just a moment.
+            // It is not a short wait.
             self.hand_over();
         }
         if self.must_stop() || now.saturating_sub(since) >= self.busy_timeout {
             return false;
         }
-        // Short at first, because most locks are held for a moment.
+        // Short at first, because most locks are held only briefly.
         let wait = Duration::from_micros(100) * 2_u32.saturating_pow(tries.min(16));
         std::thread::sleep(wait.min(BUSY_INTERVAL));
         true

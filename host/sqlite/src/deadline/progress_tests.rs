@@ -1,4 +1,4 @@
-//! How long another process is waited for.
+//! How long a statement waits for another process.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,25 +1,25 @@
-//! The watchdog: a thread of the process that ends calls which outlast their deadline.
+//! The watchdog: a thread of the process that stops calls that overrun their deadline.
 //!
-//! SQLite calls the progress handler ([`progress`](super::progress)) between instructions. Some work never calls it: one instruction can
-//! go through a whole table, and compiling a statement can take seconds. So another thread looks, every
-//! millisecond, at each connection that is in a call. When a call should have ended and has not, it acts
-//! step by step:
+//! SQLite calls the progress handler between instructions. Some work never calls it: one
+//! instruction can scan a whole table, and compiling a statement can take seconds. So the watchdog
+//! looks, every millisecond, at each connection that is in a call. If a call has overrun, it
+//! escalates:
 //!
-//! 1. It interrupts the connection (<https://sqlite.org/c3ref/interrupt.html>), which the parser,
-//!    `count(*)` and checkpoints heed too. It does so again at every look, because a nested compilation
-//!    clears the flag.
-//! 2. It starves the connection of memory and pages (see [`memory`](crate::ffi::memory)): every loop that
-//!    allocates, or goes through a B-tree, then ends as it does when memory runs out. And no value of
-//!    more than some bytes is read any more (`SQLITE_LIMIT_LENGTH`): a program without a loop can
-//!    calculate with a long text thousands of times.
+//! 1. It interrupts the connection (<https://sqlite.org/c3ref/interrupt.html>), which also stops
+//!    the parser, `count(*)` and checkpoints. It repeats this at every look, because a nested
+//!    compilation clears the flag.
+//! 2. It denies the connection memory and pages (see [`memory`](crate::ffi::memory)): every loop
+//!    that allocates, or traverses a B-tree, then fails as if out of memory. It also lowers
+//!    `SQLITE_LIMIT_LENGTH` so that longer values cannot be read: a program without a loop can
+//!    process a long text thousands of times.
 //!
-//! It also marks a call that takes longer than [`QUICK`], so that the next look at the deadline hands
-//! the runtime's worker over: see [`hand_over`](millpond_pool::engine::hand_over).
+//! It also marks a call that takes longer than [`QUICK`], so that the call hands over the runtime's
+//! worker when it next checks the deadline: see [`hand_over`](millpond_pool::engine::hand_over).
 //!
-//! An interrupt that comes late would hit what the connection runs next, perhaps for another borrower.
-//! So each call has phases with a number, and a phase does not end while the watchdog acts on it.
+//! A late interrupt would stop the connection's next call, perhaps another borrower's. So each call
+//! has numbered phases, and a phase does not end while the watchdog acts on it.
 //!
-//! The thread starts with the first connection. It sleeps while nothing runs.
+//! The thread starts with the first connection. It sleeps while no call runs.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -35,14 +35,14 @@ use crate::ffi::memory::Account;
 
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
-/// How long a call may keep a runtime's worker.
+/// How long a call may block a runtime's worker.
 const QUICK: Duration = Duration::from_millis(1);
-/// How long a call that is to end has until it is interrupted: the progress handler comes first, which
-/// ends one statement and leaves the connection's other cursors as they are.
+/// How long after its deadline a call is interrupted. The progress handler gets the chance to act
+/// first: it stops one statement, and leaves the connection's other cursors alone.
 const INTERRUPT_AFTER: Duration = Duration::from_millis(2);
-/// How long until it gets no memory and no pages.
+/// How long after its deadline a call is denied memory and pages.
 const STARVE_AFTER: Duration = Duration::from_millis(4);
-/// How long the thread goes on looking while nothing runs: waking it costs more than a short call.
+/// How many looks to continue while no call runs: waking the thread costs more than a short call.
 const IDLE_LOOKS: u32 = 100;
 
 /// A connection, as the watchdog sees it.
@@ -51,23 +51,23 @@ pub(crate) struct Watched {
     interrupt: InterruptHandle,
     account: &'static Account,
     length: LengthLimit,
-    /// The number of the phase that may be ended from outside; 0 for none.
+    /// The number of the phase that may be stopped from outside; 0 for none.
     phase: AtomicU64,
     /// The number of the last phase. Only the thread that uses the connection writes it.
     phases: AtomicU64,
-    /// The watchdog acts on the phase that it last saw.
+    /// Set while the watchdog acts on the phase that it last saw.
     acting: AtomicBool,
-    /// What it has done to this phase.
+    /// Whether it has interrupted, or starved, this phase.
     interrupted: AtomicBool,
     starved: AtomicBool,
 }
 
 impl Watched {
-    /// Watch a connection. It is watched for as long as the result lives.
+    /// Watch a connection, for as long as the result lives.
     ///
     /// # Errors
     ///
-    /// [`CannotOpen`](ErrorKind::CannotOpen): the thread cannot start.
+    /// [`CannotOpen`](ErrorKind::CannotOpen): the thread could not start.
     pub(crate) fn new(
         watch: &Arc<Watch>,
         interrupt: InterruptHandle,
@@ -89,7 +89,7 @@ impl Watched {
         Ok(watched)
     }
 
-    /// Start a phase: the watchdog may end what runs, by the bounds of the [`Watch`].
+    /// Begin a phase: the watchdog may stop what runs, by the bounds of the [`Watch`].
     pub(crate) fn begin(&self) {
         self.end();
         self.interrupted.store(false, Ordering::Relaxed);
@@ -103,7 +103,7 @@ impl Watched {
         }
     }
 
-    /// End the phase, and give the connection its memory back.
+    /// End the phase, and let the connection allocate again.
     pub(crate) fn end(&self) {
         if self.phase.load(Ordering::Relaxed) == 0 {
             return;
@@ -119,22 +119,22 @@ impl Watched {
         }
     }
 
-    /// Whether what runs may be ended from outside.
+    /// Whether the watchdog may stop what runs.
     pub(crate) fn is_in_phase(&self) -> bool {
         self.phase.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether the phase that is under way, or was last, was interrupted.
+    /// Whether the current or last phase was interrupted.
     pub(crate) fn was_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Relaxed)
     }
 
-    /// Whether the phase that is under way gets no more memory.
+    /// Whether the current phase is denied memory.
     pub(crate) fn is_starved(&self) -> bool {
         self.starved.load(Ordering::Relaxed)
     }
 
-    /// Do something to `phase`, unless it has ended.
+    /// Call `act`, unless `phase` has ended.
     fn act(&self, phase: u64, act: impl FnOnce()) {
         self.acting.store(true, Ordering::SeqCst);
         if self.phase.load(Ordering::SeqCst) == phase {
@@ -151,7 +151,7 @@ impl Watched {
     fn starve(&self) {
         self.starved.store(true, Ordering::Relaxed);
         self.account.refuse();
-        // A phase is under way, and waits for us before it ends: the connection is open.
+        // The phase is not over, and does not end before we are done: the connection is open.
         self.length.lower();
     }
 }
@@ -166,20 +166,20 @@ impl fmt::Debug for Watched {
     }
 }
 
-/// A connection in the watchdog's list, with what it saw there last.
+/// A connection in the watchdog's list, with what it last saw there.
 #[derive(Debug)]
 struct Entry {
     watched: Weak<Watched>,
     phase: u64,
     since: Instant,
-    /// It has been marked as slow: once, because handing a worker over can fail.
+    /// Whether it was marked as slow: only once, because handing over a worker can fail.
     marked: bool,
-    /// Since when the phase is to end.
+    /// Since when the phase has overrun.
     overdue: Option<Instant>,
 }
 
 impl Entry {
-    /// Returns whether a phase is under way.
+    /// Returns whether a phase is running.
     fn look(&mut self, now: Instant) -> bool {
         let Some(watched) = self.watched.upgrade() else {
             return false;
@@ -254,7 +254,8 @@ impl Watchdog {
             if idle_looks >= IDLE_LOOKS {
                 idle_looks = 0;
                 self.asleep.store(true, Ordering::SeqCst);
-                // A phase that began before this is seen now. One that begins later wakes us.
+                // Looking now sees every phase that began before this. One that begins later wakes
+                // us.
                 if self.look() {
                     self.asleep.store(false, Ordering::SeqCst);
                     continue;
@@ -278,7 +279,7 @@ impl Watchdog {
     }
 
     fn wake(&self) {
-        // Under the lock, or the thread could miss it between its look at the flag and its sleep.
+        // Under the lock, or the thread could miss it between checking the flag and sleeping.
         let _entries = self.entries();
         self.asleep.store(false, Ordering::SeqCst);
         self.woken.notify_all();

@@ -1,8 +1,8 @@
-//! `changes()` and `total_changes()`, of what the present borrower did.
+//! `changes()` and `total_changes()`, counting only the current borrower's changes.
 //!
-//! SQLite counts for as long as a connection is open (<https://sqlite.org/c3ref/changes.html>), and
-//! there is no way to set its counters: they would tell of earlier borrowers, and of statements
-//! that were run here for others, and not of those that others ran for this one.
+//! SQLite counts from when a connection was opened (<https://sqlite.org/c3ref/changes.html>), and
+//! its counters cannot be set: they would include earlier borrowers, and statements that this
+//! connection ran for others, but not those that others ran for this one.
 #![expect(
     unsafe_code,
     reason = "SQLite's C interface; each block states why it holds"
@@ -17,7 +17,7 @@ use rusqlite::{Connection, ffi};
 use crate::error::Result;
 use crate::ffi::functions::{Function, replace_one};
 
-/// What a connection tells its borrower of what it did last.
+/// What SQL functions report on a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Told {
     pub(crate) last_insert_rowid: i64,
@@ -25,18 +25,18 @@ pub(crate) struct Told {
     pub(crate) total_changes: u64,
 }
 
-/// Beside SQLite's counters. Used by the thread that uses the connection.
+/// Counters in addition to SQLite's. Used by the thread that uses the connection.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    /// What SQLite's total was when the others were set, and its total where the borrower's begins.
+    /// SQLite's total when `last` was set, and its total when the borrower's count began.
     mark: AtomicU64,
     base: AtomicU64,
-    /// What `changes()` answers until SQLite has counted more.
+    /// What `changes()` returns until SQLite has counted more.
     last: AtomicU64,
 }
 
 impl Changes {
-    /// With SQLite's counters as they are, answer this.
+    /// With SQLite's counters unchanged from now on, report these.
     pub(crate) fn set(&self, conn: &Connection, changes: u64, total_changes: u64) {
         let total = conn.total_changes();
         self.mark.store(total, Ordering::Relaxed);
@@ -72,8 +72,8 @@ impl Changes {
     }
 }
 
-/// Put the functions in place of SQLite's own. `changes` must outlive the connection: its owner
-/// keeps both, and drops the connection first.
+/// Replace SQLite's functions. `changes` must outlive the connection: its owner keeps both, and
+/// drops the connection first.
 pub(crate) fn install(conn: &Connection, changes: &Arc<Changes>) -> Result<()> {
     let functions: [(&CStr, c_int, Function); 2] = [
         (c"changes", 0, answer::<false>),

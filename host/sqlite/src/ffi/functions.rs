@@ -1,13 +1,12 @@
-//! SQL functions in place of SQLite's own that take time with the product of their arguments'
-//! lengths: one call of SQLite's `trim(x, y)` on a megabyte runs for a minute, and no progress
-//! handler is asked meanwhile. These take time with the sum of the lengths, or look at the
-//! deadline themselves, and give what SQLite's give
+//! Replaces SQL functions of SQLite that take time proportional to the product of their arguments'
+//! lengths: one call of `trim(x, y)` on a megabyte runs for a minute, without calling the progress
+//! handler. These take linear time, or check the deadline themselves, and return the same results
 //! (<https://sqlite.org/lang_corefunc.html>).
 //!
 //! **Invariant:** SQLite calls a function with as many arguments as it was registered for, each
-//! valid until the call returns, on the thread that uses the connection, and with the `Watch`
-//! that it was registered with, which outlives the connection. Nothing here unwinds: no code
-//! below panics on any bytes.
+//! valid until the call returns, on the thread that uses the connection, and with the `Watch` that
+//! it was registered with, which outlives the connection. Nothing here unwinds: no code below
+//! panics on any bytes.
 #![expect(
     unsafe_code,
     reason = "SQLite's own conversion of values; each block states why it holds"
@@ -24,7 +23,7 @@ use crate::deadline::Watch;
 use crate::error::{Error, Result};
 use crate::like::{self, Pattern};
 
-/// The most bytes of a character in UTF-8.
+/// The maximum length of a UTF-8 character in bytes.
 const MAX_CHARACTER: usize = 4;
 
 pub(crate) type Function =
@@ -42,8 +41,8 @@ const FUNCTIONS: &[(&CStr, c_int, Function)] = &[
     (c"glob", 2, glob),
 ];
 
-/// Put them in place of SQLite's own. `watch` must outlive the connection, as it does for
-/// [`raw::set_busy_handler`](crate::ffi::raw::set_busy_handler).
+/// Replace SQLite's functions. `watch` must outlive the connection, as for
+/// [`hooks::set_busy_handler`](crate::ffi::hooks::set_busy_handler).
 pub(crate) fn install(conn: &Connection, watch: &Arc<Watch>) -> Result<()> {
     for function in FUNCTIONS {
         // SAFETY: each function keeps the module's invariant, and only reads its data.
@@ -52,13 +51,12 @@ pub(crate) fn install(conn: &Connection, watch: &Arc<Watch>) -> Result<()> {
     Ok(())
 }
 
-/// Put a function in place of SQLite's own: its name, how many arguments it takes, and what it does
-/// with `data`, which must outlive the connection.
+/// Replace a function of SQLite: its name, number of arguments, and the implementation, which gets
+/// `data`. `data` must outlive the connection.
 ///
 /// # Safety
 ///
-/// The function takes its data for a `T`, and does no more with it than may be done with a shared
-/// one.
+/// The function must treat its data as a shared `T`.
 pub(crate) unsafe fn replace_one<T>(
     conn: &Connection,
     (name, arguments, function): &(&CStr, c_int, Function),
@@ -88,8 +86,8 @@ pub(crate) unsafe fn replace_one<T>(
     }
 }
 
-/// `instr(x, y)`: where `y` is first found in `x`, counted from 1; in bytes if both are blobs, in
-/// characters otherwise; 0 if nowhere.
+/// `instr(x, y)`: the position of the first `y` in `x`, counted from 1; in bytes if both are blobs,
+/// else in characters; 0 if there is none.
 unsafe extern "C" fn instr(
     context: *mut ffi::sqlite3_context,
     _: c_int,
@@ -106,7 +104,7 @@ unsafe extern "C" fn instr(
             (true, true) => memmem::find(blob(x), blob(y)).map_or(0, |at| at + 1),
             (false, false) => position(text(x), text(y)),
             _ => {
-                // To read a blob as text would change what it is, and it is not ours.
+                // Reading a blob as text would convert the value, which is not ours: copy it.
                 let (x, y) = (ffi::sqlite3_value_dup(x), ffi::sqlite3_value_dup(y));
                 let position = match x.is_null() || y.is_null() {
                     true => 0,
@@ -121,7 +119,7 @@ unsafe extern "C" fn instr(
     }
 }
 
-/// `replace(x, y, z)`: `x` with every `y` replaced by `z`; `x` itself where `y` is empty.
+/// `replace(x, y, z)`: `x` with every `y` replaced by `z`; `x` itself if `y` is empty.
 unsafe extern "C" fn replace(
     context: *mut ffi::sqlite3_context,
     _: c_int,
@@ -157,7 +155,7 @@ unsafe extern "C" fn replace(
     }
 }
 
-/// `trim(x, y)` and its halves: `x` without the characters of `y` at its ends.
+/// `trim(x, y)`, `ltrim` and `rtrim`: `x` without the characters of `y` at its ends.
 unsafe extern "C" fn trim<const LEFT: bool, const RIGHT: bool>(
     context: *mut ffi::sqlite3_context,
     _: c_int,
@@ -192,9 +190,8 @@ unsafe extern "C" fn trim<const LEFT: bool, const RIGHT: bool>(
     }
 }
 
-/// `unhex(x, y)`: the bytes that `x` spells in hexadecimal, where characters of `y` may stand
-/// between two bytes; null where it spells none. Characters that are no UTF-8 are the same if their
-/// bytes are.
+/// `unhex(x, y)`: the bytes that `x` spells in hexadecimal, with characters of `y` allowed between
+/// two bytes; null if `x` is invalid. Characters that are not UTF-8 are compared by their bytes.
 unsafe extern "C" fn unhex(
     context: *mut ffi::sqlite3_context,
     _: c_int,
@@ -236,7 +233,7 @@ unsafe extern "C" fn unhex(
     }
 }
 
-/// `like(y, x)` and `like(y, x, escape)`, which `x LIKE y ESCAPE escape` calls.
+/// `like(y, x)` and `like(y, x, escape)`, which implement `x LIKE y ESCAPE escape`.
 unsafe extern "C" fn like(
     context: *mut ffi::sqlite3_context,
     count: c_int,
@@ -260,7 +257,7 @@ unsafe extern "C" fn like(
     }
 }
 
-/// `glob(y, x)`, which `x GLOB y` calls.
+/// `glob(y, x)`, which implements `x GLOB y`.
 unsafe extern "C" fn glob(
     context: *mut ffi::sqlite3_context,
     _: c_int,
@@ -303,30 +300,30 @@ unsafe fn match_pattern(
     }
 }
 
-/// Where `y` begins in `x`, in characters, counted from 1; 0 if nowhere.
+/// The position of `y` in `x`, in characters, counted from 1; 0 if there is none.
 fn position(x: &[u8], y: &[u8]) -> usize {
     let found = match y.first() {
-        // SQLite looks only where a character begins.
+        // SQLite only compares at the beginning of a character.
         Some(first) if is_continuation(*first) => x.starts_with(y).then_some(0),
         _ => memmem::find(x, y),
     };
     found.map_or(0, |at| characters(&x[..at]) + 1)
 }
 
-/// What SQLite takes of a text where it reads up to a NUL.
+/// The part of a text that SQLite reads as a C string.
 pub(crate) fn until_nul(text: &[u8]) -> &[u8] {
     memchr::memchr(0, text).map_or(text, |end| &text[..end])
 }
 
-/// The characters of a text, as byte strings, and in which order they stand there. What is no UTF-8
-/// and longer than any character is left out: nothing is found there.
+/// The characters of a text, as byte strings, in order. Invalid sequences longer than any character
+/// are omitted: nothing can match them.
 struct CharacterSet<'a> {
-    /// Most often all: no hashing, in a text that a guest may make a megabyte long.
+    /// Single bytes, usually all: no hashing, in a text that a guest may make a megabyte long.
     single: [Option<usize>; 256],
     longer: HashMap<&'a [u8], usize>,
 }
 
-/// Looks at the deadline now and then.
+/// Checks the deadline now and then.
 struct Pulse<'a> {
     watch: &'a Watch,
     left: u32,
@@ -347,7 +344,7 @@ impl Pulse<'_> {
     }
 
     fn goes_on(&mut self) -> bool {
-        /// A character takes a tenth of a microsecond at most.
+        /// A character takes at most a tenth of a microsecond.
         const EVERY: u32 = 4_096;
         if self.left == 0 {
             self.left = EVERY;
@@ -359,7 +356,7 @@ impl Pulse<'_> {
 }
 
 impl<'a> CharacterSet<'a> {
-    /// Of the characters in a text. Not all of them where the time is over.
+    /// The characters of a text. Incomplete if the time is over.
     fn of(mut text: &'a [u8], pulse: &mut Pulse<'_>) -> CharacterSet<'a> {
         let mut set = CharacterSet {
             single: [None; 256],
@@ -391,16 +388,15 @@ impl<'a> CharacterSet<'a> {
         }
     }
 
-    /// How long the part is that is in the set; of several, which takes bytes that are no UTF-8,
-    /// the one that stands first there.
+    /// The length of the first of `parts` that is in the set; of several, which invalid UTF-8 makes
+    /// possible, the one that comes first in the set.
     fn first_of<'p>(&self, parts: impl Iterator<Item = &'p [u8]>) -> Option<usize> {
         let found = parts.filter_map(|part| Some((self.get(part)?, part.len())));
         found.min().map(|(_, len)| len)
     }
 }
 
-/// How many bytes the first character has, as SQLite divides texts: also those that are no
-/// UTF-8.
+/// The length of the first character in bytes, as SQLite divides texts, even if it is not UTF-8.
 fn character_length(text: &[u8]) -> usize {
     let continued = match text.first() {
         Some(0xC0..) => text[1..]
@@ -413,7 +409,7 @@ fn character_length(text: &[u8]) -> usize {
 }
 
 fn characters(text: &[u8]) -> usize {
-    // A text may begin in the middle of a character: SQLite counts that as one.
+    // A text may begin with a continuation byte: SQLite counts it as a character.
     let begun = text.first().is_some_and(|first| is_continuation(*first));
     text.iter().filter(|byte| !is_continuation(**byte)).count() + usize::from(begun)
 }
@@ -453,7 +449,7 @@ unsafe fn blob<'a>(value: *mut ffi::sqlite3_value) -> &'a [u8] {
     }
 }
 
-/// A number becomes the text that SQLite writes for it.
+/// A number is converted to text as SQLite does.
 ///
 /// # Safety
 ///
@@ -468,7 +464,7 @@ pub(crate) unsafe fn text<'a>(value: *mut ffi::sqlite3_value) -> &'a [u8] {
 
 /// # Safety
 ///
-/// `data` is null, as SQLite answers for nothing and when it is out of memory, or valid for `len`
+/// `data` is null, as SQLite returns for an empty value and when out of memory, or valid for `len`
 /// bytes during `'a`.
 pub(crate) unsafe fn bytes<'a>(data: *const u8, len: c_int) -> &'a [u8] {
     match usize::try_from(len) {

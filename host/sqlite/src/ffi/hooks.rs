@@ -1,5 +1,4 @@
-//! What SQLite calls while a connection is at work: its busy handler, its progress handler, and what
-//! it tells of commits.
+//! The callbacks of a connection: its busy handler, progress handler, commit hook and log hook.
 #![expect(
     unsafe_code,
     reason = "SQLite's C interface; each block states why it holds"
@@ -18,12 +17,12 @@ use super::vfs::identity::Identity;
 use crate::deadline::Watch;
 use crate::error::Result;
 
-/// Ask `watch` whether to go on waiting, wherever SQLite finds the database locked by another
-/// process (<https://sqlite.org/c3ref/busy_handler.html>). rusqlite's own handler is a function
-/// without data, which cannot know of a deadline.
+/// Let `watch` decide whether to continue to wait when another process has the database locked
+/// (<https://sqlite.org/c3ref/busy_handler.html>). rusqlite's own handler is a function without
+/// data, which cannot know the deadline.
 ///
-/// The handler lasts as long as the connection, and `watch` must outlast it: the connection's
-/// owner keeps both, and drops the connection first.
+/// The handler lasts as long as the connection, and `watch` must outlive it: the connection's owner
+/// keeps both, and drops the connection first.
 pub(crate) fn set_busy_handler(conn: &Connection, watch: &Arc<Watch>) -> Result<()> {
     unsafe extern "C" fn wait(watch: *mut c_void, tries: c_int) -> c_int {
         // SAFETY: the `Watch` that was given below, which is shared and lives.
@@ -38,16 +37,16 @@ pub(crate) fn set_busy_handler(conn: &Connection, watch: &Arc<Watch>) -> Result<
     }
 }
 
-/// Is told how long each commit leaves the log, in pages. False where it can do nothing about it.
+/// Receives the log's length after each commit, in pages. Returns false if it cannot checkpoint.
 pub(crate) trait LogLength {
     fn committed(&self, pages: u32) -> bool;
 }
 
-/// Tell `log` how long each commit leaves the log, in place of SQLite's own way
-/// (<https://sqlite.org/c3ref/wal_hook.html>), which has the commit write it into the database; or
-/// do so too where there is no other way.
+/// Report to `log` how long each commit leaves the log. This replaces SQLite's default hook
+/// (<https://sqlite.org/c3ref/wal_hook.html>), which makes the committing connection checkpoint; if
+/// `log` returns false, the connection still does.
 ///
-/// The hook lasts as long as the connection, and `log` must outlast it, as for
+/// The hook lasts as long as the connection, and `log` must outlive it, as for
 /// [`set_busy_handler`].
 pub(crate) fn set_log_hook<L: LogLength>(conn: &Connection, log: &Arc<L>) {
     unsafe extern "C" fn committed<L: LogLength>(
@@ -79,7 +78,7 @@ pub(crate) fn set_log_hook<L: LogLength>(conn: &Connection, log: &Arc<L>) {
     unsafe { ffi::sqlite3_wal_hook(conn.handle(), Some(committed::<L>), data) };
 }
 
-/// What SQLite's progress handler and commit hook are given.
+/// The data of SQLite's progress handler and commit hook.
 #[derive(Debug)]
 pub(crate) struct Progress {
     watch: Arc<Watch>,
@@ -92,13 +91,13 @@ pub(crate) struct Progress {
 // connection.
 unsafe impl Send for Progress {}
 
-/// Ask `watch` whether to go on, every `steps` instructions
+/// Let `watch` decide whether to continue, every `steps` instructions
 /// (<https://sqlite.org/c3ref/progress_handler.html>), and whether to commit
-/// (<https://sqlite.org/c3ref/commit_hook.html>), and tell it how much has been written: which
-/// rusqlite's own handlers, closures, could not look at. And tell `running` of each row that changes
+/// (<https://sqlite.org/c3ref/commit_hook.html>), and tell it how much has been written, which
+/// rusqlite's closures cannot access. Also tell `running` of each row that changes
 /// (<https://sqlite.org/c3ref/update_hook.html>), which takes a dozen instructions.
 ///
-/// What is returned must outlast the connection: the connection's owner keeps both, and drops the
+/// The result must outlive the connection: the connection's owner keeps both, and drops the
 /// connection first.
 pub(crate) fn set_hooks(
     conn: &Connection,
@@ -114,7 +113,7 @@ pub(crate) fn set_hooks(
         } = unsafe { &*progress.cast::<Progress>() };
         // SAFETY: the connection is open: it is calling.
         let written = || unsafe { pages_written_of(*db) };
-        // A row is indexed by one instruction.
+        // One instruction indexes a row, so it is done now.
         memory::forget_row();
         c_int::from(watch.progress(written, || !running.is_beginning()))
     }

@@ -1,4 +1,4 @@
-//! Closing a connection without touching the log of a file that is no longer there.
+//! Closes a connection without touching the log of a file that has been replaced.
 #![expect(
     unsafe_code,
     reason = "SQLite's C interface; each block states why it holds"
@@ -12,9 +12,9 @@ use rusqlite::{Connection, ffi};
 
 use super::vfs::identity::Identity;
 
-/// Leaves the log and the shared memory as they are, if the connection's file is lost by the time
-/// that it closes: what has their names may belong to another file. To be dropped before the
-/// connection, whose owner keeps both.
+/// Keeps the log and the shared memory, if the connection's file is lost when it closes: files of
+/// their names may belong to another database. Drop this before the connection; the owner keeps
+/// both.
 #[derive(Debug)]
 pub(crate) struct LeavesLog {
     db: *mut ffi::sqlite3,
@@ -25,7 +25,7 @@ pub(crate) struct LeavesLog {
 unsafe impl Send for LeavesLog {}
 
 impl LeavesLog {
-    /// Until it is known which file was opened, leave them anyhow.
+    /// Until it is known which file was opened, keep them in any case.
     pub(crate) fn new(conn: &Connection, identity: &Option<Arc<Identity>>) -> LeavesLog {
         // SAFETY: the connection is open.
         let db = unsafe { conn.handle() };
@@ -37,7 +37,7 @@ impl LeavesLog {
         log
     }
 
-    /// The file is the one that was to be opened.
+    /// The opened file is the right one.
     pub(crate) fn confirm(&self) {
         self.set(false);
     }

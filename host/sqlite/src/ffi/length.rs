@@ -1,4 +1,4 @@
-//! How long the values may be that a connection handles, lowered while it runs.
+//! The maximum length of values, which can be lowered while the connection runs.
 #![expect(
     unsafe_code,
     reason = "SQLite's C interface; each block states why it holds"
@@ -8,7 +8,7 @@ use std::ffi::c_int;
 
 use rusqlite::{Connection, ffi};
 
-/// The longest value that a connection may read or make, which can be lowered while it runs.
+/// The maximum length of a value that a connection may read or create.
 #[derive(Debug)]
 pub(crate) struct LengthLimit {
     db: *mut ffi::sqlite3,
@@ -22,7 +22,7 @@ unsafe impl Send for LengthLimit {}
 unsafe impl Sync for LengthLimit {}
 
 impl LengthLimit {
-    /// The limit as it is now.
+    /// The connection's current limit.
     pub(crate) fn new(conn: &Connection) -> LengthLimit {
         // SAFETY: the connection is open; a negative value only asks.
         unsafe {
@@ -32,8 +32,8 @@ impl LengthLimit {
         }
     }
 
-    /// No value may be longer than `bytes`, until the result is dropped, on the thread that uses
-    /// the connection. Not once the limit is as low as it gets: the time is over.
+    /// Limit values to `bytes` until the result is dropped, on the thread that uses the connection.
+    /// Does nothing once the limit has been lowered: the time is over.
     pub(super) fn set_for_now(conn: &Connection, bytes: u32) -> RaiseLength {
         let limit = LengthLimit::new(conn);
         let bytes = match limit.bytes < LEAST_LENGTH {
@@ -45,8 +45,8 @@ impl LengthLimit {
         RaiseLength(limit)
     }
 
-    /// Make it as low as SQLite lets it be. On any thread, while the connection is open, and a call
-    /// on it is under way that does not end before this does.
+    /// Set it to SQLite's minimum. On any thread, while the connection is open, and a call on it is
+    /// running that does not end before this does.
     pub(crate) fn lower(&self) {
         // SAFETY: the caller's promise: the connection is open. SQLite keeps each limit as an `int`
         // of its own, which this writes and whatever runs there reads, at every use: it sees the
@@ -54,14 +54,14 @@ impl LengthLimit {
         unsafe { ffi::sqlite3_limit(self.db, ffi::SQLITE_LIMIT_LENGTH, 0) };
     }
 
-    /// Make it what it was, on the thread that uses the connection.
+    /// Restore it, on the thread that uses the connection.
     pub(crate) fn raise(&self) {
         // SAFETY: the connection is open: a call on it is just ending.
         unsafe { ffi::sqlite3_limit(self.db, ffi::SQLITE_LIMIT_LENGTH, self.bytes) };
     }
 }
 
-/// The least that SQLite takes for the limit (`SQLITE_MIN_LENGTH`), and one more.
+/// SQLite's minimum for the limit (`SQLITE_MIN_LENGTH`), plus one.
 const LEAST_LENGTH: c_int = 31;
 
 /// See [`LengthLimit::set_for_now`].

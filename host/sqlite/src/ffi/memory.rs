@@ -1,27 +1,26 @@
-//! How much memory SQLite takes, for one connection and in the whole process.
+//! Limits SQLite's memory, per connection and for the whole process.
 //!
-//! SQLite asks one allocator for everything: the pages it caches, what it compiles, the rows it
-//! sorts, the values of expressions, and the temporary files here. This is that allocator
-//! (<https://sqlite.org/c3ref/config.html>, `SQLITE_CONFIG_MALLOC`). It gets its memory from
-//! Rust's, and keeps accounts: while a thread is in a [`Budget`]'s scope, what SQLite asks for
-//! counts against that budget, and what would exceed it is refused, which SQLite reports as
-//! `SQLITE_NOMEM`. Each allocation remembers its account, so that it is freed from the right one
-//! on whatever thread and in whatever scope.
+//! SQLite uses one allocator for everything: its page cache, compiled statements, sorting, values,
+//! and the temporary files here. This is that allocator (<https://sqlite.org/c3ref/config.html>,
+//! `SQLITE_CONFIG_MALLOC`). It gets its memory from Rust's allocator, and accounts for it: while a
+//! thread is in a [`Budget`]'s scope, SQLite's allocations count against that budget. An allocation
+//! that would exceed it fails, which SQLite reports as `SQLITE_NOMEM`. Each allocation records its
+//! account, so that freeing it credits the right one on any thread and in any scope.
 //!
-//! What other code of the process does with SQLite is in no scope, and is never refused.
+//! SQLite's use by other code of the process is in no scope, and never refused.
 //!
-//! An account can refuse everything for a while, which ends what a connection is doing: see
-//! [`watchdog`](crate::deadline::watchdog). It is then refused pages too, also those that are in the cache
-//! already (`SQLITE_CONFIG_PCACHE2`), unless they are mapped: SQLite goes through whole tables
-//! without allocating anything.
+//! An account can refuse everything for a while, which stops what a connection does: see
+//! [`watchdog`](crate::deadline::watchdog). SQLite then gets no pages either, not even cached ones
+//! (`SQLITE_CONFIG_PCACHE2`), because it can scan whole tables without allocating. Memory-mapped
+//! pages are the exception.
 //!
-//! SQLite takes an allocator only before it is first used, which another crate may do before any
-//! pool is opened: so this one is installed before `main`. SQLite's own statistics of memory, a
+//! SQLite only accepts an allocator before it is first used, which another crate may do before any
+//! pool is opened: so this one is installed before `main`. SQLite's own memory statistics, a
 //! counter behind a lock that all connections would share, are switched off
 //! (`SQLITE_CONFIG_MEMSTATUS`).
 //!
-//! **Invariant:** every pointer that SQLite gives back comes from here and has a [`Header`] in
-//! front of it, because there is no other allocator before or after. Accounts are never freed.
+//! **Invariant:** every pointer that SQLite frees or resizes comes from here and has a [`Header`]
+//! in front of it, because there is no other allocator before or after. Accounts are never freed.
 //! Nothing here unwinds: no code below panics, whatever SQLite asks for.
 #![expect(
     unsafe_code,
@@ -40,59 +39,58 @@ use rusqlite::ffi;
 
 use crate::deadline::Watch;
 
-/// What all connections together may take unless [`set_process_memory_limit`] says otherwise.
+/// The limit of all connections together, unless [`set_process_memory_limit`] changes it.
 const DEFAULT_PROCESS_LIMIT: usize = 4 << 30;
 
-/// Accounts report to the process in steps of this many bytes, so that connections do not
-/// contend for one counter.
+/// Accounts report to the process in steps of this many bytes, to avoid contention for one counter.
 const STEP: usize = 256 << 10;
 
-/// What is so large, in bytes, that an account takes note of it.
+/// The size from which an account records a growing array, in bytes.
 pub(crate) const LARGE: usize = 3 * 1024;
 
 static INSTALLED: AtomicBool = AtomicBool::new(false);
-/// How SQLite's own cache fetches a page: an `xFetch`, or null.
+/// The `xFetch` of SQLite's own page cache, or null.
 static FETCH: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
-/// Below zero for a moment, where two threads of one account take and give back.
+/// Briefly negative if two threads of one account allocate and free at once.
 static PROCESS: AtomicIsize = AtomicIsize::new(0);
 static PROCESS_LIMIT: AtomicUsize = AtomicUsize::new(DEFAULT_PROCESS_LIMIT);
 
-/// What is in no budget's scope.
+/// For allocations outside of any budget's scope.
 static HOST: Account = Account::new(usize::MAX);
 
 thread_local! {
     static CURRENT: Cell<&'static Account> = const { Cell::new(&HOST) };
 }
 
-/// Bound the memory that SQLite takes for the connections of **all** pools in this process
-/// together, in bytes: a backstop behind
-/// [`max_memory_bytes`](crate::PoolBuilder::max_memory_bytes), for a process with many pools. A
-/// statement that would exceed it fails with [`QuotaExceeded`](millpond_pool::ErrorKind::QuotaExceeded).
-/// Counted in steps of 256 KiB a connection. Takes effect at once, and frees nothing. Default 4
-/// GiB.
+/// Limit SQLite's memory for the connections of **all** pools in this process together, in bytes: a
+/// backstop behind [`max_memory_bytes`](crate::PoolBuilder::max_memory_bytes), for a process with
+/// many pools. A statement that would exceed it fails with
+/// [`QuotaExceeded`](millpond_pool::ErrorKind::QuotaExceeded). Counted in steps of 256 KiB per
+/// connection. Takes effect at once, and frees nothing. Defaults to 4 GiB.
 pub fn set_process_memory_limit(bytes: usize) {
     PROCESS_LIMIT.store(bytes, Ordering::Relaxed);
 }
 
-/// Whether SQLite allocates from here. Not where something before `main` was quicker to use it.
+/// Whether SQLite uses this allocator. False if other code initialised SQLite before `main`.
 pub(crate) fn is_installed() -> bool {
     INSTALLED.load(Ordering::Relaxed)
 }
 
-/// What may be taken, and what has been.
+/// A limit, and the memory in use.
 #[derive(Debug)]
 pub(crate) struct Account {
     used: AtomicUsize,
-    /// What may be taken just now: the budget, or nothing.
+    /// The current limit: the budget, or 0.
     limit: AtomicUsize,
     budget: AtomicUsize,
-    /// What the connection looks at, whose account this is; or null.
+    /// The [`Watch`] of the connection whose account this is; or null.
     watch: AtomicPtr<Watch>,
-    /// How many tokens of a full-text query have been read since a page was fetched, and of a row
-    /// that is indexed: the parser fetches none, nor does what is done for a row before the next.
+    /// How many tokens of a full-text query, and of a row being indexed, have been read since a
+    /// page was fetched: parsing a query fetches none, nor does indexing a row until the next one.
     query_tokens: AtomicU32,
     row_tokens: AtomicU32,
-    /// While a statement is compiled: something grew to [`LARGE`] bytes, and a page was fetched.
+    /// Set while compiling a statement when something grew to [`LARGE`] bytes, or a page was
+    /// fetched.
     grew_large: AtomicBool,
     fetched: AtomicBool,
     #[cfg(test)]
@@ -145,18 +143,18 @@ impl Account {
         granted
     }
 
-    /// Refuse everything from now on.
+    /// Refuse all allocations from now on.
     pub(crate) fn refuse(&self) {
         self.limit.store(0, Ordering::Relaxed);
     }
 
-    /// Grant the budget again.
+    /// Allow allocations up to the budget again.
     pub(crate) fn allow(&self) {
         let budget = self.budget.load(Ordering::Relaxed);
         self.limit.store(budget, Ordering::Relaxed);
     }
 
-    /// No full-text query is being read, and no row indexed.
+    /// No full-text query is being parsed, and no row indexed.
     pub(crate) fn forget_tokens(&self) {
         self.query_tokens.store(0, Ordering::Relaxed);
         self.row_tokens.store(0, Ordering::Relaxed);
@@ -174,18 +172,18 @@ impl Account {
         self.grew_large.load(Ordering::Relaxed)
     }
 
-    /// Whether a page was fetched since SQLite began to compile, for which it has no other reason
-    /// than to read the schema.
+    /// Whether a page was fetched since SQLite began to compile, which it only does to read the
+    /// schema.
     pub(crate) fn fetched(&self) -> bool {
         self.fetched.load(Ordering::Relaxed)
     }
 
-    /// How many tokens the full-text query has that was read last, or is being read.
+    /// How many tokens the current or last full-text query has.
     pub(crate) fn query_tokens(&self) -> u32 {
         self.query_tokens.load(Ordering::Relaxed)
     }
 
-    /// The same of the row that was indexed last, or is being indexed.
+    /// How many tokens the current or last indexed row has.
     pub(crate) fn row_tokens(&self) -> u32 {
         self.row_tokens.load(Ordering::Relaxed)
     }
@@ -199,17 +197,17 @@ impl Account {
     }
 }
 
-/// The memory that one connection may take.
+/// The memory limit of one connection.
 #[derive(Debug)]
 pub(crate) struct Budget {
     account: &'static Account,
-    /// Kept for as long as the account leads to it.
+    /// Kept alive for as long as the account points to it.
     watch: Option<Arc<Watch>>,
 }
 
-/// Accounts whose connections are closed. They are never freed, because SQLite may share an
-/// allocation between connections to one file, and free it with the last: until then its account
-/// is not used again.
+/// Accounts of closed connections. They are never freed, because SQLite may share an allocation
+/// between connections to one file, and free it with the last: until then its account is not
+/// reused.
 static SPARE: Mutex<Vec<&'static Account>> = Mutex::new(Vec::new());
 
 impl Budget {
@@ -231,7 +229,7 @@ impl Budget {
         }
     }
 
-    /// In this budget's scope, [`with_watch`] finds `watch`.
+    /// Within this budget's scope, [`with_watch`] finds `watch`.
     pub(crate) fn set_watch(&mut self, watch: &Arc<Watch>) {
         self.account
             .watch
@@ -239,8 +237,7 @@ impl Budget {
         self.watch = Some(Arc::clone(watch));
     }
 
-    /// Until the scope is dropped, what SQLite allocates on this thread counts against this
-    /// budget.
+    /// Until the scope is dropped, SQLite's allocations on this thread count against this budget.
     pub(crate) fn enter(&self) -> Scope {
         Scope {
             before: CURRENT.replace(self.account),
@@ -248,12 +245,12 @@ impl Budget {
         }
     }
 
-    /// What is taken is counted here.
+    /// The account that the budget uses.
     pub(crate) fn account(&self) -> &'static Account {
         self.account
     }
 
-    /// The most that was taken at once, in bytes, and what is taken now.
+    /// The most memory that was in use at once, and the memory in use now, in bytes.
     #[cfg(test)]
     pub(crate) fn peak_and_used(&self) -> (usize, usize) {
         (
@@ -273,18 +270,18 @@ impl Drop for Budget {
     }
 }
 
-/// Count `more` tokens of the full-text query that FTS5 reads now. Returns their total.
+/// Count `more` tokens of the full-text query that FTS5 is reading. Returns their total.
 pub(crate) fn count_query_tokens(more: u32) -> u32 {
     count(&CURRENT.get().query_tokens, more)
 }
 
-/// FTS5 is not in the midst of a row.
+/// FTS5 has finished a row.
 pub(crate) fn forget_row() {
     CURRENT.get().row_tokens.store(0, Ordering::Relaxed);
 }
 
-/// Count `more` tokens of the row that FTS5 indexes now. Returns their total, and how many bytes of
-/// memory the connection takes.
+/// Count `more` tokens of the row that FTS5 is indexing. Returns their total, and the memory that
+/// the connection uses, in bytes.
 pub(crate) fn count_indexed(more: u32) -> (u32, u64) {
     let account = CURRENT.get();
     let used = account.used.load(Ordering::Relaxed);
@@ -297,8 +294,8 @@ fn count(counter: &AtomicU32, more: u32) -> u32 {
     total
 }
 
-/// Call `work` with the [`Watch`] of the connection that this thread is at work for, if any: for
-/// callbacks that are given nothing of ours.
+/// Call `work` with the [`Watch`] of the connection that this thread works for, if any: for
+/// callbacks that get no data of ours.
 pub(crate) fn with_watch<T>(work: impl FnOnce(&Watch) -> T) -> Option<T> {
     let watch = CURRENT.get().watch.load(Ordering::Relaxed);
     // SAFETY: null, or what the budget of a connection keeps. Only this thread uses that connection
@@ -311,7 +308,7 @@ pub(crate) fn with_watch<T>(work: impl FnOnce(&Watch) -> T) -> Option<T> {
 #[must_use]
 pub(crate) struct Scope {
     before: &'static Account,
-    /// It is this thread's.
+    /// Tied to this thread.
     not_send: std::marker::PhantomData<*const ()>,
 }
 
@@ -321,12 +318,12 @@ impl Drop for Scope {
     }
 }
 
-/// Stands in front of each allocation. As long as the strictest alignment that SQLite needs is
-/// wide, twice, so that what follows is aligned.
+/// Precedes each allocation. Its size is twice the strictest alignment that SQLite needs, so that
+/// what follows is aligned.
 #[repr(C, align(16))]
 struct Header {
     account: &'static Account,
-    /// What SQLite asked for.
+    /// The size that SQLite asked for.
     size: usize,
 }
 
@@ -396,10 +393,10 @@ unsafe extern "C" fn sqlite_malloc(size: c_int) -> *mut c_void {
 type Fetch =
     unsafe extern "C" fn(*mut ffi::sqlite3_pcache, c_uint, c_int) -> *mut ffi::sqlite3_pcache_page;
 
-/// As SQLite's own cache does, unless the account refuses. Only where a page may be made, which is
-/// how SQLite asks for every page that it goes to: a rollback asks for what the cache has, and must
-/// be told the truth. And not for the first page, which SQLite takes to be there in a transaction:
-/// a commit does not look whether it got it.
+/// Like SQLite's own cache, unless the account refuses. Only refuses if a page may be created,
+/// which is how SQLite asks for every page that it visits: a rollback asks only for what the cache
+/// has, and must get the true answer. Never refuses the first page, which SQLite assumes to be
+/// there in a transaction: a commit does not check whether it got it.
 unsafe extern "C" fn fetch_page(
     cache: *mut ffi::sqlite3_pcache,
     key: c_uint,

@@ -1,4 +1,4 @@
-//! SQLite asks for more than its budget, and is refused memory at every allocation in turn.
+//! SQLite exceeds its budget, and is refused memory at every allocation in turn.
 
 use std::cell::Cell;
 
@@ -10,14 +10,14 @@ use super::Budget;
 use crate::PoolBuilder;
 
 thread_local! {
-    /// How many allocations of this thread are still granted; below zero, all.
+    /// How many more allocations of this thread succeed; if negative, all.
     static GRANTED: Cell<i64> = const { Cell::new(-1) };
-    /// Whether those after the first that fails are granted again.
+    /// Whether only one allocation fails, and later ones succeed again.
     static ONCE: Cell<bool> = const { Cell::new(false) };
     static FAILED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Whether the allocation that is asked for is to fail.
+/// Whether this allocation must fail.
 pub(super) fn fails() -> bool {
     let left = GRANTED.get();
     if left > 0 {
@@ -145,7 +145,7 @@ fn a_budget_is_never_exceeded() {
     let budget = Budget::new(BYTES as u64);
     let scope = budget.enter();
     let connection = rusqlite::Connection::open_in_memory().expect("a connection");
-    // Nothing of it goes into files.
+    // Store nothing of it in files.
     connection
         .execute_batch("PRAGMA temp_store = MEMORY")
         .expect("a pragma");
@@ -165,7 +165,7 @@ fn a_budget_is_never_exceeded() {
     assert!(used < BYTES / 4, "{used} are still taken");
     drop(scope);
 
-    // Freed in another scope, from the account that it was taken from.
+    // Freed in another scope, but credited to its own account.
     let scope = before.enter();
     drop(connection);
     drop(scope);

@@ -1,4 +1,4 @@
-//! The few calls of SQLite about a connection that rusqlite does not have in the shape needed here.
+//! Calls of SQLite on a connection that rusqlite does not offer in the form needed here.
 #![expect(
     unsafe_code,
     reason = "SQLite's C interface; each block states why it holds"
@@ -11,19 +11,19 @@ use rusqlite::{Connection, ffi};
 
 use crate::error::{Error, Result};
 
-/// Pretend that the connection last inserted the row `rowid`
+/// Set the last inserted rowid of the connection
 /// (<https://sqlite.org/c3ref/set_last_insert_rowid.html>).
 pub(crate) fn set_last_insert_rowid(conn: &Connection, rowid: i64) {
     // SAFETY: the connection is open.
     unsafe { ffi::sqlite3_set_last_insert_rowid(conn.handle(), rowid) };
 }
 
-/// Give the connection enough of the memory that SQLite compiles short statements in without asking
-/// the allocator (<https://sqlite.org/malloc.html#lookaside>): beside what it has by default, for
-/// `kept` statements that stay compiled, each of which keeps its share. To be called before
-/// anything else is done with the connection. SQLite does without where there is too little memory.
+/// Give the connection enough lookaside memory, which SQLite uses to compile short statements
+/// without the allocator (<https://sqlite.org/malloc.html#lookaside>): besides the default, enough
+/// for `kept` cached statements, each of which keeps its part. Call it before anything else. If
+/// there is too little memory, SQLite works without it.
 pub(crate) fn set_lookaside(conn: &Connection, kept: usize) -> Result<()> {
-    /// As SQLite does by itself.
+    /// SQLite's default.
     const SLOT_BYTES: c_int = 1_200;
     const SLOTS: usize = 40;
     const MAX_SLOTS: usize = 1_000;
@@ -70,13 +70,13 @@ pub(super) unsafe fn pages_written_of(db: *mut ffi::sqlite3) -> u64 {
     u64::try_from(pages).unwrap_or(0)
 }
 
-/// Whether no foreign key constraint that is checked at the commit is broken as it stands
+/// Whether no deferred foreign key constraint is violated at this moment
 /// (<https://sqlite.org/c3ref/c_dbstatus_options.html>, `SQLITE_DBSTATUS_DEFERRED_FKS`).
 pub(crate) fn constraints_hold(conn: &Connection) -> bool {
     status(conn, ffi::SQLITE_DBSTATUS_DEFERRED_FKS) == Some(0)
 }
 
-/// How much memory the schema takes, in bytes (`SQLITE_DBSTATUS_SCHEMA_USED`, as above).
+/// The memory that the schema uses, in bytes (`SQLITE_DBSTATUS_SCHEMA_USED`, as above).
 pub(crate) fn schema_used(conn: &Connection) -> u64 {
     let bytes = status(conn, ffi::SQLITE_DBSTATUS_SCHEMA_USED);
     bytes
@@ -91,15 +91,15 @@ fn status(conn: &Connection, what: c_int) -> Option<c_int> {
     (code == ffi::SQLITE_OK).then_some(now)
 }
 
-/// Whether an interrupt is on, until every statement of the connection has ended
+/// Whether an interrupt is pending, which lasts until every statement of the connection has ended
 /// (<https://sqlite.org/c3ref/interrupt.html>).
 pub(crate) fn is_interrupted(conn: &Connection) -> bool {
     // SAFETY: the connection is open.
     unsafe { ffi::sqlite3_is_interrupted(conn.handle()) != 0 }
 }
 
-/// Reset every statement that is under way, so that an interrupt is no longer on. Returns whether
-/// any was.
+/// Reset every running statement, which clears a pending interrupt. Returns whether any was
+/// running.
 pub(crate) fn reset_statements(conn: &Connection) -> bool {
     let mut any = false;
     // SAFETY: the connection is open, this thread alone uses it, and a statement stays in SQLite's
@@ -120,7 +120,7 @@ pub(crate) fn reset_statements(conn: &Connection) -> bool {
     any
 }
 
-/// How far a transaction has got (<https://sqlite.org/c3ref/txn_state.html>).
+/// The state of a transaction (<https://sqlite.org/c3ref/txn_state.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TransactionState {
     None,
@@ -137,8 +137,7 @@ pub(crate) fn transaction_state(conn: &Connection) -> TransactionState {
     }
 }
 
-/// The error that the connection's last call ended with. Its text is copied: the next call
-/// overwrites it.
+/// The error of the connection's last call. Its text is copied: the next call overwrites it.
 pub(super) fn failure(conn: &Connection, code: c_int) -> Error {
     // SAFETY: the connection is open, and this thread alone uses it, so that the text is this
     // call's and stays until it is copied.
@@ -150,7 +149,7 @@ pub(super) fn failure(conn: &Connection, code: c_int) -> Error {
     }
 }
 
-/// SQLite quotes what it stumbles over, which a guest can make as long as a text may be.
+/// SQLite quotes the offending text, which a guest can make as long as a text may be.
 fn shortened(mut message: String) -> String {
     const MAX_BYTES: usize = 500;
     if message.len() > MAX_BYTES {

@@ -1,5 +1,5 @@
-//! `generate_series(start, stop, step)` (<https://sqlite.org/series.html>), a table that is there
-//! without being created: SQLite has it in an extension, which its library is built without.
+//! `generate_series(start, stop, step)` (<https://sqlite.org/series.html>), a table that exists
+//! without being created. SQLite has it in an extension, which its library is built without.
 #![expect(
     unsafe_code,
     reason = "rusqlite's traits for virtual tables; each says why it holds"
@@ -24,7 +24,7 @@ const STEP: c_int = 3;
 
 const DEFAULT_STOP: i64 = 4_294_967_295;
 
-/// Make it known to a connection.
+/// Register it with a connection.
 pub(crate) fn install(conn: &Connection) -> Result<()> {
     const MODULE: Module<Series> = Module::eponymous_only_module();
     conn.create_module(c"generate_series", &MODULE, None)
@@ -53,8 +53,8 @@ unsafe impl<'vtab> VTab<'vtab> for Series {
         Ok((Cow::Borrowed(COLUMNS), Series { base }))
     }
 
-    /// The arguments arrive as conditions on their columns. Each that is there has its bit in the
-    /// number of the plan, and its place in that order.
+    /// The arguments arrive as constraints on their columns. The plan's number has a bit for each
+    /// that is given, and they are passed in that order.
     fn best_index(&self, info: &mut IndexInfo) -> Result<bool> {
         let mut places: [Option<usize>; 3] = [None; 3];
         for (at, constraint) in info.constraints().enumerate() {
@@ -99,7 +99,7 @@ struct Rows<'vtab> {
     start: i64,
     stop: i64,
     step: i64,
-    /// `None` after the last.
+    /// `None` after the last row.
     value: Option<i64>,
     row: i64,
     table: PhantomData<&'vtab Series>,
@@ -130,7 +130,7 @@ unsafe impl VTabCursor for Rows<'_> {
             let message = "the first argument of generate_series() is missing";
             return Err(Error::ModuleError(message.to_owned()));
         }
-        // Of nothing there are no rows.
+        // If any is null, there are no rows.
         if let [Some(start), Some(stop), Some(step)] = given {
             let step = if step == 0 { 1 } else { step };
             (self.start, self.stop, self.step) = (start, stop, step);
@@ -164,7 +164,7 @@ unsafe impl VTabCursor for Rows<'_> {
     }
 }
 
-/// A number as `CAST(… AS INTEGER)` makes it.
+/// A number, converted like `CAST(… AS INTEGER)`.
 fn integer(value: ValueRef<'_>) -> Option<i64> {
     match value {
         ValueRef::Null => None,

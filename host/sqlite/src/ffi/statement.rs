@@ -1,14 +1,15 @@
-//! The owned form of a compiled statement.
+//! A compiled statement that owns its handle.
 //!
-//! rusqlite's statements borrow their connection, while a guest's live as handles, for as long
-//! as it likes. So a statement here owns its `sqlite3_stmt` and borrows nothing, under one rule:
+//! rusqlite's statements borrow their connection, but a guest keeps its statements as handles, for
+//! as long as it likes. So a statement here owns its `sqlite3_stmt` and borrows nothing, under one
+//! rule:
 //!
-//! **Invariant:** a `RawStatement` and its `Connection` are fields of one `Db`, which one thread at
-//! a time has, behind a mutex or as its owner, and which drops its statements before its
-//! connection. So no statement is touched by two threads at once, which SQLite's multi-thread mode
-//! asks for (<https://sqlite.org/threadsafe.html>), and none outlives its connection. Should one do
-//! so by mistake, `sqlite3_close` refuses (<https://sqlite.org/c3ref/close.html>) and the
-//! connection leaks: nothing dangles.
+//! **Invariant:** a `RawStatement` and its `Connection` are fields of one `Db`, which only one
+//! thread at a time can access, behind a mutex or as its owner, and which drops its statements
+//! before its connection. So no two threads use a statement at once, as SQLite's multi-thread mode
+//! requires (<https://sqlite.org/threadsafe.html>), and no statement outlives its connection. If
+//! one did by mistake, `sqlite3_close` would fail (<https://sqlite.org/c3ref/close.html>) and the
+//! connection would leak: nothing dangles.
 #![expect(
     unsafe_code,
     reason = "SQLite's C interface; each block states why it holds"
@@ -26,14 +27,15 @@ use super::raw::{failure, text_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::text::SqlText;
 
-/// What is longer, in bytes, may take long to compile.
+/// The length, in bytes, from which compiling a text may take long.
 pub(crate) const BRIEF_TEXT: usize = 4 * 1024;
 
 /// A compiled statement.
 #[derive(Debug)]
 pub(crate) struct RawStatement {
     stmt: NonNull<ffi::sqlite3_stmt>,
-    /// The longest value that it may handle, in bytes, where that is another than any may be.
+    /// The maximum length of a value that it may handle, in bytes, if it differs from the
+    /// connection's.
     max_length: Option<u32>,
 }
 
@@ -41,20 +43,20 @@ pub(crate) struct RawStatement {
 // time uses it and its connection: the module's invariant.
 unsafe impl Send for RawStatement {}
 
-/// Which of a connection's statements is running for a guest.
+/// The statement of a connection that is running for a guest.
 #[derive(Debug, Default)]
 pub(crate) struct Running {
     stmt: AtomicPtr<ffi::sqlite3_stmt>,
-    /// It takes long to compile it again.
+    /// Compiling it again takes long.
     is_long: AtomicBool,
-    /// It has changed a row, of a table with rowids.
+    /// It has changed a row of a table with rowids.
     has_changed: AtomicBool,
 }
 
 impl Running {
     /// A statement begins to run. Returns the one that ran until now.
     pub(crate) fn begin(&self, statement: StatementId, is_long: bool) -> StatementId {
-        // Only one thread at a time uses it.
+        // Only one thread at a time uses this.
         let before = self.stmt.load(Ordering::Relaxed);
         self.stmt.store(statement.0, Ordering::Relaxed);
         self.is_long.store(is_long, Ordering::Relaxed);
@@ -62,7 +64,7 @@ impl Running {
         StatementId(before)
     }
 
-    /// It has ended, and must not be dropped before.
+    /// The statement has ended; it must live until then.
     pub(crate) fn end(&self, before: StatementId) {
         self.stmt.store(before.0, Ordering::Relaxed);
     }
@@ -73,13 +75,13 @@ impl Running {
         }
     }
 
-    /// Whether it, or what ran within it, has changed a row. Of a table without rowids SQLite does
-    /// not tell.
+    /// Whether the statement, or a trigger of it, has changed a row. SQLite does not report rows of
+    /// tables without rowids.
     pub(crate) fn has_changed(&self) -> bool {
         self.has_changed.load(Ordering::Relaxed)
     }
 
-    /// Its text; empty where none runs.
+    /// Its text; empty if none is running.
     pub(crate) fn sql(&self) -> String {
         let stmt = self.stmt.load(Ordering::Relaxed);
         if stmt.is_null() {
@@ -90,8 +92,8 @@ impl Running {
         text.unwrap_or_default()
     }
 
-    /// Whether it is about to take its first step. What SQLite compiles now is that statement, once
-    /// more, because the schema has changed; later, it is a virtual table's own.
+    /// Whether it is about to take its first step. If so, SQLite is compiling it again, because the
+    /// schema has changed; later, SQLite compiles a virtual table's own statements.
     pub(crate) fn is_beginning(&self) -> bool {
         let stmt = self.stmt.load(Ordering::Relaxed);
         // SAFETY: null, or a statement that lives, by `end`. SQLite asks on the thread that runs
@@ -99,13 +101,13 @@ impl Running {
         !stmt.is_null() && unsafe { ffi::sqlite3_stmt_busy(stmt) == 0 }
     }
 
-    /// Whether it takes long to compile it again.
+    /// Whether compiling it again takes long.
     pub(crate) fn is_long(&self) -> bool {
         self.is_long.load(Ordering::Relaxed)
     }
 }
 
-/// Names a statement while it lives, or none.
+/// Identifies a living statement, or none.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StatementId(*mut ffi::sqlite3_stmt);
 
@@ -113,7 +115,7 @@ impl StatementId {
     pub(crate) const NONE: StatementId = StatementId(ptr::null_mut());
 }
 
-/// Whether a step came to a row or to the end.
+/// The result of a step: a row, or the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Row,
@@ -121,10 +123,10 @@ pub(crate) enum Step {
 }
 
 impl RawStatement {
-    /// Compile the first statement of `sql` from the byte `start` on. Returns it, or `None` where
-    /// there is only space or a comment, and where it ends.
+    /// Compile the first statement of `sql` from the byte `start`. Returns it, or `None` if there
+    /// is only space or a comment, and where it ends.
     ///
-    /// SQLite would copy a text that does not end in a NUL, whole, for each of its statements: a
+    /// SQLite would copy the whole text for each of its statements if it did not end in a NUL: a
     /// guest could make that take hours.
     pub(crate) fn prepare(
         conn: &Connection,
@@ -134,7 +136,7 @@ impl RawStatement {
         let text = sql.from(start);
         let len = c_int::try_from(text.len())
             .map_err(|_| Error::sqlite(ffi::SQLITE_TOOBIG, "the SQL text is too long", None))?;
-        // Without lookaside: a long one must end when the allocator refuses.
+        // Without lookaside, so that a long one ends when the allocator refuses.
         let flags = match text.len() > BRIEF_TEXT {
             true => ffi::SQLITE_PREPARE_PERSISTENT,
             false => 0,
@@ -156,7 +158,7 @@ impl RawStatement {
         if code != ffi::SQLITE_OK {
             return Err(failure(conn, code).shifted(start));
         }
-        // SQLite leaves `tail` within the text it was given, at the end of the statement.
+        // SQLite sets `tail` within the text, at the end of the statement.
         let read = (tail as usize).saturating_sub(text.as_ptr() as usize);
         let end = (start + read).min(sql.len());
         let raw = NonNull::new(stmt).map(|stmt| RawStatement {
@@ -190,7 +192,7 @@ impl RawStatement {
         }
     }
 
-    /// Apart, because hardly a statement needs it, and this is the innermost loop.
+    /// Separate, because hardly any statement needs it, and this is the innermost loop.
     #[cold]
     fn step_at_other_length(&mut self, conn: &Connection, bytes: u32) -> Result<Step> {
         let _back = LengthLimit::set_for_now(conn, bytes);
@@ -198,19 +200,20 @@ impl RawStatement {
             .map_err(|error| match error.code() & 0xff {
                 ffi::SQLITE_TOOBIG => error.with_message(format!(
                     "a value has more than {bytes} bytes, which is too long for what this \
-                     statement does with it: divide it"
+                     statement does with it: split it"
                 )),
                 _ => error,
             })
     }
 
-    /// Back to before the first step. The result of the last step is dropped: it was reported.
+    /// Reset to before the first step. Ignores the last step's error, which was already reported.
     pub(crate) fn reset(&mut self) {
         // SAFETY: the statement is live, and nothing borrowed from its row is (`&mut self`).
         unsafe { ffi::sqlite3_reset(self.stmt.as_ptr()) };
     }
 
-    /// As [`reset`](RawStatement::reset), before the last row: what that comes to.
+    /// Like [`reset`](RawStatement::reset), but before the end: stops early and returns the
+    /// outcome.
     pub(crate) fn finish(&mut self, conn: &Connection) -> Result<()> {
         // SAFETY: the statement is live, and nothing borrowed from its row is (`&mut self`).
         match unsafe { ffi::sqlite3_reset(self.stmt.as_ptr()) } {
@@ -219,7 +222,7 @@ impl RawStatement {
         }
     }
 
-    /// Every parameter null, so that no value of one user reaches the next.
+    /// Set every parameter to null, so that no value reaches the statement's next user.
     pub(crate) fn clear_bindings(&mut self) {
         // SAFETY: the statement is live.
         unsafe { ffi::sqlite3_clear_bindings(self.stmt.as_ptr()) };
@@ -295,8 +298,7 @@ impl RawStatement {
         unsafe { ffi::sqlite3_column_count(self.stmt.as_ptr()) as usize }
     }
 
-    /// The name of a column, counted from 0. A damaged schema may hold bytes that are no
-    /// UTF-8: they are replaced.
+    /// The name of a column, counted from 0. If a damaged schema has invalid UTF-8, it is replaced.
     pub(crate) fn column_name(&self, index: usize) -> String {
         // SAFETY: the statement is live; SQLite answers null for an index out of range. The
         // name is copied before any call that could move it.
@@ -315,7 +317,7 @@ impl RawStatement {
         }
     }
 
-    /// A value of the current row, counted from 0; null where there is no row or no such column.
+    /// A value of the current row, counted from 0; null if there is no row or no such column.
     pub(crate) fn column(&self, index: usize) -> RawValue<'_> {
         // SAFETY: the statement is live; SQLite answers a null for a column out of range. The value
         // may be looked at, because nobody else uses the connection meanwhile
@@ -341,7 +343,7 @@ impl RawStatement {
         }
     }
 
-    /// How much memory the program takes, in bytes
+    /// The memory that the program uses, in bytes
     /// (<https://sqlite.org/c3ref/c_stmtstatus_counter.html>, `SQLITE_STMTSTATUS_MEMUSED`).
     pub(crate) fn memory_used(&self) -> u32 {
         // SAFETY: the statement is live; nothing is reset.
@@ -386,8 +388,8 @@ impl Drop for RawStatement {
     }
 }
 
-/// The bytes at `data`; none for a null pointer, which SQLite returns for an empty blob and
-/// when it is out of memory.
+/// The bytes at `data`; empty for a null pointer, which SQLite returns for an empty blob and when
+/// out of memory.
 ///
 /// # Safety
 ///

@@ -1,7 +1,7 @@
-//! What a migration made, as a guest's connection would meet it.
+//! Checks whether guests can use what a migration created.
 //!
-//! Its schema is made again in a database in memory, on a connection that is set up as a guest's
-//! is, and what a guest may do to each new table is compiled there.
+//! It recreates the schema in an in-memory database, on a connection configured like a guest's, and
+//! compiles there what a guest may do to each new table.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::open::settings::Settings;
 use crate::open::{Location, Opened};
 use crate::text::mentions;
 
-/// Something in a schema.
+/// A schema object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Object {
     kind: String,
@@ -26,7 +26,7 @@ pub(super) struct Object {
     sql: String,
 }
 
-/// What a migration has made or changed, and the line of the statement that did.
+/// What a migration has created or changed, with the line of the responsible statement.
 #[derive(Debug, Default)]
 pub(super) struct Made {
     version: i64,
@@ -35,7 +35,7 @@ pub(super) struct Made {
 }
 
 impl Made {
-    /// Nothing yet.
+    /// Record changes from now on.
     pub(super) fn since(conn: &Connection) -> rusqlite::Result<Made> {
         Ok(Made {
             version: version(conn)?,
@@ -44,7 +44,7 @@ impl Made {
         })
     }
 
-    /// A statement has run, in `line`.
+    /// A statement has run, in line `line`.
     pub(super) fn note(
         &mut self,
         conn: &Connection,
@@ -62,11 +62,11 @@ impl Made {
         Ok(())
     }
 
-    /// What guests will meet of it.
+    /// Compile what guests may do with it, and warn of what fails.
     ///
     /// # Errors
     ///
-    /// [`Unusable`](MigrationError::Unusable): their connections could not read the schema.
+    /// [`Unusable`](MigrationError::Unusable): guests' connections could not read the schema.
     pub(super) fn check(&self, file: &str) -> Result<Vec<Warning>, MigrationError> {
         if self.lines.is_empty() {
             return Ok(Vec::new());
@@ -103,7 +103,7 @@ impl Made {
             }
         }
         for table in made {
-            // A trigger, an index or a constraint is compiled with what it belongs to.
+            // A trigger, an index or a constraint is compiled with its table.
             let of_table = |object: &&Object| object.table.eq_ignore_ascii_case(&table.name);
             let lines = self.objects.iter().filter(of_table);
             let lines = lines.filter_map(|object| self.lines.get(&object.name));
@@ -121,7 +121,7 @@ fn version(conn: &Connection) -> rusqlite::Result<i64> {
     conn.query_row("PRAGMA main.schema_version", [], |row| row.get(0))
 }
 
-/// Everything that has a text of its own, in the order it was made.
+/// Everything that has its own SQL text, in order of creation.
 fn objects(conn: &Connection) -> rusqlite::Result<Vec<Object>> {
     let sql = "SELECT type, name, tbl_name, sql FROM main.sqlite_schema
                WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid";
@@ -137,7 +137,7 @@ fn objects(conn: &Connection) -> rusqlite::Result<Vec<Object>> {
         .collect()
 }
 
-/// A connection like a guest's, to a database of its own.
+/// A connection configured like a guest's, to its own database.
 struct Guest {
     opened: Opened,
 }
@@ -148,7 +148,7 @@ impl Guest {
         Ok(Guest { opened })
     }
 
-    /// Returns whether it was not there already: a virtual table makes tables of its own.
+    /// Create it. Returns false if it exists: a virtual table creates its shadow tables itself.
     fn make(&self, object: &Object) -> Result<bool, Error> {
         let Opened { conn, seen, .. } = &self.opened;
         let _scope = self.opened.memory.enter();
@@ -157,7 +157,7 @@ impl Guest {
             if conn.query_row(has, [&object.name], |row| row.get(0))? {
                 return Ok(false);
             }
-            // As SQLite does for a schema that is there already.
+            // Like SQLite in an existing schema, accept double-quoted strings.
             conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, true)?;
             let made = conn.execute_batch(&object.sql);
             conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
@@ -183,7 +183,7 @@ impl Guest {
             .map(|column| format!("\"{column}\" = \"{column}\""))
             .collect();
         let mut uses = vec![format!("SELECT * FROM {name}")];
-        // Of a full-text table's words nothing can be written.
+        // An `fts5vocab` table cannot be written.
         if !mentions(&table.sql, "fts5vocab") {
             uses.extend([
                 format!("INSERT INTO {name} DEFAULT VALUES"),
@@ -203,7 +203,7 @@ impl Guest {
                             .with_kind(ErrorKind::NotAuthorized)
                             .with_message(refusal));
                     }
-                    // Most views cannot be written at all, which is no fault of theirs.
+                    // Most views cannot be written, which is not an error.
                     None if table.kind == "view" && !sql.starts_with("SELECT") => {}
                     None => return Err(error),
                 }

@@ -1,4 +1,4 @@
-//! Why migrations stopped, and what to do about it.
+//! The errors of migrations, with what to do about each.
 
 use std::path::PathBuf;
 use std::{fmt, io};
@@ -7,30 +7,30 @@ use millpond_pool::Error;
 
 use super::MAX_MIGRATION_BYTES;
 
-/// Why migrations could not be read or run. Its text names the file and says what to do.
+/// Why migrations could not be read or run. The message names the file and says what to do.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum MigrationError {
     /// The folder cannot be opened.
     Folder {
-        /// The folder, as it was given.
+        /// The folder, as given.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
     /// The folder or a file in it cannot be read.
     Read {
         /// The file, or `.` for the folder.
         file: String,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
-    /// A file that ends in `.sql` is not named like a migration.
+    /// The name of a file that ends in `.sql` is not `NNN-name.sql`.
     Name {
         /// The file.
         file: String,
     },
-    /// Two files have one number.
+    /// Two files have the same number.
     Duplicate {
         /// The number.
         number: i64,
@@ -46,35 +46,36 @@ pub enum MigrationError {
     NotUtf8 {
         /// The file.
         file: String,
-        /// The first line that is not, from 1.
+        /// The first invalid line, from 1.
         line: usize,
     },
-    /// A comment goes on where its file means that a line ends: SQLite would skip what follows.
+    /// A line that ends in a carriage return alone continues a comment: SQLite would skip what
+    /// follows.
     LineEnds {
         /// The file.
         file: String,
         /// The line of the comment, from 1.
         line: usize,
     },
-    /// The database cannot be opened, or another process held it for too long.
+    /// The database cannot be opened, or another process had it locked for too long.
     Database(Error),
-    /// A file is not as it was when it was applied.
+    /// A file has changed since it was applied.
     Changed {
         /// The file.
         file: String,
-        /// The name it was applied under.
+        /// The name that it was applied under.
         applied_as: String,
     },
-    /// A migration was applied whose file is gone.
+    /// The file of an applied migration is missing.
     Missing {
-        /// The name it was applied under.
+        /// The name that it was applied under.
         file: String,
     },
-    /// A file that is not applied has a lower number than one that is.
+    /// A file that has not been applied has a lower number than one that has.
     OutOfOrder {
         /// The file.
         file: String,
-        /// The last that is applied.
+        /// The last applied file.
         last_applied: String,
     },
     /// A migration begins or ends a transaction.
@@ -84,35 +85,35 @@ pub enum MigrationError {
         /// The line of the statement, from 1.
         line: usize,
     },
-    /// A statement of a migration fails.
+    /// A statement of a migration failed.
     Failed {
         /// The file.
         file: String,
-        /// The line, from 1: where in the statement, where SQLite knows, or else where the
-        /// statement begins.
+        /// The line, from 1: of the error, if SQLite knows it, or else of the statement's
+        /// beginning.
         line: usize,
-        /// What SQLite says.
+        /// SQLite's error.
         error: Error,
     },
-    /// A migration ran, and could not be kept.
+    /// A migration ran, but its commit failed.
     Commit {
         /// The file.
         file: String,
-        /// What SQLite says.
+        /// SQLite's error.
         error: Error,
     },
-    /// A migration makes something because of which no connection of a pool could be opened.
+    /// A migration creates something that would prevent a pool from opening connections.
     Unusable {
         /// The file.
         file: String,
-        /// The line, from 1, of the statement that makes it.
+        /// The line, from 1, of the statement that creates it.
         line: usize,
-        /// What it makes.
+        /// The name of the object.
         name: String,
-        /// What such a connection says.
+        /// The error of such a connection.
         error: Error,
     },
-    /// After a migration, and not before it, a row refers to one that does not exist.
+    /// A migration leaves a new foreign key violation: a row refers to one that does not exist.
     ForeignKey {
         /// The file.
         file: String,
@@ -144,16 +145,16 @@ impl fmt::Display for MigrationError {
             Self::Read { file, error } => write!(f, "cannot read the migration {file}: {error}"),
             Self::Name { file } => write!(
                 f,
-                "{file} is not named like a migration: name it with a number, a hyphen and a \
-                 name, as in 001-create-note.sql"
+                "the name of {file} is not a number, a hyphen and a name: rename it, as in \
+                 001-create-note.sql"
             ),
             Self::Duplicate {
                 number,
                 files: [one, other],
             } => write!(
                 f,
-                "{one} and {other} both have the number {number}: give the one that is not \
-                 applied yet a higher number"
+                "{one} and {other} both have the number {number}: give the one that has \
+                 not been applied a higher number"
             ),
             Self::TooLarge { file } => write!(
                 f,
@@ -184,18 +185,18 @@ impl fmt::Display for MigrationError {
             Self::Missing { file } => {
                 write!(
                     f,
-                    "the migration {file} is applied, and its file is gone: restore it"
+                    "the migration {file} has been applied, but its file is missing: restore it"
                 )
             }
             Self::OutOfOrder { file, last_applied } => write!(
                 f,
-                "the migration {file} comes before {last_applied}, which is applied already: \
+                "the migration {file} comes before {last_applied}, which has already been applied: \
                  give it a higher number"
             ),
             Self::Transaction { file, line } => write!(
                 f,
                 "the migration {file} begins or ends a transaction in line {line}: remove that, \
-                 each migration runs in one already"
+                 because each migration already runs in one"
             ),
             Self::Failed { file, line, error } => {
                 write!(
@@ -213,7 +214,7 @@ impl fmt::Display for MigrationError {
                 error,
             } => write!(
                 f,
-                "the migration {file} is undone: what it makes in line {line}, {name}, is too \
+                "the migration {file} is undone: {name}, which it creates in line {line}, is too \
                  large for a guest's connection to read: {error}"
             ),
             Self::ForeignKey {
@@ -231,7 +232,7 @@ impl fmt::Display for MigrationError {
                 }
                 write!(
                     f,
-                    " that refers to no row of the table {parent}: mend the row first"
+                    " that refers to a missing row of the table {parent}: fix the row first"
                 )
             }
         }

@@ -1,4 +1,4 @@
-//! Reading a folder of migrations.
+//! Reads a folder of migrations.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{MAX_MIGRATION_BYTES, Migration, MigrationError};
 use crate::text::comments;
 
-/// The migrations of the folder, by number.
+/// Read the migrations in the folder, by number.
 pub(super) fn read(folder: &Dir) -> Result<Vec<Migration>, MigrationError> {
     let unreadable = |error| MigrationError::Read {
         file: ".".to_owned(),
@@ -26,7 +26,7 @@ pub(super) fn read(folder: &Dir) -> Result<Vec<Migration>, MigrationError> {
             file: file.clone(),
             error,
         };
-        // Follows symbolic links within the folder, as some orchestrators mount files by them.
+        // Follow symbolic links within the folder: some orchestrators mount files with them.
         if folder.metadata(&name).map_err(failed)?.is_dir() {
             continue;
         }
@@ -81,7 +81,7 @@ fn migration(number: i64, file: String, bytes: Vec<u8>) -> Result<Migration, Mig
             return Err(MigrationError::NotUtf8 { file, line });
         }
     };
-    // As git may convert them on the way to another machine, and editors may mark the file.
+    // Git may convert line endings, and editors may add a byte order mark.
     let sql = sql.replace("\r\n", "\n");
     let sql = sql.trim_start_matches('\u{feff}').to_owned();
     if let Some(line) = comment_of_many_lines(&sql) {
@@ -99,8 +99,8 @@ fn migration(number: i64, file: String, bytes: Vec<u8>) -> Result<Migration, Mig
     })
 }
 
-/// The line of a comment that seems to go on in the next: to SQLite it ends where there is a line
-/// feed, and not at the carriage return alone that ends a line in files of old Macs.
+/// The line of a comment that contains a carriage return without a line feed: SQLite only ends a
+/// comment at a line feed, unlike the editors of old Macs.
 fn comment_of_many_lines(sql: &str) -> Option<usize> {
     if !sql.contains('\r') {
         return None;

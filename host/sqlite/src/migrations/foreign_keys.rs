@@ -1,4 +1,4 @@
-//! Rows that refer to none, before a migration and after it.
+//! Foreign key violations before and after a migration.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,12 +8,12 @@ use rusqlite::Connection;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Orphan {
     pub(super) table: String,
-    /// `None` in a table `WITHOUT ROWID`.
+    /// `None` in a `WITHOUT ROWID` table.
     pub(super) rowid: Option<i64>,
     pub(super) parent: String,
 }
 
-/// All of them, and the tables that there are.
+/// All foreign key violations, and the names of all tables.
 #[derive(Debug)]
 pub(super) struct Orphans {
     pub(super) rows: Vec<Orphan>,
@@ -21,8 +21,8 @@ pub(super) struct Orphans {
 }
 
 impl Orphans {
-    /// The check is the one that <https://sqlite.org/lang_altertable.html#otheralter> asks for,
-    /// since foreign keys are not enforced while a migration runs.
+    /// Uses the check that <https://sqlite.org/lang_altertable.html#otheralter> recommends, since
+    /// foreign keys are not enforced while a migration runs.
     pub(super) fn find(conn: &Connection) -> rusqlite::Result<Orphans> {
         let rows = conn
             .prepare("PRAGMA main.foreign_key_check")?
@@ -41,9 +41,8 @@ impl Orphans {
         Ok(Orphans { rows, tables })
     }
 
-    /// The first that was not there `before`. A table that is rebuilt may number its rows anew, and
-    /// one that is renamed takes its orphans along: so they are counted, for each table and what it
-    /// refers to.
+    /// The first violation that was not there `before`. A rebuilt table may renumber its rows, and
+    /// a renamed table takes its orphans along: so this compares counts per table and parent.
     pub(super) fn first_new<'a>(&'a self, before: &Orphans) -> Option<&'a Orphan> {
         let mut known = HashMap::new();
         let mut renamed = 0_usize;
@@ -55,7 +54,7 @@ impl Orphans {
             }
         }
         let same: HashSet<&Orphan> = before.rows.iter().collect();
-        // Those that are the same first, so that what is reported is one that is not.
+        // Skip rows that are in both, so that the reported row is a new one.
         let (old, new): (Vec<_>, Vec<_>) = self.rows.iter().partition(|row| same.contains(row));
         old.into_iter().chain(new).find(|orphan| {
             match known.get_mut(&(&orphan.table, &orphan.parent)) {

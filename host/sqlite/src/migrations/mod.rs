@@ -1,4 +1,4 @@
-//! Migrations: a folder of SQL files, each run once, in order, before the pool opens.
+//! Migrations: a folder of SQL files. Each runs once, in order, before the pool opens.
 //!
 //! ```
 //! use millpond_sqlite::migrations::Migrations;
@@ -17,25 +17,25 @@
 //!
 //! # Files
 //!
-//! A migration is a file `NNN-name.sql`, UTF-8, at most 16 MiB. Its number decides the order, and
-//! may have leading zeros and gaps; it is at most 9,223,372,036,854,775,807, so that a time to the
-//! second will do. Files that do not end in `.sql` or begin with `.`, and
-//! folders, are ignored. Once applied, a file must stay as it is; it may be renamed as long as it
-//! keeps its number. Line endings do not count as a change, nor does a byte order mark.
+//! A migration is a file `NNN-name.sql`, UTF-8, at most 16 MiB. The numbers determine the order,
+//! and may have leading zeros and gaps; the maximum is 9,223,372,036,854,775,807, so timestamps
+//! work. Folders, and files that begin with `.` or do not end in `.sql`, are ignored. Once applied,
+//! a file must not change; it may be renamed if it keeps its number. Line endings and a byte order
+//! mark do not count as changes.
 //!
 //! # What holds while one runs
 //!
-//! Each migration runs in a transaction of its own, with its record in the table
-//! `millpond_migrations`: it is there whole or not at all. Foreign keys are not enforced meanwhile,
-//! so that a table can be rebuilt (<https://sqlite.org/lang_altertable.html#otheralter>), and no
-//! `ON DELETE` or `ON UPDATE` action runs; instead all foreign keys are checked before the commit. A
-//! row that referred to none before is a [`Warning`], and blocks nothing. Each runs as if alone: no
-//! temporary table or setting of one reaches the next.
+//! Each migration runs in its own transaction, with its record in the table `millpond_migrations`:
+//! it is applied completely or not at all. Foreign keys are not enforced meanwhile, so that a table
+//! can be rebuilt (<https://sqlite.org/lang_altertable.html#otheralter>), and no `ON DELETE` or `ON
+//! UPDATE` action runs; instead all foreign keys are checked before the commit. A row that already
+//! violated one is a [`Warning`], and blocks nothing. No temporary table or setting of one
+//! migration affects the next.
 //!
-//! What guests may then do to each table that it made or changed is compiled, as a guest's connection
-//! would: what they may not use, such as a trigger that calls `sqlite_version()`, is a [`Warning`] too.
-//! What SQLite does not do in a transaction (`VACUUM`, most settings by `PRAGMA`), a migration
-//! cannot do.
+//! Then everything that guests may do to each new or changed table is compiled, as on a guest's
+//! connection. What they cannot use, such as a trigger that calls `sqlite_version()`, is a
+//! [`Warning`] too. A migration cannot do what SQLite does not support in a transaction: `VACUUM`,
+//! and setting most pragmas.
 
 mod check;
 mod error;
@@ -51,11 +51,10 @@ pub use error::MigrationError;
 
 use crate::open::Location;
 
-/// The largest migration that is read, in bytes: 16 MiB. Data in bulk is better imported by a
-/// program.
+/// The maximum size of a migration file, in bytes: 16 MiB. To import bulk data, use a program.
 pub const MAX_MIGRATION_BYTES: u64 = 16 << 20;
 
-/// The migrations of one folder, read and in order.
+/// The migrations of one folder, in order.
 #[derive(Clone, Debug)]
 pub struct Migrations {
     files: Vec<Migration>,
@@ -71,15 +70,15 @@ struct Migration {
     sha256: String,
 }
 
-/// A problem that did not stop the migration. Its text names the file.
+/// A problem that did not stop the migration. The message names the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Warning {
-    /// The migration that met it.
+    /// The migration with the problem.
     pub file: String,
-    /// The line in it, from 1, if it is about one.
+    /// The line, from 1, if the problem is in one.
     pub line: Option<usize>,
-    /// What it is, and what to do.
+    /// What the problem is, and what to do.
     pub message: String,
 }
 
@@ -93,21 +92,22 @@ impl fmt::Display for Warning {
     }
 }
 
-/// What a run did.
+/// The result of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
     /// The files that this run applied, in order.
     pub applied: Vec<String>,
-    /// The files that were applied before, or by another process meanwhile, in order.
+    /// The files that had already been applied, or that another process applied meanwhile, in
+    /// order.
     pub already_applied: Vec<String>,
-    /// What this run met: rows that referred to none before it, and what the migrations made that
-    /// guests cannot use.
+    /// The warnings of this run: foreign key violations from before it, and what the migrations
+    /// created that guests cannot use.
     pub warnings: Vec<Warning>,
 }
 
 impl Migrations {
-    /// Reads the migrations in a folder. Blocks while it reads; no database is touched.
+    /// Read the migrations in a folder. Blocks while reading; opens no database.
     ///
     /// # Errors
     ///
@@ -120,11 +120,11 @@ impl Migrations {
         })
     }
 
-    /// Reads the migrations in the folder at `path`, as [`read`](Migrations::read) does.
+    /// Read the migrations in the folder at `path`, like [`read`](Migrations::read).
     ///
     /// # Errors
     ///
-    /// [`Folder`](MigrationError::Folder) where there is no such folder, and those of
+    /// [`Folder`](MigrationError::Folder) if the folder cannot be opened, and those of
     /// [`read`](Migrations::read).
     pub fn open(path: impl AsRef<Path>) -> Result<Migrations, MigrationError> {
         let path = path.as_ref();
@@ -138,8 +138,8 @@ impl Migrations {
         Migrations::read(&folder)
     }
 
-    /// Migrations that are compiled into the program: the name of each, which is like a file's, and
-    /// its text. Nothing is read.
+    /// Create migrations from texts that are compiled into the program, each with a name like a
+    /// file's.
     ///
     /// ```
     /// use millpond_sqlite::migrations::Migrations;
@@ -153,7 +153,7 @@ impl Migrations {
     ///
     /// # Errors
     ///
-    /// Those of [`read`](Migrations::read) that are about one file or two.
+    /// Those of [`read`](Migrations::read) that concern names and texts.
     pub fn from_texts<N: Into<String>, T: Into<Vec<u8>>>(
         texts: impl IntoIterator<Item = (N, T)>,
     ) -> Result<Migrations, MigrationError> {
@@ -163,29 +163,29 @@ impl Migrations {
         })
     }
 
-    /// Runs those that the database does not have yet, each on a connection of its own, and creates
-    /// the database where there is none.
+    /// Run the migrations that the database does not have yet, each on its own connection. Creates
+    /// the database if it does not exist.
     ///
-    /// Blocks until done. Where another process writes, or runs the same migrations, it waits up
-    /// to 30 seconds for each; the processes agree on who runs which, and each runs once. With
-    /// nothing to run it waits for no writer.
+    /// Blocks until done. If another process writes, or runs the same migrations, it waits up to 30
+    /// seconds for each migration; each migration runs once, in one of the processes. If nothing
+    /// needs to run, it waits for no writer.
     ///
     /// # Errors
     ///
-    /// [`Database`](MigrationError::Database) where the database cannot be opened, or another
-    /// process held it too long. [`Changed`](MigrationError::Changed),
-    /// [`Missing`](MigrationError::Missing) and [`OutOfOrder`](MigrationError::OutOfOrder) where
-    /// the files and the database do not agree: nothing has run then.
+    /// [`Database`](MigrationError::Database) if the database cannot be opened, or another process
+    /// had it locked for too long. [`Changed`](MigrationError::Changed),
+    /// [`Missing`](MigrationError::Missing) and [`OutOfOrder`](MigrationError::OutOfOrder) if the
+    /// files and the database do not match: then nothing has run.
     /// [`Transaction`](MigrationError::Transaction), [`Failed`](MigrationError::Failed),
     /// [`Unusable`](MigrationError::Unusable), [`ForeignKey`](MigrationError::ForeignKey) and
-    /// [`Commit`](MigrationError::Commit) where a migration does not work: it is undone, those
-    /// before it are kept, those after it have not run.
+    /// [`Commit`](MigrationError::Commit) if a migration fails: it is undone, those before it are
+    /// kept, and those after it have not run.
     pub fn run(&self, database: impl AsRef<Path>) -> Result<Report, MigrationError> {
         let database = Location::path(database.as_ref()).map_err(MigrationError::database)?;
         run::run(&self.files, &database)
     }
 
-    /// As [`run`](Migrations::run), on the file `name` in a folder that the embedder has opened.
+    /// Like [`run`](Migrations::run), for the file `name` in a folder that the embedder has opened.
     ///
     /// # Errors
     ///

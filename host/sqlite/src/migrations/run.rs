@@ -1,4 +1,4 @@
-//! Running migrations on a connection outside the pool.
+//! Runs migrations on connections outside the pool.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,30 +16,30 @@ use crate::ffi::statement::{RawStatement, Step};
 use crate::open::Location;
 use crate::text::{SqlText, blank};
 
-/// How long to wait for another process that writes, or migrates. Longer than the pool's own
-/// busy timeout, because another process's migrations take what they take.
+/// How long to wait for another process that writes or migrates. Longer than the pool's busy
+/// timeout, because another process's migrations may take long.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long to wait between two tries to turn on write-ahead logging.
+/// How long to wait between two attempts to turn on write-ahead logging.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
 pub(super) fn run(files: &[Migration], database: &Location) -> Result<Report, MigrationError> {
     let failed = |error: Error| MigrationError::database(about(database, error));
     database.create(false).map_err(MigrationError::database)?;
-    // Open all the time, so that the log is not emptied after each.
+    // Kept open, so that the log is not truncated after each migration.
     let first = open(database).map_err(failed)?;
     let mut report = Report::default();
-    // Most often there is nothing to do: that is found without waiting for a writer.
+    // Usually there is nothing to do: find that out without waiting for a writer.
     while next(files, &first)
         .map_err(|stop| stop.about(database))?
         .is_some()
     {
-        // Its own: what a connection remembers of one migration does not reach the next.
+        // A new connection, so that the state of one migration does not affect the next.
         let mut conn = open(database).map_err(failed)?;
         conn.execute_batch("BEGIN IMMEDIATE")
             .map_err(|error| failed(error.into()))?;
         let applied = apply_next(files, &mut conn, &mut report);
-        // SQLite may have ended the transaction itself, as for a full disk.
+        // SQLite may have ended the transaction itself, for example because of a full disk.
         if !conn.is_autocommit() {
             let _ = conn.execute_batch("ROLLBACK");
         }
@@ -64,7 +64,7 @@ impl MigrationError {
     }
 }
 
-/// The same error, with the database's name.
+/// The same error, with the name of the database.
 fn about(database: &Location, error: Error) -> Error {
     let message = format!("cannot migrate the database {}: {error}", database.name());
     error.with_message(message)
@@ -77,15 +77,15 @@ fn open(database: &Location) -> Result<Connection, Error> {
     let conn = database.connect(flags)?;
     conn.busy_timeout(LOCK_TIMEOUT)?;
     write_ahead_logging(&conn)?;
-    // The file may hold triggers and views that a guest has made.
+    // The file may contain triggers and views that a guest has created.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF")?;
     Ok(conn)
 }
 
-/// Turns write-ahead logging on. Two connections that do so at once would deadlock, and SQLite
-/// fails one of them without asking its busy handler: so it tries again here.
+/// Turn on write-ahead logging. If two connections do this at once they would deadlock, so SQLite
+/// fails one of them without calling its busy handler: retry here.
 fn write_ahead_logging(conn: &Connection) -> Result<(), rusqlite::Error> {
     let deadline = Instant::now() + LOCK_TIMEOUT;
     loop {
@@ -104,20 +104,20 @@ fn write_ahead_logging(conn: &Connection) -> Result<(), rusqlite::Error> {
     }
 }
 
-/// Applies the next migration, in the transaction that is open, and commits it. Leaves it open
-/// where another process has applied the last one meanwhile.
+/// Apply the next migration in the open transaction, and commit it. Leaves the transaction open if
+/// another process has applied the last one meanwhile.
 fn apply_next(
     files: &[Migration],
     conn: &mut Connection,
     report: &mut Report,
 ) -> Result<(), MigrationError> {
     let database = |error: rusqlite::Error| MigrationError::database(error);
-    // Asked again, now that no other process can write.
+    // Check again, now that no other process can write.
     let Some(migration) = next(files, conn)? else {
         return Ok(());
     };
     let file = &migration.file;
-    // A schema whose foreign keys do not match what they refer to cannot be checked.
+    // If the schema's foreign keys do not match what they refer to, they cannot be checked.
     let before = Orphans::find(conn);
     let mut made = Made::since(conn).map_err(database)?;
     execute(migration, conn, &mut made)?;
@@ -125,7 +125,7 @@ fn apply_next(
     let known = check_foreign_keys(file, before, after)?;
     let warnings = made.check(file)?;
     let record = || {
-        // Whatever else the migration has set goes with its connection.
+        // Other settings of the migration end with its connection.
         conn.execute_batch("PRAGMA query_only = OFF")?;
         conn.execute_batch(
             "CREATE TABLE IF NOT EXISTS main.millpond_migrations(
@@ -154,7 +154,7 @@ fn apply_next(
     Ok(())
 }
 
-/// The first migration that is not applied, once it is sure that the files and the database agree.
+/// The first migration that has not been applied, after checking that the files match the database.
 fn next<'a>(
     files: &'a [Migration],
     conn: &Connection,
@@ -188,7 +188,7 @@ fn next<'a>(
     }
 }
 
-/// Number, name and hash of every migration that the database has, by number.
+/// The number, name and hash of every applied migration, by number.
 fn recorded(conn: &Connection) -> Result<Vec<(i64, String, String)>, rusqlite::Error> {
     let is_new = conn
         .query_row(
@@ -206,7 +206,7 @@ fn recorded(conn: &Connection) -> Result<Vec<(i64, String, String)>, rusqlite::E
         .collect()
 }
 
-/// Runs every statement of a migration.
+/// Run every statement of a migration.
 fn execute(
     migration: &Migration,
     conn: &mut Connection,
@@ -214,7 +214,7 @@ fn execute(
 ) -> Result<(), MigrationError> {
     let sql = migration.sql.as_str();
     let file = || migration.file.clone();
-    // Asked when a statement is compiled, so that a COMMIT is found before it runs.
+    // Called when a statement is compiled, so it detects a COMMIT before it runs.
     let ends_transaction = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&ends_transaction);
     let authorizer = move |context: AuthContext<'_>| match context.action {
@@ -238,7 +238,7 @@ fn execute(
     let begin_of = |at: usize| at + sql.get(at..).map_or(0, blank);
     let mut at = 0;
     while at < sql.len() {
-        // A statement does not outlive this turn of the loop, nor the connection.
+        // A statement does not outlive this iteration, nor the connection.
         let end = text.as_ref().map_err(Error::clone);
         let end = end.and_then(|text| execute_next(conn, text, at));
         let end = end.map_err(|error| {
@@ -267,14 +267,14 @@ fn execute(
         .map_err(database)
 }
 
-/// Runs the statement of `sql` that begins at the byte `start`, and returns where it ends.
+/// Run the statement of `sql` that begins at the byte `start`, and return where it ends.
 fn execute_next(conn: &Connection, sql: &SqlText<'_>, start: usize) -> Result<usize, Error> {
     let (statement, end) = RawStatement::prepare(conn, sql, start)?;
     if let Some(mut statement) = statement {
         if statement.parameter_count() > 0 {
             return Err(Error::new(
                 ErrorKind::Parameters,
-                "it has parameters, and nothing binds them",
+                "it has parameters, which a migration cannot bind",
             ));
         }
         while statement.step(conn)? == Step::Row {}
@@ -282,7 +282,7 @@ fn execute_next(conn: &Connection, sql: &SqlText<'_>, start: usize) -> Result<us
     Ok(end)
 }
 
-/// Returns a warning about what was broken before.
+/// Check the foreign keys. Returns a warning about violations from before.
 fn check_foreign_keys(
     file: &str,
     before: rusqlite::Result<Orphans>,
@@ -298,8 +298,8 @@ fn check_foreign_keys(
             None => Ok(before.rows.first().map(|orphan| {
                 let count = before.rows.len();
                 warning(format!(
-                    "before it, {count} rows referred to none, the first in the table {} to the \
-                     table {}: foreign keys are not enforced for what is there already",
+                    "before it, {count} rows referred to missing rows, the first in the table {} \
+                     to the table {}: foreign keys are not enforced for existing rows",
                     orphan.table, orphan.parent
                 ))
             })),
@@ -314,10 +314,10 @@ fn check_foreign_keys(
                 parent: parent.clone(),
             }),
         },
-        // It mends the schema, and what it then finds was there.
+        // The migration repaired the schema, so what the check now finds was there before.
         (Err(_), Ok(_)) => Ok(None),
         (Err(error), Err(_)) => Ok(Some(warning(format!(
-            "foreign keys could not be checked, before it and after it: {error}"
+            "foreign keys could not be checked before or after it: {error}"
         )))),
         (Ok(_), Err(error)) => Err(MigrationError::Commit {
             file: file.to_owned(),

@@ -1,4 +1,4 @@
-//! How a connection is set up: SQLite's limits and settings.
+//! Configures a connection: SQLite's limits and settings.
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
@@ -10,29 +10,29 @@ use crate::deadline::Watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{MAX_ARGUMENTS, MAX_COLUMNS, MAX_COMPOUND, MAX_DEFINITION_BYTES, MAX_DEPTH};
 
-/// Limits that no setting changes (<https://sqlite.org/c3ref/c_limit_attached.html>). They keep
-/// what one statement needs of time, stack and memory small, whatever a guest writes.
+/// Limits that no setting changes (<https://sqlite.org/c3ref/c_limit_attached.html>). They bound
+/// the time, stack and memory of one statement, whatever a guest sends.
 const LIMITS: &[(Limit, i32)] = &[
-    // None: it bars ATTACH, and with it VACUUM INTO, which would write any file.
+    // Zero prevents ATTACH, and with it VACUUM INTO, which would write any file.
     (Limit::SQLITE_LIMIT_ATTACHED, 0),
     (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000),
     (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 32_766),
     (Limit::SQLITE_LIMIT_VDBE_OP, 250_000),
     (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
-    // SQLite's own, wherever it was built with others. They hold for the schema too, which is the
-    // operator's: what a guest sends has lower ones, see `compile`.
+    // SQLite's own defaults, even if it was built with others. They apply to the schema too, which
+    // is the operator's; a guest's text has lower ones, see `compile`.
     (Limit::SQLITE_LIMIT_COLUMN, MAX_COLUMNS),
     (Limit::SQLITE_LIMIT_COMPOUND_SELECT, MAX_COMPOUND),
     (Limit::SQLITE_LIMIT_EXPR_DEPTH, MAX_DEPTH),
     (Limit::SQLITE_LIMIT_FUNCTION_ARG, MAX_ARGUMENTS as i32),
     (Limit::SQLITE_LIMIT_PARSER_DEPTH, 2_500),
     (Limit::SQLITE_LIMIT_SQL_LENGTH, MAX_DEFINITION_BYTES),
-    // A trigger's program takes memory for each level, and no stack.
+    // A trigger's program uses memory for each level, but no stack.
     (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 1_000),
 ];
 
-/// What is left of the log, in bytes, once it has been written into the database: it grows
-/// beyond while a transaction is large, or a reader keeps an old snapshot.
+/// The size, in bytes, to which the log is truncated after a checkpoint. It grows beyond during a
+/// large transaction, or while a reader holds an old snapshot.
 const JOURNAL_SIZE_LIMIT: u32 = 4 << 20;
 
 impl Location {
@@ -42,7 +42,7 @@ impl Location {
         settings: &Settings,
         watch: &Watch,
     ) -> Result<()> {
-        // What https://sqlite.org/security.html asks for where SQL is not trusted.
+        // As https://sqlite.org/security.html recommends for untrusted SQL.
         for (setting, value) in [
             (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
             (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
@@ -74,15 +74,16 @@ impl Location {
             if conn.is_readonly("main")? {
                 return Err(Error::new(
                     ErrorKind::CannotOpen,
-                    "the file or its disk cannot be written: make it writable, or open it for reading \
-                     only",
+                    "the file or its disk cannot be written: make it writable, or open it \
+                     read-only",
                 ));
             }
             let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
             if mode != "wal" {
                 return Err(Error::new(
                     ErrorKind::CannotOpen,
-                    "its disk has no shared memory, which write-ahead logging needs: use a local disk",
+                    "its disk has no support for shared memory, which write-ahead logging needs: \
+                     use a local disk",
                 ));
             }
         }
@@ -102,21 +103,21 @@ impl Location {
             cache = settings.cache_size / 1024,
             mmap = settings.mmap_size,
         ))?;
-        // Reads the header and the schema, so that a file which is no database, or damaged
-        // where it matters first, is found now and not by a guest.
+        // Reads the header and the schema, so that a file that is not a database, or is damaged
+        // there, is reported now and not to a guest.
         conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         Ok(())
     }
 }
 
-/// What SQLite was built without, or otherwise than this crate builds it.
+/// The error for an SQLite that was built without a setting, or with another.
 fn not_taken(setting: std::fmt::Arguments<'_>) -> Error {
     let message = format!("the SQLite that this program is linked with refuses {setting}");
     Error::new(ErrorKind::CannotOpen, message)
 }
 
 /// Pragmas with the values that [`configure`](Location::configure) and SQLite's defaults give them,
-/// in all the ways to write them.
+/// in all their spellings.
 pub(super) fn standing(settings: &Settings, in_memory: bool) -> Vec<(&'static str, Vec<String>)> {
     let all = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
     let on = || all(&["1", "on", "yes", "true"]);

@@ -1,5 +1,4 @@
-//! Where a database is: a file in an open folder, or memory; and what is wrong with a file that is
-//! none.
+//! Where a database is: a file in an open folder, or memory; and the errors for unusable files.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -20,31 +19,31 @@ use crate::ffi::vfs::{self, Folder};
 /// (<https://sqlite.org/wal.html#walresetbug>), or overflow in FTS5.
 const OLDEST_SQLITE: i32 = 3_053_002;
 
-/// A database, and how it is named in errors.
+/// A database, and its name in errors.
 #[derive(Debug)]
 pub(crate) struct Location {
     target: Target,
     pub(super) name: String,
-    /// `None` in memory.
+    /// `None` for an in-memory database.
     pub(super) identity: Option<Arc<Identity>>,
-    /// The schema has had slow functions in it: see [`Hints`].
+    /// Whether the schema has had slow functions in it: see [`Hints`].
     pub(super) slow_schema: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
 enum Target {
-    /// A file in an open folder: SQLite's name for it, and ours.
+    /// A file in an open folder: the name for SQLite is ours.
     File { folder: Arc<Folder>, file: OsString },
     /// A `file:` URI of SQLite's memdb VFS.
     Memory(String),
 }
 
-/// What has become of a file that is not where it was.
+/// The error for a file that is no longer at its path.
 pub(crate) const LOST: &str =
     "its file was moved, replaced or deleted while it was open: close the pool, and open it again";
 
 impl Location {
-    /// A path that the operator gives. Symbolic links in it are followed, once, now.
+    /// The database at a path from the operator. Symbolic links in it are resolved once, now.
     pub(crate) fn path(path: &Path) -> Result<Location> {
         let name = path.display().to_string();
         let (folder, file) = match fs::canonicalize(path) {
@@ -84,7 +83,7 @@ impl Location {
         })
     }
 
-    /// A file in a folder that the embedder has opened. The name is one plain component.
+    /// A file in a folder that the embedder has opened. The name must be one plain component.
     pub(crate) fn in_dir(dir: &Dir, name: &str) -> Result<Location> {
         let mut components = Path::new(name).components();
         let plain = matches!(
@@ -108,7 +107,7 @@ impl Location {
         })
     }
 
-    /// A database in memory that every connection of one pool shares.
+    /// An in-memory database that all connections of one pool share.
     pub(crate) fn memory() -> Location {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -128,7 +127,7 @@ impl Location {
         }
     }
 
-    /// For its operator: guests are told no path.
+    /// For the operator: guests must not see paths.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -144,8 +143,8 @@ impl Location {
         }
     }
 
-    /// Where SQLite is to keep what it sorts, and temporary tables: see `vfs`. A database
-    /// in memory has another VFS, without them.
+    /// Where SQLite must keep temporary tables and what it sorts: see `vfs`. An in-memory database
+    /// has another VFS, without temporary files.
     pub(crate) fn temp_store(&self) -> &'static str {
         match self.is_memory() {
             true => "MEMORY",
@@ -153,8 +152,8 @@ impl Location {
         }
     }
 
-    /// Create the file where there is none, unless `read_only`, and say what is wrong
-    /// with it where it is no file.
+    /// Create the file if it does not exist, unless `read_only`. Returns an error if it is not a
+    /// usable file.
     pub(crate) fn create(&self, read_only: bool) -> Result<()> {
         if rusqlite::version_number() < OLDEST_SQLITE {
             return Err(cannot_open(
@@ -168,7 +167,7 @@ impl Location {
         if !memory::is_installed() {
             return Err(cannot_open(
                 &self.name,
-                "SQLite was used before this program's `main`, so that its memory cannot be bounded",
+                "SQLite was used before this program's `main`, so its memory cannot be limited",
             ));
         }
         let Target::File { folder, file } = &self.target else {
@@ -177,14 +176,14 @@ impl Location {
         match folder.dir().symlink_metadata(file) {
             Ok(found) if found.is_file() && has_other_names(&found) => Err(cannot_open(
                 &self.name,
-                "it has several names (hard links), each of which would have a log of its own",
+                "it has several hard links, and each name would have its own log",
             )),
             Ok(found) if found.is_file() => Ok(()),
             Ok(found) if found.is_dir() => Err(cannot_open(&self.name, "it is a directory")),
             Ok(_) => Err(cannot_open(&self.name, "it is not a regular file")),
             Err(error) if error.kind() == IoErrorKind::NotFound && read_only => Err(cannot_open(
                 &self.name,
-                "it does not exist, and what is opened for reading only is not created",
+                "it does not exist, and a read-only pool does not create it",
             )),
             Err(error) if error.kind() == IoErrorKind::NotFound => {
                 create_private(folder.dir(), file)
@@ -194,7 +193,7 @@ impl Location {
         }
     }
 
-    /// Open a connection that is not set up at all. This must outlive it.
+    /// Open a connection without configuring it. `self` must outlive it.
     pub(crate) fn connect(&self, flags: OpenFlags) -> Result<Connection> {
         Ok(match &self.target {
             Target::File { folder, file } => {
@@ -218,8 +217,8 @@ impl Location {
         })
     }
 
-    /// Whether the file is on a read-only mount and not in use, so that SQLite may read it
-    /// without the shared memory of a write-ahead log, which it could not make.
+    /// Whether the file is on a read-only mount and not in use, so that SQLite may read it without
+    /// the shared memory of a write-ahead log, which it could not create.
     fn is_immutable(&self) -> bool {
         let Target::File { folder, file } = &self.target else {
             return false;
@@ -230,8 +229,8 @@ impl Location {
             let found = folder.dir().symlink_metadata(name);
             found.ok().map(|found| found.len())
         };
-        // Shared memory is there while the log is in use, by another mount perhaps; a journal
-        // is of a transaction that was never finished.
+        // Shared memory exists while the log is in use, perhaps by another mount; a journal means
+        // an unfinished transaction.
         let unfinished = |suffix| length(suffix).is_some_and(|length| length > 0);
         folder.is_read_only()
             && length("-shm").is_none()
@@ -240,7 +239,7 @@ impl Location {
     }
 }
 
-/// A name for SQLite that says that the file does not change
+/// A name that tells SQLite that the file never changes
 /// (<https://sqlite.org/uri.html#uriimmutable>).
 fn immutable(path: &Path) -> String {
     let mut uri = "file:".to_owned();
@@ -262,15 +261,15 @@ pub(crate) fn cannot_open(name: &str, reason: &str) -> Error {
     )
 }
 
-/// Create an empty file that no other user of the machine may read. SQLite gives the log and the
-/// shared memory beside it the same mode.
+/// Create an empty file that only its owner may read. SQLite gives the log and the shared memory
+/// the same mode.
 fn create_private(folder: &Dir, file: &OsStr) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     cap_std::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match folder.open_with(file, &options) {
-        // Another process was quicker.
+        // Another process has just created it.
         Err(error) if error.kind() == IoErrorKind::AlreadyExists => Ok(()),
         other => other.map(|_| ()),
     }
@@ -282,7 +281,7 @@ fn has_other_names(file: &Metadata) -> bool {
     file.nlink() > 1
 }
 
-/// Other systems do not tell.
+/// Not available on other systems.
 #[cfg(not(unix))]
 fn has_other_names(_: &Metadata) -> bool {
     false

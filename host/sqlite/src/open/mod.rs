@@ -1,5 +1,5 @@
-//! Opening one SQLite connection, with all that is installed on it, and what is said of a database
-//! that cannot be used.
+//! Opens an SQLite connection with everything installed on it, and the errors for databases that
+//! cannot be used.
 
 mod configure;
 mod location;
@@ -37,14 +37,14 @@ use crate::math;
 use crate::policy::Seen;
 use crate::policy::hints::{Hints, has_slow_functions, reads_statistics};
 
-/// VDBE instructions between two looks at the deadline. One instruction can be a function's call
-/// on a large value, so that even this few take milliseconds.
+/// VDBE instructions between two checks of the deadline. An instruction can be a function call on a
+/// large value, so even this few can take milliseconds.
 pub(crate) const PROGRESS_INTERVAL: i32 = 50;
 
-/// How often the authorizer is asked between two looks at the deadline.
+/// Authorizer calls between two checks of the deadline.
 const AUTHORIZER_LOOKS: u32 = 32;
 
-/// A connection that is set up and known to reach its database.
+/// A connection that is configured, and has read its database.
 #[derive(Debug)]
 pub(crate) struct Opened {
     // Before the connection: see there.
@@ -56,19 +56,19 @@ pub(crate) struct Opened {
     pub(crate) watched: Arc<Watched>,
     pub(crate) running: Arc<Running>,
     pub(crate) changes: Arc<Changes>,
-    // After the connection, whose handler is given it.
+    // After the connection, whose handlers use it.
     pub(crate) _progress: Box<Progress>,
     // After the connection, whose memory it counts.
     pub(crate) memory: Budget,
-    /// Closing may remove the log from it.
+    /// The file that closing may remove the log from.
     pub(crate) identity: Option<Arc<Identity>>,
     pub(crate) _folder: Option<Arc<Folder>>,
 }
 
 impl Location {
-    /// Open a connection. Blocks for as long as opening a file takes, and where another process
-    /// is just recovering the database, up to the busy timeout, and until `until` by
-    /// [`clock`](millpond_pool::clock) at most.
+    /// Open a connection. Blocks while opening the file, and while another process recovers the
+    /// database: up to the busy timeout, and at most until `until`, by
+    /// [`clock`](millpond_pool::clock).
     pub(crate) fn open(
         &self,
         settings: &Settings,
@@ -86,7 +86,7 @@ impl Location {
         let opened = self
             .open_inner(settings, stop, until)
             .map_err(|error| self.explain(error, settings.read_only))?;
-        // Once more: SQLite has looked the name up in between.
+        // Again: SQLite has resolved the name in between.
         if is_lost() {
             return Err(cannot_open(&self.name, LOST));
         }
@@ -97,7 +97,7 @@ impl Location {
     fn open_inner(&self, settings: &Settings, stop: Arc<StopFlag>, until: u64) -> Result<Opened> {
         let mut memory = Budget::new(settings.max_memory_bytes);
         let _scope = memory.enter();
-        // Not CREATE: a file that vanished must not come back empty.
+        // Not CREATE: a file that vanished must not reappear empty.
         let access = match settings.read_only {
             true => OpenFlags::SQLITE_OPEN_READ_ONLY,
             false => OpenFlags::SQLITE_OPEN_READ_WRITE,
@@ -112,7 +112,7 @@ impl Location {
         watch.start(until, NEVER);
         memory.set_watch(&watch);
         raw::set_lookaside(&conn, settings.statement_cache)?;
-        // First of all, so that what follows waits for another process instead of failing.
+        // First, so that everything else waits for another process instead of failing.
         hooks::set_busy_handler(&conn, &watch)?;
         self.configure(&conn, settings, &watch)?;
         functions::install(&conn, &watch)?;
@@ -137,7 +137,8 @@ impl Location {
         let mut times = 0_u32;
         conn.authorizer(Some(move |context: rusqlite::hooks::AuthContext<'_>| {
             noted.see(&context);
-            // SQLite compiles a statement again, in the midst of a call: run it aside.
+            // SQLite is compiling a statement again, during a call: run it on the connection's own
+            // thread.
             let again = !authorizer.trusts() && asked_for.is_beginning();
             if again {
                 noted.set_schema_changed(true);
@@ -149,8 +150,8 @@ impl Location {
             {
                 return Authorization::Deny;
             }
-            // While it resolves names, SQLite calls nothing else of ours. Few statements take long,
-            // and looking costs as much as the rest: so only now and then.
+            // While SQLite resolves names, it calls nothing else of ours. Few statements take long,
+            // and checking costs as much as the rest, so check only now and then.
             times = times.wrapping_add(1);
             if !times.is_multiple_of(AUTHORIZER_LOOKS) {
                 return authorizer.authorize(&context);
@@ -191,14 +192,14 @@ impl Location {
     fn explain(&self, error: Error, read_only: bool) -> Error {
         let reason = match error.kind() {
             ErrorKind::Io if read_only && error.code() & 0xff == SQLITE_CANTOPEN => {
-                "to read what has a write-ahead log, SQLite needs a folder that it can write, or or a \
+                "to read a database with a write-ahead log, SQLite needs a writable folder, or a \
                  read-only disk and an empty log: open it once where it can be written"
                     .to_owned()
             }
             ErrorKind::Corrupt if error.code() == rusqlite::ffi::SQLITE_NOTADB => {
                 "it is not a SQLite database".to_owned()
             }
-            // The statements here are our own: what is wrong is in the file.
+            // The statements here are our own, so the fault is in the file.
             ErrorKind::Corrupt | ErrorKind::Sql => format!("it is damaged: {error}"),
             ErrorKind::Busy => "another process has it locked".to_owned(),
             ErrorKind::TooLarge => {
@@ -216,7 +217,7 @@ impl Location {
     }
 }
 
-/// The virtual tables that the linked library knows.
+/// The virtual table modules of the linked library.
 fn modules(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     conn.prepare("SELECT name FROM pragma_module_list")?
         .query_map([], |row| row.get(0))?

@@ -1,14 +1,14 @@
-//! Before a pool is used: what no guest may run is tried on its first connection, as a guest would.
+//! Before a pool is used, tries on its first connection what no guest may run.
 //!
-//! The policy rests on an authorizer that SQLite asks, and on what this program was linked with,
-//! which a build can change without a word. A library that answers any of these is not used.
+//! The policy relies on an authorizer that SQLite calls, and on the linked library, whose build can
+//! differ silently. A library that runs any of these is not used.
 
 use rusqlite::Connection;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Each would let a guest reach a file, the host, or the tables of SQLite's own. None does harm
-/// where it is let through.
+/// Each would let a guest reach a file, the host, or SQLite's own tables. All are harmless if they
+/// succeed here.
 const DANGEROUS: &[&str] = &[
     "ATTACH ':memory:' AS other",
     "VACUUM",

@@ -1,4 +1,4 @@
-//! The pool's settings as values: defaults and bounds. What each means stands at the builder.
+//! The pool's settings as values: defaults and bounds. `PoolBuilder` documents each setting.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// When SQLite waits for the disk (<https://sqlite.org/pragma.html#pragma_synchronous>).
+/// When SQLite syncs to disk (<https://sqlite.org/pragma.html#pragma_synchronous>).
 ///
-/// Either way a process that crashes, or is killed, loses nothing that was committed, and the
-/// database is never damaged.
+/// In either mode, a process that crashes or is killed loses no committed change, and the database
+/// is never corrupted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Synchronous {
-    /// The log is synced at checkpoints only. Commits are faster; a power failure or a crash of
-    /// the system can undo the last of them.
+    /// Sync the log only at checkpoints. Commits are faster; a power failure or a crash of the
+    /// system can undo the last of them.
     Normal,
-    /// The log is synced at every commit: what was committed outlasts a power failure. SQLite's
-    /// own default, and this pool's.
+    /// Sync the log at every commit: committed changes survive a power failure. The default of
+    /// SQLite and of this pool.
     #[default]
     Full,
 }
 
-/// Settings as they were given; checked when the pool is built.
+/// Settings as given; checked when the pool is built.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) read_only: bool,
@@ -69,7 +69,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Those of any pool.
+    /// The settings that every pool has.
     pub(crate) fn of_pool(&self) -> millpond_pool::Settings {
         millpond_pool::Settings::new(self.max_size, self.timeout).max_idle(self.max_idle)
     }
@@ -96,7 +96,7 @@ impl Settings {
             "statements",
         )?;
         within_duration("busy_timeout", self.busy_timeout)?;
-        // The cache counts, and is not all that SQLite needs.
+        // The page cache counts, but SQLite needs more than that.
         within(
             "max_memory_bytes",
             self.max_memory_bytes,

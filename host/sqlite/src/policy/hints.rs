@@ -1,5 +1,5 @@
-//! What SQLite asks its authorizer tells of a statement that may be slow, however short it is:
-//! whether it is worth while to [look](crate::session::program) at its program, which costs as much as
+//! Collects hints, from what SQLite asks its authorizer, that a statement may be slow, however
+//! short: whether to [inspect](crate::session::program) its program, which costs as much as
 //! compiling it.
 
 use std::sync::Arc;
@@ -10,23 +10,24 @@ use rusqlite::hooks::{AuthAction, AuthContext};
 use crate::policy::names::{ends_with, starts_with};
 use crate::text::{begins_with, has_or};
 
-/// What the functions begin with that take ten milliseconds or more for a megabyte.
+/// Prefixes of functions that may take ten milliseconds or more for a megabyte.
 const SLOW_FUNCTIONS: &[&str] = &["json", "->", "strftime", "max", "min", "char"];
 
-/// Of the statement that is compiled, or was last. Used only while the connection compiles one.
+/// About the statement that is being compiled, or was last. Only used while the connection compiles
+/// one.
 #[derive(Debug)]
 pub(crate) struct Hints {
-    /// It may do in one instruction what takes long.
+    /// Whether a single instruction may take long.
     slow: AtomicBool,
     selects: AtomicBool,
-    /// How many columns it reads.
+    /// The number of columns that it reads.
     columns: AtomicU32,
-    /// The schema has, or had, slow functions in it: those of generated columns and constraints are
-    /// not asked about where they are used. Every connection of the pool shares it.
+    /// Whether the schema has, or had, slow functions in it: SQLite does not ask about those of
+    /// generated columns and constraints where they are used. All connections of the pool share it.
     slow_schema: Arc<AtomicBool>,
-    /// The connection has a virtual table in use: full-text search, or an R*Tree.
+    /// Whether the connection uses a virtual table: full-text search, or an R*Tree.
     has_virtual: AtomicBool,
-    /// SQLite may hold another schema in memory than when its length was last looked at.
+    /// Whether the schema in SQLite's memory may have changed since its size was last measured.
     schema_changed: AtomicBool,
 }
 
@@ -50,21 +51,21 @@ impl Hints {
         self.schema_changed.store(changed, Ordering::Relaxed);
     }
 
-    /// Forget what the last statement was.
+    /// Start a new statement.
     pub(crate) fn start(&self) {
         self.slow.store(false, Ordering::Relaxed);
         self.selects.store(false, Ordering::Relaxed);
         self.columns.store(0, Ordering::Relaxed);
     }
 
-    /// Take note of what SQLite asks.
+    /// Note what SQLite asks.
     pub(crate) fn see(&self, context: &AuthContext<'_>) {
-        // In a trigger or a view is more than the text says.
+        // A trigger or a view contains more than the text shows.
         let mut slow = context.accessor.is_some();
         match context.action {
             AuthAction::Read { table_name, .. } => {
                 self.columns.fetch_add(1, Ordering::Relaxed);
-                // FTS5 and R*Tree read these as a table of theirs is first used.
+                // FTS5 and R*Tree read these when one of their tables is first used.
                 if ends_with(table_name, "_config") || ends_with(table_name, "_node") {
                     self.has_virtual.store(true, Ordering::Relaxed);
                 }
@@ -83,11 +84,11 @@ impl Hints {
         }
     }
 
-    /// Whether the statement `sql`, which `defines` something in the schema or not, may have an
-    /// instruction that takes long: a set of rows, which SQLite makes of `OR`, of `DELETE` and of
-    /// several subqueries, a slow function, or one of a virtual table's.
+    /// Whether the statement `sql`, which changes the schema if `defines`, may have an instruction
+    /// that takes long: a set of rows, which SQLite creates for `OR`, `DELETE` and several
+    /// subqueries, a slow function, or work of a virtual table.
     pub(crate) fn may_be_slow(&self, sql: &str, defines: bool) -> bool {
-        /// To read a number out of a text for each column that is written takes up to 3 ms.
+        /// Converting text to numbers for the columns that are written takes up to 3 ms each.
         const FEW_COLUMNS: u32 = 10;
         const WRITE: &[&str] = &["INSERT", "UPDATE", "REPLACE", "WITH", "CREATE"];
         let many = self.columns.load(Ordering::Relaxed) > FEW_COLUMNS && begins_with(sql, WRITE);
@@ -109,12 +110,12 @@ pub(crate) fn has_slow_functions(conn: &rusqlite::Connection) -> bool {
         .collect();
     let mentions = mentions.join(" OR ");
     let sql = format!("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE {mentions})");
-    // A definition that is too long to be looked at may have one.
+    // Assume so for a definition that is too long to check.
     conn.query_row(&sql, [], |row| row.get(0)).unwrap_or(true)
 }
 
-/// Whether SQLite may do this while a statement runs: it reads what `ANALYZE` left, and goes on
-/// without it if it may not. Every statement asks for more than this.
+/// Whether this is only a read of the results of `ANALYZE`, which SQLite may do while a statement
+/// runs; it continues without them if refused. Every statement asks for more than this.
 pub(crate) fn reads_statistics(action: &AuthAction<'_>) -> bool {
     match action {
         AuthAction::Select => true,

@@ -1,8 +1,10 @@
-//! What SQL a connection runs for whoever it is lent to: SQLite's authorizer, which sees every
-//! statement while it is compiled (<https://sqlite.org/c3ref/set_authorizer.html>).
+//! Decides what SQL a connection may run for its borrower: the authorizer, which SQLite calls for
+//! everything that a statement does while it compiles it
+//! (<https://sqlite.org/c3ref/set_authorizer.html>). `names` lists the functions, pragmas and
+//! modules that are allowed at all; `rights` says which tables.
 //!
-//! Whatever it does not know is denied. SQLite passes no name for `ATTACH ?1`, and an action of
-//! a later version has no name here: both arrive as unknown, and both must not pass.
+//! Everything unknown is denied. SQLite passes no name for `ATTACH ?1`, and actions of later
+//! versions have no name here: both arrive as unknown, and must be denied.
 
 pub(crate) mod hints;
 pub(crate) mod names;
@@ -19,15 +21,15 @@ use self::names::PragmaScope;
 use self::rights::Verb;
 use crate::text::{begins_with, mentions, replaces};
 
-/// Tables of the host's own begin like this: the record of migrations, without which they would
-/// all run again. They can be read.
+/// The prefix of the host's own tables: the record of migrations, without which they would all run
+/// again. Guests may read them.
 const HOST_TABLES: &str = "millpond_";
 
-/// What a statement does to the transaction that it runs in.
+/// What a statement does to its transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Control {
-    /// Nothing: it is not a transaction statement.
+    /// Not a transaction statement.
     None = 0,
     Begin = 1,
     Commit = 2,
@@ -36,68 +38,68 @@ pub(crate) enum Control {
     Savepoint = 4,
 }
 
-/// Whether a pragma writes, where that is not as SQLite says.
+/// Whether a pragma writes, if SQLite's own answer is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum PragmaKind {
     Other = 0,
-    /// `journal_mode`, which may only be set to what it is.
+    /// `journal_mode`, which may only be set to its current value.
     Reads = 1,
     /// `optimize`, which runs `ANALYZE` in statements of its own.
     Writes = 2,
 }
 
-/// What the authorizer knows and saw. Shared with the connection that it is installed on, and
-/// used only while that connection compiles a statement.
+/// The state of the authorizer. Shared with the connection that it is installed on, and only used
+/// while that connection compiles a statement.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    /// The host's own statement is being compiled: everything goes.
+    /// The host's own statement is being compiled: allow everything.
     trusted: AtomicBool,
-    /// Something temporary was created or written since the last reset.
+    /// A temporary object was created or written since the last reset.
     temporary: AtomicBool,
     /// The statement alters a table.
     alters: AtomicBool,
-    /// The statement changes the schema, and SQLite writes its own tables for it.
+    /// The statement changes the schema, for which SQLite writes its own tables.
     defines: AtomicBool,
-    /// A statement is being compiled, and not run.
+    /// A statement is being compiled, not run.
     compiling: AtomicBool,
-    /// The statement writes a table that may not be read, or not all of it.
+    /// The statement writes a table that may not be read completely.
     writes_unread: AtomicBool,
-    /// The statement writes rows of a table whose rows may not be deleted, or makes a trigger that
-    /// may.
+    /// The statement writes a table whose rows may not be deleted, or creates a trigger that may do
+    /// so.
     writes_undeletable: AtomicBool,
     control: AtomicU8,
     /// The [`PragmaKind`] of the statement.
     pragma: AtomicU8,
     refusal: Mutex<Option<String>>,
     rights: Mutex<Arc<Rights>>,
-    /// Virtual tables of the linked library that would be there without being created, and are
-    /// not known to be harmless. In lower case.
+    /// Virtual tables of the linked library that exist without being created, and are not known to
+    /// be harmless. In lower case.
     closed_tables: Vec<String>,
     /// A pragma that lasts until the transaction ends was used since the last reset.
     set_for_transaction: AtomicBool,
-    /// Pragmas with the values that hold for every connection: to set one of these changes nothing.
+    /// Pragmas with the values that every connection has: setting one to its value changes nothing.
     standing: Vec<(&'static str, Vec<String>)>,
 }
 
-/// Why an action is denied: what was to be done, and what a grant would have to allow for it.
+/// Why an action is denied: the action, and what a grant would have to allow for it.
 struct Refusal {
     what: String,
     needs: Option<&'static str>,
 }
 
-/// The answer to an action, where it is not denied.
+/// How an action is allowed.
 enum Allowed {
     Yes,
-    /// Yes, but nothing is done: a column is null, a pragma has no effect.
+    /// Allowed, but without effect: a column reads as null, a pragma does nothing.
     Ignored,
 }
 
 type Decision = Result<Allowed, Refusal>;
 
 impl Seen {
-    /// `modules` are those that the linked library has, and `standing` pragmas with the values that
-    /// hold for every connection.
+    /// `modules` are the modules of the linked library; `standing` are pragmas with the values that
+    /// every connection has.
     pub(crate) fn new(
         modules: impl IntoIterator<Item = String>,
         standing: Vec<(&'static str, Vec<String>)>,
@@ -123,12 +125,12 @@ impl Seen {
         }
     }
 
-    /// Ask by `rights` from now on.
+    /// From now on, authorize by `rights`.
     pub(crate) fn set_rights(&self, rights: &Arc<Rights>) {
         *self.rights() = Arc::clone(rights);
     }
 
-    /// Forget what the last statement was, before `sql` is compiled.
+    /// Start a new statement, before `sql` is compiled.
     pub(crate) fn start(&self, sql: &str) {
         self.control.store(Control::None as u8, Ordering::Relaxed);
         self.pragma
@@ -136,19 +138,19 @@ impl Seen {
         self.alters.store(false, Ordering::Relaxed);
         self.writes_unread.store(false, Ordering::Relaxed);
         self.writes_undeletable.store(false, Ordering::Relaxed);
-        // For `ANALYZE t` SQLite writes its own tables first, and asks whether it may after that.
+        // For `ANALYZE t`, SQLite writes its own tables before it asks for permission.
         let analyzes = begins_with(sql, &["ANALYZE"]);
         self.defines.store(analyzes, Ordering::Relaxed);
         self.compiling.store(true, Ordering::Relaxed);
         *self.refusal() = None;
     }
 
-    /// The statement has been compiled, or has failed to.
+    /// The statement has been compiled, or compiling it has failed.
     pub(crate) fn finish(&self) {
         self.compiling.store(false, Ordering::Relaxed);
     }
 
-    /// What SQLite does not tell of the last statement, if it is a pragma.
+    /// What SQLite does not report about the last statement, if it is a pragma.
     pub(crate) fn pragma_kind(&self) -> PragmaKind {
         match self.pragma.load(Ordering::Relaxed) {
             1 => PragmaKind::Reads,
@@ -167,12 +169,12 @@ impl Seen {
         }
     }
 
-    /// What SQLite does not ask about: the name that `ALTER TABLE` gives, the columns that
-    /// `RETURNING` reads, and the rows that `REPLACE` deletes. `sql` has been compiled, with
-    /// `columns` in its result.
+    /// Check what SQLite does not ask about: the name that `ALTER TABLE` gives, the columns that
+    /// `RETURNING` reads, and the rows that `REPLACE` deletes. `sql` has been compiled, and its
+    /// result has `columns` columns.
     pub(crate) fn check_compiled(&self, sql: &str, columns: usize) -> Result<(), String> {
         let refusal = if self.alters.load(Ordering::Relaxed) && mentions(sql, HOST_TABLES) {
-            // A name has to stand in the text as it is.
+            // Such a name is always literal in the text.
             Refusal::always(format!("{HOST_TABLES} in a statement that alters a table"))
         } else if self.writes_unread.load(Ordering::Relaxed) && columns > 0 {
             Refusal::needing("RETURNING", "`read` on the table, and no hidden column")
@@ -184,7 +186,7 @@ impl Seen {
         Err(refusal.into_message())
     }
 
-    /// What the last statement was refused for.
+    /// Take the reason why the last statement was refused.
     pub(crate) fn take_refusal(&self) -> Option<String> {
         self.refusal().take()
     }
@@ -225,7 +227,7 @@ impl Seen {
         work()
     }
 
-    /// The authorizer's answer.
+    /// The authorizer callback.
     pub(crate) fn authorize(&self, context: &AuthContext<'_>) -> Authorization {
         if self.trusts() {
             return Authorization::Allow;
@@ -242,9 +244,9 @@ impl Seen {
     }
 
     fn decide(&self, rights: &Rights, context: &AuthContext<'_>) -> Decision {
-        // Temporary objects are a schema of their own, with a table `sqlite_temp_schema`.
+        // Temporary objects have their own schema, with a table `sqlite_temp_schema`.
         let temporary = context.database_name == Some("temp");
-        // SQLite rewrites the names in it too when it alters a table.
+        // When SQLite alters a table, it also rewrites the names in this schema.
         let by_sqlite = self.alters.load(Ordering::Relaxed)
             && matches!(context.action, AuthAction::Update { .. });
         if temporary && !by_sqlite && changes_something(&context.action) {
@@ -273,7 +275,7 @@ impl Seen {
                 column_name,
             } => {
                 refuse_if(rights::is_hidden(rights, table_name, column_name), || {
-                    Refusal::needing("update of a hidden column", "the column in sight")
+                    Refusal::needing("update of a hidden column", "the column not hidden")
                 })?;
                 self.write(rights, Verb::Update, table_name, temporary)
             }
@@ -284,8 +286,8 @@ impl Seen {
             | AuthAction::DropVtable {
                 table_name: name, ..
             } => self.define(rights, &[name]),
-            // Of the host's tables too: neither changes what is in them, and without a name each is
-            // done to all.
+            // Allowed for the host's tables too: neither changes their content, and without a name
+            // each applies to all tables.
             AuthAction::Reindex { index_name: name } | AuthAction::Analyze { table_name: name } => {
                 self.maintain(rights, name)
             }
@@ -301,7 +303,7 @@ impl Seen {
                 trigger_name,
                 table_name,
             } => {
-                // What it writes is asked about when it runs, and how is not.
+                // What the trigger writes is authorized when it runs, but not how it replaces rows.
                 if !rights::has_all_tables(rights) {
                     self.writes_undeletable.store(true, Ordering::Relaxed);
                 }
@@ -348,7 +350,7 @@ impl Seen {
                 let control = match operation {
                     TransactionOperation::Begin => Control::Begin,
                     TransactionOperation::Rollback => Control::Rollback,
-                    // rusqlite has no name for COMMIT, the third of SQLite's three.
+                    // rusqlite has no name for COMMIT, the third of SQLite's three operations.
                     _ => Control::Commit,
                 };
                 self.control.store(control as u8, Ordering::Relaxed);
@@ -359,10 +361,10 @@ impl Seen {
                     .store(Control::Savepoint as u8, Ordering::Relaxed);
                 Ok(Allowed::Yes)
             }
-            // An `ATTACH` is refused as it is compiled. SQLite runs one of its own for `VACUUM`.
+            // `ATTACH` is denied when compiled. SQLite runs one of its own for `VACUUM`.
             AuthAction::Attach { .. } if !self.compiling.load(Ordering::Relaxed) => {
                 Err(Refusal::always(
-                    "VACUUM (SQLite uses freed pages again without it; the host can shrink the file)",
+                    "VACUUM (SQLite reuses freed pages without it; the host can shrink the file)",
                 ))
             }
             AuthAction::Attach { .. } => Err(Refusal::always("ATTACH")),
@@ -371,10 +373,10 @@ impl Seen {
         }
     }
 
-    /// Whatever schema the statement names: a table of a module is in each.
+    /// Whatever schema the statement names: a module's table exists in each.
     fn may_be_open(&self, table: &str) -> Result<(), Refusal> {
-        // As many columns as a statement names are asked about, and most connections have no
-        // such table.
+        // SQLite asks for every column that a statement names, and most connections have no such
+        // table.
         let closed = self
             .closed_tables
             .iter()
@@ -410,11 +412,11 @@ impl Seen {
     fn write(&self, rights: &Rights, verb: Verb, table: &str, temporary: bool) -> Decision {
         let what = || format!("{} on the table {table}", verb.name());
         if temporary || is_schema(table) {
-            // SQLite itself lets nobody but itself write its schema, since connections are
-            // defensive, and whether it may is asked by what is defined.
+            // On a defensive connection only SQLite itself can write the schema, and the action
+            // that defines the object is authorized separately.
             return Ok(Allowed::Yes);
         }
-        // What AUTOINCREMENT counts, for all tables.
+        // `AUTOINCREMENT` stores its counters of all tables here.
         if table.eq_ignore_ascii_case("sqlite_sequence") && rights::has_all_tables(rights) {
             return Ok(Allowed::Yes);
         }
@@ -435,7 +437,7 @@ impl Seen {
         Ok(Allowed::Yes)
     }
 
-    /// A table, index, view or trigger is made, altered or dropped.
+    /// Creating, altering or dropping a table, index, view or trigger.
     fn define(&self, rights: &Rights, objects: &[&str]) -> Decision {
         let what = || format!("changing the schema ({})", objects.join(", "));
         refuse_if(objects.iter().any(|name| is_host_table(name)), || {
@@ -444,7 +446,7 @@ impl Seen {
         self.maintain(rights, &objects.join(", "))
     }
 
-    /// What depends on the schema is made anew.
+    /// Rebuilding what depends on the schema.
     fn maintain(&self, rights: &Rights, objects: &str) -> Decision {
         refuse_if(!rights.may_change_schema(), || {
             Refusal::needing(format!("changing the schema ({objects})"), "`schema`")
@@ -475,7 +477,7 @@ impl Seen {
         }
         let in_sight = match scope {
             PragmaScope::Database => true,
-            // To set it back would also forget what has been broken since.
+            // Turning it off would also forget the violations since.
             PragmaScope::Transaction => {
                 let on = value.is_some_and(|value| names::contains(names::ON, value));
                 refuse_if(!on, || Refusal::always(what()))?;
@@ -491,13 +493,13 @@ impl Seen {
         refuse_if(!in_sight, || Refusal::needing(what(), "`schema`"))
     }
 
-    /// Drivers and frameworks begin with pragmas, most of which set what holds anyhow.
+    /// Drivers and frameworks start with pragmas, most of which set what is already so.
     fn sets_what_holds(&self, name: &str, value: &str) -> Option<Allowed> {
         let named = |(standing, _): &&(&str, Vec<String>)| standing.eq_ignore_ascii_case(name);
         let (standing, values) = self.standing.iter().find(named)?;
         let holds = values.iter().any(|held| held.eq_ignore_ascii_case(value));
         holds.then_some(match *standing {
-            // It answers with what holds, which drivers read.
+            // It returns the current mode, which drivers read.
             "journal_mode" => {
                 self.pragma
                     .store(PragmaKind::Reads as u8, Ordering::Relaxed);
@@ -566,7 +568,7 @@ fn refuse_if(refuse: bool, refusal: impl FnOnce() -> Refusal) -> Decision {
     }
 }
 
-/// The table of the schema, by any of its names (<https://sqlite.org/schematab.html>).
+/// The schema table, by any of its names (<https://sqlite.org/schematab.html>).
 fn is_schema(table: &str) -> bool {
     const NAMES: &[&str] = &[
         "sqlite_master",
@@ -608,7 +610,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_denied() {
+    fn unknown_actions_are_denied() {
         // `ATTACH ?1` and `ATTACH 'a'||'b'` arrive like this: SQLite passes no name.
         assert!(!decide(AuthAction::Unknown {
             code: 24,

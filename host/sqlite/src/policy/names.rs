@@ -1,14 +1,14 @@
-//! The names that SQL may use: lists of what is allowed. What a later SQLite adds is in none of
-//! them, and so is denied.
+//! The names that SQL may use: allow-lists. Whatever a later SQLite adds is not in them, and so is
+//! denied.
 
-/// Functions (<https://sqlite.org/lang_corefunc.html> and the pages beside it). Not among them:
+/// Functions (<https://sqlite.org/lang_corefunc.html> and related pages). Excluded are:
 ///
-/// - what tells of the host or the library: `sqlite_version` and its like;
-/// - what reaches code or memory: `load_extension`, `fts3_tokenizer`, `fts5`, `subtype`,
+/// - those that reveal the host or the library, such as `sqlite_version`;
+/// - those that reach code or memory: `load_extension`, `fts3_tokenizer`, `fts5`, `subtype`,
 ///   `rtreenode`, `rtreedepth`, `rtreecheck`; or the host's log: `sqlite_log`.
 ///
-/// What takes time with the square of its argument and asks no progress handler meanwhile is
-/// replaced (see `functions`), or takes short values alone (see `program`).
+/// Functions that take quadratic time without calling the progress handler are replaced (see
+/// `functions`), or only handle short values (see `program`).
 const FUNCTIONS: &[&str] = &[
     "->",
     "->>",
@@ -151,8 +151,7 @@ const FUNCTIONS: &[&str] = &[
     "zeroblob",
 ];
 
-/// Functions that SQLite's own `ALTER TABLE` calls, and nobody else can: SQLite takes them for
-/// unknown in any other statement.
+/// Functions that SQLite's `ALTER TABLE` calls. In any other statement SQLite does not find them.
 const FUNCTIONS_OF_ALTER: &[&str] = &[
     "sqlite_add_constraint",
     "sqlite_drop_column",
@@ -165,8 +164,8 @@ const FUNCTIONS_OF_ALTER: &[&str] = &[
     "sqlite_rename_test",
 ];
 
-/// Pragmas that only read, and only the database that the statement may read anyhow; none
-/// takes a value.
+/// Pragmas that only read, and only the database that the statement may read anyway; none takes a
+/// value.
 const PRAGMAS_BARE: &[&str] = &[
     "application_id",
     "auto_vacuum",
@@ -189,7 +188,7 @@ const PRAGMAS_BARE: &[&str] = &[
     "user_version",
 ];
 
-/// Pragmas that go through every table.
+/// Pragmas that read every table.
 const PRAGMAS_OF_SCHEMA: &[&str] = &[
     "foreign_key_check",
     "integrity_check",
@@ -198,16 +197,16 @@ const PRAGMAS_OF_SCHEMA: &[&str] = &[
     "table_list",
 ];
 
-/// Pragmas that set what is in the file and belongs to the schema, or make statistics of it.
+/// Pragmas that change the schema's values in the file, or its statistics.
 const PRAGMAS_THAT_DEFINE: &[&str] = &["optimize", "user_version"];
 
-/// The table of a pragma that writes, while nothing but a statement that reads is under way.
+/// The table of a pragma that writes, although a statement on it looks read-only.
 const CLOSED_TABLE: &str = "pragma_optimize";
 
-/// How to write that a pragma is on.
+/// The spellings of "on" for a pragma.
 pub(super) const ON: &[&str] = &["1", "on", "yes", "true"];
 
-/// Pragmas that set what holds until the transaction ends.
+/// Pragmas whose setting lasts until the transaction ends.
 const PRAGMAS_OF_TRANSACTION: &[&str] = &["defer_foreign_keys"];
 
 /// Pragmas whose value is the name of a table to describe or to check.
@@ -225,19 +224,19 @@ const PRAGMAS_ABOUT_TABLE: &[&str] = &[
 /// Pragmas whose value is the name of an index to describe.
 const PRAGMAS_ABOUT_INDEX: &[&str] = &["index_info", "index_xinfo"];
 
-/// Virtual tables that may be created.
+/// Modules of virtual tables that may be created.
 const MODULES: &[&str] = &["fts5", "fts5vocab", "rtree", "rtree_i32"];
 
-/// Virtual tables that are there without being created.
+/// Virtual tables that exist without being created.
 const TABLES: &[&str] = &["generate_series", "json_each", "json_tree"];
 
-/// What full-text and R*Tree tables append to their names for the tables that they keep their
-/// content in (<https://sqlite.org/vtab.html#the_xshadowname_method>).
+/// The suffixes of shadow tables, in which full-text and R*Tree tables keep their content
+/// (<https://sqlite.org/vtab.html#the_xshadowname_method>).
 const SHADOWS: &[&str] = &[
     "_config", "_content", "_data", "_docsize", "_idx", "_node", "_parent", "_rowid",
 ];
 
-/// What a pragma is about.
+/// What a pragma accesses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PragmaScope {
     /// The file, or settings of the connection.
@@ -256,7 +255,7 @@ pub(super) fn is_function_of_alter(name: &str) -> bool {
     contains(FUNCTIONS_OF_ALTER, name)
 }
 
-/// What a pragma is about, if it may be used like this at all.
+/// What a pragma accesses; `None` if it is not allowed with this value.
 pub(super) fn pragma_scope(name: &str, value: Option<&str>) -> Option<PragmaScope> {
     let lists: &[_] = match value {
         None => &[
@@ -278,8 +277,8 @@ pub(super) fn is_module(name: &str) -> bool {
     contains(MODULES, name)
 }
 
-/// Whether a module that the library has makes a table which may be read without being created.
-/// The tables of pragmas are asked about as pragmas.
+/// Whether a module of the library has a table that may be read without being created. The tables
+/// of pragmas are authorized as pragmas.
 pub(crate) fn is_open_module(name: &str) -> bool {
     contains(TABLES, name) || contains(MODULES, name) || starts_with(name, "pragma_")
 }
@@ -292,7 +291,7 @@ pub(super) fn is_closed_table(name: &str) -> bool {
     name.eq_ignore_ascii_case(CLOSED_TABLE)
 }
 
-/// The table whose content `name` keeps, if it is named like one that keeps another's.
+/// The table that `name` is a shadow table of, judging by its suffix.
 pub(super) fn shadowed(name: &str) -> Option<&str> {
     SHADOWS.iter().find_map(|suffix| {
         let at = name.len().checked_sub(suffix.len())?;

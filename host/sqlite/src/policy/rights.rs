@@ -1,4 +1,4 @@
-//! What a grant allows to be done to the tables of a database, as the authorizer asks it.
+//! Answers the authorizer's questions about tables from a grant's rights.
 
 use millpond_pool::TableGrant;
 use millpond_pool::engine::Rights;
@@ -22,7 +22,7 @@ impl Verb {
         }
     }
 
-    /// What a grant has to allow for it.
+    /// What a grant must allow for it.
     pub(super) fn needs(self) -> &'static str {
         match self {
             Verb::Insert => "`insert` on it",
@@ -37,17 +37,17 @@ pub(super) fn has_all_tables(rights: &Rights) -> bool {
     rights.tables().is_none()
 }
 
-/// Whether the table may be read at all.
+/// Whether anything in the table may be read.
 pub(super) fn may_read(rights: &Rights, table: &str) -> bool {
     find(rights, table).is_none_or(|granted| granted.is_some_and(TableGrant::may_read))
 }
 
-/// Whether the column of a table that may be read is to look null.
+/// Whether the column of a readable table must read as null.
 pub(super) fn is_hidden(rights: &Rights, table: &str, column: &str) -> bool {
     let Some(Some(granted)) = find(rights, table) else {
         return false;
     };
-    // Mostly there are none.
+    // Usually there are none.
     !granted.hidden().is_empty() && granted.hidden().contains(&column.to_ascii_lowercase())
 }
 
@@ -71,15 +71,15 @@ pub(super) fn may_write(rights: &Rights, verb: Verb, table: &str) -> bool {
     }
 }
 
-/// `None` where every table is granted; `Some(None)` where this one is not.
+/// `None` if every table is granted; `Some(None)` if this one is not.
 fn find<'r>(rights: &'r Rights, table: &str) -> Option<Option<&'r TableGrant>> {
     let tables = rights.tables()?;
     let granted = |name: &str| tables.get(&name.to_ascii_lowercase());
     Some(granted(table).or_else(|| granted(names::shadowed(table)?)))
 }
 
-/// One write to a full-text table is writes of every kind to the tables behind it, which
-/// nothing else can write (<https://sqlite.org/vtab.html#the_xshadowname_method>).
+/// One write to a full-text table causes writes of every kind to its shadow tables, which nothing
+/// else can write (<https://sqlite.org/vtab.html#the_xshadowname_method>).
 fn all_writes(granted: &TableGrant, table: &str, rights: &Rights) -> bool {
     let behind = rights
         .tables()

@@ -1,4 +1,4 @@
-//! What must hold before a statement may run: above all, that it is its turn to write.
+//! Checks the conditions for running a statement, above all the turn to write.
 
 use millpond_pool::Access;
 use millpond_pool::clock::{self, NEVER};
@@ -6,19 +6,19 @@ use rusqlite::ffi::{SQLITE_READONLY, SQLITE_TOOBIG};
 
 use super::{Attempt, Db, Job, Stop};
 use crate::error::{Error, ErrorKind};
-use crate::ffi::raw;
+use crate::ffi::raw::{self, TransactionState};
 use crate::policy::Control;
 use crate::session::cache::Compiled;
 use crate::writers::queue::{NoTurn, Turn};
 
 impl Db {
-    /// Keep a turn that was waited for. It is given on as soon as it proves not to be needed.
+    /// Store a turn that was waited for. It is handed on as soon as it proves not to be needed.
     pub(crate) fn take_turn(&mut self, turn: Turn<Job>) {
         self.turn = Some(turn);
     }
 
-    /// Everything that must hold before a statement may run. False where there is nothing to
-    /// run: a `ROLLBACK` of what SQLite has rolled back already.
+    /// Check all conditions for running a statement. Returns false if there is nothing to run: a
+    /// `ROLLBACK` of what SQLite has already rolled back.
     pub(super) fn admit(&mut self, compiled: &mut Compiled) -> Attempt<bool> {
         if let Some(aborted) = self.aborted {
             return match compiled.control {
@@ -33,8 +33,9 @@ impl Db {
                 _ => Err(aborted.into_error().into()),
             };
         }
-        // Of a statement that fails in a transaction, SQLite may keep what it has written.
-        let can_restart = compiled.read_only || self.conn.is_autocommit();
+        let autocommit = self.conn.is_autocommit();
+        // If a statement fails in a transaction, SQLite may keep part of its changes.
+        let can_restart = compiled.read_only || autocommit;
         let may_outlast = compiled.is_for_aside()
             || self.watch.has_indexed_much()
             || (compiled.may_be_deferred() && !can_restart);
@@ -48,18 +49,16 @@ impl Db {
             return Err(Error::sqlite(SQLITE_TOOBIG, message, None).into());
         }
         self.watch.start_statement(can_restart, steps);
-        // A statement may be too short for the progress handler, but guests run many; and a
-        // guest whose time is over must still be able to roll back.
+        // A statement may be too short for the progress handler, but guests run many; and a guest
+        // whose time is over must still be able to roll back.
         if compiled.control != Control::Rollback {
             self.check_deadline()?;
         }
-        // SQLite commits no write before the last cursor of one ends: another would be
-        // acknowledged, and then lost with a cursor that fails.
+        // SQLite commits no write before the last cursor of a write ends: another write would be
+        // acknowledged, and then lost if that cursor fails.
+        let state = raw::transaction_state(&self.conn);
         let begins = matches!(compiled.control, Control::Begin | Control::Savepoint);
-        if (begins || !compiled.read_only)
-            && self.conn.is_autocommit()
-            && raw::transaction_state(&self.conn) == raw::TransactionState::Write
-        {
+        if (begins || !compiled.read_only) && autocommit && state == TransactionState::Write {
             return Err(Error::new(
                 ErrorKind::Busy,
                 "a cursor of a statement that writes is open: read it to the end or drop it first",
@@ -67,7 +66,7 @@ impl Db {
             .into());
         }
         if compiled.read_only {
-            return self.admit_read();
+            return self.admit_read(state);
         }
         if compiled.defines {
             self.hints.set_schema_changed(true);
@@ -75,12 +74,12 @@ impl Db {
         if self.access == Access::ReadOnly {
             return Err(Error::sqlite(
                 SQLITE_READONLY,
-                "the connection is read-only: take one with read-write access",
+                "the connection is read-only: get one with read-write access",
                 None,
             )
             .into());
         }
-        if raw::transaction_state(&self.conn) != raw::TransactionState::Write {
+        if state != TransactionState::Write {
             self.watch.start_writing(raw::pages_written(&self.conn));
         }
         if self.turn.is_none() {
@@ -100,9 +99,9 @@ impl Db {
         Ok(true)
     }
 
-    /// Those who read already go on: they are waited for.
-    fn admit_read(&mut self) -> Attempt<bool> {
-        if raw::transaction_state(&self.conn) == raw::TransactionState::None {
+    /// Connections that are already reading continue: the checkpoint waits for them.
+    fn admit_read(&mut self, state: TransactionState) -> Attempt<bool> {
+        if state == TransactionState::None {
             self.watch.start_reading();
             if self.checkpoints.gate().is_closed() {
                 self.watch.end_reading();
@@ -113,20 +112,20 @@ impl Db {
         Ok(true)
     }
 
-    /// Give the turn on as soon as nothing is being written any more, and take note of when a
-    /// transaction began: a cursor outside of one is a transaction too, as far as others wait.
+    /// Hand the turn on as soon as nothing is being written, and record when a transaction began:
+    /// to waiters, a cursor outside a transaction counts as one.
     pub(crate) fn settle(&mut self) {
         let state = raw::transaction_state(&self.conn);
-        if self.turn.is_some() && state != raw::TransactionState::Write {
+        if self.turn.is_some() && state != TransactionState::Write {
             self.turn = None;
         }
-        if state == raw::TransactionState::None {
+        if state == TransactionState::None {
             self.watch.end_reading();
         }
         let begun = !self.conn.is_autocommit();
-        let writes = state == raw::TransactionState::Write;
+        let writes = state == TransactionState::Write;
         self.watch.stop_flag().set_in_transaction(begun || writes);
-        let open = begun || state != raw::TransactionState::None;
+        let open = begun || state != TransactionState::None;
         if !open {
             self.watch.forget_indexed();
         }

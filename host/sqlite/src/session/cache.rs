@@ -1,5 +1,4 @@
-//! Compiled statements, kept by their text for the next time. A statement is in the cache or in
-//! use, never both.
+//! A cache of compiled statements, by their text. A statement is either in the cache or in use.
 
 use std::sync::Arc;
 
@@ -14,44 +13,44 @@ use crate::policy::{Control, PragmaKind};
 use crate::session::program::{self, Look};
 use crate::text::{begins_with, is_definition, trusts_schema};
 
-/// The longest text whose statement is kept, in bytes: a guest could fill the cache with texts
-/// that are never run again.
+/// The maximum length of a cached statement's text, in bytes: a guest could fill the cache with
+/// texts that it never runs again.
 pub(crate) const MAX_KEPT_SQL_BYTES: usize = 16 * 1024;
 
-/// A compiled statement with what its compilation told.
+/// A compiled statement, with what is known from compiling it.
 #[derive(Debug)]
 pub(crate) struct Compiled {
     pub(crate) raw: RawStatement,
     pub(crate) control: Control,
     pub(crate) read_only: bool,
-    /// It changes the schema.
+    /// Whether it changes the schema.
     pub(crate) defines: bool,
     /// See [`trusts_schema`].
     pub(crate) trusts_schema: bool,
     look: Look,
-    /// The longest values that it may handle aside, if they are there already.
+    /// The maximum length of the stored values that it may handle on the connection's own thread.
     lengthened: Option<u32>,
-    /// It was compiled aside.
+    /// Whether it was compiled on the connection's own thread.
     is_long: bool,
-    /// `changes()` tells of it.
+    /// Whether `changes()` counts it.
     counts: bool,
     sql: Box<str>,
 }
 
-/// How a statement is run.
+/// How to run a statement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {
     pub(crate) id: StatementId,
-    /// It takes long to compile it again.
+    /// Whether compiling it again takes long.
     pub(crate) is_long: bool,
     pub(crate) control: Control,
     pub(crate) read_only: bool,
-    /// `changes()` tells of it.
+    /// Whether `changes()` counts it.
     pub(crate) counts: bool,
 }
 
 impl Compiled {
-    /// What `text` compiled to. It is not kept for the next time.
+    /// The compiled statement of `text`. It is not cached yet.
     pub(crate) fn new(
         raw: RawStatement,
         (control, pragma): (Control, PragmaKind),
@@ -59,8 +58,8 @@ impl Compiled {
         is_long: bool,
         text: &str,
     ) -> Compiled {
-        // `EXPLAIN DELETE …` counts as writing for SQLite, and writes nothing; and
-        // `DROP TRIGGER IF EXISTS x` as reading, until there is such a trigger.
+        // SQLite considers `EXPLAIN DELETE …` a write, although it writes nothing, and `DROP
+        // TRIGGER IF EXISTS x` a read, while there is no such trigger.
         let defines = is_definition(text) || pragma == PragmaKind::Writes;
         let read_only =
             raw.is_explain() || pragma == PragmaKind::Reads || (raw.is_read_only() && !defines);
@@ -84,21 +83,21 @@ impl Compiled {
         }
     }
 
-    /// Whether to run it [aside](millpond_pool::engine::Stop::Aside). SQLite may have compiled it again, to another
-    /// program.
+    /// Whether to run it on the connection's own thread. SQLite may have compiled it again, to a
+    /// different program.
     pub(crate) fn is_for_aside(&self) -> bool {
         self.look.aside || self.raw.was_recompiled()
     }
 
-    /// Whether something may come up in it that is deferred.
+    /// Whether running it may be deferred.
     pub(crate) fn may_be_deferred(&self) -> bool {
         self.look.brief_length.is_some() || self.look.sorts_rows || self.look.is_virtual
     }
 
-    /// Get ready to run, aside or where the call was made. Returns after how many calls of the
-    /// progress handler it is then deferred.
+    /// Prepare to run, on the connection's own thread (`aside`) or the caller's. Returns after how
+    /// many calls of the progress handler to defer it.
     pub(crate) fn get_ready(&mut self, aside: bool) -> u64 {
-        /// As long as it takes to sort the rows that can have come together by then: 20 ms.
+        /// After that many, sorting the rows collected so far takes up to 20 ms.
         const BRIEF_STEPS: u64 = 8_000;
         let max_length = match aside {
             true => self.lengthened.or(self.look.max_length),
@@ -111,9 +110,9 @@ impl Compiled {
         }
     }
 
-    /// It is run again, aside, having met a value that is longer than it might handle: let it handle
-    /// values of up to `bytes`, if it makes none by itself. Returns whether it may handle longer ones
-    /// there.
+    /// The statement met a value longer than it may handle, and is run again on the connection's
+    /// own thread: let it handle values of up to `bytes`, if it creates none itself. Returns
+    /// whether it may handle longer ones there.
     pub(crate) fn lengthen(&mut self, conn: &Connection, bytes: u32) -> Result<bool> {
         if self.look.max_length.is_none()
             && let Some(longest) = program::longest_moved(conn, &self.raw)?
@@ -134,18 +133,18 @@ impl Compiled {
         }
     }
 
-    /// The text that it is kept by; empty where it is not kept.
+    /// The text that it is cached under; empty if it is not cached.
     pub(crate) fn sql(&self) -> &str {
         &self.sql
     }
 
-    /// Keep it for the next time that `sql` is to be compiled.
+    /// Cache it, when it is done, under the text `sql`.
     pub(crate) fn keep_as(&mut self, sql: &str) {
         self.sql = sql.into();
     }
 }
 
-/// How many rights have statements kept for them.
+/// For how many different rights statements are cached.
 const MAX_RIGHTS: usize = 4;
 
 type Statements = LruCache<Box<str>, Compiled>;
@@ -153,10 +152,10 @@ type Statements = LruCache<Box<str>, Compiled>;
 #[derive(Debug)]
 pub(crate) struct StatementCache {
     capacity: usize,
-    /// Those of the present rights.
+    /// The statements of the current rights.
     statements: Statements,
     rights: Arc<Rights>,
-    /// Those of others, the one used last at the end.
+    /// Those of other rights, the most recently used last.
     others: Vec<(Arc<Rights>, Statements)>,
 }
 
@@ -170,8 +169,8 @@ impl StatementCache {
         }
     }
 
-    /// Use what was compiled under `rights` from now on, and nothing else: SQLite asks whether
-    /// a statement is allowed when it compiles it, not when it runs.
+    /// From now on, use only statements that were compiled under `rights`: SQLite asks whether a
+    /// statement is allowed when it compiles it, not when it runs.
     pub(crate) fn set_rights(&mut self, rights: &Arc<Rights>) {
         let same = |other: &Arc<Rights>| Arc::ptr_eq(other, rights) || other == rights;
         if same(&self.rights) {
@@ -190,20 +189,19 @@ impl StatementCache {
         self.others.push((last_rights, last));
     }
 
-    /// The rights whose statements are used.
+    /// The current rights.
     pub(crate) fn rights(&self) -> &Arc<Rights> {
         &self.rights
     }
 
-    /// The statement of this text, if it is here.
+    /// Take the statement of this text, if it is cached.
     pub(crate) fn take(&mut self, sql: &str) -> Option<Compiled> {
         let (sql, mut compiled) = self.statements.remove_entry(sql)?;
         compiled.sql = sql;
         Some(compiled)
     }
 
-    /// Keep a statement, reset and without the values it was bound to. The one least recently
-    /// used makes room for it.
+    /// Cache a statement, reset and without bound values. Evicts the least recently used.
     pub(crate) fn put(&mut self, mut compiled: Compiled) {
         let kept = (1..=MAX_KEPT_SQL_BYTES).contains(&compiled.sql.len());
         if !kept || compiled.trusts_schema || compiled.raw.was_recompiled() {

@@ -1,4 +1,4 @@
-//! The calls that the pool makes of a session.
+//! The session's implementation of the pool's calls.
 
 use millpond_pool::engine::{self, Call, Reset, Session, Step, Terms};
 use millpond_pool::{
@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::writers::job::{Answer, Job, Wants};
 
 impl Db {
-    /// Run `work` in a call's time.
+    /// Run `work` within a call's time.
     fn call<T>(&mut self, call: &Call, work: impl FnOnce(&mut Db) -> Attempt<T>) -> Attempt<T> {
         let _scope = self.enter();
         self.aside = call.aside;
@@ -20,8 +20,8 @@ impl Db {
             self.watch.set_bounds(bounds);
         }
         let attempt = work(self);
-        // A turn that was waited for, and then not needed, must not stay here, unless what it is for
-        // is about to run aside.
+        // A turn that turned out not to be needed must not stay here, unless the call is about to
+        // run on the connection's own thread.
         if self.turn.is_some() && !matches!(attempt, Err(Stop::Aside)) {
             self.settle();
         }
@@ -33,8 +33,8 @@ impl Db {
         self.attempt_or(call, work, |_| None, |_| None)
     }
 
-    /// As [`attempt`](Db::attempt), of work that the holder of the turn may do for this connection
-    /// (`job`, whose answer `from_answer` reads).
+    /// Like [`attempt`](Db::attempt), for work that the holder of the turn may do for this
+    /// connection (`job`, whose answer `from_answer` converts).
     fn attempt_or<T>(
         &mut self,
         mut call: Call,
@@ -159,7 +159,7 @@ impl Session for Db {
         self.attempt(call, |db| db.commit(transaction))
     }
 
-    // Not in a call's time, which may be over.
+    // Not within a call's time, which may be over.
     fn rollback(&mut self, _: Call, transaction: u64) -> Step<()> {
         let _scope = self.enter();
         self.rollback(transaction)
@@ -182,7 +182,7 @@ impl Session for Db {
 
     fn drop_transaction(&mut self, transaction: u64) {
         let _scope = self.enter();
-        // After a commit or a rollback this finds it ended, and does nothing.
+        // After a commit or rollback the session finds that it has ended, and does nothing.
         let _ = self.rollback(transaction);
     }
 

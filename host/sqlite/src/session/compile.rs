@@ -1,4 +1,4 @@
-//! From SQL text to a compiled statement with its parameters bound.
+//! Compiles SQL text to a statement, and binds its parameters.
 
 use std::collections::{HashMap, HashSet};
 
@@ -20,20 +20,20 @@ use crate::text::{
     MAX_SQL_BYTES, SqlText, begins_with, blank, has_word, is_definition, trusts_schema,
 };
 
-/// A statement of a text, and where in the text it ends.
+/// A compiled statement, and where it ends in its text.
 pub(super) struct First {
     pub(super) compiled: Compiled,
     pub(super) end: usize,
 }
 
-/// A text of up to [`BRIEF_TEXT`] is compiled where the call is made, unless its bytes times those
-/// that the schema takes are more than this. At the worst, SQLite goes through the whole schema for
-/// each name in the text, and for a text of one name several times.
+/// A text of up to [`BRIEF_TEXT`] is compiled on the caller's thread, unless its size times the
+/// schema's size, in bytes, exceeds this. In the worst case, SQLite scans the whole schema for each
+/// name in the text, and for a text with one name several times.
 const LEAST_TEXT: u64 = 100;
 const BRIEF_WORK: u64 = 32 << 20;
 
 impl Db {
-    /// The one statement of `sql`.
+    /// Compile `sql`, which must be one statement.
     pub(super) fn compile(&mut self, sql: &str) -> Attempt<Compiled> {
         match self.cache.take(sql) {
             Some(compiled) => Ok(compiled),
@@ -61,7 +61,7 @@ impl Db {
         }
     }
 
-    /// The next statement of `sql` from the byte `start` on; `None` where there is none.
+    /// Compile the next statement of `sql` from the byte `start`; `None` if there is none.
     pub(super) fn compile_next(
         &mut self,
         sql: &SqlText<'_>,
@@ -82,7 +82,7 @@ impl Db {
         })
     }
 
-    /// Compiling reads the schema, and SQLite ends a transaction in which that gets no memory.
+    /// Compiling reads the schema; if SQLite runs out of memory there, it ends the transaction.
     fn note_lost_transaction(&mut self) {
         self.ended += 1;
         self.aborted = Some(Aborted::Sqlite);
@@ -92,7 +92,7 @@ impl Db {
     fn compile_from(&mut self, sql: &SqlText<'_>, start: usize) -> Attempt<Option<First>> {
         let pace = self.pace_of_compiling();
         let compiled = self.at_pace(pace, |db| db.compile_first(sql, start));
-        // Even if it was compiled: it may lack what could not be read.
+        // Even if it compiled: it may lack what could not be read.
         match pace == Pace::Compiles && self.watch.take_deferred() {
             true => Err(Stop::Aside),
             false => compiled,
@@ -106,11 +106,10 @@ impl Db {
         }
     }
 
-    /// Whether a text may take longer to compile than a call may without being watched from another
-    /// thread.
+    /// Whether compiling a text may take longer than a call may on the caller's thread.
     fn takes_long_to_compile(&mut self, text: usize) -> bool {
         let free = self.watch.pace() == Pace::Free;
-        // Looking at a large schema takes as long as it is large, and it is looked at aside.
+        // Measuring a large schema takes time too, so do it on the connection's own thread.
         if self.hints.has_schema_changed() && (free || !self.is_schema_large(text)) {
             self.schema_used = raw::schema_used(&self.conn);
             self.hints.set_schema_changed(false);
@@ -123,9 +122,9 @@ impl Db {
     }
 
     fn compile_first(&mut self, sql: &SqlText<'_>, mut start: usize) -> Attempt<Option<First>> {
-        // Comments and empty statements come one at a time.
+        // SQLite returns comments and empty statements one at a time.
         while start < sql.len() {
-            // There can be very much space before it: once is enough.
+            // There can be very much space before a statement: skip it once.
             let begun = sql.rest(start);
             let begun = &begun[blank(begun)..];
             if trusts_schema(begun) {
@@ -138,7 +137,7 @@ impl Db {
                 self.refresh_schema()?;
                 compiled = self.compile_at(sql, start, begun);
             }
-            // Compiling reads the schema, which may be what is damaged.
+            // Compiling reads the schema, which may be damaged.
             self.unhealthy |= self.failed_unhealthy;
             let (first, end) = compiled?;
             match first {
@@ -146,7 +145,8 @@ impl Db {
                 None if end == start => return Ok(None),
                 None => {
                     start = end;
-                    // A text can hold a million of them, none of which runs, to be stopped.
+                    // A text can hold a million empty statements, none of which runs, to be
+                    // stopped.
                     self.check_deadline()?;
                 }
             }
@@ -154,14 +154,14 @@ impl Db {
         Ok(None)
     }
 
-    /// Whether an error of compiling may come of a schema that is no more. SQLite compiles against
-    /// the one that it has in memory, and looks whether that is still the database's as a statement
-    /// takes its first step, which one that does not compile never takes; for the names of tables
-    /// and columns that it does not find it looks at once (`checkSchema` in its source), for
-    /// nothing else: how many columns a table has, what exists already, what a conflict's target
-    /// is.
+    /// Whether a compilation error may come from an outdated schema. SQLite compiles against the
+    /// schema that it has in memory, and checks whether that is current at a statement's first
+    /// step, which a statement that does not compile never takes. It checks at once only for
+    /// unknown tables and columns (`checkSchema` in its source), but not for the number of columns
+    /// of a table, existing objects, or the target of a conflict clause.
     ///
-    /// Or it is the schema that exceeds what a guest's text may be: that is read without limits.
+    /// Also true if the schema itself exceeds the limits for a guest's text: rereading it applies
+    /// no limits.
     fn may_be_outdated(&self, error: &Error) -> bool {
         let code = error.code() & 0xff;
         matches!(
@@ -170,18 +170,18 @@ impl Db {
         ) && !self.watch.must_stop()
     }
 
-    /// Have SQLite read the schema again, if it has changed, here or in another process: what is
-    /// compiled from here on is compiled against it, and so is, once more, what was compiled
-    /// before. In a transaction that reads already, the schema is that of its snapshot.
+    /// Make SQLite read the schema again, if it has changed, here or in another process. Everything
+    /// compiled from now on uses it, and earlier statements are compiled again. In a transaction
+    /// that has read, the schema is that of its snapshot.
     pub(super) fn refresh_schema(&mut self) -> Attempt<()> {
-        // SQLite looks because it finds no such table. Nothing runs, and no snapshot is kept.
+        // SQLite checks because it finds no such table. Nothing runs, and no snapshot is held.
         const UNKNOWN: &str = "SELECT 1 FROM \"millpond: no such table\"";
         let pace = self.pace_of_compiling();
         let was_open = !self.conn.is_autocommit() && !self.grouped;
         self.at_pace(pace, |db| {
             db.seen.trusting(|| drop(db.conn.prepare(UNKNOWN)));
         });
-        // It may be another schema, and larger.
+        // The schema may be different, and larger.
         self.hints.set_schema_changed(true);
         if was_open && self.conn.is_autocommit() {
             self.note_lost_transaction();
@@ -193,8 +193,8 @@ impl Db {
         }
     }
 
-    /// The next statement of `sql` from the byte `start` on, or `None` where there is only space or
-    /// a comment; and where it ends. It begins with `begun`, as long as that is.
+    /// Compile the next statement of `sql` from the byte `start`, or return `None` if there is only
+    /// space or a comment; and where it ends. `begun` is its beginning, without space and comments.
     fn compile_at(
         &mut self,
         sql: &SqlText<'_>,
@@ -202,7 +202,7 @@ impl Db {
         begun: &str,
     ) -> Attempt<(Option<Compiled>, usize)> {
         self.failed_unhealthy = false;
-        // These do much of what they do while they are compiled.
+        // These do much of their work while they are compiled.
         let acts = begins_with(begun, &["PRAGMA", "ALTER"]);
         if self.takes_long_to_compile(sql.len() - start)
             || (acts && self.watch.pace() != Pace::Free)
@@ -260,8 +260,8 @@ impl Db {
         Ok((Some(compiled), end))
     }
 
-    /// To rename something, or to drop a column, SQLite reads every definition in the schema, and
-    /// takes time with the square of its length in one call of a function.
+    /// To rename something, or to drop a column, SQLite parses every definition in the schema, in
+    /// quadratic time, in one call of a function.
     fn check_alteration(&self, sql: &str) -> Result<()> {
         const MAX_ALTERED_BYTES: i64 = 4_000;
         if !self.seen.alters() || !has_word(sql, &["RENAME", "DROP"]) {
@@ -278,13 +278,13 @@ impl Db {
                 ErrorKind::TooLarge,
                 format!(
                     "a definition in the schema has {longest} characters: with more than \
-                     {MAX_ALTERED_BYTES}, renaming and dropping columns is for a migration"
+                     {MAX_ALTERED_BYTES}, rename and drop columns in a migration"
                 ),
             )),
         }
     }
 
-    /// Whether the borrower's time is not over yet.
+    /// Check that the borrower's time is not over.
     pub(super) fn check_deadline(&self) -> Result<()> {
         match self.watch.must_stop() {
             true => Err(self.explain(self.overdue())),
@@ -309,10 +309,10 @@ impl Db {
     }
 }
 
-/// What `PRAGMA database_list` answers to guests, who are told no path.
+/// The answer of `PRAGMA database_list` for guests, who must not see paths.
 const WITHOUT_PATH: &str = "SELECT 0 AS seq, 'main' AS name, '' AS file";
 
-/// The length of the statement that `sql` begins with, if it is that pragma.
+/// The length of the statement at the beginning of `sql`, if it is that pragma.
 fn database_list(sql: &str) -> Option<usize> {
     if !begins_with(sql, &["PRAGMA"]) {
         return None;
@@ -325,15 +325,15 @@ fn database_list(sql: &str) -> Option<usize> {
         .then_some(statement.len())
 }
 
-/// What a text may be that a guest sends, while it is compiled. The schema is the operator's, and
-/// is read under SQLite's own limits.
+/// Limits while a guest's text is compiled. The schema is the operator's, and is read under
+/// SQLite's own limits.
 struct TextLimits<'c> {
     conn: &'c Connection,
-    /// It is compiled where the call was made.
+    /// Whether it is compiled on the caller's thread.
     here: bool,
-    /// It is longer than a statement may be.
+    /// Whether it is longer than a statement may be.
     long: bool,
-    /// It makes a table, perhaps.
+    /// Whether it may create a table.
     defines: bool,
 }
 
@@ -345,9 +345,9 @@ impl TextLimits<'_> {
             long: sql.len() > MAX_SQL_BYTES,
             defines: is_definition(sql),
         };
-        // SQLite calls itself for each level, on a stack that may be a guest's: 160 KB at the most
-        // up to here, where it is not optimised. What is deeper is compiled aside. And what is made
-        // of tables with more columns takes ten seconds and more to compile.
+        // SQLite recurses for each level, on a stack that may be a guest's: at most 160 KB with
+        // these limits in an unoptimised build. Anything deeper is compiled on the connection's own
+        // thread. And statements on tables with more columns take ten seconds or more to compile.
         limits.set(100, 50, MAX_SQL_BYTES as i32, 1_000)?;
         Ok(limits)
     }
@@ -367,8 +367,8 @@ impl TextLimits<'_> {
         Ok(())
     }
 
-    /// Whether it was refused as too deep where the call was made. SQLite has no code for it; were
-    /// its words others, the text would be refused for good.
+    /// Whether it may have been refused because these limits are lower than SQLite's own. SQLite
+    /// has no code for that; if its messages changed, such a text would always be refused.
     fn may_have_refused(&self, error: &Error) -> bool {
         const WORDS: &[&str] = &[
             "Expression tree is too large",
@@ -381,7 +381,7 @@ impl TextLimits<'_> {
 
 impl Drop for TextLimits<'_> {
     fn drop(&mut self) {
-        // It fails for a closed connection alone.
+        // Only fails for a closed connection.
         let _ = self.set(MAX_DEPTH, MAX_COMPOUND, MAX_DEFINITION_BYTES, MAX_COLUMNS);
     }
 }
@@ -390,13 +390,13 @@ impl Drop for TextLimits<'_> {
 fn wrong_count(parameters: usize, values: usize) -> Error {
     Error::new(
         ErrorKind::Parameters,
-        format!("the statement has {parameters} parameters, and {values} values were given"),
+        format!("the statement has {parameters} parameters, but {values} values were given"),
     )
 }
 
 fn bind_named(conn: &Connection, raw: &mut RawStatement, values: &Parameters) -> Result<()> {
     let wrong = |message: String| Err(Error::new(ErrorKind::Parameters, message));
-    // Before there is a map of them: a guest can send very many.
+    // Checked before building a map: a guest can send very many values.
     if values.len() > raw.parameter_count() {
         return Err(wrong_count(raw.parameter_count(), values.len()));
     }

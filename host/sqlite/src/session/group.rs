@@ -1,12 +1,12 @@
-//! Group commit: single statements of guests that wait for their turn at the same time are run in
-//! one transaction, by the one whose turn it is, and are acknowledged when that is committed. What
-//! costs most, the disk and handing over the turn, is shared by all of them.
+//! Group commit: the holder of the turn runs single statements of guests that wait for the turn at
+//! the same time in one transaction, and they are acknowledged when it is committed. They share the
+//! largest costs: the disk, and handing over the turn.
 //!
-//! Each runs under its own rights, limits and last inserted rowid, and in a savepoint of its own.
-//! One that fails, or could do otherwise than by itself, is undone, and its owner runs it again
-//! when its turn comes, which is next: nobody is told of an error that another one caused. So it is
-//! for all of them where the whole transaction ends before its commit, by a full disk or a
-//! statement that was interrupted.
+//! Each runs under its own rights, limits and last inserted rowid, in its own savepoint. A
+//! statement that fails, or might behave differently than alone, is undone, and its owner runs it
+//! again when its turn comes, which is next: no owner sees an error that another's statement
+//! caused. The same happens to all of them if the whole transaction ends before its commit, because
+//! of a full disk or an interrupted statement.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,23 +25,24 @@ use crate::text::begins_with;
 use crate::writers::job::{Answer, Job, Wants};
 use crate::writers::queue::{Taken, Turn};
 
-/// What statements begin with that change rows and nothing else.
+/// The first keywords of statements that change rows and nothing else.
 const VERBS: &[&str] = &["INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"];
-/// The most statements of others that one commits with its own.
+/// The maximum number of others' statements that are committed with one's own.
 const MAX_JOBS: usize = 64;
-/// How long it goes on taking them: its own is acknowledged only afterwards.
+/// How long to take others' statements: one's own is only acknowledged afterwards.
 const TAKING_TIME: Duration = Duration::from_millis(3);
-/// How long it goes on leading groups of others' statements, its own being committed.
+/// How long to lead further groups of others' statements after one's own is committed.
 const STAYING_TIME: Duration = Duration::from_micros(200);
-/// How long any of them may take, by the rough clock. A longer one ends the group.
+/// How long each may take, by the coarse clock. A longer one ends the group.
 const JOB_TIME: Duration = Duration::from_millis(10);
-/// How much time whoever leads a group must have left for its own statement.
+/// The minimum time that the leader of a group must have left for its own statement.
 const LEADING_TIME: Duration = Duration::from_millis(100);
-/// The most bytes of parameters of a statement that others may run: they are copied.
+/// The maximum size of the parameters of a statement that others may run, in bytes: they are
+/// copied.
 const MAX_PARAMETER_BYTES: usize = 64 * 1024;
 
 impl Db {
-    /// The statement for somebody else to run, if it does the same there.
+    /// The statement as a job for another connection, if it would behave the same there.
     pub(crate) fn job(&self, sql: &str, parameters: &Parameters, wants: Wants) -> Option<Job> {
         let plain = (1..=MAX_KEPT_SQL_BYTES).contains(&sql.len())
             && begins_with(sql, VERBS)
@@ -62,7 +63,7 @@ impl Db {
         })
     }
 
-    /// As [`job`](Db::job), for a statement that a handle keeps open.
+    /// Like [`job`](Db::job), for a statement that a handle keeps open.
     pub(crate) fn job_open(
         &self,
         key: usize,
@@ -73,9 +74,9 @@ impl Db {
         self.job(open.compiled.sql(), parameters, wants)
     }
 
-    /// Whether a statement does the same on any connection: no transaction or cursor is open,
-    /// nothing temporary stands before the database's own tables, and nothing was set that a commit
-    /// ends.
+    /// Whether a statement behaves the same on any connection: no transaction or cursor is open, no
+    /// temporary object hides the database's own tables, and no setting is active that a commit
+    /// resets.
     fn is_plain(&self) -> bool {
         self.aborted.is_none()
             && self.conn.is_autocommit()
@@ -84,8 +85,8 @@ impl Db {
             && !self.seen.is_set_for_transaction()
     }
 
-    /// Run a statement together with those that others wait for, where there are any, and commit
-    /// them. `None` where it is still to be run, by itself.
+    /// Run a statement together with those of waiting connections, if any, and commit them. Returns
+    /// `None` if the statement must still be run, alone.
     pub(super) fn run_in_group(
         &mut self,
         compiled: &mut Compiled,
@@ -107,7 +108,7 @@ impl Db {
         let (until, _) = self.watch.bounds();
         compiled.control == Control::None
             && !compiled.read_only
-            // Others must not wait for what may be abandoned.
+            // Others must not wait for a call that may be abandoned.
             && !self.aside
             && (turn.has_job() || turn.expected_jobs() > 0)
             && self.is_plain()
@@ -121,7 +122,7 @@ impl Db {
             return Ok(None);
         };
         let mut most = did;
-        // Others are quicker to come again than the next of them is to wake up and lead.
+        // The others return sooner than the next of them could wake up and lead.
         while since.elapsed() < STAYING_TIME && self.turn.as_ref().is_some_and(Turn::has_job) {
             match self.commit_group(0, |_| Ok(())) {
                 Ok(Some(((), did))) => most = most.max(did),
@@ -134,8 +135,8 @@ impl Db {
         Ok(Some(answer))
     }
 
-    /// Run `own` (`statements` statements) and the jobs of others in one transaction.
-    /// Returns how many jobs there were, or `None` where nothing of it all is kept.
+    /// Run `own` (`statements` statements) and the jobs of others in one transaction. Returns the
+    /// number of jobs, or `None` if none of it is kept.
     fn commit_group<T>(
         &mut self,
         statements: usize,
@@ -152,17 +153,17 @@ impl Db {
         statements: usize,
         own: impl FnOnce(&mut Db) -> Result<T>,
     ) -> Result<Option<(T, usize)>> {
-        // Another process may have the database locked: by itself the statement would wait once
-        // more.
+        // If another process has the database locked, the statement will wait again when it runs
+        // alone.
         self.control("BEGIN IMMEDIATE")?;
         let before = self.told();
         let mut taken = Vec::new();
         if let Ok(done) = own(self) {
             self.run_jobs(&mut taken);
-            // Unless a job that was interrupted, or the disk, has ended it.
+            // Unless an interrupted job, or the disk, has ended it.
             let told = self.told();
             if !self.conn.is_autocommit() && !self.unhealthy && self.commit_timed().is_ok() {
-                // Full-text search writes, and counts, as it commits.
+                // Full-text search writes, and counts, during the commit.
                 self.set_told(told);
                 let jobs = taken.len();
                 if let Some(turn) = &self.turn {
@@ -176,11 +177,11 @@ impl Db {
             self.must_have_undone(undone);
         }
         self.set_told(before);
-        // What is run again begins to count anew.
+        // A statement that runs again counts from zero again.
         self.watch.start_writing(raw::pages_written(&self.conn));
         self.watch.forget_indexed();
         self.watch.take_deferred();
-        // The first that was taken is to be the first in line again.
+        // In reverse, so that the first that was taken is the first in the queue again.
         while taken.pop().is_some() {}
         match self.aborted {
             Some(aborted) => Err(aborted.into_error()),
@@ -195,7 +196,7 @@ impl Db {
         result
     }
 
-    /// Run what others wait for, one after the other. What did not succeed goes back to its owner
+    /// Run the waiting jobs, one after the other. A job that does not succeed returns to its owner
     /// at once.
     fn run_jobs(&mut self, taken: &mut Vec<Taken<Job>>) {
         let since = Instant::now();
@@ -209,13 +210,13 @@ impl Db {
                 if taken.len() >= expected || (waited && since.elapsed() >= patience) {
                     break;
                 }
-                // Whoever is about to come gets the processor for a moment: at least once, or those
-                // who share this one would be left behind.
+                // Let threads that are about to queue run first: at least once, or those that share
+                // this processor would be left behind.
                 std::thread::yield_now();
                 waited = true;
                 continue;
             };
-            // One that fails is first in line again as it is dropped: nobody overtakes it.
+            // Dropping a failed job puts its owner at the front of the queue: nobody overtakes it.
             match next.job_mut().map(|job| self.run_job(job)) {
                 Some(Ok(())) => taken.push(next),
                 _ => break,
@@ -233,7 +234,7 @@ impl Db {
         self.watch.start_writing(raw::pages_written(&self.conn));
         self.control("SAVEPOINT millpond")?;
         let result = self.run_job_within(job);
-        // Whatever fails here, its owner runs it again: nothing of it may be committed.
+        // If this fails, nothing of it may be committed: its owner runs it again.
         let result = result.and_then(|()| self.control("RELEASE millpond"));
         if result.is_err() && !self.conn.is_autocommit() {
             let undone = self.undo(Db::roll_back_savepoint);
@@ -241,7 +242,7 @@ impl Db {
         }
         if let Err(error) = &result {
             self.unhealthy |= error.is_unhealthy();
-            // Nor is it for the one who leads.
+            // The failed job must not defer the leader's own statement.
             self.watch.take_deferred();
         }
         result
@@ -256,7 +257,7 @@ impl Db {
         let result = match compiled.control {
             Control::None if !compiled.read_only && !compiled.is_for_aside() => {
                 let steps = compiled.get_ready(false);
-                // In a savepoint: nothing of it is kept where it fails.
+                // In a savepoint: nothing of it is kept if it fails.
                 self.watch.start_statement(true, steps);
                 let before = self
                     .running
@@ -292,7 +293,7 @@ impl Db {
                         rows,
                         with_columns.then(|| columns_of(&compiled.raw)),
                     )),
-                    // Its cursor is to be its owner's.
+                    // Its cursor must belong to its owner.
                     Ok(true) => Err(by_itself()),
                     Err(error) => Err(error),
                 }
@@ -300,7 +301,7 @@ impl Db {
         };
         compiled.raw.reset();
         let answer = answer?;
-        // One that is checked only at the commit would fail everybody's.
+        // A constraint that is only checked at the commit would fail everybody's statements.
         match raw::constraints_hold(&self.conn) {
             true => Ok(answer),
             false => Err(by_itself()),
@@ -315,7 +316,7 @@ impl Db {
     }
 }
 
-/// For the group: the one whose statement it is never sees it.
+/// Only used within a group: the statement's owner never sees it.
 fn by_itself() -> Error {
-    Error::new(ErrorKind::Other, "the statement is to run by itself")
+    Error::new(ErrorKind::Other, "the statement must run alone")
 }

@@ -19,22 +19,22 @@ pub(super) struct Open {
     pub(super) compiled: Compiled,
     /// Whether the statement's own handle still exists.
     held: bool,
-    /// How often it has been run. A cursor belongs to one run.
+    /// The number of its run. A cursor belongs to one run.
     run: u64,
     /// Whether a cursor over the current run exists.
     cursor: bool,
-    /// The statement stands on a row that has not been read.
+    /// Whether the statement is on a row that has not been read.
     on_row: bool,
-    /// Read the rest of its rows aside.
+    /// Whether to read the rest of its rows on the connection's own thread.
     aside: bool,
-    /// Another connection has run it last.
+    /// Whether another connection has run it last.
     elsewhere: bool,
-    /// What the last page of this run took, in bytes: the next will be much the same.
+    /// The size of this run's last page, in bytes: the next will be similar.
     page: usize,
 }
 
 impl Open {
-    /// The page; nothing is left under way where there is none.
+    /// The page; if there is none, end the run.
     fn unless_failed<T>(&mut self, page: Attempt<T>) -> Attempt<T> {
         if page.is_err() {
             self.on_row = false;
@@ -46,7 +46,8 @@ impl Open {
 
 impl Db {
     pub(crate) fn prepare(&mut self, sql: &str) -> Attempt<usize> {
-        // What ends a transaction may be prepared, to end the one that is no more.
+        // Statements that end a transaction may be prepared, to acknowledge one that has been
+        // rolled back.
         if let Some(aborted) = self.aborted
             && !begins_with(sql, &["COMMIT", "END", "ROLLBACK"])
         {
@@ -65,10 +66,11 @@ impl Db {
         }))
     }
 
-    /// What a statement is, with the columns of the rows that it yielded last, or would yield now.
+    /// Describe a statement, with the columns of its last rows, or of those that it would yield
+    /// now.
     pub(crate) fn describe(&mut self, key: usize) -> Attempt<Description> {
         let may_differ = |open: &Open| open.run == 0 || open.elsewhere;
-        // What does not compile any more has the columns that it had: its next run reports why.
+        // A statement that no longer compiles keeps its last columns: its next run reports why.
         if self.statements.get(key).is_some_and(may_differ)
             && let Err(Stop::Aside) = self.refresh_open(key)
         {
@@ -87,18 +89,18 @@ impl Db {
         })
     }
 
-    /// Another connection has run a statement of this one: what that yielded may have other columns
-    /// than it would here.
+    /// Another connection has run one of this connection's statements: its columns may differ from
+    /// what they would be here.
     pub(crate) fn note_run_elsewhere(&mut self) {
         for (_, open) in &mut self.statements {
             open.elsewhere = true;
         }
     }
 
-    /// Compile a statement once more, against the schema as it is now.
+    /// Compile a statement again, against the current schema.
     fn refresh_open(&mut self, key: usize) -> Attempt<()> {
         self.on_open(key, |db, open| {
-            // What trusts the schema is compiled against the newest anyhow.
+            // Statements that trust the schema are always compiled against the newest.
             if !open.compiled.trusts_schema {
                 db.refresh_schema()?;
             }
@@ -108,7 +110,7 @@ impl Db {
         })
     }
 
-    /// Run the statement behind `key` through `work`, from the start: an open cursor is stale.
+    /// Run the statement behind `key` from the start, with `work`: its cursor becomes stale.
     fn with_open<T>(
         &mut self,
         key: usize,
@@ -135,8 +137,8 @@ impl Db {
             .statements
             .get_mut(key)
             .ok_or_else(Error::stale_connection)?;
-        // Of the connection, not of the statement: a statement's place is used again, and an
-        // old cursor must not take a later one's rows.
+        // Count per connection, not per statement: a statement's slot is reused, and an old cursor
+        // must not read a later statement's rows.
         self.runs += 1;
         slot.run = self.runs;
         (slot.cursor, slot.on_row, slot.elsewhere) = (false, false, false);
@@ -170,7 +172,7 @@ impl Db {
             if compiled.control != Control::None {
                 return Err(Error::new(
                     ErrorKind::Sql,
-                    "a transaction statement does not run once a row",
+                    "a transaction statement cannot run once per row",
                 )
                 .into());
             }
@@ -199,7 +201,7 @@ impl Db {
         })
     }
 
-    /// Run a statement and read its first rows. Returns the run's number where there are more.
+    /// Run a statement and read its first rows. Returns the run's number if there are more.
     pub(crate) fn query_open(
         &mut self,
         key: usize,
@@ -224,19 +226,19 @@ impl Db {
                     return Ok(false);
                 }
                 let more = db.read_page(open, max_rows, &mut rows)?;
-                // After a step: a schema that changed has been seen by now.
+                // After a step, so that a changed schema has been noticed.
                 columns = with_columns.then(|| columns_of(&open.compiled.raw));
                 Ok(more)
             });
             let more = open.unless_failed(more)?;
             open.cursor = more;
-            // What is under way cannot begin anew elsewhere.
+            // A started run cannot restart on another thread.
             open.aside = db.aside || open.compiled.may_be_deferred();
             Ok((rows, columns, more.then_some(open.run)))
         })
     }
 
-    /// Read on. No rows once the end has been reached.
+    /// Read on. Returns no rows once the end has been reached.
     pub(crate) fn next_page(&mut self, key: usize, run: u64, max_rows: u32) -> Attempt<Rows> {
         if let Some(aborted) = self.aborted {
             return Err(aborted.into_error().into());
@@ -259,7 +261,7 @@ impl Db {
             let more = db.run(open.compiled.kind(), |db| {
                 db.read_page(open, max_rows, &mut rows)
             });
-            // It has begun: it cannot do so again.
+            // It has started: it cannot restart.
             let more = more.map_err(|stop| stop.into_error().into());
             let more = open.unless_failed(more);
             open.cursor = matches!(more, Ok(true));
@@ -279,8 +281,8 @@ impl Db {
         more
     }
 
-    /// As [`read_page`](Db::read_page), without what follows its end. Whether the statement stands
-    /// on a row that has not been read is `on_row`.
+    /// Like [`read_page`](Db::read_page), without cleaning up at the end. `on_row` is whether the
+    /// statement is on a row that has not been read.
     pub(super) fn read_rows(
         &mut self,
         compiled: &mut Compiled,
@@ -306,8 +308,8 @@ impl Db {
         }
     }
 
-    /// Append the row that the statement stands on. What `rows` have got since they had `before`
-    /// bytes may not be larger than a result, by the name of `what`.
+    /// Append the current row. The bytes added to `rows` since they had `before` may not exceed the
+    /// limit for a result; `what` names them in the error.
     #[inline]
     pub(super) fn read_row(
         &self,
@@ -321,15 +323,15 @@ impl Db {
         for column in 0..width {
             let value = raw.column(column);
             self.check_value(value.length(), column)?;
-            // Before it is copied: one row can be columns times the largest value.
+            // Checked before copying: one row can be as large as columns times the largest value.
             self.check_result(what, rows.size() - before + value.size())?;
             rows.push_raw(value, column)?;
         }
         Ok(())
     }
 
-    /// End what a statement is doing. Outside a transaction that commits what it has written, which
-    /// is to succeed or fail whatever time is left.
+    /// End a statement's run. Outside a transaction that commits what it has written, which must
+    /// succeed or fail whatever time is left.
     fn finish(&mut self, key: usize) -> Result<()> {
         let bounds = self.watch.bounds();
         self.watch.hand_over_if_slow();
@@ -352,8 +354,8 @@ impl Db {
         }
     }
 
-    /// Make every open cursor stale. What a statement has written outside a transaction is
-    /// committed by that.
+    /// Make every open cursor stale. Outside a transaction that commits what their statements have
+    /// written.
     pub(super) fn end_cursors(&mut self) {
         let cursors = self.statements.iter().filter(|(_, open)| open.cursor);
         let keys: Vec<_> = cursors.map(|(key, _)| key).collect();
@@ -398,7 +400,7 @@ fn check_width(rows: &Rows, width: usize) -> Result<()> {
         0 => "the statement has no parameters, so its rows have no width".to_owned(),
         _ if rows.is_empty() || rows.width() == width => return Ok(()),
         _ => format!(
-            "a row has {} values, and the statement {width} parameters",
+            "a row has {} values, but the statement has {width} parameters",
             rows.width()
         ),
     };

@@ -1,9 +1,9 @@
-//! One lent connection at work: statements, transactions and the turn to write.
+//! A connection at work: statements, transactions and the turn to write.
 //!
-//! Everything here runs on the thread that calls it, and never waits: a call that needs the
-//! turn to write, and cannot have it at once, ends with [`Stop::Turn`] and changes nothing, so that
-//! its caller can wait without holding the connection, and try again. So does one that SQLite may
-//! not end in time, with [`Stop::Aside`], to be tried on the connection's own thread.
+//! Everything here runs on the calling thread, and never waits. A call that needs the turn to
+//! write, and cannot have it at once, returns [`Stop::Turn`] and changes nothing, so that its
+//! caller can wait without locking the connection, and retry. A call that SQLite might not stop in
+//! time returns [`Stop::Aside`], to be retried on the connection's own thread.
 
 mod admit;
 pub(crate) mod cache;
@@ -56,20 +56,20 @@ use crate::writers::job::Job;
 use crate::writers::queue::{Turn, TurnQueue};
 use crate::writers::read_mark::Reads;
 
-/// Why a call did not do what it was to do.
+/// Why a call did not complete.
 #[derive(Debug)]
 pub(crate) enum Stop {
     /// Another request writes: wait for the turn, and call again.
     Turn,
-    /// Whoever begins to read is held back for a moment: wait, and call again.
+    /// New readers are held back for a moment: wait, and call again.
     Gate,
-    /// SQLite may not end it in time: call again on the connection's own [`Thread`].
+    /// SQLite might not stop it in time: call again on the connection's own [`Thread`].
     Aside,
     Error(Error),
 }
 
 impl Stop {
-    /// For a call that cannot be tried again.
+    /// The error for a call that cannot be retried.
     pub(crate) fn into_error(self) -> Error {
         match self {
             Stop::Error(error) => error,
@@ -96,7 +96,7 @@ pub(crate) type Attempt<T> = std::result::Result<T, Stop>;
 
 #[derive(Debug)]
 pub(crate) struct Db {
-    // Statements before the connection: they are dropped in this order, as `raw` asks.
+    // Statements before the connection: fields drop in this order, as `raw` requires.
     statements: Slab<Open>,
     cache: StatementCache,
     turn: Option<Turn<Job>>,
@@ -106,39 +106,41 @@ pub(crate) struct Db {
     name: Arc<str>,
     request: RequestId,
     access: Access,
-    /// How often its statements have been run through handles.
+    /// The number of runs of statements through handles.
     runs: u64,
     reads: Reads,
     /// Set if statements were reset during this call: its cursors end with it.
     cut: bool,
-    /// The call that is under way runs on that thread.
+    /// Whether the current call runs on that thread.
     aside: bool,
-    /// How much memory the schema took when it was last looked at, in bytes.
+    /// The memory that the schema used when last measured, in bytes.
     schema_used: u64,
-    /// The transaction that is open is a group's, of which no guest knows.
+    /// Whether the open transaction is a group's, which no guest knows of.
     grouped: bool,
-    /// How many transactions of this connection have ended: a handle to an earlier one is stale.
+    /// The number of this connection's transactions that have ended: handles of earlier ones are
+    /// stale.
     ended: u64,
-    /// SQLite or the host ended the last transaction, and its owner has not yet ended it too.
+    /// Set if SQLite or the host ended the last transaction, and its owner has not yet ended it
+    /// too.
     aborted: Option<Aborted>,
-    /// The file failed under this connection.
+    /// Whether the file has failed under this connection.
     unhealthy: bool,
-    /// It failed as a statement was last compiled, which may succeed once more.
+    /// Whether it failed during the last compilation, which may succeed when repeated.
     failed_unhealthy: bool,
-    /// What ran last met a value that is longer than it might handle: it is run again, aside, to
-    /// handle it if it may.
+    /// Whether the last run met a value that is longer than it may handle: it is run again on the
+    /// connection's own thread, to handle it if allowed.
     too_long: bool,
-    /// What runs is run again so.
+    /// Whether the current run is that repetition.
     lengthened: bool,
-    /// `PRAGMA query_only` as it stands.
+    /// The current value of `PRAGMA query_only`.
     query_only: bool,
     max_value_bytes: u64,
-    /// How long a value may be that is there already.
+    /// The maximum length of a value that is already stored.
     max_length: u32,
     max_result_bytes: u64,
     max_page_bytes: u64,
     limits: Limits,
-    /// How often one call may be asked by the progress handler.
+    /// The maximum number of progress handler calls in one call.
     steps: u64,
     /// How long the last commit of a group took.
     commit_time: Duration,
@@ -213,12 +215,12 @@ impl Db {
         }
     }
 
-    /// Whether it can be lent for `access` as it is.
+    /// Whether it can be lent for `access` without changes.
     fn suits(&self, access: Access) -> bool {
         self.query_only == (access == Access::ReadOnly)
     }
 
-    /// Get ready for a new borrower.
+    /// Prepare for a new borrower.
     fn lend(&mut self, terms: &Terms<'_>) -> Result<()> {
         let _scope = self.enter();
         if self
@@ -248,12 +250,12 @@ impl Db {
         Ok(())
     }
 
-    /// Until the scope is dropped, what SQLite allocates on this thread is this connection's.
+    /// Until the scope is dropped, SQLite's allocations on this thread count for this connection.
     pub(crate) fn enter(&self) -> Scope {
         self.memory.enter()
     }
 
-    /// What the connection tells its borrower of what it did last.
+    /// What SQL functions such as `changes()` report on this connection.
     pub(crate) fn told(&self) -> Told {
         Told {
             last_insert_rowid: self.conn.last_insert_rowid(),
@@ -262,14 +264,14 @@ impl Db {
         }
     }
 
-    /// Set that: after another connection ran a statement for this one, or at a new lending.
+    /// Restore that: after another connection ran a statement for this one, or at a new lending.
     pub(crate) fn set_told(&self, told: Told) {
         raw::set_last_insert_rowid(&self.conn, told.last_insert_rowid);
         let (changes, total) = (told.changes, told.total_changes);
         self.changes.set(&self.conn, changes, total);
     }
 
-    /// Write the log into the database and empty it, so that closing leaves the file alone. Waits
+    /// Copy the log into the database and truncate it, so that no log remains after closing. Waits
     /// for other processes until `until`, by [`clock`](millpond_pool::clock).
     pub(crate) fn checkpoint(&mut self, until: u64) -> Result<()> {
         self.watch.start(until, NEVER);
@@ -287,7 +289,7 @@ impl Db {
         Ok(self.seen.trusting(|| self.conn.execute_batch(sql))?)
     }
 
-    /// As [`tracked`](Db::tracked), for a guest's statement, which has just been admitted.
+    /// Like [`tracked`](Db::tracked), for a guest's statement that has just been admitted.
     fn run<T>(&mut self, kind: Kind, work: impl FnOnce(&mut Db) -> Result<T>) -> Attempt<T> {
         let before = self.running.begin(kind.id, kind.is_long);
         let total = kind.counts.then(|| self.conn.total_changes());
@@ -304,24 +306,24 @@ impl Db {
         result.map_err(|error| self.stop(error))
     }
 
-    /// A statement that writes has failed. Where SQLite may keep a part of what it did, end the
-    /// transaction: its guest would take it that nothing was done.
+    /// A statement that writes has failed. If SQLite may have kept a part of its changes, end the
+    /// transaction: its guest would assume that nothing was changed.
     #[cold]
     fn undo_part(&mut self, kind: Kind, error: Error) -> Error {
         let undoes_by_itself = match error.code() & 0xff {
-            // It ends the transaction where it cannot.
+            // SQLite ends the transaction itself if it cannot undo the statement.
             SQLITE_INTERRUPT | SQLITE_NOMEM | SQLITE_FULL | SQLITE_IOERR => true,
             SQLITE_CONSTRAINT => error.code() != SQLITE_CONSTRAINT_DATATYPE,
             code => code == SQLITE_OK,
         };
-        // What is deferred has not begun, and what ran in a savepoint has been undone with it.
+        // A deferred statement has not started, and one that ran in a savepoint was undone with it.
         let is_undone = self.watch.is_deferred() || self.watch.can_restart();
         if undoes_by_itself || is_undone || self.conn.is_autocommit() {
             return error;
         }
         let error = self.explain(error);
         let (sql, has_changed) = (self.running.sql(), self.running.has_changed());
-        // What took long to compile would do so again.
+        // Compiling it again, to check, would take long too.
         let may_keep_part = (kind.is_long && !self.aside)
             || self.at_pace(Pace::Free, |db| {
                 program::may_keep_part(&db.conn, &sql, has_changed)
@@ -335,13 +337,13 @@ impl Db {
         error
     }
 
-    /// Whether to run a statement that failed once more, aside.
+    /// Decide whether to run a failed statement again, on the connection's own thread.
     #[cold]
     fn stop(&mut self, error: Error) -> Stop {
-        // Where it handles longer values, also those that are longer than any may be, if they are
-        // there already.
+        // There it may handle longer values, even longer than the limit, if they are already
+        // stored.
         let too_long = error.code() & 0xff == SQLITE_TOOBIG && self.watch.can_restart();
-        // What is deferred looks the same to SQLite.
+        // To SQLite, a deferred statement looks interrupted too.
         let deferred = self.watch.take_deferred();
         self.too_long = too_long && !self.lengthened && !deferred;
         match deferred || self.too_long {
@@ -358,8 +360,8 @@ impl Db {
         result
     }
 
-    /// Run `work` and keep the books: whether a transaction ended, who ended it, whether the
-    /// file is still sound, whether the turn can go on.
+    /// Run `work` and track whether a transaction ended, who ended it, whether the file is still
+    /// sound, and whether the turn can be handed on.
     fn tracked<T>(
         &mut self,
         control: Control,
@@ -370,13 +372,13 @@ impl Db {
         let ends_savepoint = control == Control::Savepoint
             && raw::transaction_state(&self.conn) == raw::TransactionState::Write;
         let result = match control {
-            // Also for a borrower whose time is over.
+            // Even if the borrower's time is over.
             Control::Rollback => self.undo(work),
             _ => work(self),
         };
         let mut result = result.map_err(|error| self.explain(error));
-        // A read that ran short of memory may be incomplete. What has been written has been, and to
-        // SQLite the end of a transaction is no write.
+        // A read that ran out of memory may be incomplete; a completed write is complete. SQLite
+        // does not consider the end of a transaction a write.
         let reads = read_only && control == Control::None;
         if reads && result.is_ok() && self.watched.is_starved() {
             result = Err(self.explain(self.overdue()));
@@ -384,13 +386,13 @@ impl Db {
         if ends_savepoint && result.is_err() {
             self.end_lost_savepoint();
         }
-        // Compiling may have ended it already, and said so.
+        // Compiling may have ended it already, and recorded that.
         if was_open && self.conn.is_autocommit() && self.ended == ended {
             self.ended += 1;
             if let Err(error) = result {
                 result = Err(error.with_rolled_back());
-                // The guest that asked for the end knows of it; any other must be told, until
-                // it has ended the transaction too.
+                // A guest that ended the transaction itself knows; any other must be told, until it
+                // has ended the transaction too.
                 let told = matches!(control, Control::Commit | Control::Rollback) || ends_savepoint;
                 self.aborted = (!told).then_some(Aborted::Sqlite);
             }
@@ -402,8 +404,8 @@ impl Db {
         result
     }
 
-    /// Where the outermost savepoint cannot be committed, SQLite rolls everything back and leaves
-    /// the savepoint, empty: to release it once more would succeed.
+    /// If the outermost savepoint cannot be committed, SQLite rolls everything back but keeps the
+    /// savepoint, empty: releasing it again would succeed.
     fn end_lost_savepoint(&mut self) {
         let is_lost = !self.conn.is_autocommit()
             && raw::transaction_state(&self.conn) != raw::TransactionState::Write;
@@ -413,11 +415,11 @@ impl Db {
         }
     }
 
-    /// Say what SQLite does not know: why the authorizer, the progress handler or the commit hook
-    /// refused, or there was no memory.
+    /// Replace SQLite's error with the real reason: the authorizer, the progress handler or the
+    /// commit hook refused, or there was no memory.
     fn explain(&self, error: Error) -> Error {
-        // Both refuse whatever comes once the time is over. A function that is refused is a mistake
-        // in SQL to SQLite.
+        // Once the time is over, both refuse everything. SQLite reports a refused function as an
+        // SQL error.
         let refused =
             matches!(error.code() & 0xff, SQLITE_AUTH | SQLITE_ERROR) && self.watch.must_stop();
         let not_committed = error.code() == SQLITE_CONSTRAINT_COMMITHOOK;
@@ -445,13 +447,13 @@ impl Db {
                     .with_message("the pool is closing")
             }
             ErrorKind::QuotaExceeded if error.is_no_memory() => {
-                error.with_message("the statement needs more memory than a connection may take")
+                error.with_message("the statement needs more memory than a connection may use")
             }
             ErrorKind::DeadlineExceeded if self.watch.wrote_too_much() => error
                 .with_kind(ErrorKind::QuotaExceeded)
-                .with_message("the transaction writes more than one may: write less at a time"),
+                .with_message("the transaction exceeds its size limit: write less at a time"),
             ErrorKind::DeadlineExceeded if self.watch.is_out_of_steps() => {
-                error.with_message("the statement took more steps than it may")
+                error.with_message("the statement exceeded its limit of steps")
             }
             ErrorKind::DeadlineExceeded => error.with_message("the statement ran out of time"),
             ErrorKind::TooLarge if self.memory.account().query_tokens() > MAX_QUERY_WORDS => error
@@ -460,13 +462,13 @@ impl Db {
                 )),
             ErrorKind::TooLarge if self.memory.account().row_tokens() > MAX_ROW_WORDS => error
                 .with_message(format!(
-                    "a row to be searched has more than {MAX_ROW_WORDS} words: divide it"
+                    "a full-text row has more than {MAX_ROW_WORDS} words: split it"
                 )),
-            // The busy handler gave up for want of time, not of patience.
+            // The busy handler gave up because of the deadline, not the busy timeout.
             ErrorKind::Busy if self.watch.must_stop() => error
                 .with_kind(ErrorKind::DeadlineExceeded)
-                .with_message("the statement ran out of time, waiting for another process"),
-            // For a function that it may not use SQLite has no code of its own.
+                .with_message("the statement ran out of time waiting for another process"),
+            // SQLite has no code of its own for a function that is not allowed.
             _ => match self.seen.take_refusal() {
                 Some(refusal) => error
                     .with_kind(ErrorKind::NotAuthorized)
@@ -476,7 +478,7 @@ impl Db {
         }
     }
 
-    /// What SQLite says of a statement that was interrupted.
+    /// The error of an interrupted statement.
     fn overdue(&self) -> Error {
         Error::sqlite(SQLITE_INTERRUPT, "interrupted", None)
     }

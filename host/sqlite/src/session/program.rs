@@ -1,20 +1,19 @@
-//! Whether a program may outlast its deadline: what it is made of, instruction by instruction.
+//! Predicts whether a program may overrun its deadline, from its instructions.
 //!
-//! SQLite looks at the deadline where a program jumps back, and what allocates or reads a page is
-//! stopped as well (see [`watchdog`](crate::deadline::watchdog)). What is left, if there is enough of
-//! it in one program, is run [aside](millpond_pool::engine::Stop::Aside), at once or when it turns out
-//! that there is much to do:
+//! SQLite checks the deadline where a program jumps back, and the watchdog stops anything that
+//! allocates or reads a page (see [`watchdog`](crate::deadline::watchdog)). If a program contains
+//! enough of the following, which neither stops, it runs on the connection's own thread, at once or
+//! when it turns out that there is much to do:
 //!
-//! - long values that are used again and again. One that is read from a table or a parameter is
-//!   refused once the time is over, one that is in a register already is not: `SELECT 1 IN (x+0,
-//!   x+0, …) FROM (SELECT ?1 AS x)` reads a number out of a megabyte of digits as often as it
-//!   stands in the text;
-//! - functions that take long for one value, such as those of JSON, each of whose paths can go
-//!   through the whole text;
+//! - reusing long values. A value read from a table or a parameter is refused once the time is
+//!   over, but not one already in a register: `SELECT 1 IN (x+0, x+0, …) FROM (SELECT ?1 AS x)`
+//!   parses a number out of a megabyte of digits each time it occurs in the text;
+//! - functions that take long for one value, such as those of JSON, which may scan the whole text
+//!   for each path;
 //! - sets of rowids, which are sorted in one instruction;
 //! - very many instructions.
 //!
-//! What full-text search does is in no program: it is looked at as it happens (see
+//! A program does not show what full-text search does: that is checked while it runs (see
 //! [`Watch`](crate::deadline::Watch)).
 
 use std::collections::{HashMap, HashSet};
@@ -28,47 +27,47 @@ use crate::ffi::statement::{RawStatement, Step};
 use crate::limits::MAX_ARGUMENTS;
 use crate::text::SqlText;
 
-/// A program that takes less memory, in bytes, and calls no slow function, is too short to use
-/// anything often.
+/// A program that uses less memory than this, in bytes, and calls no slow function, is too short to
+/// reuse a value often.
 const SHORT_PROGRAM: u32 = LARGE as u32;
-/// How long a program may calculate with values of a megabyte, in milliseconds, where the call was
-/// made; and aside, so that an abandoned call ends within a few seconds. A program that does more
-/// may only handle shorter values.
+/// The maximum cost, in milliseconds for values of a megabyte, of a program on the caller's thread,
+/// and on the connection's own, where an abandoned call then ends within a few seconds. A program
+/// that costs more may only handle shorter values.
 const FREE_COST: u64 = 32;
 const MAX_COST: u64 = 2_000;
-/// The most milliseconds that it takes to use a value of a megabyte again, to read a number out of
-/// one for a column, to pass one to a virtual table, to follow a path of JSON, to lay JSON out, and
-/// to format a date.
+/// The maximum cost, in milliseconds, of reusing a value of a megabyte, converting one to a number
+/// for a column, passing one to a virtual table, following a JSON path, formatting JSON, and
+/// formatting a date.
 const USE_COST: u64 = 1;
 const NUMBER_COST: u64 = 3;
 const LOOKUP_COST: u64 = 64;
 const JSON_COST: u64 = 8;
-/// To merge two objects of JSON takes time with the product of their lengths: with values of 2 KB,
-/// which this allows where the call was made, as little as anything else, and aside, with 128 KB, a
-/// second.
+/// Merging two JSON objects takes time proportional to the product of their lengths: this cost
+/// allows values of 2 KB on the caller's thread, and of 128 KB, which take a second, on the
+/// connection's own.
 const PATCH_COST: u64 = 16_000;
 const PRETTY_COST: u64 = 80;
 const FORMAT_COST: u64 = 80;
-/// How many instructions there may be.
+/// The maximum number of instructions on the caller's thread.
 const FREE_INSTRUCTIONS: u64 = 2_000;
 
 /// How to run a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Look {
-    /// It is to run aside.
+    /// Run it on the connection's own thread.
     pub(crate) aside: bool,
-    /// It reads, and sorts rows as it does: aside, if there are many.
+    /// It reads and sorts rows: run it on the connection's own thread if there are many.
     pub(crate) sorts_rows: bool,
-    /// It uses a virtual table, which does what it likes.
+    /// It uses a virtual table, whose work is unpredictable.
     pub(crate) is_virtual: bool,
-    /// The longest value that it may handle where the call was made, and aside, in bytes; `None`
-    /// where the pool's limit will do.
+    /// The maximum length of values that it may handle on the caller's thread, and on the
+    /// connection's own, in bytes; `None` if the pool's limit suffices.
     pub(crate) brief_length: Option<u32>,
     pub(crate) max_length: Option<u32>,
 }
 
 impl Look {
-    /// Of what is better run aside, whatever it is.
+    /// For programs that always run on the connection's own thread.
     pub(crate) const ASIDE: Look = Look {
         aside: true,
         sorts_rows: false,
@@ -78,9 +77,9 @@ impl Look {
     };
 }
 
-/// Look at a compiled statement. `sql` is its text; `may_be_slow` says that it may have
-/// instructions that take long by themselves; `is_short`, that its program
-/// never grew to [`SHORT_PROGRAM`] bytes, which is known at less cost than how long it is.
+/// Inspect a compiled statement. `sql` is its text. `may_be_slow` says that it may have
+/// instructions that take long by themselves. `is_short` says that its program never grew to
+/// [`SHORT_PROGRAM`] bytes, which is cheaper to know than its length.
 pub(crate) fn look(
     conn: &Connection,
     raw: &RawStatement,
@@ -95,7 +94,7 @@ pub(crate) fn look(
     let program = match Program::of(conn, sql) {
         Ok(Some(program)) => program,
         Ok(None) => return Ok(Look::default()),
-        // It was as long as a statement may be: as if it used one value all the time.
+        // It was as long as a statement may be: assume that it reuses one value all the time.
         Err(error) if error.kind() == ErrorKind::TooLarge => {
             return Ok(Look {
                 max_length: longest(MAX_COST, sql.len() as u64),
@@ -115,8 +114,8 @@ pub(crate) fn look(
     })
 }
 
-/// How long the values may be that a program meets, if it takes them as they are and makes no long
-/// ones by itself: what it handles is then no longer than what is there already.
+/// How long the values that a program meets may be, if it creates no long ones itself: everything
+/// it handles is then no longer than what is already stored.
 pub(crate) fn longest_moved(conn: &Connection, raw: &RawStatement) -> Result<Option<u32>> {
     if raw.is_explain() {
         return Ok(None);
@@ -128,31 +127,31 @@ pub(crate) fn longest_moved(conn: &Connection, raw: &RawStatement) -> Result<Opt
     Ok(Some(longest(MAX_COST, program.cost()).unwrap_or(u32::MAX)))
 }
 
-/// Whether a statement that failed may have kept a part of what it did. SQLite undoes all of it, but
-/// only where it has kept a journal of the statement: it does so for what it takes to be able to
-/// fail (`sqlite3MayAbort` in its source), which is not everything that does. A value that becomes
-/// too long is not, nor one that a `STRICT` table refuses. `has_changed` says whether it has changed a
-/// row that SQLite tells of.
+/// Whether a failed statement may have kept a part of its changes. SQLite undoes all of them, but
+/// only if it kept a statement journal, which it does for programs that it considers able to fail
+/// (`sqlite3MayAbort` in its source). That misses some, such as a value that becomes too long or
+/// that a `STRICT` table refuses. `has_changed` says whether the statement has changed a row that
+/// SQLite counts.
 pub(crate) fn may_keep_part(conn: &Connection, sql: &str, has_changed: bool) -> bool {
     match Program::of(conn, sql) {
         Ok(Some(program)) => {
             let may_have_changed = has_changed || program.runs_triggers || !program.has_rowids;
             !program.is_undone && program.repeats && may_have_changed
         }
-        // It does not compile any more, and so it has not begun: a table that it names is gone.
+        // It no longer compiles, so it has not started: a table that it names is gone.
         Err(error) if error.kind() == ErrorKind::Sql => has_changed,
         _ => true,
     }
 }
 
-/// How long values may be, so that what takes `cost` milliseconds for those of a megabyte takes
-/// `most`.
+/// The maximum length of values for which a program costs at most `most`, if it costs `cost` for
+/// values of a megabyte.
 fn longest(most: u64, cost: u64) -> Option<u32> {
     let length = most * (1 << 20) / cost.max(1);
     u32::try_from(length).ok().filter(|_| cost > most)
 }
 
-/// Where a comparison says what it makes of its values first, and from where on that is numbers
+/// The mask for a comparison's affinity in its flags, and the first numeric affinity
 /// (`SQLITE_AFF_MASK` and `SQLITE_AFF_NUMERIC` in SQLite's source).
 const AFFINITY: i64 = 0x47;
 const NUMERIC: i64 = 0x43;
@@ -167,7 +166,7 @@ struct Instruction<'a> {
 }
 
 impl Instruction<'_> {
-    /// As `sqlite3VdbeAssertMayAbort` in SQLite's source has it.
+    /// The same rule as `sqlite3VdbeAssertMayAbort` in SQLite's source.
     fn may_abort(&self) -> bool {
         /// `OE_Abort`.
         const ABORT: i64 = 2;
@@ -188,7 +187,7 @@ impl Instruction<'_> {
     }
 
     fn makes_values(&self) -> bool {
-        /// What makes something short of a long value, or takes a part of one.
+        /// Functions that turn a long value into a short one, or take a part of it.
         const FUNCTIONS: &[&[u8]] = &[
             b"count",
             b"instr",
@@ -215,7 +214,7 @@ impl Instruction<'_> {
     }
 }
 
-/// What is known of a program, as far as it has been read.
+/// What is known of a program so far.
 #[derive(Debug, Default)]
 struct Program {
     instructions: u64,
@@ -224,30 +223,30 @@ struct Program {
     /// It uses sets of rowids.
     sorts_rows: bool,
     is_virtual: bool,
-    /// It makes values that may be longer than those it is given.
+    /// It creates values that may be longer than its inputs.
     makes_values: bool,
-    /// SQLite keeps a journal of it, if it changes more than one row.
+    /// SQLite keeps a statement journal, if it changes more than one row.
     is_undone: bool,
     /// It may change more than one row.
     repeats: bool,
     runs_triggers: bool,
     /// It writes a table with rowids.
     has_rowids: bool,
-    /// How long it takes with values of a megabyte, in milliseconds.
+    /// Its cost for values of a megabyte, in milliseconds.
     cost: u64,
-    /// The first argument's register of each function that takes any number of them, and what one
-    /// costs.
+    /// For each variadic function, the register of its first argument, and the cost of one
+    /// argument.
     variadic: Vec<(i64, u64)>,
-    /// Every register that is written, and those that hold a number or nothing now.
+    /// Every register that is written, and those that now hold a number or null.
     written: HashSet<i64>,
     numbers: HashSet<i64>,
-    /// The register that a copy was made of, and how often each was used since it was written.
+    /// For a copy, the register of the original; and how often each was used since it was written.
     copies: HashMap<i64, i64>,
     uses: HashMap<i64, u64>,
 }
 
 impl Program {
-    /// That of the statement `sql`, or `None` where there is none.
+    /// Inspect the program of the statement `sql`; `None` if there is none.
     fn of(conn: &Connection, sql: &str) -> Result<Option<Program>> {
         let explain = format!("EXPLAIN {sql}");
         let text = SqlText::new(&explain)?;
@@ -286,7 +285,7 @@ impl Program {
         self.runs_triggers |= instruction.opcode == b"Program";
         self.has_rowids |= matches!(instruction.opcode, b"Insert" | b"Delete");
         if instruction.address == 0 {
-            // The program of a trigger has registers of its own.
+            // A trigger's program has its own registers.
             self.copies.clear();
             self.uses.clear();
             self.numbers.clear();
@@ -308,7 +307,7 @@ impl Program {
             }
             b"If" | b"IfNot" | b"MustBeInt" => self.use_value(p1, 1),
             b"Eq" | b"Ne" | b"Lt" | b"Le" | b"Gt" | b"Ge" => {
-                // Bytes are compared quickly, and mostly differ soon.
+                // Comparing bytes is fast, and they usually differ early.
                 let numeric = instruction.p5 & AFFINITY >= NUMERIC;
                 if numeric || !instruction.p4.starts_with(b"BINARY") {
                     self.use_value(p1, 1);
@@ -321,14 +320,14 @@ impl Program {
             }),
             b"Affinity" | b"TypeCheck" => self.convert(p1, p2, instruction.p4),
             b"MakeRecord" => {
-                // Without affinities it takes values as they are.
+                // Without affinities it takes values unchanged.
                 if !instruction.p4.is_empty() {
                     self.convert(p1, p2, instruction.p4);
                 }
                 self.write(p3);
             }
             b"Function" | b"PureFunc" => {
-                // Its name, and in parentheses how many arguments it has.
+                // The name, with the number of arguments in parentheses.
                 let name = String::from_utf8_lossy(instruction.p4);
                 let (name, count) = name.split_once('(').unwrap_or((&name, ""));
                 let count = count.trim_end_matches(')').parse().unwrap_or(0);
@@ -355,7 +354,7 @@ impl Program {
             b"AggStep" | b"AggStep1" | b"AggInverse" => {
                 (0..instruction.p5).for_each(|at| self.use_value(p2 + at, 2));
             }
-            // What a trigger is given, which it can ask for again and again.
+            // A trigger's input, which it can read again and again.
             b"Param" => self.copy(-1 - p1, p2),
             b"SCopy" => self.copy(p1, p2),
             b"Copy" => (0..=p3).for_each(|at| self.copy(p1 + at, p2 + at)),
@@ -364,7 +363,7 @@ impl Program {
             b"Integer" | b"Int64" | b"Real" | b"Rowid" | b"NewRowid" | b"Sequence" | b"Count"
             | b"String8" => {
                 self.write(p2);
-                // A text of the statement's own is short.
+                // A literal in the statement's text is short.
                 self.numbers.insert(p2);
             }
             b"Variable" | b"String" | b"Blob" | b"RowData" | b"SorterData" => self.write(p2),
@@ -384,10 +383,10 @@ impl Program {
         }
     }
 
-    /// Each column of a row becomes what its table or index has, of which `affinities` has a letter
-    /// for each. To make a number of a text takes reading it.
+    /// Converts the columns of a row to the affinities of a table or index, one letter each.
+    /// Converting a text to a number parses it.
     fn convert(&mut self, first: i64, count: i64, affinities: &[u8]) {
-        /// `SQLITE_AFF_NUMERIC` and those after it, in SQLite's source.
+        /// `SQLITE_AFF_NUMERIC` and the following, in SQLite's source.
         const NUMBERS: &[u8] = b"CDE";
         let are_known = affinities.len() as i64 == count;
         for (at, register) in (first..first + count).enumerate() {
@@ -411,8 +410,8 @@ impl Program {
         }
     }
 
-    /// How long it takes at the most. A function's arguments are in registers that follow each
-    /// other, which are all that the listing tells of those that take any number.
+    /// The maximum cost. A variadic function's arguments are in consecutive registers; the listing
+    /// does not say how many there are.
     fn cost(&self) -> u64 {
         let arguments = self.variadic.iter().map(|(first, cost)| {
             let written = (*first..).take_while(|register| self.written.contains(register));
@@ -463,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sqlite_may_not_stop_is_run_aside() {
+    fn statements_that_sqlite_might_not_stop_run_aside() {
         let times = |count, what: &str| vec![what; count].join(",");
         for sql in [
             "SELECT 1",
@@ -501,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_long_for_long_values_is_given_short_ones() {
+    fn costly_statements_only_handle_short_values() {
         let times = |count, what: &str| vec![what; count].join(",");
         let cell = "(SELECT ?1 AS x)";
         for (sql, brief, is_bounded) in [

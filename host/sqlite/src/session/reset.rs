@@ -1,4 +1,4 @@
-//! Making a connection as new for the next borrower.
+//! Resets a connection to be like new for the next borrower.
 
 use millpond_pool::engine::Reset;
 
@@ -8,17 +8,17 @@ use crate::ffi::raw;
 use crate::ffi::statement::StatementId;
 
 impl Db {
-    /// Make the connection as new.
+    /// Reset the connection to be like new.
     pub(super) fn reset(&mut self) -> Reset {
         let _scope = self.enter();
-        // Nothing that was meant to stop the borrower may stop what follows.
+        // A stop that was meant for the borrower must not stop the reset.
         self.watched.end();
         self.watch.hand_over_if_slow();
         self.watch.renew();
         self.running.end(StatementId::NONE);
         self.cut = false;
         for mut open in self.statements.drain() {
-            // A statement under way would keep its snapshot, and ROLLBACK from succeeding.
+            // A running statement would keep its snapshot, and make ROLLBACK fail.
             open.compiled.raw.reset();
             self.cache.put(open.compiled);
         }
@@ -39,7 +39,7 @@ impl Db {
         }
     }
 
-    /// It ends with a transaction, and there may have been none.
+    /// This setting ends with a transaction, but there may have been none.
     fn unset_for_transaction(&mut self) -> Result<()> {
         if self.seen.is_set_for_transaction() {
             self.trusted("PRAGMA defer_foreign_keys = OFF")?;
@@ -48,15 +48,15 @@ impl Db {
         Ok(())
     }
 
-    /// Drop every temporary table, view, index and trigger: the next borrower would find them
-    /// in front of the database's own. Changing where they are stored deletes them all
+    /// Drop every temporary table, view, index and trigger: they would hide the database's own
+    /// tables from the next borrower. Changing where they are stored deletes them all
     /// (<https://sqlite.org/pragma.html#pragma_temp_store>).
     fn drop_temporary(&mut self) -> Result<()> {
         if !self.seen.temporary() {
             return Ok(());
         }
         let store = self.trusted_number("PRAGMA temp_store")?;
-        // FILE is 1, MEMORY 2.
+        // FILE is 1, MEMORY is 2.
         let other = 3 - store;
         self.trusted(&format!(
             "PRAGMA temp_store = {other}; PRAGMA temp_store = {store};"

@@ -1,4 +1,4 @@
-//! Running statements that are given as text.
+//! Runs statements that are given as text.
 
 use millpond_pool::{Column, Parameters, Rows, Summary, Table};
 
@@ -53,7 +53,7 @@ impl Db {
                     rows: Rows::new(),
                 });
             }
-            // A result that cannot be had whole must not leave half of the work behind.
+            // If the whole result cannot be returned, none of the changes may be kept.
             let undoable = !compiled.read_only && compiled.raw.column_count() > 0;
             db.run(compiled.kind(), |db| {
                 let answer = db.run_in_group(compiled, Wants::Table { with_columns })?;
@@ -82,7 +82,7 @@ impl Db {
         while raw.step(&self.conn)? == Step::Row {
             self.read_row(raw, &mut rows, "result", 0)?;
         }
-        // After the last step: a schema that changed has been seen by now.
+        // After the last step, so that a changed schema has been noticed.
         Ok(Table {
             columns: match with_columns {
                 true => columns_of(raw),
@@ -92,7 +92,7 @@ impl Db {
         })
     }
 
-    /// A statement may handle longer ones than it may yield.
+    /// A statement may handle longer values than it may yield.
     #[inline]
     pub(super) fn check_value(&self, size: u64, column: usize) -> Result<()> {
         match size <= self.max_value_bytes {
@@ -100,8 +100,8 @@ impl Db {
             false => Err(Error::new(
                 ErrorKind::TooLarge,
                 format!(
-                    "the value in column {} has {size} bytes, and {} at most are told at once: \
-                     read it in parts, with `substr`",
+                    "the value in column {} has {size} bytes, but at most {} can be read at \
+                     once: read it in parts, with `substr`",
                     column + 1,
                     self.max_value_bytes
                 ),
@@ -122,7 +122,7 @@ impl Db {
         Ok(())
     }
 
-    /// Run a script from `*start` on, which moves past each statement that ran.
+    /// Run a script from `*start`, and advance `*start` past each statement that has run.
     pub(crate) fn execute_script(&mut self, sql: &str, start: &mut usize) -> Attempt<()> {
         let text = SqlText::new(sql)?;
         loop {
@@ -138,7 +138,7 @@ impl Db {
                 .at(base)
                 .into());
             }
-            // Not kept for the next time: a script runs once.
+            // Not cached: a script usually runs once.
             if self.admit(&mut compiled)? {
                 let done = self.run(compiled.kind(), |db| db.run_to_end(&mut compiled));
                 done.map_err(|stop| match stop {
@@ -152,7 +152,7 @@ impl Db {
         }
     }
 
-    /// Step to the end, and sum up.
+    /// Step to the end, and return the summary.
     pub(super) fn run_to_end(&mut self, compiled: &mut Compiled) -> Result<Summary> {
         let before = self.conn.total_changes();
         let result = loop {
@@ -168,8 +168,8 @@ impl Db {
     }
 
     pub(super) fn summary_since(&self, total_changes_before: u64) -> Summary {
-        // `changes` keeps its value over statements that change nothing, so it counts only if
-        // the total moved.
+        // `changes` keeps its value over statements that change nothing, so it only counts if the
+        // total moved.
         let changed = self.conn.total_changes() != total_changes_before;
         Summary {
             changes: if changed { self.conn.changes() } else { 0 },
@@ -177,7 +177,7 @@ impl Db {
         }
     }
 
-    /// Run `work` so that all or nothing of it is kept, inside a transaction or outside.
+    /// Run `work` so that all or nothing of it is kept, inside or outside a transaction.
     pub(super) fn atomically<T>(&mut self, work: impl FnOnce(&mut Db) -> Result<T>) -> Result<T> {
         let outermost = self.conn.is_autocommit();
         self.control("SAVEPOINT millpond")?;
@@ -187,7 +187,7 @@ impl Db {
         });
         // Before undoing it, which forgets why it failed.
         let result = result.map_err(|error| self.explain(error));
-        // SQLite may have rolled back everything by itself, the savepoint with it.
+        // SQLite may have rolled back everything itself, including the savepoint.
         if result.is_err() && !self.conn.is_autocommit() {
             let undone = self.undo(|db| match outermost {
                 true => db.control("ROLLBACK"),
@@ -201,8 +201,8 @@ impl Db {
         result
     }
 
-    /// Where what a transaction or a savepoint did cannot be undone, nothing more is done in it: it
-    /// would be acknowledged, and lost with it.
+    /// If the changes of a transaction or a savepoint could not be undone, refuse everything else
+    /// in it: it would be acknowledged, and then lost.
     pub(super) fn must_have_undone(&mut self, undone: Result<()>) {
         if undone.is_err() {
             self.unhealthy = true;
@@ -216,7 +216,7 @@ impl Db {
     }
 
     pub(super) fn control(&mut self, sql: &str) -> Result<()> {
-        // Of the host's own: with nothing in it that takes long.
+        // The host's own statements contain nothing that takes long.
         self.at_pace(Pace::Free, |db| {
             let mut compiled = db.compile(sql).map_err(Stop::into_error)?;
             let before = db.running.begin(compiled.raw.id(), false);
@@ -227,7 +227,7 @@ impl Db {
         })
     }
 
-    /// Compile `sql`, hand it to `work`, and keep it for the next time.
+    /// Compile `sql`, pass it to `work`, and cache it.
     pub(super) fn with_compiled<T>(
         &mut self,
         sql: &str,

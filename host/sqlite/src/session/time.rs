@@ -1,4 +1,4 @@
-//! When a call has to end, and what becomes of a transaction that outlasts its time.
+//! Decides when a call must end, and ends transactions that exceed their time.
 
 use millpond_pool::clock;
 
@@ -31,8 +31,8 @@ impl Aborted {
 }
 
 impl Db {
-    /// A call that runs SQL begins, at `now`. It ends when its statement's time, its transaction's,
-    /// or its borrower's is over.
+    /// Begin a call that runs SQL, at `now`. It must end when the time of its statement, its
+    /// transaction or its borrower is over.
     pub(crate) fn start_call(&mut self, now: u64, hold_until: u64) {
         if now >= self.watch.stop_flag().transaction_until() {
             self.end_overdue();
@@ -49,7 +49,7 @@ impl Db {
         self.watched.begin();
     }
 
-    /// The call has ended, and nothing that is still to end it may hit what follows.
+    /// End the call, so that nothing that was meant to stop it affects later calls.
     pub(crate) fn end_call(&mut self) {
         self.watched.end();
         self.watch.set_pace(Pace::Free);
@@ -64,7 +64,7 @@ impl Db {
         }
     }
 
-    /// From here on nothing stops what runs.
+    /// From now on nothing stops what runs.
     pub(super) fn start_unbounded(&mut self) {
         self.watch.start_unbounded();
         self.watched.end();
@@ -74,24 +74,24 @@ impl Db {
         }
     }
 
-    /// SQLite clears an interrupt when it next compiles something while nothing is under way. Do
-    /// that now: the interrupt would stop whatever comes next, and keep the last connection from
-    /// writing the log into the database as it closes.
+    /// SQLite clears an interrupt when it next compiles something while no statement runs. Do that
+    /// now: otherwise the interrupt would stop the next statement, and keep the last connection
+    /// from checkpointing when it closes.
     fn forget_interrupt(&self) {
         raw::reset_statements(&self.conn);
-        // Not an empty text, which SQLite is never given.
+        // Not an empty text, which is never passed to SQLite.
         let _ = self.trusted(" ");
     }
 
-    /// Change when what runs is to end, in the midst of a call.
+    /// Change when the current call must end.
     pub(super) fn set_bounds(&mut self, bounds: (u64, u64)) {
         self.watch.set_bounds(bounds);
         self.watched.begin();
     }
 
-    /// Undo partial work, also after the deadline.
+    /// Undo partial work, even after the deadline.
     pub(super) fn undo<T>(&mut self, work: impl FnOnce(&mut Db) -> T) -> T {
-        // Only in a call, and not within what undoes already, is there something to go back to.
+        // Only restore the bounds within a call, and not when already undoing.
         let bounds = self.watched.is_in_phase().then(|| self.watch.bounds());
         self.start_unbounded();
         let result = work(self);
@@ -101,8 +101,8 @@ impl Db {
         result
     }
 
-    /// End a transaction, or a cursor outside of one, that has been open for too long: its
-    /// owner is told at its next call.
+    /// End a transaction, or a cursor outside one, that has been open for too long. Its owner
+    /// learns of it at its next call.
     pub(crate) fn end_overdue(&mut self) {
         if clock::now() < self.watch.stop_flag().transaction_until() {
             return;
@@ -112,13 +112,13 @@ impl Db {
         self.end_cursors();
         self.cut = false;
         if !self.conn.is_autocommit() {
-            // What cannot be rolled back is discarded when the connection comes back.
+            // If the rollback fails, the connection is discarded when it is returned.
             let _ = self.trusted("ROLLBACK");
             self.ended += 1;
             self.aborted = Some(Aborted::Overdue);
         }
         self.settle();
-        // Another thread may be about to offer a statement of this one to a group.
+        // Another thread may be about to leave a statement of this session as a job.
         self.watch.set_bounds(bounds);
     }
 }

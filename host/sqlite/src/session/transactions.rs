@@ -25,7 +25,7 @@ impl Db {
         }
         let result = self.tracked(Control::Commit, false, |db| db.control("COMMIT"));
         if result.is_err() && !self.conn.is_autocommit() {
-            // The handle is gone with this call: nobody could roll back later.
+            // The handle is gone after this call: nobody could roll back later.
             self.end()?;
             return Ok(result.map_err(Error::with_rolled_back)?);
         }
@@ -46,7 +46,7 @@ impl Db {
         self.tracked(Control::Rollback, false, |db| db.control("ROLLBACK"))
     }
 
-    /// Whether transaction `number` is the one that is open.
+    /// Check that the transaction `number` is the open one.
     fn check_transaction(&mut self, number: u64) -> Result<()> {
         if self.ended == number && !self.conn.is_autocommit() {
             return Ok(());

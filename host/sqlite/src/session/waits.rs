@@ -1,5 +1,4 @@
-//! What a session waits for, without being held meanwhile: its turn to write, or the gate before
-//! reads.
+//! What a session waits for without being locked: its turn to write, or the gate before reads.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -15,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::writers::job::{Answer, Job};
 use crate::writers::queue::{TurnQueue, Waited};
 
-/// How long a session whose job is likely to be done within that time keeps its thread awake.
+/// How long a waiter spins if its job should finish within that time.
 const SPIN_TIME: Duration = Duration::from_micros(300);
 
 impl Db {
@@ -41,7 +40,7 @@ impl Db {
             }
             let had = unless_over(&stop, until, &mut waited).await;
             let gave_up = had.is_none() && waited.leave();
-            // Clients that go away are no sign of a writer that takes too long.
+            // Disconnected clients do not mean that a writer takes too long.
             counted.timed_out = gave_up && !stop.is_interrupted();
             match had {
                 Some(waited) => Ok(waited),
@@ -52,15 +51,14 @@ impl Db {
                         since.elapsed()
                     ),
                 )),
-                // What is being written for it just now must not be said to have failed. It takes no
+                // A job that another is writing now must not be reported as failed. It takes no
                 // longer than a group may.
                 None => Ok(waited.await),
             }
         })
     }
 
-    /// Wait until those who begin to read are held back no more, or the time is over: what is tried
-    /// again then says so.
+    /// Wait until new readers are no longer held back, or the time is over: the retry then fails.
     pub(super) fn wait_gate(&self) -> engine::Stop {
         /// Longer than it ever takes.
         const ENOUGH: Duration = Duration::from_secs(10);
@@ -73,10 +71,10 @@ impl Db {
         })
     }
 
-    /// What came of a wait: an answer, where another writer has done the job.
+    /// The outcome of a wait: an answer, if another writer has done the job.
     pub(super) fn end_wait(&mut self, outcome: Outcome) -> engine::Step<Option<Answer>> {
         let Ok(waited) = outcome.downcast::<Result<Waited<Job>>>() else {
-            // Of the gate nothing comes.
+            // The gate has no outcome.
             return Ok(None);
         };
         match waited.map_err(|error| engine::Stop::Error(error.into()))? {
@@ -96,8 +94,8 @@ impl Db {
     }
 }
 
-/// Wait for `wanted` until a time, or until the request is interrupted: that is looked at whenever
-/// this is polled.
+/// Await `wanted`, until a time or until the request is interrupted: checked whenever this is
+/// polled.
 async fn unless_over<F: Future + Unpin>(
     stop: &StopFlag,
     until: Instant,
@@ -111,7 +109,7 @@ async fn unless_over<F: Future + Unpin>(
     timeout_at(until.into(), had).await.ok().flatten()
 }
 
-/// Counts a wait for the turn, also one that is given up by dropping it.
+/// Counts a wait for the turn, even if dropping it ends it.
 struct Counted<'a> {
     turns: &'a Arc<TurnQueue<Job>>,
     since: Instant,

@@ -1,13 +1,13 @@
-//! Checkpoints: writing the log into the database, so that it can start anew
+//! Checkpoints: copying the log into the database, so that the log can restart
 //! (<https://sqlite.org/wal.html#ckpt>).
 //!
-//! SQLite has whoever commits do it, once the log is long, for as long as it takes. And the log starts
-//! anew only at a moment when nobody reads from it, which never comes where readers overlap: it grows
-//! without end. Here a thread of the pool does it, beside those who read and write; and then holds back
-//! who begins to read for a moment, until those who do have come to their end.
+//! By default, SQLite makes the committing connection do this once the log is long.
+//! And the log only restarts when nobody reads from it. If readers overlap, that never happens, and
+//! the log grows without bound. Here a thread of the pool copies the log while others read and
+//! write; then it holds back new readers for a moment, until the current ones finish.
 //!
-//! The thread starts when there is something to do, and ends when there has been nothing for a while. While
-//! much is read, its connection keeps a read mark: see `read_mark`.
+//! The thread starts when there is something to do, and ends after a while without work. While
+//! there are many reads, its connection holds a read mark: see `read_mark`.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -28,32 +28,32 @@ use crate::writers::job::Job;
 use crate::writers::queue::{Turn, TurnQueue, Waited};
 use crate::writers::read_mark::{KEEP_TIME, ReadMark, Reads};
 
-/// How long the log may get, in pages, before it is written into the database: as SQLite has it.
+/// The length of the log, in pages, at which to checkpoint: SQLite's default.
 const LONG: u32 = 1_000;
-/// How long before writers are held back too, where readers are waited for.
+/// The length above which writers are held back too while waiting for readers.
 const TOO_LONG: u32 = 3_500;
-/// How long those who read just now are waited for, and whoever writes; and how often it is looked.
+/// How long to wait for current readers and the writer; and how often to check.
 const GAP_TIME: Duration = Duration::from_millis(100);
 const LOOK_AGAIN: Duration = Duration::from_micros(100);
-/// How long nobody is held back again, where that was for nothing.
+/// How long not to hold anybody back, if doing so was in vain.
 const BACK_OFF: Duration = Duration::from_secs(1);
-/// How long the thread stays without anything to do.
+/// How long the idle thread lives.
 const IDLE_TIME: Duration = Duration::from_secs(5);
 
-/// What the connections of a pool and the thread have in common.
+/// What a pool's connections and the thread share.
 #[derive(Debug)]
 pub(crate) struct Checkpoints {
-    /// Itself, for the thread.
+    /// A reference to itself, for the thread.
     this: Weak<Checkpoints>,
     location: Arc<Location>,
     settings: Settings,
     turns: Arc<TurnQueue<Job>>,
     gate: Gate,
     read_mark: ReadMark,
-    /// How long the log was at the last commit, in pages, and when it is long enough for the thread.
+    /// The log's length at the last commit, in pages, and at which length to notify the thread.
     log: AtomicU32,
     due: AtomicU32,
-    /// The connections, which tell whether they are being read from.
+    /// The connections, whose watches show whether they are reading.
     watches: Mutex<Vec<Weak<Watch>>>,
     thread: Mutex<Thread>,
     changed: Condvar,
@@ -66,16 +66,16 @@ struct Thread {
     closed: bool,
 }
 
-/// What the thread is to do.
+/// The thread's next task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Wanted {
-    /// Keep a read mark.
+    /// Take a read mark.
     Mark,
-    /// Write the log into the database.
+    /// Copy the log into the database.
     Checkpoint,
 }
 
-/// Somebody who reads, and the number of the read.
+/// A reading connection, and the number of its read.
 type Reader = (Weak<Watch>, u64);
 
 impl Checkpoints {
@@ -112,19 +112,19 @@ impl Checkpoints {
 
     /// A connection begins to read.
     pub(crate) fn read(&self, reads: &mut Reads) {
-        // A database in memory has no log, and whoever reads it holds up whoever writes.
+        // An in-memory database has no log, and its readers block its writers.
         if self.read_mark.read(reads) && !self.location.is_memory() {
             self.want(Wanted::Mark);
         }
     }
 
-    /// Tell the thread what to do. False where none can be had.
+    /// Tell the thread what to do. Returns false if no thread could start.
     fn want(&self, wanted: Wanted) -> bool {
         let mut thread = self.thread();
         if thread.closed {
             return true;
         }
-        // The greater comes first, and does for both.
+        // The greater task comes first, and includes the other.
         thread.wanted = thread.wanted.max(Some(wanted));
         if thread.runs {
             self.changed.notify_all();
@@ -154,17 +154,17 @@ impl Checkpoints {
     }
 
     fn run(&self) {
-        // Last of all, whatever happens: the pool waits for it.
+        // Dropped last, whatever happens: the pool waits for it.
         let _ended = Ended(self);
-        // Whoever wrote the log had the same file open: what is wrong now may be right the next time.
-        // Closing the pool waits for it: not for another process too.
+        // The committing connection had the same file open, so a failure now may be temporary.
+        // Closing the pool waits for this: do not wait for another process too.
         let until = clock::after(GAP_TIME);
         if let Ok(opened) = self.location.open(&self.settings, Arc::default(), until) {
             Checkpointer::new(self, opened).run();
         }
     }
 
-    /// Wait until there is something to do, for so long. Also `None` where the pool is closed.
+    /// Wait up to `time` for something to do. Also returns `None` if the pool is closed.
     fn wait(&self, time: Duration) -> Option<Wanted> {
         let nothing = |thread: &mut Thread| thread.wanted.is_none() && !thread.closed;
         let (mut thread, _) = self
@@ -178,7 +178,7 @@ impl Checkpoints {
         self.thread().closed
     }
 
-    /// Those who are reading.
+    /// The connections that are reading.
     fn readers(&self) -> Vec<Reader> {
         let reader = |watch: &Weak<Watch>| {
             let read = watch.upgrade()?.read_under_way()?;
@@ -201,19 +201,19 @@ impl Checkpoints {
 }
 
 impl LogLength for Checkpoints {
-    /// False where no thread can be had: the one who commits writes the log.
+    /// Returns false if no thread could start: the committing connection must checkpoint.
     fn committed(&self, pages: u32) -> bool {
         self.read_mark.committed();
         self.log.store(pages, Ordering::Relaxed);
         let due = self.due.load(Ordering::Relaxed);
         if pages < due {
             if pages < LONG && due != LONG {
-                // It has begun anew.
+                // The log has restarted.
                 self.due.store(LONG, Ordering::Relaxed);
             }
             return true;
         }
-        // The thread is told once, and says itself when to tell it again.
+        // Notify the thread once; it sets when to notify it again.
         self.due.store(u32::MAX, Ordering::Relaxed);
         let told = self.want(Wanted::Checkpoint);
         if !told {
@@ -232,19 +232,19 @@ impl Drop for Ended<'_> {
         shared.changed.notify_all();
         // Its connection is closed.
         shared.read_mark.forget();
-        // Also where it could not do its work: not at every commit from now on.
+        // Even if it failed: do not notify it at every commit from now on.
         shared.due.store(shared.log() + LONG, Ordering::Relaxed);
     }
 }
 
-/// The thread at work.
+/// The running thread.
 struct Checkpointer<'a> {
     shared: &'a Checkpoints,
     opened: Opened,
     request: RequestId,
     /// When others may be held back again.
     not_before: Instant,
-    /// Those who were waited for in vain: nobody is held back before their reads have ended.
+    /// Readers that it waited for in vain: it holds nobody back until their reads have ended.
     in_the_way: Vec<Reader>,
 }
 
@@ -267,14 +267,15 @@ impl Checkpointer<'_> {
             let wanted = self.shared.wait(time);
             mark.acknowledge();
             let was_used = mark.take_used();
-            // Whatever comes now, it is in the way, or old. A connection that cannot let go of it is closed,
-            // or it would be in the way for ever.
+            // Whatever the task is, the old mark is in the way, or outdated. If it cannot be
+            // released, close the connection, or the mark would stay forever.
             if self.let_go_of_mark().is_err() {
                 return;
             }
             match wanted {
                 Some(Wanted::Checkpoint) => {
-                    // A failure leaves the log as it is, and loses nothing: the next time may succeed.
+                    // A failure leaves the log as it is, and loses nothing: the next attempt may
+                    // succeed.
                     let _ = self.write_log();
                     let due = self.shared.log() + LONG;
                     self.shared.due.store(due, Ordering::Relaxed);
@@ -304,15 +305,15 @@ impl Checkpointer<'_> {
 
     fn write_log(&mut self) -> Result<()> {
         let _scope = self.opened.memory.enter();
-        // Most of it, in nobody's way.
+        // Most of it, without blocking anybody.
         self.write()?;
         if Instant::now() < self.not_before || self.is_in_the_way() {
             return Ok(());
         }
         let _closed = self.shared.gate.close();
         match self.wait_for_readers() {
-            // Nobody reads or writes: the rest of it. Whoever writes next starts the log anew, because
-            // those who read from now on read from the database alone.
+            // Nobody reads or writes: copy the rest. The next writer restarts the log, because
+            // readers from now on read only from the database.
             Some(_turn) => self.write(),
             None => {
                 self.not_before = Instant::now() + BACK_OFF;
@@ -321,7 +322,7 @@ impl Checkpointer<'_> {
         }
     }
 
-    /// Write as much of the log into the database as nobody reads any more
+    /// Copy as much of the log into the database as no reader needs
     /// (<https://sqlite.org/c3ref/wal_checkpoint_v2.html>). Waits for nobody.
     fn write(&self) -> Result<()> {
         let conn = &self.opened.conn;
@@ -329,7 +330,7 @@ impl Checkpointer<'_> {
         Ok(self.opened.seen.trusting(checkpoint)?)
     }
 
-    /// Wait until nobody reads, the gate being closed, and for the turn to write.
+    /// With the gate closed, wait until nobody reads, and for the turn to write.
     fn wait_for_readers(&mut self) -> Option<Turn<Job>> {
         let until = Instant::now() + GAP_TIME;
         let mut turn = None;

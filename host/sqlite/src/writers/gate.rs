@@ -1,26 +1,26 @@
-//! A gate before reads, which is closed for a moment now and then: see `checkpoint`.
+//! A gate before reads, which closes briefly now and then: see `checkpoint`.
 
 use super::sync::{AtomicBool, Notify, Ordering};
 
-/// Open, but for the moments that a [`Closed`] exists.
+/// Open, except while a [`Closed`] exists.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     closed: AtomicBool,
     opened: Notify,
 }
 
-/// Dropped, it opens the gate again.
+/// Dropping it opens the gate.
 #[derive(Debug)]
 pub(crate) struct Closed<'a>(&'a Gate);
 
 impl Gate {
-    /// To be asked after `Watch::start_reading`: of one who begins to read and one who closes the gate, at
-    /// least one sees the other.
+    /// Call after `Watch::start_reading`: of a thread that begins to read and one that closes the
+    /// gate, at least one sees the other.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// By one at a time.
+    /// Only one thread may do this at a time.
     pub(crate) fn close(&self) -> Closed<'_> {
         self.closed.store(true, Ordering::SeqCst);
         Closed(self)
@@ -29,7 +29,7 @@ impl Gate {
     /// Wait until it is open.
     pub(crate) async fn opened(&self) {
         let opened = self.opened.notified();
-        // In this order, because the gate may be opened in between.
+        // In this order, because the gate may open in between.
         if self.is_closed() {
             opened.await;
         }

@@ -1,4 +1,4 @@
-//! A statement of one connection that another may run, so that both are committed together.
+//! A statement that another connection may run, so that both are committed together.
 
 use std::sync::Arc;
 
@@ -7,33 +7,33 @@ use millpond_pool::{Column, Parameters, Rows, Summary, Table};
 
 use crate::ffi::changes::Told;
 
-/// A statement that writes, outside of a transaction, for whoever has the turn to run.
+/// A statement that writes, outside a transaction, for the holder of the turn to run.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) sql: Box<str>,
     pub(crate) parameters: Parameters,
     pub(crate) wants: Wants,
     pub(crate) rights: Arc<Rights>,
-    /// When it is to end, by `clock`, and after how many calls of the progress handler.
+    /// When it must end, by `clock`, and after how many calls of the progress handler.
     pub(crate) until: u64,
     pub(crate) steps: u64,
-    /// What its owner's connection tells, before and then after it ran.
+    /// What its owner's connection reports, before it runs and then after.
     pub(crate) told: Told,
     pub(crate) answer: Option<Answer>,
 }
 
-/// What is made of a statement's rows.
+/// What to collect from a statement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wants {
-    /// Nothing: what it did.
+    /// Only its summary.
     Summary,
-    /// All of them, where they fit one page.
+    /// Its rows, if they fit one page.
     Page { max_rows: u32, with_columns: bool },
-    /// All of them.
+    /// All of its rows.
     Table { with_columns: bool },
 }
 
-/// What a statement came to.
+/// The outcome of a statement.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Summary(Summary),
@@ -65,7 +65,7 @@ impl Answer {
 }
 
 impl Job {
-    /// What it came to, and what its owner's connection is to tell of it.
+    /// The outcome, and what its owner's connection must report from now on.
     pub(crate) fn into_answer(self) -> (Option<Answer>, Told) {
         (self.answer, self.told)
     }

@@ -1,6 +1,6 @@
-//! Who writes when, and when the log is written into the database: `queue` is the line of those who
-//! wait for their turn, `job` what the one whose turn it is does for others, `checkpoint` writes the
-//! log, beside a `gate` for readers and a `read_mark`.
+//! Decides who writes when, and when to checkpoint the log: `queue` has those that wait for their
+//! turn, `job` what the holder of the turn does for them; `checkpoint` uses a `gate` for readers
+//! and a `read_mark`.
 
 pub(crate) mod checkpoint;
 pub(crate) mod gate;
@@ -8,5 +8,5 @@ pub(crate) mod job;
 pub(crate) mod queue;
 pub(crate) mod read_mark;
 
-// By this path where they are tried with other locks.
+// By this path, so that `scheduled_tests` can replace the locks.
 use crate::sync;

@@ -1,9 +1,9 @@
 //! The writer's turn: one connection at a time writes to a database, the others queue in order.
 //!
-//! SQLite would let one writer in and make the others poll for it, out of order
-//! (<https://sqlite.org/c3ref/busy_timeout.html>). Here they stand in line and cost no thread.
+//! SQLite would let one writer in and make the others poll, in no order
+//! (<https://sqlite.org/c3ref/busy_timeout.html>). Here they queue without blocking a thread.
 //!
-//! Who waits may leave a job, which the holder of the turn can do for it while it is at it: see
+//! A waiter may leave a job, which the holder of the turn can do on its behalf: see
 //! `session::group`.
 
 use std::collections::VecDeque;
@@ -25,29 +25,29 @@ pub(crate) struct TurnQueue<J> {
     /// in nanoseconds.
     expected: AtomicU64,
     commit_time: AtomicU64,
-    /// How often something has become of a wait.
+    /// How many waits have changed their state.
     changes: AtomicU64,
 }
 
 #[derive(Debug)]
 struct State<J> {
-    /// The request whose turn it is.
+    /// The request that has the turn.
     holder: Option<RequestId>,
-    /// Everybody who waits, or has not yet taken note of what became of the wait.
+    /// All that wait, or have not yet read the outcome of their wait.
     waiters: Slab<Waiter<J>>,
-    /// Those who wait for the turn, in order.
+    /// Those that wait for the turn, in order.
     line: VecDeque<usize>,
     closed: bool,
     counters: TurnCounters,
 }
 
-/// What has become of those who waited, since the queue was made.
+/// Counters of waits since the queue was created.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TurnCounters {
     pub(crate) waiting: u32,
     pub(crate) wait_time: Duration,
     pub(crate) timeouts: u64,
-    /// Commits of several callers' jobs together, and how many jobs.
+    /// Commits of several callers' jobs together, and the number of those jobs.
     pub(crate) groups: u64,
     pub(crate) grouped: u64,
 }
@@ -61,34 +61,34 @@ struct Waiter<J> {
 
 #[derive(Debug)]
 enum Stage<J> {
-    /// In line, perhaps with a job that somebody else may do.
+    /// Waiting in the queue, perhaps with a job that another may do.
     InLine(Option<J>),
-    /// Somebody does its job.
+    /// Another is doing its job.
     Taken,
-    /// Nobody waits any more for the job that somebody does.
+    /// Another is doing its job, but nobody waits for it any more.
     Abandoned,
     Done(J),
     Turn,
     Closed,
 }
 
-/// The turn. Dropped, it goes to the next in line.
+/// The turn. Dropping it hands it to the next in the queue.
 #[derive(Debug)]
 pub(crate) struct Turn<J> {
     queue: Arc<TurnQueue<J>>,
 }
 
-/// Why the turn was not had at once.
+/// Why the turn was not available.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NoTurn {
-    /// Another request writes: stand in line.
+    /// Another request is writing: queue.
     Taken,
-    /// This request writes already, through another connection.
+    /// This request is already writing, through another connection.
     Own,
     Closed,
 }
 
-/// What came of standing in line.
+/// The outcome of queueing.
 #[derive(Debug)]
 pub(crate) enum Waited<J> {
     Turn(Turn<J>),
@@ -97,20 +97,21 @@ pub(crate) enum Waited<J> {
     Closed,
 }
 
-/// A place in line. Dropped, it is left: a job that somebody does just now is done for nobody.
+/// A place in the queue. Dropping it leaves the queue: if another is doing its job, the result is
+/// discarded.
 #[derive(Debug)]
 pub(crate) struct Wait<J> {
     queue: Arc<TurnQueue<J>>,
     key: usize,
 }
 
-/// A job that the holder of the turn has taken from one in line. Dropped before it is done, its
-/// owner is first in line again, and does it by itself.
+/// A job that the holder of the turn has taken from a waiter. Dropping it before it is done puts
+/// its owner at the front of the queue, to do it itself.
 #[derive(Debug)]
 pub(crate) struct Taken<J> {
     queue: Arc<TurnQueue<J>>,
     key: usize,
-    /// `None` once it has been given back.
+    /// `None` once it has been returned.
     job: Option<J>,
 }
 
@@ -144,7 +145,7 @@ impl<J> TurnQueue<J> {
         }
     }
 
-    /// Stand in line, with a job that may be done by whoever has the turn before.
+    /// Queue, with a job that the holder of the turn may do before.
     pub(crate) fn wait(self: &Arc<Self>, request: RequestId, job: Option<J>) -> Wait<J> {
         let mut state = self.lock();
         let stage = match (state.closed, state.holder) {
@@ -171,7 +172,7 @@ impl<J> TurnQueue<J> {
         }
     }
 
-    /// Refuse everybody in line, and everybody to come.
+    /// Refuse all waiters, now and in future.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -184,7 +185,7 @@ impl<J> TurnQueue<J> {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Count a wait of `waited`, and whether it ended because its time was over.
+    /// Count a wait that took `waited`, and whether it timed out.
     pub(crate) fn count_wait(&self, waited: Duration, gave_up: bool) {
         let counters = &mut self.lock().counters;
         counters.wait_time += waited;
@@ -201,7 +202,7 @@ impl<J> TurnQueue<J> {
         }
     }
 
-    /// Whether a job is likely to be done within such a time.
+    /// Whether a job is likely to be done within `time`.
     pub(crate) fn is_quick(&self, time: Duration) -> bool {
         let commit = Duration::from_nanos(self.commit_time.load(Ordering::Relaxed));
         self.expected.load(Ordering::Relaxed) > 0 && commit <= time
@@ -213,7 +214,7 @@ impl<J> TurnQueue<J> {
         }
     }
 
-    /// The turn is over.
+    /// The turn is over: hand it on.
     fn pass_on(&self) {
         let mut state = self.lock();
         let waker = state.pass_on();
@@ -225,7 +226,7 @@ impl<J> TurnQueue<J> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<J>> {
-        // Nothing that can panic runs under this lock, so a poisoned state is a whole one.
+        // Nothing under this lock can panic, so a poisoned state is consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -237,7 +238,7 @@ impl<J> State<J> {
         next.and_then(|key| self.advance(key, Stage::Turn))
     }
 
-    /// Something has become of a wait: whom to tell.
+    /// Change the state of a wait. Returns whom to wake.
     fn advance(&mut self, key: usize, stage: Stage<J>) -> Option<Waker> {
         let waiter = &mut self.waiters[key];
         waiter.stage = stage;
@@ -246,7 +247,7 @@ impl<J> State<J> {
 }
 
 impl<J> State<J> {
-    /// A job that was taken is done, or not: whom to tell.
+    /// A job that was taken is done, or not. Returns whom to wake.
     fn give_back(&mut self, key: usize, stage: Stage<J>) -> Option<Waker> {
         match (&self.waiters[key].stage, stage) {
             (Stage::Abandoned, _) => {
@@ -254,7 +255,7 @@ impl<J> State<J> {
                 None
             }
             (_, Stage::InLine(_)) if self.closed => self.advance(key, Stage::Closed),
-            // First of all, where it was. It waits on.
+            // Back to the front of the queue, where it was, still waiting.
             (_, Stage::InLine(job)) => {
                 self.line.push_front(key);
                 self.waiters[key].stage = Stage::InLine(job);
@@ -266,8 +267,8 @@ impl<J> State<J> {
 }
 
 impl<J> Turn<J> {
-    /// The job of the next in line, if it has left one. Those behind one that has not are not looked
-    /// at: the line is kept.
+    /// Take the job of the next in the queue, if it has left one. Never skips a waiter without a
+    /// job, to keep the order.
     pub(crate) fn take_job(&self) -> Option<Taken<J>> {
         let mut state = self.queue.lock();
         let key = *state.line.front()?;
@@ -285,14 +286,15 @@ impl<J> Turn<J> {
         })
     }
 
-    /// Whether the next in line has left a job.
+    /// Whether the next in the queue has left a job.
     pub(crate) fn has_job(&self) -> bool {
         let state = self.queue.lock();
         let next = state.line.front().map(|key| &state.waiters[*key].stage);
         matches!(next, Some(Stage::InLine(Some(_))))
     }
 
-    /// Tell the owners of jobs that they are done: committed together with `own` of the holder's.
+    /// Tell the owners of jobs that they are done: committed together with `own` jobs of the
+    /// holder.
     pub(crate) fn answer(&self, done: Vec<Taken<J>>, own: usize) {
         let mut state = self.queue.lock();
         let jobs = done.len() + own;
@@ -311,12 +313,12 @@ impl<J> Turn<J> {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// How many jobs the last group had: as many are likely to come again.
+    /// How many jobs the last group had: about as many are likely to come again.
     pub(crate) fn expected_jobs(&self) -> usize {
         self.queue.expected.load(Ordering::Relaxed) as usize
     }
 
-    /// As many jobs as that are likely to come again, and a commit to take as long.
+    /// Expect about that many jobs again, and a commit to take that long.
     pub(crate) fn expect_jobs(&self, jobs: usize, commit_time: Duration) {
         let nanos = u64::try_from(commit_time.as_nanos()).unwrap_or(u64::MAX);
         self.queue.commit_time.store(nanos, Ordering::Relaxed);
@@ -350,9 +352,8 @@ impl<J> Drop for Taken<J> {
 }
 
 impl<J> Wait<J> {
-    /// Wait for up to `time` without letting the thread sleep, which the one that runs the jobs would
-    /// have to wake: for a job that is about to be done, that takes longer than all the rest.
-    /// Threads that have something to do go first.
+    /// Wait for up to `time` without letting the thread sleep. For a job that is about to be done,
+    /// waking the thread would take longer than all the rest. Yields to threads that have work.
     pub(crate) fn spin(&self, time: Duration) {
         let since = Instant::now();
         let mut seen = self.queue.changes.load(Ordering::Acquire);
@@ -378,8 +379,8 @@ impl<J> Wait<J> {
         )
     }
 
-    /// Leave the line. False where it is too late for that: somebody is doing the job just now, or
-    /// something has come of the wait already.
+    /// Leave the queue. Returns false if it is too late: another is doing the job, or the wait
+    /// already has an outcome.
     pub(crate) fn leave(&self) -> bool {
         let mut state = self.queue.lock();
         let is_in_line = matches!(state.waiters[self.key].stage, Stage::InLine(_));
@@ -429,7 +430,7 @@ impl<J> Drop for Wait<J> {
                 state.line.retain(|other| *other != key);
                 None
             }
-            // Its turn came, and nobody takes it.
+            // Its turn came, but nobody takes it.
             Stage::Turn => state.pass_on(),
             Stage::Abandoned | Stage::Done(_) | Stage::Closed => None,
         };

@@ -1,12 +1,12 @@
-//! What SQLite does not stop by itself, as a guest would send it.
+//! Statements that SQLite does not stop by itself, as a guest could send them.
 
 use millpond_pool::Value;
 
-/// What a guest prepares, in its own time, and then sends.
+/// What a guest prepares in its own time, and then sends.
 pub(crate) struct Attack {
     pub(crate) name: &'static str,
     pub(crate) setup: String,
-    /// What it does first on the connection that it attacks with.
+    /// What to run first on the attacking connection.
     pub(crate) before: &'static str,
     pub(crate) sql: String,
     pub(crate) parameters: Vec<Value>,
@@ -127,7 +127,7 @@ pub(crate) fn full_text() -> Vec<Attack> {
     ]
 }
 
-/// What takes long before anything runs.
+/// Statements that take long to compile.
 pub(crate) fn compiling() -> Vec<Attack> {
     let wide = |name: &str| format!("CREATE TABLE {name}({});", columns(999));
     let views = all(45, |at| {
@@ -297,7 +297,7 @@ pub(crate) fn schemas() -> Vec<Attack> {
     ]
 }
 
-/// One instruction, or many without a look at the deadline.
+/// One instruction, or many without a check of the deadline.
 pub(crate) fn straight() -> Vec<Attack> {
     let digits = "1".repeat(1 << 20);
     let numbers = format!("[{}]", times(500_000, "1"));

@@ -1,6 +1,6 @@
-//! SQL that is made up, of what takes long.
+//! Generates SQL from parts that take long.
 
-/// Which of several, and how often.
+/// Random choices: which of several, and how often.
 pub(crate) struct Choices<'a>(pub(crate) std::slice::Iter<'a, (u8, u16)>);
 
 impl Choices<'_> {
@@ -9,7 +9,7 @@ impl Choices<'_> {
         of[usize::from(which) % of.len()]
     }
 
-    /// One of several, over and over. `#` in it is the number of the time.
+    /// One of several, repeatedly. `#` in it is replaced by the number of the repetition.
     fn many(&mut self, of: &[&str], most: usize, between: &str) -> String {
         let what = self.one(of);
         let (few, count) = self.0.next().copied().unwrap_or_default();

@@ -1,9 +1,7 @@
-//! Statements that SQLite does not stop by itself end at their deadline, and no other task waits
-//! for them.
+//! Statements that SQLite does not stop by itself end at their deadline, and block no other task.
 //!
-//! How late is looked at where the code is optimised: `cargo test --release -p millpond-pool --test
-//! deadline -- --nocapture` prints it. `MILLPOND_LATE=name` runs those alone whose name has that in
-//! it.
+//! To see how late each ends in optimised code, run `cargo test --release -p millpond-sqlite --test
+//! deadline -- --nocapture`. `MILLPOND_LATE=name` runs only those whose name contains it.
 
 mod attacks;
 mod made_up;
@@ -20,7 +18,7 @@ use millpond_sqlite::PoolBuilder;
 use self::attacks::{Attack, attack, compiling, full_text, schemas, straight, times};
 use self::made_up::Choices;
 
-/// How long each statement may take, and how much longer it does at most.
+/// How long each statement may take, and how much longer it takes at most.
 const TIME: Duration = Duration::from_millis(100);
 const LATE: Duration = Duration::from_millis(50);
 
@@ -29,7 +27,7 @@ const ENDLESS: &str =
 
 static NONE: Parameters = Parameters::NONE;
 
-/// A pool of one connection, and what a guest may do with it.
+/// A pool of one connection, and the guest's grant.
 struct Fixture {
     _folder: tempfile::TempDir,
     pool: Pool,
@@ -54,7 +52,7 @@ impl Fixture {
         connection.expect("a connection")
     }
 
-    /// Attack with a short deadline. How late it ended, and what came of it.
+    /// Attack with a short deadline. Returns how late it ended, and the result.
     fn attack(&self, attack: &Attack) -> (Duration, Result<usize>) {
         let connection = self.get(Duration::from_secs(600));
         block_on(connection.execute_script(attack.before)).expect(attack.name);
@@ -114,7 +112,7 @@ fn a_statement_ends_at_its_deadline_whatever_it_does() {
 }
 
 #[test]
-fn what_a_statement_did_by_half_is_undone_when_it_is_starved() {
+fn partial_changes_of_a_starved_statement_are_undone() {
     let f = Fixture::new();
     let connection = f.get(Duration::from_secs(600));
     let script = "CREATE TABLE t(a); CREATE TABLE n(c NUMERIC); CREATE TABLE d(x);
@@ -123,7 +121,7 @@ fn what_a_statement_did_by_half_is_undone_when_it_is_starved() {
     drop(connection);
     let connection = f.get(TIME);
     let run = |sql: &str| block_on(connection.query(sql, &NONE));
-    // One row, so that SQLite does not look at the deadline in between.
+    // One row, so that SQLite does not check the deadline in between.
     let slow = format!(
         "INSERT INTO t SELECT json_valid(x) FROM d WHERE {} RETURNING a",
         vec!["json_valid(x)"; 95].join(" AND ")
@@ -149,7 +147,8 @@ fn what_a_statement_did_by_half_is_undone_when_it_is_starved() {
                 assert_eq!(stale.kind(), ErrorKind::StaleHandle, "{stale}");
                 match run("ROLLBACK") {
                     Ok(_) => {}
-                    // On a busy machine it was left behind, and the connection with it.
+                    // On a busy machine the statement was abandoned, and the connection lost with
+                    // it.
                     Err(error) if error.kind() == ErrorKind::StaleHandle => return,
                     Err(error) => panic!("{error:?}"),
                 }
@@ -165,7 +164,7 @@ fn what_a_statement_did_by_half_is_undone_when_it_is_starved() {
     assert_eq!(check.rows, [[Value::Text("ok".to_owned())]]);
 }
 
-/// What follows a rollback, or a failed transaction, has no more time than anything else.
+/// A statement after a rollback, or a failed transaction, has no more time than any other.
 #[test]
 fn no_statement_escapes_its_deadline_behind_a_rollback() {
     let f = Fixture::new();
@@ -191,9 +190,9 @@ fn no_statement_escapes_its_deadline_behind_a_rollback() {
     }
 }
 
-/// What changes the schema changes no rows, and is done all the same.
+/// Statements that change the schema change no rows, but succeed.
 #[test]
-fn what_was_done_in_time_is_not_said_to_have_failed() {
+fn a_statement_that_ended_in_time_is_not_reported_as_failed() {
     let f = Fixture::new();
     let connection = f.get(Duration::from_secs(600));
     for number in 0..50 {
@@ -202,7 +201,7 @@ fn what_was_done_in_time_is_not_said_to_have_failed() {
     }
     let slow = "INSERT INTO t0 SELECT '[' || replace(hex(zeroblob(250000)), '0', '1,') || '1]'";
     block_on(connection.execute(slow, &NONE)).expect("a row");
-    // Two cursors, one of which is there when another statement is starved.
+    // Two cursors, one of which is open when another statement is starved.
     let open = block_on(connection.prepare("SELECT 1 UNION ALL SELECT 2")).expect("a statement");
     let page = block_on(open.query(&NONE, 1, false)).expect("a row");
     let all = vec!["json_valid(a)"; 95].join(" AND ");
@@ -218,16 +217,16 @@ fn what_was_done_in_time_is_not_said_to_have_failed() {
     if let Err(error) = rest {
         assert_eq!(error.kind(), ErrorKind::StaleHandle, "{error}");
     }
-    // Nothing is left of it, though the statement that was starved is still there.
+    // Nothing is left of it, although the starved statement still exists.
     for _ in 0..3 {
         block_on(connection.query("SELECT 1", &NONE)).expect("another statement");
         block_on(open.query(&NONE, 1, false)).expect("the same again");
     }
 }
 
-/// Of two workers, with four statements that never end, each for longer than the test.
+/// A runtime of two workers, with four statements that never end, each for longer than the test.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn endless_statements_do_not_hold_up_the_runtime() {
+async fn endless_statements_do_not_block_the_runtime() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");
     let pool = PoolBuilder::new().max_size(8).open(path).expect("a pool");
@@ -261,19 +260,19 @@ async fn endless_statements_do_not_hold_up_the_runtime() {
     }
 }
 
-/// Any SQL, on any schema and data that it has made itself: only the time counts. For longer:
-/// `BOLERO_RANDOM_TEST_TIME_MS`, as in `fuzz.rs`, with `--release`.
+/// Any SQL, on any schema and data that it has created itself: only the time counts. To run it for
+/// longer, set `BOLERO_RANDOM_TEST_TIME_MS`, as in `fuzz.rs`, with `--release`.
 ///
-/// What is late is tried again, from the start: the machine may be late, but not each time.
+/// A late one is tried again, from the start: the machine may be late, but not every time.
 #[test]
-fn nothing_that_is_made_up_is_late() {
+fn no_generated_statement_is_late() {
     check!().with_type::<Vec<(u8, u16)>>().for_each(|choices| {
         let late: Vec<_> = (0..3).map_while(|_| late_one(choices)).collect();
         assert!(late.len() < 3, "{late:#?}");
     });
 }
 
-/// The first statement of those made up that is late.
+/// The first generated statement that is late.
 fn late_one(choices: &[(u8, u16)]) -> Option<String> {
     let f = Fixture::new();
     let mut choices = Choices(choices.iter());
@@ -286,9 +285,9 @@ fn late_one(choices: &[(u8, u16)]) -> Option<String> {
     })
 }
 
-/// SQLite asks whether to go on once a statement has ended, too.
+/// SQLite calls the progress handler after a statement has ended, too.
 #[test]
-fn what_was_committed_is_not_said_to_have_failed() {
+fn a_commit_is_not_reported_as_failed() {
     let f = Fixture::new();
     let connection = f.get(Duration::from_secs(600));
     block_on(connection.execute_script("CREATE TABLE t(a)")).expect("a table");
@@ -314,9 +313,9 @@ fn what_was_committed_is_not_said_to_have_failed() {
     assert!(failed > 0 && kept > 0, "{failed} failed, {kept} kept");
 }
 
-/// The end of a transaction is no write to SQLite, and what it did must not be said to have failed.
+/// SQLite does not consider the end of a transaction a write, and must not report it as failed.
 #[test]
-fn a_transaction_that_ends_late_is_told_what_came_of_it() {
+fn a_transaction_that_ends_late_reports_its_outcome() {
     let f = Fixture::new();
     let connection = f.get(Duration::from_secs(600));
     let setup = "CREATE TABLE t(a INTEGER PRIMARY KEY, b);
@@ -327,7 +326,7 @@ fn a_transaction_that_ends_late_is_told_what_came_of_it() {
         let rows = block_on(connection.query("SELECT count(*) FROM t", &NONE)).expect("rows");
         rows.rows.to_vec()[0][0].clone()
     };
-    // Much is written, and then once more: the log is written anew as it is committed.
+    // Much is written twice: the commit rewrites the log.
     let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 12000)
          INSERT INTO t SELECT i + 1000, zeroblob(3500) FROM n;
          UPDATE t SET b = randomblob(3000) WHERE a < 50";
@@ -341,7 +340,7 @@ fn a_transaction_that_ends_late_is_told_what_came_of_it() {
                 Ok(_) => 12_100,
                 Err(error) => {
                     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
-                    // It may be open still, where it ran out of time before.
+                    // It may still be open, if it ran out of time before.
                     if !error.rolled_back() {
                         block_on(connection.execute("ROLLBACK", &NONE)).expect("undone");
                     }
@@ -357,7 +356,7 @@ fn a_transaction_that_ends_late_is_told_what_came_of_it() {
             block_on(connection.execute(undo, &NONE)).expect("as before");
         }
     }
-    // A savepoint that could not be committed is gone, and is not released by the next try.
+    // A savepoint that could not be committed is gone, and retrying does not release it.
     block_on(connection.execute_script(&format!("SAVEPOINT s; {fill}"))).expect("filled");
     connection.set_deadline(Some(Instant::now() + Duration::from_millis(20)));
     let error = block_on(connection.execute("RELEASE s", &NONE)).expect_err("too late");
@@ -369,9 +368,9 @@ fn a_transaction_that_ends_late_is_told_what_came_of_it() {
     assert_eq!(count(&connection), Value::Integer(100));
 }
 
-/// What a cursor has written is committed when it is dropped, whatever time is left.
+/// Dropping a cursor commits what it has written, whatever time is left.
 #[test]
-fn a_cursor_that_is_dropped_late_keeps_what_it_wrote() {
+fn a_cursor_that_is_dropped_late_keeps_its_writes() {
     let f = Fixture::new();
     let connection = f.get(Duration::from_secs(600));
     block_on(connection.execute_script("CREATE TABLE t(a, b)")).expect("a table");

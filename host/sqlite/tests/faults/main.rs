@@ -1,7 +1,7 @@
-//! The disk fails, at every system call in turn: the pool stays whole, the next borrower finds a
-//! clean connection, nothing acknowledged is lost, and nothing of a transaction is half there.
+//! The disk fails, at every system call in turn: the pool stays intact, the next borrower gets a
+//! clean connection, no acknowledged write is lost, and no transaction is kept in part.
 //!
-//! Every third call fails in each way; with `MILLPOND_ALL_FAULTS=1`, every one.
+//! Every third call fails in each way; with `MILLPOND_ALL_FAULTS=1`, every call.
 #![cfg(target_os = "linux")]
 
 mod system_calls;
@@ -21,15 +21,16 @@ use self::system_calls::{Fault, Over, arm, arm_hang, disarm, hangs, release};
 
 static NONE: Parameters = Parameters::NONE;
 
-/// What a run was told of its writes. Each group of rows is there whole or not at all.
+/// The results that a run got for its writes. Each group of rows must exist completely or not at
+/// all.
 #[derive(Debug, Default)]
 struct Told {
     kept: Vec<Vec<i64>>,
     /// Rolled back, or never begun.
     undone: Vec<Vec<i64>>,
-    /// The call failed: either is right.
+    /// The call failed: either outcome is correct.
     unknown: Vec<Vec<i64>>,
-    /// An error that the connection must not survive was seen.
+    /// The run got an error after which the connection must be closed.
     unhealthy: bool,
 }
 
@@ -65,7 +66,7 @@ fn insert(connection: &Connection, id: i64) -> Result<millpond_pool::Summary> {
     block_on(connection.execute(sql, &values))
 }
 
-/// A transaction of two rows. Whatever fails in it, nothing slips out of it.
+/// A transaction of two rows. Whatever fails in it, no write escapes it.
 fn transaction(connection: &Connection, told: &mut Told, first: i64) {
     let rows = [first, first + 1];
     let transaction = match block_on(connection.begin(TransactionMode::Immediate)) {
@@ -102,7 +103,7 @@ fn work(pool: &Pool, told: &mut Told) -> Result<()> {
     if connection.in_transaction() {
         let _ = block_on(connection.execute("ROLLBACK", &NONE));
     }
-    // Committed when it has been read to the end, and not before.
+    // Committed once it has been read to the end, and not before.
     let read = block_on(connection.prepare("INSERT INTO t VALUES (30, 1), (31, 1) RETURNING id"))
         .and_then(|statement| {
             let page = block_on(statement.query(&NONE, 1, false))?;
@@ -149,7 +150,7 @@ fn run(folder: &Path, nth: i64, fault: Fault) -> i64 {
     arm(nth, fault);
     let pool = builder().open(&path);
     if let Ok(pool) = &pool {
-        // Where no connection can be opened, there is nothing more to do.
+        // If no connection can be opened, there is nothing more to do.
         let _ = work(pool, &mut told);
     }
     let failed = disarm();
@@ -157,7 +158,7 @@ fn run(folder: &Path, nth: i64, fault: Fault) -> i64 {
     failed
 }
 
-/// One run in which a call hangs, until everybody else has come as far as they get. Returns whether
+/// One run in which a call hangs until all others have come as far as they can. Returns whether
 /// there was such a call.
 fn run_with_hang(folder: &Path, nth: i64) -> bool {
     let context = format!("{nth} hangs");
@@ -177,7 +178,7 @@ fn run_with_hang(folder: &Path, nth: i64) -> bool {
             told
         });
         let hung = hangs();
-        // The pool itself answers, whatever its connections wait for.
+        // The pool itself responds, whatever its connections wait for.
         assert!(pool.stats().in_use <= 2, "{context}");
         release();
         (hung, both.join().expect("no panic"))
@@ -186,7 +187,7 @@ fn run_with_hang(folder: &Path, nth: i64) -> bool {
     hung
 }
 
-/// Everything is whole.
+/// Check that everything is intact.
 fn check(path: &Path, pool: Result<Pool>, mut told: Told, context: &str) {
     let folder = path.parent().expect("a folder");
     if let Ok(pool) = pool {
@@ -198,7 +199,7 @@ fn check(path: &Path, pool: Result<Pool>, mut told: Told, context: &str) {
             !told.unhealthy || stats.discarded > 0,
             "{context}: {stats:?}"
         );
-        // The disk is well again, and so is the pool.
+        // The disk works again, and so does the pool.
         let next = pool.get_blocking(Access::ReadWrite).expect(context);
         assert!(!next.in_transaction(), "{context}");
         for (sql, value) in [
@@ -242,10 +243,10 @@ fn check(path: &Path, pool: Result<Pool>, mut told: Told, context: &str) {
     }
 }
 
-/// The system calls are the whole process's: one test at a time.
+/// The system calls belong to the process: one test at a time.
 static ONE: Mutex<()> = Mutex::new(());
 
-/// In memory where there is such a folder: what is tested is not how the disk syncs.
+/// In memory if there is such a folder: how the disk syncs is not tested.
 fn folder() -> tempfile::TempDir {
     let shared = Path::new("/dev/shm");
     let folder = match shared.is_dir() {

@@ -1,5 +1,5 @@
-//! SQLite's system calls, of which any can be made to fail
-//! (<https://sqlite.org/c3ref/vfs.html>, `xSetSystemCall`).
+//! SQLite's system calls, any of which can be made to fail (<https://sqlite.org/c3ref/vfs.html>,
+//! `xSetSystemCall`).
 #![expect(
     unsafe_code,
     reason = "functions that SQLite calls in place of the system's"
@@ -13,7 +13,7 @@ use libc::{off_t, size_t, ssize_t};
 use millpond_sqlite::PoolBuilder;
 use rusqlite::ffi;
 
-/// How many calls are to succeed still; below 0 where none is to fail.
+/// How many more calls succeed; negative if none fails.
 static LEFT: AtomicI64 = AtomicI64::new(-1);
 static PERSISTENT: AtomicBool = AtomicBool::new(false);
 static FAILING: AtomicBool = AtomicBool::new(false);
@@ -25,13 +25,13 @@ static SHORT: AtomicBool = AtomicBool::new(false);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
     pub(crate) errno: c_int,
-    /// A write writes half of its bytes before.
+    /// A write first writes half of its bytes.
     pub(crate) short: bool,
     /// All further calls fail too.
     pub(crate) persistent: bool,
 }
 
-/// Let call number `nth` fail, counted from 0.
+/// Make call number `nth` fail, counted from 0.
 pub(crate) fn arm(nth: i64, fault: Fault) {
     install();
     ERRNO.store(fault.errno, Ordering::Relaxed);
@@ -42,7 +42,7 @@ pub(crate) fn arm(nth: i64, fault: Fault) {
     LEFT.store(nth, Ordering::Relaxed);
 }
 
-/// Let call number `nth` hang, counted from 0, and then be made.
+/// Make call number `nth` hang, counted from 0, before it runs.
 pub(crate) fn arm_hang(nth: i64) {
     install();
     *gate() = Gate::Ahead;
@@ -50,12 +50,12 @@ pub(crate) fn arm_hang(nth: i64) {
     LEFT.store(nth, Ordering::Relaxed);
 }
 
-/// Where the call is that hangs.
+/// The state of the hanging call.
 #[derive(Debug, PartialEq, Eq)]
 enum Gate {
     Ahead,
     Hanging,
-    /// Nobody waits for it any more: the work came to its end without it.
+    /// Nobody waits for it any more: the work ended without it.
     Over,
     Released,
 }
@@ -68,7 +68,7 @@ fn gate() -> std::sync::MutexGuard<'static, Gate> {
     GATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Wait until the call hangs; false where the work is over before.
+/// Wait until the call hangs; false if the work ends before.
 pub(crate) fn hangs() -> bool {
     let wait = |gate: &mut Gate| *gate == Gate::Ahead;
     let gate = MOVED.wait_while(gate(), wait);
@@ -89,7 +89,7 @@ impl Drop for Over {
     }
 }
 
-/// Let the call that hangs be made, and none hang from now on.
+/// Release the hanging call, and let no call hang from now on.
 pub(crate) fn release() {
     LEFT.store(-1, Ordering::Relaxed);
     HANGS.store(false, Ordering::Relaxed);
@@ -104,7 +104,7 @@ fn hang() {
     let _released = MOVED.wait_while(gate, |gate| *gate == Gate::Hanging);
 }
 
-/// Let no call fail any more. Returns how many have failed.
+/// Let no more calls fail. Returns how many have failed.
 pub(crate) fn disarm() -> i64 {
     LEFT.store(-1, Ordering::Relaxed);
     FAILING.store(false, Ordering::Relaxed);
@@ -136,7 +136,7 @@ fn fails() -> bool {
 
 macro_rules! replace {
     ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty, $failure:expr;)*) => {
-        /// The system's own.
+        /// The system's original.
         #[derive(Debug)]
         struct Own {
             $($name: Option<unsafe extern "C" fn($($type),*) -> $result>,)*
@@ -160,8 +160,8 @@ macro_rules! replace {
         fn install() {
             static ONCE: OnceLock<()> = OnceLock::new();
             ONCE.get_or_init(|| {
-                // The pool replaces some too, for names in its folders, and calls the system
-                // there: what replaces them here must come after.
+                // The pool also replaces some, for names in its folders, and then calls the
+                // originals: these replacements must come after.
                 let folder = tempfile::tempdir().expect("a folder");
                 PoolBuilder::new().open(folder.path().join("t.db")).expect("a pool");
                 // SAFETY: the VFS of the system is there for as long as the process; each
@@ -184,7 +184,7 @@ macro_rules! replace {
                     };
                     OWN.set(own).expect("set once");
                     $(
-                        // Of reading and writing SQLite uses one form, and has not the others.
+                        // SQLite uses one form of reading and writing, and lacks the others.
                         if OWN.get().is_some_and(|own| own.$name.is_some()) {
                             let function = std::mem::transmute::<
                                 unsafe extern "C" fn($($type),*) -> $result,
@@ -225,12 +225,12 @@ replace! {
     ) -> *mut c_void, libc::MAP_FAILED;
 }
 
-/// What a write that fails comes to.
+/// The result of a failing write.
 fn half(len: size_t, write: impl FnOnce(size_t) -> Option<ssize_t>) -> ssize_t {
     if !SHORT.load(Ordering::Relaxed) || len < 2 {
         return -1;
     }
-    // The disk is full behind these bytes: the next write fails as well.
+    // The disk is full after these bytes: the next write fails too.
     FAILING.store(true, Ordering::Relaxed);
     write(len / 2).unwrap_or(-1)
 }

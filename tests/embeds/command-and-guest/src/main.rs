@@ -1,4 +1,4 @@
-//! The command, as a part of another program. What a guest is built with compiles natively too.
+//! A program that includes the command. The guest library compiles natively too.
 
 use millpond_guest as _;
 

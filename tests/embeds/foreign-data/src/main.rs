@@ -1,5 +1,5 @@
-//! The store's data is a type that is not this crate's, so `SqliteView` cannot be implemented for it: a
-//! function leads to the context instead.
+//! The store's data is a type of another crate, so `SqliteView` cannot be implemented for it: a
+//! function returns the context instead.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use millpond_wasmtime::{
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Engine, Result, StoreLimits};
 
-/// A tuple is a type of the language's.
+/// A tuple belongs to no crate.
 type Data = (SqliteCtx, ResourceTable, StoreLimits);
 
 fn main() -> Result<()> {

@@ -1,5 +1,5 @@
-//! Runs a component that was compiled ahead of time. There is no compiler, no cache and no reader of the
-//! text format in this program, no WASI and no asynchronous runtime.
+//! Runs a component that was compiled ahead of time. This program has no compiler, no cache, no
+//! parser of the text format, no WASI and no asynchronous runtime.
 
 use std::time::Duration;
 

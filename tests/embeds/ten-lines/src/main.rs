@@ -1,5 +1,5 @@
-//! Embeds Millpond in a wasmtime program, as the documentation of `millpond-wasmtime` has it. With a
-//! second argument it compiles the component ahead of time instead, for `runtime-only`.
+//! Embeds Millpond in a wasmtime program, as documented in `millpond-wasmtime`. With a second
+//! argument it only compiles the component ahead of time, for `runtime-only`.
 
 use millpond_wasmtime::pool::Access;
 use millpond_wasmtime::sqlite::PoolBuilder;

@@ -1,7 +1,7 @@
-//! Runs the SQL that it is given, in the way it is told, and says what came of it.
+//! Runs the given SQL, in the given way, and prints the outcome.
 //!
 //! Arguments: the access, `script`, `query` or `pages`, the SQL, and text parameters. Prints the
-//! rows as far as it got, and `ended <kind> <code>`, or `ended ok`.
+//! rows that it got, and `ended <kind> <code>`, or `ended ok`.
 
 use millpond_guest::bindings::connections::{Connection, Error};
 use millpond_guest::bindings::pool::{Access, get_connection};

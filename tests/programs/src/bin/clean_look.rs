@@ -1,4 +1,4 @@
-//! Prints everything that a guest can find out about its connection, and then what came of each
+//! Prints everything that a guest can find out about its connection, and the outcome of each
 //! statement of the script in its argument.
 
 use millpond_guest::{Access, Connection, get};
@@ -13,7 +13,7 @@ const LOOK: &[&str] = &[
     "PRAGMA user_version",
     "SELECT 'A' LIKE 'a'",
     "EXPLAIN QUERY PLAN SELECT * FROM t",
-    // Triggers of somebody else would run here.
+    // Another borrower's triggers would run here.
     "INSERT INTO u VALUES (2) RETURNING a",
     "SELECT count(*) FROM u",
     "DELETE FROM u WHERE a = 2",

@@ -1,5 +1,5 @@
-//! Runs the script in its argument on its connection, and ends without a word: whatever the
-//! script leaves is for the next guest to look for.
+//! Runs the script in its argument on its connection, and ends silently: the next guest looks for
+//! what the script leaves.
 
 use millpond_guest::db;
 

@@ -1,4 +1,4 @@
-//! The README's guest: a visit a run, and how many there have been.
+//! The README's guest: adds a visit, and prints how many there have been.
 
 use millpond_guest::{db, params};
 

@@ -1,4 +1,4 @@
-//! Shows what a command has of its caller: arguments, environment, standard streams, exit code.
+//! Prints what a command gets from its caller: arguments, environment, standard streams, exit code.
 
 fn main() {
     for argument in std::env::args().skip(1) {

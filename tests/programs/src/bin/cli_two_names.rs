@@ -1,4 +1,4 @@
-//! Two names of one file: whoever writes through one keeps the other's turn.
+//! Two names of one file: a writer through one has the turn, so the other cannot write.
 
 use millpond_guest::bindings::connections::{ErrorKind, TransactionMode};
 use millpond_guest::bindings::pool::{Access, get_connection};
@@ -10,7 +10,7 @@ fn main() {
     let two = get_connection("other", Access::ReadWrite).unwrap();
     one.execute("CREATE TABLE t(a)", none).unwrap();
     let transaction = one.begin(TransactionMode::Immediate).unwrap();
-    // At once, because one pool knows that both are the same request's.
+    // At once, because one pool knows that both belong to the same request.
     let error = two.execute("INSERT INTO t VALUES (1)", none).unwrap_err();
     assert_eq!((error.kind, error.code), (ErrorKind::Busy, 0));
     drop(transaction);

@@ -1,4 +1,4 @@
-//! `execute-many`: every row or none, and bytes that are no rows are refused before any.
+//! `execute-many`: every row or none, and malformed rows are refused before any is written.
 
 use millpond_guest::bindings::connections::ErrorKind;
 use millpond_guest::bindings::pool::{Access, get_connection};
@@ -32,7 +32,7 @@ fn main() {
         bytes[place] = byte;
         bytes
     };
-    // Of another width, and not divided into rows.
+    // With a different width, and not divisible into rows.
     let mut malformed = vec![
         rows(1, &[one.clone(), null.clone()]),
         rows(3, &[one.clone(), null.clone(), null.clone()]),
@@ -46,7 +46,7 @@ fn main() {
     malformed.extend([0, 6, 7, 255].map(|code| changed(4, code)));
     // The text is longer than the list.
     malformed.extend([changed(14, 2), changed(17, 255)]);
-    // Cut off anywhere but at the end, and before the first value.
+    // Truncated anywhere but at the end, and before the first value.
     malformed.extend(
         (1..whole.len())
             .filter(|end| *end != 4)
@@ -88,7 +88,7 @@ fn main() {
     millpond_guest::bindings::connections::Transaction::commit(transaction).unwrap();
     assert_eq!(count(), 6);
 
-    // Rows that a statement yields are skipped; a statement without parameters has no rows.
+    // Rows that a statement yields are discarded; a statement without parameters accepts no rows.
     let returning = db
         .prepare("INSERT INTO t VALUES (?1, ?2) RETURNING a")
         .unwrap();

@@ -1,4 +1,4 @@
-//! Imports every function of the contract, for a host to define. It is not run.
+//! Imports every function of the contract, for a host to define. It does not run.
 
 use millpond_guest::bindings::connections::{Transaction, TransactionMode};
 use millpond_guest::bindings::pool::{

@@ -1,4 +1,4 @@
-//! Text that is not UTF-8 is an error, by every way out, and the connection works on.
+//! Text that is not UTF-8 is an error, however it is read, and the connection stays usable.
 
 use millpond_guest::bindings::connections::ErrorKind;
 use millpond_guest::bindings::pool::{Access, get_connection};
@@ -25,7 +25,7 @@ fn main() {
         assert!(matches!(&read(&table.rows)[0][0], Value::Blob(_)));
     }
 
-    // On a later page: what came before was read, and the result ends there.
+    // On a later page: earlier rows were read, and the result ends there.
     let sql = "SELECT 'a' UNION ALL SELECT CAST(x'ff' AS TEXT) UNION ALL SELECT 'b'";
     let statement = db.prepare(sql).unwrap();
     let page = statement.query(none, 1, false).unwrap();
@@ -34,7 +34,7 @@ fn main() {
     assert_eq!(cursor.next(1).unwrap_err().kind, ErrorKind::NotUtf8);
     assert!(cursor.next(1).unwrap().is_empty());
 
-    // A statement that also writes has written nothing when its whole result cannot be had.
+    // If its whole result cannot be returned, a statement that writes has written nothing.
     db.execute_script("CREATE TABLE t(a)").unwrap();
     let sql = "INSERT INTO t VALUES (CAST(x'ff' AS TEXT)) RETURNING a";
     assert_eq!(
@@ -44,7 +44,7 @@ fn main() {
     let table = db.query("SELECT count(*) FROM t", none, false).unwrap();
     assert!(matches!(read(&table.rows)[0][0], Value::Integer(0)));
 
-    // Nor does any get in as text.
+    // Nor can a guest bind such text.
     let insert = db.prepare("INSERT INTO t VALUES (?1)").unwrap();
     let row = [1, 0, 0, 0, 3, 1, 0, 0, 0, 0xff];
     for error in [

@@ -38,7 +38,7 @@ fn main() {
     assert!(cursor.next(2).unwrap().is_empty());
     assert!(cursor.next(0).unwrap().is_empty());
 
-    // A page ends by its size in bytes, whatever the guest asks for.
+    // A page ends at its size in bytes, whatever the guest asks for.
     let wide = db.prepare("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10) SELECT zeroblob(500000) FROM n").unwrap();
     let page = wide.query(none, u32::MAX, false).unwrap();
     assert_eq!(read(&page.rows).len(), 3);

@@ -45,7 +45,7 @@ fn main() {
         ("SELECT ?1", positional(&[])),
         ("SELECT ?1", positional(&[1, 2])),
         ("SELECT 7", positional(&[1])),
-        // ?3 makes three of them.
+        // ?3 means three parameters.
         ("SELECT ?3", positional(&[1])),
         ("SELECT :a", named(&[])),
         ("SELECT :a", named(&[("b", 1)])),
@@ -72,7 +72,7 @@ fn main() {
         );
     }
 
-    // What is no row, or of which only a part has names.
+    // Not exactly one row, or only some values have names.
     let whole = named(&[("a", 1)]);
     let mut malformed = vec![
         [&[2, 0, 0, 0], &whole[4..]].concat(),

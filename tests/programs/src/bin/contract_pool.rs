@@ -1,4 +1,4 @@
-//! Taking, returning and closing connections, and counting them.
+//! Getting, returning and closing connections, and the counters.
 
 use millpond_guest::bindings::connections::ErrorKind;
 use millpond_guest::bindings::pool::{
@@ -43,7 +43,7 @@ fn main() {
         (0, 1, 1)
     );
 
-    // One that is dropped goes back as well, its transaction rolled back.
+    // Dropping a connection returns it too, with its transaction rolled back.
     let three = get_connection("default", Access::ReadWrite).unwrap();
     three.execute("BEGIN", NONE).unwrap();
     drop(three);

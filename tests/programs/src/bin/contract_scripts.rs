@@ -45,7 +45,7 @@ fn main() {
     let error = db.execute_script("SELECT 1; SELECT \0 2").unwrap_err();
     assert_eq!(error.kind, ErrorKind::Sql);
 
-    // A transaction that the script begins is the guest's to end.
+    // The guest must end a transaction that the script begins.
     let script = "BEGIN; INSERT INTO t VALUES (4); INSERT INTO t VALUES (4)";
     assert_eq!(
         db.execute_script(script).unwrap_err().kind,

@@ -1,4 +1,4 @@
-//! What a text must be to be a statement, and what a statement tells of itself.
+//! Which texts are statements, and what `describe` returns.
 
 use millpond_guest::bindings::connections::ErrorKind;
 use millpond_guest::bindings::pool::{Access, get_connection};
@@ -100,7 +100,7 @@ fn main() {
         }
     }
 
-    // A table that changes under a statement: it is compiled again, and tells the new columns.
+    // A table that changes: its statement is compiled again, and returns the new columns.
     let all = db.prepare("SELECT * FROM t").unwrap();
     db.execute("ALTER TABLE t ADD COLUMN extra INTEGER DEFAULT 7", none)
         .unwrap();
@@ -120,7 +120,7 @@ fn main() {
     let table = db.query("SELECT * FROM t", none, true).unwrap();
     assert_eq!(table.columns, Some(columns));
 
-    // They come only where they are asked for, and then for a result without rows, too.
+    // Only if asked for, and then even for a result without rows.
     assert_eq!(all.query(none, 1, false).unwrap().columns, None);
     assert_eq!(
         db.query("SELECT * FROM t", none, false).unwrap().columns,

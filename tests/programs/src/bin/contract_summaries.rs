@@ -1,4 +1,4 @@
-//! What a statement says it did.
+//! The summary of a statement.
 
 use millpond_guest::{Error, db};
 
@@ -12,7 +12,7 @@ fn main() -> Result<(), Error> {
     assert_eq!((done.changes, done.last_insert_rowid), (2, 3));
     assert_eq!(db.execute("UPDATE t SET a = 0 WHERE 0", ())?.changes, 0);
     assert_eq!(db.execute("DELETE FROM t WHERE id = 1", ())?.changes, 1);
-    // Not the changes of the statement before it.
+    // Not the changes of the previous statement.
     assert_eq!(db.execute("SELECT 1", ())?.changes, 0);
     assert_eq!(db.execute("CREATE INDEX i ON t(a)", ())?.changes, 0);
     let done = db.execute("INSERT INTO t(id) VALUES (9223372036854775807)", ())?;

@@ -1,4 +1,4 @@
-//! What is larger than the host allows is an error, never cut short.
+//! A result larger than the host's limit is an error, and never truncated.
 
 use millpond_guest::bindings::connections::ErrorKind;
 use millpond_guest::bindings::pool::{Access, get_connection};
@@ -29,7 +29,7 @@ fn main() {
         db.execute(&sql, none).unwrap_err().kind,
         ErrorKind::TooLarge
     );
-    // The connection works on.
+    // The connection stays usable.
     assert_eq!(
         db.query("SELECT zeroblob(1000000)", none, false)
             .unwrap()

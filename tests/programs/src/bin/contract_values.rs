@@ -1,4 +1,4 @@
-//! Every value comes back as it went in, by every way in and out.
+//! Every value is read as it was written, by every way of reading and writing.
 
 use millpond_guest::bindings::connections::Connection;
 use millpond_guest::bindings::pool::{Access, get_connection};
@@ -67,7 +67,7 @@ fn main() {
             Value::Integer(-1),
             Value::Integer(i64::MIN),
             Value::Integer(i64::MAX),
-            // Beyond what a double holds exactly.
+            // Beyond what a double represents exactly.
             Value::Integer((1 << 53) + 1),
             Value::Real(0.5),
             Value::Real(-0.0),

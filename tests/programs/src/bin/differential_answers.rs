@@ -1,5 +1,5 @@
-//! Runs each statement of its argument, which are apart by the character U+001E, and prints what came of
-//! it in a line: rows by type and value, or changes and the last rowid, or the code of the error.
+//! Runs each statement of its argument, separated by the character U+001E, and prints its outcome
+//! in a line: rows by type and value, or changes and the last rowid, or the error's code.
 
 use millpond_guest::bindings::connections::{Connection, Error, ErrorKind};
 use millpond_guest::bindings::pool::{Access, get_connection};

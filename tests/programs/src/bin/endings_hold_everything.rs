@@ -37,7 +37,7 @@ fn main() {
             std::hint::black_box(());
         },
         "wait" => {
-            // For ever, as far as the guest is concerned: the host has lent the rest.
+            // Never returns for this guest: the host has lent the rest.
             let all: Vec<_> = (0..4)
                 .map(|_| get_connection("default", Access::ReadOnly))
                 .collect();

@@ -1,4 +1,4 @@
-//! `execute_many` of more rows than one block, or one transaction, holds; of rows that fail.
+//! `execute_many` with more rows than fit one block, or one transaction, and with rows that fail.
 
 use millpond_guest::{Connection, Error, ErrorKind, Result, Summary, TransactionMode, db};
 
@@ -24,7 +24,7 @@ impl From<Error> for Failed {
     }
 }
 
-/// Rows of which the one numbered `bad` failed.
+/// Rows of which number `bad` fails.
 fn failing(bad: i64) -> impl Iterator<Item = Result<(i64, i64), Failed>> {
     (0..).map(move |n| match n == bad {
         true => Err(Failed::Own(n)),
@@ -42,7 +42,7 @@ fn main() -> Result<()> {
         return Ok(());
     }
 
-    // In the first block and in a later one, in a transaction of the guest's and without one.
+    // In the first block and in a later one, inside the guest's transaction and without one.
     for bad in [0, 1, 40_000] {
         let failed = db.execute_many(INSERT, failing(bad));
         assert_eq!(failed, Err(Failed::Own(bad)));
@@ -61,7 +61,7 @@ fn main() -> Result<()> {
         transaction.rollback()?;
     }
 
-    // More than one transaction may write, which this pool's is 1 MiB of: none is kept.
+    // More than one transaction may write, which is 1 MiB in this pool: none is kept.
     let too_many = 400_000;
     let error = db.execute_many(INSERT, numbers(too_many)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
@@ -74,7 +74,7 @@ fn main() -> Result<()> {
     ));
     assert_eq!(count(&db)?, 0);
 
-    // In portions, all of them.
+    // In batches, all of them.
     let mut statement = db.prepare(INSERT)?;
     let mut rows = numbers(too_many).peekable();
     while rows.peek().is_some() {
@@ -82,7 +82,7 @@ fn main() -> Result<()> {
     }
     assert_eq!(count(&db)?, too_many);
 
-    // Rows without values have no end to wait for.
+    // Rows without values would never fill a block.
     let mut fixed = db.prepare("DELETE FROM t")?;
     let error = fixed.execute_many(std::iter::repeat(())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Parameters);

@@ -1,4 +1,4 @@
-//! What `db` gives after the host took the connection back, in a transaction and after it.
+//! What `db` returns after the host took the connection back, during a transaction and after it.
 
 use millpond_guest::{Error, ErrorKind, Result, TransactionMode, db};
 
@@ -14,7 +14,7 @@ fn until_stale(mut call: impl FnMut() -> Result<i64>) {
     }
 }
 
-/// The number of rows that were committed. A connection may be taken back between two calls.
+/// The number of committed rows. A connection may be taken back between two calls.
 fn committed() -> Result<i64> {
     loop {
         match db()?.query_row(COUNT, (), |row| row.get(0)) {
@@ -36,9 +36,9 @@ fn main() -> Result<()> {
     let mut insert = transaction.prepare("INSERT INTO t VALUES (?1)")?;
     write()?;
     until_stale(|| transaction.query_row(COUNT, (), |row| row.get(0)));
-    // It would be committed by itself on a connection of its own.
+    // On its own connection it would be committed alone.
     assert_eq!(write().unwrap_err().kind(), ErrorKind::StaleHandle);
-    // A stale statement has no parameters, which is not what is wrong with it.
+    // A stale statement has no parameters, but that must not be the error.
     let error = insert.execute_many([[1]]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::StaleHandle);
     drop(insert);

@@ -1,4 +1,5 @@
-//! Rows: by functions with errors of their own, into structs, and as the types of other crates.
+//! Reads rows: with functions that have their own errors, into structs, and as types of other
+//! crates.
 
 use std::num::ParseIntError;
 
@@ -67,7 +68,7 @@ fn own_errors(db: &Connection) -> Result<()> {
     let missing = db.query_row_and_then("SELECT missing", (), number);
     assert_eq!(missing, Err(Failed::Millpond(ErrorKind::Sql)));
 
-    // An error of the host's, on a later page, comes through the function's and ends the rows.
+    // A host error, on a later page, passes through the function's error and ends the rows.
     let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 200000) \
                SELECT CASE i WHEN 200000 THEN abs(-9223372036854775807 - i / 200000) ELSE '5' END \
                FROM n";
@@ -150,7 +151,7 @@ fn types(db: &Connection) -> Result<()> {
     );
     same(db, serde_json::json!(7), "typeof(?1)", "integer");
 
-    // What a client wrote, SQLite's functions read; and what those write, a client reads.
+    // SQLite's functions read what a client wrote, and a client reads what they write.
     let (date, time) = ("2016-02-23", "23:56:04.789");
     let both = "2016-02-23 23:56:04.789";
     let seconds = "strftime('%Y-%m-%d %H:%M:%f', ?1)";

@@ -1,4 +1,4 @@
-//! Savepoints: kept, undone, one in another, and around what SQLite ends by itself.
+//! Savepoints: kept, undone, nested, and when SQLite ends the transaction.
 
 use millpond_guest::{Connection, ErrorKind, Result, TransactionMode, db};
 
@@ -88,7 +88,7 @@ fn in_any_order(db: &Connection) -> Result<()> {
     insert(db, 1)?;
     let second = db.savepoint()?;
     insert(db, 2)?;
-    // The second is in the first, and goes with it.
+    // The second is inside the first, and is kept or undone with it.
     first.commit()?;
     let third = db.savepoint()?;
     insert(db, 3)?;
@@ -98,7 +98,7 @@ fn in_any_order(db: &Connection) -> Result<()> {
     transaction.rollback()?;
     assert_eq!(kept(db)?, [0_i64; 0]);
 
-    // A savepoint whose transaction has ended leaves the next one alone.
+    // A savepoint whose transaction has ended does not affect the next one.
     let savepoint = db.savepoint()?;
     db.execute_script("COMMIT; BEGIN")?;
     insert(db, 4)?;
@@ -122,7 +122,7 @@ fn ended_by_sqlite(db: &Connection) -> Result<()> {
     );
     assert!(!db.in_transaction());
 
-    // One inside a transaction leaves that to the transaction.
+    // One inside a transaction does not end it.
     let transaction = db.begin(TransactionMode::Immediate)?;
     let mut savepoint = transaction.savepoint()?;
     insert(&savepoint, 2)?;

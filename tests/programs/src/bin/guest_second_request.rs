@@ -1,4 +1,4 @@
-//! Answers how many requests one instance has served, by the connection that `db` gives it.
+//! Returns how many requests one instance has served, using the connection that `db` returns.
 #![expect(
     unsafe_code,
     missing_docs,
@@ -30,7 +30,7 @@ impl Guest for Program {
 fn count() -> Result<i64, Error> {
     let db = db()?;
     db.execute_script("CREATE TABLE IF NOT EXISTS request(n)")?;
-    // It is the same one for as long as the request lasts, whatever state it is in.
+    // It is the same for the whole request, whatever state it is in.
     let transaction = db.begin(TransactionMode::Immediate)?;
     millpond_guest::db()?.execute("INSERT INTO request VALUES (1)", ())?;
     transaction.commit()?;
@@ -39,7 +39,7 @@ fn count() -> Result<i64, Error> {
     let mine: i64 = db.query_row("SELECT count(*) FROM mine", (), |row| row.get(0))?;
     assert_eq!(mine, 1);
 
-    // What an earlier request left open is gone, and this one leaves something open too.
+    // What an earlier request left open is gone, and this one also leaves something open.
     db.execute_script("BEGIN IMMEDIATE; DELETE FROM request")?;
     millpond_guest::db()?.execute_script("ROLLBACK; BEGIN")?;
     let rolled_back = db.execute("INSERT OR ROLLBACK INTO nowhere VALUES (1)", ());

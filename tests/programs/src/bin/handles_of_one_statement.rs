@@ -16,7 +16,7 @@ fn main() {
     assert_eq!(integers(&cursor.next(0).unwrap()), [2, 3]);
     drop(cursor);
 
-    // Run again, by any way, the first cursor is stale, and stays so.
+    // Run again, in any way, the first cursor is stale, and stays so.
     for again in ["query", "execute"] {
         let statement = db.prepare(three).unwrap();
         let cursor = statement.query(none, 1, false).unwrap().rest.unwrap();
@@ -33,13 +33,13 @@ fn main() {
             "{again}"
         );
         drop(cursor);
-        // Dropping the stale one ended nothing of the new one.
+        // Dropping the stale one does not end the new one.
         if let Some(second) = second {
             assert_eq!(integers(&second.next(0).unwrap()), [2, 3]);
         }
     }
 
-    // The same text twice is two statements, which do not disturb each other.
+    // The same text twice is two independent statements.
     let (one, two) = (db.prepare(three).unwrap(), db.prepare(three).unwrap());
     let (a, b) = (
         one.query(none, 1, false).unwrap().rest.unwrap(),
@@ -49,14 +49,14 @@ fn main() {
     assert_eq!(integers(&b.next(1).unwrap()), [3]);
     assert_eq!(integers(&a.next(1).unwrap()), [3]);
 
-    // A cursor that is dropped early holds nothing: the table can go.
+    // A cursor that is dropped early blocks nothing: the table can be dropped.
     db.execute_script("CREATE TABLE t(a); INSERT INTO t VALUES (1), (2), (3)")
         .unwrap();
     let scan = db.prepare("SELECT a FROM t").unwrap();
     drop(scan.query(none, 1, false).unwrap());
     db.execute("DROP TABLE t", none).unwrap();
 
-    // Rows of a statement that writes: all is written by the first of them.
+    // Rows of a statement that writes: the first row means that all is written.
     db.execute_script("CREATE TABLE t(a)").unwrap();
     let insert = db
         .prepare("INSERT INTO t VALUES (1), (2), (3) RETURNING a")

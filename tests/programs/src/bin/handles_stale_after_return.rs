@@ -1,4 +1,4 @@
-//! Every handle of a returned connection is stale, whatever is called, and drops in any order.
+//! Every handle of a returned connection is stale for every call, and can be dropped in any order.
 
 use millpond_guest::bindings::connections::{
     Connection, Cursor, ErrorKind, Statement, Transaction, TransactionMode,
@@ -65,7 +65,7 @@ fn main() {
         let (db, handles) = handles();
         end(db);
         check_stale(handles);
-        // Also while the same connection is lent again.
+        // Even while the same connection is lent again.
         let (db, old) = self::handles();
         end(db);
         let (db, new) = self::handles();

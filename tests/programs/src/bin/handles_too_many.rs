@@ -1,4 +1,4 @@
-//! More handles than the grant allows: an error, and room again when one is dropped.
+//! More handles than the grant allows are an error; dropping one allows another.
 
 use millpond_guest::bindings::connections::{ErrorKind, Transaction, TransactionMode};
 use millpond_guest::bindings::pool::{Access, get_connection};
@@ -37,7 +37,7 @@ fn main() {
     cursors.pop();
     statements[63].query(none, 1, false).unwrap();
 
-    // A transaction that text has ended leaves its handle, which counts.
+    // If SQL text ends a transaction, its handle remains, and counts.
     let begin = || db.begin(TransactionMode::Deferred);
     let mut transactions: Vec<_> = (0..64)
         .map(|_| {
@@ -53,7 +53,7 @@ fn main() {
         Transaction::commit(transaction).unwrap();
         drop(begin().unwrap());
     }
-    // Ten thousand prepared and dropped hold nothing.
+    // Ten thousand prepared and dropped statements hold nothing.
     drop(statements);
     for _ in 0..10_000 {
         db.prepare(sql).unwrap();

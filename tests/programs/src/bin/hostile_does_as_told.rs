@@ -1,5 +1,5 @@
-//! Does what the contract does not foresee, as its argument tells: prints `survived` where it was
-//! answered, and never gets there where it was to be trapped.
+//! Misuses the contract as its argument says: prints `survived` if the host responds, and never
+//! gets there if it traps.
 #![expect(
     unsafe_code,
     reason = "a handle that was not given is made of a number; nothing of this program depends on it"
@@ -71,7 +71,7 @@ fn db() -> Connection {
     get_connection("default", Access::ReadWrite).expect("a connection")
 }
 
-/// A handle that was never given.
+/// Uses a handle that was never given.
 fn forge(kind: &str, handle: u32) {
     // SAFETY: that there is no such handle is what is tried; the host traps, or answers.
     unsafe {
@@ -87,7 +87,7 @@ fn forge(kind: &str, handle: u32) {
     }
 }
 
-/// A handle that was given, once more after it has gone.
+/// Uses a handle again after it is gone.
 fn reuse(kind: &str) {
     let db = db();
     // SAFETY: as above.
@@ -132,7 +132,7 @@ fn reuse(kind: &str) {
     }
 }
 
-/// A handle of one kind where another is asked for.
+/// Uses a handle of one kind as another.
 fn confuse(kind: &str) {
     let db = db();
     let statement = db.prepare(ENDLESS).expect("a statement");
@@ -161,8 +161,8 @@ fn confuse(kind: &str) {
     }
 }
 
-/// Drop a connection, its statement, a cursor and a transaction in the `number`th order of all, and use
-/// what is left after each.
+/// Drop a connection, its statement, a cursor and a transaction in the `number`th of all orders,
+/// and use the remaining ones after each.
 fn order(number: u32) {
     let db = db();
     let transaction = db.begin(TransactionMode::Immediate).expect("a transaction");
@@ -198,8 +198,8 @@ fn order(number: u32) {
     }
 }
 
-/// Calls in no order, on handles in any state, as the `seed` has it. What comes of each is
-/// checked against what can be known of it.
+/// Random calls on handles in any state, from the `seed`. Checks each outcome against what is
+/// known.
 fn random(seed: u32) {
     let mut state = u64::from(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = move |below: usize| {
@@ -208,7 +208,7 @@ fn random(seed: u32) {
         state ^= state << 17;
         (state % below as u64) as usize
     };
-    // The connection of each handle is its number.
+    // The connection of each handle is identified by its number.
     let mut connections: Vec<(usize, Connection)> = Vec::new();
     let mut statements: Vec<(usize, Statement)> = Vec::new();
     let mut cursors: Vec<(usize, Cursor)> = Vec::new();
@@ -327,7 +327,7 @@ fn random(seed: u32) {
     }
 }
 
-/// As many of a kind as there are.
+/// Creates as many of a kind as possible.
 fn hoard(kind: &str) {
     let mut connections = vec![db()];
     let mut statements = Vec::new();
@@ -386,7 +386,7 @@ fn call_for_ever(kind: &str) {
     }
 }
 
-/// More than is sensible in one call.
+/// Excessive sizes in one call.
 fn huge(kind: &str) {
     let db = db();
     let refused = match kind {
@@ -424,7 +424,7 @@ fn huge(kind: &str) {
     println!("refused with {:?}", refused.map(|error| error.kind));
 }
 
-/// Bytes that are no rows.
+/// Malformed rows.
 fn rows() {
     let db = db();
     let statement = db
@@ -502,7 +502,7 @@ fn pages() {
 
 fn recurse(db: &Connection, depth: u64) -> u64 {
     let frame = std::hint::black_box([depth; 64]);
-    // The host is called from every depth, the last one too.
+    // The host is called at every depth, even the last.
     db.query("SELECT max(1, (SELECT 2 WHERE 'a' LIKE '%a'))", NONE, false)
         .expect("a row");
     if frame[1] == 0 {
@@ -511,7 +511,7 @@ fn recurse(db: &Connection, depth: u64) -> u64 {
     frame[1] + recurse(db, depth + 1)
 }
 
-/// What the host does not have.
+/// Things that the host does not have.
 fn outside() {
     assert!(std::fs::read_dir("/").is_err());
     assert!(std::fs::read("/etc/passwd").is_err());

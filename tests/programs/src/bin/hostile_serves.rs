@@ -1,5 +1,6 @@
-//! An HTTP handler that answers `/quick` with a row, and does as its path tells otherwise: it
-//! loops, floods, holds what it can, and never answers; or it runs the statement that it is sent.
+//! An HTTP handler that responds to `/quick` with a row, and otherwise misbehaves as its path says:
+//! it loops, floods, holds what it can, or never responds; or it runs the statement that it
+//! receives.
 #![cfg_attr(
     not(target_family = "wasm"),
     expect(dead_code, reason = "natively there is no host to call the handler")
@@ -49,9 +50,9 @@ fn answer(path: &str) -> Result<Response<Body>, Error> {
         "/flood" => loop {
             println!("{}", "x".repeat(10_000));
         },
-        // No final response.
+        // Not a final response.
         "/hints" => Ok(Response::builder().status(103).body(Body::empty())?),
-        // Each ends in time; the guest does not.
+        // Each ends in time, but the guest does not.
         "/sql" => loop {
             let _ = db().and_then(|db| db.query(ENDLESS, NONE, false));
         },

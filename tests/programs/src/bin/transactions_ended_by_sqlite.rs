@@ -1,4 +1,4 @@
-//! SQLite ends a transaction by itself: every later call says so, and nothing slips out of it.
+//! SQLite ends a transaction by itself: every later call reports that, and no write escapes it.
 
 use millpond_guest::{Error, ErrorKind, TransactionMode, db};
 

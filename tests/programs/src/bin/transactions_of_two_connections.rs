@@ -1,5 +1,5 @@
-//! Two connections of one request: busy at once instead of waiting for itself, and a snapshot
-//! that is out of date.
+//! Two connections of one request: busy at once, instead of waiting for itself, and an outdated
+//! snapshot.
 
 use millpond_guest::{Access, Error, ErrorKind, TransactionMode, get};
 
@@ -25,7 +25,7 @@ fn main() -> Result<(), Error> {
         two.begin(TransactionMode::Immediate).unwrap_err().kind(),
         ErrorKind::Busy
     );
-    // Reading is not waiting.
+    // Reading does not wait.
     assert_eq!(
         two.query_row("SELECT count(*) FROM t", (), |row| row.get::<i64>(0))?,
         0

@@ -1,16 +1,16 @@
-//! `bm25(table, weight, …)`: how well a row fits the query
-//! (<https://sqlite.org/fts5.html#the_bm25_function>). SQLite's compares every instance of a phrase
-//! to every phrase, and does not look at the deadline while it counts the rows of each.
+//! `bm25(table, weight, …)`: how well a row matches the query
+//! (<https://sqlite.org/fts5.html#the_bm25_function>). SQLite's version compares every instance of
+//! a phrase to every phrase, and does not check the deadline while it counts the rows of each.
 
 use std::ffi::{CStr, c_int};
 
 use super::call::{Answer, Auxiliary, Call, Failure, reserve};
 
-/// How much it counts that a phrase is in a row again, and how long the row is.
+/// The weights of repeated instances and of the row's length.
 const K1: f64 = 1.2;
 const B: f64 = 0.75;
 
-/// What a phrase counts that is in half of the rows, or more.
+/// The minimum weight, for a phrase that is in half of the rows or more.
 const MIN_IDF: f64 = 1e-6;
 
 pub(super) struct Bm25;
@@ -71,7 +71,7 @@ impl Query {
             })?;
         let size = f64::from(call.column_size(-1)?);
         let mut score = 0.0;
-        // In this order, so that it is SQLite's value to the last bit.
+        // In this order, to match SQLite's value to the last bit.
         for (idf, frequency) in self.idfs.iter().zip(frequencies) {
             let length = K1 * (1.0 - B + B * size / self.average_row_size);
             score += idf * ((frequency * (K1 + 1.0)) / (frequency + length));

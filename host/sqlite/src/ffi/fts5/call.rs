@@ -4,7 +4,7 @@
 //! **Invariant:** FTS5 calls an auxiliary function with its interface, the context of a cursor on
 //! a row, and arguments that are valid until the call returns, on the thread that uses the
 //! connection, and with the `Watch` that it was registered with, which outlives the connection.
-//! The text of a column stays where it is during the call: FTS5's own functions rely on it too.
+//! The text of a column stays where it is during the call: FTS5's own functions rely on this too.
 //! Nothing here unwinds: no code below panics on any data.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -15,7 +15,7 @@ use rusqlite::ffi;
 use crate::deadline::Watch;
 use crate::ffi::functions::{bytes, limit, result_error, result_text, text, until_nul};
 
-/// Instances, rows or positions between two looks at the deadline: some µs.
+/// Instances, rows or positions between two checks of the deadline: some µs.
 const STEPS: u32 = 1 << 10;
 
 /// An auxiliary function.
@@ -31,10 +31,10 @@ pub(super) enum Answer {
     Text(Vec<u8>),
 }
 
-/// Why a call has no answer.
+/// Why a call has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// A result code of SQLite.
+    /// SQLite's result code.
     Code(c_int),
     Message(&'static str),
 }
@@ -55,17 +55,17 @@ pub(super) struct Call<'a> {
     watch: &'a Watch,
 }
 
-/// Where the phrases of the query are in the row, one column after the other.
+/// The positions of the query's phrases in the row, column by column.
 pub(super) struct Instances(Vec<PhraseInstances>);
 
-/// The next instance of one phrase; no column where there is none.
+/// The next instance of one phrase; no column if there is none.
 struct PhraseInstances {
     iter: ffi::Fts5PhraseIter,
     column: c_int,
     position: c_int,
 }
 
-/// Looks at the deadline now and then.
+/// Checks the deadline now and then.
 pub(super) struct Pulse<'a> {
     watch: &'a Watch,
     left: u32,
@@ -156,7 +156,7 @@ impl<'a> Call<'a> {
         self.integer(at).clamp(-1, c_int::MAX.into()) as c_int
     }
 
-    /// The most bytes of a text.
+    /// The maximum length of a text in bytes.
     pub(super) fn max_text_bytes(&self) -> usize {
         // SAFETY: the module's invariant.
         unsafe { limit(self.context, ffi::SQLITE_LIMIT_LENGTH) }
@@ -173,7 +173,7 @@ impl<'a> Call<'a> {
         Ok(ask!(self, xColumnCount))
     }
 
-    /// The text of a column of the row. None if it is null, or not stored.
+    /// The text of a column of the row. `None` if it is null, or not stored.
     pub(super) fn column_text(&self, column: c_int) -> Result<Option<&'a [u8]>, Failure> {
         let (mut text, mut len): (*const c_char, c_int) = (ptr::null(), 0);
         check(ask!(self, xColumnText, column, &mut text, &mut len))?;
@@ -181,7 +181,7 @@ impl<'a> Call<'a> {
         Ok((!text.is_null()).then(|| unsafe { bytes(text.cast(), len) }))
     }
 
-    /// How many tokens a column of the row has, or all of its columns, for -1.
+    /// The number of tokens in a column of the row, or in all of its columns, for -1.
     pub(super) fn column_size(&self, column: c_int) -> Result<c_int, Failure> {
         let mut size = 0;
         check(ask!(self, xColumnSize, column, &mut size))?;
@@ -246,13 +246,13 @@ impl<'a> Call<'a> {
         Ok(usize::try_from(ask!(self, xPhraseCount)).unwrap_or(0))
     }
 
-    /// How many tokens a phrase of the query has.
+    /// The number of tokens in a phrase of the query.
     pub(super) fn phrase_size(&self, phrase: usize) -> Result<c_int, Failure> {
         Ok(ask!(self, xPhraseSize, phrase as c_int))
     }
 
-    /// Where all the phrases are. FTS5's own list of that, `xInst`, compares every instance to
-    /// every phrase.
+    /// The positions of all phrases. FTS5's own list, `xInst`, compares every instance to every
+    /// phrase.
     pub(super) fn instances(&self) -> Result<Instances, Failure> {
         let count = self.phrase_count()?;
         let mut instances = Vec::new();
@@ -285,21 +285,21 @@ impl<'a> Call<'a> {
         Ok(first)
     }
 
-    /// How many rows the table has.
+    /// The number of rows in the table.
     pub(super) fn row_count(&self) -> Result<i64, Failure> {
         let mut count = 0;
         check(ask!(self, xRowCount, &mut count))?;
         Ok(count)
     }
 
-    /// How many tokens the table has.
+    /// The number of tokens in the table.
     pub(super) fn total_size(&self) -> Result<i64, Failure> {
         let mut size = 0;
         check(ask!(self, xColumnTotalSize, -1, &mut size))?;
         Ok(size)
     }
 
-    /// How many rows of the table have a phrase of the query.
+    /// The number of rows that contain a phrase of the query.
     pub(super) fn rows_with(&self, phrase: usize) -> Result<i64, Failure> {
         struct Count<'a> {
             rows: i64,
@@ -318,7 +318,7 @@ impl<'a> Call<'a> {
                 Err(_) => ffi::SQLITE_INTERRUPT,
             }
         }
-        // At once: to find the phrase takes long enough.
+        // At once: finding the phrase takes long enough.
         if self.watch.look() {
             return Err(Failure::Code(ffi::SQLITE_INTERRUPT));
         }
@@ -336,11 +336,11 @@ impl<'a> Call<'a> {
         Ok(data.rows)
     }
 
-    /// What was kept for this function and query by an earlier call.
+    /// What an earlier call stored for this function and query.
     ///
     /// # Safety
     ///
-    /// All calls of the function keep a `T`.
+    /// All calls of the function store a `T`.
     pub(super) unsafe fn kept<T>(&self) -> Result<Option<&T>, Failure> {
         let kept: *const T = ask!(self, xGetAuxdata, 0).cast();
         // SAFETY: the caller's promise; `keep` made it of a box, which FTS5 has until the query
@@ -348,7 +348,7 @@ impl<'a> Call<'a> {
         Ok(unsafe { kept.as_ref() })
     }
 
-    /// Keep `value` until the query ends.
+    /// Store `value` until the query ends.
     pub(super) fn keep<T>(&self, value: T) -> Result<(), Failure> {
         unsafe extern "C" fn delete<T>(value: *mut c_void) {
             // SAFETY: the box that is given with this function, which FTS5 calls once.
@@ -365,8 +365,8 @@ impl<'a> Call<'a> {
 
 impl Instances {
     /// Call `each` with the phrase and the position, in tokens, of each instance in a column; for
-    /// one phrase after the other, in ascending order. Columns must be asked for in ascending
-    /// order: what is before is skipped.
+    /// one phrase after the other, in ascending order. Ask for columns in ascending order: earlier
+    /// instances are skipped.
     pub(super) fn in_column(
         &mut self,
         call: &Call<'_>,
@@ -381,8 +381,8 @@ impl Instances {
         })
     }
 
-    /// Call `each` with the phrase, the column and the position of each instance that is left, up
-    /// to the last one in `column`.
+    /// Call `each` with the phrase, the column and the position of each remaining instance, up to
+    /// the last one in `column`.
     pub(super) fn up_to(
         &mut self,
         call: &Call<'_>,
@@ -422,7 +422,7 @@ impl Pulse<'_> {
     }
 }
 
-/// Room for `more` elements, for which there may be no memory.
+/// Reserve room for `more` elements; fails if out of memory.
 pub(super) fn reserve<T>(list: &mut Vec<T>, more: usize) -> Result<(), Failure> {
     let reserved = list.try_reserve(more);
     reserved.map_err(|_| Failure::Code(ffi::SQLITE_NOMEM))

@@ -1,6 +1,6 @@
-//! `highlight(table, column, open, close)`: the text of a column with what matched between `open`
-//! and `close` (<https://sqlite.org/fts5.html#the_highlight_function>). SQLite's copies all that it
-//! has for each match: a guest's document of a megabyte takes minutes.
+//! `highlight(table, column, open, close)`: the text of a column with matches between `open` and
+//! `close` (<https://sqlite.org/fts5.html#the_highlight_function>). SQLite's version copies its
+//! whole result for each match: a guest's document of a megabyte takes minutes.
 
 use std::ffi::CStr;
 
@@ -36,19 +36,19 @@ impl Auxiliary for Highlight {
     }
 }
 
-/// Goes through the tokens of a text, and copies it.
+/// Copies a text, token by token, with highlights.
 pub(super) struct Highlighter<'a> {
     text: &'a [u8],
     open: &'a [u8],
     close: &'a [u8],
-    /// The tokens of a snippet, the first and the last. All tokens, if the last is negative.
+    /// The first and last token of a snippet. If the last is negative, all tokens.
     range: (i64, i64),
     matches: Matches,
-    /// The one that is being copied, or is next.
+    /// The current match, or the next.
     next: Option<Match>,
     /// The position of the next token.
     position: i64,
-    /// How many bytes of the text are copied, or left out.
+    /// The number of bytes that have been copied or skipped.
     copied: usize,
     is_open: bool,
     result: Vec<u8>,
@@ -80,7 +80,7 @@ impl<'a> Highlighter<'a> {
         }
     }
 
-    /// Copy only the tokens from `first` to `last`, and of the matches only those that begin there.
+    /// Copy only the tokens from `first` to `last`, and highlight only matches that begin there.
     pub(super) fn limit_to(&mut self, first: i64, last: i64) {
         self.range = (first, last);
         while self.next.is_some_and(|next| next.first < first) {
@@ -104,7 +104,7 @@ impl<'a> Highlighter<'a> {
                 self.copied = token.start;
             }
         }
-        // Where tokens overlap, what is open stays open while the text before is not copied.
+        // If tokens overlap, a highlight that is open stays open while the text before is skipped.
         let is_outside = self.next.is_none_or(|next| position <= next.first);
         if self.is_open && is_outside && token.start > self.copied {
             self.close()?;
@@ -143,7 +143,7 @@ impl<'a> Highlighter<'a> {
         self.copy_to(self.text.len())
     }
 
-    /// Append a text that is not of the document.
+    /// Append a text that is not from the document.
     pub(super) fn append(&mut self, text: &[u8]) -> Result<(), Failure> {
         if self.result.len().saturating_add(text.len()) > self.max_bytes {
             return Err(Failure::Code(ffi::SQLITE_TOOBIG));
@@ -168,7 +168,7 @@ impl<'a> Highlighter<'a> {
     }
 
     fn copy_to(&mut self, end: usize) -> Result<(), Failure> {
-        // SQLite's copies texts of C, which end at a NUL.
+        // SQLite copies C strings, which end at a NUL.
         let part = until_nul(self.text.get(self.copied..end).unwrap_or_default());
         self.copied = end;
         self.append(part)

@@ -1,5 +1,4 @@
-//! What of a text is highlighted: the instances of the query's phrases, where those that have a
-//! token in common are one.
+//! What to highlight in a text: the instances of the query's phrases, merged if they overlap.
 
 use std::ffi::c_int;
 
@@ -8,7 +7,7 @@ use super::call::{Call, Failure, reserve};
 /// Ranges of tokens, in ascending order.
 pub(super) struct Matches {
     /// For each position, one more than the last position of the longest instance that begins
-    /// there; 0 where none does.
+    /// there; 0 if none does.
     ends: Vec<u32>,
     at: usize,
 }
@@ -21,7 +20,7 @@ pub(super) struct Match {
 }
 
 impl Matches {
-    /// Those in a column whose text has `text_len` bytes.
+    /// The matches in a column whose text has `text_len` bytes.
     pub(super) fn of(call: &Call<'_>, column: c_int, text_len: usize) -> Result<Matches, Failure> {
         let mut ends: Vec<u32> = Vec::new();
         let mut size_of = (usize::MAX, 0);
@@ -30,8 +29,8 @@ impl Matches {
                 let Ok(position) = usize::try_from(position) else {
                     return Ok(());
                 };
-                // The text has not so many tokens: another text was indexed than the table, which
-                // may be a guest's own, now has.
+                // The text has fewer tokens: the indexed text differs from the table's content,
+                // which may be a guest's own table.
                 if position >= text_len {
                     return Ok(());
                 }

@@ -1,10 +1,10 @@
-//! FTS5 (<https://sqlite.org/fts5.html>) that keeps to the deadline. SQLite asks its progress
-//! handler between instructions, and FTS5 does most of its work within one: tokenizing a text,
-//! `highlight`, `snippet` and `bm25` take as long as they like. A guest chooses the text, the
-//! table and the query, and some of that work grows with the square of their sizes.
+//! Makes FTS5 (<https://sqlite.org/fts5.html>) respect the deadline. SQLite calls its progress
+//! handler between instructions, but FTS5 does most of its work within one: tokenizing a text,
+//! `highlight`, `snippet` and `bm25` take as long as they like. A guest chooses the text, the table
+//! and the query, and some of that work takes quadratic time.
 //!
-//! So each connection gets tokenizers that look at the deadline (`tokenizers`), and auxiliary
-//! functions of ours that take linear time, look at it too, and give what SQLite's give
+//! So each connection gets tokenizers that check the deadline (`tokenizers`), and replacements of
+//! the auxiliary functions that take linear time, check it too, and return the same results
 //! (`highlight`, `snippet`, `bm25`). `fts5_get_locale` stays SQLite's: it copies one short text.
 #![expect(
     unsafe_code,
@@ -34,9 +34,9 @@ pub(crate) use self::tokenizers::{MAX_QUERY_WORDS, MAX_ROW_WORDS};
 use crate::deadline::Watch;
 use crate::error::{Error, Result};
 
-/// Replace what does not look at the deadline. Does nothing if SQLite was built without FTS5.
-/// Call it before the connection uses any table of FTS5. `watch` must outlive the connection, as
-/// it does for [`functions::install`](crate::ffi::functions::install).
+/// Replace what does not check the deadline. Does nothing if SQLite was built without FTS5. Call it
+/// before the connection uses any FTS5 table. `watch` must outlive the connection, as for
+/// [`functions::install`](crate::ffi::functions::install).
 pub(crate) fn install(conn: &Connection, watch: &Arc<Watch>) -> Result<()> {
     let Some(api) = api(conn)? else {
         return Ok(());
@@ -66,7 +66,7 @@ fn create_function<F: Auxiliary>(api: NonNull<ffi::fts5_api>, watch: &Arc<Watch>
     check(code, "an auxiliary function of FTS5")
 }
 
-/// FTS5's interface of this connection, if SQLite has FTS5
+/// This connection's FTS5 interface, if SQLite has FTS5
 /// (<https://sqlite.org/fts5.html#extending_fts5>).
 fn api(conn: &Connection) -> Result<Option<NonNull<ffi::fts5_api>>> {
     let mut api: *mut ffi::fts5_api = ptr::null_mut();

@@ -1,9 +1,9 @@
-//! Which part of a column is the best snippet of so many tokens. Each phrase of the query that is
-//! in a part counts 1000, and 1 for each time more.
+//! Finds the best snippet of a given number of tokens in a column. The first instance of each
+//! phrase in a part scores 1000, each further one 1.
 //!
-//! SQLite counts anew for each instance of a phrase: a guest's document of 32 KB takes seconds.
-//! Here the counts of all parts are found at once: an instance belongs to those that begin up to so
-//! many tokens before it.
+//! SQLite counts again for each instance of a phrase: a guest's document of 32 KB takes seconds.
+//! This computes the scores of all parts at once: an instance belongs to those that begin up to
+//! that many tokens before it.
 
 use std::ffi::c_int;
 
@@ -11,35 +11,35 @@ use rusqlite::ffi;
 
 use super::call::{Call, Failure, Instances, reserve};
 
-/// What one phrase more counts, beyond what each instance counts.
+/// The extra score of a phrase's first instance.
 const NEW_PHRASE: i32 = 999;
 
-/// What it counts that a part begins with a sentence, or with the text.
+/// The extra score of a part that begins with a sentence, or with the text.
 const SENTENCE: i32 = 100;
 const FIRST_SENTENCE: i32 = 120;
 
 /// The scores of the parts of a column.
 pub(super) struct Scores {
-    /// For each token with which a part may begin.
+    /// For each token at which a part may begin.
     scores: Vec<i32>,
     /// Whether an instance begins there.
     instances: Vec<bool>,
-    /// There is an instance behind the end of the text.
+    /// An instance is beyond the end of the text.
     pub(super) is_corrupt: bool,
 }
 
-/// A part that is better than others.
+/// The best part so far.
 #[derive(Clone, Copy)]
 pub(super) struct Best {
     pub(super) score: i32,
-    /// The token with which the part begins.
+    /// The token at which the part begins.
     pub(super) first: i64,
-    /// It begins with an instance of a phrase, and not with a sentence.
+    /// Whether it begins with an instance of a phrase, not with a sentence.
     pub(super) at_instance: bool,
 }
 
 impl Scores {
-    /// Those of `column`, which has `size` tokens, in parts of `tokens`.
+    /// The scores of `column`, which has `size` tokens, in parts of `tokens`.
     pub(super) fn of(
         call: &Call<'_>,
         instances: &mut Instances,
@@ -53,7 +53,7 @@ impl Scores {
             instances: Vec::new(),
             is_corrupt: false,
         };
-        // The phrase that was last, and which parts it is in already.
+        // The previous phrase, and which parts already contain it.
         let (mut last, mut counted) = (usize::MAX, 0);
         instances.in_column(call, column, |phrase, position| {
             if phrase != last {
@@ -61,13 +61,13 @@ impl Scores {
             }
             let position = i64::from(position);
             scores.is_corrupt |= position > i64::from(size);
-            // No part begins behind the end.
+            // No part begins after the end.
             let to = position.min(size.into());
             let from = (position - tokens + 1).max(0);
             if to < 0 {
                 return Ok(());
             }
-            // No text has so many tokens.
+            // No text has that many tokens.
             if to > max {
                 return Err(Failure::Code(ffi::SQLITE_TOOBIG));
             }
@@ -104,8 +104,8 @@ impl Scores {
         Ok(())
     }
 
-    /// Parts that begin with the tokens from `from` to `to` score `points` more, and the others
-    /// as before. Differences, until they are summed up.
+    /// Add `points` to the score of parts that begin with the tokens from `from` to `to`. Stores
+    /// differences, which are summed later.
     fn count(&mut self, from: i64, to: i64, points: i32) {
         if from > to {
             return;
@@ -118,8 +118,8 @@ impl Scores {
         }
     }
 
-    /// The first of the best parts that scores more than `at_least`, of those that begin with an
-    /// instance, or with the sentence that an instance is in, if any are given.
+    /// The first of the best parts that score more than `at_least`, among those that begin with an
+    /// instance, or with the sentence of an instance, if sentences are given.
     pub(super) fn best(
         &self,
         call: &Call<'_>,

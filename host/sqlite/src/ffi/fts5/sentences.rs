@@ -1,5 +1,5 @@
-//! Where sentences begin in a text: at its first token, and after a full stop or a colon with
-//! space behind it.
+//! Finds sentences in a text: they begin at its first token, and after a full stop or a colon
+//! followed by space.
 
 use super::call::{Call, Failure, Token, reserve};
 
@@ -25,18 +25,17 @@ pub(super) fn starts(call: &Call<'_>, column: i32, text: &[u8]) -> Result<Vec<u3
     Ok(starts)
 }
 
-/// The last byte before a token that is no space.
+/// The last non-space byte before a token.
 #[derive(Default)]
 struct Before {
-    /// What was found up to there.
+    /// The position up to which the text has been read.
     to: usize,
     found: Option<u8>,
 }
 
 impl Before {
-    /// None if there is none, or no space between it and the token. Each byte is looked at once,
-    /// however many tokens begin behind the same space: a guest's table may make each character of
-    /// the text the beginning of one.
+    /// `None` if there is none, or no space between it and the token. Reads each byte once, however
+    /// many tokens begin after the same space: a guest's table may make a token of each character.
     fn token(&mut self, text: &[u8], start: usize) -> Option<u8> {
         if start < self.to {
             *self = Before::default();

@@ -1,5 +1,5 @@
-//! `snippet(table, column, open, close, ellipsis, tokens)`: the part of a column that says most of
-//! what matched (<https://sqlite.org/fts5.html#the_snippet_function>).
+//! `snippet(table, column, open, close, ellipsis, tokens)`: the part of a column that contains most
+//! matches (<https://sqlite.org/fts5.html#the_snippet_function>).
 
 use std::ffi::{CStr, c_int};
 
@@ -11,17 +11,17 @@ use super::matches::Matches;
 use super::score::Scores;
 use super::sentences;
 
-/// The most tokens of a snippet.
+/// The maximum number of tokens in a snippet.
 const MAX_TOKENS: i64 = 64;
 
 pub(super) struct Snippet;
 
-/// Which part of the row it is.
+/// A part of the row.
 struct Part {
     column: c_int,
-    /// The first of its tokens.
+    /// Its first token.
     first: i64,
-    /// How many tokens the column has, if it is known.
+    /// The number of tokens in the column, if known.
     size: c_int,
 }
 
@@ -75,7 +75,7 @@ fn choose(call: &Call<'_>, column: c_int, tokens: i64) -> Result<Part, Failure> 
     };
     let mut best = None;
     let mut failure = Ok(());
-    // SQLite's has no memory for what has no phrases, which is noticed where there is no column.
+    // SQLite's version reports out of memory if there are no phrases and no columns.
     if call.phrase_count()? == 0 && columns.is_empty() {
         return Err(Failure::Code(ffi::SQLITE_NOMEM));
     }
@@ -127,7 +127,8 @@ fn end(call: &Call<'_>, column: c_int, first: i64, tokens: i64) -> Result<i64, F
     Ok(last.0 + i64::from(call.phrase_size(last.1)?))
 }
 
-/// Where a part begins that has what is from `first` to `end` in its middle, and is in the text.
+/// Where a part begins that has the tokens from `first` to `end` in its middle, and is within the
+/// text.
 fn centered(first: i64, end: i64, tokens: i64, size: i64) -> i64 {
     let first = first - (tokens - (end - first)) / 2;
     first.min(size - tokens).max(0)

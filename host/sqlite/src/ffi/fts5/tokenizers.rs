@@ -1,18 +1,18 @@
-//! SQLite's tokenizers (<https://sqlite.org/fts5.html#tokenizers>), made to look at the deadline.
-//! A document of a guest has any number of tokens, and FTS5 does work for each: it searches the
-//! query's words, or adds to an index for each length of prefix.
+//! Makes SQLite's tokenizers (<https://sqlite.org/fts5.html#tokenizers>) check the deadline. A
+//! guest's document has any number of tokens, and FTS5 does work for each: it compares the token to
+//! the query's words, or adds it to an index for each prefix length.
 //!
-//! Only the function that tokenizes is replaced, by one that calls SQLite's and looks on. SQLite's
-//! own creates and deletes the instances: FTS5 recognises `trigram`, whose index also serves `LIKE`
-//! and `GLOB`, by the function that creates it. `porter` needs no replacement: it finds the
-//! tokenizer below it by name, and that is one of these.
+//! Only the function that tokenizes is replaced, by one that calls SQLite's and checks. SQLite's
+//! functions still create and delete the instances: FTS5 recognises `trigram`, whose index also
+//! serves `LIKE` and `GLOB`, by the function that creates it. `porter` needs no replacement: it
+//! finds its underlying tokenizer by name, and that is one of these.
 //!
 //! A table that names no tokenizer gets FTS5's default: the first that was registered on the
-//! connection, SQLite's `unicode61`. Nothing registers another default, so [`patch_default`] writes
-//! into FTS5's record of that one.
+//! connection, SQLite's `unicode61`. No API changes the default, so [`patch_default`] writes to
+//! FTS5's record of it.
 //!
-//! FTS5 passes nothing of ours to a tokenizer whose instances are SQLite's own: the `Watch` is that
-//! of the connection that this thread is at work for.
+//! FTS5 passes no data of ours to a tokenizer whose instances are SQLite's own: the `Watch` is that
+//! of the connection that this thread works for.
 //!
 //! **Invariant:** FTS5 calls a tokenizer on the thread that uses the connection, with an instance
 //! that the tokenizer's own function created. Nothing here unwinds.
@@ -29,15 +29,15 @@ use crate::deadline::Watch;
 use crate::error::Result;
 use crate::ffi::memory;
 
-/// Tokens between two looks at the deadline. For each FTS5 takes from 0.05 µs to some µs, the
-/// latter where it compares it to every word of a long query.
+/// Tokens between two checks of the deadline. FTS5 takes from 0.05 µs to some µs for each, the
+/// latter if it compares it to every word of a long query.
 const TOKENS: u32 = 64;
 
-/// The most words of a query. FTS5 looks for each wherever it has found another one, and does not
-/// check the deadline meanwhile.
+/// The maximum number of words in a query. FTS5 looks for each wherever it has found another,
+/// without checking the deadline.
 pub(crate) const MAX_QUERY_WORDS: u32 = 256;
-/// The most words of a row, in all its columns. A row that is stored has fewer, because of its
-/// length; the text of one that is not is bounded by nothing else.
+/// The maximum number of words in a row, in all its columns. A stored row has fewer, because of its
+/// length; nothing else limits the text of a row that is not stored.
 pub(crate) const MAX_ROW_WORDS: u32 = 2_000_000;
 
 type OnToken =
@@ -51,22 +51,21 @@ type Tokenize = unsafe extern "C" fn(
     Option<OnToken>,
 ) -> c_int;
 
-/// What is replaced, and by what.
+/// The functions to replace, and their replacements.
 const TOKENIZERS: [(&CStr, Tokenize); COUNT] = [
     (c"unicode61", tokenize::<0>),
     (c"ascii", tokenize::<1>),
     (c"trigram", tokenize::<2>),
 ];
 const COUNT: usize = 3;
-/// How many tokens count as a word of a query. Those of `trigram` are looked for in a row, which is
-/// quicker.
+/// How many tokens count as a word of a query. Looking up those of `trigram` is faster.
 const A_WORD: [u32; COUNT] = [1, 1, 8];
 
-/// SQLite's own, in the same order. The same for all connections of the process.
+/// SQLite's functions, in the same order. The same for all connections of the process.
 static ORIGINALS: [OnceLock<Tokenize>; COUNT] = [const { OnceLock::new() }; COUNT];
 
-/// FTS5's record of a tokenizer, as far as it is used here. It is not part of the public interface:
-/// [`patch_default`] does nothing unless what it finds has this layout.
+/// FTS5's record of a tokenizer, up to the fields used here. It is not part of the public
+/// interface: [`patch_default`] does nothing unless what it finds has this layout.
 #[repr(C)]
 struct Module {
     name: *mut c_char,
@@ -85,7 +84,7 @@ pub(super) fn install(api: NonNull<ffi::fts5_api>) -> Result<()> {
         let Some(original) = tokenizer.xTokenize else {
             continue;
         };
-        // A replacement that called itself would not end.
+        // A replacement that called itself would recurse forever.
         if ptr::fn_addr_eq(original, tokenize)
             || !ptr::fn_addr_eq(original, *ORIGINALS[at].get_or_init(|| original))
         {
@@ -109,7 +108,7 @@ pub(super) fn install(api: NonNull<ffi::fts5_api>) -> Result<()> {
     Ok(())
 }
 
-/// The tokenizer of that name, or the default, and the data for its functions.
+/// The tokenizer with that name, or the default, and the data for its functions.
 fn find(
     api: NonNull<ffi::fts5_api>,
     name: Option<&CStr>,
@@ -130,7 +129,7 @@ fn find(
     (code == ffi::SQLITE_OK).then_some((found, data))
 }
 
-/// Put `tokenize` in place of `original` in FTS5's default tokenizer.
+/// Replace `original` by `tokenize` in FTS5's default tokenizer.
 fn patch_default(api: NonNull<ffi::fts5_api>, original: Tokenize, tokenize: Tokenize) {
     let Some((v1, data)) = find(api, None) else {
         return;
@@ -178,7 +177,7 @@ fn patch_default(api: NonNull<ffi::fts5_api>, original: Tokenize, tokenize: Toke
     }
 }
 
-/// FTS5's callback for a token, and when to look at the deadline again.
+/// FTS5's callback for a token, and when to check the deadline again.
 struct Tokens<'a> {
     context: *mut c_void,
     on_token: OnToken,
@@ -188,7 +187,7 @@ struct Tokens<'a> {
 }
 
 impl Tokens<'_> {
-    /// Whether to go on, after this many more: SQLite's code.
+    /// Whether to continue, after this many more tokens, as SQLite's result code.
     fn check(&mut self, more: u32) -> c_int {
         if self.watch.look() {
             ffi::SQLITE_INTERRUPT
@@ -212,13 +211,13 @@ impl Tokens<'_> {
     }
 }
 
-/// What is tokenized.
+/// What is being tokenized.
 enum Reads {
-    /// A query, and how many tokens one of its words counts as.
+    /// A query; `a_word` tokens count as one word.
     Query {
         a_word: u32,
     },
-    /// A document, as it is added to the index or removed from it.
+    /// A document that is being added to the index or removed from it.
     Document,
     Other,
 }
@@ -287,7 +286,7 @@ unsafe extern "C" fn on_token_looking(
     }
 }
 
-/// Apart, so that for the other tokens nothing but a counter is between the tokenizer and FTS5.
+/// Separate, so that for other tokens there is only a counter between the tokenizer and FTS5.
 ///
 /// # Safety
 ///
@@ -303,7 +302,7 @@ unsafe fn look(
     end: c_int,
 ) -> c_int {
     match tokens.check(TOKENS) {
-        // One of the next ones, which is this.
+        // This token is one of the next ones.
         ffi::SQLITE_OK => tokens.left = TOKENS - 1,
         code => return code,
     }

@@ -1,6 +1,6 @@
-//! A folder by its path, on systems without `openat`. What keeps SQLite in it is that the name is
-//! one plain component and that symbolic links are refused, which are looked for before the file
-//! is opened: whoever can replace the folder meanwhile can lead SQLite elsewhere.
+//! A folder by its path, on systems without `openat`. To stay in it, SQLite gets one plain
+//! component as the name, and symbolic links are refused. They are checked before the file is
+//! opened: a user who can replace the folder in between can lead SQLite elsewhere.
 
 use std::ffi::{OsStr, c_int};
 use std::io;
@@ -34,12 +34,12 @@ impl Folder {
         &self.dir
     }
 
-    /// Whether its disk cannot be written by anybody, which is not known here.
+    /// Whether its disk is read-only, which is unknown on this system.
     pub(crate) fn is_read_only(&self) -> bool {
         false
     }
 
-    /// What SQLite is to open.
+    /// The path for SQLite to open.
     pub(crate) fn path_of(&self, name: &OsStr) -> PathBuf {
         self.path.join(name)
     }

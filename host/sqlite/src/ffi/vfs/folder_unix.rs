@@ -1,14 +1,14 @@
-//! A folder, and how SQLite's files are kept in it.
+//! Keeps SQLite's files in their folder.
 //!
-//! SQLite opens a database, its log and its shared memory by path, at any time, and finds out first
-//! whether a link is in the path: a folder that is replaced by a link in between leads it
-//! elsewhere. So SQLite is given a name that is no path, `millpond:7/app.db`, and its system calls
-//! are replaced (<https://sqlite.org/c3ref/vfs.html>, `xSetSystemCall`) by ones that look such a
-//! name up in folder 7, an open one, by `openat` and its kin. There is one component left to
-//! resolve, and `O_NOFOLLOW` keeps that from being a link.
+//! SQLite opens a database, its log and its shared memory by path, at any time, and first checks
+//! for symbolic links in the path: a folder that is replaced by a link in between leads it
+//! elsewhere. So SQLite gets a name that is not a path, `millpond:7/app.db`. Its system calls are
+//! replaced (<https://sqlite.org/c3ref/vfs.html>, `xSetSystemCall`) by ones that look up such a
+//! name in folder 7, which is open, with `openat` and related calls. Only one component is left to
+//! resolve, and `O_NOFOLLOW` prevents that from being a link.
 //!
-//! The replacements are the whole process's. All other names they pass on: SQLite makes paths
-//! absolute before it opens them, so that nobody else's begin like these.
+//! The replacements affect the whole process. They pass all other names on: SQLite makes paths
+//! absolute before it opens them, so no other user's path begins like these.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, OsStr, c_char, c_int};
@@ -24,14 +24,14 @@ use rusqlite::ffi;
 
 const PREFIX: &str = "millpond:";
 
-/// An open folder. As long as it lives, SQLite finds what is in it.
+/// An open folder. While it lives, SQLite finds the files in it.
 #[derive(Debug)]
 pub(crate) struct Folder {
     dir: Dir,
     number: u64,
 }
 
-/// The folders that live, by number.
+/// The living folders, by number.
 static FOLDERS: RwLock<BTreeMap<u64, RawFd>> = RwLock::new(BTreeMap::new());
 
 impl Folder {
@@ -56,13 +56,13 @@ impl Folder {
         &self.dir
     }
 
-    /// Whether its disk cannot be written by anybody.
+    /// Whether its disk is read-only.
     pub(crate) fn is_read_only(&self) -> bool {
         let disk = rustix::fs::fstatvfs(&self.dir);
         disk.is_ok_and(|disk| disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
     }
 
-    /// What SQLite is to open.
+    /// The path for SQLite to open.
     pub(crate) fn path_of(&self, name: &OsStr) -> PathBuf {
         Path::new(&format!("{PREFIX}{}", self.number)).join(name)
     }
@@ -70,18 +70,18 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // Before the descriptor is closed, and may come to mean another file.
+        // Before the descriptor is closed, and may be reused for another file.
         let mut folders = FOLDERS.write().unwrap_or_else(PoisonError::into_inner);
         folders.remove(&self.number);
     }
 }
 
-/// Whether a name is one in a [`Folder`].
+/// Whether a name is in a [`Folder`].
 pub(super) fn is_in_one(name: &[u8]) -> bool {
     name.starts_with(PREFIX.as_bytes())
 }
 
-/// SQLite's own system calls.
+/// SQLite's original system calls.
 #[derive(Debug)]
 struct System {
     open: unsafe extern "C" fn(*const c_char, c_int, c_int) -> c_int,
@@ -92,7 +92,7 @@ struct System {
 
 static SYSTEM: OnceLock<System> = OnceLock::new();
 
-/// Replace the system calls of the VFS `base`, and of those that share them with it.
+/// Replace the system calls of the VFS `base`, and of those that share them.
 ///
 /// # Safety
 ///
@@ -138,8 +138,8 @@ pub(super) unsafe fn confine(base: *mut ffi::sqlite3_vfs) -> Result<(), c_int> {
     Ok(())
 }
 
-/// Do `there` with the folder and the name in it that `path` stands for, or `elsewhere` where it
-/// stands for none. The folder stays open meanwhile.
+/// Call `there` with the folder and name that `path` stands for, or `elsewhere` if it is an
+/// ordinary path. The folder stays open meanwhile.
 ///
 /// # Safety
 ///
@@ -156,7 +156,7 @@ unsafe fn find(
     };
     let (number, name) = match rest.iter().position(|byte| *byte == b'/') {
         Some(slash) => (&rest[..slash], &rest[slash + 1..]),
-        // The folder itself, which is synced when a file in it is removed.
+        // The folder itself, which is synced after a file in it is removed.
         None => (rest.strip_suffix(b"\0").unwrap_or(rest), &b".\0"[..]),
     };
     let number = str::from_utf8(number)
@@ -171,7 +171,7 @@ unsafe fn find(
     }
 }
 
-/// A descriptor that no file has: whatever is looked up there fails.
+/// An invalid descriptor: every lookup there fails.
 const NO_FOLDER: RawFd = -1;
 
 unsafe extern "C" fn sys_open(path: *const c_char, flags: c_int, mode: c_int) -> c_int {

@@ -1,9 +1,9 @@
-//! Which file a database is, beyond its name.
+//! Identifies a database's file independently of its name.
 //!
-//! An operator may move, replace or delete the file of an open pool, most often to restore a
-//! backup. SQLite's connections then go on with the file that they have, which has no name any
-//! more, while the next one opens another under the name, with the log of the first beside it: what
-//! is committed to the one is lost, and the other damaged. So a pool remembers which file it is.
+//! An operator may move, replace or delete the file of an open pool, usually to restore a backup.
+//! SQLite's open connections then continue with their file, which has no name any more, while the
+//! next one opens the new file under that name, with the old file's log next to it: commits to the
+//! old file are lost, and the new one is corrupted. So a pool remembers which file it opened.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -15,14 +15,14 @@ use millpond_pool::clock;
 
 use super::Folder;
 
-/// The name of a file, and what it named when the pool was opened.
+/// The name of a file, and which file had that name when the pool was opened.
 #[derive(Debug)]
 pub(crate) struct Identity {
     folder: Arc<Folder>,
     file: OsString,
     /// Device and inode.
     id: OnceLock<(u64, u64)>,
-    /// When the name was last looked at, by [`clock`], and what was found.
+    /// When the name was last checked, by [`clock`], and the result.
     looked: AtomicU64,
     lost: AtomicBool,
 }
@@ -38,7 +38,7 @@ impl Identity {
         }
     }
 
-    /// Remember what the name names now.
+    /// Remember which file has the name now.
     pub(crate) fn remember(&self) {
         let file = self.folder.dir().symlink_metadata(&self.file);
         if let Some(id) = file.ok().and_then(|file| id(&file)) {
@@ -46,7 +46,7 @@ impl Identity {
         }
     }
 
-    /// Whether the name names something else now, or nothing. Not where that cannot be found out.
+    /// Whether another file, or none, has the name now. False if that cannot be determined.
     pub(crate) fn is_lost(&self) -> bool {
         let Some(id) = self.id.get() else {
             return false;
@@ -60,8 +60,8 @@ impl Identity {
         lost
     }
 
-    /// As [`is_lost`](Identity::is_lost), as it was up to a few milliseconds ago: the rough clock
-    /// stands still for as long, and looking takes longer than to commit without the disk.
+    /// Like [`is_lost`](Identity::is_lost), but up to a few milliseconds old: the coarse clock only
+    /// advances that often, and checking takes longer than a commit that does not sync.
     pub(crate) fn was_lost(&self) -> bool {
         match self.looked.load(Ordering::Relaxed) == clock::now() {
             true => self.lost.load(Ordering::Relaxed),
@@ -76,7 +76,7 @@ fn id(file: &Metadata) -> Option<(u64, u64)> {
     Some((file.dev(), file.ino()))
 }
 
-/// Other systems do not tell, and do not let an open file be replaced.
+/// Not available on other systems, which do not let an open file be replaced.
 #[cfg(not(unix))]
 fn id(_: &Metadata) -> Option<(u64, u64)> {
     None

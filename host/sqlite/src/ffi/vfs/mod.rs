@@ -1,6 +1,6 @@
-//! The files of SQLite's connections here: a VFS (<https://sqlite.org/vfs.html>) that is the
-//! system's default one in everything but two. Temporary files are in memory, and what belongs to
-//! a database opens in its folder and nowhere else.
+//! A VFS (<https://sqlite.org/vfs.html>) for this crate's connections. It is the system's default
+//! VFS with two differences: temporary files are in memory, and a database's files open only in its
+//! folder.
 //!
 //! **Invariant:** SQLite passes what <https://sqlite.org/c3ref/vfs.html> says it does. Nothing here
 //! unwinds: no code below panics, whatever SQLite asks for.
@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 /// The name of the VFS.
 pub(crate) const VFS: &CStr = c"millpond";
 
-/// Make the VFS known to SQLite, once.
+/// Register the VFS with SQLite, once.
 pub(crate) fn register() -> Result<()> {
     static REGISTERED: OnceLock<c_int> = OnceLock::new();
     let code = *REGISTERED.get_or_init(|| {
@@ -102,8 +102,8 @@ unsafe extern "C" fn open(
     }
 }
 
-/// A name in a [`Folder`] is resolved by the folder, whenever a file is opened. SQLite's own way
-/// is to follow symbolic links now and to open what was found later, when it may be another.
+/// A name in a [`Folder`] is resolved by the folder, whenever a file is opened. SQLite's own VFS
+/// follows symbolic links now and opens the result later, when it may be another file.
 unsafe extern "C" fn full_pathname(
     _: *mut ffi::sqlite3_vfs,
     name: *const c_char,

@@ -1,12 +1,11 @@
-//! SQLite's temporary files, kept in memory: what it sorts, and temporary tables that outgrow
-//! their cache.
+//! SQLite's temporary files in memory: for sorting, and for temporary tables that outgrow their
+//! cache.
 //!
-//! Neither of SQLite's own ways will do. With `temp_store = FILE` a guest fills the disk. With
-//! `temp_store = MEMORY` SQLite sorts everything at once, in a single instruction that no
-//! deadline ends; with files it sorts in parts as large as the page cache, and looks at the
-//! deadline between them (<https://sqlite.org/tempfiles.html>). So the connections here have
-//! temporary files, in memory that SQLite itself allocates, for which what bounds SQLite's
-//! memory holds.
+//! Neither of SQLite's own options works here. With `temp_store = FILE` a guest can fill the disk.
+//! With `temp_store = MEMORY` SQLite sorts everything at once, in a single instruction that no
+//! deadline can stop; with files it sorts in parts as large as the page cache, and checks the
+//! deadline between them (<https://sqlite.org/tempfiles.html>). So connections here have temporary
+//! files, in memory from SQLite's allocator, which counts towards the memory limit.
 //!
 //! **Invariant:** a `File` begins as SQLite's own `sqlite3_file`, and SQLite calls its methods
 //! between opening and closing it, one at a time. Nothing here unwinds: no code below panics,
@@ -17,19 +16,19 @@ use std::ptr::NonNull;
 
 use rusqlite::ffi;
 
-/// How much is allocated at a time, in bytes.
+/// The allocation size, in bytes.
 const CHUNK: usize = 32 * 1024;
 
-/// What SQLite opens without a name of its own, and never again.
+/// The flags of files that SQLite opens without a name, and never again.
 const TEMPORARY: c_int = ffi::SQLITE_OPEN_TEMP_DB
     | ffi::SQLITE_OPEN_TEMP_JOURNAL
     | ffi::SQLITE_OPEN_TRANSIENT_DB
     | ffi::SQLITE_OPEN_SUBJOURNAL;
 
-/// What SQLite must give room for, to open one.
+/// The size of one, for SQLite to allocate.
 pub(super) const SIZE: c_int = size_of::<File>() as c_int;
 
-/// Whether what SQLite opens with these flags, and without a name, is one.
+/// Whether SQLite opens a temporary file with these flags, and without a name.
 pub(super) fn is_temporary(flags: c_int) -> bool {
     flags & TEMPORARY != 0
 }
@@ -52,7 +51,7 @@ struct File {
     content: *mut Content,
 }
 
-/// What a temporary file holds.
+/// The content of a temporary file.
 #[derive(Debug, Default)]
 struct Content {
     chunks: Vec<Chunk>,
@@ -64,7 +63,7 @@ struct Content {
 struct Chunk(NonNull<u8>);
 
 impl Chunk {
-    /// `None` where SQLite has no more memory to give.
+    /// `None` if SQLite is out of memory.
     fn new() -> Option<Chunk> {
         // SAFETY: any size may be asked for; the memory is ours and `CHUNK` long.
         let bytes = NonNull::new(unsafe { ffi::sqlite3_malloc64(CHUNK as u64) }.cast::<u8>())?;
@@ -87,8 +86,8 @@ impl Drop for Chunk {
 }
 
 impl Content {
-    /// Fill `into` from `offset` on, with zeros where the file has ended. Returns whether it
-    /// had as much.
+    /// Fill `into` from `offset`, with zeros after the end of the file. Returns whether the file
+    /// had enough.
     fn read(&mut self, into: &mut [u8], offset: u64) -> bool {
         let there = self.len.saturating_sub(offset).min(into.len() as u64) as usize;
         let (have, beyond) = into.split_at_mut(there);
@@ -99,7 +98,7 @@ impl Content {
         beyond.is_empty()
     }
 
-    /// Returns whether there was memory for it.
+    /// Returns false if there was not enough memory.
     fn write(&mut self, from: &[u8], offset: u64) -> bool {
         let Some(end) = offset.checked_add(from.len() as u64) else {
             return false;
@@ -117,8 +116,8 @@ impl Content {
         true
     }
 
-    /// Go through the parts of chunks that the `len` bytes from `offset` on are in, each with
-    /// where in those bytes it is.
+    /// Call a function for each part of a chunk that overlaps the `len` bytes from `offset`, with
+    /// its position in those bytes.
     fn each_part(
         &mut self,
         len: usize,
@@ -142,7 +141,7 @@ impl Content {
         self.len = self.len.min(len);
         let chunks = self.len.div_ceil(CHUNK as u64) as usize;
         self.chunks.truncate(chunks);
-        // What is written behind a gap later finds zeros in it.
+        // A later write behind a gap must find zeros in it.
         let start = (self.len % CHUNK as u64) as usize;
         if let Some(last) = self.chunks.get_mut((self.len / CHUNK as u64) as usize) {
             last.bytes()[start..].fill(0);
@@ -256,7 +255,7 @@ unsafe extern "C" fn file_control(_: *mut ffi::sqlite3_file, _: c_int, _: *mut c
 }
 
 unsafe extern "C" fn characteristics(_: *mut ffi::sqlite3_file) -> c_int {
-    // Nothing here outlives the process, so that nothing need be ordered or synced.
+    // Nothing here outlives the process, so nothing needs to be ordered or synced.
     ffi::SQLITE_IOCAP_ATOMIC | ffi::SQLITE_IOCAP_SAFE_APPEND | ffi::SQLITE_IOCAP_SEQUENTIAL
 }
 

@@ -1,4 +1,4 @@
-//! The sandboxed side of the bench `boundary`: does one thing as often as it is told to.
+//! The sandboxed side of the bench `boundary`: does one thing a given number of times.
 
 use std::hint::black_box;
 

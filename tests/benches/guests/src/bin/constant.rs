@@ -1,4 +1,4 @@
-//! An HTTP handler that answers a constant: what a server costs before there is any work to do.
+//! An HTTP handler that returns a constant: what a server costs without any work.
 
 use wstd::http::{Body, Error, Request, Response};
 

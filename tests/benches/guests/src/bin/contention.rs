@@ -1,7 +1,7 @@
-//! The sandboxed side of the bench `contention`: does one thing for as long as it is told to, and writes
-//! how long each took.
+//! The sandboxed side of the bench `contention`: does one thing for a given time, and writes how
+//! long each took.
 //!
-//! What it writes are numbers of 32 bits: how often it failed, and then nanoseconds.
+//! It writes numbers of 32 bits: how often it failed, and then nanoseconds.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
