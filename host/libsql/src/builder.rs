@@ -52,8 +52,10 @@ impl PoolBuilder {
         self
     }
 
-    /// The database's name on a server that has several (`sqld --enable-namespaces`), sent as the
-    /// header `x-namespace`. Default: the one that the server takes from the URL's host.
+    /// The database's name on a server that has several (`sqld --enable-namespaces`): 1 to 63 letters,
+    /// digits, `-` and `_`. A server takes it from the first label of the host that a request names, so
+    /// that is put before the URL's host. Default: whatever label that has, as in
+    /// `https://tenant.db.example.com`.
     pub fn namespace(mut self, name: impl Into<String>) -> Self {
         self.settings.namespace = Some(name.into());
         self

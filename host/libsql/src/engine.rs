@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hashlink::LruCache;
-use http::HeaderValue;
 use millpond_pool::clock;
 use millpond_pool::engine::{Engine, Limits, Opening, Rights, Session, StopFlag};
 use millpond_pool::{Access, Description, Error, ErrorKind, Result};
@@ -42,6 +41,8 @@ pub(crate) struct Libsql {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) target: Target,
+    /// The header `host`, by which a server that has several databases knows which one is meant.
+    pub(crate) host: String,
     pub(crate) settings: Settings,
     pub(crate) token: Token,
     pub(crate) runtime: &'static Handle,
@@ -74,17 +75,14 @@ impl Libsql {
             Some(namespace) => format!("{} ({namespace})", target.name()),
             None => target.name(),
         };
-        if let Some(namespace) = &settings.namespace
-            && HeaderValue::try_from(namespace).is_err()
-        {
-            return Err(Error::new(
-                ErrorKind::Config,
-                "the namespace has characters that no name has",
-            ));
-        }
+        let host = match &settings.namespace {
+            Some(namespace) => format!("{}.{}", label(namespace)?, target.authority),
+            None => target.authority.clone(),
+        };
         let token = Token::new(settings.token.clone())?;
         let shared = Shared {
             target,
+            host,
             settings,
             token,
             runtime: runtime::handle()?,
@@ -110,6 +108,18 @@ impl Libsql {
             Err(_) => return Err(unavailable("it does not answer")),
         }
         Ok(Box::new(LibsqlSession::new(core, stop)))
+    }
+}
+
+/// A namespace as the first label of a host's name.
+fn label(namespace: &str) -> Result<&str> {
+    let is_label = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match !namespace.is_empty() && namespace.len() <= 63 && namespace.chars().all(is_label) {
+        true => Ok(namespace),
+        false => Err(Error::new(
+            ErrorKind::Config,
+            "a namespace has 1 to 63 letters, digits, `-` and `_`",
+        )),
     }
 }
 

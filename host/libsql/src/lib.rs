@@ -124,3 +124,7 @@ mod target;
 mod token;
 
 pub use builder::PoolBuilder;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

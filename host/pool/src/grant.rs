@@ -119,10 +119,11 @@ impl Grant {
         self
     }
 
-    /// How many of the pool's connections all requests under this grant may hold together, at least
-    /// 1. Further requests wait for one another, in order, for up to the pool's timeout, and delay
-    /// no other grant's requests: neither for a connection, nor for the turn to write. A grant and
-    /// its clones have one share. Give each tenant its own, smaller than the pool. Defaults to all.
+    /// How many of the pool's connections all requests under this grant may hold together: 1 or
+    /// more. Further requests wait for one another, in order, for up to the pool's timeout, and
+    /// delay no other grant's requests: neither for a connection, nor for the turn to write. A
+    /// grant and its clones have one share. Give each tenant its own, smaller than the pool.
+    /// Defaults to all.
     pub fn share(mut self, connections: u32) -> Grant {
         let connections = connections.max(1);
         self.share = Some((connections, Arc::new(Semaphore::new(connections as usize))));

@@ -1,4 +1,5 @@
-//! Rows: building them from values or from what a guest sends, and reading them.
+//! Rows: building them from values or from what a guest sends, and reading them. `flat` has their
+//! form.
 
 use std::fmt;
 

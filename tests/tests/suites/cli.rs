@@ -313,7 +313,7 @@ fn a_signal_finishes_running_requests_and_closes_the_pool() {
     assert!(log_of(&database).exists());
     let address = server.address;
     server.terminate();
-    server.line_with("Ending");
+    server.line_with("Shutting down");
     held.send(&note).expect("it reads");
     assert_eq!(held.answer().expect("an answer").status, 201);
     assert!(server.wait().success());
@@ -330,7 +330,7 @@ fn a_second_signal_stops_the_server_at_once() {
     let server = Server::notes(&database, &["--grace", "1h"]);
     let (held, _) = begun(&server);
     server.terminate();
-    server.line_with("Ending");
+    server.line_with("Shutting down");
     server.terminate();
     assert!(server.wait().success());
     drop(held);

@@ -94,13 +94,10 @@ pub(crate) async fn call(
     };
     all.extend_from_slice(body.as_ref());
     let mut request = Request::post(format!("{path}/v3-protobuf{endpoint}"))
-        .header(HOST, &shared.target.authority)
+        .header(HOST, &shared.host)
         .header(CONTENT_TYPE, "application/x-protobuf");
     if let Some(token) = shared.token.header() {
         request = request.header(AUTHORIZATION, token);
-    }
-    if let Some(namespace) = &shared.settings.namespace {
-        request = request.header("x-namespace", namespace);
     }
     let request = request
         .body(Full::new(Bytes::from(all)))

@@ -174,3 +174,89 @@ fn what_ends_a_transaction_is_told_from_what_ends_a_part() {
         assert_eq!(only(sql).control, control, "{sql}");
     }
 }
+
+#[test]
+fn no_text_makes_it_panic() {
+    const PARTS: &[&str] = &[
+        "SELECT",
+        "'",
+        "''",
+        "\"",
+        "`",
+        "[",
+        "]",
+        "--",
+        "\n",
+        "/*",
+        "*/",
+        ";",
+        "?",
+        "?1",
+        ":a",
+        "$b",
+        "::",
+        "(",
+        ")",
+        "CREATE",
+        "TRIGGER",
+        "BEGIN",
+        "END",
+        "PRAGMA",
+        "main",
+        ".",
+        "=",
+        "é",
+        "🙂",
+        " ",
+        "x'",
+        "WITH",
+        "INSERT",
+        "EXPLAIN",
+        "ROLLBACK",
+        "TO",
+        "VIRTUAL",
+        "TABLE",
+        "USING",
+        "fts5",
+        "\0",
+        "temp",
+        "IF",
+        "NOT",
+        "EXISTS",
+        "7",
+        "@",
+        "#",
+        "$",
+        "\u{feff}",
+        "AS",
+        "millpond_x",
+    ];
+    let mut state = 1_u64;
+    for _ in 0..20_000 {
+        let mut text = String::new();
+        loop {
+            // The same texts in each run.
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let part = (state >> 33) as usize;
+            text.push_str(PARTS[part % PARTS.len()]);
+            if part.is_multiple_of(11) {
+                break;
+            }
+        }
+        let Ok(mut script) = Script::new(&text, 0) else {
+            continue;
+        };
+        while let Ok(Some(statement)) = script.next() {
+            let _ = statement.check();
+            assert_eq!(
+                &text[statement.start..][..statement.sql.len()],
+                statement.sql
+            );
+            let sent = Statement::only(statement.sent()).expect("one, as before");
+            assert_eq!(sent.effect, statement.effect, "{text}");
+            assert_eq!(sent.parameters.len(), statement.parameters.len(), "{text}");
+        }
+    }
+}

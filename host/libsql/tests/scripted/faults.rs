@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millpond_libsql::PoolBuilder;
-use millpond_pool::{Access, ErrorKind, Grant, Request, TransactionMode};
+use millpond_pool::{Access, ErrorKind, Grant, Request, TransactionMode, block_on};
 use tokio::sync::Notify;
 
 use crate::server::{Play, Server};
@@ -285,6 +285,25 @@ async fn a_server_that_is_not_there_is_unavailable_and_met_again() {
     connection.execute(WRITE, &NONE).await.expect("again");
     drop(connection);
     close(pool).await;
+}
+
+#[test]
+fn a_thread_without_a_runtime_can_use_it() {
+    // The server's own.
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let server = runtime.block_on(Server::start());
+    let pool = PoolBuilder::new()
+        .open_blocking(&server.url())
+        .expect("a pool");
+    let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
+    block_on(connection.execute(WRITE, &NONE)).expect("written");
+    drop(connection);
+    // Nor does it matter which runtime asked before.
+    runtime.block_on(async {
+        let connection = pool.get(Access::ReadOnly).await.expect("a connection");
+        connection.query(READ, &NONE).await.expect("rows");
+    });
+    pool.close_blocking(Duration::from_secs(5));
 }
 
 #[tokio::test]

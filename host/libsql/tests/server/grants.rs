@@ -1,9 +1,12 @@
 //! What a grant allows, and what one borrower learns of another.
 
-use millpond_libsql::PoolBuilder;
-use millpond_pool::{Access, ErrorKind, Grant, Request, Rows, TableGrant, Value};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 
-use crate::sqld::Sqld;
+use millpond_libsql::PoolBuilder;
+use millpond_pool::{Access, ErrorKind, Grant, Request, Rows, TableGrant, TransactionMode, Value};
+
+use crate::sqld::{Sqld, free_port};
 use crate::{NONE, close, error, get, kind, value};
 
 #[tokio::test]
@@ -112,6 +115,95 @@ async fn what_the_engine_cannot_enforce_is_refused_with_the_grant() {
     );
     let grant = Grant::new(&pool, Access::ReadOnly).table("t", TableGrant::new());
     grant.check().expect("the server's to enforce");
+    close(pool).await;
+}
+
+#[tokio::test]
+async fn a_namespace_is_a_database_of_its_own() {
+    let admin = free_port();
+    let listen = admin.to_string();
+    let options = ["--enable-namespaces", "--admin-listen-addr", &listen];
+    let Some(server) = Sqld::start_with(&options) else {
+        return;
+    };
+    let mut pools = Vec::new();
+    for name in ["one", "two"] {
+        post(admin, &format!("/v1/namespaces/{name}/create"));
+        pools.push(server.pool_of(PoolBuilder::new().namespace(name)).await);
+    }
+    for pool in &pools {
+        let connection = get(pool).await;
+        let made = connection.execute("CREATE TABLE t(a)", &NONE).await;
+        made.expect("each has its own");
+    }
+    for pool in pools {
+        close(pool).await;
+    }
+    let url = server.url();
+    let none = PoolBuilder::new().namespace("none").open(&url);
+    assert_eq!(kind(none.await), ErrorKind::CannotOpen);
+    let none = PoolBuilder::new().namespace("no.name").open(&url);
+    assert_eq!(kind(none.await), ErrorKind::Config);
+}
+
+/// Ask the server's administrator for something.
+fn post(admin: SocketAddr, path: &str) {
+    let mut stream = TcpStream::connect(admin).expect("it listens");
+    let request = format!(
+        "POST {path} HTTP/1.0\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
+    );
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    assert!(answer.contains(" 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_larger_than_the_limits_is_an_error() {
+    let Some(server) = Sqld::start() else { return };
+    let builder = PoolBuilder::new()
+        .max_value_bytes(64 << 10)
+        .max_result_bytes(128 << 10);
+    let pool = server.pool_of(builder).await;
+    let connection = get(&pool).await;
+    for sql in [
+        "SELECT zeroblob(65537)",
+        "SELECT zeroblob(60000), zeroblob(60000), zeroblob(60000)",
+        "SELECT zeroblob(12000000)",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT zeroblob(50000) FROM n",
+    ] {
+        assert_eq!(
+            kind(connection.query(sql, &NONE).await),
+            ErrorKind::TooLarge,
+            "{sql}"
+        );
+        assert_eq!(value(&connection, "SELECT 7").await, Value::Integer(7));
+    }
+    // What has been written is not said to have been undone.
+    connection
+        .execute("CREATE TABLE t(a)", &NONE)
+        .await
+        .expect("made");
+    let insert = "INSERT INTO t VALUES (zeroblob(65537)) RETURNING a";
+    assert_eq!(
+        kind(connection.query(insert, &NONE).await),
+        ErrorKind::OutcomeUnknown
+    );
+    let open = connection
+        .begin(TransactionMode::Immediate)
+        .await
+        .expect("begun");
+    let failed = error(connection.query(insert, &NONE).await);
+    assert_eq!(
+        (failed.kind(), failed.rolled_back()),
+        (ErrorKind::TooLarge, true)
+    );
+    drop(open);
+    assert_eq!(
+        value(&connection, "SELECT count(*) FROM t").await,
+        Value::Integer(1)
+    );
+    drop(connection);
     close(pool).await;
 }
 

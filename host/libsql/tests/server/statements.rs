@@ -288,3 +288,25 @@ async fn a_script_runs_up_to_what_fails() {
     drop(connection);
     close(pool).await;
 }
+
+#[tokio::test]
+async fn calls_at_once_on_one_connection_follow_each_other() {
+    let Some(server) = Sqld::start() else { return };
+    let pool = server.pool().await;
+    let connection = get(&pool).await;
+    connection
+        .execute_script("CREATE TABLE t(a)")
+        .await
+        .expect("made");
+    let insert = |sql| connection.execute(sql, &NONE);
+    let (one, two, three) = tokio::join!(
+        insert("INSERT INTO t VALUES (1)"),
+        insert("INSERT INTO t VALUES (2)"),
+        insert("INSERT INTO nowhere VALUES (3)"),
+    );
+    assert_eq!(one.expect("written").last_insert_rowid, 1);
+    assert_eq!(two.expect("written").last_insert_rowid, 2);
+    assert_eq!(kind(three), ErrorKind::Sql);
+    drop(connection);
+    close(pool).await;
+}

@@ -1,6 +1,7 @@
 //! Decides what SQL a connection may run for its borrower: the authorizer, which SQLite calls for
 //! everything that a statement does while it compiles it
-//! (<https://sqlite.org/c3ref/set_authorizer.html>).
+//! (<https://sqlite.org/c3ref/set_authorizer.html>). `names` lists the functions, pragmas and
+//! modules that are allowed at all; `rights` says which tables.
 //!
 //! Everything unknown is denied. SQLite passes no name for `ATTACH ?1`, and actions of later
 //! versions have no name here: both arrive as unknown, and must be denied.
