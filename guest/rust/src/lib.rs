@@ -64,6 +64,7 @@
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 
 pub mod bindings;
+mod blocks;
 mod cells;
 mod connection;
 mod db;
@@ -72,6 +73,7 @@ mod deserialize;
 mod error;
 mod from_sql;
 mod params;
+mod prepared;
 mod row;
 mod rows;
 mod savepoint;

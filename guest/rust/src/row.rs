@@ -1,7 +1,7 @@
 //! One row of a result, without copying it.
 
 use crate::cells::Reader;
-use crate::statement::Columns;
+use crate::prepared::Columns;
 use crate::{Error, ErrorKind, FromSql, FromSqlError, Result, ValueRef};
 
 /// A row of a result. Its values are borrowed from the page that the host sent: reading one only

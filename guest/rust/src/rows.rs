@@ -2,7 +2,7 @@
 
 use crate::bindings::connections::Cursor;
 use crate::cells::Reader;
-use crate::statement::Columns;
+use crate::prepared::Columns;
 use crate::{Column, Error, Result, Row, Value};
 
 /// The rows of a result, in order.

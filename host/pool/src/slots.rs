@@ -99,7 +99,7 @@ impl<R> Slots<R> {
         }
     }
 
-    /// Take a place, if one is free and nobody is ahead in the queue.
+    /// Take a place, if one is free and no one is ahead in the queue.
     pub(crate) fn try_place(&self) -> Result<Option<Place>, Closed> {
         match Arc::clone(&self.places).try_acquire_owned() {
             Ok(permit) => Ok(Some(Place {
@@ -156,7 +156,7 @@ impl<R> Slots<R> {
         Ok(Taken::Idle(resource))
     }
 
-    /// Add a resource that nobody has used yet.
+    /// Add a resource that no one has used yet.
     pub(crate) fn add_idle(&self, resource: R) {
         let mut state = self.lock();
         state.counters.connections_created += 1;
@@ -240,7 +240,7 @@ impl<R> Slots<R> {
         if let Some(resource) = idle.last_mut() {
             last(resource);
         }
-        // Dropped while nobody else closes one.
+        // Dropped while no other thread closes one.
         drop(idle);
     }
 

@@ -171,8 +171,8 @@ impl<'a> World<'a> {
         assert!(stats.pool_size <= self.max_idle);
         assert!(stats.pool_size + in_use <= self.max_size);
         if !self.waiting.is_empty() {
-            assert!(!self.closed, "somebody waits for closed slots");
-            assert_eq!(in_use, self.max_size, "somebody waits beside a free place");
+            assert!(!self.closed, "a caller waits for closed slots");
+            assert_eq!(in_use, self.max_size, "a caller waits beside a free place");
         }
     }
 

@@ -107,7 +107,7 @@ fn overlapping_readers_do_not_make_the_log_grow_without_bound() {
     assert!(!f.wal().exists());
 }
 
-/// SQLite itself would not wait either, but the thread must not wait at everybody's expense.
+/// SQLite itself would not wait either, but the thread must not make everyone wait.
 #[test]
 fn a_reader_that_does_not_end_is_not_waited_for() {
     let f = Fixture::new();
@@ -163,7 +163,7 @@ fn a_reader_that_is_held_back_ends_in_time() {
             }
         }
     }
-    assert!(late > 0, "nobody was held back");
+    assert!(late > 0, "no reader waited");
 }
 
 /// A commit has a deadline to keep, and the checkpoint takes as long as the disk does.

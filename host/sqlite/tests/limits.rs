@@ -461,7 +461,7 @@ async fn one_tenant_does_not_take_the_connections_of_another() {
         }));
         tokio::task::yield_now().await;
     }
-    // One is left, whoever came first.
+    // One is left, in whatever order they came.
     assert_eq!(f.pool.stats().in_use, 2);
     let third = f.get(honest).await;
     assert_eq!(f.pool.stats().in_use, 3);

@@ -1,4 +1,4 @@
-//! While there are many reads, the pool holds a read mark for its readers, which blocks nobody.
+//! While there are many reads, the pool holds a read mark for its readers, which blocks no one.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ struct Fixture {
     folder: tempfile::TempDir,
     pool: Pool,
     connection: Connection,
-    /// Another connection to the file, which waits for nobody.
+    /// Another connection to the file, which does not wait.
     outside: rusqlite::Connection,
 }
 
@@ -101,7 +101,7 @@ fn a_mark_is_kept_while_much_is_read_and_no_longer() {
     f.read_until_a_mark_is_kept();
     let start = Instant::now();
     while !f.is_free() {
-        assert!(start.elapsed() < ENOUGH, "it is kept for nobody");
+        assert!(start.elapsed() < ENOUGH, "it is kept without readers");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -135,3 +135,54 @@ fn a_file_on_a_read_only_disk_is_read() {
         Err(error) => println!("no unshare: {error}: nothing tried"),
     }
 }
+
+/// As a user who may neither write the files nor their folder. Root may write everything, so it runs
+/// this again as another user.
+#[cfg(unix)]
+#[test]
+fn a_folder_that_may_not_be_written_is_read_or_explained() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+
+    const INSIDE: &str = "MILLPOND_FOLDER_OF_ANOTHER";
+    /// `nobody`.
+    const OTHER: u32 = 65_534;
+    if let Some(folder) = std::env::var_os(INSIDE) {
+        let folder = Path::new(&folder);
+        let open = |name| PoolBuilder::new().read_only(true).open(folder.join(name));
+        let pool = open("delete.db").expect("a pool");
+        assert_eq!(count(&pool), Ok(Value::Integer(1)));
+        // SQLite could not create the shared memory, and without it another user could write unseen.
+        let error = open("wal.db").expect_err("no shared memory");
+        assert_eq!(error.kind(), ErrorKind::CannotOpen, "{error}");
+        assert!(error.to_string().contains("write-ahead log"), "{error}");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let permit = |path: &Path, mode| {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(path, mode).expect("permissions");
+    };
+    for (name, mode) in [("delete.db", "DELETE"), ("wal.db", "WAL")] {
+        let path = folder.path().join(name);
+        make(&path, mode);
+        permit(&path, 0o444);
+    }
+    permit(folder.path(), 0o555);
+    let mut again = Command::new(std::env::current_exe().expect("this program"));
+    again
+        .args([
+            "--exact",
+            "a_folder_that_may_not_be_written_is_read_or_explained",
+        ])
+        .env(INSIDE, folder.path());
+    let may_write_all = fs::File::create(folder.path().join("probe")).is_ok();
+    if may_write_all {
+        again.uid(OTHER).gid(OTHER);
+    }
+    match again.output() {
+        Ok(output) => assert!(output.status.success(), "{output:?}"),
+        Err(error) => println!("{error}: nothing tried"),
+    }
+    permit(folder.path(), 0o755);
+}

@@ -191,7 +191,14 @@ fn a_run_does_not_wait_for_another_process_at_its_end() {
         .expect("a lock");
     let since = Instant::now();
     let output = millpond()
-        .args(["run", "--max-run-time", TIME, "--busy-timeout", "60s", "--db"])
+        .args([
+            "run",
+            "--max-run-time",
+            TIME,
+            "--busy-timeout",
+            "60s",
+            "--db",
+        ])
         .arg(&path)
         .arg(component("hostile_does_as_told"))
         .args(["query", "INSERT INTO t VALUES (2)"])

@@ -70,7 +70,7 @@ impl Server {
             .expect("the command starts");
         let stderr = BufReader::new(child.stderr.take().expect("its stderr"));
         let (line, lines) = channel();
-        // Read to the end, even if nobody listens: a full pipe would block the server.
+        // Read to the end, even if no test waits for a line: a full pipe would block the server.
         let reader = std::thread::spawn(move || {
             for text in stderr.lines().map_while(Result::ok) {
                 let _ = line.send(text);

@@ -115,7 +115,7 @@ async fn numbers(mut writer: StreamWriter<u8>, trap_after: u32) {
                 .write_all(std::mem::take(&mut lines).into_bytes())
                 .await;
             if !unread.is_empty() {
-                return; // Nobody reads any more.
+                return; // The client has stopped reading.
             }
         }
     }

@@ -94,7 +94,7 @@ impl Outgoing {
         })
     }
 
-    /// For a request whose client has disconnected: nobody reads this response.
+    /// For a request whose client has disconnected: no one reads this response.
     pub(super) fn unread(line: Line, exchange: Arc<Exchange>) -> Response<Outgoing> {
         drop(line);
         let response = text(StatusCode::INTERNAL_SERVER_ERROR, "");

@@ -248,7 +248,12 @@ unsafe extern "C" fn like(
                 let mut escape = until_nul(text(*values.add(2)));
                 match (like::next(&mut escape), escape.is_empty()) {
                     (Some(escape), true) => Some(escape),
-                    _ => return result_error(context, "ESCAPE is to be a single character"),
+                    _ => {
+                        return result_error(
+                            context,
+                            "ESCAPE expression must be a single character",
+                        );
+                    }
                 }
             }
             _ => None,

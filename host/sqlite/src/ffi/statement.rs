@@ -320,7 +320,7 @@ impl RawStatement {
     /// A value of the current row, counted from 0; null if there is no row or no such column.
     pub(crate) fn column(&self, index: usize) -> RawValue<'_> {
         // SAFETY: the statement is live; SQLite answers a null for a column out of range. The value
-        // may be looked at, because nobody else uses the connection meanwhile
+        // may be looked at, because no other thread uses the connection meanwhile
         // (<https://sqlite.org/c3ref/value.html>): asked of the value, its type, bytes and length
         // take one look at the row instead of three. The bytes stay where they are until the next
         // step, reset or finalize, which need `&mut self`, and no conversion follows that would

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 
 use millpond_pool::clock::NEVER;
 use millpond_pool::engine::StopFlag;
-use rusqlite::ffi::SQLITE_CANTOPEN;
+use rusqlite::ffi::{SQLITE_CANTOPEN, SQLITE_READONLY};
 use rusqlite::hooks::{AuthAction, Authorization};
 use rusqlite::{Connection, OpenFlags};
 
@@ -191,9 +191,11 @@ impl Location {
 
     fn explain(&self, error: Error, read_only: bool) -> Error {
         let reason = match error.kind() {
-            ErrorKind::Io if read_only && error.code() & 0xff == SQLITE_CANTOPEN => {
+            // Which of the two depends on whether the shared memory exists.
+            _ if read_only && matches!(error.code() & 0xff, SQLITE_CANTOPEN | SQLITE_READONLY) => {
                 "to read a database with a write-ahead log, SQLite needs a writable folder, or a \
-                 read-only disk and an empty log: open it once where it can be written"
+                 read-only disk and an empty log: open it once where it can be written, and switch \
+                 it to `PRAGMA journal_mode = DELETE` if the folder must stay read-only"
                     .to_owned()
             }
             ErrorKind::Corrupt if error.code() == rusqlite::ffi::SQLITE_NOTADB => {

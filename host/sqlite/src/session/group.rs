@@ -216,7 +216,7 @@ impl Db {
                 waited = true;
                 continue;
             };
-            // Dropping a failed job puts its owner at the front of the queue: nobody overtakes it.
+            // Dropping a failed job puts its owner at the front of the queue: no one overtakes it.
             match next.job_mut().map(|job| self.run_job(job)) {
                 Some(Ok(())) => taken.push(next),
                 _ => break,

@@ -2,7 +2,7 @@
 //! (<https://sqlite.org/wal.html#ckpt>).
 //!
 //! By default, SQLite makes the committing connection do this once the log is long.
-//! And the log only restarts when nobody reads from it. If readers overlap, that never happens, and
+//! And the log only restarts when no connection reads it. If readers overlap, that never happens, and
 //! the log grows without bound. Here a thread of the pool copies the log while others read and
 //! write; then it holds back new readers for a moment, until the current ones finish.
 //!
@@ -244,7 +244,7 @@ struct Checkpointer<'a> {
     request: RequestId,
     /// When others may be held back again.
     not_before: Instant,
-    /// Readers that it waited for in vain: it holds nobody back until their reads have ended.
+    /// Readers that it waited for in vain: it delays no one until their reads have ended.
     in_the_way: Vec<Reader>,
 }
 
@@ -312,7 +312,7 @@ impl Checkpointer<'_> {
         }
         let _closed = self.shared.gate.close();
         match self.wait_for_readers() {
-            // Nobody reads or writes: copy the rest. The next writer restarts the log, because
+            // No one reads or writes: copy the rest. The next writer restarts the log, because
             // readers from now on read only from the database.
             Some(_turn) => self.write(),
             None => {
@@ -323,14 +323,14 @@ impl Checkpointer<'_> {
     }
 
     /// Copy as much of the log into the database as no reader needs
-    /// (<https://sqlite.org/c3ref/wal_checkpoint_v2.html>). Waits for nobody.
+    /// (<https://sqlite.org/c3ref/wal_checkpoint_v2.html>). Does not wait.
     fn write(&self) -> Result<()> {
         let conn = &self.opened.conn;
         let checkpoint = || conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         Ok(self.opened.seen.trusting(checkpoint)?)
     }
 
-    /// With the gate closed, wait until nobody reads, and for the turn to write.
+    /// With the gate closed, wait until no one reads, and for the turn to write.
     fn wait_for_readers(&mut self) -> Option<Turn<Job>> {
         let until = Instant::now() + GAP_TIME;
         let mut turn = None;

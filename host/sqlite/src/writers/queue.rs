@@ -65,7 +65,7 @@ enum Stage<J> {
     InLine(Option<J>),
     /// Another is doing its job.
     Taken,
-    /// Another is doing its job, but nobody waits for it any more.
+    /// Another is doing its job, but no caller waits for it any more.
     Abandoned,
     Done(J),
     Turn,
@@ -430,7 +430,7 @@ impl<J> Drop for Wait<J> {
                 state.line.retain(|other| *other != key);
                 None
             }
-            // Its turn came, but nobody takes it.
+            // Its turn came, but its owner does not take it.
             Stage::Turn => state.pass_on(),
             Stage::Abandoned | Stage::Done(_) | Stage::Closed => None,
         };

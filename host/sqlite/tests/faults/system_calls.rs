@@ -55,7 +55,7 @@ pub(crate) fn arm_hang(nth: i64) {
 enum Gate {
     Ahead,
     Hanging,
-    /// Nobody waits for it any more: the work ended without it.
+    /// No one waits for it any more: the work ended without it.
     Over,
     Released,
 }

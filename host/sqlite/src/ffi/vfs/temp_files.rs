@@ -245,7 +245,7 @@ unsafe extern "C" fn zero(_: *mut ffi::sqlite3_file) -> c_int {
 }
 
 unsafe extern "C" fn is_reserved(_: *mut ffi::sqlite3_file, reserved: *mut c_int) -> c_int {
-    // SAFETY: `reserved` is valid. Nobody else can have the file.
+    // SAFETY: `reserved` is valid. No other thread can have the file.
     unsafe { *reserved = 0 };
     ffi::SQLITE_OK
 }
