@@ -45,6 +45,10 @@ struct GuestReadme;
 struct CommandReadme;
 
 #[cfg(doctest)]
+#[doc = include_str!("../../host/libsql/README.md")]
+struct LibsqlReadme;
+
+#[cfg(doctest)]
 #[doc = include_str!("../../host/pool/README.md")]
 struct PoolReadme;
 
@@ -72,9 +76,10 @@ static CACHE: LazyLock<Cache> = LazyLock::new(|| {
     Cache::new(config).expect("a cache")
 });
 
-/// An engine, and a pool on a file, in a temporary folder or a given one.
+/// An engine, and a pool: on a file, in a temporary folder or a given one, or on a server.
 pub struct Lab {
-    path: PathBuf,
+    /// `None` on a server.
+    path: Option<PathBuf>,
     _folder: Option<tempfile::TempDir>,
     pool: Pool,
     engine: Engine,
@@ -107,14 +112,21 @@ impl Lab {
     /// A pool with these settings, on this file.
     pub fn at(path: &Path, builder: PoolBuilder) -> Lab {
         let pool = builder.open(path).expect("a pool");
+        Lab {
+            path: Some(path.to_owned()),
+            ..Lab::on_server(pool)
+        }
+    }
+
+    /// A pool on a server. Programs learn that it is one: see `differs` in their library.
+    pub fn on_server(pool: Pool) -> Lab {
         let mut config = Config::new();
         config.epoch_interruption(true).cache(Some(CACHE.clone()));
-        let engine = Engine::new(&config).expect("an engine");
         Lab {
-            path: path.to_owned(),
+            path: None,
             _folder: None,
             pool,
-            engine,
+            engine: Engine::new(&config).expect("an engine"),
         }
     }
 
@@ -130,14 +142,19 @@ impl Lab {
     }
 
     /// The database's file.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the database is on a server.
     pub fn path(&self) -> PathBuf {
-        self.path.clone()
+        self.path.clone().expect("a database in a file")
     }
 
     fn grant(&self, access: Access) -> Grant {
         Grant::new(&self.pool, access)
             .stats(StatsScope::Pool)
-            .temporary(true)
+            // A server has no temporary tables, and the grant would be refused.
+            .temporary(self.path.is_some())
     }
 
     /// Prepare to run a program, with a read-write grant of the database as `default`.
@@ -274,10 +291,11 @@ impl<'a> Run<'a> {
 
     /// Call the program's export `answer` once for each of `requests` requests, all in one
     /// instance: the context of each request replaces that of the previous one, which ends it.
-    pub async fn answers(self, requests: usize) -> Vec<Result<i64, String>> {
+    /// Returns the answers, and what the program has printed.
+    pub async fn answers(self, requests: usize) -> (Vec<Result<i64, String>>, String) {
         let lab = self.lab;
         let held = lab.pool.stats().in_use;
-        let (mut store, component, _) = self.store();
+        let (mut store, component, pipes) = self.store();
         let mut linker = Linker::new(&lab.engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI");
         millpond_wasmtime::add_to_linker(&mut linker).expect("Millpond");
@@ -296,7 +314,7 @@ impl<'a> Run<'a> {
             let (answered,) = answer.call_async(&mut store, ()).await.expect("no trap");
             answers.push(answered);
         }
-        answers
+        (answers, printed(&pipes))
     }
 
     fn store(self) -> (Store<Host>, Component, [MemoryOutputPipe; 2]) {
@@ -304,8 +322,13 @@ impl<'a> Run<'a> {
             MemoryOutputPipe::new(1 << 20),
             MemoryOutputPipe::new(1 << 20),
         ];
+        let engine = match self.lab.path {
+            Some(_) => "file",
+            None => "server",
+        };
         let wasi = WasiCtx::builder()
             .args(&self.args)
+            .env("MILLPOND_TEST_ENGINE", engine)
             .stdout(pipes[0].clone())
             .stderr(pipes[1].clone())
             .build();
@@ -339,12 +362,9 @@ impl Ended {
         lab: &Lab,
         held: u32,
     ) -> Ended {
-        let output = pipes
-            .iter()
-            .map(|pipe| String::from_utf8_lossy(&pipe.contents()).into_owned());
         let ended = Ended {
             result,
-            output: output.collect(),
+            output: printed(pipes),
             stats: lab.pool.stats(),
         };
         // A call that SQLite did not end in time is in use until it ends.
@@ -356,6 +376,14 @@ impl Ended {
         );
         ended
     }
+}
+
+/// A program's standard output, followed by its standard error.
+fn printed(pipes: &[MemoryOutputPipe; 2]) -> String {
+    pipes
+        .iter()
+        .map(|pipe| String::from_utf8_lossy(&pipe.contents()).into_owned())
+        .collect()
 }
 
 /// The data of a store, as an embedder writes it.

@@ -29,15 +29,15 @@ pub(crate) struct DatabaseOptions {
     ///
     /// The guest knows the database by NAME (`default` if omitted), and never sees the path. The
     /// path `:memory:` means a new in-memory database. A URL (`libsql://HOST`, `https://HOST`, or
-    /// `http://HOST` on this machine) means a database on a libSQL server, where limits of files,
-    /// memory and writers' queues are the server's own. May be repeated; without it, the guest has
-    /// no database. [env: DATABASE_PATH, for `default`]
+    /// `http://HOST` on this machine) means a database on a libSQL server, which many hosts can
+    /// share; flags that the server cannot enforce are refused. May be repeated; without it, the
+    /// guest has no database. [env: DATABASE_PATH, for `default`]
     #[arg(long, value_name = "[NAME=]PATH|URL", value_parser = values::database)]
     db: Vec<Named>,
 
     /// Grant the database in this file read-only; create it only if it has --migrations. The file
-    /// is not changed, and may be on a read-only disk.
-    #[arg(long, value_name = "[NAME=]PATH", value_parser = values::database)]
+    /// is not changed, and may be on a read-only disk. The URL of a server is a database too.
+    #[arg(long, value_name = "[NAME=]PATH|URL", value_parser = values::database)]
     db_read_only: Vec<Named>,
 
     /// Apply the migrations in this folder to the database NAME (`default` if omitted) first.
@@ -68,9 +68,9 @@ pub(crate) struct PoolOptions {
     timeout: Option<Duration>,
 
     /// Maximum size of each database, in bytes or with a unit (powers of 1024): 1MiB to 16384GiB. A
-    /// guest's write beyond it fails.
-    #[arg(long, value_name = "BYTES", default_value = "10GiB", value_parser = values::size)]
-    max_database_size: usize,
+    /// guest's write beyond it fails. [default: 10GiB]
+    #[arg(long, value_name = "BYTES", value_parser = values::size)]
+    max_database_size: Option<usize>,
 
     /// How much one transaction may write, in bytes or with a unit: 1MiB to 16384GiB. A transaction
     /// that would write more is rolled back. [default: 64MiB; for `run`, as --max-database-size]
@@ -78,20 +78,19 @@ pub(crate) struct PoolOptions {
     max_transaction_size: Option<usize>,
 
     /// SQLite's memory limit for each connection, in bytes or with a unit: 4MiB to 64GiB. A guest's
-    /// statement that needs more fails.
-    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = values::size)]
-    max_connection_memory: usize,
+    /// statement that needs more fails. [default: 64MiB]
+    #[arg(long, value_name = "BYTES", value_parser = values::size)]
+    max_connection_memory: Option<usize>,
 
     /// SQLite's memory limit for all connections together, in bytes or with a unit: 4MiB to
-    /// 16384GiB.
+    /// 16384GiB. [default: 4GiB]
     #[arg(
         long,
         value_name = "BYTES",
-        default_value = "4GiB",
         value_parser = process_memory,
         hide_short_help = true
     )]
-    max_sqlite_memory: usize,
+    max_sqlite_memory: Option<usize>,
 
     /// How long one statement may run: more than 0, to 10000h. After that it fails. [default: 1m
     /// for `run`; for `serve`, as --request-timeout]
@@ -194,45 +193,45 @@ pub(crate) struct PoolOptions {
     #[arg(long, value_name = "N", hide_short_help = true)]
     max_idle: Option<u32>,
 
-    /// How long a statement waits for a writer in another process: 0 to 1h.
+    /// How long a statement waits for a writer in another process: 0 to 1h. [default: 5s]
     #[arg(
         long,
         value_name = "DURATION",
-        default_value = "5s",
         value_parser = values::timeout,
         hide_short_help = true
     )]
-    busy_timeout: Duration,
+    busy_timeout: Option<Duration>,
 
-    /// Page cache of each connection, in bytes or with a unit: 64KiB to 1GiB.
+    /// Page cache of each connection, in bytes or with a unit: 64KiB to 1GiB. [default: 2MiB]
     #[arg(
         long,
         value_name = "BYTES",
-        default_value = "2MiB",
         value_parser = values::size,
         hide_short_help = true
     )]
-    cache_size: usize,
+    cache_size: Option<usize>,
 
     /// How much of its file each connection maps into memory, in bytes or with a unit: 0 to 64GiB.
+    /// [default: 0]
     #[arg(
         long,
         value_name = "BYTES",
-        default_value = "0",
         value_parser = values::size,
         hide_short_help = true
     )]
-    mmap_size: usize,
+    mmap_size: Option<usize>,
 
-    /// How many compiled statements each connection caches: 0 to 10000.
-    #[arg(long, value_name = "N", default_value_t = 128, hide_short_help = true)]
-    statement_cache: usize,
+    /// How many compiled statements each connection caches: 0 to 10000. [default: 128]
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    statement_cache: Option<usize>,
 
     /// When to sync to disk: `full`, at every commit; `normal`, only at checkpoints, so that a
-    /// power failure can undo the last commits.
-    #[arg(long, value_name = "WHEN", default_value = "full")]
-    synchronous: Durability,
+    /// power failure can undo the last commits. [default: full]
+    #[arg(long, value_name = "WHEN")]
+    synchronous: Option<Durability>,
 }
+
+const MIB: usize = 1 << 20;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Durability {
@@ -263,27 +262,28 @@ const STATEMENT_TIME: Duration = Duration::from_secs(60);
 
 impl PoolOptions {
     fn open(&self, path: &Path, access: Access, borrowers: Borrowers) -> Result<Pool, Failure> {
+        let database_size = self.max_database_size.unwrap_or(10 << 30);
         let builder = PoolBuilder::new()
             .max_size(self.size()?)
             .timeout(self.timeout()?)
-            .max_memory_bytes(self.max_connection_memory as u64)
+            .max_memory_bytes(self.max_connection_memory.unwrap_or(64 * MIB) as u64)
             .max_transaction_bytes(self.max_transaction_size.unwrap_or(match borrowers {
                 // An import is often one transaction.
-                Borrowers::One => self.max_database_size,
-                Borrowers::Many => 64 << 20,
+                Borrowers::One => database_size,
+                Borrowers::Many => 64 * MIB,
             }) as u64)
-            .max_database_bytes(self.max_database_size as u64)
+            .max_database_bytes(database_size as u64)
             .max_value_bytes(self.max_value_size as u64)
             .max_result_bytes(self.max_result_size as u64)
             .max_page_bytes(self.max_page_size as u64)
-            .busy_timeout(self.busy_timeout)
-            .cache_size(self.cache_size as u64)
-            .mmap_size(self.mmap_size as u64)
-            .statement_cache(self.statement_cache)
+            .busy_timeout(self.busy_timeout.unwrap_or(Duration::from_secs(5)))
+            .cache_size(self.cache_size.unwrap_or(2 * MIB) as u64)
+            .mmap_size(self.mmap_size.unwrap_or(0) as u64)
+            .statement_cache(self.statement_cache.unwrap_or(128))
             .read_only(access == Access::ReadOnly && path != Path::new(MEMORY))
             .synchronous(match self.synchronous {
-                Durability::Full => Synchronous::Full,
-                Durability::Normal => Synchronous::Normal,
+                None | Some(Durability::Full) => Synchronous::Full,
+                Some(Durability::Normal) => Synchronous::Normal,
             });
         let builder = match self.max_idle {
             Some(idle) => builder.max_idle(idle),
@@ -310,10 +310,87 @@ impl PoolOptions {
         given(self.timeout, "DB_TIMEOUT", values::timeout, TIMEOUT)
     }
 
-    /// What of the options is for a server too.
+    /// Refuse the flags that have no effect on these databases: an operator who sets a limit must
+    /// not believe that it holds.
+    fn check_flags(&self, granted: &[Granted]) -> Result<(), Failure> {
+        let Some(server) = granted
+            .iter()
+            .find(|granted| granted.named.server().is_some())
+        else {
+            return Ok(());
+        };
+        let name = &server.named.name;
+        for (flag, given, instead) in [
+            (
+                "--max-database-size",
+                self.max_database_size.is_some(),
+                "set it at the server (its --max-database-size, or a namespace's configuration)",
+            ),
+            (
+                "--max-transaction-size",
+                self.max_transaction_size.is_some(),
+                "limit requests by time instead, with --max-transaction-time",
+            ),
+            (
+                "--max-connection-memory",
+                self.max_connection_memory.is_some(),
+                "limit the server's process instead",
+            ),
+            (
+                "--max-statement-steps",
+                self.max_statement_steps.is_some(),
+                "limit statements by time instead, with --max-statement-time",
+            ),
+        ] {
+            if given {
+                return Err(Failure::mistake(format_args!(
+                    "{flag} cannot be enforced on the database `{name}`, which is on a server: \
+                     leave it out, and {instead}"
+                )));
+            }
+        }
+        for (flag, given, most) in [
+            ("--max-value-size", self.max_value_size, 64 * MIB),
+            ("--max-result-size", self.max_result_size, 256 * MIB),
+        ] {
+            if given > most {
+                return Err(Failure::mistake(format_args!(
+                    "{flag} is {given} bytes: it must be at most {most} bytes for the database \
+                     `{name}`, which is on a server"
+                )));
+            }
+        }
+        if granted
+            .iter()
+            .any(|granted| granted.named.server().is_none())
+        {
+            return Ok(());
+        }
+        for (flag, given) in [
+            ("--max-sqlite-memory", self.max_sqlite_memory.is_some()),
+            ("--busy-timeout", self.busy_timeout.is_some()),
+            ("--cache-size", self.cache_size.is_some()),
+            ("--mmap-size", self.mmap_size.is_some()),
+            ("--statement-cache", self.statement_cache.is_some()),
+            ("--synchronous", self.synchronous.is_some()),
+        ] {
+            if given {
+                return Err(Failure::mistake(format_args!(
+                    "{flag} only affects databases in files, and there is none: leave it out"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The settings of a pool on a server.
     #[cfg(feature = "libsql")]
-    fn of_server(&self, access: Access) -> Result<millpond_libsql::PoolBuilder, Failure> {
-        let builder = millpond_libsql::PoolBuilder::new()
+    fn server(
+        &self,
+        builder: millpond_libsql::PoolBuilder,
+        access: Access,
+    ) -> Result<millpond_libsql::PoolBuilder, Failure> {
+        let builder = builder
             .max_size(self.size()?)
             .timeout(self.timeout()?)
             .max_value_bytes(self.max_value_size as u64)
@@ -370,9 +447,11 @@ fn given<T>(
 impl DatabaseOptions {
     /// Migrate and open every database. Blocks while the migrations run.
     pub(crate) fn open(&self, borrowers: Borrowers) -> Result<Databases, Failure> {
-        millpond_sqlite::set_process_memory_limit(self.pool.max_sqlite_memory);
+        millpond_sqlite::set_process_memory_limit(self.pool.max_sqlite_memory.unwrap_or(4 << 30));
         let granted = granted(&self.db, &self.db_read_only, env::var_os(DATABASE_PATH))?;
-        migrate::apply_all(&self.migrations, &granted)?;
+        self.servers.check(&granted)?;
+        self.pool.check_flags(&granted)?;
+        migrate::apply_all(&self.migrations, &granted, &self.servers)?;
         let mut open = Vec::new();
         let mut pools = Vec::new();
         for Granted { named, access } in granted {
@@ -421,15 +500,14 @@ impl DatabaseOptions {
 
     #[cfg(feature = "libsql")]
     fn open_server(&self, name: &str, url: &str, access: Access) -> Result<Pool, Failure> {
-        let builder = self.pool.of_server(access)?;
-        self.servers.open(name, url, builder)
+        let builder = self.pool.server(self.servers.builder(name)?, access)?;
+        let opened = builder.open_blocking(url);
+        opened.map_err(|error| crate::servers::about(name, error))
     }
 
     #[cfg(not(feature = "libsql"))]
-    fn open_server(&self, _: &str, url: &str, _: Access) -> Result<Pool, Failure> {
-        Err(Failure::mistake(format_args!(
-            "{url}: this command was built without the feature `libsql`, which reaches servers"
-        )))
+    fn open_server(&self, name: &str, _: &str, _: Access) -> Result<Pool, Failure> {
+        Err(crate::servers::not_built(name))
     }
 }
 

@@ -11,6 +11,9 @@ use millpond_sqlite::migrations::{Migrations, Report};
 use crate::failure::Failure;
 use crate::granted::{DATABASE_PATH, Granted, MEMORY, granted};
 use crate::output::{print, say};
+#[cfg(feature = "libsql")]
+use crate::servers::OnServer;
+use crate::servers::ServerOptions;
 use crate::values::{self, Named};
 
 /// Apply migrations to a database
@@ -27,21 +30,27 @@ Examples:
 Exit status: 0 if every migration has been applied, now or before; 2 if one failed: it is
 undone, and those before it are kept.")]
 pub(crate) struct Migrate {
-    /// The database in this file; created if it does not exist. [env: DATABASE_PATH]
-    #[arg(long, value_name = "[NAME=]PATH", value_parser = values::database)]
+    /// The database in this file; created if it does not exist. A URL (`libsql://HOST`,
+    /// `https://HOST`, or `http://HOST` on this machine) is a database on a libSQL server. [env:
+    /// DATABASE_PATH]
+    #[arg(long, value_name = "[NAME=]PATH|URL", value_parser = values::database)]
     db: Vec<Named>,
 
     /// Apply the migrations in this folder to the database NAME (`default` if omitted).
     #[arg(long, value_name = "[NAME=]DIR", required = true, value_parser = values::named)]
     migrations: Vec<Named>,
+
+    #[command(flatten)]
+    servers: ServerOptions,
 }
 
 impl Migrate {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
         let databases = granted(&self.db, &[], env::var_os(DATABASE_PATH))?;
+        self.servers.check(&databases)?;
         for folder in &self.migrations {
             let database = database_of(folder, &databases)?;
-            let report = apply(folder, database)?;
+            let report = apply(folder, database, &self.servers)?;
             print(&describe(&database.path, &report));
         }
         Ok(ExitCode::SUCCESS)
@@ -49,9 +58,13 @@ impl Migrate {
 }
 
 /// Apply every folder of `migrations` to its database.
-pub(crate) fn apply_all(migrations: &[Named], databases: &[Granted]) -> Result<(), Failure> {
+pub(crate) fn apply_all(
+    migrations: &[Named],
+    databases: &[Granted],
+    servers: &ServerOptions,
+) -> Result<(), Failure> {
     for folder in migrations {
-        apply(folder, database_of(folder, databases)?)?;
+        apply(folder, database_of(folder, databases)?, servers)?;
     }
     Ok(())
 }
@@ -69,23 +82,17 @@ fn database_of<'a>(folder: &Named, databases: &'a [Granted]) -> Result<&'a Named
         })
 }
 
-fn apply(folder: &Named, database: &Named) -> Result<Report, Failure> {
-    if let Some(url) = database.server() {
-        return Err(Failure::mistake(format_args!(
-            "--migrations {}: migrations run on files, and {url} is a server: apply them there with \
-             its own shell",
-            folder.path.display()
-        )));
-    }
-    let database = &*database.path;
-    if database == Path::new(MEMORY) {
+fn apply(folder: &Named, database: &Named, servers: &ServerOptions) -> Result<Report, Failure> {
+    if database.path == Path::new(MEMORY) {
         return Err(Failure::mistake(
-            "migrations need a database in a file, not :memory:",
+            "migrations need a database in a file or on a server, not :memory:",
         ));
     }
-    let report = Migrations::open(&folder.path)
-        .and_then(|migrations| migrations.run(database))
-        .map_err(Failure::mistake)?;
+    let migrations = Migrations::open(&folder.path).map_err(Failure::mistake)?;
+    let report = match database.server() {
+        Some(url) => run_on_server(&migrations, &database.name, url, servers)?,
+        None => migrations.run(&database.path).map_err(Failure::mistake)?,
+    };
     if report.applied.is_empty() && report.already_applied.is_empty() {
         return Err(Failure::about(
             &folder.path,
@@ -96,6 +103,30 @@ fn apply(folder: &Named, database: &Named) -> Result<Report, Failure> {
         say(format_args!("warning: {warning}"));
     }
     Ok(report)
+}
+
+#[cfg(feature = "libsql")]
+fn run_on_server(
+    migrations: &Migrations,
+    name: &str,
+    url: &str,
+    servers: &ServerOptions,
+) -> Result<Report, Failure> {
+    let opened = servers.builder(name)?.open_migrator(url);
+    let migrator = opened.map_err(|error| crate::servers::about(name, error))?;
+    migrations
+        .run_on(&mut OnServer(migrator))
+        .map_err(|error| Failure::mistake(format_args!("the database `{name}`: {error}")))
+}
+
+#[cfg(not(feature = "libsql"))]
+fn run_on_server(
+    _: &Migrations,
+    name: &str,
+    _: &str,
+    _: &ServerOptions,
+) -> Result<Report, Failure> {
+    Err(crate::servers::not_built(name))
 }
 
 fn describe(database: &Path, report: &Report) -> String {

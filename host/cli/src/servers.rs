@@ -1,65 +1,184 @@
-//! Databases on a libSQL server.
+//! Databases on a libSQL server: how to reach it, and the token that it asks for.
+//!
+//! A token comes from a file or a variable, never from the command line, which other users of the
+//! machine can read. No message contains a token, nor a URL that may have one in it.
+
+use std::collections::HashMap;
+use std::env;
 
 use clap::Args;
 
-use crate::values::{self, Named};
+use crate::failure::Failure;
+use crate::granted::Granted;
+use crate::values::{self, DEFAULT, Named};
 
-/// How to reach the servers.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServerOptions {
     /// Read the token for the server of the database NAME (`default` if omitted) from this file. It
-    /// is read again when the server refuses it, so that it can be replaced while the server runs.
-    /// [env: MILLPOND_DB_TOKEN, or MILLPOND_DB_TOKEN_NAME: the token itself]
+    /// is read again when the server refuses the token, so you can replace it at any time. [env:
+    /// MILLPOND_DB_TOKEN_NAME, or MILLPOND_DB_TOKEN for `default`: the token itself]
     #[arg(long, value_name = "[NAME=]PATH", value_parser = values::named)]
     db_token_file: Vec<Named>,
 
-    /// Reach servers on other machines by `http:` too. Anyone on the network between can then read
-    /// and change what is sent, the token too.
+    /// Allow `http:` URLs of servers on other machines. Anyone on the network between can read and
+    /// change everything, the token included.
     #[arg(long, hide_short_help = true)]
     allow_plain_http: bool,
 }
 
+impl ServerOptions {
+    /// Refuse a token for a database that is not on a server, and one for two databases.
+    pub(crate) fn check(&self, granted: &[Granted]) -> Result<(), Failure> {
+        for (index, file) in self.db_token_file.iter().enumerate() {
+            let name = &file.name;
+            let is_on_server =
+                |granted: &Granted| granted.named.name == *name && granted.named.server().is_some();
+            if !granted.iter().any(is_on_server) {
+                return Err(Failure::mistake(format_args!(
+                    "--db-token-file: there is no database `{name}` on a server: grant it with \
+                     --db {name}=URL"
+                )));
+            }
+            if self.db_token_file[..index]
+                .iter()
+                .any(|other| other.name == *name)
+            {
+                return Err(Failure::mistake(format_args!(
+                    "--db-token-file: the database `{name}` has two files: leave one out"
+                )));
+            }
+        }
+        // A server must not get another one's token.
+        let without_file = granted
+            .iter()
+            .map(|granted| &granted.named)
+            .filter(|named| {
+                named.server().is_some()
+                    && !self
+                        .db_token_file
+                        .iter()
+                        .any(|file| file.name == named.name)
+            });
+        let mut variables = HashMap::new();
+        for Named { name, .. } in without_file {
+            let variable = variable(name);
+            if env::var_os(&variable).is_none_or(|token| token.is_empty()) {
+                continue;
+            }
+            if let Some(other) = variables.insert(variable.clone(), name) {
+                return Err(Failure::mistake(format_args!(
+                    "{variable} is for both `{other}` and `{name}`: give each database its own \
+                     --db-token-file"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The variable with the token of the database `name`.
+fn variable(name: &str) -> String {
+    match name {
+        DEFAULT => "MILLPOND_DB_TOKEN".to_string(),
+        name => {
+            let name = name.to_ascii_uppercase().replace('-', "_");
+            format!("MILLPOND_DB_TOKEN_{name}")
+        }
+    }
+}
+
+#[cfg(feature = "libsql")]
+pub(crate) use self::libsql::{OnServer, about};
+
+/// The error for a database on a server, in a command that reaches none.
+#[cfg(not(feature = "libsql"))]
+pub(crate) fn not_built(name: &str) -> Failure {
+    Failure::mistake(format_args!(
+        "the database `{name}` is on a server, and this command was built without the feature \
+         `libsql`: build it with that feature, or write the path of a file"
+    ))
+}
+
 #[cfg(feature = "libsql")]
 mod libsql {
-    use std::env;
+    use std::env::{self, VarError};
 
-    use millpond_libsql::PoolBuilder;
-    use millpond_pool::Pool;
+    use millpond_libsql::{Migrator, PoolBuilder};
+    use millpond_pool::{Error, Parameters, Rows};
+    use millpond_sqlite::migrations::Database;
 
-    use super::ServerOptions;
+    use super::{ServerOptions, variable};
     use crate::failure::Failure;
-    use crate::values::DEFAULT;
 
     impl ServerOptions {
-        /// Open a pool of connections to the server at `url`, which has the database `name`. Blocks
-        /// until the server answers.
-        pub(crate) fn open(
-            &self,
-            name: &str,
-            url: &str,
-            builder: PoolBuilder,
-        ) -> Result<Pool, Failure> {
-            let builder = builder.allow_plain_http(self.allow_plain_http);
+        /// The settings for the server of the database `name`.
+        pub(crate) fn builder(&self, name: &str) -> Result<PoolBuilder, Failure> {
+            let builder = PoolBuilder::new().allow_plain_http(self.allow_plain_http);
             let file = self.db_token_file.iter().find(|file| file.name == name);
-            let builder = match (file, token(name)) {
-                (Some(file), _) => builder.token_file(&file.path),
-                (None, Some(token)) => builder.token(token),
-                (None, None) => builder,
-            };
-            builder
-                .open_blocking(url)
-                .map_err(|error| Failure::mistake(error.to_string()))
+            Ok(match file {
+                Some(file) => builder.token_file(&file.path),
+                None => match token(name)? {
+                    Some(token) => builder.token(token),
+                    None => builder,
+                },
+            })
         }
     }
 
-    fn token(name: &str) -> Option<String> {
-        let variable = match name {
-            DEFAULT => "MILLPOND_DB_TOKEN".to_string(),
-            name => {
-                let name = name.to_ascii_uppercase().replace('-', "_");
-                format!("MILLPOND_DB_TOKEN_{name}")
-            }
-        };
-        env::var(variable).ok().filter(|token| !token.is_empty())
+    /// A database on a server, to run migrations on.
+    pub(crate) struct OnServer(pub(crate) Migrator);
+
+    impl Database for OnServer {
+        fn begin(&mut self) -> Result<(), Error> {
+            self.0.begin()
+        }
+
+        fn query(&mut self, sql: &str) -> Result<Rows, Error> {
+            self.0.query(sql)
+        }
+
+        fn execute(&mut self, sql: &str, parameters: &Parameters) -> Result<(), Error> {
+            self.0.execute(sql, parameters)
+        }
+
+        fn execute_script(&mut self, sql: &str) -> Result<(), Error> {
+            self.0.execute_script(sql)
+        }
+
+        fn commit(&mut self) -> Result<(), Error> {
+            self.0.commit()
+        }
+
+        fn rollback(&mut self) {
+            self.0.rollback();
+        }
+    }
+
+    /// A server's error, with the name of its database.
+    pub(crate) fn about(name: &str, error: Error) -> Failure {
+        Failure::mistake(format_args!("the database `{name}`: {error}"))
+    }
+
+    /// The token in the environment. An empty one is ignored.
+    fn token(name: &str) -> Result<Option<String>, Failure> {
+        let variable = variable(name);
+        match env::var(&variable) {
+            Ok(token) => Ok(Some(token).filter(|token| !token.is_empty())),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => Err(Failure::mistake(format_args!(
+                "{variable} is not UTF-8: write the server's token into it"
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::variable;
+
+    #[test]
+    fn each_database_has_its_variable() {
+        assert_eq!(variable("default"), "MILLPOND_DB_TOKEN");
+        assert_eq!(variable("user-data"), "MILLPOND_DB_TOKEN_USER_DATA");
     }
 }

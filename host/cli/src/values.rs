@@ -143,8 +143,8 @@ fn split_unit(text: &str) -> (&str, &str) {
     (&text[..digits], text[digits..].trim())
 }
 
-/// A path, and the name of its database.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A path, or the URL of a server, and the name of its database.
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Named {
     pub(crate) name: String,
     pub(crate) path: PathBuf,
@@ -154,6 +154,18 @@ impl Named {
     /// The URL of the libSQL server that the database is on; `None` for a file.
     pub(crate) fn server(&self) -> Option<&str> {
         server(&self.path)
+    }
+}
+
+impl fmt::Debug for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut named = f.debug_struct("Named");
+        named.field("name", &self.name);
+        match self.server() {
+            // Someone may have written a token into it, which is refused later.
+            Some(_) => named.finish_non_exhaustive(),
+            None => named.field("path", &self.path).finish(),
+        }
     }
 }
 
@@ -203,10 +215,7 @@ fn server(path: &Path) -> Option<&str> {
         let start = url.get(..scheme.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
     };
-    SCHEMES
-        .iter()
-        .any(|scheme| is_server(&scheme))
-        .then_some(url)
+    SCHEMES.iter().any(is_server).then_some(url)
 }
 
 /// Refuse a database URL, with the path to write instead. `./file:x` is a file of that name.
@@ -225,8 +234,8 @@ pub(crate) fn refuse_url(text: &str) -> Result<(), String> {
         };
         return match text.split_once("://") {
             Some((scheme, _)) if is_scheme(scheme) => Err(format!(
-                "a `{scheme}` URL is no database: write the path of a file, or the URL of a libSQL \
-                 server (libsql:, https: or http:)"
+                "a `{scheme}` URL is not a database: write the path of a file, or the URL of a \
+                 libSQL server (libsql:, https: or http:)"
             )),
             _ => Ok(()),
         };
@@ -421,7 +430,7 @@ mod tests {
             ("users=file:app.db", "`app.db`"),
             ("file:100%", "`100%`"),
             ("postgres://host/app", "`postgres`"),
-            ("users=libsql://host", "`libsql`"),
+            ("users=mysql://host", "`mysql`"),
         ] {
             let refusal = database(url).expect_err(url);
             assert!(refusal.contains(path), "{url}: {refusal}");
@@ -435,6 +444,34 @@ mod tests {
             "c://x",
         ] {
             assert!(database(path).is_ok(), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_url_of_a_server_is_a_database() {
+        for (text, name, url) in [
+            ("http://127.0.0.1:8080", DEFAULT, "http://127.0.0.1:8080"),
+            (
+                "app=libsql://db.example.com",
+                "app",
+                "libsql://db.example.com",
+            ),
+            ("app=HTTPS://a/b=c", "app", "HTTPS://a/b=c"),
+            ("https://a/b=c", DEFAULT, "https://a/b=c"),
+        ] {
+            let named = database(text).expect(text);
+            assert_eq!((&*named.name, named.server()), (name, Some(url)), "{text}");
+        }
+        for file in ["./http://a", "app=./libsql://a", "http:a", "app.db"] {
+            assert_eq!(database(file).expect(file).server(), None, "{file}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_of_a_server_has_no_secret() {
+        for text in ["https://me:secret@a", "app=libsql://a?authToken=secret"] {
+            let named = database(text).expect(text);
+            assert!(!format!("{named:?}").contains("secret"), "{named:?}");
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use millpond_pool::{Pool, Result, block_on};
 
 use crate::engine::Libsql;
+use crate::migrator::Migrator;
 use crate::settings::Settings;
 use crate::token::Source;
 
@@ -52,9 +53,9 @@ impl PoolBuilder {
         self
     }
 
-    /// The database's name on a server that has several (`sqld --enable-namespaces`): 1 to 63 letters,
-    /// digits, `-` and `_`. A server takes it from the first label of the host that a request names, so
-    /// that is put before the URL's host. Default: whatever label that has, as in
+    /// The database's name on a server that has several (`sqld --enable-namespaces`): 1 to 63
+    /// letters, digits, `-` and `_`. A server takes it from the first label of the host that a
+    /// request names, so that is put before the URL's host. Default: whatever label that has, as in
     /// `https://tenant.db.example.com`.
     pub fn namespace(mut self, name: impl Into<String>) -> Self {
         self.settings.namespace = Some(name.into());
@@ -68,17 +69,17 @@ impl PoolBuilder {
         self
     }
 
-    /// Whether a server on another machine may be reached by `http:`. Everyone on the network between
-    /// can then read and change what is sent, the token too. Default false.
+    /// Whether a server on another machine may be reached by `http:`. Everyone on the network
+    /// between can then read and change what is sent, the token too. Default false.
     pub fn allow_plain_http(mut self, allowed: bool) -> Self {
         self.settings.allow_plain_http = allowed;
         self
     }
 
-    /// Whether the server itself restricts what this pool's token may do to tables. Grants that name
-    /// tables are refused otherwise, because nothing here can enforce them: only the server reads the
-    /// schema. With it they are accepted, and what they say of tables and columns is the server's to
-    /// hold. Default false.
+    /// Whether the server itself restricts what this pool's token may do to tables. Grants that
+    /// name tables are refused otherwise, because nothing here can enforce them: only the server
+    /// reads the schema. With it they are accepted, and what they say of tables and columns is the
+    /// server's to hold. Default false.
     pub fn server_enforces_tables(mut self, enforces: bool) -> Self {
         self.settings.server_enforces_tables = enforces;
         self
@@ -93,8 +94,8 @@ impl PoolBuilder {
 
     /// The most connections that exist at once, idle and in use together. Each is one stream of the
     /// server, and a second one while a cursor over a large result is open: all pools of all hosts
-    /// together must stay below the server's `--max-concurrent-connections` (128 by default). Default
-    /// 5; 1 to 1024.
+    /// together must stay below the server's `--max-concurrent-connections` (128 by default).
+    /// Default 5; 1 to 1024.
     pub fn max_size(mut self, connections: u32) -> Self {
         self.settings.max_size = connections;
         self
@@ -126,35 +127,48 @@ impl PoolBuilder {
         self
     }
 
-    /// The largest result that [`Connection::query`](millpond_pool::Connection::query) holds in memory,
-    /// in bytes of its values. Default 16 MiB; 64 KiB to 256 MiB.
+    /// The largest result that [`Connection::query`](millpond_pool::Connection::query) holds in
+    /// memory, in bytes of its values. Default 16 MiB; 64 KiB to 256 MiB.
     pub fn max_result_bytes(mut self, bytes: u64) -> Self {
         self.settings.max_result_bytes = bytes;
         self
     }
 
-    /// The size at which a page of [`Statement::query`](millpond_pool::Statement::query) ends, in bytes
-    /// of its values. It is passed by at most one row. Default 1 MiB; 1 KiB to 64 MiB.
+    /// The size at which a page of [`Statement::query`](millpond_pool::Statement::query) ends, in
+    /// bytes of its values. It is passed by at most one row. Default 1 MiB; 1 KiB to 64 MiB.
     pub fn max_page_bytes(mut self, bytes: u64) -> Self {
         self.settings.max_page_bytes = bytes;
         self
     }
 
-    /// Build the pool for the server at `url`: `libsql://host` or `https://host`, or `http://host` for
-    /// a server on this machine. Opens one connection, so that a server that cannot be reached, or
-    /// refuses the token, is known now.
+    /// Build the pool for the server at `url`: `libsql://host` or `https://host`, or `http://host`
+    /// for a server on this machine. Opens one connection, so that a server that cannot be reached,
+    /// or refuses the token, is known now.
     ///
     /// # Errors
     ///
-    /// [`Config`](millpond_pool::ErrorKind::Config): a setting, the URL or the token's file is not as
-    /// it must be. [`Unavailable`](millpond_pool::ErrorKind::Unavailable): the server cannot be reached.
-    /// [`CannotOpen`](millpond_pool::ErrorKind::CannotOpen): it refuses the token, does not speak Hrana
-    /// 3, or sends its clients to another server.
+    /// [`Config`](millpond_pool::ErrorKind::Config): a setting, the URL or the token's file is not
+    /// as it must be. [`Unavailable`](millpond_pool::ErrorKind::Unavailable): the server cannot be
+    /// reached. [`CannotOpen`](millpond_pool::ErrorKind::CannotOpen): it refuses the token, does
+    /// not speak Hrana 3, or sends its clients to another server.
     pub async fn open(self, url: &str) -> Result<Pool> {
         self.settings.check()?;
         let pool = self.settings.of_pool();
         let engine = Arc::new(Libsql::new(url, self.settings)?);
         Pool::open(engine, pool).await
+    }
+
+    /// Connect to run migrations, instead of building a pool. Of the settings, those of the server and
+    /// its token count. Blocks until the server has answered.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](PoolBuilder::open).
+    pub fn open_migrator(mut self, url: &str) -> Result<Migrator> {
+        self.settings.trusted = true;
+        (self.settings.max_size, self.settings.max_idle) = (1, None);
+        (self.settings.read_only, self.settings.timeout) = (false, Migrator::WAIT);
+        Ok(Migrator::new(self.open_blocking(url)?))
     }
 
     /// As [`open`](PoolBuilder::open), on a thread that may block, in or outside of any runtime.

@@ -47,8 +47,8 @@ pub(crate) struct Shared {
     pub(crate) token: Token,
     pub(crate) runtime: &'static Handle,
     tls: Option<Tls>,
-    /// The newest state of the database that any session has seen; 0 before any. Servers number them,
-    /// and a replica waits until it has that one.
+    /// The newest state of the database that any session has seen; 0 before any. Servers number
+    /// them, and a replica waits until it has that one.
     index: AtomicU64,
     /// What statements are, by their text. Every statement that defines something empties it.
     descriptions: Mutex<LruCache<Box<str>, Arc<Description>>>,
@@ -59,8 +59,8 @@ pub(crate) struct Shared {
     closed: AtomicBool,
 }
 
-// All that a session changes in it is behind a lock that is taken whatever happened under it, and whole
-// whenever it is free.
+// All that a session changes in it is behind a lock that is taken whatever happened under it, and
+// whole whenever it is free.
 impl UnwindSafe for Shared {}
 impl RefUnwindSafe for Shared {}
 
@@ -237,8 +237,8 @@ impl Shared {
         }
     }
 
-    /// Close a stream in the background, which undoes whatever it has not committed. Where that fails,
-    /// the server closes it after ten seconds.
+    /// Close a stream in the background, which undoes whatever it has not committed. Where that
+    /// fails, the server closes it after ten seconds.
     pub(crate) fn close_stream(self: &Arc<Shared>, http: Option<Http>, stream: Stream) {
         let shared = Arc::clone(self);
         self.runtime.spawn(async move {

@@ -21,20 +21,22 @@
 //!
 //! A call has four ends more than on a file:
 //!
-//! - [`Unavailable`](millpond_pool::ErrorKind::Unavailable): nothing was sent, or nothing ran, or it only
-//!   read. Try again.
-//! - [`OutcomeUnknown`](millpond_pool::ErrorKind::OutcomeUnknown): a write was sent outside of a transaction,
-//!   or a `COMMIT`, and no answer came, by the deadline or because the connection failed. It may have been
-//!   committed, and may be committed later. **A write is never sent again**, unless the server said that
-//!   it had not run it. What only reads is, once.
-//! - [`rolled_back`](millpond_pool::Error::rolled_back): the transaction is gone. A server ends one that has
-//!   held the lock for five seconds while another waits, one that has been silent for ten, and all of them
-//!   when it restarts; a connection that fails takes its own with it. From then on every call of the
-//!   connection fails with [`StaleHandle`](millpond_pool::ErrorKind::StaleHandle), until the borrower ends the
-//!   transaction too. Each statement of a transaction carries the condition that there is one: none runs
-//!   outside of it.
-//! - A read on a replica sees what any connection of the pool wrote before it: with each statement goes
-//!   the number of the newest state that the pool has seen, and the replica waits until it has that.
+//! - [`Unavailable`](millpond_pool::ErrorKind::Unavailable): nothing was sent, or nothing ran, or
+//!   it only read. Try again.
+//! - [`OutcomeUnknown`](millpond_pool::ErrorKind::OutcomeUnknown): a write was sent outside of a
+//!   transaction, or a `COMMIT`, and no answer came, by the deadline or because the connection
+//!   failed. It may have been committed, and may be committed later. **A write is never sent
+//!   again**, unless the server said that it had not run it. What only reads is, once.
+//! - [`rolled_back`](millpond_pool::Error::rolled_back): the transaction is gone. A server ends one
+//!   that has held the lock for five seconds while another waits, one that has been silent for ten,
+//!   and all of them when it restarts; a connection that fails takes its own with it. From then on
+//!   every call of the connection fails with
+//!   [`StaleHandle`](millpond_pool::ErrorKind::StaleHandle), until the borrower ends the
+//!   transaction too. Each statement of a transaction carries the condition that there is one: none
+//!   runs outside of it.
+//! - A read on a replica sees what any connection of the pool wrote before it: with each statement
+//!   goes the number of the newest state that the pool has seen, and the replica waits until it has
+//!   that.
 //!
 //! # Round trips
 //!
@@ -55,67 +57,75 @@
 //!
 //! # What is refused
 //!
-//! Before anything is sent, with [`Unsupported`](millpond_pool::ErrorKind::Unsupported): `ATTACH`, `DETACH`,
-//! `VACUUM`, `ANALYZE`, `REINDEX`; temporary tables, views, indexes and triggers; `load_extension`; other
-//! databases than `main` in a pragma; and every pragma but these:
+//! Before anything is sent, with [`Unsupported`](millpond_pool::ErrorKind::Unsupported): `ATTACH`,
+//! `DETACH`, `VACUUM`, `ANALYZE`, `REINDEX`; temporary tables, views, indexes and triggers;
+//! `load_extension`; other databases than `main` in a pragma; and every pragma but these:
 //!
-//! - without a value: `application_id`, `auto_vacuum`, `cache_size`, `collation_list`, `compile_options`,
-//!   `data_version`, `defer_foreign_keys`, `encoding`, `foreign_key_check`, `foreign_keys`,
-//!   `freelist_count`, `function_list`, `integrity_check`, `journal_mode`, `page_count`, `page_size`,
-//!   `query_only`, `quick_check`, `read_uncommitted`, `schema_version`, `synchronous`, `table_list`,
-//!   `user_version`;
+//! - without a value: `application_id`, `auto_vacuum`, `cache_size`, `collation_list`,
+//!   `compile_options`, `data_version`, `defer_foreign_keys`, `encoding`, `foreign_key_check`,
+//!   `foreign_keys`, `freelist_count`, `function_list`, `integrity_check`, `journal_mode`,
+//!   `page_count`, `page_size`, `query_only`, `quick_check`, `read_uncommitted`, `schema_version`,
+//!   `synchronous`, `table_list`, `user_version`;
 //! - of a table or an index: `foreign_key_check`, `foreign_key_list`, `index_info`, `index_list`,
 //!   `index_xinfo`, `integrity_check`, `quick_check`, `table_info`, `table_list`, `table_xinfo`;
-//! - to set something: `user_version`, `defer_foreign_keys`, and `foreign_keys = ON`, which holds anyhow.
+//! - to set something: `user_version`, `defer_foreign_keys`, and `foreign_keys = ON`, which holds
+//!   anyhow.
 //!
-//! With [`NotAuthorized`](millpond_pool::ErrorKind::NotAuthorized): writes on a read-only connection, changes
-//! of the schema where the grant allows none, functions and tables that tell of the server, virtual tables
-//! of other modules than `fts5`, `fts5vocab`, `rtree` and `rtree_i32`, and writes that name a table of the
-//! host's (`millpond_…`). A statement is taken to read where its first word says so; where that leaves a
-//! doubt, the server is asked what the statement is.
+//! With [`NotAuthorized`](millpond_pool::ErrorKind::NotAuthorized): writes on a read-only
+//! connection, changes of the schema where the grant allows none, functions and tables that tell of
+//! the server, virtual tables of other modules than `fts5`, `fts5vocab`, `rtree` and `rtree_i32`,
+//! and writes that name a table of the host's (`millpond_…`). A statement is taken to read where
+//! its first word says so; where that leaves a doubt, the server is asked what the statement is.
 //!
-//! When a grant is made, with [`Unsupported`](millpond_pool::ErrorKind::Unsupported): what cannot be enforced
-//! from here, which is tables and columns (unless
-//! [`server_enforces_tables`](PoolBuilder::server_enforces_tables)), temporary objects, and a limit of steps.
+//! When a grant is made, with [`Unsupported`](millpond_pool::ErrorKind::Unsupported): what cannot
+//! be enforced from here, which is tables and columns (unless
+//! [`server_enforces_tables`](PoolBuilder::server_enforces_tables)), temporary objects, and a limit
+//! of steps.
 //!
 //! # Differences from a file
 //!
-//! - A statement that ran out of time goes on in the server, which nobody can interrupt.
+//! - A statement that ran out of time goes on in the server, which no client can interrupt.
 //! - A primary key that is there already is reported as
-//!   [`ConstraintUnique`](millpond_pool::ErrorKind::ConstraintUnique): the server tells the primary result
-//!   code alone, and its message is the same for both. Errors tell no offset in a statement.
-//! - Where a statement that writes yields rows which cannot be told (too large, not UTF-8), its transaction
-//!   is rolled back; outside of one it has been committed, and the error is `OutcomeUnknown`.
-//! - A cursor over a result that is larger than the server answers at once takes some 60 µs a row, and in
-//!   a transaction no other call can be made until it has been read or dropped
+//!   [`ConstraintUnique`](millpond_pool::ErrorKind::ConstraintUnique): the server tells the primary
+//!   result code alone, and its message is the same for both. Errors tell no offset in a statement.
+//! - Where a statement that writes yields rows which cannot be told (too large, not UTF-8), its
+//!   transaction is rolled back; outside of one it has been committed, and the error is
+//!   `OutcomeUnknown`.
+//! - A cursor over a result that is larger than the server answers at once takes some 60 µs a row,
+//!   and in a transaction no other call can be made until it has been read or dropped
 //!   ([`Busy`](millpond_pool::ErrorKind::Busy)). Raise `--max-response-size` where this matters.
-//! - `changes()`, `total_changes()` and `last_insert_rowid()` in SQL tell of the server's stream. Where an
-//!   earlier borrower wrote on it, another one is taken, or if it is too late for that, the statement is
-//!   `Unsupported`. Views and triggers that call them are not seen. After nine seconds without a call
-//!   they begin anew. An insert into a `WITHOUT ROWID` table may report an older rowid.
-//! - The server reads SQL with a parser of its own, which refuses some texts that SQLite takes, such as a
-//!   column of the name `nothing`, or `"text"` in double quotes.
+//! - `changes()`, `total_changes()` and `last_insert_rowid()` in SQL tell of the server's stream.
+//!   Where an earlier borrower wrote on it, another one is taken, or if it is too late for that,
+//!   the statement is `Unsupported`. Views and triggers that call them are not seen. After nine
+//!   seconds without a call they begin anew. An insert into a `WITHOUT ROWID` table may report an
+//!   older rowid.
+//! - The server reads SQL with a parser of its own, which refuses some texts that SQLite takes,
+//!   such as a column of the name `nothing`, or `"text"` in double quotes.
 //!
 //! # Why not the crate `libsql`
 //!
-//! Its client for servers (0.10) is built on hyper 0.14 and rustls-webpki 0.102, both of which get no more
-//! fixes, it has no timeout for any request, and what is abandoned goes on unseen. It never sends a
-//! `replication_index`, so a replica shows stale rows to whoever has just written (100 of 200 reads, as
-//! measured), and after a transaction was lost the next statement commits by itself. The part of Hrana
-//! that a pool needs is a few hundred lines over hyper 1, which every embedder has already.
+//! Its client for servers (0.10) is built on hyper 0.14 and rustls-webpki 0.102, both of which get
+//! no more fixes, it has no timeout for any request, and what is abandoned goes on unseen. It never
+//! sends a `replication_index`, so a replica shows stale rows to a client that has just written
+//! (100 of 200 reads, as measured), and after a transaction was lost the next statement commits by
+//! itself. The part of Hrana that a pool needs is a few hundred lines over hyper 1, which every
+//! embedder has already.
 //!
-//! The protocol is spoken as Protocol Buffers and not as JSON, in which an infinity cannot be written.
+//! The protocol is spoken as Protocol Buffers and not as JSON, in which an infinity cannot be
+//! written.
 //!
 //! # Where to find what
 //!
-//! `session` is a connection at work, and `session/core` keeps its books. `hrana` is the protocol, `http`
-//! a connection to the server, and `sql` reads statements before they are sent. `engine` is a database.
+//! `session` is a connection at work, and `session/core` keeps its books. `hrana` is the protocol,
+//! `http` a connection to the server, and `sql` reads statements before they are sent. `engine` is
+//! a database.
 
 mod builder;
 mod engine;
 mod error;
 mod hrana;
 mod http;
+mod migrator;
 mod runtime;
 mod session;
 mod settings;
@@ -124,7 +134,4 @@ mod target;
 mod token;
 
 pub use builder::PoolBuilder;
-
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+pub use migrator::Migrator;

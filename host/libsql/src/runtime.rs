@@ -1,8 +1,8 @@
 //! The threads that the network runs on.
 //!
-//! Connections outlive the requests that use them, and a caller may have no runtime of its own, or one
-//! without I/O, or one that ends before the pool does. So all connections of the process are served
-//! by one small runtime here.
+//! Connections outlive the requests that use them, and a caller may have no runtime of its own, or
+//! one without I/O, or one that ends before the pool does. So all connections of the process are
+//! served by one small runtime here.
 
 use std::sync::OnceLock;
 use std::thread::available_parallelism;

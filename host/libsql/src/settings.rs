@@ -1,4 +1,5 @@
-//! The pool's settings as values: defaults and bounds. What each means stands at the builder.
+//! The pool's settings as values: defaults and bounds. [`PoolBuilder`](crate::PoolBuilder)
+//! documents each.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -19,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) allow_plain_http: bool,
     pub(crate) server_enforces_tables: bool,
     pub(crate) read_only: bool,
+    /// The statements are the host's own: what guests may not do is not refused.
+    pub(crate) trusted: bool,
     pub(crate) max_size: u32,
     pub(crate) max_idle: Option<u32>,
     pub(crate) timeout: Duration,
@@ -41,6 +44,7 @@ impl Default for Settings {
             allow_plain_http: false,
             server_enforces_tables: false,
             read_only: false,
+            trusted: false,
             max_size: 5,
             max_idle: None,
             timeout: Duration::from_secs(10),
@@ -65,7 +69,8 @@ impl Settings {
         }
     }
 
-    /// The longest answer that is read, in bytes. Some values take more on their way than in a result.
+    /// The longest answer that is read, in bytes. Some values take more on their way than in a
+    /// result.
     pub(crate) fn max_answer(&self) -> usize {
         usize::try_from(2 * self.max_result_bytes + MIB).unwrap_or(usize::MAX)
     }

@@ -55,7 +55,7 @@ impl Target {
         if !tls && !allow_plain_http && !is_loopback(bare) {
             return config(
                 "the server's URL is `http:`, which anyone on the network can read: use `https:`, \
-                 or allow plain HTTP for this server",
+                 or allow it with `allow_plain_http` (in the command, `--allow-plain-http`)",
             );
         }
         Ok(Target {
@@ -67,8 +67,8 @@ impl Target {
         })
     }
 
-    /// The same server at another path, where a server says that a stream is to be continued;
-    /// `None` where that is another server, which is not to get the token.
+    /// The same server at another path, where a server says that a stream continues; `None` if that
+    /// is another server, which must not get the token.
     pub(crate) fn redirected(&self, url: &str) -> Option<Target> {
         let other = Target::parse(url, true).ok()?;
         let same = other.tls == self.tls

@@ -59,8 +59,8 @@ impl Token {
         header.clone()
     }
 
-    /// The server has refused the token: perhaps its file has another one by now. Returns whether it
-    /// has.
+    /// The server has refused the token: perhaps its file has another one by now. Returns whether
+    /// it has.
     pub(crate) fn renew(&self) -> bool {
         if !matches!(self.source, Source::File(_)) {
             return false;

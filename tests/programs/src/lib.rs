@@ -3,6 +3,24 @@
 
 pub use millpond_guest::Value;
 
+use std::fmt::Debug;
+
+/// Whether the program's database is on a libSQL server, and not in a file.
+pub fn is_on_server() -> bool {
+    std::env::var("MILLPOND_TEST_ENGINE").as_deref() == Ok("server")
+}
+
+/// What a program expects where the engines differ: `on_file`, or `on_server` if its database is on
+/// a libSQL server. The suite `libsql` compares the differences that programs report with the table
+/// in `host/libsql/DIFFERENCES.md`.
+pub fn differs<T: Debug>(what: &str, on_file: T, on_server: T) -> T {
+    if !is_on_server() {
+        return on_file;
+    }
+    println!("differs: {what} | {on_file:?} | {on_server:?}");
+    on_server
+}
+
 /// No parameters.
 pub const NONE: &[u8] = &[];
 

@@ -19,19 +19,25 @@ struct Leaks {
 }
 
 #[derive(Debug, Deserialize)]
-struct Leak {
-    name: String,
-    plant: String,
-    look: String,
+pub(crate) struct Leak {
+    pub(crate) name: String,
+    pub(crate) plant: String,
+    pub(crate) look: String,
 }
 
-fn leaks() -> Vec<Leak> {
+pub(crate) fn leaks() -> Vec<Leak> {
     let leaks: Leaks = toml::from_str(include_str!("../../leaks.toml")).expect("a list of leaks");
     leaks.leak
 }
 
 async fn lab() -> Lab {
     let lab = Lab::with(PoolBuilder::new().max_size(1));
+    make_tables(&lab).await;
+    lab
+}
+
+/// What guests look at.
+pub(crate) async fn make_tables(lab: &Lab) {
     let connection = lab
         .pool()
         .get(Access::ReadWrite)
@@ -48,7 +54,6 @@ async fn lab() -> Lab {
         )
         .await
         .expect("tables");
-    lab
 }
 
 async fn look(lab: &Lab, script: &str) -> String {

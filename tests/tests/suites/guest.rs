@@ -45,6 +45,6 @@ async fn guest_savepoints() {
 
 #[tokio::test]
 async fn guest_second_request() {
-    let answers = Lab::new().run("guest_second_request").answers(3).await;
+    let (answers, _) = Lab::new().run("guest_second_request").answers(3).await;
     assert_eq!(answers, [Ok(1), Ok(2), Ok(3)]);
 }

@@ -22,6 +22,9 @@ mod notes;
 mod process;
 mod readme;
 mod run;
+mod servers;
+#[path = "../../../host/libsql/tests/server/sqld.rs"]
+mod sqld;
 mod transactions;
 mod wasi03;
 mod wit;

@@ -54,6 +54,7 @@ fn a_published_crate_has_what_a_registry_shows() {
     for expected in [
         "millpond",
         "millpond-guest",
+        "millpond-libsql",
         "millpond-pool",
         "millpond-sqlite",
         "millpond-wasmtime",

@@ -23,7 +23,12 @@ pub(crate) const MIGRATIONS: &str =
 /// The `millpond` command, without the settings and the cache of the user who runs the tests.
 pub(crate) fn millpond() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_millpond-under-test"));
-    for variable in ["DATABASE_PATH", "DB_POOL_SIZE", "DB_TIMEOUT"] {
+    for variable in [
+        "DATABASE_PATH",
+        "DB_POOL_SIZE",
+        "DB_TIMEOUT",
+        "MILLPOND_DB_TOKEN",
+    ] {
         command.env_remove(variable);
     }
     command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));

@@ -13,8 +13,8 @@ const STORE_SQL: u64 = 6;
 const CLOSE_SQL: u64 = 7;
 const GET_AUTOCOMMIT: u64 = 8;
 
-/// Asks for the number of the database's state, which a batch does not tell in this encoding. It reads,
-/// but a replica sends it on to its primary, as it does with most pragmas.
+/// Asks for the number of the database's state, which a batch does not tell in this encoding. It
+/// reads, but a replica sends it on to its primary, as it does with most pragmas.
 pub(crate) const ASK_INDEX: &str = "PRAGMA user_version";
 
 /// The requests of one round trip, without the baton, which is put before them as they are sent.
@@ -200,8 +200,8 @@ fn write_value(writer: &mut Writer, field: u64, value: RawValue<'_>) {
 
 /// When a step of a batch runs.
 ///
-/// Not among them is the protocol's `error`, which servers take to be true of a step that did not run
-/// at all, against the specification.
+/// Not among them is the protocol's `error`, which servers take to be true of a step that did not
+/// run at all, against the specification.
 #[derive(Clone, Debug)]
 pub(crate) enum Condition {
     /// That step, counted from 0, has succeeded.

@@ -4,7 +4,7 @@
 /// How many bytes the length of a nested message takes. Varints may be longer than they need to be,
 /// so that the length can be filled in once it is known.
 const LENGTH: usize = 4;
-/// What so many bytes of a varint can say.
+/// The largest number in that many bytes of a varint.
 pub(crate) const MAX_MESSAGE: usize = (1 << (7 * LENGTH)) - 1;
 
 const VARINT: u64 = 0;

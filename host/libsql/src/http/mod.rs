@@ -157,7 +157,7 @@ pub(crate) async fn read_body(mut body: Incoming, max: usize) -> Result<Bytes, B
     Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
-/// A task that ends with whoever waits for it.
+/// A task that is aborted when its waiter is dropped.
 struct AbortOnDrop<T>(JoinHandle<T>);
 
 impl<T> AbortOnDrop<io::Result<T>> {

@@ -58,8 +58,8 @@ impl Core {
         pipeline
             .execute(&Stmt::plain(statement.sql))
             .get_autocommit();
-        // Where its answer is cut off, the transaction ends with the stream. It is not sent again: that
-        // stream may hold what the next one would wait for.
+        // Where its answer is cut off, the transaction ends with the stream. It is not sent again:
+        // that stream may hold what the next one would wait for.
         let body = self.exchange(pipeline, 2, Risk::Undone).await?;
         let answers = Answers::read(&body, 2).map_err(|wrong| self.lost(wrong))?;
         let autocommit = answers.autocommit(1).map_err(|wrong| self.lost(wrong))?;

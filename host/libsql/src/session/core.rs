@@ -176,7 +176,7 @@ impl Core {
         }
     }
 
-    /// The stream is gone, or in a state that nobody knows.
+    /// The stream is gone, or its state is unknown.
     pub(super) fn drop_stream(&mut self) {
         (self.borrower.wrote, self.borrower.inserted) = (false, false);
         self.stream = None;
@@ -199,8 +199,8 @@ impl Core {
         self.aborted = None;
     }
 
-    /// A request is not waited for any more, or its answer did not come, because of `error`. Returns
-    /// what its caller is to be told.
+    /// A request is not waited for any more, or its answer did not come, because of `error`.
+    /// Returns the error for its caller.
     pub(super) fn give_up(&mut self, error: Error) -> Error {
         let Some(risk) = self.flight.take() else {
             return error;
@@ -239,8 +239,8 @@ impl Core {
         }
     }
 
-    /// End a transaction, or cursors outside of one, that have been open for too long: their owner is
-    /// told at its next call.
+    /// End a transaction, or cursors outside of one, that have been open for too long: their owner
+    /// is told at its next call.
     pub(super) fn end_overdue(&mut self) {
         self.recover_cancelled();
         self.cursors.clear();

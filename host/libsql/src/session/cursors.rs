@@ -1,9 +1,9 @@
 //! Results that are read page by page.
 //!
-//! A result is asked for whole, which a server answers up to its limit (`--max-response-size`, 10 MB by
-//! default), and held here as it came, to be read on. A larger one is asked for once more, as a stream
-//! of rows that waits in the network until they are read. That takes no memory, but twenty times as
-//! long for each row, which is why it is not the first choice.
+//! A result is asked for whole, which a server answers up to its limit (`--max-response-size`, 10
+//! MB by default), and held here as it came, to be read on. A larger one is asked for once more, as
+//! a stream of rows that waits in the network until they are read. That takes no memory, but twenty
+//! times as long for each row, which is why it is not the first choice.
 
 mod streaming;
 

@@ -188,7 +188,7 @@ impl Core {
         }
     }
 
-    /// Send a request. `None` where it is to be sent again.
+    /// Send a request. Returns `None` if the caller must send it again.
     pub(super) async fn send(
         &mut self,
         endpoint: &str,
@@ -273,8 +273,12 @@ impl Core {
                 match first && self.shared.token.renew() {
                     true => Ok(()),
                     false => {
-                        log::warn!("{} refuses the token", self.shared.target.name());
-                        Err(self.while_greeting(unavailable("it refuses the pool's token")))
+                        // While the pool is opened, its opener gets the error.
+                        if !self.greeting {
+                            log::warn!("{} refuses the token", self.shared.target.name());
+                        }
+                        let error = unavailable("it refuses the pool's token: give it a valid one");
+                        Err(self.while_greeting(error))
                     }
                 }
             }

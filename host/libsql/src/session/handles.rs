@@ -22,8 +22,8 @@ pub(super) struct Prepared {
 }
 
 impl Core {
-    /// Have the server compile a statement. Returns its text, and what it is, if that is known to be
-    /// so now.
+    /// Have the server compile a statement. Returns its text, and what it is, if that is known to
+    /// be so now.
     pub(super) async fn prepare(
         &mut self,
         sql: &str,

@@ -1,8 +1,9 @@
 //! One lent connection at work.
 //!
-//! The pool's calls are not asynchronous, and a request to a server is: so each call begins a future
-//! that does the whole of it, and is called again with what came of that. What is done, and to whom,
-//! is in [`Core`], which the future locks: whatever becomes of the future, the books are right.
+//! The pool's calls are not asynchronous, and a request to a server is: so each call begins a
+//! future that does the whole of it, and is called again with what came of that. What is done, and
+//! to whom, is in [`Core`], which the future locks: whatever becomes of the future, the books are
+//! right.
 
 mod calls;
 mod control;
@@ -42,7 +43,7 @@ pub(crate) struct LibsqlSession {
     prepared: u64,
     /// As the books have it, for those who cannot wait until they are free.
     in_transaction: Arc<AtomicBool>,
-    /// It was taken from its borrower while a call was under way, which is to end.
+    /// It was taken from its borrower while a call was under way, which must end.
     gone: Arc<AtomicBool>,
     /// What was dropped while a call was under way.
     dropped: Vec<Dropped>,

@@ -15,7 +15,10 @@ const MAX_STATEMENTS: usize = 200;
 impl Core {
     /// Run a script from the byte `start` on, up to the first statement that fails.
     pub(super) async fn execute_script(&mut self, sql: &str, start: usize) -> Result<()> {
-        let mut script = Script::new(sql, start)?;
+        let mut script = match self.shared.settings.trusted {
+            true => Script::of_host(sql, start)?,
+            false => Script::new(sql, start)?,
+        };
         let mut together = Vec::new();
         loop {
             let next = self.next_of(&mut script).await;
@@ -43,7 +46,7 @@ impl Core {
         }
     }
 
-    /// The next statement that may be sent. What is to be run by itself has not been admitted.
+    /// The next statement that may be sent. One that must run by itself has not been admitted.
     async fn next_of<'a>(&mut self, script: &mut Script<'a>) -> Result<Option<Statement<'a>>> {
         loop {
             let Some(statement) = script.next()? else {

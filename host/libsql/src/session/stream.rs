@@ -23,7 +23,8 @@ pub(crate) struct Stream {
     /// Where the server wants the next request.
     path: String,
     used: Instant,
-    /// An earlier borrower has written on it: what SQL functions tell of it is not the present one's.
+    /// An earlier borrower has written on it: what SQL functions tell of it is not the present
+    /// one's.
     history: bool,
     wrote: bool,
     /// Something was set that stays with the stream.

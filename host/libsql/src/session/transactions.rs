@@ -45,7 +45,7 @@ impl Core {
         self.end_streaming();
         let mut pipeline = Pipeline::new(self.shared.index());
         pipeline.execute(&Stmt::plain("COMMIT"));
-        // The handle is gone with this call: nobody could roll back later.
+        // The handle is gone with this call, so its owner could not roll back later.
         pipeline.batch(|batch| {
             batch.step(Some(Condition::in_transaction()), &Stmt::plain("ROLLBACK"));
         });
@@ -102,8 +102,8 @@ impl Core {
         }
     }
 
-    /// Undo the transaction. Whatever becomes of the request, it is undone: by its answer, or with the
-    /// stream.
+    /// Undo the transaction. Whatever becomes of the request, it is undone: by its answer, or with
+    /// the stream.
     pub(super) async fn roll_back(&mut self) {
         self.end_streaming();
         if self.txn == Txn::Open {
@@ -138,7 +138,7 @@ impl Core {
         }
     }
 
-    /// As [`rollback`](Core::rollback), where nobody waits for it: in the background.
+    /// Like [`rollback`](Core::rollback), but in the background: no caller waits for it.
     pub(super) fn drop_transaction(&mut self, number: u64) {
         if self.check_transaction(number).is_ok() {
             self.end_streaming();

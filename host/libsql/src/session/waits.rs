@@ -48,8 +48,8 @@ impl Ends {
         }
     }
 
-    /// Wait for `wanted`, unless the call is over before: that is looked at whenever this is polled,
-    /// which the pool does every 10 ms at least.
+    /// Wait for `wanted`, unless the call is over before: that is looked at whenever this is
+    /// polled, which the pool does every 10 ms at least.
     async fn unless_over<F: Future>(&self, wanted: F) -> Option<F::Output> {
         let mut wanted = pin!(wanted);
         poll_fn(|context| match wanted.as_mut().poll(context) {

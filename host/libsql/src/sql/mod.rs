@@ -1,5 +1,5 @@
-//! SQL text, as far as it must be understood before it is sent: where each statement ends, what kind
-//! of one it is, which parameters it has, and what no server runs for a guest.
+//! SQL text, as far as it must be understood before it is sent: where each statement ends, what
+//! kind of one it is, which parameters it has, and what no server runs for a guest.
 
 mod names;
 mod parameters;

@@ -45,9 +45,9 @@ pub(super) fn names<'a>(tokens: &[Token<'a>]) -> Result<Vec<Option<&'a str>>, Er
     Ok(names)
 }
 
-/// The text with numbers for all parameters, which start at `start` of a longer one; `None` where they
-/// are all numbers, or all names. A server binds values to the one or the other, and not to both in one
-/// statement.
+/// The text with numbers for all parameters, which start at `start` of a longer one; `None` where
+/// they are all numbers, or all names. A server binds values to the one or the other, and not to
+/// both in one statement.
 pub(super) fn numbered(
     sql: &str,
     start: usize,

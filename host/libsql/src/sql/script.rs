@@ -5,7 +5,7 @@ use millpond_pool::{Error, ErrorKind};
 use super::statement::Statement;
 use super::token::{Kind, Token, Tokens};
 
-/// The longest text, in bytes, as on files.
+/// The longest statement of a guest, in bytes, as on files.
 const MAX_SQL_BYTES: usize = 100_000;
 
 /// The statements of a text, one after the other.
@@ -13,19 +13,33 @@ const MAX_SQL_BYTES: usize = 100_000;
 pub(crate) struct Script<'a> {
     sql: &'a str,
     at: usize,
+    /// The longest statement, in bytes.
+    max: usize,
 }
 
 impl<'a> Script<'a> {
     /// # Errors
     ///
-    /// [`TooLarge`](ErrorKind::TooLarge), [`Sql`](ErrorKind::Sql): it holds a NUL character, at which
-    /// SQLite would end.
+    /// [`TooLarge`](ErrorKind::TooLarge), [`Sql`](ErrorKind::Sql): it holds a NUL character, at
+    /// which SQLite would end.
     pub(crate) fn new(sql: &'a str, at: usize) -> Result<Script<'a>, Error> {
         if let Some(nul) = sql.find('\0') {
             let error = Error::new(ErrorKind::Sql, "the SQL text holds a NUL character");
             return Err(error.at(nul));
         }
-        Ok(Script { sql, at })
+        Ok(Script {
+            sql,
+            at,
+            max: MAX_SQL_BYTES,
+        })
+    }
+
+    /// Like [`new`](Script::new), for the host's own statements, which have no maximum length.
+    pub(crate) fn of_host(sql: &'a str, at: usize) -> Result<Script<'a>, Error> {
+        Ok(Script {
+            max: usize::MAX,
+            ..Script::new(sql, at)?
+        })
     }
 
     /// The next statement; `None` at the end.
@@ -48,11 +62,9 @@ impl<'a> Script<'a> {
         };
         let (start, end) = (first.start, last.end());
         self.at = end;
-        if end - start > MAX_SQL_BYTES {
-            let message = format!(
-                "a statement has {} bytes, and may have {MAX_SQL_BYTES}",
-                end - start
-            );
+        if end - start > self.max {
+            let (bytes, max) = (end - start, self.max);
+            let message = format!("a statement has {bytes} bytes, and may have {max}");
             return Err(Error::new(ErrorKind::TooLarge, message).at(start));
         }
         let sql = &self.sql[start..end];

@@ -1,7 +1,8 @@
 //! What a statement is.
 //!
 //! The server parses them again, and refuses a text with more than one. So what is misread here is
-//! refused there; what must never happen is that a statement which writes is taken for one that reads.
+//! refused there; what must never happen is that a statement which writes is taken for one that
+//! reads.
 
 use millpond_pool::{Error, ErrorKind};
 
@@ -142,7 +143,7 @@ impl<'a> Statement<'a> {
         self.numbered.as_deref().unwrap_or(self.sql)
     }
 
-    /// The parameters' names, if they are to be sent with the values.
+    /// The parameters' names, if they must be sent with the values.
     pub(crate) fn names(&self) -> Option<&[Option<&'a str>]> {
         let by_name = self.numbered.is_none() && self.parameters.iter().any(parameters::is_named);
         by_name.then_some(self.parameters.as_slice())
@@ -327,8 +328,8 @@ impl<'a> Statement<'a> {
     }
 }
 
-/// A query with common tables reads, unless a word that writes stands outside of all parentheses: then
-/// it may be the verb, or the name of such a table.
+/// A query with common tables reads, unless a word that writes stands outside of all parentheses:
+/// then it may be the verb, or the name of such a table.
 fn effect_after_with(tokens: &[Token<'_>]) -> Effect {
     let (mut depth, mut selects, mut writes) = (0_usize, false, false);
     for token in tokens {

@@ -124,7 +124,7 @@ async fn a_server_without_a_stream_left_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_late_answer_ends_the_call_and_is_nobodys() {
+async fn a_late_answer_ends_the_call_and_reaches_no_other() {
     let server = Server::start().await;
     let pool = pool(&server).await;
     let grant = Grant::new(&pool, Access::ReadWrite).max_statement_time(Duration::from_millis(50));
@@ -270,9 +270,9 @@ async fn a_server_that_is_not_there_is_unavailable_and_met_again() {
     let server = Server::start().await;
     let pool = pool(&server).await;
     let connection = get(&pool).await;
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}", nobody.local_addr().expect("an address"));
-    drop(nobody);
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", unused.local_addr().expect("an address"));
+    drop(unused);
     let opened = PoolBuilder::new().open(&url).await;
     assert_eq!(kind(opened), ErrorKind::Unavailable);
     // One that closes its idle connections, as a restart does.

@@ -1,5 +1,5 @@
-//! What a real server seldom does, played by one of the tests: answers that come late, or cut, or not
-//! at all, streams that are gone, garbage.
+//! What a real server seldom does, played by one of the tests: answers that come late, or cut, or
+//! not at all, streams that are gone, garbage.
 
 mod faults;
 mod garbage;

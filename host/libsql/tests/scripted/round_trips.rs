@@ -75,7 +75,7 @@ async fn each_call_asks_as_often_as_it_must_and_no_more() {
 }
 
 #[tokio::test]
-async fn what_is_asked_after_a_write_sees_it_whoever_asks() {
+async fn a_read_after_a_write_sees_it_on_any_connection() {
     let server = Server::start().await;
     let pool = pool(&server).await;
     let (one, two) = (get(&pool).await, get(&pool).await);

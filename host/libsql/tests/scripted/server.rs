@@ -28,7 +28,7 @@ pub(crate) enum Play {
     BaseUrl(String),
     /// The whole HTTP answer.
     Raw(Vec<u8>),
-    /// As a server would, and then nothing, after so many bytes.
+    /// Like a server, but cut off after this many bytes.
     Cut(usize),
     /// Not before it is told.
     Late(Arc<Notify>),
@@ -128,7 +128,8 @@ impl Server {
         self.state().plays.push_back((text, play));
     }
 
-    /// What came since this was asked last, but for the ends of streams, which are in the background.
+    /// What came since this was asked last, but for the ends of streams, which are in the
+    /// background.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         let seen = std::mem::take(&mut self.state().seen);
         let work = |seen: &Seen| !seen.is_only(1);

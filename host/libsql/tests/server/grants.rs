@@ -1,12 +1,10 @@
 //! What a grant allows, and what one borrower learns of another.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-
 use millpond_libsql::PoolBuilder;
 use millpond_pool::{Access, ErrorKind, Grant, Request, Rows, TableGrant, TransactionMode, Value};
 
-use crate::sqld::{Sqld, free_port};
+use crate::admin::Admin;
+use crate::sqld::Sqld;
 use crate::{NONE, close, error, get, kind, value};
 
 #[tokio::test]
@@ -120,15 +118,12 @@ async fn what_the_engine_cannot_enforce_is_refused_with_the_grant() {
 
 #[tokio::test]
 async fn a_namespace_is_a_database_of_its_own() {
-    let admin = free_port();
-    let listen = admin.to_string();
-    let options = ["--enable-namespaces", "--admin-listen-addr", &listen];
-    let Some(server) = Sqld::start_with(&options) else {
+    let Some((server, admin)) = Admin::start() else {
         return;
     };
     let mut pools = Vec::new();
     for name in ["one", "two"] {
-        post(admin, &format!("/v1/namespaces/{name}/create"));
+        admin.create(name);
         pools.push(server.pool_of(PoolBuilder::new().namespace(name)).await);
     }
     for pool in &pools {
@@ -144,18 +139,6 @@ async fn a_namespace_is_a_database_of_its_own() {
     assert_eq!(kind(none.await), ErrorKind::CannotOpen);
     let none = PoolBuilder::new().namespace("no.name").open(&url);
     assert_eq!(kind(none.await), ErrorKind::Config);
-}
-
-/// Ask the server's administrator for something.
-fn post(admin: SocketAddr, path: &str) {
-    let mut stream = TcpStream::connect(admin).expect("it listens");
-    let request = format!(
-        "POST {path} HTTP/1.0\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
-    );
-    stream.write_all(request.as_bytes()).expect("sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("answered");
-    assert!(answer.contains(" 200 "), "{answer}");
 }
 
 #[tokio::test]

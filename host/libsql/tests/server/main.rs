@@ -1,10 +1,12 @@
 //! On a real server, where the variable `MILLPOND_SQLD` names one.
 
+mod admin;
 mod cursors;
 mod faults;
 mod grants;
 mod lost;
 mod many;
+mod migrator;
 mod replicas;
 mod sqld;
 mod statements;

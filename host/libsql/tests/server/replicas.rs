@@ -1,4 +1,4 @@
-//! A replica: what was written is seen by whoever reads after it, on the same pool.
+//! A replica: a read on the same pool sees what was written before it.
 
 use millpond_libsql::PoolBuilder;
 use millpond_pool::{Access, ErrorKind, Parameters, TransactionMode, Value};

@@ -102,6 +102,13 @@ pub enum MigrationError {
         /// SQLite's error.
         error: Error,
     },
+    /// A migration ran, and the database did not say whether its commit succeeded.
+    Unknown {
+        /// The file.
+        file: String,
+        /// The database's error.
+        error: Error,
+    },
     /// A migration creates something that would prevent a pool from opening connections.
     Unusable {
         /// The file.
@@ -207,6 +214,11 @@ impl fmt::Display for MigrationError {
             Self::Commit { file, error } => {
                 write!(f, "the migration {file} is undone: {error}")
             }
+            Self::Unknown { file, error } => write!(
+                f,
+                "the migration {file} may have been applied: run the migrations again, which finds \
+                 that out: {error}"
+            ),
             Self::Unusable {
                 file,
                 line,

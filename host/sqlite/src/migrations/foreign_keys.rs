@@ -2,7 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use millpond_pool::{Error, Rows, Value};
 use rusqlite::Connection;
+
+use super::Database;
 
 /// A row that refers to one that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +44,29 @@ impl Orphans {
         Ok(Orphans { rows, tables })
     }
 
+    /// Like [`find`](Orphans::find), on another database.
+    pub(super) fn find_on(database: &mut dyn Database) -> Result<Orphans, Error> {
+        let text = |value: Option<Value>| match value {
+            Some(Value::Text(text)) => text,
+            _ => String::new(),
+        };
+        let rows = database.query("PRAGMA foreign_key_check")?;
+        let rows = each(&rows, |row| Orphan {
+            table: text(row(0)),
+            rowid: match row(1) {
+                Some(Value::Integer(rowid)) => Some(rowid),
+                _ => None,
+            },
+            parent: text(row(2)),
+        });
+        let tables = database.query("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
+        let tables = each(&tables, |row| text(row(0)));
+        Ok(Orphans {
+            rows: rows.collect(),
+            tables: tables.collect(),
+        })
+    }
+
     /// The first violation that was not there `before`. A rebuilt table may renumber its rows, and
     /// a renamed table takes its orphans along: so this compares counts per table and parent.
     pub(super) fn first_new<'a>(&'a self, before: &Orphans) -> Option<&'a Orphan> {
@@ -74,4 +100,13 @@ impl Orphans {
             }
         })
     }
+}
+
+/// Each row as what `read` makes of its values.
+pub(super) fn each<T>(
+    rows: &Rows,
+    read: impl Fn(&dyn Fn(usize) -> Option<Value>) -> T,
+) -> impl Iterator<Item = T> {
+    rows.iter()
+        .map(move |row| read(&|column| row.get(column).map(Value::from)))
 }

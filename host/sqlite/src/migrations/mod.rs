@@ -38,6 +38,7 @@
 //! and setting most pragmas.
 
 mod check;
+mod elsewhere;
 mod error;
 mod folder;
 mod foreign_keys;
@@ -47,6 +48,7 @@ use std::fmt;
 use std::path::Path;
 
 use cap_std::fs::Dir;
+pub use elsewhere::Database;
 pub use error::MigrationError;
 
 use crate::open::Location;
@@ -193,5 +195,21 @@ impl Migrations {
     pub fn run_in(&self, dir: &Dir, name: &str) -> Result<Report, MigrationError> {
         let database = Location::in_dir(dir, name).map_err(MigrationError::database)?;
         run::run(&self.files, &database)
+    }
+
+    /// Like [`run`](Migrations::run), on a database that is not a file of this crate, such as one
+    /// on a server. It has the same table of applied migrations. Does not check what guests can
+    /// use, and returns no warnings about it.
+    ///
+    /// Blocks until done, and waits for other writers as long as the database does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`run`](Migrations::run), except that [`Failed`](MigrationError::Failed) is also
+    /// for a migration that begins or ends a transaction, and that the line is that of the
+    /// statement. [`Unknown`](MigrationError::Unknown) if the database did not say whether it
+    /// committed: run them again.
+    pub fn run_on(&self, database: &mut dyn Database) -> Result<Report, MigrationError> {
+        elsewhere::run(&self.files, database)
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn run(files: &[Migration], database: &Location) -> Result<Report, Mi
     let first = open(database).map_err(failed)?;
     let mut report = Report::default();
     // Usually there is nothing to do: find that out without waiting for a writer.
-    while next(files, &first)
+    while pending(files, &first)
         .map_err(|stop| stop.about(database))?
         .is_some()
     {
@@ -45,12 +45,19 @@ pub(super) fn run(files: &[Migration], database: &Location) -> Result<Report, Mi
         }
         applied.map_err(|stop| stop.about(database))?;
     }
-    report.already_applied = files
-        .iter()
-        .map(|migration| migration.file.clone())
-        .filter(|file| !report.applied.contains(file))
-        .collect();
+    report.finish(files);
     Ok(report)
+}
+
+impl Report {
+    /// What this run has not applied had been applied before.
+    pub(super) fn finish(&mut self, files: &[Migration]) {
+        self.already_applied = files
+            .iter()
+            .map(|migration| migration.file.clone())
+            .filter(|file| !self.applied.contains(file))
+            .collect();
+    }
 }
 
 impl MigrationError {
@@ -113,33 +120,24 @@ fn apply_next(
 ) -> Result<(), MigrationError> {
     let database = |error: rusqlite::Error| MigrationError::database(error);
     // Check again, now that no other process can write.
-    let Some(migration) = next(files, conn)? else {
+    let Some(migration) = pending(files, conn)? else {
         return Ok(());
     };
     let file = &migration.file;
     // If the schema's foreign keys do not match what they refer to, they cannot be checked.
-    let before = Orphans::find(conn);
+    let orphans =
+        |conn: &Connection| Orphans::find(conn).map_err(|error| Error::from(error).into());
+    let before = orphans(conn);
     let mut made = Made::since(conn).map_err(database)?;
     execute(migration, conn, &mut made)?;
-    let after = Orphans::find(conn);
+    let after = orphans(conn);
     let known = check_foreign_keys(file, before, after)?;
     let warnings = made.check(file)?;
     let record = || {
         // Other settings of the migration end with its connection.
         conn.execute_batch("PRAGMA query_only = OFF")?;
-        conn.execute_batch(
-            "CREATE TABLE IF NOT EXISTS main.millpond_migrations(
-                number INTEGER PRIMARY KEY,
-                name TEXT NOT NULL,
-                sha256 TEXT NOT NULL,
-                applied TEXT NOT NULL
-            ) STRICT",
-        )?;
-        conn.execute(
-            "INSERT INTO main.millpond_migrations(number, name, sha256, applied)
-             VALUES (?1, ?2, ?3, strftime('%Y-%m-%dT%H:%M:%fZ'))",
-            (migration.number, file, &migration.sha256),
-        )?;
+        conn.execute_batch(CREATE_RECORDS)?;
+        conn.execute(RECORD, (migration.number, file, &migration.sha256))?;
         conn.execute_batch("COMMIT")
     };
     record().map_err(|error| MigrationError::Commit {
@@ -154,13 +152,23 @@ fn apply_next(
     Ok(())
 }
 
-/// The first migration that has not been applied, after checking that the files match the database.
-fn next<'a>(
+fn pending<'a>(
     files: &'a [Migration],
     conn: &Connection,
 ) -> Result<Option<&'a Migration>, MigrationError> {
-    let recorded = recorded(conn).map_err(MigrationError::database)?;
-    for (number, name, sha256) in &recorded {
+    next(files, &recorded(conn).map_err(MigrationError::database)?)
+}
+
+/// The number, name and hash of an applied migration.
+pub(super) type Recorded = (i64, String, String);
+
+/// The first migration that has not been applied, after checking that the files match the database,
+/// which has `recorded` those that were applied, by number.
+pub(super) fn next<'a>(
+    files: &'a [Migration],
+    recorded: &[Recorded],
+) -> Result<Option<&'a Migration>, MigrationError> {
+    for (number, name, sha256) in recorded {
         let migration = files
             .iter()
             .find(|migration| migration.number == *number)
@@ -188,20 +196,31 @@ fn next<'a>(
     }
 }
 
-/// The number, name and hash of every applied migration, by number.
-fn recorded(conn: &Connection) -> Result<Vec<(i64, String, String)>, rusqlite::Error> {
+/// Whether migrations have been recorded: it has a row then.
+pub(super) const HAS_RECORDS: &str =
+    "SELECT 1 FROM main.sqlite_schema WHERE name = 'millpond_migrations' COLLATE NOCASE";
+pub(super) const RECORDS: &str =
+    "SELECT number, name, sha256 FROM main.millpond_migrations ORDER BY number";
+pub(super) const CREATE_RECORDS: &str = "CREATE TABLE IF NOT EXISTS main.millpond_migrations(
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    applied TEXT NOT NULL
+) STRICT";
+pub(super) const RECORD: &str =
+    "INSERT INTO main.millpond_migrations(number, name, sha256, applied)
+     VALUES (?1, ?2, ?3, strftime('%Y-%m-%dT%H:%M:%fZ'))";
+
+/// Every applied migration, by number.
+fn recorded(conn: &Connection) -> Result<Vec<Recorded>, rusqlite::Error> {
     let is_new = conn
-        .query_row(
-            "SELECT 1 FROM main.sqlite_schema WHERE name = 'millpond_migrations' COLLATE NOCASE",
-            [],
-            |_| Ok(()),
-        )
+        .query_row(HAS_RECORDS, [], |_| Ok(()))
         .optional()?
         .is_none();
     if is_new {
         return Ok(Vec::new());
     }
-    conn.prepare("SELECT number, name, sha256 FROM main.millpond_migrations ORDER BY number")?
+    conn.prepare(RECORDS)?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect()
 }
@@ -228,13 +247,7 @@ fn execute(
     conn.authorizer(Some(authorizer)).map_err(database)?;
 
     let text = SqlText::new(sql);
-    let line_of = |offset| {
-        1 + sql
-            .bytes()
-            .take(offset)
-            .filter(|byte| *byte == b'\n')
-            .count()
-    };
+    let line_of = |offset| migration.line_of(offset);
     let begin_of = |at: usize| at + sql.get(at..).map_or(0, blank);
     let mut at = 0;
     while at < sql.len() {
@@ -267,6 +280,14 @@ fn execute(
         .map_err(database)
 }
 
+impl Migration {
+    /// The line, from 1, of the byte `offset` of the text.
+    pub(super) fn line_of(&self, offset: usize) -> usize {
+        let before = self.sql.bytes().take(offset);
+        1 + before.filter(|byte| *byte == b'\n').count()
+    }
+}
+
 /// Run the statement of `sql` that begins at the byte `start`, and return where it ends.
 fn execute_next(conn: &Connection, sql: &SqlText<'_>, start: usize) -> Result<usize, Error> {
     let (statement, end) = RawStatement::prepare(conn, sql, start)?;
@@ -283,10 +304,10 @@ fn execute_next(conn: &Connection, sql: &SqlText<'_>, start: usize) -> Result<us
 }
 
 /// Check the foreign keys. Returns a warning about violations from before.
-fn check_foreign_keys(
+pub(super) fn check_foreign_keys(
     file: &str,
-    before: rusqlite::Result<Orphans>,
-    after: rusqlite::Result<Orphans>,
+    before: Result<Orphans, millpond_pool::Error>,
+    after: Result<Orphans, millpond_pool::Error>,
 ) -> Result<Option<Warning>, MigrationError> {
     let warning = |message| Warning {
         file: file.to_owned(),
@@ -321,7 +342,7 @@ fn check_foreign_keys(
         )))),
         (Ok(_), Err(error)) => Err(MigrationError::Commit {
             file: file.to_owned(),
-            error: Error::from(error).into(),
+            error,
         }),
     }
 }
