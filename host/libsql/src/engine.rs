@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     index: AtomicU64,
     /// What statements are, by their text. Every statement that defines something empties it.
     descriptions: Mutex<LruCache<Box<str>, Arc<Description>>>,
+    /// How often that was.
+    definitions: AtomicU64,
     /// Connections that no stream uses.
     idle: Mutex<Vec<Http>>,
     /// Held by the one who waits for the server to have a stream left: others wait behind it.
@@ -89,6 +91,7 @@ impl Libsql {
             tls,
             index: AtomicU64::new(0),
             descriptions: Mutex::new(LruCache::new(DESCRIPTIONS)),
+            definitions: AtomicU64::new(0),
             idle: Mutex::default(),
             full: tokio::sync::Mutex::default(),
             closed: AtomicBool::new(false),
@@ -198,7 +201,13 @@ impl Shared {
     }
 
     pub(crate) fn forget_descriptions(&self) {
+        self.definitions.fetch_add(1, Ordering::SeqCst);
         self.descriptions().clear();
+    }
+
+    /// Changes when a statement of this pool defines something.
+    pub(crate) fn definitions(&self) -> u64 {
+        self.definitions.load(Ordering::SeqCst)
     }
 
     fn descriptions(&self) -> MutexGuard<'_, LruCache<Box<str>, Arc<Description>>> {

@@ -1,6 +1,8 @@
 //! Suites that run real components against the real host. One binary, because each would link all
 //! of wasmtime.
 
+#[path = "../../../host/libsql/tests/server/admin.rs"]
+mod admin;
 mod attacks;
 mod blocking;
 mod browser;
@@ -17,6 +19,7 @@ mod guest;
 mod handles;
 mod hostile;
 mod http;
+mod libsql;
 mod manifests;
 mod notes;
 mod process;

@@ -351,7 +351,8 @@ fn read_description(message: &[u8]) -> Wire<Description> {
                 description.parameter_names.push(name.map(bare));
             }
             (2, column) => description.columns.push(read_column(column.bytes()?)?),
-            (4, read_only) => description.read_only = read_only.varint()? != 0,
+            // An `EXPLAIN`, which the server describes by what it explains; and what reads only.
+            (3 | 4, flag) => description.read_only |= flag.varint()? != 0,
             _ => {}
         }
     }

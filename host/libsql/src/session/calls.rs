@@ -103,8 +103,11 @@ impl Session for LibsqlSession {
     }
 
     fn describe(&mut self, call: Call, statement: usize) -> Step<Description> {
+        let current = self.shared.definitions();
         let prepared = self.prepared_as(statement)?;
-        if let Some(description) = prepared.described.take() {
+        if let Some((definitions, description)) = prepared.described.take()
+            && definitions == current
+        {
             return Ok(Description::clone(&description));
         }
         let sql = Arc::clone(&prepared.sql);

@@ -18,16 +18,17 @@ pub(super) struct Prepared {
     pub(super) id: u64,
     pub(super) sql: Arc<str>,
     /// What it is, where the server said so for this handle.
-    pub(super) described: Option<Arc<Description>>,
+    pub(super) described: Option<Described>,
 }
+
+/// What a statement is, and the [`definitions`](crate::engine::Shared::definitions) before the server
+/// said so.
+pub(super) type Described = (u64, Arc<Description>);
 
 impl Core {
     /// Have the server compile a statement. Returns its text, and what it is, if that is known to
     /// be so now.
-    pub(super) async fn prepare(
-        &mut self,
-        sql: &str,
-    ) -> Result<(Arc<str>, Option<Arc<Description>>)> {
+    pub(super) async fn prepare(&mut self, sql: &str) -> Result<(Arc<str>, Option<Described>)> {
         let statement = Statement::only(sql)?;
         // What ends a transaction may be prepared, to end the one that is no more.
         let ends = matches!(statement.control, Control::Commit | Control::Rollback);
@@ -45,6 +46,7 @@ impl Core {
         if self.txn == Txn::None && self.shared.description(statement.sql).is_some() {
             return Ok((text, None));
         }
+        let definitions = self.shared.definitions();
         let description = self.describe_on_server(statement.sql).await?;
         // It acts as it is compiled.
         if statement.pragma == Pragma::Stays
@@ -52,7 +54,7 @@ impl Core {
         {
             stream.note_soiled();
         }
-        Ok((text, Some(description)))
+        Ok((text, Some((definitions, description))))
     }
 
     /// What a statement is: as the server said once, if it did.

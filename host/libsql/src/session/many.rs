@@ -58,6 +58,7 @@ impl Core {
         if rows.size() > LONG as u64 {
             hand_over();
         }
+        self.check_sizes(rows.raw_values())?;
         let mut values = rows.raw_values();
         let mut left = rows.len();
         let mut total = Effects::default();

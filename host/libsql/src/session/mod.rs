@@ -31,10 +31,12 @@ use tokio::sync::Mutex;
 pub(crate) use self::core::Core;
 use self::handles::Prepared;
 use self::waits::{Ends, Work};
+use crate::engine::Shared;
 
 /// The pool's side of a session.
 #[derive(Debug)]
 pub(crate) struct LibsqlSession {
+    shared: Arc<Shared>,
     core: Arc<Mutex<Core>>,
     stop: Arc<StopFlag>,
     limits: Limits,
@@ -59,6 +61,7 @@ pub(crate) enum Dropped {
 impl LibsqlSession {
     pub(crate) fn new(core: Core, stop: Arc<StopFlag>) -> LibsqlSession {
         LibsqlSession {
+            shared: Arc::clone(&core.shared),
             in_transaction: core.in_transaction_flag(),
             core: Arc::new(Mutex::new(core)),
             stop,

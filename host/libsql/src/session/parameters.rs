@@ -5,7 +5,11 @@ use std::collections::HashMap;
 use millpond_pool::engine::RawValue;
 use millpond_pool::{Error, ErrorKind, Parameters, Result, Rows};
 
+use super::Core;
 use crate::sql::Statement;
+
+/// SQLite's code for a value that is too large.
+const SQLITE_TOOBIG: i32 = 18;
 
 /// The values in the order of the statement's parameters, by position or by name.
 pub(super) fn pick<'a>(
@@ -68,6 +72,30 @@ pub(super) fn check_width(statement: &Statement<'_>, rows: &Rows) -> Result<()> 
         ),
     };
     Err(wrong(message))
+}
+
+impl Core {
+    /// Whether the values are small enough to be read again.
+    pub(super) fn check_sizes<'a>(
+        &self,
+        values: impl IntoIterator<Item = RawValue<'a>>,
+    ) -> Result<()> {
+        let max = self.shared.settings.max_value_bytes;
+        let too_large = values.into_iter().find_map(|value| match value {
+            RawValue::Text(bytes) | RawValue::Blob(bytes) => {
+                Some(bytes.len()).filter(|bytes| *bytes as u64 > max)
+            }
+            RawValue::Null | RawValue::Integer(_) | RawValue::Real(_) => None,
+        });
+        match too_large {
+            None => Ok(()),
+            Some(bytes) => Err(Error::new(
+                ErrorKind::TooLarge,
+                format!("a value has {bytes} bytes, and may have {max}"),
+            )
+            .with_code(SQLITE_TOOBIG)),
+        }
+    }
 }
 
 /// A parameter's name without its prefix.

