@@ -25,7 +25,10 @@ pub(crate) struct ServerOptions {
     #[arg(long, hide_short_help = true)]
     #[cfg_attr(
         not(feature = "libsql"),
-        expect(dead_code, reason = "a command that reaches no server refuses every URL")
+        expect(
+            dead_code,
+            reason = "a command that reaches no server refuses every URL"
+        )
     )]
     allow_plain_http: bool,
 }

@@ -1,5 +1,6 @@
 //! A libSQL server as the engine of a pool: where it is, and what its connections have in common.
 
+use std::collections::HashMap;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use hashlink::LruCache;
 use millpond_pool::clock;
-use millpond_pool::engine::{Engine, Limits, Opening, Rights, Session, StopFlag};
+use millpond_pool::engine::{Engine, Limits, Opening, RequestId, Rights, Session, StopFlag};
 use millpond_pool::{Access, Description, Error, ErrorKind, Result};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -37,6 +38,10 @@ pub(crate) struct Libsql {
     name: String,
 }
 
+/// Tells the sessions of one database apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SessionId(u64);
+
 /// What the sessions of one database have in common.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -54,6 +59,10 @@ pub(crate) struct Shared {
     descriptions: Mutex<LruCache<Box<str>, Arc<Description>>>,
     /// How often that was.
     definitions: AtomicU64,
+    /// Which session of each request is in a transaction that writes. Another one of that request
+    /// would wait for its own request.
+    writers: Mutex<HashMap<RequestId, SessionId>>,
+    sessions: AtomicU64,
     /// Connections that no stream uses.
     idle: Mutex<Vec<Http>>,
     /// Held by the one who waits for the server to have a stream left: others wait behind it.
@@ -92,6 +101,8 @@ impl Libsql {
             index: AtomicU64::new(0),
             descriptions: Mutex::new(LruCache::new(DESCRIPTIONS)),
             definitions: AtomicU64::new(0),
+            writers: Mutex::default(),
+            sessions: AtomicU64::new(0),
             idle: Mutex::default(),
             full: tokio::sync::Mutex::default(),
             closed: AtomicBool::new(false),
@@ -108,7 +119,7 @@ impl Libsql {
         let limit = left.min(2 * self.shared.settings.connect_timeout);
         match timeout(limit, core.greet()).await {
             Ok(greeted) => greeted?,
-            Err(_) => return Err(unavailable("it does not answer")),
+            Err(_) => return Err(unavailable("does not answer")),
         }
         Ok(Box::new(LibsqlSession::new(core, stop)))
     }
@@ -210,6 +221,34 @@ impl Shared {
         self.definitions.load(Ordering::SeqCst)
     }
 
+    /// What tells a new session from the others.
+    pub(crate) fn new_session(&self) -> SessionId {
+        SessionId(self.sessions.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Whether another session of the request is in a transaction that writes.
+    pub(crate) fn is_other_writing(&self, request: RequestId, session: SessionId) -> bool {
+        let writer = self.writers().get(&request).copied();
+        writer.is_some_and(|writer| writer != session)
+    }
+
+    /// The session is in a transaction that writes, for the request.
+    pub(crate) fn begin_writing(&self, request: RequestId, session: SessionId) {
+        self.writers().entry(request).or_insert(session);
+    }
+
+    /// Its transaction has ended.
+    pub(crate) fn end_writing(&self, request: RequestId, session: SessionId) {
+        let mut writers = self.writers();
+        if writers.get(&request) == Some(&session) {
+            writers.remove(&request);
+        }
+    }
+
+    fn writers(&self) -> MutexGuard<'_, HashMap<RequestId, SessionId>> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn descriptions(&self) -> MutexGuard<'_, LruCache<Box<str>, Arc<Description>>> {
         self.descriptions
             .lock()
@@ -233,8 +272,8 @@ impl Shared {
         let connecting = Http::connect(self.runtime, &self.target, self.tls.as_ref());
         match timeout(self.settings.connect_timeout, connecting).await {
             Ok(Ok(http)) => Ok(http),
-            Ok(Err(error)) => Err(unavailable(&format!("it cannot be reached: {error}"))),
-            Err(_) => Err(unavailable("it cannot be reached in time")),
+            Ok(Err(error)) => Err(unavailable(&format!("cannot be reached: {error}"))),
+            Err(_) => Err(unavailable("cannot be reached in time")),
         }
     }
 

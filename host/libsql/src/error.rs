@@ -122,9 +122,15 @@ pub(crate) fn outcome_unknown(why: &str) -> Error {
     )
 }
 
-/// Nothing was sent, or nothing that changes anything.
-pub(crate) fn unavailable(why: &str) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("the server: {why}"))
+/// Nothing was sent, or nothing that changes anything: the server `what`.
+pub(crate) fn unavailable(what: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("the server {what}"))
+}
+
+/// Like [`unavailable`], because the connection failed.
+pub(crate) fn cut_off(why: &str) -> Error {
+    let message = format!("the connection to the server failed: {why}");
+    Error::new(ErrorKind::Unavailable, message)
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ impl Migrator {
         }
         Err(Error::new(
             ErrorKind::Unavailable,
-            "the server: it does not keep its streams",
+            "the server does not keep its streams",
         ))
     }
 
@@ -84,6 +84,12 @@ impl Migrator {
                     sleep(Duration::from_millis(fastrand::u64(
                         ASK_AGAIN.0..ASK_AGAIN.1,
                     )));
+                }
+                Err(error) if error.kind() == ErrorKind::DeadlineExceeded => {
+                    return Err(Error::new(
+                        ErrorKind::Busy,
+                        "other clients have been writing for 2 minutes: run the migrations again",
+                    ));
                 }
                 begun => return begun.map(drop),
             }

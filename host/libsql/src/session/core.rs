@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use millpond_pool::clock::{self, NEVER};
-use millpond_pool::engine::{Limits, Reset, StopFlag, Terms};
+use millpond_pool::engine::{Limits, RequestId, Reset, StopFlag, Terms};
 use millpond_pool::{Access, Error, ErrorKind, TransactionMode};
 
 use super::Dropped;
 use super::cursors::Cursor;
 use super::stream::Stream;
-use crate::engine::Shared;
+use crate::engine::{SessionId, Shared};
 use crate::error::outcome_unknown;
 use crate::http::Http;
+
+/// SQLite's code for a database that another connection writes.
+const SQLITE_BUSY: i32 = 5;
 
 /// The transaction of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +70,8 @@ impl Aborted {
 /// The present borrower.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Borrower {
+    /// `None` before the first one.
+    pub(super) request: Option<RequestId>,
     pub(super) access: Access,
     pub(super) may_define: bool,
     pub(super) limits: Limits,
@@ -99,12 +104,17 @@ pub(crate) struct Core {
     pub(super) greeting: bool,
     /// A call was cancelled while its request was under way.
     cancelled: bool,
+    /// It is the request's session whose transaction writes.
+    is_writer: bool,
+    id: SessionId,
     in_transaction: Arc<AtomicBool>,
 }
 
 impl Core {
     pub(crate) fn new(shared: Arc<Shared>, stop: Arc<StopFlag>) -> Core {
         Core {
+            id: shared.new_session(),
+            is_writer: false,
             shared,
             stop,
             http: None,
@@ -116,6 +126,7 @@ impl Core {
             cursors: HashMap::new(),
             runs: 0,
             borrower: Borrower {
+                request: None,
                 access: Access::ReadWrite,
                 may_define: true,
                 limits: Limits::default(),
@@ -137,6 +148,7 @@ impl Core {
     /// Get ready for a new borrower.
     pub(super) fn lend(&mut self, terms: &Terms<'_>) {
         self.borrower = Borrower {
+            request: Some(terms.request),
             access: terms.access,
             may_define: terms.rights.may_change_schema(),
             limits: terms.limits,
@@ -250,8 +262,41 @@ impl Core {
         self.lose_transaction(Aborted::Overdue);
     }
 
+    /// Refuse at once to write while another connection of the same request is in a transaction that
+    /// writes: the server would wait 5 seconds, and then end that transaction.
+    pub(super) fn check_writer(&self) -> Result<(), Error> {
+        let is_other = |request| self.shared.is_other_writing(request, self.id);
+        match self.borrower.request.is_some_and(is_other) {
+            false => Ok(()),
+            true => Err(Error::new(
+                ErrorKind::Busy,
+                "another connection of this request is in a transaction that writes: end it first",
+            )
+            .with_code(SQLITE_BUSY)),
+        }
+    }
+
+    /// The transaction writes from now on.
+    pub(super) fn note_writer(&mut self) {
+        if let Some(request) = self.borrower.request {
+            self.shared.begin_writing(request, self.id);
+            self.is_writer = true;
+        }
+    }
+
+    fn end_writer(&mut self) {
+        if std::mem::take(&mut self.is_writer)
+            && let Some(request) = self.borrower.request
+        {
+            self.shared.end_writing(request, self.id);
+        }
+    }
+
     /// Tell those outside what the books say.
     pub(super) fn settle(&mut self) {
+        if self.txn == Txn::None {
+            self.end_writer();
+        }
         let begun = self.txn != Txn::None;
         let told = begun || self.aborted.is_some();
         self.in_transaction.store(told, Ordering::Relaxed);
@@ -270,6 +315,7 @@ impl Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
+        self.end_writer();
         if self.flight.is_none() {
             self.close_stream();
             if let Some(http) = self.http.take() {

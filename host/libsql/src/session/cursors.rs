@@ -16,7 +16,7 @@ use super::Core;
 use super::core::{Aborted, Risk, Txn};
 use super::parameters::pick;
 use super::run::Ran;
-use crate::error::{of_server, unavailable};
+use crate::error::{cut_off, of_server};
 use crate::hrana::reply::{Sizes, Unusable, read_row};
 use crate::hrana::wire::Fields;
 use crate::sql::{Control, Effect, Statement};
@@ -245,7 +245,7 @@ impl Core {
                 }
             }
             Broken::Server(error) => of_server(&error),
-            Broken::Cut(why) => unavailable(&why),
+            Broken::Cut(why) => cut_off(&why),
         }
     }
 

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::Core;
 use super::core::{Aborted, Risk, Txn};
 use super::stream::{Stream, call};
-use crate::error::unavailable;
+use crate::error::{cut_off, unavailable};
 use crate::hrana::reply::{Answers, ServerError, read_error};
 use crate::hrana::request::Pipeline;
 use crate::hrana::wire::{MAX_MESSAGE, Malformed};
@@ -70,17 +70,17 @@ pub(super) async fn refusal(answer: Response<Incoming>) -> Refusal {
             "the statement and its values are larger than the server takes".to_owned(),
         ),
         _ if status.is_redirection() => Refusal::NotRun(unavailable(
-            "it sends its clients elsewhere: give the pool that URL",
+            "sends its clients elsewhere: give the pool that URL",
         )),
-        StatusCode::REQUEST_TIMEOUT => Refusal::Failed(unavailable("it timed out")),
+        StatusCode::REQUEST_TIMEOUT => Refusal::Failed(unavailable("timed out")),
         StatusCode::NOT_FOUND => Refusal::NotRun(unavailable(
-            "it does not know the database, or does not speak Hrana 3 in Protocol Buffers",
+            "does not know the database, or does not speak Hrana 3 in Protocol Buffers",
         )),
         _ if status.is_client_error() => {
-            Refusal::NotRun(unavailable(&format!("it refuses the request ({status})")))
+            Refusal::NotRun(unavailable(&format!("refuses the request ({status})")))
         }
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-            Refusal::Failed(unavailable(&format!("it does not answer ({status})")))
+            Refusal::Failed(unavailable(&format!("does not answer ({status})")))
         }
         // As it says of a text that it cannot send.
         _ if error.message.contains("utf-8") => Refusal::Failed(Error::new(
@@ -143,7 +143,7 @@ impl Core {
                     return Ok(body);
                 }
                 Err(BodyError::Cut(_)) if self.may_read_again(risk, &mut tried) => {}
-                Err(BodyError::Cut(why)) => return Err(self.give_up(unavailable(&why))),
+                Err(BodyError::Cut(why)) => return Err(self.give_up(cut_off(&why))),
                 Err(BodyError::TooLarge) => {
                     return Err(self.give_up(Error::new(
                         ErrorKind::TooLarge,
@@ -228,11 +228,11 @@ impl Core {
                 self.flight = None;
                 match std::mem::replace(&mut tried.reconnect, true) {
                     false => Ok(None),
-                    true => Err(unavailable(&why)),
+                    true => Err(cut_off(&why)),
                 }
             }
             Err(Failure::Sent(_)) if self.may_read_again(risk, tried) => Ok(None),
-            Err(Failure::Sent(why)) => Err(self.give_up(unavailable(&why))),
+            Err(Failure::Sent(why)) => Err(self.give_up(cut_off(&why))),
         }
     }
 
@@ -265,7 +265,7 @@ impl Core {
                 self.drop_stream();
                 match first {
                     true => Ok(()),
-                    false => Err(unavailable("it does not keep its streams")),
+                    false => Err(unavailable("does not keep its streams")),
                 }
             }
             Refusal::Token => {
@@ -277,7 +277,7 @@ impl Core {
                         if !self.greeting {
                             log::warn!("{} refuses the token", self.shared.target.name());
                         }
-                        let error = unavailable("it refuses the pool's token: give it a valid one");
+                        let error = unavailable("refuses the pool's token: give it a valid one");
                         Err(self.while_greeting(error))
                     }
                 }
@@ -286,7 +286,7 @@ impl Core {
                 let since = *tried.full_since.get_or_insert_with(Instant::now);
                 match since.elapsed() < self.shared.settings.timeout && !self.shared.is_closed() {
                     true => Ok(()),
-                    false => Err(unavailable("it has as many streams as it may have")),
+                    false => Err(unavailable("has as many streams as it may have")),
                 }
             }
             Refusal::NotRun(error) | Refusal::Failed(error) => Err(self.while_greeting(error)),

@@ -348,7 +348,28 @@ impl Core {
         }
         self.check_streaming()?;
         self.check_functions(statement)?;
+        self.check_writing(statement).await?;
         Ok(statement.pragma != Pragma::Holds)
+    }
+
+    /// A statement that writes does not wait for its own request.
+    async fn check_writing(&mut self, statement: &Statement<'_>) -> Result<()> {
+        if statement.effect == Effect::Reads {
+            return Ok(());
+        }
+        if self.check_writer().is_err()
+            && statement.effect == Effect::Unsure
+            && self.description(statement.sql).await?.read_only
+        {
+            return Ok(());
+        }
+        self.check_writer()
+            .map_err(|error| error.at(statement.start))?;
+        // A `BEGIN IMMEDIATE` too; one that fails leaves no transaction, which `settle` sees.
+        if self.txn != Txn::None || statement.control == Control::Begin {
+            self.note_writer();
+        }
+        Ok(())
     }
 
     /// `last_insert_rowid()` and its like tell of the stream, on which earlier borrowers may have

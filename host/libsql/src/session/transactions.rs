@@ -32,6 +32,10 @@ impl Core {
             let message = "the connection is read-only: take one with read-write access";
             return Err(Error::new(ErrorKind::NotAuthorized, message).with_code(8));
         }
+        if mode == TransactionMode::Immediate {
+            self.check_writer()?;
+            self.note_writer();
+        }
         self.txn = Txn::Pending(mode);
         Ok(self.ended)
     }
