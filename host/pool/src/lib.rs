@@ -16,8 +16,8 @@
 //! # What blocks
 //!
 //! A call runs on the thread that polls it: usually until 10 ms after its deadline at most, and
-//! never longer than 50 ms after it. On a multi-thread tokio runtime, a call that takes longer than
-//! 1 to 2 ms hands its worker over to another thread
+//! never longer than 50 ms after it, unless a disk hangs, which blocks it. On a multi-thread tokio
+//! runtime, a call that takes longer than 1 to 2 ms hands its worker over to another thread
 //! ([`block_in_place`](tokio::task::block_in_place)), so that the runtime's other tasks continue.
 //!
 //! On a current-thread runtime and in a [`LocalSet`](tokio::task::LocalSet) there is no worker to

@@ -96,6 +96,10 @@
 //! that the same task polls (`select!`, `join!`, a timeout around the call) waits for the
 //! statement: set a [`deadline`](SqliteCtxBuilder::deadline).
 //!
+//! A read or write that the disk does not complete can't be stopped: the statement waits for it
+//! beyond its deadline, and its worker is only handed over afterwards. After a commit that took
+//! longer than 1 ms, the next 100 on that connection hand the worker over first.
+//!
 //! A statement that SQLite might not stop in time runs on its connection's own thread, while the
 //! guest waits where it is polled. If it has not ended 20 ms after its deadline, the guest
 //! continues without it, and loses the connection. There are never more of these threads than
