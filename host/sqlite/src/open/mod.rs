@@ -128,7 +128,7 @@ impl Location {
         let hints = Arc::new(Hints::new(&self.slow_schema));
         let seen = Arc::new(Seen::new(
             modules(&conn)?,
-            standing(settings, self.is_memory()),
+            standing(&conn, settings, self.is_memory())?,
         ));
         let (authorizer, asked) = (Arc::clone(&seen), Arc::clone(&watch));
         let noted = Arc::clone(&hints);
