@@ -1,7 +1,8 @@
 //! What each limit on a guest's SQL costs at its maximum: `cargo bench --bench limits`.
 //!
 //! Each row is a statement as large as allowed, on a pool with the default limits, alone. Prints
-//! the longest of three runs, with how it ended: at its deadline of ten seconds, if necessary.
+//! the longest of three runs, the most memory that one of them added to the process (on Linux), and
+//! how it ended: at its deadline of ten seconds, if necessary.
 
 use std::time::{Duration, Instant};
 
@@ -135,32 +136,54 @@ fn rows() -> Vec<Row> {
     ]
 }
 
+/// One run of a row.
+struct Run {
+    time: Duration,
+    /// What the process had more at its peak than before, in KiB.
+    memory: u64,
+    end: String,
+}
+
 fn main() {
+    println!("limit | time | memory | ran");
+    println!("--- | --- | --- | ---");
     for row in rows() {
         let runs: Vec<_> = (0..3).map(|_| run(&row)).collect();
-        let longest = runs.iter().max_by_key(|(time, _)| *time);
-        if let Some((time, end)) = longest {
-            let time = time.as_secs_f64() * 1e3;
-            println!("{}: {time:.1} ms, {end}", row.limit);
+        let memory = runs.iter().map(|run| run.memory).max().unwrap_or_default();
+        if let Some(Run { time, end, .. }) = runs.into_iter().max_by_key(|run| run.time) {
+            let (time, memory) = (time.as_secs_f64() * 1e3, memory as f64 / 1024.0);
+            println!("{} | {time:.1} ms | {memory:.1} MiB | {end}", row.limit);
         }
     }
 }
 
-fn run(row: &Row) -> (Duration, String) {
+fn run(row: &Row) -> Run {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");
     let pool = PoolBuilder::new().max_size(1).open(path).expect("a pool");
     let connection = get(&pool);
     block_on(connection.execute_script(&row.before)).expect(row.limit);
     let parameters = Parameters::from(row.values.clone());
+    // The peak is counted from now (`man 5 proc_pid_clear_refs`).
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+    let before = resident("VmRSS:");
     let since = Instant::now();
     let result = block_on(connection.query(&row.sql, &parameters));
     let time = since.elapsed();
+    let memory = resident("VmHWM:").saturating_sub(before);
     let end = match result {
         Ok(_) => "to its end".to_owned(),
         Err(error) => format!("{:?}: {error}", error.kind()),
     };
-    (time, end)
+    Run { time, memory, end }
+}
+
+/// The process's resident memory in KiB; 0 where the system does not tell.
+fn resident(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.unwrap_or_default()
 }
 
 fn get(pool: &Pool) -> Connection {
