@@ -1,9 +1,11 @@
 //! What each limit on a guest's SQL costs at its maximum: `cargo bench --bench limits`.
 //!
-//! Each row is a statement as large as allowed, on a pool with the default limits, alone. Prints
-//! the longest of three runs, the most memory that one of them added to the process (on Linux), and
-//! how it ended: at its deadline of ten seconds, if necessary.
+//! Each row is a statement as large as allowed, on a pool with the default limits, alone in a
+//! process. Prints the longest of three runs, how much memory the process gained at its peak, the
+//! pool and the table included (on Linux), and how it ended: at its deadline of ten seconds, if
+//! necessary.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use millpond_pool::{Access, Connection, Grant, Parameters, Pool, Request, Value, block_on};
@@ -136,46 +138,50 @@ fn rows() -> Vec<Row> {
     ]
 }
 
-/// One run of a row.
-struct Run {
-    time: Duration,
-    /// What the process had more at its peak than before, in KiB.
-    memory: u64,
-    end: String,
-}
+/// Tells a process of this program which row to run.
+const ROW: &str = "MILLPOND_ROW";
 
 fn main() {
-    println!("limit | time | memory | ran");
-    println!("--- | --- | --- | ---");
-    for row in rows() {
-        let runs: Vec<_> = (0..3).map(|_| run(&row)).collect();
-        let memory = runs.iter().map(|run| run.memory).max().unwrap_or_default();
-        if let Some(Run { time, end, .. }) = runs.into_iter().max_by_key(|run| run.time) {
-            let (time, memory) = (time.as_secs_f64() * 1e3, memory as f64 / 1024.0);
-            println!("{} | {time:.1} ms | {memory:.1} MiB | {end}", row.limit);
-        }
+    let mut rows = rows();
+    if let Some(row) = std::env::var(ROW).ok().and_then(|row| row.parse().ok()) {
+        measure(&rows.swap_remove(row));
+        return;
+    }
+    println!("| limit | time | memory | |");
+    println!("|---|---|---|---|");
+    let this = std::env::current_exe().expect("this program");
+    for row in 0..rows.len() {
+        let mut alone = Command::new(&this);
+        let status = alone.env(ROW, row.to_string()).status();
+        assert!(status.expect("a process").success(), "row {row}");
     }
 }
 
-fn run(row: &Row) -> Run {
+fn measure(row: &Row) {
+    let before = resident("VmRSS:");
+    let runs: Vec<_> = (0..3).map(|_| run(row)).collect();
+    let memory = resident("VmHWM:").saturating_sub(before) as f64 / 1024.0;
+    if let Some((time, end)) = runs.iter().max_by_key(|(time, _)| *time) {
+        let time = time.as_secs_f64() * 1e3;
+        println!("| {} | {time:.1} ms | {memory:.1} MiB | {end} |", row.limit);
+    }
+}
+
+fn run(row: &Row) -> (Duration, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");
     let pool = PoolBuilder::new().max_size(1).open(path).expect("a pool");
     let connection = get(&pool);
     block_on(connection.execute_script(&row.before)).expect(row.limit);
     let parameters = Parameters::from(row.values.clone());
-    // The peak is counted from now (`man 5 proc_pid_clear_refs`).
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
-    let before = resident("VmRSS:");
     let since = Instant::now();
     let result = block_on(connection.query(&row.sql, &parameters));
     let time = since.elapsed();
-    let memory = resident("VmHWM:").saturating_sub(before);
     let end = match result {
-        Ok(_) => "to its end".to_owned(),
-        Err(error) => format!("{:?}: {error}", error.kind()),
+        Ok(_) => String::new(),
+        Err(error) => format!("{:?}", error.kind()),
     };
-    Run { time, memory, end }
+    (time, end)
 }
 
 /// The process's resident memory in KiB; 0 where the system does not tell.

@@ -16,7 +16,7 @@ use millpond_pool::{
     Access, Connection, ErrorKind, Grant, Parameters, Pool, Request, Result, TransactionMode,
     Value, block_on,
 };
-use millpond_sqlite::PoolBuilder;
+use millpond_sqlite::{PoolBuilder, Synchronous};
 
 use self::attacks::{Attack, attack, compiling, full_text, schemas, straight};
 use self::made_up::Choices;
@@ -48,7 +48,12 @@ impl Fixture {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("app.db");
         prepare(&path);
-        let pool = PoolBuilder::new().max_size(1).open(path).expect("a pool");
+        let pool = PoolBuilder::new()
+            .max_size(1)
+            // A commit takes as long as the disk takes to sync.
+            .synchronous(Synchronous::Normal)
+            .open(path)
+            .expect("a pool");
         Fixture {
             _folder: folder,
             grant: Grant::new(&pool, Access::ReadWrite).temporary(true),
