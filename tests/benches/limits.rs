@@ -1,8 +1,11 @@
 //! What each limit on a guest's SQL costs at its maximum: `cargo bench --bench limits`.
 //!
-//! Each row is a statement as large as allowed, on a pool with the default limits, alone. Prints
-//! the longest of three runs, with how it ended: at its deadline of ten seconds, if necessary.
+//! Each row is a statement as large as allowed, on a pool with the default limits, alone in a
+//! process. Prints the longest of three runs, how much memory the process gained at its peak, the
+//! pool and the table included (on Linux), and how it ended: at its deadline of ten seconds, if
+//! necessary.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use millpond_pool::{Access, Connection, Grant, Parameters, Pool, Request, Value, block_on};
@@ -135,14 +138,32 @@ fn rows() -> Vec<Row> {
     ]
 }
 
+/// Tells a process of this program which row to run.
+const ROW: &str = "MILLPOND_ROW";
+
 fn main() {
-    for row in rows() {
-        let runs: Vec<_> = (0..3).map(|_| run(&row)).collect();
-        let longest = runs.iter().max_by_key(|(time, _)| *time);
-        if let Some((time, end)) = longest {
-            let time = time.as_secs_f64() * 1e3;
-            println!("{}: {time:.1} ms, {end}", row.limit);
-        }
+    let mut rows = rows();
+    if let Some(row) = std::env::var(ROW).ok().and_then(|row| row.parse().ok()) {
+        measure(&rows.swap_remove(row));
+        return;
+    }
+    println!("| limit | time | memory | |");
+    println!("|---|---|---|---|");
+    let this = std::env::current_exe().expect("this program");
+    for row in 0..rows.len() {
+        let mut alone = Command::new(&this);
+        let status = alone.env(ROW, row.to_string()).status();
+        assert!(status.expect("a process").success(), "row {row}");
+    }
+}
+
+fn measure(row: &Row) {
+    let before = resident("VmRSS:");
+    let runs: Vec<_> = (0..3).map(|_| run(row)).collect();
+    let memory = resident("VmHWM:").saturating_sub(before) as f64 / 1024.0;
+    if let Some((time, end)) = runs.iter().max_by_key(|(time, _)| *time) {
+        let time = time.as_secs_f64() * 1e3;
+        println!("| {} | {time:.1} ms | {memory:.1} MiB | {end} |", row.limit);
     }
 }
 
@@ -157,10 +178,18 @@ fn run(row: &Row) -> (Duration, String) {
     let result = block_on(connection.query(&row.sql, &parameters));
     let time = since.elapsed();
     let end = match result {
-        Ok(_) => "to its end".to_owned(),
-        Err(error) => format!("{:?}: {error}", error.kind()),
+        Ok(_) => String::new(),
+        Err(error) => format!("{:?}", error.kind()),
     };
     (time, end)
+}
+
+/// The process's resident memory in KiB; 0 where the system does not tell.
+fn resident(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.unwrap_or_default()
 }
 
 fn get(pool: &Pool) -> Connection {

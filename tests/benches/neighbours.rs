@@ -51,10 +51,11 @@ fn main() {
 const STATEMENT: Duration = Duration::from_secs(1);
 const ROW: Duration = Duration::from_secs(6);
 
-/// What the neighbours run, on existing tables: none of it ends by itself in time.
+/// What the neighbours run, on existing tables. Each takes about as long as it may, or is refused.
 fn neighbours() -> Vec<(&'static str, String)> {
     let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)";
     let times = |count, what: &str| vec![what; count].join(",");
+    let matches = |query: &str| format!("SELECT count(*) FROM g WHERE g MATCH {query}");
     vec![
         (
             "a statement that never ends",
@@ -70,17 +71,49 @@ fn neighbours() -> Vec<(&'static str, String)> {
         ),
         (
             "100,000 words",
-            "SELECT 1 FROM g WHERE g MATCH replace(hex(zeroblob(50000)), '0', 'a ')".into(),
+            matches("replace(hex(zeroblob(50000)), '0', 'a ')"),
+        ),
+        (
+            "30,000 times OR",
+            matches("replace(hex(zeroblob(15000)), '0', 'a OR ') || 'a'"),
+        ),
+        (
+            "40,000 times OR with a column",
+            matches("replace(hex(zeroblob(20000)), '0', 'x:a OR ') || 'a'"),
+        ),
+        (
+            "60 words near each other",
+            matches(&format!("'NEAR({}b, 5)'", "a ".repeat(60))),
+        ),
+        (
+            "45,000 names",
+            format!("SELECT 1 IN ({}) FROM {}", times(45_000, "z"), {
+                let wide = (0..62).map(|at| format!("v0 AS q{at}"));
+                format!("{},qz", wide.collect::<Vec<_>>().join(","))
+            }),
         ),
         ("990 windows", {
             let windows =
                 (0..990).map(|at| format!("sum(1) OVER (ORDER BY {at}+1 ROWS {at} PRECEDING)"));
             format!("SELECT {}", windows.collect::<Vec<_>>().join(","))
         }),
+        ("14,000 named parameters", {
+            let names = (0..14_000).map(|at| format!(":p{at}"));
+            format!("SELECT 1 IN ({})", names.collect::<Vec<_>>().join(","))
+        }),
+        ("45 nested views", "SELECT * FROM v45".into()),
         ("45 views of 999 columns", "PRAGMA table_list".into()),
         (
             "count(*) of 200 MB",
             "SELECT (SELECT count(*) FROM large) FROM large".into(),
+        ),
+        (
+            "deleting 200 MB",
+            "BEGIN; DELETE FROM large; ROLLBACK".into(),
+        ),
+        (
+            "dropping 200 MB",
+            "BEGIN; DROP TABLE large; ROLLBACK".into(),
         ),
         (
             "90 times json_valid of 1 MB",
@@ -92,7 +125,7 @@ fn neighbours() -> Vec<(&'static str, String)> {
 fn embedded() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");
-    let pool = PoolBuilder::new().max_size(32).open(path).expect("a pool");
+    let pool = PoolBuilder::new().max_size(32).open(&path).expect("a pool");
     let columns: Vec<_> = (0..999).map(|at| format!("c{at}")).collect();
     let views: String = (0..45)
         .map(|at| format!("CREATE VIEW v{} AS SELECT * FROM v{at};", at + 1))
@@ -101,7 +134,7 @@ fn embedded() {
         "CREATE VIRTUAL TABLE g USING fts5(x);
          INSERT INTO g SELECT replace(hex(zeroblob(500000)), '00', 'a ');
          CREATE TABLE j(x); INSERT INTO j SELECT '[' || replace(hex(zeroblob(250000)), '0', '1,') || '1]';
-         CREATE TABLE large(a); CREATE TABLE v0({}); {views}",
+         CREATE TABLE large(a); CREATE TABLE qz(z); CREATE TABLE v0({}); {views}",
         columns.join(",")
     );
     let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 10000)
@@ -126,15 +159,17 @@ fn embedded() {
             row(&runtime, &pool, &format!("{count} threads"), "", 0)
         });
     }
-    for (number, (name, sql)) in neighbours().iter().enumerate() {
-        let most = if number == 0 {
-            &[1, 4, 16][..]
-        } else {
-            &[2][..]
-        };
-        for &count in most {
-            row(&runtime, &pool, &format!("{count} x {name}"), sql, count);
+    for (name, sql) in neighbours() {
+        for count in [1, 4, 16] {
+            row(&runtime, &pool, &format!("{count} x {name}"), &sql, count);
         }
+    }
+    // As another process would, for as long as it likes.
+    let other = rusqlite::Connection::open(&path).expect("the file");
+    other.execute_batch("BEGIN IMMEDIATE").expect("its lock");
+    for count in [1, 4, 16] {
+        let name = format!("{count} x a write, while another process has the lock");
+        row(&runtime, &pool, &name, "INSERT INTO qz VALUES (1)", count);
     }
 }
 
@@ -158,15 +193,16 @@ fn beside_threads(count: usize, measure: impl FnOnce()) {
 /// Measure while `count` tasks run `sql` repeatedly.
 fn row(runtime: &tokio::runtime::Runtime, pool: &Pool, name: &str, sql: &str, count: usize) {
     let over = Arc::new(AtomicBool::new(false));
-    let grant = Grant::new(pool, Access::ReadOnly).max_statement_time(STATEMENT);
+    let grant = Grant::new(pool, Access::ReadWrite).max_statement_time(STATEMENT);
     let neighbours: Vec<_> = (0..count)
         .map(|_| {
             let (over, grant, sql) = (Arc::clone(&over), grant.clone(), sql.to_owned());
             runtime.spawn(async move {
                 while !over.load(Ordering::Relaxed) {
-                    let connection = grant.get(Access::ReadOnly, &Request::new()).await;
+                    let connection = grant.get(Access::ReadWrite, &Request::new()).await;
                     let connection = connection.expect("a connection");
-                    let _ = connection.query(&sql, &Parameters::NONE).await;
+                    // Most are stopped at their deadline.
+                    let _ = connection.execute_script(&sql).await;
                 }
             })
         })

@@ -1,6 +1,9 @@
 //! Lends connections to a database, in order and within limits, to many borrowers that do not trust
 //! each other. It is independent of the database engine: [`engine`] defines what an engine
-//! implements, and `millpond-sqlite` is one.
+//! implements, and `millpond-sqlite` is one. Use it on a multi-thread tokio runtime, where a slow
+//! statement blocks no other task. Anywhere else, and in the calls that block, a statement blocks
+//! its thread until its deadline: make the calls on a thread without other work, as under
+//! [What blocks](#what-blocks).
 //!
 //! A [`Pool`] lends a bounded number of [`Connection`]s to one database, first come, first served.
 //! When a connection is returned, the pool undoes what its borrower left behind (an open
@@ -9,6 +12,31 @@
 //!
 //! A [`Grant`] says what a borrower may do, and how much. A [`Request`] is the scope whose end
 //! returns everything; it can be interrupted from outside.
+//!
+//! # What blocks
+//!
+//! A call runs on the thread that polls it: usually until 10 ms after its deadline at most, and
+//! never longer than 50 ms after it, unless a disk hangs, which blocks it. On a multi-thread tokio
+//! runtime, a call that takes longer than 1 to 2 ms hands its worker over to another thread
+//! ([`block_in_place`](tokio::task::block_in_place)), so that the runtime's other tasks continue.
+//!
+//! On a current-thread runtime and in a [`LocalSet`](tokio::task::LocalSet) there is no worker to
+//! hand over, and [`block_on`] and [`Pool::get_blocking`] block by definition. Make the calls on a
+//! blocking thread there:
+//!
+//! ```
+//! use millpond_pool::{Access, Parameters, Pool, Result, Value, block_on};
+//!
+//! /// The number of notes. Blocks no other task of a current-thread runtime.
+//! async fn count(pool: Pool) -> Result<Value> {
+//!     let call = move || {
+//!         let connection = pool.get_blocking(Access::ReadOnly)?;
+//!         let notes = block_on(connection.query("SELECT count(*) FROM note", &Parameters::NONE));
+//!         Ok(notes?.rows.to_vec()[0][0].clone())
+//!     };
+//!     tokio::task::spawn_blocking(call).await.expect("no panic")
+//! }
+//! ```
 //!
 //! # Where to find what
 //!

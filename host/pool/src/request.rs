@@ -4,6 +4,8 @@
 use std::sync::PoisonError;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use super::stop_flag::StopFlag;
 use super::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
 
@@ -26,7 +28,7 @@ pub struct RequestId(u64);
 struct Shared {
     interrupted: AtomicBool,
     /// The session and lending number of each connection lent to it.
-    lent: Mutex<Vec<(Weak<StopFlag>, u64)>>,
+    lent: Mutex<SmallVec<[(Weak<StopFlag>, u64); 1]>>,
 }
 
 #[allow(

@@ -334,8 +334,29 @@ async fn closing_ends_who_waits() {
     assert_eq!(fake.0.dropped.load(Ordering::SeqCst), 1);
 }
 
+/// Counts the warnings of this process.
+struct Warnings(AtomicU32);
+
+static WARNINGS: Warnings = Warnings(AtomicU32::new(0));
+
+impl log::Log for Warnings {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() == log::Level::Warn
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_that_does_not_end_is_abandoned_and_counted() {
+async fn a_call_that_does_not_end_is_abandoned_counted_and_logged() {
+    log::set_logger(&WARNINGS).expect("the only logger");
+    log::set_max_level(log::LevelFilter::Warn);
     let fake = Fake::default();
     let pool = pool(&fake, 2).await;
     let grant = Grant::new(&pool, Access::ReadWrite).max_statement_time(Duration::from_millis(20));
@@ -345,7 +366,10 @@ async fn a_call_that_does_not_end_is_abandoned_and_counted() {
     let result = connection.execute("long", &NONE).await;
     assert_eq!(kind(result), ErrorKind::DeadlineExceeded);
     connection.execute("quick", &NONE).await.expect("at once");
-    assert_eq!(pool.stats().abandoned, 0);
+    assert_eq!(
+        (pool.stats().abandoned, WARNINGS.0.load(Ordering::SeqCst)),
+        (0, 0)
+    );
     // One that does not stop costs its connection, but no other.
     let since = Instant::now();
     let result = connection.execute("stuck", &NONE).await;
@@ -355,6 +379,7 @@ async fn a_call_that_does_not_end_is_abandoned_and_counted() {
     assert_eq!(kind(result), ErrorKind::StaleHandle);
     drop(connection);
     assert_eq!((pool.stats().abandoned, pool.stats().in_use), (1, 1));
+    assert_eq!(WARNINGS.0.load(Ordering::SeqCst), 1);
     let other = get().await.expect("the other place");
     other.execute("quick", &NONE).await.expect("at once");
     drop(other);

@@ -18,6 +18,10 @@ impl Error {
     }
 
     pub(crate) fn sqlite(code: i32, message: impl Into<String>, offset: Option<u32>) -> Error {
+        let message = match code {
+            rusqlite::ffi::SQLITE_ABORT => ABORTED.to_owned(),
+            _ => message.into(),
+        };
         let error = millpond_pool::Error::new(kind_of(code), message).with_code(code);
         Error(match offset {
             Some(offset) => error.at(offset as usize),
@@ -113,6 +117,12 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
+/// What `SQLITE_ABORT` means: FTS5 returns it where a cursor on an `fts5vocab` table continues after
+/// the table's index has changed (`sqlite3Fts5StructureTest` in SQLite's source). SQLite returns it
+/// for nothing else that a guest can do. Its own message is "query aborted".
+const ABORTED: &str = "the full-text table has changed while its words were being read: read all of \
+                       them before changing it";
+
 /// The kind of an extended result code.
 fn kind_of(code: i32) -> ErrorKind {
     use rusqlite::ffi::*;
@@ -142,8 +152,9 @@ fn kind_of(code: i32) -> ErrorKind {
         SQLITE_CONSTRAINT | SQLITE_MISMATCH => ErrorKind::ConstraintOther,
         // `SQLITE_RANGE` means a function's argument: parameters are counted before binding.
         SQLITE_ERROR | SQLITE_SCHEMA | SQLITE_RANGE => ErrorKind::Sql,
-        // FTS5 finds its index changed, which only damage does.
-        SQLITE_CORRUPT | SQLITE_NOTADB | SQLITE_ABORT => ErrorKind::Corrupt,
+        // See `ABORTED`: an honest mistake on a sound file.
+        SQLITE_ABORT => ErrorKind::Sql,
+        SQLITE_CORRUPT | SQLITE_NOTADB => ErrorKind::Corrupt,
         SQLITE_IOERR | SQLITE_CANTOPEN | SQLITE_PROTOCOL | SQLITE_NOLFS => ErrorKind::Io,
         _ => ErrorKind::Other,
     }

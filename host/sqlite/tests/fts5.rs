@@ -333,6 +333,34 @@ fn an_index_is_what_sqlite_would_write() {
     }
 }
 
+/// SQLite says that it was aborted, which elsewhere means a transaction that was rolled back.
+#[test]
+fn changing_an_index_while_reading_its_words_is_a_mistake_not_damage() {
+    let f = fixture();
+    let connection = f.get(HOUR);
+    let script = "CREATE VIRTUAL TABLE f USING fts5(x);
+         INSERT INTO f VALUES ('one two three'), ('two three');
+         INSERT INTO f VALUES ('three four');
+         CREATE VIRTUAL TABLE v USING fts5vocab(f, row)";
+    block_on(connection.execute_script(script)).expect("tables");
+    let mistake = "INSERT INTO f(f) SELECT 'optimize' FROM v";
+    let error = block_on(connection.execute(mistake, &Parameters::NONE)).expect_err("a mistake");
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Sql, 4), "{error}");
+    // And by a cursor that another statement interferes with.
+    let words = block_on(connection.prepare("SELECT term FROM v")).expect("a statement");
+    let page = block_on(words.query(&Parameters::NONE, 1, false)).expect("a word");
+    let insert = "INSERT INTO f VALUES ('five six')";
+    block_on(connection.execute(insert, &Parameters::NONE)).expect("a row");
+    let rest = block_on(page.rest.expect("more words").next(0));
+    let error = rest.map(drop).expect_err("its words have changed");
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Sql, 4), "{error}");
+    drop(words);
+    let check = "INSERT INTO f(f) VALUES ('integrity-check')";
+    block_on(connection.execute(check, &Parameters::NONE)).expect("no damage");
+    drop(connection);
+    assert_eq!(f.pool.stats().discarded, 0);
+}
+
 #[test]
 fn an_index_of_trigrams_serves_patterns() {
     let f = fixture();

@@ -217,6 +217,17 @@ fn a_pragma_that_sets_the_current_value_succeeds_and_changes_nothing() {
         "PRAGMA trusted_schema = 0",
         "PRAGMA read_uncommitted = 0",
         "PRAGMA temp_store = FILE",
+        "PRAGMA query_only = OFF",
+        "PRAGMA auto_vacuum = NONE",
+        "PRAGMA page_size = 4096",
+        "PRAGMA automatic_index = ON",
+        "PRAGMA case_sensitive_like = OFF",
+        "PRAGMA count_changes = OFF",
+        "PRAGMA fullfsync = 0",
+        "PRAGMA reverse_unordered_selects = off",
+        "PRAGMA secure_delete = 0",
+        "PRAGMA threads = 0",
+        "PRAGMA short_column_names = 1",
     ] {
         let rows = run(&connection, sql);
         let answers = sql.contains("journal_mode").then(|| "wal".to_owned());
@@ -229,8 +240,14 @@ fn a_pragma_that_sets_the_current_value_succeeds_and_changes_nothing() {
         "PRAGMA synchronous = OFF",
         "PRAGMA recursive_triggers = ON",
         "PRAGMA locking_mode = EXCLUSIVE",
-        "PRAGMA query_only = OFF",
+        "PRAGMA query_only = ON",
         "PRAGMA temp_store = MEMORY",
+        "PRAGMA auto_vacuum = FULL",
+        "PRAGMA page_size = 8192",
+        "PRAGMA automatic_index = OFF",
+        "PRAGMA case_sensitive_like = ON",
+        "PRAGMA reverse_unordered_selects = on",
+        "PRAGMA secure_delete = fast",
     ] {
         assert_eq!(
             run(&connection, sql),
@@ -263,6 +280,9 @@ fn a_pragma_that_sets_the_current_value_succeeds_and_changes_nothing() {
         run(&reader, "PRAGMA journal_mode = WAL"),
         Ok(vec!["wal".to_owned()])
     );
+    assert_eq!(run(&reader, "PRAGMA query_only = ON"), Ok(Vec::new()));
+    let written = run(&reader, "PRAGMA query_only = OFF");
+    assert_eq!(written, Err(ErrorKind::NotAuthorized));
     run(&connection, "CREATE TABLE optimized(a)").expect("a table");
     run(&connection, "BEGIN IMMEDIATE").expect("begun");
     assert_eq!(
@@ -342,7 +362,7 @@ fn foreign_keys_may_wait_for_the_end_of_a_transaction_and_no_longer() {
     assert_eq!(within, Err(ErrorKind::ConstraintForeignKey));
 }
 
-/// From their documentation or source. The second list is refused.
+/// From their documentation or source. The second list is refused: README says why, and what to do.
 const FRAMEWORKS: &[(&str, &[&str], &[&str])] = &[
     (
         "Django",
@@ -371,7 +391,6 @@ const FRAMEWORKS: &[(&str, &[&str], &[&str])] = &[
             "UPDATE \"sqlite_sequence\" SET \"seq\" = 0 WHERE \"name\" IN ('t')",
             "EXPLAIN QUERY PLAN SELECT * FROM t",
         ],
-        // Its schema editor rebuilds tables that others refer to without them.
         &["PRAGMA foreign_keys = OFF"],
     ),
     (
@@ -444,6 +463,8 @@ fn statements_that_frameworks_begin_with_run() {
                 Err(ErrorKind::NotAuthorized),
                 "{framework}: {sql}"
             );
+            let readme = include_str!("../README.md");
+            assert!(readme.contains(&format!("{framework} | `{sql}`")), "{sql}");
         }
     }
 }

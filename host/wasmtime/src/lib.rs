@@ -1,5 +1,8 @@
 //! Pooled SQLite connections for WebAssembly components run by wasmtime: the package
-//! `millpond:sqlite` for an embedder's [`Linker`](wasmtime::component::Linker).
+//! `millpond:sqlite` for an embedder's [`Linker`](wasmtime::component::Linker). Use it on a
+//! multi-thread tokio runtime, where a slow statement blocks no other task. On a current-thread
+//! runtime, in a `LocalSet` and without `async`, a statement blocks its thread until its deadline:
+//! run each guest on its own thread there, with the function under [What blocks](#what-blocks).
 //!
 //! A guest names a database, gets a connection from the pool behind that name, and works through
 //! handles. It sees no path and no other guest's data. When its [`SqliteCtx`] is dropped, after a
@@ -92,6 +95,10 @@
 //! one of the runtime's blocking threads ([`max_blocking_threads`], 512 by default). Anything else
 //! that the same task polls (`select!`, `join!`, a timeout around the call) waits for the
 //! statement: set a [`deadline`](SqliteCtxBuilder::deadline).
+//!
+//! A read or write that the disk does not complete can't be stopped: the statement waits for it
+//! beyond its deadline, and its worker is only handed over afterwards. After a commit that took
+//! longer than 1 ms, the next 100 on that connection hand the worker over first.
 //!
 //! A statement that SQLite might not stop in time runs on its connection's own thread, while the
 //! guest waits where it is polled. If it has not ended 20 ms after its deadline, the guest

@@ -44,6 +44,10 @@ pub(crate) struct Watch {
     slow: AtomicBool,
     /// How often that has been tried in this call.
     tries: AtomicU64,
+    /// Whether the call has begun a commit, and nothing has looked since.
+    committing: AtomicBool,
+    /// How many commits to come are expected to be slow.
+    slow_commits: AtomicU64,
     /// The connection's current [`Pace`].
     pace: AtomicU64,
     /// The call was stopped, to run again on the connection's own thread.
@@ -78,6 +82,8 @@ impl Watch {
             wrote_too_much: AtomicBool::new(false),
             slow: AtomicBool::new(false),
             tries: AtomicU64::new(0),
+            committing: AtomicBool::new(false),
+            slow_commits: AtomicU64::new(0),
             pace: AtomicU64::new(Pace::Free as u64),
             deferred: AtomicBool::new(false),
             brief_steps: AtomicU64::new(NEVER),
@@ -110,6 +116,7 @@ impl Watch {
     pub(crate) fn start(&self, until: u64, steps: u64) {
         self.steps.store(steps, Ordering::Relaxed);
         self.wrote_too_much.store(false, Ordering::Relaxed);
+        self.learn_from_commit();
         self.slow.store(false, Ordering::Relaxed);
         self.tries.store(0, Ordering::Relaxed);
         self.stop.start(until);
@@ -341,7 +348,25 @@ impl Watch {
         if needs > 0 && clock::now().saturating_add(needs) > until {
             return false;
         }
+        // The disk does not call anything of ours until it is done.
+        let expected = self.slow_commits.load(Ordering::Relaxed);
+        if expected > 0 || self.slow.load(Ordering::Relaxed) {
+            self.slow_commits
+                .store(expected.saturating_sub(1), Ordering::Relaxed);
+            self.hand_over();
+        }
+        self.committing.store(true, Ordering::Relaxed);
         self.stop.start_commit()
+    }
+
+    /// If the last commit was slow, hand over the worker before the next ones: on a slow disk all
+    /// are. Some may not be, so look again after those.
+    fn learn_from_commit(&self) {
+        const EXPECTED: u64 = 100;
+        // If marked since the commit began, because that clears the mark.
+        if self.committing.swap(false, Ordering::Relaxed) && self.slow.load(Ordering::Relaxed) {
+            self.slow_commits.store(EXPECTED, Ordering::Relaxed);
+        }
     }
 
     /// Mark the call as slow: the next [`look`](Watch::look) hands over the runtime's worker.
@@ -363,6 +388,7 @@ impl Watch {
     pub(crate) fn hand_over(&self) {
         /// If the runtime has no thread left, trying takes most of the statement's time.
         const MAX_TRIES: u64 = 10;
+        self.learn_from_commit();
         let tries = self.tries.load(Ordering::Relaxed);
         let again = !hand_over() && tries < MAX_TRIES;
         self.tries.store(tries + 1, Ordering::Relaxed);

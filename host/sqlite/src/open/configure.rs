@@ -1,14 +1,15 @@
 //! Configures a connection: SQLite's limits and settings.
 
-use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::location::Location;
 use super::settings::{Settings, Synchronous};
 use crate::deadline::Watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{MAX_ARGUMENTS, MAX_COLUMNS, MAX_COMPOUND, MAX_DEFINITION_BYTES, MAX_DEPTH};
+use crate::policy::names::{OFF, ON};
 
 /// Limits that no setting changes (<https://sqlite.org/c3ref/c_limit_attached.html>). They bound
 /// the time, stack and memory of one statement, whatever a guest sends.
@@ -116,14 +117,31 @@ fn not_taken(setting: std::fmt::Arguments<'_>) -> Error {
     Error::new(ErrorKind::CannotOpen, message)
 }
 
+/// Pragmas that the library was built with, or the file created with.
+const AS_THEY_ARE: &[&str] = &[
+    "auto_vacuum",
+    "automatic_index",
+    "checkpoint_fullfsync",
+    "fullfsync",
+    "journal_size_limit",
+    "page_size",
+    "reverse_unordered_selects",
+    "secure_delete",
+    "threads",
+];
+
 /// Pragmas with the values that [`configure`](Location::configure) and SQLite's defaults give them,
 /// in all their spellings.
-pub(super) fn standing(settings: &Settings, in_memory: bool) -> Vec<(&'static str, Vec<String>)> {
+pub(super) fn standing(
+    conn: &Connection,
+    settings: &Settings,
+    in_memory: bool,
+) -> Result<Vec<(&'static str, Vec<String>)>> {
     let all = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
-    let on = || all(&["1", "on", "yes", "true"]);
-    let off = || all(&["0", "off", "no", "false"]);
+    let on = || all(ON);
+    let off = || all(OFF);
     let one = |value: String| vec![value];
-    vec![
+    let mut standing = vec![
         (
             "busy_timeout",
             one(settings.busy_timeout.as_millis().to_string()),
@@ -132,9 +150,15 @@ pub(super) fn standing(settings: &Settings, in_memory: bool) -> Vec<(&'static st
             "cache_size",
             one(format!("-{}", settings.cache_size / 1024)),
         ),
+        // It cannot be read.
+        ("case_sensitive_like", off()),
         ("cell_size_check", on()),
+        // Not in every library.
+        ("count_changes", off()),
+        ("empty_result_callbacks", off()),
         ("encoding", all(&["UTF-8", "UTF8"])),
         ("foreign_keys", on()),
+        ("full_column_names", off()),
         ("ignore_check_constraints", off()),
         (
             "journal_mode",
@@ -149,6 +173,7 @@ pub(super) fn standing(settings: &Settings, in_memory: bool) -> Vec<(&'static st
         ("mmap_size", one(settings.mmap_size.to_string())),
         ("read_uncommitted", off()),
         ("recursive_triggers", off()),
+        ("short_column_names", on()),
         (
             "synchronous",
             match settings.synchronous {
@@ -165,5 +190,24 @@ pub(super) fn standing(settings: &Settings, in_memory: bool) -> Vec<(&'static st
         ),
         ("trusted_schema", off()),
         ("writable_schema", off()),
-    ]
+    ];
+    for name in AS_THEY_ARE {
+        let value = conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let Some(value) = value.optional()? else {
+            continue;
+        };
+        let word = match (*name, value) {
+            ("auto_vacuum", 0) => &["none"][..],
+            ("auto_vacuum", 1) => &["full"],
+            ("auto_vacuum", 2) => &["incremental"],
+            ("auto_vacuum" | "journal_size_limit" | "page_size", _) => &[],
+            ("secure_delete", 2) => &["fast"],
+            (_, 0) => OFF,
+            (_, 1) => ON,
+            _ => &[],
+        };
+        let word = word.iter().map(|word| (*word).to_owned());
+        standing.push((name, word.chain([value.to_string()]).collect()));
+    }
+    Ok(standing)
 }

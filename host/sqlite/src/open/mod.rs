@@ -35,7 +35,7 @@ use crate::ffi::vfs::Folder;
 use crate::ffi::vfs::identity::Identity;
 use crate::math;
 use crate::policy::Seen;
-use crate::policy::hints::{Hints, has_slow_functions, reads_statistics};
+use crate::policy::hints::{Hints, has_slow_definitions, reads_statistics};
 
 /// VDBE instructions between two checks of the deadline. An instruction can be a function call on a
 /// large value, so even this few can take milliseconds.
@@ -122,13 +122,13 @@ impl Location {
         series::install(&conn)?;
         fts5::install(&conn, &watch)?;
 
-        if has_slow_functions(&conn) {
+        if has_slow_definitions(&conn) {
             self.slow_schema.store(true, Ordering::Relaxed);
         }
         let hints = Arc::new(Hints::new(&self.slow_schema));
         let seen = Arc::new(Seen::new(
             modules(&conn)?,
-            standing(settings, self.is_memory()),
+            standing(&conn, settings, self.is_memory())?,
         ));
         let (authorizer, asked) = (Arc::clone(&seen), Arc::clone(&watch));
         let noted = Arc::clone(&hints);

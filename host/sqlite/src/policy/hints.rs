@@ -22,8 +22,9 @@ pub(crate) struct Hints {
     selects: AtomicBool,
     /// The number of columns that it reads.
     columns: AtomicU32,
-    /// Whether the schema has, or had, slow functions in it: SQLite does not ask about those of
-    /// generated columns and constraints where they are used. All connections of the pool share it.
+    /// Whether the schema has, or had, slow definitions in it: SQLite does not ask about functions
+    /// and columns of generated columns and constraints where they are used. All connections of the
+    /// pool share it.
     slow_schema: Arc<AtomicBool>,
     /// Whether the connection uses a virtual table: full-text search, or an R*Tree.
     has_virtual: AtomicBool,
@@ -102,14 +103,26 @@ impl Hints {
     }
 }
 
-/// Whether the schema of `conn` mentions a slow function.
-pub(crate) fn has_slow_functions(conn: &rusqlite::Connection) -> bool {
-    let mentions: Vec<_> = SLOW_FUNCTIONS
+/// Whether the schema of `conn` mentions a slow function, or has a definition with many operators,
+/// each of which may take a millisecond to make a number of a long text.
+pub(crate) fn has_slow_definitions(conn: &rusqlite::Connection) -> bool {
+    const FEW_OPERATORS: usize = 10;
+    const OPERATORS: &[&str] = &[
+        "+", "-", "*", "/", "%", "&", "|", "<", ">", "=", "~", "cast",
+    ];
+    let mentions = SLOW_FUNCTIONS
         .iter()
-        .map(|name| format!("instr(lower(sql), '{name}')"))
-        .collect();
-    let mentions = mentions.join(" OR ");
-    let sql = format!("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE {mentions})");
+        .map(|name| format!("instr(lower(sql), '{name}')"));
+    let counts = OPERATORS.iter().map(|name| {
+        let length = name.len();
+        format!("(length(sql) - length(replace(lower(sql), '{name}', ''))) / {length}")
+    });
+    let many = format!(
+        "{} > {FEW_OPERATORS}",
+        counts.collect::<Vec<_>>().join(" + ")
+    );
+    let slow = mentions.chain([many]).collect::<Vec<_>>().join(" OR ");
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE {slow})");
     // Assume so for a definition that is too long to check.
     conn.query_row(&sql, [], |row| row.get(0)).unwrap_or(true)
 }
@@ -121,5 +134,38 @@ pub(crate) fn reads_statistics(action: &AuthAction<'_>) -> bool {
         AuthAction::Select => true,
         AuthAction::Read { table_name, .. } => starts_with(table_name, "sqlite_stat"),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_with_slow_definitions_is_known_when_it_is_opened() {
+        let is_slow = |definition: &str| {
+            let conn = rusqlite::Connection::open_in_memory().expect("a connection");
+            conn.execute_batch(definition).expect(definition);
+            has_slow_definitions(&conn)
+        };
+        let generated = |count| {
+            let columns: Vec<_> = (0..count).map(|at| format!("c{at} AS (x+{at})")).collect();
+            format!("CREATE TABLE t(x, {})", columns.join(", "))
+        };
+        let casts = vec!["CAST(x AS INT)"; 11].join(" AND ");
+        let checked = format!("CREATE TABLE t(x CHECK ({casts}))");
+        for definition in [
+            "CREATE TABLE t(x, y AS (json_extract(x, '$.a')))",
+            &generated(11),
+            &checked,
+        ] {
+            assert!(is_slow(definition), "{definition}");
+        }
+        for definition in [
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT NOT NULL CHECK (length(a) <= 9))",
+            &generated(2),
+        ] {
+            assert!(!is_slow(definition), "{definition}");
+        }
     }
 }

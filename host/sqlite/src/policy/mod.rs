@@ -78,6 +78,8 @@ pub(crate) struct Seen {
     closed_tables: Vec<String>,
     /// A pragma that lasts until the transaction ends was used since the last reset.
     set_for_transaction: AtomicBool,
+    /// The current value of `PRAGMA query_only`.
+    query_only: AtomicBool,
     /// Pragmas with the values that every connection has: setting one to its value changes nothing.
     standing: Vec<(&'static str, Vec<String>)>,
 }
@@ -121,6 +123,7 @@ impl Seen {
             rights: Mutex::new(Arc::default()),
             closed_tables: closed.map(|name| name.to_ascii_lowercase()).collect(),
             set_for_transaction: AtomicBool::new(false),
+            query_only: AtomicBool::new(false),
             standing,
         }
     }
@@ -495,6 +498,14 @@ impl Seen {
 
     /// Drivers and frameworks start with pragmas, most of which set what is already so.
     fn sets_what_holds(&self, name: &str, value: &str) -> Option<Allowed> {
+        if name.eq_ignore_ascii_case("query_only") {
+            let held = if self.is_query_only() {
+                names::ON
+            } else {
+                names::OFF
+            };
+            return names::contains(held, value).then_some(Allowed::Ignored);
+        }
         let named = |(standing, _): &&(&str, Vec<String>)| standing.eq_ignore_ascii_case(name);
         let (standing, values) = self.standing.iter().find(named)?;
         let holds = values.iter().any(|held| held.eq_ignore_ascii_case(value));
@@ -507,6 +518,14 @@ impl Seen {
             }
             _ => Allowed::Ignored,
         })
+    }
+
+    pub(crate) fn is_query_only(&self) -> bool {
+        self.query_only.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_query_only(&self, query_only: bool) {
+        self.query_only.store(query_only, Ordering::Relaxed);
     }
 
     /// Whether something was set that lasts until the transaction ends, since the last reset.

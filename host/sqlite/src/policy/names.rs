@@ -203,8 +203,9 @@ const PRAGMAS_THAT_DEFINE: &[&str] = &["optimize", "user_version"];
 /// The table of a pragma that writes, although a statement on it looks read-only.
 const CLOSED_TABLE: &str = "pragma_optimize";
 
-/// The spellings of "on" for a pragma.
-pub(super) const ON: &[&str] = &["1", "on", "yes", "true"];
+/// The spellings of "on" and "off" for a pragma.
+pub(crate) const ON: &[&str] = &["1", "on", "yes", "true"];
+pub(crate) const OFF: &[&str] = &["0", "off", "no", "false"];
 
 /// Pragmas whose setting lasts until the transaction ends.
 const PRAGMAS_OF_TRANSACTION: &[&str] = &["defer_foreign_keys"];

@@ -132,8 +132,6 @@ pub(crate) struct Db {
     too_long: bool,
     /// Whether the current run is that repetition.
     lengthened: bool,
-    /// The current value of `PRAGMA query_only`.
-    query_only: bool,
     max_value_bytes: u64,
     /// The maximum length of a value that is already stored.
     max_length: u32,
@@ -191,7 +189,6 @@ impl Db {
             failed_unhealthy: false,
             too_long: false,
             lengthened: false,
-            query_only: false,
             max_value_bytes: settings.max_value_bytes,
             max_length: u32::try_from(settings.max_memory_bytes).unwrap_or(u32::MAX),
             max_result_bytes: settings.max_result_bytes,
@@ -217,7 +214,7 @@ impl Db {
 
     /// Whether it can be lent for `access` without changes.
     fn suits(&self, access: Access) -> bool {
-        self.query_only == (access == Access::ReadOnly)
+        self.seen.is_query_only() == (access == Access::ReadOnly)
     }
 
     /// Prepare for a new borrower.
@@ -233,7 +230,7 @@ impl Db {
         if !self.suits(terms.access) {
             let query_only = terms.access == Access::ReadOnly;
             self.trusted(&format!("PRAGMA query_only = {}", u8::from(query_only)))?;
-            self.query_only = query_only;
+            self.seen.set_query_only(query_only);
         }
         self.request = terms.request;
         self.access = terms.access;

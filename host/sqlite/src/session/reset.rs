@@ -17,10 +17,12 @@ impl Db {
         self.watch.renew();
         self.running.end(StatementId::NONE);
         self.cut = false;
-        for mut open in self.statements.drain() {
-            // A running statement would keep its snapshot, and make ROLLBACK fail.
-            open.compiled.raw.reset();
-            self.cache.put(open.compiled);
+        if !self.statements.is_empty() {
+            for mut open in self.statements.drain() {
+                // A running statement would keep its snapshot, and make ROLLBACK fail.
+                open.compiled.raw.reset();
+                self.cache.put(open.compiled);
+            }
         }
         let open = !self.conn.is_autocommit();
         let rolled_back = open && self.trusted("ROLLBACK").is_ok();

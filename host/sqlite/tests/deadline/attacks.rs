@@ -312,6 +312,15 @@ pub(crate) fn straight() -> Vec<Attack> {
         )
         .parameter(&digits),
         attack(
+            "generated numbers",
+            format!(
+                "CREATE TABLE t(x, {})",
+                each(33, |at| format!("c{at} AS (x+{at}) STORED"))
+            ),
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000)
+             INSERT INTO t(x) SELECT replace(hex(zeroblob(500000)), '0', '1') FROM n",
+        ),
+        attack(
             "parameters",
             "",
             format!("SELECT 1 IN ({})", times(20_000, "?1+0")),

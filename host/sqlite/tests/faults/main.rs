@@ -8,8 +8,9 @@ mod system_calls;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use millpond_pool::{
     Access, Connection, Error, ErrorKind, Parameters, Pool, Result, Rows, TransactionMode, Value,
@@ -17,7 +18,7 @@ use millpond_pool::{
 };
 use millpond_sqlite::{PoolBuilder, Synchronous};
 
-use self::system_calls::{Fault, Over, arm, arm_hang, disarm, hangs, release};
+use self::system_calls::{Fault, Over, Released, arm, arm_hang, disarm, hangs, release};
 
 static NONE: Parameters = Parameters::NONE;
 
@@ -305,4 +306,65 @@ fn a_disk_that_fails_at_any_moment_leaves_everything_whole() {
         runs > 300 && faults > runs,
         "{faults} faults in {runs} runs"
     );
+}
+
+/// The worker is only blocked by the first of several slow commits.
+#[test]
+fn a_slow_disk_does_not_block_a_runtime_commit_after_commit() {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = folder();
+    let path = prepare(folder.path());
+    let pool = builder().max_size(1).open(&path).expect("a pool");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let beats = Arc::new(AtomicU32::new(0));
+    let beat = runtime.spawn({
+        let beats = Arc::clone(&beats);
+        async move {
+            loop {
+                beats.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    });
+    // What a new connection reads, it has read then.
+    for id in 0..3 {
+        insert(
+            &pool.get_blocking(Access::ReadWrite).expect("a connection"),
+            id,
+        )
+        .expect("a row");
+    }
+    // While the disk hangs in the commit, call `meanwhile` with the number of beats so far.
+    let commit = |id: i64, meanwhile: &dyn Fn(u32)| {
+        arm_hang(0);
+        let pool = pool.clone();
+        let writes = runtime.spawn(async move {
+            let _over = Over;
+            let connection = pool.get(Access::ReadWrite).await?;
+            let sql = format!("INSERT INTO t VALUES ({id}, '')");
+            connection.execute(&sql, &NONE).await
+        });
+        assert!(hangs(), "the commit writes");
+        // Or the runtime could never end after a failure.
+        let hanging = Released;
+        meanwhile(beats.load(Ordering::Relaxed));
+        drop(hanging);
+        runtime.block_on(writes).expect("no panic").expect("a row");
+    };
+    // The disk takes this long, so no event ends it.
+    commit(3, &|_| std::thread::sleep(Duration::from_millis(50)));
+    for id in 4..8 {
+        let since = Instant::now();
+        commit(id, &|before| {
+            while beats.load(Ordering::Relaxed) < before + 5 {
+                assert!(since.elapsed() < Duration::from_secs(10), "{id}: no beats");
+                std::thread::yield_now();
+            }
+        });
+    }
+    beat.abort();
 }

@@ -97,6 +97,16 @@ pub(crate) fn release() {
     MOVED.notify_all();
 }
 
+/// [Releases](release) the hanging call when dropped.
+#[derive(Debug)]
+pub(crate) struct Released;
+
+impl Drop for Released {
+    fn drop(&mut self) {
+        release();
+    }
+}
+
 fn hang() {
     let mut gate = gate();
     *gate = Gate::Hanging;

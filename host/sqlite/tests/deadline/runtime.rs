@@ -1,0 +1,123 @@
+//! Statements that take long do not block the runtime that they were sent from.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use millpond_pool::{Access, Error, ErrorKind, Grant, Parameters, Request};
+use millpond_sqlite::PoolBuilder;
+
+use crate::attacks::{Attack, attack};
+use crate::{ENDLESS, NONE, always_late, attacks};
+
+/// How long each statement may take here.
+const TIME: Duration = Duration::from_millis(500);
+/// How often a task of the runtime becomes ready.
+const EVERY: Duration = Duration::from_millis(5);
+
+/// Two guests with the same statement on a runtime of two workers, beside a task that only sleeps.
+#[test]
+fn the_runtime_continues_whatever_a_statement_does() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let endless = attack("endless", "", ENDLESS);
+    let too_late: Vec<_> = attacks()
+        .chain([endless])
+        .filter_map(|attack| always_late(|| runtime.block_on(longest_gap(&attack))))
+        .collect();
+    assert!(too_late.is_empty(), "{too_late:#?}");
+}
+
+/// How much too late the sleeping task woke at most, while the statements ran.
+async fn longest_gap(attack: &Attack) -> (Duration, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.db");
+    let pool = PoolBuilder::new().max_size(2).open(path).expect("a pool");
+    let grant = Grant::new(&pool, Access::ReadWrite).temporary(true);
+    let connection = grant.get(Access::ReadWrite, &Request::new()).await;
+    let connection = connection.expect("a connection");
+    let setup = connection.execute_script(&attack.setup).await;
+    setup.expect(attack.name);
+    drop(connection);
+    let (beats, over) = (
+        Arc::new(AtomicU32::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let beat = tokio::spawn({
+        let (beats, over) = (Arc::clone(&beats), Arc::clone(&over));
+        async move {
+            let mut longest = Duration::ZERO;
+            while !over.load(Ordering::Relaxed) {
+                let since = Instant::now();
+                tokio::time::sleep(EVERY).await;
+                longest = longest.max(since.elapsed().saturating_sub(EVERY));
+                beats.fetch_add(1, Ordering::Relaxed);
+            }
+            longest
+        }
+    });
+    // If it started after the statements, it would not notice that they blocked it.
+    while beats.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let guests: Vec<_> = (0..2)
+        .map(|_| {
+            let grant = grant.clone().max_statement_time(TIME);
+            let (before, sql) = (attack.before, attack.sql.clone());
+            let parameters = Parameters::from(attack.parameters.clone());
+            tokio::spawn(async move {
+                let connection = grant.get(Access::ReadWrite, &Request::new()).await?;
+                connection.execute_script(before).await?;
+                connection.query(&sql, &parameters).await
+            })
+        })
+        .collect();
+    for guest in guests {
+        // Whatever the result: other tests check it.
+        let _ = guest.await.expect("no panic");
+    }
+    over.store(true, Ordering::Relaxed);
+    let longest = beat.await.expect("no panic");
+    let what = format!("{}: {longest:.1?} too late", attack.name);
+    println!("{what}");
+    (longest, what)
+}
+
+/// A runtime of two workers, with four statements that never end, each for longer than the test.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endless_statements_do_not_block_the_runtime() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.db");
+    let pool = PoolBuilder::new().max_size(8).open(path).expect("a pool");
+    let grant = Grant::new(&pool, Access::ReadOnly).max_statement_time(Duration::from_secs(600));
+    let request = Request::new();
+    let endless: Vec<_> = (0..4)
+        .map(|_| {
+            let (grant, request) = (grant.clone(), request.clone());
+            tokio::spawn(async move {
+                let connection = grant.get(Access::ReadOnly, &request).await?;
+                connection.query(ENDLESS, &NONE).await
+            })
+        })
+        .collect();
+    let quick = tokio::spawn(async move {
+        for _ in 0..100 {
+            let connection = grant.get(Access::ReadOnly, &Request::new()).await?;
+            connection.query("SELECT 1", &NONE).await?;
+            drop(connection);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok::<(), Error>(())
+    });
+    assert_eq!(quick.await.expect("no panic"), Ok(()));
+    assert!(!endless.iter().any(|task| task.is_finished()));
+    request.interrupt();
+    for task in endless {
+        let result = task.await.expect("no panic");
+        let error = result.expect_err("it was interrupted");
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+    }
+}
