@@ -23,13 +23,6 @@ pub(crate) struct ServerOptions {
     /// Allow `http:` URLs of servers on other machines. Anyone on the network between can read and
     /// change everything, the token included.
     #[arg(long, hide_short_help = true)]
-    #[cfg_attr(
-        not(feature = "libsql"),
-        expect(
-            dead_code,
-            reason = "a command that reaches no server refuses every URL"
-        )
-    )]
     allow_plain_http: bool,
 }
 

@@ -48,11 +48,9 @@ pub(crate) fn of_pragma(name: &str) -> Option<&'static str> {
         | "short_column_names"
         | "temp_store"
         | "threads" => KEPT_BY_CONNECTION,
-        "hard_heap_limit"
-        | "soft_heap_limit"
-        | "mmap_size"
-        | "shrink_memory"
-        | "temp_store_directory" => OF_PROCESS,
+        "hard_heap_limit" | "soft_heap_limit" | "shrink_memory" | "temp_store_directory" => {
+            OF_PROCESS
+        }
         "ignore_check_constraints" | "max_page_count" | "trusted_schema" | "writable_schema" => {
             SAFEGUARD
         }
