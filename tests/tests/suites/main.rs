@@ -18,6 +18,7 @@ mod handles;
 mod hostile;
 mod http;
 mod manifests;
+mod migrate;
 mod notes;
 mod process;
 mod readme;
