@@ -167,3 +167,51 @@ impl From<pool::PoolStats> for wit_pool::PoolStats {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// The fields that `Debug` shows, by name.
+    fn fields(shown: &str) -> BTreeMap<String, String> {
+        let (_, fields) = shown.split_once('{').expect("a record");
+        let pairs = fields.trim_end_matches([' ', '}']).split(", ");
+        let pairs = pairs.map(|pair| pair.split_once(": ").expect("a field"));
+        let pairs = pairs.map(|(name, value)| {
+            let name = name.trim().replace('-', "_");
+            (name, value.trim_end_matches("ns").to_owned())
+        });
+        pairs.collect()
+    }
+
+    #[test]
+    fn each_counter_is_the_one_of_its_name() {
+        let mut stats = pool::PoolStats::default();
+        stats.connections_created = 1;
+        stats.connections_reused = 2;
+        stats.connections_closed = 3;
+        stats.pool_hits = 4;
+        stats.pool_misses = 5;
+        stats.pool_size = 6;
+        stats.max_pool_size = 7;
+        stats.in_use = 8;
+        stats.waiting = 9;
+        stats.timeouts = 10;
+        stats.wait_time = Duration::from_nanos(11);
+        stats.rolled_back = 12;
+        stats.discarded = 13;
+        stats.abandoned = 14;
+        stats.writers_waiting = 15;
+        stats.writer_timeouts = 16;
+        stats.writer_wait_time = Duration::from_nanos(17);
+        stats.groups = 18;
+        stats.grouped_statements = 19;
+        let converted = wit_pool::PoolStats::from(stats);
+        assert_eq!(
+            fields(&format!("{stats:?}")),
+            fields(&format!("{converted:?}"))
+        );
+    }
+}

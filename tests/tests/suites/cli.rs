@@ -185,36 +185,6 @@ fn cli_panics() {
 }
 
 #[test]
-fn migrations_are_applied_once_and_mistakes_reported() {
-    let (folder, database) = here();
-    let migrations = folder.path().join("migrations");
-    std::fs::create_dir(&migrations).expect("a folder");
-    std::fs::write(migrations.join("001-t.sql"), "CREATE TABLE t(a);").expect("a file");
-    let migrate = || {
-        let mut command = millpond();
-        command
-            .arg("migrate")
-            .arg("--db")
-            .arg(&database)
-            .arg("--migrations")
-            .arg(&migrations);
-        command.output().expect("the command runs")
-    };
-    for what in [": applied 001-t.sql\n", ": already applied 001-t.sql\n"] {
-        let output = migrate();
-        assert_eq!(output.status.code(), Some(0), "{output:?}");
-        assert!(text(&output.stdout).ends_with(what), "{output:?}");
-    }
-    std::fs::write(migrations.join("002-u.sql"), "\nCREATE TABEL u(a);").expect("a file");
-    let output = migrate();
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
-    assert!(
-        text(&output.stderr).contains("002-u.sql fails in line 2"),
-        "{output:?}"
-    );
-}
-
-#[test]
 fn a_component_is_inspected() {
     let output = output(&["inspect"], &[component("millpond_notes")]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");

@@ -21,6 +21,7 @@ mod hostile;
 mod http;
 mod libsql;
 mod manifests;
+mod migrate;
 mod notes;
 mod process;
 mod readme;

@@ -243,6 +243,21 @@ fn an_import_of_more_than_a_request_may_write() {
     assert_eq!(text(&answer.body), "ErrorKind::QuotaExceeded");
 }
 
+/// Waiting for it would take the whole minute.
+#[test]
+fn a_statement_of_a_run_has_a_minute() {
+    let output = millpond().args(["run", "--help"]).output();
+    let output = output.expect("the command runs");
+    let help = text(&output.stdout).split_whitespace().collect::<Vec<_>>();
+    let help = help.join(" ");
+    let (_, flag) = help.split_once("--max-statement-time").expect("the flag");
+    let (flag, _) = flag.split_once(']').expect("its default");
+    assert!(
+        flag.ends_with("[default: 1m for `run`; for `serve`, as --request-timeout"),
+        "{flag}"
+    );
+}
+
 #[test]
 fn every_limit_has_a_flag() {
     const ENDLESS: &str =
@@ -398,6 +413,18 @@ fn every_limit_has_a_flag() {
         if flag != "--max-requests" {
             let server = Server::of("hostile_serves", &database, &[flag, good]);
             server.ask("GET", "/quick", None).is(200);
+        }
+    }
+    let tested = [include_str!("run.rs"), include_str!("deadlines.rs")].concat();
+    for command in ["run", "serve"] {
+        let output = millpond().args([command, "--help"]).output();
+        let output = output.expect("the command runs");
+        let flags = text(&output.stdout).split(|c: char| c != '-' && !c.is_ascii_lowercase());
+        for flag in flags.filter(|flag| flag.starts_with("--max-")) {
+            assert!(
+                tested.contains(&format!("\"{flag}\"")),
+                "{flag} is not tested"
+            );
         }
     }
 }

@@ -156,12 +156,19 @@ impl Db {
 
     /// Whether a compilation error may come from an outdated schema. SQLite compiles against the
     /// schema that it has in memory, and checks whether that is current at a statement's first
-    /// step, which a statement that does not compile never takes. It checks at once only for
-    /// unknown tables and columns (`checkSchema` in its source), but not for the number of columns
-    /// of a table, existing objects, or the target of a conflict clause.
+    /// step, which a statement that does not compile never takes. By its source:
     ///
-    /// Also true if the schema itself exceeds the limits for a guest's text: rereading it applies
-    /// no limits.
+    /// - `SQLITE_ERROR`: it checks at once only for unknown tables and columns
+    ///   (`sqlite3LocateTable` and `resolveExprStep` set `checkSchema`), but not for the number of
+    ///   columns of a table (`sqlite3Insert`), existing objects (`sqlite3StartTable`,
+    ///   `sqlite3CreateIndex`, `sqlite3AlterFinishAddColumn`), or the target of a conflict clause
+    ///   (`sqlite3UpsertAnalyzeTarget`).
+    /// - `SQLITE_AUTH`: it asks the authorizer about what a view or trigger contains
+    ///   (`sqlite3AuthCheck` while it expands or codes it), which another connection may have
+    ///   replaced.
+    /// - `SQLITE_TOOBIG` and `SQLITE_CORRUPT`: it reads the schema while it compiles
+    ///   (`sqlite3ReadSchema`), and reports a definition that exceeds the limits for a guest's text
+    ///   as damage (`corruptSchema`). Reading it again applies no limits.
     fn may_be_outdated(&self, error: &Error) -> bool {
         let code = error.code() & 0xff;
         matches!(

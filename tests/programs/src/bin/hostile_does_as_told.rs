@@ -39,7 +39,11 @@ fn main() {
         "pages" => pages(),
         "query" => {
             let sql = std::env::args().nth(2).expect("a statement");
-            match db().query(&sql, NONE, false) {
+            let db = match std::env::args().nth(3).as_deref() {
+                Some("reading") => get_connection("default", Access::ReadOnly),
+                _ => get_connection("default", Access::ReadWrite),
+            };
+            match db.expect("a connection").query(&sql, NONE, false) {
                 Ok(_) => println!("answered"),
                 Err(error) => println!("{:?}", error.kind),
             }

@@ -1,0 +1,229 @@
+//! Migrations as an operator runs them: `migrate`, and `--migrations` of `run` and `serve`.
+
+use std::path::PathBuf;
+use std::process::Output;
+
+use millpond_tests::component;
+use rusqlite::Connection;
+
+use crate::process::{Server, millpond};
+
+/// The exit status for a mistake.
+const MISTAKE: i32 = 2;
+
+/// A folder with a database and migrations.
+struct Scene {
+    folder: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new(files: &[(&str, &str)]) -> Scene {
+        let scene = Scene {
+            folder: tempfile::tempdir().expect("a folder"),
+        };
+        std::fs::create_dir(scene.migrations()).expect("a folder");
+        for (file, sql) in files {
+            scene.write(file, sql);
+        }
+        scene
+    }
+
+    fn write(&self, file: &str, sql: &str) {
+        std::fs::write(self.migrations().join(file), sql).expect("a file");
+    }
+
+    fn migrations(&self) -> PathBuf {
+        self.folder.path().join("migrations")
+    }
+
+    fn database(&self) -> PathBuf {
+        self.folder.path().join("app.db")
+    }
+
+    fn migrate(&self) -> Output {
+        let mut command = millpond();
+        command.arg("migrate").arg("--db").arg(self.database());
+        command.arg("--migrations").arg(self.migrations());
+        command.output().expect("the command runs")
+    }
+
+    fn migrates(&self) {
+        let output = self.migrate();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+
+    /// What a guest gets for a statement.
+    fn query(&self, sql: &str) -> String {
+        let mut command = millpond();
+        command.args(["run", "--db"]).arg(self.database());
+        command.arg(component("hostile_does_as_told"));
+        let output = command.args(["query", sql]).output();
+        let output = output.expect("the command runs");
+        let first = text(&output.stdout).lines().next();
+        first.unwrap_or(text(&output.stderr)).to_owned()
+    }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("text")
+}
+
+#[test]
+fn migrations_are_applied_once_and_mistakes_reported() {
+    let scene = Scene::new(&[("001-t.sql", "CREATE TABLE t(a);")]);
+    for what in [": applied 001-t.sql\n", ": already applied 001-t.sql\n"] {
+        let output = scene.migrate();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(text(&output.stdout).ends_with(what), "{output:?}");
+    }
+    scene.write("002-u.sql", "\nCREATE TABEL u(a);");
+    let output = scene.migrate();
+    assert_eq!(output.status.code(), Some(MISTAKE), "{output:?}");
+    assert!(
+        text(&output.stderr).contains("002-u.sql fails in line 2"),
+        "{output:?}"
+    );
+}
+
+/// The limits for a guest's text are not for the operator's schema.
+#[test]
+fn a_migration_may_define_more_than_a_guest() {
+    let terms: Vec<_> = (0..1_500).map(|at| format!("a = {at}")).collect();
+    let columns: Vec<_> = (0..1_500).map(|at| format!("c{at}")).collect();
+    let sql = format!(
+        "CREATE TABLE t(a); CREATE VIEW v AS SELECT * FROM t WHERE {};
+         CREATE TABLE wide({}); CREATE TABLE checked(a CHECK ({}));",
+        terms[..300].join(" OR "),
+        columns.join(", "),
+        terms[..900].join(" OR ")
+    );
+    let scene = Scene::new(&[("001-large.sql", &sql)]);
+    scene.migrates();
+    for sql in [
+        "SELECT * FROM v",
+        "INSERT INTO wide(c1499) VALUES (1)",
+        "INSERT INTO checked VALUES (899)",
+    ] {
+        assert_eq!(scene.query(sql), "answered", "{sql}");
+    }
+    // One that no guest's connection could use is refused, with its place, and undone.
+    let deep = format!("CREATE VIEW deep AS SELECT 1{}", "+1".repeat(1_500));
+    scene.write("002-deep.sql", &format!("CREATE TABLE u(a);\n{deep};"));
+    let output = scene.migrate();
+    assert_eq!(output.status.code(), Some(MISTAKE), "{output:?}");
+    assert!(text(&output.stderr).contains("002-deep.sql"), "{output:?}");
+    assert_eq!(scene.query("SELECT * FROM u"), "ErrorKind::Sql");
+    assert_eq!(scene.query("SELECT * FROM v"), "answered");
+}
+
+/// The host's connections have the old schema in memory, and have compiled statements of it.
+#[test]
+fn a_server_uses_what_another_process_migrates() {
+    let scene = Scene::new(&[("001-t.sql", "CREATE TABLE t(a); CREATE INDEX i ON t(a);")]);
+    scene.migrates();
+    let server = Server::of("hostile_serves", &scene.database(), &["--pool-size", "3"]);
+    // On each of its connections.
+    let answers = |sql: &str| {
+        let ask = || server.ask_raw("POST", "/query", "", sql.as_bytes()).is(200);
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = (0..12).map(|_| scope.spawn(ask)).collect();
+            let bodies = asked.into_iter().map(|one| {
+                let answer = one.join().expect("an answer");
+                text(&answer.body).to_owned()
+            });
+            let mut bodies: Vec<_> = bodies.collect();
+            bodies.dedup();
+            bodies
+        })
+    };
+    assert_eq!(answers("SELECT * FROM t"), ["answered"]);
+    assert_eq!(answers("INSERT INTO t VALUES (1, 2)"), ["ErrorKind::Sql"]);
+    scene.write(
+        "002-more.sql",
+        "ALTER TABLE t ADD b DEFAULT 5; DROP INDEX i; CREATE UNIQUE INDEX u ON t(a, b);",
+    );
+    scene.migrates();
+    for sql in [
+        "INSERT INTO t VALUES (random(), 2)",
+        "INSERT INTO t VALUES (3, 4) ON CONFLICT(a, b) DO NOTHING",
+        "SELECT b FROM t",
+    ] {
+        assert_eq!(answers(sql), ["answered"], "{sql}");
+    }
+    let index = server.ask_raw("POST", "/query", "", b"CREATE INDEX i ON t(b)");
+    assert_eq!(text(&index.is(200).body), "answered");
+}
+
+#[test]
+fn an_empty_folder_is_a_mistake_everywhere() {
+    let scene = Scene::new(&[]);
+    for (command, guest) in [
+        ("migrate", None),
+        ("run", Some("cli_counts_visits")),
+        ("serve", Some("hostile_serves")),
+    ] {
+        let mut line = millpond();
+        line.arg(command).arg("--db").arg(scene.database());
+        line.arg("--migrations").arg(scene.migrations());
+        if let Some(guest) = guest {
+            line.arg(component(guest));
+        }
+        let output = line.output().expect("the command runs");
+        assert_eq!(output.status.code(), Some(MISTAKE), "{command}: {output:?}");
+        let folder = scene.migrations();
+        let folder = folder.to_str().expect("text");
+        assert!(
+            text(&output.stderr).contains(folder),
+            "{command}: {output:?}"
+        );
+    }
+}
+
+#[test]
+fn warnings_name_the_file_and_what_they_are_about() {
+    let unusable = "CREATE TABLE fine(a);\nCREATE TABLE d(a DEFAULT (sqlite_version()));";
+    let scene = Scene::new(&[("001-d.sql", unusable)]);
+    let output = scene.migrate();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("001-d.sql, line 2") && said.contains("sqlite_version"),
+        "{said}"
+    );
+    // Rows that were orphans before block nothing.
+    let other = Connection::open(scene.database()).expect("the database");
+    let orphan = "PRAGMA foreign_keys = OFF; CREATE TABLE parent(id INTEGER PRIMARY KEY);
+         CREATE TABLE child(id REFERENCES parent); INSERT INTO child VALUES (7)";
+    other.execute_batch(orphan).expect("an orphan");
+    drop(other);
+    scene.write("002-u.sql", "CREATE TABLE u(a);");
+    let output = scene.migrate();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("002-u.sql") && said.contains("child"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_database_for_reading_is_left_as_it_is() {
+    let scene = Scene::new(&[("001-t.sql", "CREATE TABLE t(a); INSERT INTO t VALUES (1);")]);
+    scene.migrates();
+    let before = std::fs::read(scene.database()).expect("the file");
+    for (sql, expected) in [
+        ("SELECT * FROM t", "answered"),
+        ("INSERT INTO t VALUES (2)", "ErrorKind::NotAuthorized"),
+    ] {
+        let mut command = millpond();
+        command
+            .args(["run", "--db-read-only"])
+            .arg(scene.database());
+        command.arg(component("hostile_does_as_told"));
+        let output = command.args(["query", sql, "reading"]).output();
+        let output = output.expect("the command runs");
+        let first = text(&output.stdout).lines().next();
+        assert_eq!(first, Some(expected), "{sql}: {output:?}");
+    }
+    assert_eq!(std::fs::read(scene.database()).expect("the file"), before);
+}
