@@ -17,6 +17,7 @@ mod guest;
 mod handles;
 mod hostile;
 mod http;
+mod limits;
 mod manifests;
 mod migrate;
 mod notes;
