@@ -179,7 +179,7 @@ fn run(row: &Row) -> (Duration, String) {
     let time = since.elapsed();
     let end = match result {
         Ok(_) => String::new(),
-        Err(error) => format!("{:?}", error.kind()),
+        Err(error) => format!("`{:?}`", error.kind()),
     };
     (time, end)
 }

@@ -5,7 +5,7 @@
 //! request an endless loop, in the guest's own code and in SQL, which the server stops.
 //!
 //! Then with an embedder's runtime of two workers. One task ticks every 5 ms, one reads a row as
-//! often; other tasks run statements that only end at their deadline.
+//! often; other tasks run expensive statements repeatedly.
 
 #[expect(dead_code, reason = "shared with the suites")]
 #[path = "../tests/suites/process.rs"]
@@ -164,7 +164,7 @@ fn embedded() {
             row(&runtime, &pool, &format!("{count} x {name}"), &sql, count);
         }
     }
-    // As another process would, for as long as it likes.
+    // Lock the database, as another process could.
     let other = rusqlite::Connection::open(&path).expect("the file");
     other.execute_batch("BEGIN IMMEDIATE").expect("its lock");
     for count in [1, 4, 16] {

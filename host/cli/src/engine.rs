@@ -42,8 +42,9 @@ pub(crate) fn load(
     instances: Instances,
     limits: &InstanceLimits,
 ) -> Result<Loaded, Failure> {
-    let bytes = fs::read(path)
-        .map_err(|error| Failure::about(path, format_args!("no component can be read: {error}")))?;
+    let bytes = fs::read(path).map_err(|error| {
+        Failure::about(path, format_args!("cannot read the component: {error}"))
+    })?;
     check_header(path, &bytes)?;
     let cache = Cache::new(CacheConfig::new()).ok();
     let _notice = SlowNotice::after(Duration::from_secs(1), path);

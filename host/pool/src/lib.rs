@@ -2,8 +2,8 @@
 //! each other. It is independent of the database engine: [`engine`] defines what an engine
 //! implements, and `millpond-sqlite` is one. Use it on a multi-thread tokio runtime, where a slow
 //! statement blocks no other task. Anywhere else, and in the calls that block, a statement blocks
-//! its thread until its deadline: make the calls on a thread without other work, as under
-//! [What blocks](#what-blocks).
+//! its thread until it ends, at the latest at its deadline: make the calls on a thread without
+//! other work, as under [What blocks](#what-blocks).
 //!
 //! A [`Pool`] lends a bounded number of [`Connection`]s to one database, first come, first served.
 //! When a connection is returned, the pool undoes what its borrower left behind (an open
@@ -15,8 +15,9 @@
 //!
 //! # What blocks
 //!
-//! A call runs on the thread that polls it: usually until 10 ms after its deadline at most, and
-//! never longer than 50 ms after it, unless a disk hangs, which blocks it. On a multi-thread tokio
+//! A call runs on the thread that polls it, or, if the engine might not stop in time, on the
+//! connection's own thread while the caller waits. With `millpond-sqlite` it returns usually within
+//! 10 ms of its deadline, and at most 50 ms after it, unless a disk hangs. On a multi-thread tokio
 //! runtime, a call that takes longer than 1 to 2 ms hands its worker over to another thread
 //! ([`block_in_place`](tokio::task::block_in_place)), so that the runtime's other tasks continue.
 //!

@@ -27,7 +27,8 @@ pub struct RequestId(u64);
 #[derive(Debug, Default)]
 struct Shared {
     interrupted: AtomicBool,
-    /// The session and lending number of each connection lent to it.
+    /// The session and lending number of each connection lent to it. Inline for one: most requests
+    /// hold one connection, and then need no allocation.
     lent: Mutex<SmallVec<[(Weak<StopFlag>, u64); 1]>>,
 }
 

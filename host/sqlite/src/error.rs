@@ -117,11 +117,11 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
-/// What `SQLITE_ABORT` means: FTS5 returns it where a cursor on an `fts5vocab` table continues after
-/// the table's index has changed (`sqlite3Fts5StructureTest` in SQLite's source). SQLite returns it
-/// for nothing else that a guest can do. Its own message is "query aborted".
-const ABORTED: &str = "the full-text table has changed while its words were being read: read all of \
-                       them before changing it";
+/// What `SQLITE_ABORT` means: FTS5 returns it where a cursor on an `fts5vocab` table continues
+/// after the table's index has changed (`sqlite3Fts5StructureTest` in SQLite's source). SQLite
+/// returns it for nothing else that a guest can do. Its own message is "query aborted".
+const ABORTED: &str = "the full-text table has changed while its words were being read: read all \
+                       of them before changing it";
 
 /// The kind of an extended result code.
 fn kind_of(code: i32) -> ErrorKind {

@@ -1,8 +1,9 @@
 //! Pooled SQLite connections for WebAssembly components run by wasmtime: the package
 //! `millpond:sqlite` for an embedder's [`Linker`](wasmtime::component::Linker). Use it on a
 //! multi-thread tokio runtime, where a slow statement blocks no other task. On a current-thread
-//! runtime, in a `LocalSet` and without `async`, a statement blocks its thread until its deadline:
-//! run each guest on its own thread there, with the function under [What blocks](#what-blocks).
+//! runtime, in a `LocalSet` and without `async`, a statement blocks its thread until it ends, at
+//! the latest at its deadline: run each guest on its own thread there, with the function under
+//! [What blocks](#what-blocks).
 //!
 //! A guest names a database, gets a connection from the pool behind that name, and works through
 //! handles. It sees no path and no other guest's data. When its [`SqliteCtx`] is dropped, after a

@@ -50,9 +50,9 @@ pub fn add_to_linker_with<T: Send + 'static>(
     crate::bindings::Imports::add_to_linker::<T, Sqlite>(linker, get)
 }
 
-/// Like [`add_to_linker`], for guests that are called without `async`, which needs no runtime. Every
-/// call blocks the thread until it ends, at most until its deadline and 50 ms: do not call the
-/// guest on a thread that has other work. On a runtime, start it with
+/// Like [`add_to_linker`], for guests that are called without `async`. It needs no runtime. Every
+/// call blocks its thread until it ends, at most 50 ms past its deadline unless the disk hangs: call
+/// the guest on a thread without other work. On a runtime, start it with
 /// [`spawn_blocking`](tokio::task::spawn_blocking) or on its own thread.
 ///
 /// # Errors

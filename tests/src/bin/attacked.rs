@@ -13,7 +13,7 @@ use millpond_sqlite::{PoolBuilder, Synchronous};
 use millpond_tests::Lab;
 
 /// The time limit of a statement.
-const STATEMENT_TIME: Duration = Duration::from_millis(300);
+const STATEMENT_TIME: Duration = Duration::from_millis(500);
 /// SQLite's memory limit for a connection.
 const MEMORY: u64 = 16 << 20;
 

@@ -11,15 +11,9 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::assert_test_exists;
-use crate::process::{MIGRATIONS, Request, Server, ask, millpond};
+use crate::process::{MIGRATIONS, Request, Server, ask, here, millpond, text};
 
 foreach_cli!(assert_test_exists);
-
-fn here() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let database = folder.path().join("app.db");
-    (folder, database)
-}
 
 fn output(args: &[&str], rest: &[&Path]) -> Output {
     millpond()
@@ -27,10 +21,6 @@ fn output(args: &[&str], rest: &[&Path]) -> Output {
         .args(rest)
         .output()
         .expect("the command runs")
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).expect("text")
 }
 
 #[test]

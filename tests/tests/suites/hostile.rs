@@ -10,12 +10,11 @@ use millpond_tests::{component, foreach_hostile};
 use rusqlite::Connection;
 
 use crate::assert_test_exists;
-use crate::process::{Server, millpond};
+use crate::process::{MISTAKE, Server, millpond};
 
 foreach_hostile!(assert_test_exists);
 
 const TRAPPED: i32 = 134;
-const MISTAKE: i32 = 2;
 
 /// Run a component, and check what it left.
 fn run(component: &Path, args: &[&str], time: &str) -> Output {

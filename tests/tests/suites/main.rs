@@ -20,6 +20,7 @@ mod handles;
 mod hostile;
 mod http;
 mod libsql;
+mod limits;
 mod manifests;
 mod migrate;
 mod notes;

@@ -6,26 +6,23 @@ use std::process::Output;
 use millpond_tests::component;
 use rusqlite::Connection;
 
-use crate::process::{Server, millpond};
-
-/// The exit status for a mistake.
-const MISTAKE: i32 = 2;
+use crate::process::{MISTAKE, Server, millpond, text};
 
 /// A folder with a database and migrations.
-struct Scene {
+struct Fixture {
     folder: tempfile::TempDir,
 }
 
-impl Scene {
-    fn new(files: &[(&str, &str)]) -> Scene {
-        let scene = Scene {
+impl Fixture {
+    fn new(files: &[(&str, &str)]) -> Fixture {
+        let f = Fixture {
             folder: tempfile::tempdir().expect("a folder"),
         };
-        std::fs::create_dir(scene.migrations()).expect("a folder");
+        std::fs::create_dir(f.migrations()).expect("a folder");
         for (file, sql) in files {
-            scene.write(file, sql);
+            f.write(file, sql);
         }
-        scene
+        f
     }
 
     fn write(&self, file: &str, sql: &str) {
@@ -64,20 +61,16 @@ impl Scene {
     }
 }
 
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).expect("text")
-}
-
 #[test]
 fn migrations_are_applied_once_and_mistakes_reported() {
-    let scene = Scene::new(&[("001-t.sql", "CREATE TABLE t(a);")]);
+    let f = Fixture::new(&[("001-t.sql", "CREATE TABLE t(a);")]);
     for what in [": applied 001-t.sql\n", ": already applied 001-t.sql\n"] {
-        let output = scene.migrate();
+        let output = f.migrate();
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert!(text(&output.stdout).ends_with(what), "{output:?}");
     }
-    scene.write("002-u.sql", "\nCREATE TABEL u(a);");
-    let output = scene.migrate();
+    f.write("002-u.sql", "\nCREATE TABEL u(a);");
+    let output = f.migrate();
     assert_eq!(output.status.code(), Some(MISTAKE), "{output:?}");
     assert!(
         text(&output.stderr).contains("002-u.sql fails in line 2"),
@@ -85,7 +78,7 @@ fn migrations_are_applied_once_and_mistakes_reported() {
     );
 }
 
-/// The limits for a guest's text are not for the operator's schema.
+/// The limits on a guest's SQL do not apply to migrations.
 #[test]
 fn a_migration_may_define_more_than_a_guest() {
     let terms: Vec<_> = (0..1_500).map(|at| format!("a = {at}")).collect();
@@ -97,32 +90,32 @@ fn a_migration_may_define_more_than_a_guest() {
         columns.join(", "),
         terms[..900].join(" OR ")
     );
-    let scene = Scene::new(&[("001-large.sql", &sql)]);
-    scene.migrates();
+    let f = Fixture::new(&[("001-large.sql", &sql)]);
+    f.migrates();
     for sql in [
         "SELECT * FROM v",
         "INSERT INTO wide(c1499) VALUES (1)",
         "INSERT INTO checked VALUES (899)",
     ] {
-        assert_eq!(scene.query(sql), "answered", "{sql}");
+        assert_eq!(f.query(sql), "answered", "{sql}");
     }
-    // One that no guest's connection could use is refused, with its place, and undone.
+    // A view too deep for any guest's connection is refused and undone.
     let deep = format!("CREATE VIEW deep AS SELECT 1{}", "+1".repeat(1_500));
-    scene.write("002-deep.sql", &format!("CREATE TABLE u(a);\n{deep};"));
-    let output = scene.migrate();
+    f.write("002-deep.sql", &format!("CREATE TABLE u(a);\n{deep};"));
+    let output = f.migrate();
     assert_eq!(output.status.code(), Some(MISTAKE), "{output:?}");
     assert!(text(&output.stderr).contains("002-deep.sql"), "{output:?}");
-    assert_eq!(scene.query("SELECT * FROM u"), "ErrorKind::Sql");
-    assert_eq!(scene.query("SELECT * FROM v"), "answered");
+    assert_eq!(f.query("SELECT * FROM u"), "ErrorKind::Sql");
+    assert_eq!(f.query("SELECT * FROM v"), "answered");
 }
 
-/// The host's connections have the old schema in memory, and have compiled statements of it.
+/// The server's connections have the old schema in memory and statements compiled for it.
 #[test]
 fn a_server_uses_what_another_process_migrates() {
-    let scene = Scene::new(&[("001-t.sql", "CREATE TABLE t(a); CREATE INDEX i ON t(a);")]);
-    scene.migrates();
-    let server = Server::of("hostile_serves", &scene.database(), &["--pool-size", "3"]);
-    // On each of its connections.
+    let f = Fixture::new(&[("001-t.sql", "CREATE TABLE t(a); CREATE INDEX i ON t(a);")]);
+    f.migrates();
+    let server = Server::of("hostile_serves", &f.database(), &["--pool-size", "3"]);
+    // With enough concurrent requests that all of the pool's connections usually answer.
     let answers = |sql: &str| {
         let ask = || server.ask_raw("POST", "/query", "", sql.as_bytes()).is(200);
         std::thread::scope(|scope| {
@@ -138,11 +131,11 @@ fn a_server_uses_what_another_process_migrates() {
     };
     assert_eq!(answers("SELECT * FROM t"), ["answered"]);
     assert_eq!(answers("INSERT INTO t VALUES (1, 2)"), ["ErrorKind::Sql"]);
-    scene.write(
+    f.write(
         "002-more.sql",
         "ALTER TABLE t ADD b DEFAULT 5; DROP INDEX i; CREATE UNIQUE INDEX u ON t(a, b);",
     );
-    scene.migrates();
+    f.migrates();
     for sql in [
         "INSERT INTO t VALUES (random(), 2)",
         "INSERT INTO t VALUES (3, 4) ON CONFLICT(a, b) DO NOTHING",
@@ -156,21 +149,21 @@ fn a_server_uses_what_another_process_migrates() {
 
 #[test]
 fn an_empty_folder_is_a_mistake_everywhere() {
-    let scene = Scene::new(&[]);
+    let f = Fixture::new(&[]);
     for (command, guest) in [
         ("migrate", None),
         ("run", Some("cli_counts_visits")),
         ("serve", Some("hostile_serves")),
     ] {
         let mut line = millpond();
-        line.arg(command).arg("--db").arg(scene.database());
-        line.arg("--migrations").arg(scene.migrations());
+        line.arg(command).arg("--db").arg(f.database());
+        line.arg("--migrations").arg(f.migrations());
         if let Some(guest) = guest {
             line.arg(component(guest));
         }
         let output = line.output().expect("the command runs");
         assert_eq!(output.status.code(), Some(MISTAKE), "{command}: {output:?}");
-        let folder = scene.migrations();
+        let folder = f.migrations();
         let folder = folder.to_str().expect("text");
         assert!(
             text(&output.stderr).contains(folder),
@@ -182,22 +175,22 @@ fn an_empty_folder_is_a_mistake_everywhere() {
 #[test]
 fn warnings_name_the_file_and_what_they_are_about() {
     let unusable = "CREATE TABLE fine(a);\nCREATE TABLE d(a DEFAULT (sqlite_version()));";
-    let scene = Scene::new(&[("001-d.sql", unusable)]);
-    let output = scene.migrate();
+    let f = Fixture::new(&[("001-d.sql", unusable)]);
+    let output = f.migrate();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let said = text(&output.stderr);
     assert!(
         said.contains("001-d.sql, line 2") && said.contains("sqlite_version"),
         "{said}"
     );
-    // Rows that were orphans before block nothing.
-    let other = Connection::open(scene.database()).expect("the database");
+    // Rows that already violated a foreign key only cause a warning.
+    let other = Connection::open(f.database()).expect("the database");
     let orphan = "PRAGMA foreign_keys = OFF; CREATE TABLE parent(id INTEGER PRIMARY KEY);
          CREATE TABLE child(id REFERENCES parent); INSERT INTO child VALUES (7)";
     other.execute_batch(orphan).expect("an orphan");
     drop(other);
-    scene.write("002-u.sql", "CREATE TABLE u(a);");
-    let output = scene.migrate();
+    f.write("002-u.sql", "CREATE TABLE u(a);");
+    let output = f.migrate();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let said = text(&output.stderr);
     assert!(
@@ -208,22 +201,20 @@ fn warnings_name_the_file_and_what_they_are_about() {
 
 #[test]
 fn a_database_for_reading_is_left_as_it_is() {
-    let scene = Scene::new(&[("001-t.sql", "CREATE TABLE t(a); INSERT INTO t VALUES (1);")]);
-    scene.migrates();
-    let before = std::fs::read(scene.database()).expect("the file");
+    let f = Fixture::new(&[("001-t.sql", "CREATE TABLE t(a); INSERT INTO t VALUES (1);")]);
+    f.migrates();
+    let before = std::fs::read(f.database()).expect("the file");
     for (sql, expected) in [
         ("SELECT * FROM t", "answered"),
         ("INSERT INTO t VALUES (2)", "ErrorKind::NotAuthorized"),
     ] {
         let mut command = millpond();
-        command
-            .args(["run", "--db-read-only"])
-            .arg(scene.database());
+        command.args(["run", "--db-read-only"]).arg(f.database());
         command.arg(component("hostile_does_as_told"));
         let output = command.args(["query", sql, "reading"]).output();
         let output = output.expect("the command runs");
         let first = text(&output.stdout).lines().next();
         assert_eq!(first, Some(expected), "{sql}: {output:?}");
     }
-    assert_eq!(std::fs::read(scene.database()).expect("the file"), before);
+    assert_eq!(std::fs::read(f.database()).expect("the file"), before);
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
@@ -16,9 +16,23 @@ use serde_json::Value;
 /// How long a test waits for anything. Only a failing test waits that long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The command's exit status for a mistake in the command line, a file or a setting.
+pub(crate) const MISTAKE: i32 = 2;
+
 /// The demo's migrations.
 pub(crate) const MIGRATIONS: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../guest/notes/migrations");
+
+/// A folder, and a path for a database in it.
+pub(crate) fn here() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("app.db");
+    (folder, database)
+}
+
+pub(crate) fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("text")
+}
 
 /// The `millpond` command, without the settings and the cache of the user who runs the tests.
 pub(crate) fn millpond() -> Command {
@@ -33,6 +47,16 @@ pub(crate) fn millpond() -> Command {
     }
     command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command
+}
+
+/// The output of a `run` without input.
+pub(crate) fn output_of_run(flags: &[&str], guest: &Path, args: &[&str]) -> Output {
+    let mut command = millpond();
+    command.arg("run").args(flags).arg(guest).args(args);
+    command
+        .stdin(Stdio::null())
+        .output()
+        .expect("the command runs")
 }
 
 /// A `millpond serve`. Dropping it kills it.

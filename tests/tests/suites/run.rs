@@ -1,37 +1,17 @@
 //! What `run` promises to a guest and its user: arguments, environment, exit code, streams, limits.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::path::PathBuf;
+use std::process::Stdio;
 
 use millpond_tests::component;
 use rusqlite::Connection;
 
-use crate::process::{Server, millpond};
+use crate::process::{MISTAKE, Server, here, millpond, output_of_run, text};
 
 const TRAPPED: i32 = 134;
-const MISTAKE: i32 = 2;
 /// 128 and the number of SIGPIPE.
 const BROKEN_PIPE: i32 = 141;
-
-fn here() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let database = folder.path().join("app.db");
-    (folder, database)
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).expect("text")
-}
-
-fn run(flags: &[&str], guest: &Path, args: &[&str]) -> Output {
-    let mut command = millpond();
-    command.arg("run").args(flags).arg(guest).args(args);
-    command
-        .stdin(Stdio::null())
-        .output()
-        .expect("the command runs")
-}
 
 /// A component with this text, in its own file.
 fn assembled(text: &str) -> (tempfile::TempDir, PathBuf) {
@@ -77,7 +57,7 @@ fn arguments_after_the_component_are_the_guests() {
         "",
         "serve",
     ];
-    let output = run(&["--env", "A=2"], component("cli_speaks"), &args);
+    let output = output_of_run(&["--env", "A=2"], component("cli_speaks"), &args);
     let expected: String = args.map(|arg| format!("argument {arg}\n")).concat();
     assert_eq!(
         text(&output.stdout),
@@ -86,7 +66,7 @@ fn arguments_after_the_component_are_the_guests() {
     );
     assert_eq!(output.status.code(), Some(1));
     // `--` may also precede the component.
-    let output = run(&["--"], component("cli_speaks"), &["--help"]);
+    let output = output_of_run(&["--"], component("cli_speaks"), &["--help"]);
     assert_eq!(text(&output.stdout), "argument --help\n", "{output:?}");
     // Before it, flags are the command's.
     for (flags, code) in [
@@ -114,7 +94,7 @@ fn of_two_values_the_guest_gets_the_last() {
     let flags = [
         "--env", "A=1", "--env", "B=b", "--env", "A=2", "--env", "A=3",
     ];
-    let output = run(&flags, component("cli_speaks"), &[]);
+    let output = output_of_run(&flags, component("cli_speaks"), &[]);
     assert_eq!(text(&output.stdout), "environment A=3\nenvironment B=b\n");
 }
 
@@ -131,7 +111,7 @@ fn an_exit_code_is_what_the_interface_carries() {
         ("unreachable", TRAPPED),
     ] {
         let (_folder, guest) = assembled(&command(body, ""));
-        let output = run(&[], &guest, &[]);
+        let output = output_of_run(&[], &guest, &[]);
         assert_eq!(output.status.code(), Some(expected), "{body}: {output:?}");
     }
 }
@@ -180,7 +160,7 @@ fn a_trapping_command_that_is_also_a_handler_suggests_serve() {
     let handler = r#"(instance $h) (export "wasi:http/incoming-handler@0.2.0" (instance $h))"#;
     for (more, told) in [(handler, true), ("", false)] {
         let (_folder, guest) = assembled(&command("unreachable", more));
-        let output = run(&[], &guest, &[]);
+        let output = output_of_run(&[], &guest, &[]);
         assert_eq!(output.status.code(), Some(TRAPPED), "{output:?}");
         let line = text(&output.stderr);
         assert_eq!(line.contains("millpond serve"), told, "{line}");
@@ -191,15 +171,15 @@ fn a_trapping_command_that_is_also_a_handler_suggests_serve() {
 #[test]
 fn a_guest_without_its_database_is_told_the_flag() {
     let (_folder, database) = here();
-    let output = run(&[], component("cli_counts_visits"), &[]);
+    let output = output_of_run(&[], component("cli_counts_visits"), &[]);
     assert!(text(&output.stderr).contains("--db PATH"), "{output:?}");
     let path = database.to_str().expect("text");
-    let output = run(&["--db", path], component("cli_two_names"), &[]);
+    let output = output_of_run(&["--db", path], component("cli_two_names"), &[]);
     assert!(
         text(&output.stderr).contains("--db other=PATH"),
         "{output:?}"
     );
-    let output = run(&["--db", path], component("cli_counts_visits"), &[]);
+    let output = output_of_run(&["--db", path], component("cli_counts_visits"), &[]);
     assert_eq!(text(&output.stderr), "", "{output:?}");
 
     let mut command = millpond();
@@ -226,7 +206,7 @@ fn an_import_of_more_than_a_request_may_write() {
     let path = database.to_str().expect("text");
     let import = |flags: &[&str]| {
         let flags = [&["--db", path], flags].concat();
-        let output = run(
+        let output = output_of_run(
             &flags,
             component("hostile_does_as_told"),
             &["query", IMPORT],
@@ -241,192 +221,6 @@ fn an_import_of_more_than_a_request_may_write() {
         .ask_raw("POST", "/query", "", IMPORT.as_bytes())
         .is(200);
     assert_eq!(text(&answer.body), "ErrorKind::QuotaExceeded");
-}
-
-/// Waiting for it would take the whole minute.
-#[test]
-fn a_statement_of_a_run_has_a_minute() {
-    let output = millpond().args(["run", "--help"]).output();
-    let output = output.expect("the command runs");
-    let help = text(&output.stdout).split_whitespace().collect::<Vec<_>>();
-    let help = help.join(" ");
-    let (_, flag) = help.split_once("--max-statement-time").expect("the flag");
-    let (flag, _) = flag.split_once(']').expect("its default");
-    assert!(
-        flag.ends_with("[default: 1m for `run`; for `serve`, as --request-timeout"),
-        "{flag}"
-    );
-}
-
-#[test]
-fn every_limit_has_a_flag() {
-    const ENDLESS: &str =
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
-    let (_folder, database) = here();
-    let path = database.to_str().expect("text");
-    let guest = component("hostile_does_as_told");
-    let two = "SELECT zeroblob(50000) UNION ALL SELECT zeroblob(50001)";
-    let sort = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300000)
-        SELECT max(a) FROM (SELECT randomblob(100) a FROM n ORDER BY a)";
-    for (flag, value, sql, expected) in [
-        (
-            "--max-statement-time",
-            "50ms",
-            ENDLESS,
-            "ErrorKind::DeadlineExceeded",
-        ),
-        (
-            "--max-statement-steps",
-            "1000",
-            ENDLESS,
-            "ErrorKind::DeadlineExceeded",
-        ),
-        (
-            "--max-value-size",
-            "64KiB",
-            "SELECT zeroblob(65537)",
-            "ErrorKind::TooLarge",
-        ),
-        (
-            "--max-value-size",
-            "2MiB",
-            "SELECT length(zeroblob(2000000))",
-            "answered",
-        ),
-        ("--max-result-size", "64KiB", two, "ErrorKind::TooLarge"),
-        (
-            "--max-connection-memory",
-            "4MiB",
-            sort,
-            "ErrorKind::QuotaExceeded",
-        ),
-        (
-            "--max-sqlite-memory",
-            "4MiB",
-            sort,
-            "ErrorKind::QuotaExceeded",
-        ),
-    ] {
-        let output = run(&["--db", path, flag, value], guest, &["query", sql]);
-        let said = text(&output.stdout).lines().next();
-        assert_eq!(said, Some(expected), "{flag}: {output:?}");
-    }
-    let long = format!("SELECT 1{}", " ".repeat(90_000));
-    // Each of these denies the guest something that it needs from the start.
-    for (flag, value, args) in [
-        ("--max-connections", "0", &["query", "SELECT 1"][..]),
-        ("--max-statements", "0", &["pages"]),
-        ("--max-cursors", "0", &["pages"]),
-        ("--max-transactions", "0", &["order", "0"]),
-        ("--max-handles", "1", &["query", "SELECT 1"]),
-        ("--max-call-size", "64KiB", &["query", &long]),
-        ("--max-tables", "1", &["query", "SELECT 1"]),
-        ("--max-table-entries", "1", &["query", "SELECT 1"]),
-        ("--max-instances", "1", &["query", "SELECT 1"]),
-    ] {
-        let output = run(&["--db", path, flag, value], guest, args);
-        assert_ne!(output.status.code(), Some(0), "{flag}: {output:?}");
-        assert_ne!(output.status.code(), Some(MISTAKE), "{flag}: {output:?}");
-    }
-    let bounds: &[(&str, &[&str], &[&str])] = &[
-        ("--pool-size", &["1", "1024"], &["0", "1025"]),
-        ("--timeout", &["0", "1h"], &["61m"]),
-        ("--max-idle", &["0", "5"], &["6"]),
-        ("--busy-timeout", &["0", "1h"], &["61m"]),
-        ("--cache-size", &["64KiB", "32MiB"], &["63KiB", "2GiB"]),
-        ("--mmap-size", &["0", "64GiB"], &["65GiB"]),
-        ("--statement-cache", &["0", "10000"], &["10001"]),
-        (
-            "--max-connection-memory",
-            &["4MiB", "64GiB"],
-            &["3MiB", "65GiB"],
-        ),
-        ("--max-sqlite-memory", &["64MiB"], &["3MiB", "16385GiB"]),
-        (
-            "--max-database-size",
-            &["1MiB", "16384GiB"],
-            &["1023KiB", "16385GiB"],
-        ),
-        (
-            "--max-transaction-size",
-            &["1MiB", "16384GiB"],
-            &["1023KiB", "16385GiB"],
-        ),
-        (
-            "--max-value-size",
-            &["64KiB", "1023MiB"],
-            &["63KiB", "1GiB"],
-        ),
-        ("--max-result-size", &["64KiB", "1GiB"], &["63KiB", "2GiB"]),
-        ("--max-page-size", &["1KiB", "64MiB"], &["1023", "65MiB"]),
-        ("--max-connections", &["1", "1024"], &["1025"]),
-        ("--max-statements", &["1", "1000000"], &["1000001"]),
-        ("--max-cursors", &["1", "1000000"], &["1000001"]),
-        ("--max-transactions", &["1", "1000000"], &["1000001"]),
-        ("--max-statement-time", &["10s", "10000h"], &["0", "10001h"]),
-        ("--max-statement-steps", &["1000000"], &["0"]),
-        ("--max-transaction-time", &["10s", "10000h"], &["10001h"]),
-        ("--max-hold-time", &["1s", "10000h"], &["10001h"]),
-        ("--max-memory-size", &["16MiB", "4GiB"], &["63KiB", "5GiB"]),
-        ("--max-memories", &["1", "16"], &["0", "17"]),
-        ("--max-tables", &["8", "64"], &["0", "65"]),
-        (
-            "--max-table-entries",
-            &["1000", "1000000"],
-            &["0", "1000001"],
-        ),
-        ("--max-instances", &["32", "256"], &["0", "257"]),
-        ("--max-handles", &["100", "1000000"], &["0", "1000001"]),
-        ("--max-stack-size", &["64KiB", "16MiB"], &["63KiB", "17MiB"]),
-        ("--max-call-size", &["64KiB", "1GiB"], &["63KiB", "2GiB"]),
-        ("--max-random-size", &["64", "1MiB"], &["63", "2MiB"]),
-    ];
-    for (flag, good, bad) in bounds {
-        for (values, expected) in [(good, 0), (bad, MISTAKE)] {
-            for value in *values {
-                let flags = ["--db", path, flag, value];
-                let output = run(&flags, component("cli_counts_visits"), &[]);
-                assert_eq!(
-                    output.status.code(),
-                    Some(expected),
-                    "{flag} {value}: {output:?}"
-                );
-            }
-        }
-    }
-    for (flag, good, bad) in [
-        ("--head-timeout", "1h", "2h"),
-        ("--max-output-size", "0", "2GiB"),
-        ("--max-requests", "4096", "4097"),
-    ] {
-        let mut command = millpond();
-        let listen = ["serve", "--listen", "127.0.0.1:0", flag, bad];
-        let output = command
-            .args(listen)
-            .arg(component("hostile_serves"))
-            .output();
-        assert_eq!(
-            output.expect("it runs").status.code(),
-            Some(MISTAKE),
-            "{flag}"
-        );
-        if flag != "--max-requests" {
-            let server = Server::of("hostile_serves", &database, &[flag, good]);
-            server.ask("GET", "/quick", None).is(200);
-        }
-    }
-    let tested = [include_str!("run.rs"), include_str!("deadlines.rs")].concat();
-    for command in ["run", "serve"] {
-        let output = millpond().args([command, "--help"]).output();
-        let output = output.expect("the command runs");
-        let flags = text(&output.stdout).split(|c: char| c != '-' && !c.is_ascii_lowercase());
-        for flag in flags.filter(|flag| flag.starts_with("--max-")) {
-            assert!(
-                tested.contains(&format!("\"{flag}\"")),
-                "{flag} is not tested"
-            );
-        }
-    }
 }
 
 #[test]

@@ -1,22 +1,16 @@
 //! Components for WASI 0.3, whose functions and bodies are asynchronous: served, and run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Output;
 
 use millpond_tests::{component, foreach_wasi03};
 
 use crate::assert_test_exists;
-use crate::process::{Request, Server, millpond};
+use crate::process::{Request, Server, here, millpond};
 
 foreach_wasi03!(assert_test_exists);
 
 const GUEST: &str = "wasi03_visits";
-
-fn here() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let database = folder.path().join("app.db");
-    (folder, database)
-}
 
 fn serve(database: &Path) -> Server {
     Server::of(GUEST, database, &["--no-access-log"])

@@ -44,7 +44,7 @@ pub(crate) struct Watch {
     slow: AtomicBool,
     /// How often that has been tried in this call.
     tries: AtomicU64,
-    /// Whether the call has begun a commit, and nothing has looked since.
+    /// The call has begun a commit, and has not handed over the worker since.
     committing: AtomicBool,
     /// How many commits to come are expected to be slow.
     slow_commits: AtomicU64,
@@ -359,11 +359,12 @@ impl Watch {
         self.stop.start_commit()
     }
 
-    /// If the last commit was slow, hand over the worker before the next ones: on a slow disk all
-    /// are. Some may not be, so look again after those.
+    /// Expect slow commits if the last one was slow: on a slow disk all are. The count runs out, so
+    /// that a disk that recovers is noticed.
     fn learn_from_commit(&self) {
         const EXPECTED: u64 = 100;
-        // If marked since the commit began, because that clears the mark.
+        // The commit began by handing over, if it was slow before: so it has been marked since, or
+        // no thread was free to take over.
         if self.committing.swap(false, Ordering::Relaxed) && self.slow.load(Ordering::Relaxed) {
             self.slow_commits.store(EXPECTED, Ordering::Relaxed);
         }

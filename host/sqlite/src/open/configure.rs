@@ -117,8 +117,8 @@ fn not_taken(setting: std::fmt::Arguments<'_>) -> Error {
     Error::new(ErrorKind::CannotOpen, message)
 }
 
-/// Pragmas that the library was built with, or the file created with.
-const AS_THEY_ARE: &[&str] = &[
+/// Pragmas whose values come from the library's build or the file.
+const READ_FROM_CONNECTION: &[&str] = &[
     "auto_vacuum",
     "automatic_index",
     "checkpoint_fullfsync",
@@ -191,12 +191,19 @@ pub(super) fn standing(
         ("trusted_schema", off()),
         ("writable_schema", off()),
     ];
-    for name in AS_THEY_ARE {
+    standing.extend(current_values(conn)?);
+    Ok(standing)
+}
+
+/// The values of [`READ_FROM_CONNECTION`], each in all its spellings.
+fn current_values(conn: &Connection) -> Result<Vec<(&'static str, Vec<String>)>> {
+    let mut values = Vec::new();
+    for name in READ_FROM_CONNECTION {
         let value = conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let Some(value) = value.optional()? else {
             continue;
         };
-        let word = match (*name, value) {
+        let spellings = match (*name, value) {
             ("auto_vacuum", 0) => &["none"][..],
             ("auto_vacuum", 1) => &["full"],
             ("auto_vacuum", 2) => &["incremental"],
@@ -206,8 +213,8 @@ pub(super) fn standing(
             (_, 1) => ON,
             _ => &[],
         };
-        let word = word.iter().map(|word| (*word).to_owned());
-        standing.push((name, word.chain([value.to_string()]).collect()));
+        let spellings = spellings.iter().map(|spelling| (*spelling).to_owned());
+        values.push((*name, spellings.chain([value.to_string()]).collect()));
     }
-    Ok(standing)
+    Ok(values)
 }

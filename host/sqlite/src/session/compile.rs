@@ -156,7 +156,7 @@ impl Db {
 
     /// Whether a compilation error may come from an outdated schema. SQLite compiles against the
     /// schema that it has in memory, and checks whether that is current at a statement's first
-    /// step, which a statement that does not compile never takes. By its source:
+    /// step, which a statement that does not compile never takes. For each code, from its source:
     ///
     /// - `SQLITE_ERROR`: it checks at once only for unknown tables and columns
     ///   (`sqlite3LocateTable` and `resolveExprStep` set `checkSchema`), but not for the number of

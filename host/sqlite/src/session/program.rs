@@ -30,11 +30,11 @@ use crate::text::SqlText;
 /// A program that uses less memory than this, in bytes, and calls no slow function, is too short to
 /// reuse a value often.
 const SHORT_PROGRAM: u32 = LARGE as u32;
-/// The maximum cost, in milliseconds for values of a megabyte, of a program on the caller's thread,
-/// and on the connection's own, where an abandoned call then ends within a few seconds. A program
-/// that costs more may only handle shorter values. On a slow and busy machine everything takes four
-/// times as long.
+/// The maximum cost, in milliseconds for values of a megabyte, of a program on the caller's thread.
+/// A program that costs more may only handle shorter values there. Four times this, on a slow and
+/// busy machine, still ends within the 50 ms that a statement may be late.
 const FREE_COST: u64 = 10;
+/// The same on the connection's own thread, where an abandoned call then ends within a few seconds.
 const MAX_COST: u64 = 2_000;
 /// The maximum cost, in milliseconds, of reusing a value of a megabyte, converting one to a number
 /// for a column, passing one to a virtual table, following a JSON path, formatting JSON, and

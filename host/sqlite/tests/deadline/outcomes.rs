@@ -1,5 +1,5 @@
-//! A statement or transaction that a deadline ends leaves nothing half done, and its result says what
-//! happened.
+//! A statement or transaction that a deadline ends leaves nothing half done, and its result says
+//! what happened.
 
 use std::time::{Duration, Instant};
 

@@ -18,7 +18,7 @@ use millpond_pool::{
 };
 use millpond_sqlite::{PoolBuilder, Synchronous};
 
-use self::system_calls::{Fault, Over, Released, arm, arm_hang, disarm, hangs, release};
+use self::system_calls::{Fault, Over, ReleaseOnDrop, arm, arm_hang, disarm, hangs, release};
 
 static NONE: Parameters = Parameters::NONE;
 
@@ -330,7 +330,7 @@ fn a_slow_disk_does_not_block_a_runtime_commit_after_commit() {
             }
         }
     });
-    // What a new connection reads, it has read then.
+    // So that the connection has read everything that a new one reads.
     for id in 0..3 {
         insert(
             &pool.get_blocking(Access::ReadWrite).expect("a connection"),
@@ -349,13 +349,13 @@ fn a_slow_disk_does_not_block_a_runtime_commit_after_commit() {
             connection.execute(&sql, &NONE).await
         });
         assert!(hangs(), "the commit writes");
-        // Or the runtime could never end after a failure.
-        let hanging = Released;
+        // Release it even if an assertion fails: otherwise the runtime would never shut down.
+        let hanging = ReleaseOnDrop;
         meanwhile(beats.load(Ordering::Relaxed));
         drop(hanging);
         runtime.block_on(writes).expect("no panic").expect("a row");
     };
-    // The disk takes this long, so no event ends it.
+    // A slow disk: the commit takes 50 ms.
     commit(3, &|_| std::thread::sleep(Duration::from_millis(50)));
     for id in 4..8 {
         let since = Instant::now();

@@ -99,9 +99,9 @@ pub(crate) fn release() {
 
 /// [Releases](release) the hanging call when dropped.
 #[derive(Debug)]
-pub(crate) struct Released;
+pub(crate) struct ReleaseOnDrop;
 
-impl Drop for Released {
+impl Drop for ReleaseOnDrop {
     fn drop(&mut self) {
         release();
     }

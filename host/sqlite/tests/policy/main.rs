@@ -103,19 +103,6 @@ const STATEMENTS: &[&str] = &[
     "CREATE INDEX n ON t(sqlite_version())",
 ];
 
-/// Parts of statements that are refused, each with what names it in the contract.
-const NAMED: &[(&str, &str)] = &[
-    ("ATTACH", "`ATTACH`"),
-    ("DETACH", "`DETACH`"),
-    ("VACUUM", "`VACUUM`"),
-    ("TEMP", "temporary objects"),
-    ("temp.", "temporary objects"),
-    ("millpond_", "`millpond_`"),
-    ("sqlite_stat", "`sqlite_`"),
-    ("sqlite_version", "`sqlite_version`"),
-    ("sqlite_source_id", "`sqlite_source_id`"),
-];
-
 fn fixture() -> (tempfile::TempDir, Pool) {
     let folder = tempfile::tempdir().expect("a folder");
     let pool = PoolBuilder::new()
@@ -193,84 +180,110 @@ fn vacuum_is_refused_by_its_own_name() {
     }
 }
 
+/// What is decided, in the lines of the golden file.
+#[derive(Default)]
+struct Decided {
+    lines: String,
+    /// The reasons that were given: the kind of a row, and the name.
+    given: BTreeSet<(&'static str, &'static str)>,
+}
+
+impl Decided {
+    /// Add a row, with its reason if it is denied.
+    fn add(&mut self, kind: &'static str, row: &str, reason: Option<(&'static str, &str)>) {
+        let reason = match (row.contains("denied"), reason) {
+            (true, Some((name, reason))) => {
+                self.given.insert((kind, name));
+                format!("  # {reason}")
+            }
+            (true, None) => panic!("no reason: {kind} {row}"),
+            (false, _) => String::new(),
+        };
+        writeln!(self.lines, "{kind} {row}{reason}").expect("text");
+    }
+
+    fn functions(&mut self, pool: &Pool) {
+        let functions = "SELECT DISTINCT name, narg FROM pragma_function_list";
+        for (name, arguments) in listed(functions) {
+            let count = match arguments {
+                -1 => 1,
+                negative @ ..0 => -negative,
+                count => count,
+            };
+            let values = vec!["?1"; usize::try_from(count).expect("a count")].join(", ");
+            // An operator, although listed with the functions.
+            let sql = match name.as_str() {
+                "->" | "->>" => format!("SELECT ?1 {name} ?1"),
+                _ => format!("SELECT \"{name}\"({values})"),
+            };
+            let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
+            // Compiling decides; the arguments may make no sense.
+            let denied = block_on(connection.prepare(&sql))
+                .is_err_and(|error| error.kind() == ErrorKind::NotAuthorized);
+            let decision = if denied { "denied" } else { "allowed" };
+            let row = format!("{name}/{arguments}: {decision}");
+            self.add("function", &row, find(reasons::FUNCTIONS, &name));
+        }
+    }
+
+    fn pragmas(&mut self, pool: &Pool, grant: &Grant) {
+        for (name, _) in listed("SELECT name, 0 FROM pragma_pragma_list") {
+            let forms = [
+                format!("PRAGMA {name}"),
+                format!("PRAGMA {name} = 1"),
+                format!("PRAGMA main.{name}"),
+                format!("PRAGMA main.{name}('t')"),
+                format!("SELECT * FROM pragma_{name}"),
+                format!("SELECT * FROM pragma_{name}('t')"),
+            ];
+            let decisions = forms.map(|sql| decide(pool, grant, &sql));
+            let row = format!("{name}: {}", decisions.join(" "));
+            self.add("pragma", &row, find(reasons::PRAGMAS, &name));
+        }
+    }
+
+    fn modules(&mut self, pool: &Pool, grant: &Grant) {
+        for (name, _) in listed("SELECT name, 0 FROM pragma_module_list") {
+            let create = format!("CREATE VIRTUAL TABLE n USING {name}(a, b, c)");
+            let create = decide(pool, grant, &create);
+            let read = decide(pool, grant, &format!("SELECT * FROM {name}"));
+            let row = format!("{name}: create {create}, read {read}");
+            self.add("module", &row, find(reasons::MODULES, &name));
+        }
+    }
+
+    fn statements(&mut self, pool: &Pool, narrow: &Grant) {
+        let wide = narrow.clone().temporary(true);
+        for sql in STATEMENTS {
+            let decision = match (decide(pool, narrow, sql), decide(pool, &wide, sql)) {
+                (narrow, wide) if narrow == wide => narrow.to_owned(),
+                (narrow, wide) => format!("{narrow}, with temporary objects {wide}"),
+            };
+            let mut found = reasons::STATEMENTS.iter();
+            let reason = found.find(|(part, ..)| sql.contains(part));
+            let reason = reason.map(|(part, reason, _)| (*part, *reason));
+            self.add("statement", &format!("{sql}: {decision}"), reason);
+        }
+    }
+}
+
+fn find(reasons: reasons::Reasons, name: &str) -> Option<(&'static str, &'static str)> {
+    reasons.iter().copied().find(|(denied, _)| *denied == name)
+}
+
 #[test]
 fn the_policy_covers_everything_that_sql_can_use() {
     let (_folder, pool) = fixture();
-    let narrow = Grant::new(&pool, Access::ReadWrite);
-    let wide = narrow.clone().temporary(true);
-    let mut decided = String::new();
-    let mut add = |row: &str, reason: Option<&str>| {
-        let reason = match (row.contains("denied"), reason) {
-            (true, Some(reason)) => format!("  # {reason}"),
-            (true, None) => panic!("no reason: {row}"),
-            (false, _) => String::new(),
-        };
-        writeln!(decided, "{row}{reason}").expect("text");
-    };
-
-    let functions = "SELECT DISTINCT name, narg FROM pragma_function_list";
-    for (name, arguments) in listed(functions) {
-        let count = match arguments {
-            -1 => 1,
-            negative @ ..0 => -negative,
-            count => count,
-        };
-        let values = vec!["?1"; usize::try_from(count).expect("a count")].join(", ");
-        // An operator, although listed with the functions.
-        let sql = match name.as_str() {
-            "->" | "->>" => format!("SELECT ?1 {name} ?1"),
-            _ => format!("SELECT \"{name}\"({values})"),
-        };
-        let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
-        // Compiling decides; the arguments may make no sense.
-        let denied = block_on(connection.prepare(&sql))
-            .is_err_and(|error| error.kind() == ErrorKind::NotAuthorized);
-        let decision = if denied { "denied" } else { "allowed" };
-        add(
-            &format!("function {name}/{arguments}: {decision}"),
-            reasons::of_function(&name),
-        );
-    }
-
-    for (name, _) in listed("SELECT name, 0 FROM pragma_pragma_list") {
-        let forms = [
-            format!("PRAGMA {name}"),
-            format!("PRAGMA {name} = 1"),
-            format!("PRAGMA main.{name}"),
-            format!("PRAGMA main.{name}('t')"),
-            format!("SELECT * FROM pragma_{name}"),
-            format!("SELECT * FROM pragma_{name}('t')"),
-        ];
-        let decisions = forms.map(|sql| decide(&pool, &narrow, &sql));
-        add(
-            &format!("pragma {name}: {}", decisions.join(" ")),
-            reasons::of_pragma(&name),
-        );
-    }
-
-    for (name, _) in listed("SELECT name, 0 FROM pragma_module_list") {
-        let create = format!("CREATE VIRTUAL TABLE n USING {name}(a, b, c)");
-        let create = decide(&pool, &narrow, &create);
-        let read = decide(&pool, &narrow, &format!("SELECT * FROM {name}"));
-        add(
-            &format!("module {name}: create {create}, read {read}"),
-            reasons::of_module(&name),
-        );
-    }
-
-    for sql in STATEMENTS {
-        let decision = match (decide(&pool, &narrow, sql), decide(&pool, &wide, sql)) {
-            (narrow, wide) if narrow == wide => narrow.to_owned(),
-            (narrow, wide) => format!("{narrow}, with temporary objects {wide}"),
-        };
-        add(
-            &format!("statement {sql}: {decision}"),
-            reasons::of_statement(sql),
-        );
-    }
+    let grant = Grant::new(&pool, Access::ReadWrite);
+    let mut decided = Decided::default();
+    decided.functions(&pool);
+    decided.pragmas(&pool, &grant);
+    decided.modules(&pool, &grant);
+    decided.statements(&pool, &grant);
+    assert_eq!(pool.stats().connections_created, 1);
 
     if std::env::var_os("MILLPOND_BLESS").is_some() {
-        std::fs::write(GOLDEN, &decided).expect("written");
+        std::fs::write(GOLDEN, &decided.lines).expect("written");
     }
     let golden = std::fs::read_to_string(GOLDEN).expect("policy.golden");
     let differ = |a: &str, b: &str| {
@@ -279,11 +292,29 @@ fn the_policy_covers_everything_that_sql_can_use() {
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(
-        (differ(&decided, &golden), differ(&golden, &decided)),
+        (
+            differ(&decided.lines, &golden),
+            differ(&golden, &decided.lines)
+        ),
         (Vec::new(), Vec::new()),
         "what is decided now, and what was"
     );
-    assert_eq!(pool.stats().connections_created, 1);
+    let all = [
+        ("function", reasons::FUNCTIONS),
+        ("pragma", reasons::PRAGMAS),
+        ("module", reasons::MODULES),
+    ];
+    let all = all
+        .iter()
+        .flat_map(|(kind, reasons)| reasons.iter().map(|(name, _)| (*kind, *name)));
+    let of_statements = reasons::STATEMENTS
+        .iter()
+        .map(|(part, ..)| ("statement", *part));
+    let unused: Vec<_> = all
+        .chain(of_statements)
+        .filter(|reason| !decided.given.contains(reason))
+        .collect();
+    assert_eq!(unused, [], "reasons for what is not denied");
 }
 
 /// The contract lists what is refused, so that guest authors need not try.
@@ -299,19 +330,17 @@ fn everything_that_is_refused_is_named_in_the_contract() {
             let row = row.split("  #").next().unwrap_or(row);
             let (what, decision) = row.rsplit_once(": ").expect("a decision");
             let (kind, name) = what.split_once(' ').expect("a kind");
+            let forms: Vec<_> = decision.split(' ').collect();
             let refused = match kind {
-                // As most often used: read.
-                "pragma" => {
-                    decision.starts_with("denied denied")
-                        || decision.starts_with("denied allowed denied denied")
-                }
+                // To read it, and to describe something with it.
+                "pragma" => forms[0] == "denied" && forms[3] == "denied",
                 "module" => decision.contains("read denied") && !name.starts_with("pragma_"),
                 _ => decision.starts_with("denied"),
             };
             let named = match kind {
-                "statement" => NAMED
+                "statement" => reasons::STATEMENTS
                     .iter()
-                    .any(|(part, name)| what.contains(part) && contract.contains(name)),
+                    .any(|(part, _, name)| what.contains(part) && contract.contains(name)),
                 _ => named.contains(name.split('/').next().expect("a name")),
             };
             refused && !named

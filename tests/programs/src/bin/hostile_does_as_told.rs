@@ -40,8 +40,9 @@ fn main() {
         "query" => {
             let sql = std::env::args().nth(2).expect("a statement");
             let db = match std::env::args().nth(3).as_deref() {
+                None => get_connection("default", Access::ReadWrite),
                 Some("reading") => get_connection("default", Access::ReadOnly),
-                _ => get_connection("default", Access::ReadWrite),
+                Some(other) => panic!("unknown access: {other}"),
             };
             match db.expect("a connection").query(&sql, NONE, false) {
                 Ok(_) => println!("answered"),

@@ -5,9 +5,10 @@
 //!
 //! So each connection gets tokenizers that check the deadline (`tokenizers`), and replacements of
 //! the auxiliary functions that take linear time, check it too, and return the same results
-//! (`highlight`, `snippet`, `bm25`). Only on a damaged index may they return a result where SQLite's
-//! report the damage, because they read the positions of words another way: `integrity-check`
-//! reports it. `fts5_get_locale` stays SQLite's: it copies one short text.
+//! (`highlight`, `snippet`, `bm25`). On a damaged index they may return a result where SQLite's
+//! functions return an error, because they read the positions of words differently.
+//! `integrity-check` reports such damage. `fts5_get_locale` stays SQLite's: it copies one short
+//! text.
 #![expect(
     unsafe_code,
     reason = "FTS5's C interface; each block states why it holds"
