@@ -24,12 +24,15 @@ pub struct Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestId(u64);
 
+/// A session, and the number of its lending.
+type Entry = (Weak<StopFlag>, u64);
+
 #[derive(Debug, Default)]
 struct Shared {
     interrupted: AtomicBool,
-    /// The session and lending number of each connection lent to it. Inline for one: most requests
-    /// hold one connection, and then need no allocation.
-    lent: Mutex<SmallVec<[(Weak<StopFlag>, u64); 1]>>,
+    /// The connections lent to it. Inline for one: most requests hold one connection, and then need
+    /// no allocation.
+    lent: Mutex<SmallVec<[Entry; 1]>>,
 }
 
 #[allow(

@@ -151,7 +151,7 @@ mod tests {
             let columns: Vec<_> = (0..count).map(|at| format!("c{at} AS (x+{at})")).collect();
             format!("CREATE TABLE t(x, {})", columns.join(", "))
         };
-        let casts = vec!["CAST(x AS INT)"; 11].join(" AND ");
+        let casts = ["CAST(x AS INT)"; 11].join(" AND ");
         let checked = format!("CREATE TABLE t(x CHECK ({casts}))");
         for definition in [
             "CREATE TABLE t(x, y AS (json_extract(x, '$.a')))",
