@@ -63,7 +63,7 @@ fn neighbours() -> Vec<(&'static str, String)> {
         ),
         (
             "snippet of 1 MB",
-            "SELECT snippet(g, 0, '', '', '', 64) FROM g, g AS h WHERE g MATCH 'a'".into(),
+            "SELECT snippet(g, 0, '', '', '', 64) FROM g WHERE g MATCH 'a'".into(),
         ),
         (
             "highlight of 1 MB",
@@ -199,6 +199,9 @@ fn row(runtime: &tokio::runtime::Runtime, pool: &Pool, name: &str, sql: &str, co
             let (over, grant, sql) = (Arc::clone(&over), grant.clone(), sql.to_owned());
             runtime.spawn(async move {
                 while !over.load(Ordering::Relaxed) {
+                    // As wasmtime does with a guest's computing: a task that never yields would block
+                    // its worker, with statements that are refused at once too.
+                    tokio::task::yield_now().await;
                     // Abandoned statements may have used up the pool.
                     if let Ok(connection) = grant.get(Access::ReadWrite, &Request::new()).await {
                         // Most are stopped at their deadline.
