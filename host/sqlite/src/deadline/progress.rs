@@ -208,9 +208,7 @@ impl Watch {
                 .store(brief.saturating_sub(1), Ordering::Relaxed);
         }
         if !is_under_way() {
-            if self.slow.load(Ordering::Relaxed) {
-                self.hand_over();
-            }
+            self.hand_over_if_marked();
             return false;
         }
         let defers = match self.pace() {
@@ -378,10 +376,15 @@ impl Watch {
     /// Returns whether to stop. Call it now and then in anything that may take long, on the thread
     /// that runs it. It must not panic: SQLite calls it.
     pub(crate) fn look(&self) -> bool {
+        self.hand_over_if_marked();
+        self.must_stop()
+    }
+
+    /// Hand over the runtime's worker, if the call is marked as slow.
+    pub(crate) fn hand_over_if_marked(&self) {
         if self.slow.load(Ordering::Relaxed) {
             self.hand_over();
         }
-        self.must_stop()
     }
 
     /// Hand over the runtime's worker, so that its other tasks continue on another thread.

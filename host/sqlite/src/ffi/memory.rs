@@ -21,7 +21,8 @@
 //!
 //! **Invariant:** every pointer that SQLite frees or resizes comes from here and has a [`Header`]
 //! in front of it, because there is no other allocator before or after. Accounts are never freed.
-//! Nothing here unwinds: no code below panics, whatever SQLite asks for.
+//! Nothing here unwinds: no code below panics, whatever SQLite asks for. Handing over a worker does
+//! not either, because it first checks that there is one.
 #![expect(
     unsafe_code,
     reason = "SQLite's C interface; each block states why it holds"
@@ -121,6 +122,7 @@ impl Account {
         let total = match steps {
             0 => 0,
             _ => {
+                self.hand_over_if_marked();
                 let more = (steps * STEP) as isize;
                 let total = PROCESS.fetch_add(more, Ordering::Relaxed);
                 usize::try_from(total.saturating_add(more)).unwrap_or(0)
@@ -141,6 +143,18 @@ impl Account {
             self.peak.fetch_max(after, Ordering::Relaxed);
         }
         granted
+    }
+
+    /// Hand over the runtime's worker if the call is slow. For work that calls nothing else of ours,
+    /// but allocates: SQLite asks its authorizer nothing while it derives the columns of a view
+    /// (`sqlite3ViewGetColumnNames` in its source). With `SQLITE_CONFIG_MEMSTATUS` off, SQLite
+    /// holds no lock of the process while it allocates.
+    #[cold]
+    fn hand_over_if_marked(&self) {
+        // Another connection's memory can be reallocated here, but not its worker handed over.
+        if ptr::eq(self, CURRENT.get()) {
+            with_watch(Watch::hand_over_if_marked);
+        }
     }
 
     /// Refuse all allocations from now on.
