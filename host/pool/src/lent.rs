@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_millis(if cfg!(debug_assertions) { 200
 /// often it checks whether to abandon the call.
 const QUICK: Duration = Duration::from_millis(1);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// More than trying to hand over a worker takes.
+const TRYING_TIME: Duration = Duration::from_millis(30);
 
 /// What the handles of a connection, its statements, cursors and transaction share.
 #[derive(Debug)]
@@ -216,7 +218,7 @@ impl Lent {
         if let Ok(result) = receiver.recv_timeout(QUICK) {
             return Ok(result);
         }
-        hand_over();
+        let mut handed_over = hand_over();
         let mut overdue_since = None;
         loop {
             match receiver.recv_timeout(LOOK_EVERY) {
@@ -232,6 +234,11 @@ impl Lent {
             }
             if !self.stop.must_stop() {
                 overdue_since = None;
+                // On a busy machine no other thread may have taken the worker in time. Trying takes
+                // a while, so not shortly before the deadline.
+                if !handed_over && clock::after(TRYING_TIME) < self.stop.until() {
+                    handed_over = hand_over();
+                }
                 continue;
             }
             let since = *overdue_since.get_or_insert_with(Instant::now);

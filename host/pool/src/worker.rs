@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::task::{Context, Wake, Waker};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::{block_in_place, yield_now};
@@ -23,6 +24,8 @@ use tokio::task::{block_in_place, yield_now};
 /// overloaded, or the runtime has no thread left (`max_blocking_threads`). In those cases the
 /// statement continues and blocks the worker, until the next attempt to hand it over.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// How long to give the other thread, at first, if another worker was faster.
+const FIRST_PAUSE: Duration = Duration::from_micros(50);
 
 /// Hand this thread's worker over to another thread. Does nothing on a thread that is not a worker.
 /// Returns false if no other thread has taken the worker yet.
@@ -36,15 +39,29 @@ pub fn hand_over() -> bool {
     if !is_worker(&runtime) {
         return true;
     }
-    block_in_place(|| {
-        // Returning from `block_in_place` takes the worker back, unless another thread already runs
-        // it: so wait until one does, which is when it runs a task.
-        let (taken, wait) = sync_channel(1);
-        runtime.spawn(async move {
-            let _ = taken.send(());
+    let until = Instant::now() + PATIENCE;
+    let mut pause = Duration::ZERO;
+    loop {
+        block_in_place(|| {
+            // Returning from `block_in_place` takes the worker back, unless another thread already
+            // runs it: so wait until one does, which is when it runs a task.
+            let (taken, wait) = sync_channel(1);
+            runtime.spawn(async move {
+                let _ = taken.send(());
+            });
+            let _ = wait.recv_timeout(until.saturating_duration_since(Instant::now()));
+            thread::sleep(pause);
         });
-        wait.recv_timeout(PATIENCE).is_ok()
-    })
+        // Another worker may have run that task, before any thread took over this one: then this
+        // thread has taken it back.
+        if !is_worker(&runtime) {
+            return true;
+        }
+        if Instant::now() >= until {
+            return false;
+        }
+        pause = (pause * 2).max(FIRST_PAUSE);
+    }
 }
 
 thread_local! {
