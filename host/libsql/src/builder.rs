@@ -97,21 +97,21 @@ impl PoolBuilder {
     /// together must stay below the server's `--max-concurrent-connections` (128 by default).
     /// Default 5; 1 to 1024.
     pub fn max_size(mut self, connections: u32) -> Self {
-        self.settings.max_size = connections;
+        self.settings.pool.max_size = connections;
         self
     }
 
     /// How many idle connections are kept. One that comes back to a pool with as many is closed.
     /// Default: `max_size`; 0 to `max_size`.
     pub fn max_idle(mut self, connections: u32) -> Self {
-        self.settings.max_idle = Some(connections);
+        self.settings.pool.max_idle = Some(connections);
         self
     }
 
     /// How long a caller waits for a connection, and how long for a server that has no stream left.
     /// Default 10 s; 0 (do not wait at all) to one hour.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.settings.timeout = timeout;
+        self.settings.pool.timeout = timeout;
         self
     }
 
@@ -153,7 +153,7 @@ impl PoolBuilder {
     /// not speak Hrana 3, or sends its clients to another server.
     pub async fn open(self, url: &str) -> Result<Pool> {
         self.settings.check()?;
-        let pool = self.settings.of_pool();
+        let pool = self.settings.pool;
         let engine = Arc::new(Libsql::new(url, self.settings)?);
         Pool::open(engine, pool).await
     }
@@ -166,8 +166,8 @@ impl PoolBuilder {
     /// As [`open`](PoolBuilder::open).
     pub fn open_migrator(mut self, url: &str) -> Result<Migrator> {
         self.settings.trusted = true;
-        (self.settings.max_size, self.settings.max_idle) = (1, None);
-        (self.settings.read_only, self.settings.timeout) = (false, Migrator::WAIT);
+        (self.settings.pool.max_size, self.settings.pool.max_idle) = (1, None);
+        (self.settings.read_only, self.settings.pool.timeout) = (false, Migrator::WAIT);
         Ok(Migrator::new(self.open_blocking(url)?))
     }
 

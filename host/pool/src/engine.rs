@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 pub use crate::flat::Reader;
 pub use crate::request::RequestId;
 pub use crate::rights::{Limits, Rights};
+pub use crate::settings::{within, within_hour};
 pub use crate::stop_flag::StopFlag;
 pub use crate::value::RawValue;
 pub use crate::worker::hand_over;

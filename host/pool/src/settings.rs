@@ -1,16 +1,21 @@
 //! A pool's settings, for any engine.
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Result};
 
 /// How many connections a pool lends, and how long it lets callers wait.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The maximum number of connections, idle and in use together. Defaults to 5.
+    /// The maximum number of connections, idle and in use together: 1 to 1024. Defaults to 5.
     pub max_size: u32,
-    /// The maximum number of idle connections to keep; `None` means `max_size`. Defaults to `None`.
+    /// The maximum number of idle connections to keep, at most `max_size`, which `None` means.
+    /// Defaults to `None`.
     pub max_idle: Option<u32>,
-    /// How long a caller waits for a connection. Defaults to 10 s.
+    /// How long a caller waits for a connection, at most one hour. Defaults to 10 s.
     pub timeout: Duration,
 }
 
@@ -41,7 +46,55 @@ impl Settings {
         self
     }
 
+    /// Check that each is within its bounds.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](ErrorKind::Config): one is not; the message says which, and its bounds.
+    pub fn check(&self) -> Result<()> {
+        let max_idle = self.max_idle.unwrap_or(self.max_size);
+        within("max_size", self.max_size, 1..=1024, "connections")?;
+        within("max_idle", max_idle, 0..=self.max_size, "connections")?;
+        within_hour("timeout", self.timeout)
+    }
+
     pub(crate) fn most_idle(&self) -> u32 {
         self.max_idle.unwrap_or(self.max_size).min(self.max_size)
     }
+}
+
+/// Check a setting of an engine: `value`, counted in `unit`.
+///
+/// # Errors
+///
+/// [`Config`](ErrorKind::Config): it is not within its bounds.
+pub fn within<T: PartialOrd + Display>(
+    name: &str,
+    value: T,
+    bounds: RangeInclusive<T>,
+    unit: &str,
+) -> Result<()> {
+    if bounds.contains(&value) {
+        return Ok(());
+    }
+    let (from, to) = (bounds.start(), bounds.end());
+    Err(Error::new(
+        ErrorKind::Config,
+        format!("{name} is {value} {unit}: it must be between {from} and {to}"),
+    ))
+}
+
+/// Check an engine's setting for how long something waits.
+///
+/// # Errors
+///
+/// [`Config`](ErrorKind::Config): it is longer than an hour.
+pub fn within_hour(name: &str, value: Duration) -> Result<()> {
+    if value <= Duration::from_secs(3600) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Config,
+        format!("{name} is {value:?}: it must be at most one hour"),
+    ))
 }

@@ -44,21 +44,21 @@ impl PoolBuilder {
     /// Set the maximum number of connections, idle and in use together, not counting the pool's own
     /// checkpoint connection. Defaults to 5; from 1 to 1024.
     pub fn max_size(mut self, connections: u32) -> Self {
-        self.settings.max_size = connections;
+        self.settings.pool.max_size = connections;
         self
     }
 
     /// Set how long a caller waits for a connection, and a writer for its turn. Defaults to 10 s;
     /// from 0 (do not wait) to one hour.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.settings.timeout = timeout;
+        self.settings.pool.timeout = timeout;
         self
     }
 
     /// Set the maximum number of idle connections. A connection returned to a pool with that many
     /// is closed. Defaults to `max_size`; from 0 to `max_size`.
     pub fn max_idle(mut self, connections: u32) -> Self {
-        self.settings.max_idle = Some(connections);
+        self.settings.pool.max_idle = Some(connections);
         self
     }
 
@@ -221,7 +221,7 @@ impl PoolBuilder {
 }
 
 fn open(location: Location, settings: Settings) -> millpond_pool::Result<Pool> {
-    let pool = settings.of_pool();
+    let pool = settings.pool;
     let engine = Arc::new(Sqlite::new(location, settings)?);
     // Opening an in-process session completes in its first poll.
     block_on(Pool::open(engine, pool))

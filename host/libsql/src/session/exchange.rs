@@ -284,7 +284,9 @@ impl Core {
             }
             Refusal::Full => {
                 let since = *tried.full_since.get_or_insert_with(Instant::now);
-                match since.elapsed() < self.shared.settings.timeout && !self.shared.is_closed() {
+                match since.elapsed() < self.shared.settings.pool.timeout
+                    && !self.shared.is_closed()
+                {
                     true => Ok(()),
                     false => Err(unavailable("has as many streams as it may have")),
                 }

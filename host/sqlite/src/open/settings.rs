@@ -1,10 +1,9 @@
 //! The pool's settings as values: defaults and bounds. `PoolBuilder` documents each setting.
 
-use std::fmt::Display;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::error::{Error, ErrorKind, Result};
+use millpond_pool::Result;
+use millpond_pool::engine::{within, within_hour};
 
 /// When SQLite syncs to disk (<https://sqlite.org/pragma.html#pragma_synchronous>).
 ///
@@ -25,9 +24,8 @@ pub enum Synchronous {
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) read_only: bool,
-    pub(crate) max_size: u32,
-    pub(crate) timeout: Duration,
-    pub(crate) max_idle: Option<u32>,
+    /// Those that every pool has.
+    pub(crate) pool: millpond_pool::Settings,
     pub(crate) synchronous: Synchronous,
     pub(crate) cache_size: u64,
     pub(crate) mmap_size: u64,
@@ -44,15 +42,12 @@ pub(crate) struct Settings {
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
-const HOUR: Duration = Duration::from_secs(3600);
 
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
             read_only: false,
-            max_size: 5,
-            timeout: Duration::from_secs(10),
-            max_idle: None,
+            pool: millpond_pool::Settings::default(),
             synchronous: Synchronous::Full,
             cache_size: 2 * MIB,
             mmap_size: 0,
@@ -69,24 +64,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The settings that every pool has.
-    pub(crate) fn of_pool(&self) -> millpond_pool::Settings {
-        millpond_pool::Settings::new(self.max_size, self.timeout).max_idle(self.max_idle)
-    }
-
-    pub(crate) fn max_idle(&self) -> u32 {
-        self.max_idle.unwrap_or(self.max_size)
-    }
-
     pub(crate) fn check(&self) -> Result<()> {
-        within("max_size", self.max_size, 1..=1024, "connections")?;
-        within_duration("timeout", self.timeout)?;
-        within(
-            "max_idle",
-            self.max_idle(),
-            0..=self.max_size,
-            "connections",
-        )?;
+        self.pool.check()?;
         within("cache_size", self.cache_size, 64 * KIB..=GIB, "bytes")?;
         within("mmap_size", self.mmap_size, 0..=64 * GIB, "bytes")?;
         within(
@@ -95,7 +74,7 @@ impl Settings {
             0..=10_000,
             "statements",
         )?;
-        within_duration("busy_timeout", self.busy_timeout)?;
+        within_hour("busy_timeout", self.busy_timeout)?;
         // The page cache counts, but SQLite needs more than that.
         within(
             "max_memory_bytes",
@@ -134,30 +113,4 @@ impl Settings {
             "bytes",
         )
     }
-}
-
-fn within<T: PartialOrd + Display>(
-    name: &str,
-    value: T,
-    bounds: RangeInclusive<T>,
-    unit: &str,
-) -> Result<()> {
-    if bounds.contains(&value) {
-        return Ok(());
-    }
-    let (from, to) = (bounds.start(), bounds.end());
-    Err(Error::new(
-        ErrorKind::Config,
-        format!("{name} is {value} {unit}: it must be between {from} and {to}"),
-    ))
-}
-
-fn within_duration(name: &str, value: Duration) -> Result<()> {
-    if value <= HOUR {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::Config,
-        format!("{name} is {value:?}: it must be at most one hour"),
-    ))
 }

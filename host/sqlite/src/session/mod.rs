@@ -173,7 +173,7 @@ impl Db {
             cache: StatementCache::new(settings.statement_cache),
             turn: None,
             turns,
-            timeout: settings.timeout,
+            timeout: settings.pool.timeout,
             name,
             request: RequestId::new(),
             access: Access::ReadWrite,
