@@ -1,8 +1,9 @@
 //! Decides who has which connection: lends one, waits for one, and takes it back.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -16,7 +17,7 @@ use crate::lent::Lent;
 use crate::request::Request;
 use crate::rights::{Limits, Rights};
 use crate::settings::Settings;
-use crate::slots::{Closed, Place, Returned, Slots, Taken};
+use crate::slots::{Closed, Place, Returned, Risk, Slots, Taken};
 use crate::stop_flag::StopFlag;
 use crate::thread::Thread;
 use crate::value::Access;
@@ -77,6 +78,7 @@ impl Pooled {
 
 impl Lending {
     pub(crate) async fn new(engine: Arc<dyn Engine>, settings: Settings) -> Result<Lending> {
+        settings.check()?;
         let first = Pooled::open(&*engine, NEVER).await?;
         let slots = Slots::new(settings.max_size, settings.most_idle());
         if settings.most_idle() > 0 {
@@ -235,6 +237,26 @@ impl Lending {
                 Err(_) => self.in_use().iter().for_each(|lent| look(lent)),
             }
         }
+    }
+
+    /// Wait until a call may run on its session's own thread, where it may have to be abandoned:
+    /// not after `deadline`, nor after `is_over`, nor for longer than the pool's timeout.
+    pub(crate) async fn may_go_aside(
+        &self,
+        deadline: Option<Instant>,
+        is_over: impl Fn() -> bool,
+    ) -> Option<Risk<'_, Box<Pooled>>> {
+        if let Some(risk) = self.slots.try_risk() {
+            return Some(risk);
+        }
+        let risk = poll_fn(|_| match self.slots.try_risk() {
+            Some(risk) => Poll::Ready(risk),
+            // `wait` polls again.
+            None => Poll::Pending,
+        });
+        let until = self.wait_until(Instant::now(), deadline);
+        let look = |lent: &Lent| lent.end_overdue_transaction();
+        Box::pin(self.wait(risk, until, is_over, look)).await
     }
 
     fn wait_until(&self, since: Instant, deadline: Option<Instant>) -> Instant {

@@ -13,7 +13,7 @@ use crate::clock::{self, NEVER};
 use crate::engine::{Call, Outcome, Session, Step, Stop};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lending::{Lending, Pooled};
-use crate::slots::{Place, Returned};
+use crate::slots::{Place, Returned, Risk};
 use crate::stop_flag::StopFlag;
 use crate::worker::hand_over;
 
@@ -299,7 +299,10 @@ impl Lent {
         loop {
             let step = match goes_aside {
                 false => self.call(outcome.take(), &mut work),
-                true => self.call_aside(outcome.take(), continued, aside()),
+                true => {
+                    let _risk = self.may_go_aside().await?;
+                    self.call_aside(outcome.take(), continued, aside())
+                }
             };
             continued = false;
             match step {
@@ -309,6 +312,33 @@ impl Lent {
                 Err(Stop::Wait(wait)) => outcome = Some(Box::pin(self.pool.wait_for(wait)).await),
             }
         }
+    }
+
+    /// Wait until the call may continue on the session's own thread.
+    async fn may_go_aside(&self) -> Result<Risk<'_, Box<Pooled>>> {
+        // The session has begun a call. If that does not continue, because there was no time or
+        // because its future was dropped, do not use the session again.
+        let unfinished = Unfinished(self);
+        // Its deadline may pass, and the pool may take the session back meanwhile.
+        let is_over = || self.stop.must_stop() || self.with(|_| ()).is_err();
+        let risk = self.pool.may_go_aside(self.stop.deadline(), is_over).await;
+        if let Some(risk) = risk {
+            std::mem::forget(unfinished);
+            return Ok(risk);
+        }
+        if self.pool.slots.is_closed() {
+            return Err(Error::closed());
+        }
+        self.with(|_| ())?;
+        let error = Error::new(
+            ErrorKind::DeadlineExceeded,
+            "the statement may not stop in time, and had to wait for others that did not: its \
+             connection is closed",
+        );
+        Err(match self.stop.is_in_transaction() {
+            true => error.with_rolled_back(),
+            false => error,
+        })
     }
 
     /// Stop whatever runs on the session, and take it from its borrower, to be closed.
@@ -380,6 +410,15 @@ impl Lent {
 
     fn lock(&self) -> MutexGuard<'_, Holding> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call that has begun. Dropping this closes its session.
+struct Unfinished<'a>(&'a Lent);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.0.give_back(true);
     }
 }
 

@@ -37,6 +37,8 @@ struct State<R> {
     opening: u32,
     /// Resources that their holders have abandoned, and that are still in use.
     abandoned: u32,
+    /// Resources in use in a way that may end in abandoning them.
+    risky: u32,
     closed: bool,
     counters: PoolStats,
 }
@@ -59,6 +61,12 @@ pub(crate) enum Taken<'a, R> {
 /// A resource that is being opened. Dropping this records that it was not opened.
 #[derive(Debug)]
 pub(crate) struct Opening<'a, R> {
+    slots: &'a Slots<R>,
+}
+
+/// The permission to use a resource in a way that may end in abandoning it. Dropping it ends that.
+#[derive(Debug)]
+pub(crate) struct Risk<'a, R> {
     slots: &'a Slots<R>,
 }
 
@@ -87,6 +95,7 @@ impl<R> Slots<R> {
                 idle: Vec::with_capacity(max_idle as usize),
                 opening: 0,
                 abandoned: 0,
+                risky: 0,
                 closed: false,
                 counters: PoolStats {
                     max_pool_size: max_size,
@@ -203,6 +212,18 @@ impl<R> Slots<R> {
         self.tell_if_drained(&state);
     }
 
+    /// Ask to use a resource in a way that may end in abandoning it. Refused while too many are
+    /// abandoned: users who always end so could otherwise leave none for the rest.
+    pub(crate) fn try_risk(&self) -> Option<Risk<'_, R>> {
+        let mut state = self.lock();
+        let most = (state.counters.max_pool_size / 4).max(2);
+        if state.abandoned > 0 && state.abandoned + state.risky >= most {
+            return None;
+        }
+        state.risky += 1;
+        Some(Risk { slots: self })
+    }
+
     pub(crate) fn stats(&self) -> PoolStats {
         let state = self.lock();
         PoolStats {
@@ -296,6 +317,12 @@ impl<R> Drop for Opening<'_, R> {
         let mut state = self.slots.lock();
         state.opening -= 1;
         self.slots.tell_if_drained(&state);
+    }
+}
+
+impl<R> Drop for Risk<'_, R> {
+    fn drop(&mut self) {
+        self.slots.lock().risky -= 1;
     }
 }
 

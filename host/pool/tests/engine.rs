@@ -22,6 +22,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// What a fake's sessions share with the test.
 #[derive(Debug, Default)]
 struct Shared {
+    name: &'static str,
     opened: AtomicU32,
     dropped: AtomicU32,
     /// While set, opening a session fails.
@@ -79,7 +80,7 @@ impl Engine for Fake {
     }
 
     fn name(&self) -> &str {
-        "fake"
+        self.0.name
     }
 
     fn count(&self, stats: &mut PoolStats) {
@@ -334,7 +335,7 @@ async fn closing_ends_who_waits() {
     assert_eq!(fake.0.dropped.load(Ordering::SeqCst), 1);
 }
 
-/// Counts the warnings of this process.
+/// Counts the warnings about the engine named `logged`: other tests cause some too.
 struct Warnings(AtomicU32);
 
 static WARNINGS: Warnings = Warnings(AtomicU32::new(0));
@@ -345,7 +346,7 @@ impl log::Log for Warnings {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
+        if self.enabled(record.metadata()) && record.args().to_string().contains("logged") {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
     }
@@ -357,7 +358,10 @@ impl log::Log for Warnings {
 async fn a_call_that_does_not_end_is_abandoned_counted_and_logged() {
     log::set_logger(&WARNINGS).expect("the only logger");
     log::set_max_level(log::LevelFilter::Warn);
-    let fake = Fake::default();
+    let fake = Fake(Arc::new(Shared {
+        name: "logged",
+        ..Shared::default()
+    }));
     let pool = pool(&fake, 2).await;
     let grant = Grant::new(&pool, Access::ReadWrite).max_statement_time(Duration::from_millis(20));
     let get = || async { grant.get(Access::ReadWrite, &Request::new()).await };
@@ -388,6 +392,61 @@ async fn a_call_that_does_not_end_is_abandoned_counted_and_logged() {
         tokio::task::yield_now().await;
     }
     assert_eq!(fake.0.dropped.load(Ordering::SeqCst), 1);
+}
+
+/// A guest whose statements never stop must not use up a pool that others need.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_did_not_stop_leave_room_for_others() {
+    let fake = Fake::default();
+    let pool = pool(&fake, 8).await;
+    let brief = Grant::new(&pool, Access::ReadWrite).max_statement_time(Duration::from_millis(20));
+    let stuck = async || {
+        let connection = brief.get(Access::ReadWrite, &Request::new()).await;
+        let connection = connection.expect("a connection");
+        let result = connection.execute("stuck", &NONE).await;
+        assert_eq!(kind(result), ErrorKind::DeadlineExceeded);
+        let result = connection.execute("quick", &NONE).await;
+        assert_eq!(kind(result), ErrorKind::StaleHandle);
+    };
+    // A quarter of eight may be abandoned. What may have to be abandoned next waits for them, and
+    // its connection is free after its deadline.
+    for abandoned in [1, 2, 2, 2] {
+        stuck().await;
+        let stats = pool.stats();
+        assert_eq!(
+            (stats.abandoned, stats.in_use),
+            (abandoned, abandoned as u32)
+        );
+    }
+    let other = get(&pool).await;
+    other.execute("quick", &NONE).await.expect("at once");
+    // A caller that gives up while it waits loses its connection, which has begun a call.
+    let impatient = get(&pool).await;
+    let given_up =
+        tokio::time::timeout(Duration::from_millis(20), impatient.execute("stuck", &NONE));
+    assert!(given_up.await.is_err());
+    let result = impatient.execute("quick", &NONE).await;
+    assert_eq!(kind(result), ErrorKind::StaleHandle);
+    // One that waits long enough continues.
+    let begins = async || {
+        let connection = get(&pool).await;
+        // That of the last call.
+        fake.0.began.notified().await;
+        let call = tokio::spawn(async move { connection.execute("stuck", &NONE).await });
+        fake.0.began.notified().await;
+        call
+    };
+    let patient = begins().await;
+    fake.0.unstuck.store(true, Ordering::SeqCst);
+    patient.await.expect("no panic").expect("done");
+    // Closing does not wait.
+    fake.0.unstuck.store(false, Ordering::SeqCst);
+    (stuck().await, stuck().await);
+    let waits = begins().await;
+    pool.close(Duration::ZERO).await;
+    let result = waits.await.expect("no panic");
+    assert_eq!(kind(result), ErrorKind::PoolClosed);
+    fake.0.unstuck.store(true, Ordering::SeqCst);
 }
 
 #[tokio::test]
