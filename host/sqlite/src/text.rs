@@ -104,6 +104,22 @@ pub(crate) fn has_or(sql: &str) -> bool {
     sql.bytes().zip(sql.bytes().skip(1)).any(letters) && has_word(sql, &["OR"])
 }
 
+/// Whether the text has more than `most` tokens: names, numbers and other characters, also those in
+/// quotes and comments.
+pub(crate) fn has_more_tokens(sql: &str, most: usize) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii();
+    let mut in_word = false;
+    let mut count = 0;
+    // Each takes at least one byte.
+    sql.len() > most
+        && sql.bytes().any(|byte| {
+            let continues = is_word(byte) && in_word;
+            in_word = is_word(byte);
+            count += usize::from(!continues && !byte.is_ascii_whitespace());
+            count > most
+        })
+}
+
 /// Whether the text contains `name` (case-insensitive).
 pub(crate) fn mentions(sql: &str, name: &str) -> bool {
     sql.as_bytes()
@@ -206,6 +222,20 @@ mod tests {
             "INSERT OR IGNORE INTO replaced VALUES (1)",
         ] {
             assert!(!replaces(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_counted() {
+        for (sql, count) in [
+            ("", 0),
+            (" \n", 0),
+            ("SELECT a_1 FROM t", 4),
+            ("SELECT é+1,'x y'", 9),
+            ("x<=y", 4),
+        ] {
+            assert!(!has_more_tokens(sql, count), "{sql}");
+            assert!(count == 0 || has_more_tokens(sql, count - 1), "{sql}");
         }
     }
 

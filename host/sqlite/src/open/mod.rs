@@ -7,7 +7,6 @@ pub(crate) mod self_test;
 pub(crate) mod settings;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use millpond_pool::clock::NEVER;
 use millpond_pool::engine::StopFlag;
@@ -35,7 +34,7 @@ use crate::ffi::vfs::Folder;
 use crate::ffi::vfs::identity::Identity;
 use crate::math;
 use crate::policy::Seen;
-use crate::policy::hints::{Hints, has_slow_definitions, reads_statistics};
+use crate::policy::hints::{Hints, reads_statistics};
 
 /// VDBE instructions between two checks of the deadline. An instruction can be a function call on a
 /// large value, so even this few can take milliseconds.
@@ -122,10 +121,8 @@ impl Location {
         series::install(&conn)?;
         fts5::install(&conn, &watch)?;
 
-        if has_slow_definitions(&conn) {
-            self.slow_schema.store(true, Ordering::Relaxed);
-        }
         let hints = Arc::new(Hints::new(&self.slow_schema));
+        hints.check_definitions(&conn);
         let seen = Arc::new(Seen::new(
             modules(&conn)?,
             standing(&conn, settings, self.is_memory())?,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use rusqlite::hooks::{AuthAction, AuthContext};
 
 use crate::policy::names::{ends_with, starts_with};
-use crate::text::{begins_with, has_or};
+use crate::text::{begins_with, has_more_tokens, has_or};
 
 /// Prefixes of functions that may take ten milliseconds or more for a megabyte.
 const SLOW_FUNCTIONS: &[&str] = &["json", "->", "strftime", "max", "min", "char"];
@@ -29,6 +29,8 @@ pub(crate) struct Hints {
     has_virtual: AtomicBool,
     /// Whether the schema in SQLite's memory may have changed since its size was last measured.
     schema_changed: AtomicBool,
+    /// Whether this connection has changed definitions since they were last checked.
+    unchecked: AtomicBool,
 }
 
 impl Hints {
@@ -40,6 +42,26 @@ impl Hints {
             slow_schema: Arc::clone(slow_schema),
             has_virtual: AtomicBool::new(false),
             schema_changed: AtomicBool::new(true),
+            unchecked: AtomicBool::new(true),
+        }
+    }
+
+    /// A statement that changes definitions is about to run.
+    pub(crate) fn note_definition(&self) {
+        self.set_schema_changed(true);
+        self.unchecked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this connection has changed definitions since they were last checked.
+    pub(crate) fn is_unchecked(&self) -> bool {
+        self.unchecked.load(Ordering::Relaxed)
+    }
+
+    /// Check whether the schema of `conn` is slow now, unless that is known.
+    pub(crate) fn check_definitions(&self, conn: &rusqlite::Connection) {
+        self.unchecked.store(false, Ordering::Relaxed);
+        if !self.slow_schema.load(Ordering::Relaxed) && has_slow_definitions(conn) {
+            self.slow_schema.store(true, Ordering::Relaxed);
         }
     }
 
@@ -86,10 +108,13 @@ impl Hints {
 
     /// Whether the statement `sql`, which changes the schema if `defines`, may have an instruction
     /// that takes long: a set of rows, which SQLite creates for `OR`, `DELETE` and several
-    /// subqueries, a slow function, or work of a virtual table.
+    /// subqueries, a slow function, or work of a virtual table; or many that each take a
+    /// millisecond, to convert a long text to a number.
     pub(crate) fn may_be_slow(&self, sql: &str, defines: bool) -> bool {
         /// Converting text to numbers for the columns that are written takes up to 3 ms each.
         const FEW_COLUMNS: u32 = 10;
+        /// Nearly one use of a value for each: `y IN (x, x, …)` converts both `x` and `y` each time.
+        const FEW_TOKENS: usize = 40;
         const WRITE: &[&str] = &["INSERT", "UPDATE", "REPLACE", "WITH", "CREATE"];
         let many = self.columns.load(Ordering::Relaxed) > FEW_COLUMNS && begins_with(sql, WRITE);
         let slow = many || self.slow.load(Ordering::Relaxed);
@@ -99,13 +124,16 @@ impl Hints {
         slow || self.slow_schema.load(Ordering::Relaxed)
             || self.has_virtual.load(Ordering::Relaxed)
             || has_or(sql)
+            || has_more_tokens(sql, FEW_TOKENS)
     }
 }
 
 /// Whether the schema of `conn` mentions a slow function, or has a definition with many operators,
-/// each of which may take a millisecond to convert a long text to a number.
-pub(crate) fn has_slow_definitions(conn: &rusqlite::Connection) -> bool {
+/// or a table with many in all its definitions: each may take a millisecond to convert a long text
+/// to a number.
+fn has_slow_definitions(conn: &rusqlite::Connection) -> bool {
     const MAX_OPERATORS: usize = 10;
+    const MAX_OPERATORS_OF_TABLE: usize = 20;
     const OPERATORS: &[&str] = &[
         "+", "-", "*", "/", "%", "&", "|", "<", ">", "=", "~", "cast",
     ];
@@ -116,12 +144,17 @@ pub(crate) fn has_slow_definitions(conn: &rusqlite::Connection) -> bool {
         let length = name.len();
         format!("(length(sql) - length(replace(lower(sql), '{name}', ''))) / {length}")
     });
-    let many = format!(
-        "{} > {MAX_OPERATORS}",
-        counts.collect::<Vec<_>>().join(" + ")
+    let counts = counts.collect::<Vec<_>>().join(" + ");
+    let mentions = mentions.collect::<Vec<_>>().join(" OR ");
+    let sql = format!(
+        "SELECT EXISTS (
+           SELECT 1 FROM (SELECT tbl_name, {mentions} AS mentions, {counts} AS operators
+             FROM (SELECT * FROM sqlite_schema UNION ALL SELECT * FROM sqlite_temp_schema)
+             WHERE sql IS NOT NULL)
+           GROUP BY tbl_name
+           HAVING max(mentions) OR max(operators) > {MAX_OPERATORS}
+             OR sum(operators) > {MAX_OPERATORS_OF_TABLE})"
     );
-    let slow = mentions.chain([many]).collect::<Vec<_>>().join(" OR ");
-    let sql = format!("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE {slow})");
     // Assume so for a definition that is too long to check.
     conn.query_row(&sql, [], |row| row.get(0)).unwrap_or(true)
 }
@@ -153,16 +186,23 @@ mod tests {
         };
         let casts = ["CAST(x AS INT)"; 11].join(" AND ");
         let checked = format!("CREATE TABLE t(x CHECK ({casts}))");
+        let indexed = |count| {
+            let indexes = (0..count).map(|at| format!("CREATE INDEX i{at} ON t(x+x+x+x+x+x+x)"));
+            let indexes = indexes.collect::<Vec<_>>().join("; ");
+            format!("CREATE TABLE t(x); {indexes}")
+        };
         for definition in [
             "CREATE TABLE t(x, y AS (json_extract(x, '$.a')))",
             &generated(11),
             &checked,
+            &indexed(4),
         ] {
             assert!(is_slow(definition), "{definition}");
         }
         for definition in [
             "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT NOT NULL CHECK (length(a) <= 9))",
             &generated(10),
+            &indexed(3),
         ] {
             assert!(!is_slow(definition), "{definition}");
         }

@@ -69,7 +69,7 @@ impl Db {
             return self.admit_read(state);
         }
         if compiled.defines {
-            self.hints.set_schema_changed(true);
+            self.hints.note_definition();
         }
         if self.access == Access::ReadOnly {
             return Err(Error::sqlite(
@@ -128,6 +128,10 @@ impl Db {
         let open = begun || state != TransactionState::None;
         if !open {
             self.watch.forget_indexed();
+            if self.hints.is_unchecked() {
+                let conn = &self.conn;
+                self.seen.trusting(|| self.hints.check_definitions(conn));
+            }
         }
         match (open, self.watch.stop_flag().transaction_until()) {
             (true, NEVER) => {

@@ -301,6 +301,10 @@ pub(crate) fn schemas() -> Vec<Attack> {
 pub(crate) fn straight() -> Vec<Attack> {
     let digits = "1".repeat(1 << 20);
     let numbers = format!("[{}]", times(500_000, "1"));
+    let rows_and_digits = "CREATE TABLE k(i INTEGER PRIMARY KEY);
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000)
+         INSERT INTO k SELECT i FROM n;
+         CREATE TABLE d(x); INSERT INTO d SELECT replace(hex(zeroblob(500000)), '0', '1')";
     vec![
         attack(
             "additions",
@@ -311,6 +315,42 @@ pub(crate) fn straight() -> Vec<Attack> {
             ),
         )
         .parameter(&digits),
+        // So few that the program is short.
+        attack(
+            "few additions",
+            rows_and_digits,
+            format!(
+                "SELECT {} FROM k CROSS JOIN d GROUP BY i",
+                vec!["x"; 70].join("+")
+            ),
+        ),
+        attack(
+            "few comparisons",
+            format!(
+                "{rows_and_digits}; CREATE TABLE n(y INT); INSERT INTO n SELECT x || 'a' FROM d"
+            ),
+            format!("SELECT y IN ({}) FROM k CROSS JOIN n", times(38, "i")),
+        ),
+        attack(
+            "few additions of an upsert",
+            format!("{rows_and_digits}; CREATE TABLE u(a PRIMARY KEY, x, y)"),
+            format!(
+                "INSERT INTO u(a, x) SELECT 1, x FROM k CROSS JOIN d WHERE true
+                 ON CONFLICT DO UPDATE SET y = {}",
+                vec!["excluded.x"; 50].join("+")
+            ),
+        ),
+        attack(
+            "new indexes",
+            rows_and_digits,
+            "INSERT INTO t SELECT x FROM k CROSS JOIN d",
+        )
+        .before(
+            "CREATE TABLE t(x);
+             CREATE INDEX i1 ON t(x+x+x+x+x+x+x+x+x+x); CREATE INDEX i2 ON t(x-x-x-x-x-x-x-x-x-x);
+             CREATE INDEX i3 ON t(x*x*x*x*x*x*x*x*x*x); CREATE INDEX i4 ON t(x/x/x/x/x/x/x/x/x/x);
+             CREATE INDEX i5 ON t(x|x|x|x|x|x|x|x|x|x); CREATE INDEX i6 ON t(x&x&x&x&x&x&x&x&x&x)",
+        ),
         attack(
             "generated numbers",
             format!(
