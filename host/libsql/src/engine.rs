@@ -9,10 +9,11 @@ use std::time::Duration;
 use hashlink::LruCache;
 use millpond_pool::clock;
 use millpond_pool::engine::{Engine, Limits, Opening, RequestId, Rights, Session, StopFlag};
-use millpond_pool::{Access, Description, Error, ErrorKind, Result};
+use millpond_pool::{Access, Description, Error, ErrorKind, PoolStats, Result};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use crate::circuit::Circuit;
 use crate::error::unavailable;
 use crate::hrana::request::Pipeline;
 use crate::http::{Http, Tls, read_body};
@@ -65,6 +66,7 @@ pub(crate) struct Shared {
     sessions: AtomicU64,
     /// Connections that no stream uses.
     idle: Mutex<Vec<Http>>,
+    circuit: Circuit,
     /// Held by the one who waits for the server to have a stream left: others wait behind it.
     pub(crate) full: tokio::sync::Mutex<()>,
     closed: AtomicBool,
@@ -104,6 +106,7 @@ impl Libsql {
             writers: Mutex::default(),
             sessions: AtomicU64::new(0),
             idle: Mutex::default(),
+            circuit: Circuit::default(),
             full: tokio::sync::Mutex::default(),
             closed: AtomicBool::new(false),
         };
@@ -172,6 +175,11 @@ impl Engine for Libsql {
 
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn count(&self, stats: &mut PoolStats) {
+        stats.connect_failures = self.shared.circuit.failures();
+        stats.unreachable = self.shared.circuit.is_open();
     }
 
     fn close(&self) {
@@ -269,18 +277,27 @@ impl Shared {
                 None => break,
             }
         }
+        let attempt = self.circuit.attempt().await?;
         let connecting = Http::connect(self.runtime, &self.target, self.tls.as_ref());
-        match timeout(self.settings.connect_timeout, connecting).await {
-            Ok(Ok(http)) => Ok(http),
-            Ok(Err(error)) => Err(unavailable(&format!("cannot be reached: {error}"))),
-            Err(_) => Err(unavailable("cannot be reached in time")),
-        }
+        let why = match timeout(self.settings.connect_timeout, connecting).await {
+            Ok(Ok(http)) => {
+                attempt.succeeded();
+                return Ok(http);
+            }
+            Ok(Err(error)) => format!("cannot be reached: {error}"),
+            Err(_) => "cannot be reached in time".to_owned(),
+        };
+        attempt.failed(&why);
+        Err(unavailable(&why))
     }
 
     /// Keep a connection for the next who needs one.
     pub(crate) fn keep(&self, http: Http) {
         let mut idle = self.idle();
-        if !self.is_closed() && idle.len() < self.settings.max_size as usize && http.is_usable() {
+        if !self.is_closed()
+            && idle.len() < self.settings.pool.max_size as usize
+            && http.is_usable()
+        {
             idle.push(http);
         }
     }

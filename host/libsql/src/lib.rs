@@ -19,7 +19,7 @@
 //!
 //! # What a network changes
 //!
-//! A call has four ends more than on a file:
+//! What a call meets that it does not on a file:
 //!
 //! - [`Unavailable`](millpond_pool::ErrorKind::Unavailable): nothing was sent, or nothing ran, or
 //!   it only read. Try again.
@@ -34,6 +34,11 @@
 //!   [`StaleHandle`](millpond_pool::ErrorKind::StaleHandle), until the borrower ends the
 //!   transaction too. Each statement of a transaction carries the condition that there is one: none
 //!   runs outside of it.
+//! - A server that cannot be reached is tried again after 25 to 50 ms, and after longer the longer
+//!   it is away, at most after 0.8 s. Until then, a call that would have to connect waits for up to
+//!   0.15 s if that is enough, and otherwise fails at once with
+//!   [`Unavailable`](millpond_pool::ErrorKind::Unavailable). Then one call tries.
+//!   [`PoolStats::unreachable`](millpond_pool::PoolStats::unreachable) tells.
 //! - A read on a replica sees what any connection of the pool wrote before it: with each statement
 //!   goes the number of the newest state that the pool has seen, and the replica waits until it has
 //!   that.
@@ -123,6 +128,7 @@
 //! a database.
 
 mod builder;
+mod circuit;
 mod engine;
 mod error;
 mod hrana;

@@ -256,11 +256,42 @@ async fn a_server_that_is_down_is_unavailable() {
     server.kill();
     let refused = connection.execute("CREATE TABLE t(a)", &NONE).await;
     assert_eq!(kind(refused), ErrorKind::Unavailable);
+    let stats = pool.stats();
+    assert!(stats.unreachable && stats.connect_failures > 0, "{stats:?}");
     server.run();
     connection
         .execute("CREATE TABLE t(a)", &NONE)
         .await
         .expect("again");
+    assert!(!pool.stats().unreachable);
+    drop(connection);
+    close(pool).await;
+}
+
+/// Not a thousand attempts to connect, of which each could take seconds.
+#[tokio::test]
+async fn a_server_that_is_down_is_tried_now_and_then_and_met_again_within_a_second() {
+    let Some(mut server) = Sqld::start() else {
+        return;
+    };
+    let pool = server.pool().await;
+    let connection = get(&pool).await;
+    server.kill();
+    let mut calls = 0;
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(3) {
+        let refused = connection.query("SELECT 1", &NONE).await;
+        assert_eq!(kind(refused), ErrorKind::Unavailable);
+        calls += 1;
+    }
+    let tried = pool.stats().connect_failures;
+    assert!(calls > 100 && (4..20).contains(&tried), "{calls} {tried}");
+    server.run();
+    let since = Instant::now();
+    while connection.query("SELECT 1", &NONE).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert!(since.elapsed() < Duration::from_secs(1));
     drop(connection);
     close(pool).await;
 }
