@@ -50,6 +50,7 @@ fn main() {
 /// How long a statement of a neighbour may take, and how long each row is measured.
 const STATEMENT: Duration = Duration::from_secs(1);
 const ROW: Duration = Duration::from_secs(6);
+const QUICK: Duration = Duration::from_micros(1_500);
 
 /// What the neighbours run, on existing tables. Each takes about as long as it may, or is refused.
 fn neighbours() -> Vec<(&'static str, String)> {
@@ -147,6 +148,8 @@ fn embedded() {
     drop(connection);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        // As the documentation recommends for many guests.
+        .event_interval(8)
         .enable_all()
         .build()
         .expect("a runtime");
@@ -157,6 +160,9 @@ fn embedded() {
     for count in [1, 4, 16] {
         beside_threads(count, || {
             row(&runtime, &pool, &format!("{count} threads"), "", 0)
+        });
+        beside_tasks(&runtime, count, || {
+            row(&runtime, &pool, &format!("{count} tasks"), "", 0)
         });
     }
     for (name, sql) in neighbours() {
@@ -188,6 +194,31 @@ fn beside_threads(count: usize, measure: impl FnOnce()) {
         measure();
         over.store(true, Ordering::Relaxed);
     });
+}
+
+/// Shows what tokio can do: measure while `count` tasks compute for [`QUICK`] at a time, as a call may
+/// before it hands over its worker.
+fn beside_tasks(runtime: &tokio::runtime::Runtime, count: usize, measure: impl FnOnce()) {
+    let over = Arc::new(AtomicBool::new(false));
+    let tasks: Vec<_> = (0..count)
+        .map(|_| {
+            let over = Arc::clone(&over);
+            runtime.spawn(async move {
+                while !over.load(Ordering::Relaxed) {
+                    tokio::task::yield_now().await;
+                    let since = Instant::now();
+                    while since.elapsed() < QUICK {
+                        std::hint::spin_loop();
+                    }
+                }
+            })
+        })
+        .collect();
+    measure();
+    over.store(true, Ordering::Relaxed);
+    for task in tasks {
+        runtime.block_on(task).expect("a task");
+    }
 }
 
 /// Measure while `count` tasks run `sql` repeatedly.

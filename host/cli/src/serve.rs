@@ -197,8 +197,12 @@ impl Serve {
     fn runtime(&self) -> Result<Runtime, Failure> {
         /// Threads for the runtime's own blocking work, in addition to those of the guests.
         const SPARE_THREADS: usize = 8;
+        /// After how many polls, each of which a guest can make take 10 ms, the runtime looks for due
+        /// timers and sockets. With 1, a task that yields runs before all others.
+        const EVENT_INTERVAL: u32 = 8;
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()
+            .event_interval(EVENT_INTERVAL)
             .max_blocking_threads(
                 self.http.max_requests as usize + CONNECTION_THREADS + SPARE_THREADS,
             )

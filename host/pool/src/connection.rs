@@ -23,9 +23,10 @@ use crate::value::{Parameters, Rows, Summary, Table, TransactionMode};
 /// and the statement takes longer than 1 to 2 ms, the worker is handed over to another thread
 /// ([`block_in_place`](tokio::task::block_in_place)), so the runtime's other tasks continue. Any
 /// other thread is blocked. A statement that SQLite might not stop in time runs on the connection's
-/// own thread, while the calling thread waits until at most 20 ms after the call's deadline. Then
-/// the call fails with [`DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), its transaction is
-/// rolled back, and the connection is stale; it is closed as soon as SQLite is done with it.
+/// own thread, while the call waits, without blocking a thread, until at most 20 ms after its
+/// deadline. Then it fails with [`DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), its
+/// transaction is rolled back, and the connection is stale; it is closed as soon as SQLite is done
+/// with it. Dropping the future of such a call stops the statement, and the connection is stale too.
 ///
 /// Make one call at a time. If two calls write at once, the second may wait, until the timeout, for
 /// a transaction that the first begins on the same connection.
@@ -130,8 +131,8 @@ impl Connection {
             .await
     }
 
-    /// Compile one statement to run many times. Waits only if the engine is across a network; for a
-    /// file it completes at once.
+    /// Compile one statement to run many times. For a file it waits only if SQLite might not stop in
+    /// time.
     ///
     /// # Errors
     ///
@@ -170,9 +171,12 @@ impl Connection {
             .unwrap_or(false)
     }
 
-    /// Stop the connection's statements and waits at `deadline`. The running one, and any later
-    /// one, then fails with [`DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded). Defaults to
-    /// `None`, no deadline. Does nothing once the connection is returned.
+    /// Stop the connection's statements and waits at `deadline`: those that begin from now on then
+    /// fail with [`DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded). Defaults to `None`, no
+    /// deadline. Does nothing once the connection is returned. To stop the running one, use
+    /// [`Request::interrupt`](crate::Request::interrupt).
+    ///
+    /// Blocks while another thread runs a statement on it.
     pub fn set_deadline(&self, deadline: Option<Instant>) {
         self.lent.set_deadline(deadline);
     }

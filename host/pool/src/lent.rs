@@ -2,12 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::oneshot::{Receiver, Sender, channel};
+use tokio::time::timeout;
 
 use crate::clock::{self, NEVER};
 use crate::engine::{Call, Outcome, Session, Step, Stop};
@@ -20,12 +21,8 @@ use crate::worker::hand_over;
 /// How long after its deadline a call is abandoned. Nearly all calls stop within a quarter of that,
 /// or ten times as long in unoptimised builds.
 const PATIENCE: Duration = Duration::from_millis(if cfg!(debug_assertions) { 200 } else { 20 });
-/// How long the caller of a call on the session's own thread keeps its worker, and after that, how
-/// often it checks whether to abandon the call.
-const QUICK: Duration = Duration::from_millis(1);
+/// How often the caller of a call on the session's own thread checks whether to abandon it.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
-/// More than trying to hand over a worker takes.
-const TRYING_TIME: Duration = Duration::from_millis(30);
 
 /// What the handles of a connection, its statements, cursors and transaction share.
 #[derive(Debug)]
@@ -47,7 +44,7 @@ pub(crate) struct Lent {
 #[derive(Debug)]
 enum Holding {
     Here(Held),
-    /// On its own thread; the caller waits for it, for a limited time.
+    /// On its own thread, while the caller waits for it, for a limited time.
     Aside,
     /// Returned, or abandoned and never coming back here.
     Gone,
@@ -134,24 +131,38 @@ impl Lent {
         }
     }
 
-    /// Like [`call`](Lent::call), but on the session's own thread. Blocks until the call ends or is
-    /// abandoned.
-    #[cold]
-    #[inline(never)]
-    fn call_aside<T: Send + 'static>(
+    /// Like [`call`](Lent::call), but on the session's own thread. Completes when the call ends or is
+    /// abandoned, which dropping the future does too.
+    async fn call_aside<T: Send + 'static>(
         self: &Arc<Lent>,
         outcome: Option<Outcome>,
         continued: bool,
         work: impl FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
     ) -> Step<T> {
+        let _risk = self.may_go_aside().await?;
+        let (sender, receiver) = channel();
+        self.start_aside(outcome, continued, work, sender)?;
+        let caller = Caller(self);
+        let result = self.wait_for(receiver).await;
+        std::mem::forget(caller);
+        result?.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    fn start_aside<T: Send + 'static>(
+        self: &Arc<Lent>,
+        outcome: Option<Outcome>,
+        continued: bool,
+        work: impl FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
+        sender: Sender<thread::Result<Step<T>>>,
+    ) -> Result<()> {
         self.end_overdue();
         let mut holding = self.held();
         let Holding::Here(held) = &mut *holding else {
-            return Err(self.stale().into());
+            return Err(self.stale());
         };
         let thread = held.pooled.thread();
         let Some(mut held) = holding.take() else {
-            return Err(self.stale().into());
+            return Err(self.stale());
         };
         let thread = match thread {
             Ok(thread) => thread,
@@ -159,7 +170,7 @@ impl Lent {
                 // The session may have waited for something that others wait for now.
                 drop(holding);
                 self.take_back(held, Returned::Close);
-                return Err(error.into());
+                return Err(error);
             }
         };
         *holding = Holding::Aside;
@@ -170,7 +181,6 @@ impl Lent {
         }
         drop(holding);
 
-        let (sender, receiver) = sync_channel(1);
         let lent = Arc::clone(self);
         thread.run(move || {
             let call = Call {
@@ -185,9 +195,7 @@ impl Lent {
             let whole = result.is_ok();
             lent.come_back(held, whole, || drop(sender.send(result)));
         });
-        drop(thread);
-        self.wait_for(&receiver)?
-            .unwrap_or_else(|panic| resume_unwind(panic))
+        Ok(())
     }
 
     /// The call on the session's own thread has ended. If it was not abandoned, `tell` its caller
@@ -214,19 +222,18 @@ impl Lent {
     }
 
     /// Wait for a call on the session's own thread: return its result, or abandon it.
-    fn wait_for<T>(&self, receiver: &Receiver<thread::Result<T>>) -> Result<thread::Result<T>> {
-        if let Ok(result) = receiver.recv_timeout(QUICK) {
-            return Ok(result);
-        }
-        let mut handed_over = hand_over();
+    async fn wait_for<T>(
+        &self,
+        mut receiver: Receiver<thread::Result<T>>,
+    ) -> Result<thread::Result<T>> {
         let mut overdue_since = None;
         loop {
-            match receiver.recv_timeout(LOOK_EVERY) {
-                Ok(result) => return Ok(result),
-                Err(RecvTimeoutError::Timeout) => {}
+            match timeout(LOOK_EVERY, &mut receiver).await {
+                Ok(Ok(result)) => return Ok(result),
+                Err(_) => {}
                 // The thread always tells before it ends; otherwise it is lost, and the session
                 // with it.
-                Err(RecvTimeoutError::Disconnected) => {
+                Ok(Err(_)) => {
                     *self.lock() = Holding::Gone;
                     self.back.notify_all();
                     return Err(self.stale());
@@ -234,11 +241,6 @@ impl Lent {
             }
             if !self.stop.must_stop() {
                 overdue_since = None;
-                // On a busy machine no other thread may have taken the worker in time. Trying takes
-                // a while, so not shortly before the deadline.
-                if !handed_over && clock::after(TRYING_TIME) < self.stop.until() {
-                    handed_over = hand_over();
-                }
                 continue;
             }
             let since = *overdue_since.get_or_insert_with(Instant::now);
@@ -272,6 +274,18 @@ impl Lent {
         }
     }
 
+    /// The caller of a call on the session's own thread has dropped its future: stop the call, and
+    /// close the session, unless it is committing. It ends soon, so do not count it as abandoned.
+    fn leave(&self) {
+        let mut holding = self.lock();
+        if matches!(*holding, Holding::Aside) && self.stop.abandon() {
+            *holding = Holding::Gone;
+            self.back.notify_all();
+            self.pool.slots.leave();
+            self.stop.interrupt(self.lending);
+        }
+    }
+
     fn stale(&self) -> Error {
         if self.overdue.load(Ordering::Relaxed) {
             return Error::new(
@@ -299,10 +313,7 @@ impl Lent {
         loop {
             let step = match goes_aside {
                 false => self.call(outcome.take(), &mut work),
-                true => {
-                    let _risk = self.may_go_aside().await?;
-                    self.call_aside(outcome.take(), continued, aside())
-                }
+                true => Box::pin(self.call_aside(outcome.take(), continued, aside())).await,
             };
             continued = false;
             match step {
@@ -402,6 +413,9 @@ impl Lent {
         if !matches!(*holding, Holding::Aside) {
             return holding;
         }
+        drop(holding);
+        hand_over();
+        let holding = self.lock();
         let aside = |holding: &mut Holding| matches!(holding, Holding::Aside);
         self.back
             .wait_while(holding, aside)
@@ -410,6 +424,15 @@ impl Lent {
 
     fn lock(&self) -> MutexGuard<'_, Holding> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The caller of a call on the session's own thread.
+struct Caller<'a>(&'a Lent);
+
+impl Drop for Caller<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 

@@ -16,10 +16,15 @@
 //! # What blocks
 //!
 //! A call runs on the thread that polls it, or, if the engine might not stop in time, on the
-//! connection's own thread while the caller waits. With `millpond-sqlite` it returns usually within
-//! 10 ms of its deadline, and at most 50 ms after it, unless a disk hangs. On a multi-thread tokio
-//! runtime, a call that takes longer than 1 to 2 ms hands its worker over to another thread
-//! ([`block_in_place`](tokio::task::block_in_place)), so that the runtime's other tasks continue.
+//! connection's own thread while the call waits, without blocking. With `millpond-sqlite` it returns
+//! usually within 10 ms of its deadline, and at most 50 ms after it, unless a disk hangs. On a
+//! multi-thread tokio runtime, a call that takes longer than 1 to 2 ms hands its worker over to
+//! another thread ([`block_in_place`](tokio::task::block_in_place)), so that the runtime's other
+//! tasks continue.
+//!
+//! A busy tokio runtime looks for due timers and sockets only after every 61 polls. If many
+//! borrowers' calls each take up to a millisecond, let it look more often: `event_interval(8)` on
+//! its [`Builder`](tokio::runtime::Builder::event_interval).
 //!
 //! On a current-thread runtime and in a [`LocalSet`](tokio::task::LocalSet) there is no worker to
 //! hand over, and [`block_on`] and [`Pool::get_blocking`] block by definition. Make the calls on a

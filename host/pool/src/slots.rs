@@ -212,6 +212,13 @@ impl<R> Slots<R> {
         self.tell_if_drained(&state);
     }
 
+    /// Like [`abandon`](Slots::abandon), for a resource that will soon be returned: not counted.
+    pub(crate) fn leave(&self) {
+        let mut state = self.lock();
+        state.abandoned += 1;
+        self.tell_if_drained(&state);
+    }
+
     /// Ask to use a resource in a way that may end in abandoning it. Refused while too many are
     /// abandoned: users who always end so could otherwise leave none for the rest.
     pub(crate) fn try_risk(&self) -> Option<Risk<'_, R>> {

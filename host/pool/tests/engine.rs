@@ -15,6 +15,7 @@ use millpond_pool::{
     Request, Result, Rows, Settings, Summary, Table, TableGrant, TransactionMode,
 };
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 static NONE: Parameters = Parameters::NONE;
 const HOUR: Duration = Duration::from_secs(3600);
@@ -392,6 +393,40 @@ async fn a_call_that_does_not_end_is_abandoned_counted_and_logged() {
         tokio::task::yield_now().await;
     }
     assert_eq!(fake.0.dropped.load(Ordering::SeqCst), 1);
+}
+
+/// On this test's only thread, nothing else would run if the call blocked it.
+#[tokio::test]
+async fn a_call_on_the_sessions_own_thread_blocks_no_other() {
+    let fake = Fake::default();
+    let pool = pool(&fake, 1).await;
+    let connection = get(&pool).await;
+    let (result, ()) = tokio::join!(connection.execute("stuck", &NONE), async {
+        fake.0.unstuck.store(true, Ordering::SeqCst);
+    });
+    result.expect("done");
+    connection.execute("quick", &NONE).await.expect("as before");
+}
+
+#[tokio::test]
+async fn a_call_on_the_sessions_own_thread_is_stopped_when_its_future_is_dropped() {
+    let fake = Fake::default();
+    let pool = pool(&fake, 1).await;
+    for sql in ["long", "stuck"] {
+        let connection = get(&pool).await;
+        let given_up = timeout(Duration::from_millis(20), connection.execute(sql, &NONE));
+        assert!(given_up.await.is_err(), "{sql}");
+        let result = connection.execute("quick", &NONE).await;
+        assert_eq!(kind(result), ErrorKind::StaleHandle, "{sql}");
+        drop(connection);
+        // One that does not stop keeps its place.
+        fake.0.unstuck.store(true, Ordering::SeqCst);
+        get(&pool).await.close();
+        fake.0.unstuck.store(false, Ordering::SeqCst);
+    }
+    let stats = pool.stats();
+    assert_eq!((stats.abandoned, stats.in_use), (0, 0), "{stats:?}");
+    assert_eq!(stats.connections_created, stats.connections_closed);
 }
 
 /// A guest whose statements never stop must not use up a pool that others need.

@@ -102,10 +102,14 @@
 //! longer than 1 ms, the next 100 on that connection hand the worker over first.
 //!
 //! A statement that SQLite might not stop in time runs on its connection's own thread, while the
-//! guest waits where it is polled. If it has not ended 20 ms after its deadline, the guest
+//! guest waits without blocking a thread. If it has not ended 20 ms after its deadline, the guest
 //! continues without it, and loses the connection. There are never more of these threads than
 //! connections. Each such call is counted ([`abandoned`](millpond_pool::PoolStats::abandoned)) and
 //! logged, as a warning of the crate [`log`].
+//!
+//! A busy tokio runtime looks for due timers and sockets only after every 61 polls, and a guest can
+//! make each poll take a millisecond with SQL, and an epoch, 10 ms, with computing. For many guests
+//! let it look more often: [`event_interval(8)`], as the command `millpond` does.
 //!
 //! On a current-thread runtime, in a [`LocalSet`], and with [`add_to_linker_sync`], there is no
 //! worker to hand over: a statement blocks everything on that thread. Run each guest on its own
@@ -145,6 +149,7 @@
 //!
 //! [`log`]: https://docs.rs/log/0.4/log/
 //! [`block_in_place`]: https://docs.rs/tokio/1/tokio/task/fn.block_in_place.html
+//! [`event_interval(8)`]: https://docs.rs/tokio/1/tokio/runtime/struct.Builder.html#method.event_interval
 //! [`max_blocking_threads`]: https://docs.rs/tokio/1/tokio/runtime/struct.Builder.html#method.max_blocking_threads
 //! [`LocalSet`]: https://docs.rs/tokio/1/tokio/task/struct.LocalSet.html
 //!

@@ -16,6 +16,13 @@ use super::sync::{AtomicBool, AtomicU64, Ordering};
 /// The maximum interval between checks whether another process has unlocked the database.
 const BUSY_INTERVAL: Duration = Duration::from_millis(5);
 
+/// Nothing.
+const QUICK: u64 = 0;
+/// Hand over the worker: the call has run for a millisecond.
+const SLOW: u64 = 1;
+/// Yield the processor: the call still runs, and does not hold up a worker any more.
+const RUNNING: u64 = 2;
+
 /// How a connection is used now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
@@ -40,8 +47,8 @@ pub(crate) struct Watch {
     written_before: AtomicU64,
     /// Set when the transaction exceeded that.
     wrote_too_much: AtomicBool,
-    /// The call has run for a millisecond: the next [`look`](Watch::look) hands over the worker.
-    slow: AtomicBool,
+    /// What the next [`look`](Watch::look) has to do: [`QUICK`], [`SLOW`] or [`RUNNING`].
+    slow: AtomicU64,
     /// How often that has been tried in this call.
     tries: AtomicU64,
     /// The call has begun a commit, and has not handed over the worker since.
@@ -80,7 +87,7 @@ impl Watch {
             max_written: AtomicU64::new(NEVER),
             written_before: AtomicU64::new(0),
             wrote_too_much: AtomicBool::new(false),
-            slow: AtomicBool::new(false),
+            slow: AtomicU64::new(QUICK),
             tries: AtomicU64::new(0),
             committing: AtomicBool::new(false),
             slow_commits: AtomicU64::new(0),
@@ -117,7 +124,7 @@ impl Watch {
         self.steps.store(steps, Ordering::Relaxed);
         self.wrote_too_much.store(false, Ordering::Relaxed);
         self.learn_from_commit();
-        self.slow.store(false, Ordering::Relaxed);
+        self.slow.store(QUICK, Ordering::Relaxed);
         self.tries.store(0, Ordering::Relaxed);
         self.stop.start(until);
     }
@@ -348,7 +355,7 @@ impl Watch {
         }
         // The disk does not call anything of ours until it is done.
         let expected = self.slow_commits.load(Ordering::Relaxed);
-        if expected > 0 || self.slow.load(Ordering::Relaxed) {
+        if expected > 0 || self.slow.load(Ordering::Relaxed) == SLOW {
             self.slow_commits
                 .store(expected.saturating_sub(1), Ordering::Relaxed);
             self.hand_over();
@@ -363,14 +370,22 @@ impl Watch {
         const EXPECTED: u64 = 100;
         // The commit began by handing over, if it was slow before: so it has been marked since, or
         // no thread was free to take over.
-        if self.committing.swap(false, Ordering::Relaxed) && self.slow.load(Ordering::Relaxed) {
+        if self.committing.swap(false, Ordering::Relaxed)
+            && self.slow.load(Ordering::Relaxed) == SLOW
+        {
             self.slow_commits.store(EXPECTED, Ordering::Relaxed);
         }
     }
 
     /// Mark the call as slow: the next [`look`](Watch::look) hands over the runtime's worker.
     pub(crate) fn mark_slow(&self) {
-        self.slow.store(true, Ordering::Relaxed);
+        self.slow.store(SLOW, Ordering::Relaxed);
+    }
+
+    /// Mark the call as still running, some time after it was marked as slow.
+    pub(crate) fn mark_running(&self) {
+        let (done, failed) = (Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.slow.compare_exchange(QUICK, RUNNING, done, failed);
     }
 
     /// Returns whether to stop. Call it now and then in anything that may take long, on the thread
@@ -382,8 +397,21 @@ impl Watch {
 
     /// Hand over the runtime's worker, if the call is marked as slow.
     pub(crate) fn hand_over_if_marked(&self) {
-        if self.slow.load(Ordering::Relaxed) {
-            self.hand_over();
+        if self.slow.load(Ordering::Relaxed) != QUICK {
+            self.leave_room();
+        }
+    }
+
+    /// Hand over the runtime's worker, or, once that is done, the processor: otherwise many slow
+    /// statements together keep the runtime's threads, which hardly ever compute, waiting for one.
+    #[cold]
+    fn leave_room(&self) {
+        match self.slow.load(Ordering::Relaxed) {
+            SLOW => self.hand_over(),
+            _ => {
+                self.slow.store(QUICK, Ordering::Relaxed);
+                std::thread::yield_now();
+            }
         }
     }
 
@@ -396,7 +424,8 @@ impl Watch {
         let tries = self.tries.load(Ordering::Relaxed);
         let again = !hand_over() && tries < MAX_TRIES;
         self.tries.store(tries + 1, Ordering::Relaxed);
-        self.slow.store(again, Ordering::Relaxed);
+        let slow = if again { SLOW } else { QUICK };
+        self.slow.store(slow, Ordering::Relaxed);
     }
 
     /// Whether to stop the call.

@@ -15,6 +15,7 @@
 //!
 //! It also marks a call that takes longer than [`QUICK`], so that the call hands over the runtime's
 //! worker when it next checks the deadline: see [`hand_over`](millpond_pool::engine::hand_over).
+//! From then on the call yields its processor at every look.
 //!
 //! A late interrupt would stop the connection's next call, perhaps another borrower's. So each call
 //! has numbered phases, and a phase does not end while the watchdog acts on it.
@@ -192,7 +193,9 @@ impl Entry {
         if phase == 0 {
             return false;
         }
-        if !self.marked && now - self.since >= QUICK {
+        if self.marked {
+            watched.act(phase, || watched.watch.mark_running());
+        } else if now - self.since >= QUICK {
             self.marked = true;
             watched.act(phase, || watched.watch.mark_slow());
         }

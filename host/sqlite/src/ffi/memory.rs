@@ -122,7 +122,11 @@ impl Account {
         let total = match steps {
             0 => 0,
             _ => {
-                self.hand_over_if_marked();
+                // Another connection's memory can be reallocated here, but not its worker handed
+                // over.
+                if ptr::eq(self, CURRENT.get()) {
+                    self.hand_over_if_marked();
+                }
                 let more = (steps * STEP) as isize;
                 let total = PROCESS.fetch_add(more, Ordering::Relaxed);
                 usize::try_from(total.saturating_add(more)).unwrap_or(0)
@@ -146,14 +150,17 @@ impl Account {
     }
 
     /// Hand over the runtime's worker if the call is slow. For work that calls nothing else of ours,
-    /// but allocates: SQLite asks its authorizer nothing while it derives the columns of a view
-    /// (`sqlite3ViewGetColumnNames` in its source). With `SQLITE_CONFIG_MEMSTATUS` off, SQLite
-    /// holds no lock of the process while it allocates.
-    #[cold]
+    /// but allocates or reads pages: SQLite asks its authorizer nothing while it derives the columns
+    /// of a view (`sqlite3ViewGetColumnNames` in its source), and counts a table in one instruction.
+    /// It holds no lock of the process meanwhile: with `SQLITE_CONFIG_MEMSTATUS` off, there is none
+    /// to allocate.
     fn hand_over_if_marked(&self) {
-        // Another connection's memory can be reallocated here, but not its worker handed over.
-        if ptr::eq(self, CURRENT.get()) {
-            with_watch(Watch::hand_over_if_marked);
+        let watch = self.watch.load(Ordering::Relaxed);
+        // SAFETY: null, or what the budget of a connection keeps. Only this thread uses that
+        // connection while it is in its scope, which the caller has checked: the connection is not
+        // closed, nor the budget dropped, meanwhile.
+        if let Some(watch) = unsafe { watch.as_ref() } {
+            watch.hand_over_if_marked();
         }
     }
 
@@ -422,6 +429,7 @@ unsafe extern "C" fn fetch_page(
     }
     account.forget_tokens();
     account.fetched.store(true, Ordering::Relaxed);
+    account.hand_over_if_marked();
     // SAFETY: it was an `xFetch` when it was stored, before this function was installed.
     unsafe {
         let fetch = FETCH.load(Ordering::Relaxed);

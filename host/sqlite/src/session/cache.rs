@@ -189,6 +189,12 @@ impl StatementCache {
         self.others.push((last_rights, last));
     }
 
+    /// Finalize every statement.
+    pub(crate) fn clear(&mut self) {
+        self.statements.clear();
+        self.others.clear();
+    }
+
     /// The current rights.
     pub(crate) fn rights(&self) -> &Arc<Rights> {
         &self.rights

@@ -231,6 +231,9 @@ impl Db {
             let query_only = terms.access == Access::ReadOnly;
             self.trusted(&format!("PRAGMA query_only = {}", u8::from(query_only)))?;
             self.seen.set_query_only(query_only);
+            // The pragma has made them outdated (`OP_Expire`), and SQLite would compile each again
+            // as it runs, on the connection's own thread.
+            self.cache.clear();
         }
         self.request = terms.request;
         self.access = terms.access;
