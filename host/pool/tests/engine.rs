@@ -15,6 +15,7 @@ use millpond_pool::{
     Request, Result, Rows, Settings, Summary, Table, TableGrant, TransactionMode,
 };
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 static NONE: Parameters = Parameters::NONE;
@@ -463,23 +464,27 @@ async fn calls_that_did_not_stop_leave_room_for_others() {
     let result = impatient.execute("quick", &NONE).await;
     assert_eq!(kind(result), ErrorKind::StaleHandle);
     // One that waits long enough continues.
-    let begins = async || {
+    let begin = async || {
         let connection = get(&pool).await;
         // That of the last call.
         fake.0.began.notified().await;
-        let call = tokio::spawn(async move { connection.execute("stuck", &NONE).await });
+        let mut calls = JoinSet::new();
+        calls.spawn(async move { connection.execute("stuck", &NONE).await });
         fake.0.began.notified().await;
-        call
+        calls
     };
-    let patient = begins().await;
+    let mut patient = begin().await;
     fake.0.unstuck.store(true, Ordering::SeqCst);
-    patient.await.expect("no panic").expect("done");
+    let result = patient.join_next().await.expect("one");
+    result.expect("no panic").expect("done");
     // Closing does not wait.
     fake.0.unstuck.store(false, Ordering::SeqCst);
-    (stuck().await, stuck().await);
-    let waits = begins().await;
+    stuck().await;
+    stuck().await;
+    let mut waits = begin().await;
     pool.close(Duration::ZERO).await;
-    let result = waits.await.expect("no panic");
+    let result = waits.join_next().await.expect("one");
+    let result = result.expect("no panic");
     assert_eq!(kind(result), ErrorKind::PoolClosed);
     fake.0.unstuck.store(true, Ordering::SeqCst);
 }

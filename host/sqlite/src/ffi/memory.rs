@@ -122,11 +122,6 @@ impl Account {
         let total = match steps {
             0 => 0,
             _ => {
-                // Another connection's memory can be reallocated here, but not its worker handed
-                // over.
-                if ptr::eq(self, CURRENT.get()) {
-                    self.hand_over_if_marked();
-                }
                 let more = (steps * STEP) as isize;
                 let total = PROCESS.fetch_add(more, Ordering::Relaxed);
                 usize::try_from(total.saturating_add(more)).unwrap_or(0)
@@ -395,6 +390,7 @@ unsafe extern "C" fn sqlite_malloc(size: c_int) -> *mut c_void {
         return ptr::null_mut();
     };
     let account = CURRENT.get();
+    account.hand_over_if_marked();
     if !account.take(layout.size()) {
         return ptr::null_mut();
     }
