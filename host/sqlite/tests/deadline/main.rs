@@ -143,22 +143,26 @@ fn always_late(limit: Duration, mut run: impl FnMut() -> (Duration, String)) -> 
     last
 }
 
-/// Each works through every page of the table, most in one instruction, and takes 0.2 s or more.
+/// How many pages [`large_table`] has.
+const PAGES: i64 = 250_000;
+
+/// Create a table `t` with so many pages that an instruction for all of them takes 0.05 s or more.
+fn large_table(path: &Path) {
+    // Small pages, because the time depends on their number.
+    let script = format!(
+        "PRAGMA page_size = 512; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
+         CREATE TABLE t(a);
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {PAGES})
+         INSERT INTO t SELECT zeroblob(450) FROM n"
+    );
+    let plain = rusqlite::Connection::open(path).expect("a file");
+    plain.execute_batch(&script).expect("a table");
+}
+
+/// Each works through every page of the table, most in one instruction.
 #[test]
 fn one_instruction_over_a_large_table_ends_at_its_deadline() {
-    let pages = 250_000;
-    let large = |path: &Path| {
-        // Small pages, because the time depends on their number.
-        let script = format!(
-            "PRAGMA page_size = 512; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
-             CREATE TABLE t(a);
-             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {pages})
-             INSERT INTO t SELECT zeroblob(450) FROM n"
-        );
-        let plain = rusqlite::Connection::open(path).expect("a file");
-        plain.execute_batch(&script).expect("a table");
-    };
-    let f = Fixture::with(large);
+    let f = Fixture::with(large_table);
     for sql in [
         "SELECT count(*) FROM t",
         "DELETE FROM t",
@@ -178,7 +182,7 @@ fn one_instruction_over_a_large_table_ends_at_its_deadline() {
     }
     let connection = f.get(Duration::from_secs(600));
     let count = block_on(connection.query("SELECT count(*) FROM t", &NONE)).expect("all rows");
-    assert_eq!(count.rows, [[Value::Integer(pages)]]);
+    assert_eq!(count.rows, [[Value::Integer(PAGES)]]);
 }
 
 /// A statement after a rollback, or a failed transaction, has no more time than any other.

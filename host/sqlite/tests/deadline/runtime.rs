@@ -1,5 +1,6 @@
 //! Statements that take long do not block the runtime that they were sent from.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use millpond_pool::{Access, Error, ErrorKind, Grant, Parameters, Request};
 use millpond_sqlite::PoolBuilder;
 
 use crate::attacks::{Attack, attack, compiling};
-use crate::{ENDLESS, NONE, always_late, attacks};
+use crate::{ENDLESS, NONE, always_late, attacks, large_table};
 
 /// How long each statement may take here, and how much later than expected another task may run:
 /// much less.
@@ -29,7 +30,9 @@ fn the_runtime_continues_whatever_a_statement_does() {
     let too_late: Vec<_> = attacks()
         .chain([endless])
         .filter_map(|attack| {
-            always_late(MAX_DELAY, || runtime.block_on(longest_delay(&attack, 2, 1)))
+            always_late(MAX_DELAY, || {
+                runtime.block_on(longest_delay(&attack, 2, 1, |_| ()))
+            })
         })
         .collect();
     assert!(too_late.is_empty(), "{too_late:#?}");
@@ -48,14 +51,37 @@ fn the_runtime_continues_while_views_are_compiled_repeatedly() {
         .into_iter()
         .find(|attack| attack.name == "views");
     let views = views.expect("the attack");
-    let late = always_late(MAX_DELAY, || runtime.block_on(longest_delay(&views, 4, 4)));
+    let late = always_late(MAX_DELAY, || {
+        runtime.block_on(longest_delay(&views, 4, 4, |_| ()))
+    });
+    assert_eq!(late, None);
+}
+
+/// SQLite calls nothing of ours while it counts, but for the pages.
+#[test]
+fn the_runtime_continues_while_a_large_table_is_counted_repeatedly() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let count = attack("count", "", "SELECT count(*) FROM t");
+    let late = always_late(MAX_DELAY, || {
+        runtime.block_on(longest_delay(&count, 4, 8, large_table))
+    });
     assert_eq!(late, None);
 }
 
 /// The longest delay of the sleeping task while some guests ran the statement, each several times.
-async fn longest_delay(attack: &Attack, guests: u32, times: u32) -> (Duration, String) {
+async fn longest_delay(
+    attack: &Attack,
+    guests: u32,
+    times: u32,
+    prepare: impl FnOnce(&Path),
+) -> (Duration, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");
+    prepare(&path);
     let pool = PoolBuilder::new()
         .max_size(guests)
         .open(path)
