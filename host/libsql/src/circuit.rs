@@ -23,6 +23,8 @@ const LONGEST: Duration = Duration::from_millis(800);
 /// An attempt that was given up after this counts as a failure: its caller had less time than
 /// connecting may take.
 const SLOW: Duration = Duration::from_secs(1);
+/// An attempt that takes longer keeps no one else from trying.
+const LONG: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 pub(crate) struct Circuit {
@@ -42,7 +44,8 @@ struct Open {
     wait: Duration,
     /// When one call may try.
     until: Instant,
-    is_tried: bool,
+    /// When the one that tries began.
+    tried: Option<Instant>,
 }
 
 /// The permission to connect. Dropping it gives up.
@@ -77,14 +80,16 @@ impl Circuit {
     fn try_attempt(&self) -> std::result::Result<Attempt<'_>, NotYet> {
         let since = Instant::now();
         if let Some(open) = &mut self.lock().open {
-            let wait = match open.is_tried {
+            // One that is not polled any more must not keep all others from trying.
+            let is_tried = open.tried.is_some_and(|tried| since - tried < LONG);
+            let wait = match is_tried {
                 true => LOOK_EVERY,
                 false => open.until.saturating_duration_since(since),
             };
             if wait > Duration::ZERO {
                 return Err((wait, unavailable(&open.why)));
             }
-            open.is_tried = true;
+            open.tried = Some(since);
         }
         Ok(Attempt {
             circuit: self,
@@ -103,12 +108,13 @@ impl Circuit {
         self.lock().failures
     }
 
-    fn fail(&self, why: &str) {
+    /// An attempt that began at `since` has failed.
+    fn fail(&self, since: Instant, why: &str) {
         let mut state = self.lock();
         state.failures += 1;
         let wait = match &state.open {
             // Several attempts that were under way together fail for one reason.
-            Some(open) if !open.is_tried => return,
+            Some(open) if open.tried != Some(since) => return,
             Some(open) => LONGEST.min(2 * open.wait),
             None => SHORTEST,
         };
@@ -116,7 +122,7 @@ impl Circuit {
             why: why.to_owned(),
             wait,
             until: Instant::now() + wait.mul_f64(0.5 + fastrand::f64() / 2.0),
-            is_tried: false,
+            tried: None,
         });
     }
 
@@ -133,7 +139,7 @@ impl Attempt<'_> {
 
     pub(crate) fn failed(mut self, why: &str) {
         self.ended = true;
-        self.circuit.fail(why);
+        self.circuit.fail(self.since, why);
     }
 }
 
@@ -143,11 +149,13 @@ impl Drop for Attempt<'_> {
             return;
         }
         if self.since.elapsed() >= SLOW {
-            return self.circuit.fail("cannot be reached in time");
+            return self.circuit.fail(self.since, "cannot be reached in time");
         }
         // The next may try.
-        if let Some(open) = &mut self.circuit.lock().open {
-            open.is_tried = false;
+        if let Some(open) = &mut self.circuit.lock().open
+            && open.tried == Some(self.since)
+        {
+            open.tried = None;
         }
     }
 }
@@ -199,6 +207,7 @@ mod tests {
         drop(circuit.try_attempt().expect("the first"));
         let mut slow = circuit.try_attempt().expect("the next");
         slow.since = Instant::now().checked_sub(SLOW).expect("a past");
+        circuit.lock().open.as_mut().expect("open").tried = Some(slow.since);
         drop(slow);
         assert_eq!((circuit.failures(), circuit.is_open()), (2, true));
         assert!(circuit.try_attempt().is_err());

@@ -278,8 +278,13 @@ impl Lending {
         returned: Returned,
     ) {
         self.lent().try_remove(entry);
-        // A stop that was meant for the borrower must not stop the reset.
+        // A stop that was meant for the borrower must not stop the reset. But what was told to be
+        // rolled back must not be committed: resetting a cursor that writes would commit it.
+        let is_abandoned = pooled.stop.is_abandoned();
         pooled.stop.lend();
+        if is_abandoned {
+            pooled.stop.abandon();
+        }
         let reset = pooled.session.reset();
         let returned = match returned {
             Returned::Abandoned => Returned::Abandoned,
@@ -290,13 +295,9 @@ impl Lending {
             .give_back(place, pooled, returned, reset.rolled_back);
     }
 
-    /// Record that a call did not end, and its caller continued without it.
+    /// Record that a call did not end, and its caller continued without it; log it for the operator.
     pub(crate) fn abandoned(&self) {
         self.slots.abandon();
-    }
-
-    /// Log this for the operator.
-    pub(crate) fn warn_of_abandoned(&self) {
         log::warn!(
             "a statement on {} did not stop at its deadline: it keeps its connection until it ends",
             self.engine.name()

@@ -46,7 +46,13 @@ enum Holding {
     Here(Held),
     /// On its own thread, while the caller waits for it, for a limited time.
     Aside,
-    /// Returned, or abandoned and never coming back here.
+    /// On its own thread, committing, while no one waits for it.
+    Left,
+    /// On its own thread, while the caller was told that it did not end.
+    Abandoned {
+        rolled_back: bool,
+    },
+    /// Returned.
     Gone,
 }
 
@@ -64,7 +70,10 @@ impl Holding {
     fn take(&mut self) -> Option<Held> {
         match std::mem::replace(self, Holding::Gone) {
             Holding::Here(held) => Some(held),
-            _ => None,
+            other => {
+                *self = other;
+                None
+            }
         }
     }
 }
@@ -115,7 +124,8 @@ impl Lent {
         work: impl FnOnce(&mut dyn Session, Call) -> Step<T>,
     ) -> Step<T> {
         let now = clock::now();
-        if now >= self.hold_until {
+        // The outcome of a wait may be that the statement has been committed: tell that first.
+        if now >= self.hold_until && outcome.is_none() {
             self.end_overdue();
         }
         let call = Call {
@@ -139,7 +149,6 @@ impl Lent {
         continued: bool,
         work: impl FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
     ) -> Step<T> {
-        let _risk = self.may_go_aside().await?;
         let (sender, receiver) = channel();
         self.start_aside(outcome, continued, work, sender)?;
         let caller = Caller(self);
@@ -155,7 +164,6 @@ impl Lent {
         work: impl FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
         sender: Sender<thread::Result<Step<T>>>,
     ) -> Result<()> {
-        self.end_overdue();
         let mut holding = self.held();
         let Holding::Here(held) = &mut *holding else {
             return Err(self.stale());
@@ -203,18 +211,19 @@ impl Lent {
     /// not been told, may abandon it.
     fn come_back(&self, held: Held, whole: bool, tell: impl FnOnce()) {
         let mut holding = self.lock();
-        let waited_for = matches!(*holding, Holding::Aside);
-        let returned = match waited_for {
-            true if whole => {
+        let returned = match *holding {
+            Holding::Aside if whole => {
                 *holding = Holding::Here(held);
                 tell();
                 self.back.notify_all();
                 return;
             }
-            true => Returned::Close,
-            false => Returned::Abandoned,
+            Holding::Abandoned { .. } => Returned::Abandoned,
+            _ => {
+                *holding = Holding::Gone;
+                Returned::Close
+            }
         };
-        *holding = Holding::Gone;
         tell();
         self.back.notify_all();
         drop(holding);
@@ -226,7 +235,7 @@ impl Lent {
         &self,
         mut receiver: Receiver<thread::Result<T>>,
     ) -> Result<thread::Result<T>> {
-        let mut overdue_since = None;
+        let mut overdue = Overdue::default();
         loop {
             match timeout(LOOK_EVERY, &mut receiver).await {
                 Ok(Ok(result)) => return Ok(result),
@@ -239,34 +248,19 @@ impl Lent {
                     return Err(self.stale());
                 }
             }
-            if !self.stop.must_stop() {
-                overdue_since = None;
-                continue;
-            }
-            let since = *overdue_since.get_or_insert_with(Instant::now);
-            if since.elapsed() < PATIENCE {
-                continue;
-            }
             let mut holding = self.lock();
             if let Ok(result) = receiver.try_recv() {
                 return Ok(result);
             }
-            // Read this before the thread can notice the stop and end the transaction.
-            let in_transaction = self.stop.is_in_transaction();
-            // A call that is committing cannot be abandoned: its caller must know the outcome.
-            if self.stop.abandon() {
-                *holding = Holding::Gone;
-                self.back.notify_all();
-                // Count it before the thread can notice that it was abandoned, and return the
-                // session.
-                self.pool.abandoned();
+            self.abandon_if_overdue(&mut holding, &mut overdue);
+            // By this, or by another thread that waited for the session.
+            if let Holding::Abandoned { rolled_back } = *holding {
                 drop(holding);
-                self.pool.warn_of_abandoned();
                 let error = Error::new(
                     ErrorKind::DeadlineExceeded,
                     "the statement ran out of time, and did not stop: its connection is closed",
                 );
-                return Err(match in_transaction {
+                return Err(match rolled_back {
                     true => error.with_rolled_back(),
                     false => error,
                 });
@@ -274,16 +268,35 @@ impl Lent {
         }
     }
 
+    /// Abandon the call on the session's own thread, if it has not stopped in time. Not if it is
+    /// committing: its caller must know the outcome.
+    fn abandon_if_overdue(&self, holding: &mut Holding, overdue: &mut Overdue) {
+        if !matches!(holding, Holding::Aside) || !overdue.is_long(self.stop.must_stop()) {
+            return;
+        }
+        if let Some(rolled_back) = self.stop.abandon() {
+            *holding = Holding::Abandoned { rolled_back };
+            self.back.notify_all();
+            self.pool.abandoned();
+        }
+    }
+
     /// The caller of a call on the session's own thread has dropped its future: stop the call, and
-    /// close the session, unless it is committing. It ends soon, so do not count it as abandoned.
+    /// close the session. It ends soon, so do not count it as abandoned.
     fn leave(&self) {
         let mut holding = self.lock();
-        if matches!(*holding, Holding::Aside) && self.stop.abandon() {
-            *holding = Holding::Gone;
-            self.back.notify_all();
-            self.pool.slots.leave();
-            self.stop.interrupt(self.lending);
+        if !matches!(*holding, Holding::Aside) {
+            return;
         }
+        *holding = match self.stop.abandon() {
+            Some(rolled_back) => {
+                self.pool.slots.leave();
+                Holding::Abandoned { rolled_back }
+            }
+            None => Holding::Left,
+        };
+        self.back.notify_all();
+        self.stop.interrupt(self.lending);
     }
 
     fn stale(&self) -> Error {
@@ -308,18 +321,21 @@ impl Lent {
     {
         let mut outcome = None;
         // Kept across waits: an attempt on this thread would lose what the call waited for.
-        let mut goes_aside = false;
+        let mut risk = None;
         let mut continued = false;
         loop {
-            let step = match goes_aside {
-                false => self.call(outcome.take(), &mut work),
-                true => Box::pin(self.call_aside(outcome.take(), continued, aside())).await,
+            let step = match risk {
+                None => self.call(outcome.take(), &mut work),
+                Some(_) => Box::pin(self.call_aside(outcome.take(), continued, aside())).await,
             };
             continued = false;
             match step {
                 Ok(done) => return Ok(done),
                 Err(Stop::Error(error)) => return Err(error),
-                Err(Stop::Aside) => (goes_aside, continued) = (true, true),
+                Err(Stop::Aside) => {
+                    risk = Some(Box::pin(self.may_go_aside()).await?);
+                    continued = true;
+                }
                 Err(Stop::Wait(wait)) => outcome = Some(Box::pin(self.pool.wait_for(wait)).await),
             }
         }
@@ -407,7 +423,8 @@ impl Lent {
             .take_back(held.entry, held.pooled, held.place, returned);
     }
 
-    /// Lock the session, once it is not aside.
+    /// Lock the session, once it is not aside. Abandons the call there if its caller should, who may
+    /// not be polled meanwhile: it can be waiting for this thread.
     fn held(&self) -> MutexGuard<'_, Holding> {
         let holding = self.lock();
         if !matches!(*holding, Holding::Aside) {
@@ -415,15 +432,35 @@ impl Lent {
         }
         drop(holding);
         hand_over();
-        let holding = self.lock();
-        let aside = |holding: &mut Holding| matches!(holding, Holding::Aside);
-        self.back
-            .wait_while(holding, aside)
-            .unwrap_or_else(PoisonError::into_inner)
+        let mut holding = self.lock();
+        let mut overdue = Overdue::default();
+        while matches!(*holding, Holding::Aside) {
+            let waited = self.back.wait_timeout(holding, LOOK_EVERY);
+            holding = waited.unwrap_or_else(PoisonError::into_inner).0;
+            self.abandon_if_overdue(&mut holding, &mut overdue);
+        }
+        holding
     }
 
     fn lock(&self) -> MutexGuard<'_, Holding> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Since when a call has overrun.
+#[derive(Debug, Default)]
+struct Overdue(Option<Instant>);
+
+impl Overdue {
+    /// Whether it has for longer than [`PATIENCE`], if it `must_stop` now.
+    fn is_long(&mut self, must_stop: bool) -> bool {
+        match must_stop {
+            true => self.0.get_or_insert_with(Instant::now).elapsed() >= PATIENCE,
+            false => {
+                self.0 = None;
+                false
+            }
+        }
     }
 }
 
@@ -441,6 +478,8 @@ struct Unfinished<'a>(&'a Lent);
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
+        // Its caller may have been told that a transaction was rolled back.
+        self.0.stop.abandon();
         self.0.give_back(true);
     }
 }

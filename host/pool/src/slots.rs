@@ -219,12 +219,19 @@ impl<R> Slots<R> {
         self.tell_if_drained(&state);
     }
 
-    /// Ask to use a resource in a way that may end in abandoning it. Refused while too many are
-    /// abandoned: users who always end so could otherwise leave none for the rest.
+    /// Ask to use a resource in a way that may end in abandoning it. Refused if too many are used so:
+    /// a quarter is left for other uses, and once any is abandoned, only a quarter is used so.
     pub(crate) fn try_risk(&self) -> Option<Risk<'_, R>> {
         let mut state = self.lock();
-        let most = (state.counters.max_pool_size / 4).max(2);
-        if state.abandoned > 0 && state.abandoned + state.risky >= most {
+        let (size, quarter) = (
+            state.counters.max_pool_size,
+            state.counters.max_pool_size / 4,
+        );
+        let most = match state.abandoned {
+            0 => size - quarter,
+            _ => quarter.max(2),
+        };
+        if state.abandoned + state.risky >= most {
             return None;
         }
         state.risky += 1;

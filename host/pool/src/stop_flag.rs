@@ -14,6 +14,8 @@ const UNDER_WAY: u64 = 0;
 const COMMITTING: u64 = 1;
 /// The caller was told that the call failed: it must not commit any more.
 const ABANDONED: u64 = 2;
+/// The bits of these. The others count commits.
+const FATE: u64 = 3;
 
 /// Tells a session when to stop. The pool creates one for each session that it opens.
 ///
@@ -36,7 +38,8 @@ pub struct StopFlag {
     in_transaction: AtomicBool,
     /// Until when the open transaction may stay open; read by those that wait for it.
     transaction_until: AtomicU64,
-    /// The state of the current call: [`UNDER_WAY`], [`COMMITTING`] or [`ABANDONED`].
+    /// The state of the current call, [`UNDER_WAY`], [`COMMITTING`] or [`ABANDONED`], and the number
+    /// of commits.
     fate: AtomicU64,
 }
 
@@ -130,7 +133,7 @@ impl StopFlag {
         self.transaction_until.store(until, Ordering::Relaxed);
     }
 
-    /// Whether abandoning a call rolls back a transaction.
+    /// Whether a transaction, or a cursor that writes, is open.
     pub(crate) fn is_in_transaction(&self) -> bool {
         self.in_transaction.load(Ordering::Acquire)
     }
@@ -142,29 +145,45 @@ impl StopFlag {
 
     /// Begin a call that its caller may abandon.
     pub fn start_abandonable(&self) {
+        let fate = self.fate.load(Ordering::Relaxed);
         // Rarely needed: a store that other threads must see at once costs as much as a short call.
-        if self.fate.load(Ordering::Relaxed) != UNDER_WAY {
-            self.fate.store(UNDER_WAY, Ordering::SeqCst);
+        if fate & FATE != UNDER_WAY {
+            self.fate.store(fate & !FATE, Ordering::SeqCst);
         }
     }
 
     /// Begin a commit, and return whether it is allowed. From then on the caller does not abandon
     /// the call. Not allowed if the caller has abandoned it, and so knows that nothing is kept.
     pub fn start_commit(&self) -> bool {
-        self.change_fate(UNDER_WAY, COMMITTING) || self.fate.load(Ordering::SeqCst) == COMMITTING
+        // Only an abandoning caller changes it meanwhile.
+        let fate = self.fate.load(Ordering::SeqCst);
+        match fate & FATE {
+            UNDER_WAY => self.change_fate(fate, fate | COMMITTING),
+            fate => fate == COMMITTING,
+        }
     }
 
     /// End the commit: the rest of the call can be abandoned again.
     pub fn end_commit(&self) {
-        if self.fate.load(Ordering::Relaxed) == COMMITTING {
-            self.change_fate(COMMITTING, UNDER_WAY);
+        let fate = self.fate.load(Ordering::Relaxed);
+        if fate & FATE == COMMITTING {
+            self.change_fate(fate, (fate & !FATE).wrapping_add(FATE + 1));
         }
     }
 
-    /// Abandon the call, unless it is committing. If this returns true, the call commits nothing
-    /// any more.
-    pub(crate) fn abandon(&self) -> bool {
-        self.change_fate(UNDER_WAY, ABANDONED)
+    /// Abandon the call, unless it is committing. Returns whether that rolls back a transaction. The
+    /// call commits nothing any more.
+    pub(crate) fn abandon(&self) -> Option<bool> {
+        let fate = self.fate.load(Ordering::SeqCst);
+        // The call may commit its transaction after this was read: then the count has changed.
+        let in_transaction = self.in_transaction.load(Ordering::Acquire);
+        let done = fate & FATE == UNDER_WAY && self.change_fate(fate, fate | ABANDONED);
+        done.then_some(in_transaction)
+    }
+
+    /// Whether the last call was abandoned.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.fate.load(Ordering::SeqCst) & FATE == ABANDONED
     }
 
     fn change_fate(&self, from: u64, to: u64) -> bool {

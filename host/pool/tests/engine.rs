@@ -31,6 +31,8 @@ struct Shared {
     unreachable: AtomicBool,
     /// Releases calls of `wait`.
     released: Notify,
+    /// How many calls of `aside wait` wait.
+    waiting: AtomicU32,
     /// Releases calls of `stuck`.
     unstuck: AtomicBool,
     /// Notified when a session begins a call.
@@ -103,6 +105,18 @@ impl FakeSession {
                 None => {
                     let shared = Arc::clone(&self.shared);
                     return Err(Stop::wait(async move {
+                        shared.released.notified().await;
+                        Waited
+                    }));
+                }
+            },
+            "aside wait" if !call.aside => return Err(Stop::Aside),
+            "aside wait" => match call.outcome {
+                Some(outcome) => assert!(outcome.is::<Waited>()),
+                None => {
+                    let shared = Arc::clone(&self.shared);
+                    return Err(Stop::wait(async move {
+                        shared.waiting.fetch_add(1, Ordering::SeqCst);
                         shared.released.notified().await;
                         Waited
                     }));
@@ -430,6 +444,34 @@ async fn a_call_on_the_sessions_own_thread_is_stopped_when_its_future_is_dropped
     assert_eq!(stats.connections_created, stats.connections_closed);
 }
 
+/// Whoever waits for a session must not depend on the call's future: this thread cannot poll it.
+#[tokio::test]
+async fn a_call_that_is_not_polled_is_abandoned_by_whoever_waits_for_it() {
+    for closes in [false, true] {
+        let fake = Fake::default();
+        let pool = pool(&fake, 1).await;
+        let brief = Grant::new(&pool, Access::ReadWrite);
+        let brief = match closes {
+            false => brief.max_statement_time(Duration::from_millis(20)),
+            true => brief,
+        };
+        let connection = brief.get(Access::ReadWrite, &Request::new()).await;
+        let connection = connection.expect("a connection");
+        let other = async {
+            // On the calling thread, and then on the session's own.
+            fake.0.began.notified().await;
+            fake.0.began.notified().await;
+            match closes {
+                false => assert!(!connection.in_transaction()),
+                true => pool.close(Duration::ZERO).await,
+            }
+        };
+        let (result, ()) = tokio::join!(connection.execute("stuck", &NONE), other);
+        assert_eq!(kind(result), ErrorKind::DeadlineExceeded);
+        fake.0.unstuck.store(true, Ordering::SeqCst);
+    }
+}
+
 /// A guest whose statements never stop must not use up a pool that others need.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_that_did_not_stop_leave_room_for_others() {
@@ -464,6 +506,22 @@ async fn calls_that_did_not_stop_leave_room_for_others() {
     let result = impatient.execute("quick", &NONE).await;
     assert_eq!(kind(result), ErrorKind::StaleHandle);
     // One that waits long enough continues.
+    drop((other, impatient));
+    // What a call has waited for reaches it at once: it may be that another has committed it.
+    fake.0.unstuck.store(true, Ordering::SeqCst);
+    while pool.stats().in_use > 0 {
+        tokio::task::yield_now().await;
+    }
+    fake.0.unstuck.store(false, Ordering::SeqCst);
+    let waits = get(&pool).await;
+    let waits = tokio::spawn(async move { waits.execute("aside wait", &NONE).await });
+    while fake.0.waiting.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    stuck().await;
+    stuck().await;
+    fake.0.released.notify_one();
+    waits.await.expect("no panic").expect("done");
     let begin = async || {
         let connection = get(&pool).await;
         // That of the last call.

@@ -227,6 +227,68 @@ fn an_abandoned_call_never_commits() {
     }
 }
 
+/// Resetting a cursor that writes commits what it has written, unless that was told to be undone.
+#[test]
+fn an_open_cursor_of_a_write_is_undone_with_an_abandoned_call() {
+    // Of four connections, two may be abandoned; the third waits, and gives up.
+    for (size, others) in [(2, 0), (4, 2)] {
+        let f = Fixture::new(size);
+        let connection = f.get();
+        let sql = unstoppable(&connection);
+        run(&connection, "CREATE TABLE t(a)");
+        let insert = block_on(connection.prepare("INSERT INTO t VALUES (1), (2), (3) RETURNING a"));
+        let insert = insert.expect("a statement");
+        let others: Vec<_> = (0..others).map(|_| f.get()).collect();
+        let page = block_on(insert.query(&NONE, 1, false)).expect("a row");
+        let abandon = |connection: &Connection| {
+            connection.set_deadline(Some(Instant::now() + Duration::from_millis(20)));
+            let error = block_on(connection.query(&sql, &NONE)).expect_err("unstoppable");
+            assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
+            error.rolled_back()
+        };
+        for other in &others {
+            assert!(!abandon(other));
+        }
+        assert!(abandon(&connection));
+        drop((page, insert, connection, others));
+        settle(&f.pool);
+        assert_eq!(number(&f.get(), "SELECT count(*) FROM t"), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_whose_future_is_dropped_does_not_continue() {
+    let f = Fixture::new(2);
+    let grant = Grant::new(&f.pool, Access::ReadWrite).max_statement_time(Duration::from_secs(600));
+    let get = async || grant.get(Access::ReadWrite, &Request::new()).await;
+    let setup = get().await.expect("a connection");
+    setup
+        .execute_script("CREATE TABLE t(a)")
+        .await
+        .expect("a table");
+    drop(setup);
+    // It runs on the connection's own thread, because of its length.
+    const STATEMENTS: i64 = 30_000;
+    let script = "INSERT INTO t VALUES (1);".repeat(STATEMENTS as usize);
+    let connection = get().await.expect("a connection");
+    let given_up = tokio::time::timeout(
+        Duration::from_millis(40),
+        connection.execute_script(&script),
+    );
+    assert!(given_up.await.is_err());
+    let result = connection.execute("SELECT 1", &NONE).await;
+    assert_eq!(result.expect_err("closed").kind(), ErrorKind::StaleHandle);
+    drop(connection);
+    tokio::task::spawn_blocking(move || {
+        settle(&f.pool);
+        let kept = number(&f.get(), "SELECT count(*) FROM t");
+        assert!(kept < STATEMENTS, "{kept}");
+        assert_eq!(number(&f.get(), "SELECT count(*) FROM t"), kept);
+    })
+    .await
+    .expect("no panic");
+}
+
 #[test]
 fn running_aside_gives_the_same_result() {
     let f = Fixture::new(2);

@@ -134,6 +134,8 @@ impl Hints {
 fn has_slow_definitions(conn: &rusqlite::Connection) -> bool {
     const MAX_OPERATORS: usize = 10;
     const MAX_OPERATORS_OF_TABLE: usize = 20;
+    /// Checking more takes too long: assume so.
+    const MAX_BYTES: usize = 256 << 10;
     const OPERATORS: &[&str] = &[
         "+", "-", "*", "/", "%", "&", "|", "<", ">", "=", "~", "cast",
     ];
@@ -147,10 +149,10 @@ fn has_slow_definitions(conn: &rusqlite::Connection) -> bool {
     let counts = counts.collect::<Vec<_>>().join(" + ");
     let mentions = mentions.collect::<Vec<_>>().join(" OR ");
     let sql = format!(
-        "SELECT EXISTS (
+        "WITH d AS (SELECT * FROM sqlite_schema UNION ALL SELECT * FROM sqlite_temp_schema)
+         SELECT (SELECT total(octet_length(sql)) FROM d) > {MAX_BYTES} OR EXISTS (
            SELECT 1 FROM (SELECT tbl_name, {mentions} AS mentions, {counts} AS operators
-             FROM (SELECT * FROM sqlite_schema UNION ALL SELECT * FROM sqlite_temp_schema)
-             WHERE sql IS NOT NULL)
+             FROM d WHERE sql IS NOT NULL)
            GROUP BY tbl_name
            HAVING max(mentions) OR max(operators) > {MAX_OPERATORS}
              OR sum(operators) > {MAX_OPERATORS_OF_TABLE})"

@@ -128,7 +128,8 @@ impl Db {
         let open = begun || state != TransactionState::None;
         if !open {
             self.watch.forget_indexed();
-            if self.hints.is_unchecked() {
+            // Not on the thread of a caller that ends this transaction because it waits for it.
+            if self.hints.is_unchecked() && self.watched.is_in_phase() {
                 let conn = &self.conn;
                 self.seen.trusting(|| self.hints.check_definitions(conn));
             }

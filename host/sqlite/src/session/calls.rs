@@ -49,6 +49,8 @@ impl Db {
             return from_answer(answer).ok_or_else(|| engine::Stop::Error(other().into()));
         }
         self.call(&call, work).map_err(|stop| match stop {
+            // One that another writer did could be abandoned here, and reported as failed.
+            Stop::Turn if call.aside => self.wait_turn(None),
             Stop::Turn => self.wait_turn(job(self)),
             Stop::Gate => self.wait_gate(),
             Stop::Aside => engine::Stop::Aside,
