@@ -333,7 +333,10 @@ impl Lent {
                 Ok(done) => return Ok(done),
                 Err(Stop::Error(error)) => return Err(error),
                 Err(Stop::Aside) => {
-                    risk = Some(Box::pin(self.may_go_aside()).await?);
+                    // It may ask for this there too, to begin anew.
+                    if risk.is_none() {
+                        risk = Some(Box::pin(self.may_go_aside()).await?);
+                    }
                     continued = true;
                 }
                 Err(Stop::Wait(wait)) => outcome = Some(Box::pin(self.pool.wait_for(wait)).await),
