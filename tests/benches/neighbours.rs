@@ -50,6 +50,7 @@ fn main() {
 /// How long a statement of a neighbour may take, and how long each row is measured.
 const STATEMENT: Duration = Duration::from_secs(1);
 const ROW: Duration = Duration::from_secs(6);
+/// Between 1 and 2 ms, after which a call hands its worker over.
 const QUICK: Duration = Duration::from_micros(1_500);
 
 /// What the neighbours run, on existing tables. Each takes about as long as it may, or is refused.

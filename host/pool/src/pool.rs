@@ -45,7 +45,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// Those of [`Engine::open`].
+    /// Those of [`Engine::open`]. [`Config`](crate::ErrorKind::Config): a setting is out of its
+    /// bounds.
     pub async fn open(engine: Arc<dyn Engine>, settings: Settings) -> Result<Pool> {
         Ok(Pool {
             lending: Arc::new(Lending::new(engine, settings).await?),

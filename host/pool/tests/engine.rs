@@ -444,9 +444,9 @@ async fn a_call_on_the_sessions_own_thread_is_stopped_when_its_future_is_dropped
     assert_eq!(stats.connections_created, stats.connections_closed);
 }
 
-/// Whoever waits for a session must not depend on the call's future: this thread cannot poll it.
+/// While this thread waits for the session, it cannot poll the call.
 #[tokio::test]
-async fn a_call_that_is_not_polled_is_abandoned_by_whoever_waits_for_it() {
+async fn a_call_that_is_not_polled_is_abandoned_by_a_thread_that_waits_for_it() {
     for closes in [false, true] {
         let fake = Fake::default();
         let pool = pool(&fake, 1).await;

@@ -1,0 +1,252 @@
+//! Calls on the session's own thread, which their caller awaits, and may abandon.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot::{Receiver, Sender, channel};
+use tokio::time::timeout;
+
+use super::{Held, Holding, Lent};
+use crate::clock::{self, NEVER};
+use crate::engine::{Call, Outcome, Session, Step};
+use crate::error::{Error, ErrorKind, Result};
+use crate::lending::Pooled;
+use crate::slots::{Returned, Risk};
+
+/// How long after its deadline a call is abandoned. Nearly all calls stop within a quarter of that,
+/// or ten times as long in unoptimised builds.
+const PATIENCE: Duration = Duration::from_millis(if cfg!(debug_assertions) { 200 } else { 20 });
+/// How often the caller of a call on the session's own thread checks whether to abandon it.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+impl Lent {
+    /// Like [`call`](Lent::call), but on the session's own thread. Completes when the call ends or is
+    /// abandoned, which dropping the future does too.
+    pub(super) async fn call_aside<T: Send + 'static>(
+        self: &Arc<Lent>,
+        outcome: Option<Outcome>,
+        continued: bool,
+        work: impl FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
+    ) -> Step<T> {
+        let (sender, receiver) = channel();
+        self.start_aside(outcome, continued, work, sender)?;
+        let caller = Caller(self);
+        let result = self.wait_for(receiver).await;
+        std::mem::forget(caller);
+        result?.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    fn start_aside<T: Send + 'static>(
+        self: &Arc<Lent>,
+        outcome: Option<Outcome>,
+        continued: bool,
+        work: impl FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
+        sender: Sender<thread::Result<Step<T>>>,
+    ) -> Result<()> {
+        let mut holding = self.held();
+        let Holding::Here(held) = &mut *holding else {
+            return Err(self.stale());
+        };
+        let thread = held.pooled.thread();
+        let Some(mut held) = holding.take() else {
+            return Err(self.stale());
+        };
+        let thread = match thread {
+            Ok(thread) => thread,
+            Err(error) => {
+                // The session may have waited for something that others wait for now.
+                drop(holding);
+                self.take_back(held, Returned::Close);
+                return Err(error);
+            }
+        };
+        *holding = Holding::Aside;
+        self.stop.start_abandonable();
+        if !continued {
+            // The call's time begins when its thread starts it.
+            self.stop.set_until(NEVER);
+        }
+        drop(holding);
+
+        let lent = Arc::clone(self);
+        thread.run(move || {
+            let call = Call {
+                now: clock::now(),
+                hold_until: lent.hold_until,
+                aside: true,
+                continued,
+                outcome,
+            };
+            let session = &mut *held.pooled.session;
+            let result = catch_unwind(AssertUnwindSafe(|| work(session, call)));
+            let whole = result.is_ok();
+            lent.come_back(held, whole, || drop(sender.send(result)));
+        });
+        Ok(())
+    }
+
+    /// The call on the session's own thread has ended. If it was not abandoned, `tell` its caller
+    /// before unlocking: a caller that locks, finds the session [`Aside`](Holding::Aside) and has
+    /// not been told, may abandon it.
+    fn come_back(&self, held: Held, whole: bool, tell: impl FnOnce()) {
+        let mut holding = self.lock();
+        let returned = match *holding {
+            Holding::Aside if whole => {
+                *holding = Holding::Here(held);
+                tell();
+                self.back.notify_all();
+                return;
+            }
+            Holding::Abandoned { .. } => Returned::Abandoned,
+            _ => {
+                *holding = Holding::Gone;
+                Returned::Close
+            }
+        };
+        tell();
+        self.back.notify_all();
+        drop(holding);
+        self.take_back(held, returned);
+    }
+
+    /// Wait for a call on the session's own thread: return its result, or abandon it.
+    async fn wait_for<T>(
+        &self,
+        mut receiver: Receiver<thread::Result<T>>,
+    ) -> Result<thread::Result<T>> {
+        let mut overdue = Overdue::default();
+        loop {
+            match timeout(LOOK_EVERY, &mut receiver).await {
+                Ok(Ok(result)) => return Ok(result),
+                Err(_) => {}
+                // The thread always tells before it ends; otherwise it is lost, and the session
+                // with it.
+                Ok(Err(_)) => {
+                    *self.lock() = Holding::Gone;
+                    self.back.notify_all();
+                    return Err(self.stale());
+                }
+            }
+            let mut holding = self.lock();
+            if let Ok(result) = receiver.try_recv() {
+                return Ok(result);
+            }
+            self.abandon_if_overdue(&mut holding, &mut overdue);
+            // By this, or by another thread that waited for the session.
+            if let Holding::Abandoned { rolled_back } = *holding {
+                drop(holding);
+                let error = Error::new(
+                    ErrorKind::DeadlineExceeded,
+                    "the statement ran out of time, and did not stop: its connection is closed",
+                );
+                return Err(match rolled_back {
+                    true => error.with_rolled_back(),
+                    false => error,
+                });
+            }
+        }
+    }
+
+    /// Abandon the call on the session's own thread, if it has not stopped in time. Not if it is
+    /// committing: its caller must know the outcome.
+    pub(super) fn abandon_if_overdue(&self, holding: &mut Holding, overdue: &mut Overdue) {
+        if !matches!(holding, Holding::Aside) || !overdue.is_long(self.stop.must_stop()) {
+            return;
+        }
+        if let Some(rolled_back) = self.stop.abandon() {
+            *holding = Holding::Abandoned { rolled_back };
+            self.back.notify_all();
+            self.pool.abandoned();
+        }
+    }
+
+    /// The caller of a call on the session's own thread has dropped its future: stop the call, and
+    /// close the session. It ends soon, so do not count it as abandoned.
+    fn leave(&self) {
+        let mut holding = self.lock();
+        if !matches!(*holding, Holding::Aside) {
+            return;
+        }
+        *holding = match self.stop.abandon() {
+            Some(rolled_back) => {
+                self.pool.slots.leave();
+                Holding::Abandoned { rolled_back }
+            }
+            None => Holding::Left,
+        };
+        self.back.notify_all();
+        self.stop.interrupt(self.lending);
+    }
+
+    /// Wait until the call may continue on the session's own thread.
+    pub(super) async fn may_go_aside(&self) -> Result<Risk<'_, Box<Pooled>>> {
+        // The session has begun a call. If that does not continue, because there was no time or
+        // because its future was dropped, do not use the session again.
+        let unfinished = Unfinished(self);
+        // Its deadline may pass, and the pool may take the session back meanwhile.
+        let is_over = || self.stop.must_stop() || self.with(|_| ()).is_err();
+        let risk = self.pool.may_go_aside(self.stop.deadline(), is_over).await;
+        if let Some(risk) = risk {
+            std::mem::forget(unfinished);
+            return Ok(risk);
+        }
+        if self.pool.slots.is_closed() {
+            return Err(Error::closed());
+        }
+        self.with(|_| ())?;
+        let error = Error::new(
+            ErrorKind::DeadlineExceeded,
+            "the statement may not stop in time, and had to wait for others that did not: its \
+             connection is closed",
+        );
+        Err(match self.stop.is_in_transaction() {
+            true => error.with_rolled_back(),
+            false => error,
+        })
+    }
+}
+
+/// Since when a call has overrun.
+#[derive(Debug, Default)]
+pub(super) struct Overdue(Option<Instant>);
+
+impl Overdue {
+    /// Whether it has for longer than [`PATIENCE`], if it `must_stop` now.
+    fn is_long(&mut self, must_stop: bool) -> bool {
+        match must_stop {
+            true => self.0.get_or_insert_with(Instant::now).elapsed() >= PATIENCE,
+            false => {
+                self.0 = None;
+                false
+            }
+        }
+    }
+}
+
+/// The caller of a call on the session's own thread.
+struct Caller<'a>(&'a Lent);
+
+impl Drop for Caller<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+/// A call that has begun. Dropping this closes its session.
+struct Unfinished<'a>(&'a Lent);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        let Unfinished(lent) = self;
+        let mut holding = lent.held();
+        // Once the pool has taken it back, another may have borrowed it.
+        if let Some(held) = holding.take() {
+            // The caller may have been told that a transaction was rolled back.
+            lent.stop.abandon();
+            drop(holding);
+            lent.take_back(held, Returned::Close);
+        }
+    }
+}
