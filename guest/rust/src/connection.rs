@@ -6,8 +6,8 @@ use crate::bindings::{connections as wit, pool, require_host};
 use crate::cells::{Block, Reader};
 use crate::params;
 use crate::{
-    Access, AndThenRows, Error, ManyParams, MappedRows, Params, PoolStats, Result, Row, Statement,
-    Summary, Table,
+    Access, AndThenRows, Error, ManyParams, MappedRows, Params, PoolStats, Result, ResultSet, Row,
+    Statement, Summary,
 };
 
 /// Gets a connection to a database, by the name that the host granted it under.
@@ -187,13 +187,13 @@ impl Connection {
     /// exceeds the host's limit (16 MiB unless it chose otherwise), and
     /// [`NotUtf8`](crate::ErrorKind::NotUtf8). After any of them, what the statement wrote is
     /// undone.
-    pub fn query(&self, sql: &str, params: impl Params) -> Result<Table> {
-        let table = self.with_parameters(params, |parameters| {
+    pub fn query(&self, sql: &str, params: impl Params) -> Result<ResultSet> {
+        let result = self.with_parameters(params, |parameters| {
             Ok(self.raw.query(sql, parameters, true)?)
         })?;
-        Ok(Table {
-            columns: table.columns.unwrap_or_default(),
-            rows: Reader::new(table.rows, Vec::new()).into_rows()?,
+        Ok(ResultSet {
+            columns: result.columns.unwrap_or_default(),
+            rows: Reader::new(result.rows, Vec::new()).into_rows()?,
         })
     }
 

@@ -91,7 +91,8 @@ pub enum ErrorKind {
     /// The engine could not be reached; nothing was sent to it. This is also the error of every
     /// call in a program that is not a component, such as in `cargo test`.
     Unavailable,
-    /// The engine stopped answering after the statement was sent: it may or may not have run.
+    /// The statement may or may not have run: the engine stopped answering after it was sent, or
+    /// the host took the connection back while another writer was running it (group commit).
     OutcomeUnknown,
     /// Any other error of SQLite: the code says which.
     Other,

@@ -93,7 +93,7 @@ pub use error::{Error, ErrorKind, OptionalExtension};
 pub use from_sql::{FromSql, FromSqlError, FromSqlResult};
 pub use params::{ManyParams, Params, ParamsFromIter, params_from_iter};
 pub use row::{Row, RowIndex};
-pub use rows::{AndThenRows, MappedRows, Rows, Table};
+pub use rows::{AndThenRows, MappedRows, ResultSet, Rows};
 pub use savepoint::Savepoint;
 pub use statement::Statement;
 pub use to_sql::{ToSql, ToSqlOutput};

@@ -109,7 +109,7 @@ impl<'s> Rows<'s> {
 
 /// A whole result, held in memory. Returned by [`Connection::query`](crate::Connection::query).
 #[derive(Clone, Debug, PartialEq)]
-pub struct Table {
+pub struct ResultSet {
     /// The columns, in order.
     pub columns: Vec<Column>,
     /// The rows. Each has one value per column.

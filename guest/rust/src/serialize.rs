@@ -23,10 +23,10 @@ serialize!(PoolStats {
     connections_created,
     connections_reused,
     connections_closed,
-    pool_hits,
-    pool_misses,
-    pool_size,
-    max_pool_size,
+    hits,
+    misses,
+    idle,
+    max_size,
     in_use,
     waiting,
     timeouts,
@@ -56,10 +56,10 @@ mod tests {
             connections_created: 1,
             connections_reused: 2,
             connections_closed: 3,
-            pool_hits: 4,
-            pool_misses: 5,
-            pool_size: 6,
-            max_pool_size: 7,
+            hits: 4,
+            misses: 5,
+            idle: 6,
+            max_size: 7,
             in_use: 8,
             waiting: 9,
             timeouts: 10,
@@ -76,7 +76,7 @@ mod tests {
         let json = serde_json::to_value(stats).unwrap();
         assert_eq!(json.as_object().map(|fields| fields.len()), Some(19));
         assert_eq!(json["connections_created"], 1);
-        assert_eq!(json["max_pool_size"], 7);
+        assert_eq!(json["max_size"], 7);
         assert_eq!(json["abandoned"], u64::MAX);
 
         let summary = Summary {

@@ -13,11 +13,11 @@ use millpond_sqlite::{PoolBuilder, Synchronous};
 use millpond_wasmtime::{Grant, SqliteCtx, StatsScope};
 use tokio::task::JoinSet;
 
+use crate::arguments::{self, Named};
 use crate::failure::Failure;
 use crate::granted::{DATABASE_PATH, Granted, MEMORY, granted};
 use crate::migrate;
 use crate::servers::ServerOptions;
-use crate::values::{self, Named};
 
 /// The default of `--timeout`.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,16 +32,16 @@ pub(crate) struct DatabaseOptions {
     /// `http://HOST` on this machine) means a database on a libSQL server, which many hosts can
     /// share; flags that the server cannot enforce are refused. May be repeated; without it, the
     /// guest has no database. [env: DATABASE_PATH, for `default`]
-    #[arg(long, value_name = "[NAME=]PATH|URL", value_parser = values::database)]
+    #[arg(long, value_name = "[NAME=]PATH|URL", value_parser = arguments::database)]
     db: Vec<Named>,
 
     /// Grant the database in this file read-only; create it only if it has --migrations. The file
     /// is not changed, and may be on a read-only disk. The URL of a server is a database too.
-    #[arg(long, value_name = "[NAME=]PATH|URL", value_parser = values::database)]
+    #[arg(long, value_name = "[NAME=]PATH|URL", value_parser = arguments::database)]
     db_read_only: Vec<Named>,
 
     /// Apply the migrations in this folder to the database NAME (`default` if omitted) first.
-    #[arg(long, value_name = "[NAME=]DIR", value_parser = values::named)]
+    #[arg(long, value_name = "[NAME=]DIR", value_parser = arguments::named)]
     migrations: Vec<Named>,
 
     #[command(flatten)]
@@ -63,23 +63,23 @@ pub(crate) struct PoolOptions {
         long,
         value_name = "DURATION",
         allow_hyphen_values = true,
-        value_parser = values::timeout
+        value_parser = arguments::timeout
     )]
     timeout: Option<Duration>,
 
     /// Maximum size of each database, in bytes or with a unit (powers of 1024): 1MiB to 16384GiB. A
     /// guest's write beyond it fails. [default: 10GiB]
-    #[arg(long, value_name = "BYTES", value_parser = values::size)]
+    #[arg(long, value_name = "BYTES", value_parser = arguments::size)]
     max_database_size: Option<usize>,
 
     /// How much one transaction may write, in bytes or with a unit: 1MiB to 16384GiB. A transaction
     /// that would write more is rolled back. [default: 64MiB; for `run`, as --max-database-size]
-    #[arg(long, value_name = "BYTES", value_parser = values::size)]
+    #[arg(long, value_name = "BYTES", value_parser = arguments::size)]
     max_transaction_size: Option<usize>,
 
     /// SQLite's memory limit for each connection, in bytes or with a unit: 4MiB to 64GiB. A guest's
     /// statement that needs more fails. [default: 64MiB]
-    #[arg(long, value_name = "BYTES", value_parser = values::size)]
+    #[arg(long, value_name = "BYTES", value_parser = arguments::size)]
     max_connection_memory: Option<usize>,
 
     /// SQLite's memory limit for all connections together, in bytes or with a unit: 4MiB to
@@ -94,7 +94,7 @@ pub(crate) struct PoolOptions {
 
     /// How long one statement may run: more than 0, to 10000h. After that it fails. [default: 1m
     /// for `run`; for `serve`, as --request-timeout]
-    #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = arguments::positive_duration)]
     max_statement_time: Option<Duration>,
 
     /// How many instructions of SQLite's virtual machine one call may run, rounded up to a multiple
@@ -109,12 +109,12 @@ pub(crate) struct PoolOptions {
 
     /// How long a guest may keep a transaction open while others wait for their turn to write.
     /// After that it is rolled back. [default: 10s; for `run`, no limit]
-    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = arguments::duration)]
     max_transaction_time: Option<Duration>,
 
     /// How long a guest may hold a connection while others wait for one: 0 to 10000h. After that it
     /// is taken back. [default: as long as the guest runs]
-    #[arg(long, value_name = "DURATION", value_parser = values::duration, hide_short_help = true)]
+    #[arg(long, value_name = "DURATION", value_parser = arguments::duration, hide_short_help = true)]
     max_hold_time: Option<Duration>,
 
     /// Maximum number of connections to each database that one guest may hold: 0 to --pool-size,
@@ -163,7 +163,7 @@ pub(crate) struct PoolOptions {
         long,
         value_name = "BYTES",
         default_value = "1MiB",
-        value_parser = values::size,
+        value_parser = arguments::size,
         hide_short_help = true
     )]
     max_value_size: usize,
@@ -173,7 +173,7 @@ pub(crate) struct PoolOptions {
         long,
         value_name = "BYTES",
         default_value = "16MiB",
-        value_parser = values::size,
+        value_parser = arguments::size,
         hide_short_help = true
     )]
     max_result_size: usize,
@@ -183,7 +183,7 @@ pub(crate) struct PoolOptions {
         long,
         value_name = "BYTES",
         default_value = "1MiB",
-        value_parser = values::size,
+        value_parser = arguments::size,
         hide_short_help = true
     )]
     max_page_size: usize,
@@ -197,7 +197,7 @@ pub(crate) struct PoolOptions {
     #[arg(
         long,
         value_name = "DURATION",
-        value_parser = values::timeout,
+        value_parser = arguments::timeout,
         hide_short_help = true
     )]
     busy_timeout: Option<Duration>,
@@ -206,7 +206,7 @@ pub(crate) struct PoolOptions {
     #[arg(
         long,
         value_name = "BYTES",
-        value_parser = values::size,
+        value_parser = arguments::size,
         hide_short_help = true
     )]
     cache_size: Option<usize>,
@@ -216,7 +216,7 @@ pub(crate) struct PoolOptions {
     #[arg(
         long,
         value_name = "BYTES",
-        value_parser = values::size,
+        value_parser = arguments::size,
         hide_short_help = true
     )]
     mmap_size: Option<usize>,
@@ -244,7 +244,7 @@ fn handles() -> RangedI64ValueParser<u32> {
 }
 
 fn process_memory(text: &str) -> Result<usize, String> {
-    values::size_within(text, 4 << 20..=16 << 40, "4MiB", "16384GiB")
+    arguments::size_within(text, 4 << 20..=16 << 40, "4MiB", "16384GiB")
 }
 
 /// Who uses the databases: limits that suit a single guest would be too high for requests that
@@ -307,7 +307,7 @@ impl PoolOptions {
     }
 
     fn timeout(&self) -> Result<Duration, Failure> {
-        given(self.timeout, "DB_TIMEOUT", values::timeout, TIMEOUT)
+        given(self.timeout, "DB_TIMEOUT", arguments::timeout, TIMEOUT)
     }
 
     /// Refuse the flags that have no effect on these databases: an operator who sets a limit must

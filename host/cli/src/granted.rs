@@ -4,8 +4,8 @@ use std::ffi::OsString;
 
 use millpond_pool::Access;
 
+use crate::arguments::{self, DEFAULT, Named};
 use crate::failure::{Failure, printable};
-use crate::values::{self, DEFAULT, Named};
 
 /// The path that means an in-memory database.
 pub(crate) const MEMORY: &str = ":memory:";
@@ -48,7 +48,7 @@ pub(crate) fn granted(
             path: path.into(),
         };
         if named.server().is_none() {
-            values::refuse_url(&named.path.to_string_lossy()).map_err(|reason| {
+            arguments::refuse_url(&named.path.to_string_lossy()).map_err(|reason| {
                 let path = named.path.display();
                 Failure::mistake(format_args!("{DATABASE_PATH} is `{path}`: {reason}"))
             })?;
@@ -66,7 +66,7 @@ pub(crate) fn how_to_grant(name: &str) -> String {
     let shown: String = printable(name).chars().take(64).collect();
     let how = match name {
         DEFAULT => "grant it with --db PATH".to_string(),
-        name if values::is_name(name) => format!("grant it with --db {name}=PATH"),
+        name if arguments::is_name(name) => format!("grant it with --db {name}=PATH"),
         _ => "no --db can grant one of that name".to_string(),
     };
     format!("the guest asked for the database `{shown}`, which is not granted: {how}")
@@ -81,7 +81,7 @@ mod tests {
     fn named(texts: &[&str]) -> Vec<Named> {
         texts
             .iter()
-            .map(|text| values::named(text).unwrap())
+            .map(|text| arguments::named(text).unwrap())
             .collect()
     }
 

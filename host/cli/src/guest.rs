@@ -14,7 +14,7 @@ use wasmtime_wasi_http::{
     WasiHttpView,
 };
 
-use crate::values;
+use crate::arguments;
 
 /// The options for every guest.
 #[derive(Args, Clone, Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct GuestOptions {
     /// Set an environment variable of the guest; without VAL, to the command's own value
     ///
     /// The guest gets no other variables.
-    #[arg(long, value_name = "NAME[=VAL]", value_parser = values::variable)]
+    #[arg(long, value_name = "NAME[=VAL]", value_parser = arguments::variable)]
     env: Vec<(String, String)>,
 
     /// Maximum size of each linear memory of an instance, in bytes or with a unit (powers of 1024):
@@ -126,19 +126,19 @@ fn up_to(most: i64) -> RangedI64ValueParser<u32> {
 }
 
 fn max_stack(text: &str) -> Result<usize, String> {
-    values::size_within(text, 64 << 10..=16 << 20, "64KiB", "16MiB")
+    arguments::size_within(text, 64 << 10..=16 << 20, "64KiB", "16MiB")
 }
 
 fn max_call(text: &str) -> Result<usize, String> {
-    values::size_within(text, 64 << 10..=1 << 30, "64KiB", "1GiB")
+    arguments::size_within(text, 64 << 10..=1 << 30, "64KiB", "1GiB")
 }
 
 fn max_random(text: &str) -> Result<usize, String> {
-    values::size_within(text, 64..=1 << 20, "64", "1MiB")
+    arguments::size_within(text, 64..=1 << 20, "64", "1MiB")
 }
 
 fn max_memory(text: &str) -> Result<usize, String> {
-    values::size_within(text, 64 << 10..=4 << 30, "64KiB", "4GiB")
+    arguments::size_within(text, 64 << 10..=4 << 30, "64KiB", "4GiB")
 }
 
 impl GuestOptions {

@@ -3,6 +3,7 @@
 //! There is one file per subcommand. `databases` has the options that they share, and opens the
 //! databases; `engine` loads a component; `guest` is the state of one instance.
 
+mod arguments;
 mod databases;
 mod engine;
 mod failure;
@@ -17,7 +18,6 @@ mod serve;
 mod servers;
 mod stats;
 mod stdio;
-mod values;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -8,13 +8,13 @@ use std::process::ExitCode;
 use clap::Args;
 use millpond_sqlite::migrations::{Migrations, Report};
 
+use crate::arguments::{self, Named};
 use crate::failure::Failure;
 use crate::granted::{DATABASE_PATH, Granted, MEMORY, granted};
 use crate::output::{print, say};
 #[cfg(feature = "libsql")]
 use crate::servers::OnServer;
 use crate::servers::ServerOptions;
-use crate::values::{self, Named};
 
 /// Apply migrations to a database
 ///
@@ -33,11 +33,11 @@ pub(crate) struct Migrate {
     /// The database in this file; created if it does not exist. A URL (`libsql://HOST`,
     /// `https://HOST`, or `http://HOST` on this machine) is a database on a libSQL server. [env:
     /// DATABASE_PATH]
-    #[arg(long, value_name = "[NAME=]PATH|URL", value_parser = values::database)]
+    #[arg(long, value_name = "[NAME=]PATH|URL", value_parser = arguments::database)]
     db: Vec<Named>,
 
     /// Apply the migrations in this folder to the database NAME (`default` if omitted).
-    #[arg(long, value_name = "[NAME=]DIR", required = true, value_parser = values::named)]
+    #[arg(long, value_name = "[NAME=]DIR", required = true, value_parser = arguments::named)]
     migrations: Vec<Named>,
 
     #[command(flatten)]

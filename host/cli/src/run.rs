@@ -14,6 +14,7 @@ use wasmtime::component::InstancePre;
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::{p2, p3};
 
+use crate::arguments;
 use crate::databases::{Borrowers, DatabaseOptions};
 use crate::engine::{self, Instances};
 use crate::failure::Failure;
@@ -22,7 +23,6 @@ use crate::guest::{Guest, GuestOptions};
 use crate::interfaces::{self, Role};
 use crate::output::say;
 use crate::stdio::{self, GuestStream, Stream};
-use crate::values;
 
 /// Run a command component
 ///
@@ -51,7 +51,7 @@ pub(crate) struct Run {
     command: Vec<OsString>,
 
     /// How long the guest may run, until its exit: more than 0, to 10000h. [default: no limit]
-    #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = arguments::positive_duration)]
     max_run_time: Option<Duration>,
 
     #[command(flatten)]

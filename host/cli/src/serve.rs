@@ -24,6 +24,7 @@ use clap::Args;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use crate::arguments::{self, Address};
 use crate::databases::{Borrowers, DatabaseOptions};
 use crate::engine::{self, Instances};
 use crate::failure::{Failure, reason};
@@ -33,7 +34,6 @@ use crate::output::say;
 use crate::serve::handler::{Counters, Handler, Requests};
 use crate::serve::listener::Phase;
 use crate::stats;
-use crate::values::{self, Address};
 
 /// Serve an HTTP component
 ///
@@ -77,7 +77,7 @@ struct HttpOptions {
         alias = "addr",
         value_name = "SOCKADDR",
         default_value = "127.0.0.1:8080",
-        value_parser = values::address
+        value_parser = arguments::address
     )]
     listen: Address,
 
@@ -86,7 +86,7 @@ struct HttpOptions {
         long,
         value_name = "DURATION",
         default_value = "30s",
-        value_parser = values::positive_duration
+        value_parser = arguments::positive_duration
     )]
     request_timeout: Duration,
 
@@ -105,16 +105,16 @@ struct HttpOptions {
         long,
         value_name = "DURATION",
         default_value = "30s",
-        value_parser = values::positive_timeout
+        value_parser = arguments::positive_timeout
     )]
     head_timeout: Duration,
 
     /// How long a graceful shutdown waits for running requests: 0 to 10000h.
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = arguments::duration)]
     grace: Duration,
 
     /// Serve every database's pool counters, as JSON, at this address.
-    #[arg(long, value_name = "SOCKADDR", value_parser = values::address)]
+    #[arg(long, value_name = "SOCKADDR", value_parser = arguments::address)]
     stats: Option<Address>,
 
     /// How much a guest may write to its stdout and stderr for one request, in bytes or with a
@@ -134,7 +134,7 @@ struct HttpOptions {
 }
 
 fn max_output(text: &str) -> Result<usize, String> {
-    values::size_within(text, 0..=1 << 30, "0", "1GiB")
+    arguments::size_within(text, 0..=1 << 30, "0", "1GiB")
 }
 
 /// The maximum number of client connections with their own thread, which uses five descriptors

@@ -8,16 +8,16 @@ use std::env;
 
 use clap::Args;
 
+use crate::arguments::{self, DEFAULT, Named};
 use crate::failure::Failure;
 use crate::granted::Granted;
-use crate::values::{self, DEFAULT, Named};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServerOptions {
     /// Read the token for the server of the database NAME (`default` if omitted) from this file. It
     /// is read again when the server refuses the token, so you can replace it at any time. [env:
     /// MILLPOND_DB_TOKEN_NAME, or MILLPOND_DB_TOKEN for `default`: the token itself]
-    #[arg(long, value_name = "[NAME=]PATH", value_parser = values::named)]
+    #[arg(long, value_name = "[NAME=]PATH", value_parser = arguments::named)]
     db_token_file: Vec<Named>,
 
     /// Allow `http:` URLs of servers on other machines. Anyone on the network between can read and

@@ -135,12 +135,12 @@ mod tests {
     #[test]
     fn what_a_server_sends_is_read_back() {
         let mut stats = PoolStats::default();
-        stats.pool_hits = 7;
+        stats.hits = 7;
         stats.wait_time = Duration::from_millis(12);
         let stats = [("default", stats), ("geo", PoolStats::default())];
         let answer = format!("HTTP/1.0 200 OK\r\nx: y\r\n\r\n{}", to_json(&stats));
         let databases = parse(answer.as_bytes()).expect("the answer is readable");
-        assert_eq!(databases["default"]["pool_hits"], 7);
+        assert_eq!(databases["default"]["hits"], 7);
         assert_eq!(databases["default"]["wait_time_ms"], 12);
         assert_eq!(table(&databases), to_table(&stats));
     }

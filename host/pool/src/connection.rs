@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::lent::Lent;
 use crate::statement::Statement;
 use crate::transaction::Transaction;
-use crate::value::{Parameters, Rows, Summary, Table, TransactionMode};
+use crate::value::{Parameters, ResultSet, Rows, Summary, TransactionMode};
 
 /// A connection lent by a [`Pool`](crate::Pool). Dropping it returns it: an open transaction is
 /// rolled back, and everything else that the borrower left behind is undone.
@@ -75,7 +75,7 @@ impl Connection {
     /// exceeds the engine's limit (for SQLite, `max_result_bytes`);
     /// [`NotUtf8`](crate::ErrorKind::NotUtf8). After any of them, what the statement wrote is
     /// undone.
-    pub async fn query(&self, sql: &str, parameters: &Parameters) -> Result<Table> {
+    pub async fn query(&self, sql: &str, parameters: &Parameters) -> Result<ResultSet> {
         self.query_with(sql, parameters, true).await
     }
 
@@ -94,7 +94,7 @@ impl Connection {
         sql: &str,
         parameters: &Parameters,
         with_columns: bool,
-    ) -> Result<Table> {
+    ) -> Result<ResultSet> {
         let aside = || {
             let (sql, parameters) = (sql.to_owned(), parameters.clone());
             move |session: &mut dyn Session, call| {

@@ -25,7 +25,7 @@ pub use crate::stop_flag::StopFlag;
 pub use crate::value::RawValue;
 pub use crate::worker::hand_over;
 use crate::{
-    Access, Column, Description, Parameters, PoolStats, Rows, Summary, Table, TransactionMode,
+    Access, Column, Description, Parameters, PoolStats, ResultSet, Rows, Summary, TransactionMode,
 };
 
 /// A database engine, which opens sessions to one database.
@@ -82,7 +82,11 @@ pub enum Stop {
     /// The call may run long past its deadline: make the same call again on the session's own
     /// thread. If it does not end in time there, its caller continues without it, and the session
     /// is dropped as soon as the call ends.
-    Aside,
+    Aside {
+        /// Whether other sessions may be waiting for this one, so that it must not wait for them
+        /// first. At most one session of an engine may say so at a time.
+        first: bool,
+    },
     /// The call failed.
     Error(Error),
 }
@@ -90,11 +94,17 @@ pub enum Stop {
 impl Stop {
     /// Wait for `wait`, which must complete when the call's time is over. It is polled at least
     /// every 10 ms. Dropping it cancels the wait.
+    ///
+    /// If the pool takes the session back meanwhile, the call fails with
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle). Unless the outcome is the result of the call
+    /// itself, a `Result` of the function's own type: then the call returns that.
     pub fn wait<T: Any + Send>(wait: impl Future<Output = T> + Send + 'static) -> Stop {
-        Stop::Wait(Wait(Box::pin(async move {
-            let outcome: Outcome = Box::new(wait.await);
-            outcome
-        })))
+        Stop::wait_for_outcome(async move { Outcome::new(wait.await) })
+    }
+
+    /// Like [`wait`](Stop::wait), if another session may run the call meanwhile.
+    pub fn wait_for_outcome(wait: impl Future<Output = Outcome> + Send + 'static) -> Stop {
+        Stop::Wait(Wait(Box::pin(wait)))
     }
 }
 
@@ -114,7 +124,53 @@ impl fmt::Debug for Wait {
 }
 
 /// The outcome of a wait, for the session to read.
-pub type Outcome = Box<dyn Any + Send>;
+#[derive(Debug)]
+pub struct Outcome {
+    value: Box<dyn Any + Send>,
+    has_run: bool,
+}
+
+impl Outcome {
+    /// An outcome without effect: the call has not run.
+    pub fn new<T: Any + Send>(value: T) -> Outcome {
+        Outcome {
+            value: Box::new(value),
+            has_run: false,
+        }
+    }
+
+    /// Another session has run the call. If this one has been taken back meanwhile, the call fails
+    /// with [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown).
+    pub fn of_run<T: Any + Send>(value: T) -> Outcome {
+        Outcome {
+            value: Box::new(value),
+            has_run: true,
+        }
+    }
+
+    /// Whether another session has run the call.
+    pub(crate) fn has_run(&self) -> bool {
+        self.has_run
+    }
+
+    /// Whether it is a `T`.
+    pub fn is<T: Any>(&self) -> bool {
+        self.value.is::<T>()
+    }
+
+    /// The `T`, or the outcome itself if it is something else.
+    ///
+    /// # Errors
+    ///
+    /// It is not a `T`.
+    pub fn downcast<T: Any>(self) -> std::result::Result<T, Outcome> {
+        let Outcome { value, has_run } = self;
+        match value.downcast::<T>() {
+            Ok(value) => Ok(*value),
+            Err(value) => Err(Outcome { value, has_run }),
+        }
+    }
+}
 
 /// One call of a session by the pool.
 #[derive(Debug)]
@@ -123,10 +179,9 @@ pub struct Call {
     pub now: u64,
     /// When the borrower must have returned the session, by [`clock`](crate::clock).
     pub hold_until: u64,
-    /// Whether the call runs on the session's own thread, where it may be abandoned.
+    /// Whether the call runs on the session's own thread, where it may be abandoned. It continues a
+    /// call that stopped with [`Stop::Aside`], with its remaining time.
     pub aside: bool,
-    /// Whether the call stopped with [`Stop::Aside`] before, and continues with its remaining time.
-    pub continued: bool,
     /// The outcome of its wait, if the call stopped with [`Stop::Wait`] before.
     pub outcome: Option<Outcome>,
 }
@@ -183,7 +238,7 @@ pub trait Session: fmt::Debug + Send {
         sql: &str,
         parameters: &Parameters,
         with_columns: bool,
-    ) -> Step<Table>;
+    ) -> Step<ResultSet>;
 
     /// Run a script from the byte `start`, and advance `start` past each statement that has run.
     fn execute_script(&mut self, call: Call, sql: &str, start: &mut usize) -> Step<()>;

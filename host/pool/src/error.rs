@@ -71,7 +71,8 @@ pub enum ErrorKind {
     Unsupported,
     /// The engine could not be reached; nothing was sent to it.
     Unavailable,
-    /// The engine stopped answering after the statement was sent: it may or may not have run.
+    /// The statement may or may not have run: the engine stopped answering after it was sent, or
+    /// the pool took the connection back while another writer was running it (group commit).
     OutcomeUnknown,
     /// Any other error of the engine.
     Other,

@@ -199,7 +199,7 @@ impl Grant {
     }
 
     /// The maximum number of connections that a request may hold at once.
-    pub fn connections(&self) -> u32 {
+    pub fn connections_per_request(&self) -> u32 {
         let share = self.share.as_ref().map_or(u32::MAX, |(share, _)| *share);
         self.max_connections.min(self.pool.max_size()).min(share)
     }

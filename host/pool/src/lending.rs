@@ -1,6 +1,7 @@
 //! Decides who has which connection: lends one, waits for one, and takes it back.
 
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
@@ -240,16 +241,19 @@ impl Lending {
     }
 
     /// Wait until a call may run on its session's own thread, where it may have to be abandoned:
-    /// not after `deadline`, nor after `is_over`, nor for longer than the pool's timeout.
+    /// not after `deadline`, nor after `is_over`, nor for longer than the pool's timeout. The `first`
+    /// does not wait.
     pub(crate) async fn may_go_aside(
         &self,
+        first: bool,
         deadline: Option<Instant>,
         is_over: impl Fn() -> bool,
     ) -> Option<Risk<'_, Box<Pooled>>> {
-        if let Some(risk) = self.slots.try_risk() {
+        if let Some(risk) = self.slots.try_risk(first) {
             return Some(risk);
         }
-        let risk = poll_fn(|_| match self.slots.try_risk() {
+        let queued = self.slots.wait_risk();
+        let risk = poll_fn(|_| match queued.try_risk() {
             Some(risk) => Poll::Ready(risk),
             // `wait` polls again.
             None => Poll::Pending,
@@ -285,14 +289,21 @@ impl Lending {
         if is_abandoned {
             pooled.stop.abandon();
         }
-        let reset = pooled.session.reset();
+        // If it panics, its place must not be lost: closing would wait for it.
+        let reset = catch_unwind(AssertUnwindSafe(|| pooled.session.reset()));
+        let (clean, rolled_back) = match &reset {
+            Ok(reset) => (reset.clean, reset.rolled_back),
+            Err(_) => (false, false),
+        };
         let returned = match returned {
-            Returned::Abandoned => Returned::Abandoned,
-            _ if !reset.clean => Returned::Discard,
+            Returned::Abandoned | Returned::Left => returned,
+            _ if !clean => Returned::Discard,
             returned => returned,
         };
-        self.slots
-            .give_back(place, pooled, returned, reset.rolled_back);
+        self.slots.give_back(place, pooled, returned, rolled_back);
+        if let Err(panic) = reset {
+            resume_unwind(panic);
+        }
     }
 
     /// Record that a call did not end, and its caller continued without it; log it for the operator.

@@ -3,11 +3,12 @@
 mod aside;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+pub(crate) use self::aside::PATIENCE;
 use self::aside::{LOOK_EVERY, Overdue};
 use crate::clock;
 use crate::engine::{Call, Outcome, Session, Step, Stop};
@@ -37,8 +38,8 @@ pub(crate) struct Lent {
 #[derive(Debug)]
 enum Holding {
     Here(Held),
-    /// On its own thread, while the caller waits for it, for a limited time.
-    Aside,
+    /// On its own thread, while the caller of that call waits for it, for a limited time.
+    Aside(CallId),
     /// On its own thread, committing, while no one waits for it.
     Left,
     /// On its own thread, while the caller was told that it did not end.
@@ -57,7 +58,13 @@ struct Held {
     _share: Option<OwnedSemaphorePermit>,
     /// Its index in the pool's list of connections in use.
     entry: usize,
+    /// The last call on its own thread.
+    last_aside: CallId,
 }
+
+/// The number of a call on the session's own thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct CallId(u64);
 
 impl Holding {
     fn take(&mut self) -> Option<Held> {
@@ -92,6 +99,7 @@ impl Lent {
                     place,
                     _share: share,
                     entry,
+                    last_aside: CallId(0),
                 })),
                 back: Condvar::new(),
             }
@@ -111,7 +119,7 @@ impl Lent {
     }
 
     /// Make a call, unless the session has been returned or held for too long.
-    fn call<T>(
+    fn call<T: 'static>(
         &self,
         outcome: Option<Outcome>,
         work: impl FnOnce(&mut dyn Session, Call) -> Step<T>,
@@ -125,11 +133,24 @@ impl Lent {
             now,
             hold_until: self.hold_until,
             aside: false,
-            continued: false,
             outcome,
         };
         match &mut *self.held() {
             Holding::Here(held) => work(&mut *held.pooled.session, call),
+            _ => self.end_without_session(call.outcome),
+        }
+    }
+
+    /// A call's session was taken back. If it waited, the call may have run all the same.
+    fn end_without_session<T: 'static>(&self, outcome: Option<Outcome>) -> Step<T> {
+        match outcome.map(Outcome::downcast::<Result<T>>) {
+            Some(Ok(result)) => Ok(result?),
+            Some(Err(outcome)) if outcome.has_run() => Err(Error::new(
+                ErrorKind::OutcomeUnknown,
+                "the statement was run together with another's, but its connection was taken back \
+                 before its result arrived",
+            )
+            .into()),
             _ => Err(self.stale().into()),
         }
     }
@@ -155,26 +176,25 @@ impl Lent {
         W: FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
     {
         let mut outcome = None;
-        // Kept across waits: an attempt on this thread would lose what the call waited for.
         let mut risk = None;
-        let mut continued = false;
         loop {
             let step = match risk {
                 None => self.call(outcome.take(), &mut work),
-                Some(_) => Box::pin(self.call_aside(outcome.take(), continued, aside())).await,
+                Some(_) => Box::pin(self.call_aside(aside())).await,
             };
-            continued = false;
             match step {
                 Ok(done) => return Ok(done),
                 Err(Stop::Error(error)) => return Err(error),
-                Err(Stop::Aside) => {
-                    // It may ask for this there too, to begin anew.
-                    if risk.is_none() {
-                        risk = Some(Box::pin(self.may_go_aside()).await?);
-                    }
-                    continued = true;
+                // It may ask for this there too, to begin anew.
+                Err(Stop::Aside { .. }) if risk.is_some() => {}
+                Err(Stop::Aside { first }) => {
+                    risk = Some(Box::pin(self.may_go_aside(first)).await?);
                 }
-                Err(Stop::Wait(wait)) => outcome = Some(Box::pin(self.pool.wait_for(wait)).await),
+                Err(Stop::Wait(wait)) => {
+                    // What it waits for may itself wait for room.
+                    risk = None;
+                    outcome = Some(Box::pin(self.pool.wait_for(wait)).await);
+                }
             }
         }
     }
@@ -191,14 +211,12 @@ impl Lent {
         if clock::now() < self.hold_until {
             return;
         }
-        let Ok(mut holding) = self.held.try_lock() else {
+        let Some(mut holding) = self.try_lock() else {
             return;
         };
-        if matches!(*holding, Holding::Here(_))
-            && let Some(held) = holding.take()
-        {
+        if let Some(held) = holding.take() {
             self.overdue.store(true, Ordering::Relaxed);
-            self.take_back(held, Returned::Clean);
+            self.take_back(held, self.returned(false));
         }
     }
 
@@ -207,7 +225,7 @@ impl Lent {
         if clock::now() < self.stop.transaction_until() {
             return;
         }
-        if let Ok(mut holding) = self.held.try_lock()
+        if let Some(mut holding) = self.try_lock()
             && let Holding::Here(held) = &mut *holding
         {
             held.pooled.session.end_overdue();
@@ -216,16 +234,17 @@ impl Lent {
 
     /// Return the session, and close it if `close`. Blocks while another thread runs a statement.
     pub(crate) fn give_back(&self, close: bool) {
-        let poisoned = self.held.is_poisoned();
         let held = self.held().take();
         if let Some(held) = held {
-            // A panic under the lock may have left a statement unfinished: do not lend this session
-            // again.
-            let returned = match close || poisoned {
-                true => Returned::Close,
-                false => Returned::Clean,
-            };
-            self.take_back(held, returned);
+            self.take_back(held, self.returned(close));
+        }
+    }
+
+    /// A panic under the lock may have left a statement unfinished: do not lend such a session again.
+    fn returned(&self, close: bool) -> Returned {
+        match close || self.held.is_poisoned() {
+            true => Returned::Close,
+            false => Returned::Clean,
         }
     }
 
@@ -238,14 +257,14 @@ impl Lent {
     /// not be polled meanwhile: it can be waiting for this thread.
     fn held(&self) -> MutexGuard<'_, Holding> {
         let holding = self.lock();
-        if !matches!(*holding, Holding::Aside) {
+        if !matches!(*holding, Holding::Aside(_)) {
             return holding;
         }
         drop(holding);
         hand_over();
         let mut holding = self.lock();
         let mut overdue = Overdue::default();
-        while matches!(*holding, Holding::Aside) {
+        while matches!(*holding, Holding::Aside(_)) {
             let waited = self.back.wait_timeout(holding, LOOK_EVERY);
             holding = waited.unwrap_or_else(PoisonError::into_inner).0;
             self.abandon_if_overdue(&mut holding, &mut overdue);
@@ -255,6 +274,15 @@ impl Lent {
 
     fn lock(&self) -> MutexGuard<'_, Holding> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lock the session, unless another thread has.
+    fn try_lock(&self) -> Option<MutexGuard<'_, Holding>> {
+        match self.held.try_lock() {
+            Ok(holding) => Some(holding),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 

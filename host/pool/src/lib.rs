@@ -105,6 +105,6 @@ pub use statement::{Cursor, Description, Page, Statement};
 pub use stats::PoolStats;
 pub use transaction::Transaction;
 pub use value::{
-    Access, Column, Parameters, Row, Rows, RowsIter, Summary, Table, TransactionMode, Value,
+    Access, Column, Parameters, ResultSet, Row, Rows, RowsIter, Summary, TransactionMode, Value,
     ValueRef,
 };

@@ -1,7 +1,7 @@
 //! The pool: lends connections to one database, and takes them back.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
@@ -11,6 +11,7 @@ use crate::connection::Connection;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::lending::{Ask, Lending};
+use crate::lent::PATIENCE;
 use crate::request::Request;
 use crate::rights::Limits;
 use crate::settings::Settings;
@@ -128,8 +129,12 @@ impl Pool {
         lending.slots.close();
         let mut drained = timeout(grace, lending.slots.drained()).await;
         lending.engine.close();
+        let since = Instant::now();
         while drained.is_err() {
             lending.end_all();
+            if since.elapsed() > PATIENCE {
+                lending.slots.forget_left();
+            }
             // Again, because a connection that was being lent may not have been in the list of
             // those in use.
             drained = timeout(END_AGAIN, lending.slots.drained()).await;

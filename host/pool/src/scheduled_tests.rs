@@ -103,7 +103,7 @@ fn no_interleaving_loses_a_place() {
         let stats = slots.stats();
         assert_eq!((stats.in_use, stats.waiting), (0, 0), "{stats:?}");
         let open = stats.connections_created - stats.connections_closed;
-        assert_eq!(open, u64::from(stats.pool_size), "{stats:?}");
+        assert_eq!(open, u64::from(stats.idle), "{stats:?}");
         assert_eq!(open, alive.load(Ordering::SeqCst));
         // No place is lost.
         let both = [slots.try_place(), slots.try_place()];
@@ -138,7 +138,7 @@ fn slots_that_close_are_drained_and_empty() {
             thread.join().expect("no panic");
         }
         let stats = slots.stats();
-        assert_eq!((stats.in_use, stats.pool_size, stats.waiting), (0, 0, 0));
+        assert_eq!((stats.in_use, stats.idle, stats.waiting), (0, 0, 0));
         assert_eq!(stats.connections_created, stats.connections_closed);
     };
     shuttle::check_random(run, ORDERS);
@@ -195,4 +195,24 @@ fn an_interrupt_hits_its_request_and_no_other() {
         assert!(flag.must_stop());
     };
     shuttle::check_dfs(run, None);
+}
+
+#[test]
+fn a_late_interrupt_does_not_replace_the_next() {
+    let run = || {
+        let flag = Arc::new(StopFlag::default());
+        let interrupting: Vec<_> = (0..2)
+            .map(|_| {
+                let request = Request::new();
+                request.enter(&flag, flag.lend());
+                thread::spawn(move || request.interrupt())
+            })
+            .collect();
+        for thread in interrupting {
+            thread.join().expect("no panic");
+        }
+        assert!(flag.must_stop(), "the second was lost");
+    };
+    shuttle::check_dfs(run, Some(ORDERS * 10));
+    shuttle::check_random(run, ORDERS);
 }

@@ -8,6 +8,7 @@
 //! - at most one caller holds a place, and dropping it hands it to the next in line;
 //! - an abandoned resource keeps its place, and counts as in use, until it is returned.
 
+use std::collections::VecDeque;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
@@ -37,8 +38,14 @@ struct State<R> {
     opening: u32,
     /// Resources that their holders have abandoned, and that are still in use.
     abandoned: u32,
+    /// Like these, but soon to be returned; and how many of them did not come when the slots closed.
+    left: u32,
+    forgotten: u32,
     /// Resources in use in a way that may end in abandoning them.
     risky: u32,
+    /// Those that wait to use one so, in order, and the number of the next.
+    risk_queue: VecDeque<u64>,
+    next_in_queue: u64,
     closed: bool,
     counters: PoolStats,
 }
@@ -70,6 +77,13 @@ pub(crate) struct Risk<'a, R> {
     slots: &'a Slots<R>,
 }
 
+/// A place in the queue for a [`Risk`]. Dropping it leaves the queue.
+#[derive(Debug)]
+pub(crate) struct RiskWait<'a, R> {
+    slots: &'a Slots<R>,
+    number: u64,
+}
+
 /// The slots are closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Closed;
@@ -85,6 +99,8 @@ pub(crate) enum Returned {
     Discard,
     /// The holder had [abandoned](Slots::abandon) it.
     Abandoned,
+    /// The holder had [left](Slots::leave) it.
+    Left,
 }
 
 impl<R> Slots<R> {
@@ -95,10 +111,14 @@ impl<R> Slots<R> {
                 idle: Vec::with_capacity(max_idle as usize),
                 opening: 0,
                 abandoned: 0,
+                left: 0,
+                forgotten: 0,
                 risky: 0,
+                risk_queue: VecDeque::new(),
+                next_in_queue: 0,
                 closed: false,
                 counters: PoolStats {
-                    max_pool_size: max_size,
+                    max_size,
                     ..PoolStats::default()
                 },
             }),
@@ -158,9 +178,9 @@ impl<R> Slots<R> {
         state.counters.in_use += 1;
         state.counters.connections_reused += 1;
         if place.waited {
-            state.counters.pool_misses += 1;
+            state.counters.misses += 1;
         } else {
-            state.counters.pool_hits += 1;
+            state.counters.hits += 1;
         }
         Ok(Taken::Idle(resource))
     }
@@ -197,6 +217,7 @@ impl<R> Slots<R> {
             state.counters.connections_closed += 1;
             state.counters.in_use -= 1;
             state.abandoned -= u32::from(returned == Returned::Abandoned);
+            state.left -= u32::from(returned == Returned::Left);
             self.tell_if_drained(&state);
         }
         drop(place);
@@ -212,36 +233,50 @@ impl<R> Slots<R> {
         self.tell_if_drained(&state);
     }
 
-    /// Like [`abandon`](Slots::abandon), for a resource that will soon be returned: not counted.
+    /// Like [`abandon`](Slots::abandon), for a resource that will soon be returned, as
+    /// [`Left`](Returned::Left): not counted, and [`drained`](Slots::drained) waits for it.
     pub(crate) fn leave(&self) {
+        self.lock().left += 1;
+    }
+
+    /// No longer wait for the resources that were [left](Slots::leave): they do not come.
+    pub(crate) fn forget_left(&self) {
         let mut state = self.lock();
-        state.abandoned += 1;
+        state.forgotten = state.left;
         self.tell_if_drained(&state);
     }
 
-    /// Ask to use a resource in a way that may end in abandoning it. Refused if too many are used so:
-    /// a quarter is left for other uses, and once any is abandoned, only a quarter is used so.
-    pub(crate) fn try_risk(&self) -> Option<Risk<'_, R>> {
+    /// Ask to use a resource in a way that may end in abandoning it. Refused if others wait for
+    /// that, or if too many are used so: a quarter is left for other uses, and once any is
+    /// abandoned, only a quarter is used so. Never refused to the `first`: the others may wait for
+    /// it.
+    pub(crate) fn try_risk(&self, first: bool) -> Option<Risk<'_, R>> {
         let mut state = self.lock();
-        let (size, quarter) = (
-            state.counters.max_pool_size,
-            state.counters.max_pool_size / 4,
-        );
-        let most = match state.abandoned {
-            0 => size - quarter,
-            _ => quarter.max(2),
-        };
-        if state.abandoned + state.risky >= most {
-            return None;
+        let may = first || (state.risk_queue.is_empty() && state.has_room());
+        may.then(|| self.risk(&mut state))
+    }
+
+    /// Queue for that.
+    pub(crate) fn wait_risk(&self) -> RiskWait<'_, R> {
+        let mut state = self.lock();
+        let number = state.next_in_queue;
+        state.next_in_queue += 1;
+        state.risk_queue.push_back(number);
+        RiskWait {
+            slots: self,
+            number,
         }
+    }
+
+    fn risk(&self, state: &mut State<R>) -> Risk<'_, R> {
         state.risky += 1;
-        Some(Risk { slots: self })
+        Risk { slots: self }
     }
 
     pub(crate) fn stats(&self) -> PoolStats {
         let state = self.lock();
         PoolStats {
-            pool_size: state.idle.len() as u32,
+            idle: state.idle.len() as u32,
             ..state.counters
         }
     }
@@ -252,7 +287,8 @@ impl<R> Slots<R> {
         self.places.close();
     }
 
-    /// Wait until nothing is in use except abandoned resources. Call [`close`](Slots::close) first.
+    /// Wait until nothing is in use except abandoned resources, and [forgotten](Slots::forget_left)
+    /// ones. Call [`close`](Slots::close) first.
     pub(crate) async fn drained(&self) {
         loop {
             let notified = self.drained.notified();
@@ -304,7 +340,19 @@ impl<R> Slots<R> {
 
 impl<R> State<R> {
     fn is_drained(&self) -> bool {
-        self.counters.in_use == self.abandoned && self.opening == 0
+        let lost = self.abandoned + self.forgotten.min(self.left);
+        self.counters.in_use == lost && self.opening == 0
+    }
+
+    /// Whether one more resource may be used in a way that may end in abandoning it.
+    fn has_room(&self) -> bool {
+        let (size, quarter) = (self.counters.max_size, self.counters.max_size / 4);
+        let lost = self.abandoned + self.left;
+        let most = match lost {
+            0 => size - quarter,
+            _ => quarter.max(2),
+        };
+        lost + self.risky < most
     }
 }
 
@@ -321,7 +369,7 @@ impl<R> Opening<'_, R> {
             return Err(Closed);
         }
         state.counters.in_use += 1;
-        state.counters.pool_misses += 1;
+        state.counters.misses += 1;
         Ok(resource)
     }
 }
@@ -331,6 +379,22 @@ impl<R> Drop for Opening<'_, R> {
         let mut state = self.slots.lock();
         state.opening -= 1;
         self.slots.tell_if_drained(&state);
+    }
+}
+
+impl<'a, R> RiskWait<'a, R> {
+    /// The risk, once it is this one's turn and there is room.
+    pub(crate) fn try_risk(&self) -> Option<Risk<'a, R>> {
+        let mut state = self.slots.lock();
+        let may = state.risk_queue.front() == Some(&self.number) && state.has_room();
+        may.then(|| self.slots.risk(&mut state))
+    }
+}
+
+impl<R> Drop for RiskWait<'_, R> {
+    fn drop(&mut self) {
+        let mut state = self.slots.lock();
+        state.risk_queue.retain(|number| *number != self.number);
     }
 }
 

@@ -162,14 +162,14 @@ impl<'a> World<'a> {
         let in_use = self.held.len() as u32;
         assert_eq!(stats.in_use, in_use);
         assert_eq!(stats.waiting as usize, self.waiting.len());
-        assert_eq!(stats.pool_hits + stats.pool_misses, self.lent);
+        assert_eq!(stats.hits + stats.misses, self.lent);
         assert_eq!(stats.timeouts, self.timeouts);
         assert_eq!(stats.discarded, self.discarded);
         let open = stats.connections_created - stats.connections_closed;
-        assert_eq!(open, u64::from(stats.pool_size + in_use));
-        assert_eq!(self.alive.load(Ordering::Relaxed), stats.pool_size + in_use);
-        assert!(stats.pool_size <= self.max_idle);
-        assert!(stats.pool_size + in_use <= self.max_size);
+        assert_eq!(open, u64::from(stats.idle + in_use));
+        assert_eq!(self.alive.load(Ordering::Relaxed), stats.idle + in_use);
+        assert!(stats.idle <= self.max_idle);
+        assert!(stats.idle + in_use <= self.max_size);
         if !self.waiting.is_empty() {
             assert!(!self.closed, "a caller waits for closed slots");
             assert_eq!(in_use, self.max_size, "a caller waits beside a free place");
@@ -279,4 +279,32 @@ fn closing_waits_for_a_connection_being_opened_and_drops_it() {
         (stats.connections_created, stats.connections_closed),
         (1, 1)
     );
+}
+
+#[test]
+fn those_that_wait_for_a_risk_take_it_in_order() {
+    let slots = Slots::<Fake>::new(4, 4);
+    let mut taken: Vec<_> = (0..3)
+        .map(|_| slots.try_risk(false).expect("room"))
+        .collect();
+    assert!(slots.try_risk(false).is_none());
+    let (first, second) = (slots.wait_risk(), slots.wait_risk());
+    assert!(first.try_risk().is_none());
+    taken.pop();
+    // There is room, but not for one that comes later.
+    assert!(slots.try_risk(false).is_none());
+    assert!(second.try_risk().is_none());
+    // One that others wait for does not wait for them.
+    drop(slots.try_risk(true).expect("at once"));
+    taken.push(first.try_risk().expect("its turn"));
+    drop(first);
+    assert!(second.try_risk().is_none());
+    taken.clear();
+    // Once something is abandoned, there is room for two.
+    slots.abandon();
+    taken.push(second.try_risk().expect("its turn"));
+    drop(second);
+    assert!(slots.try_risk(false).is_none());
+    taken.clear();
+    assert!(slots.try_risk(false).is_some());
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// A pool's counters since it opened.
 ///
 /// Those of connections are consistent with each other: `connections_created - connections_closed`
-/// equals `pool_size + in_use`, and `pool_hits + pool_misses` is how many times a connection was
+/// equals `idle + in_use`, and `hits + misses` is how many times a connection was
 /// lent.
 ///
 /// With the feature `serde` it serializes by its field names, except that times are whole
@@ -21,13 +21,13 @@ pub struct PoolStats {
     /// Connections closed, for any reason.
     pub connections_closed: u64,
     /// Times that an idle connection was lent at once.
-    pub pool_hits: u64,
+    pub hits: u64,
     /// Times that a connection was lent after opening one, or after waiting for one.
-    pub pool_misses: u64,
+    pub misses: u64,
     /// Idle connections now.
-    pub pool_size: u32,
+    pub idle: u32,
     /// The maximum number of connections, idle and in use together.
-    pub max_pool_size: u32,
+    pub max_size: u32,
     /// Connections in use now.
     pub in_use: u32,
     /// Callers waiting for a connection now.

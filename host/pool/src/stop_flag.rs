@@ -206,14 +206,15 @@ impl StopFlag {
         self.lending.load(Ordering::Relaxed)
     }
 
-    /// Stop what this lending runs, now and later. Does not affect other lendings.
+    /// Stop what this lending runs, now and later. Does not affect other lendings: later ones have
+    /// larger numbers, and a late stop does not replace theirs.
     pub(crate) fn stop(&self, lending: u64) {
-        self.stopped.store(lending, Ordering::Release);
+        self.stopped.fetch_max(lending, Ordering::Release);
     }
 
     /// Like [`stop`](StopFlag::stop), because the lending's request was interrupted.
     pub(crate) fn interrupt(&self, lending: u64) {
-        self.interrupted.store(lending, Ordering::Release);
+        self.interrupted.fetch_max(lending, Ordering::Release);
     }
 
     /// Stop the borrower's statements and waits at `deadline`.

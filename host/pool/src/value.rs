@@ -82,7 +82,7 @@ pub struct Column {
 
 /// A whole result, held in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Table {
+pub struct ResultSet {
     /// The columns, in order.
     pub columns: Vec<Column>,
     /// The rows. Each has one value per column.

@@ -134,7 +134,7 @@ fn a_caller_continues_without_a_call_that_does_not_end() {
     assert_eq!((stats.abandoned, stats.discarded, stats.in_use), (1, 0, 0));
     assert_eq!(
         stats.connections_created - stats.connections_closed,
-        u64::from(stats.pool_size)
+        u64::from(stats.idle)
     );
 }
 

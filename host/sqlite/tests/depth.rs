@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use millpond_pool::{Access, ErrorKind, Parameters, Pool, Table, Value, block_on};
+use millpond_pool::{Access, ErrorKind, Parameters, Pool, ResultSet, Value, block_on};
 use millpond_sqlite::PoolBuilder;
 
 static NONE: Parameters = Parameters::NONE;
@@ -20,7 +20,7 @@ fn times(count: usize, by: &str, term: impl Fn(usize) -> String) -> String {
     (0..count).map(term).collect::<Vec<_>>().join(by)
 }
 
-fn query(pool: &Pool, sql: &str) -> Result<Table, millpond_pool::Error> {
+fn query(pool: &Pool, sql: &str) -> Result<ResultSet, millpond_pool::Error> {
     let connection = pool.get_blocking(Access::ReadWrite).expect("a connection");
     block_on(connection.query(sql, &NONE))
 }

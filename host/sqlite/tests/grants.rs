@@ -1,7 +1,7 @@
 //! A grant allows exactly what it says, and everything else is out of reach on every path.
 
 use millpond_pool::{
-    Access, Connection, ErrorKind, Grant, Parameters, Pool, Request, Result, Table, TableGrant,
+    Access, Connection, ErrorKind, Grant, Parameters, Pool, Request, Result, ResultSet, TableGrant,
     Value, block_on,
 };
 use millpond_sqlite::PoolBuilder;
@@ -59,7 +59,7 @@ fn run(connection: &Connection, sql: &str) -> Result<()> {
     block_on(connection.execute_script(sql))
 }
 
-fn query(connection: &Connection, sql: &str) -> Result<Table> {
+fn query(connection: &Connection, sql: &str) -> Result<ResultSet> {
     block_on(connection.query(sql, &NONE))
 }
 

@@ -142,6 +142,61 @@ async fn statements_that_wait_together_are_committed_together() {
 }
 
 #[tokio::test]
+async fn a_statement_whose_connection_was_taken_back_may_have_been_committed() {
+    let f = fixture().await;
+    let leader = f.get().await;
+    let brief = |grant: Grant| grant.max_hold_time(Duration::from_millis(500));
+    let (own, other) = (f.get_granted(brief).await, f.get_granted(brief).await);
+    let (_holder, transaction) = f.hold().await;
+    let parameters = [one(text("a")), one(text("b")), one(text("c"))];
+    let mut first = pin!(leader.execute(INSERT, &parameters[0]));
+    let mut second = pin!(own.execute(INSERT, &parameters[1]));
+    let mut third = pin!(other.execute(INSERT, &parameters[2]));
+    assert!(poll(first.as_mut()).is_pending());
+    assert!(poll(second.as_mut()).is_pending());
+    transaction.commit().await.expect("a commit");
+    ready(first.as_mut()).expect("a row");
+    let (_holder, transaction) = f.hold().await;
+    assert!(poll(third.as_mut()).is_pending());
+    // The pool ends both connections: one whose statement has been committed, and one whose has not.
+    f.pool.close(Duration::ZERO).await;
+    let kind = |result: millpond_pool::Result<Summary>| result.expect_err("ended").kind();
+    assert_eq!(kind(ready(second.as_mut())), ErrorKind::OutcomeUnknown);
+    assert_eq!(kind(ready(third.as_mut())), ErrorKind::StaleHandle);
+    drop(transaction);
+    let path = f.folder.path().join("app.db");
+    let native = rusqlite::Connection::open(path).expect("the file");
+    let sql = "SELECT group_concat(a ORDER BY id) FROM t WHERE id > 1";
+    assert_eq!(
+        native.query_row(sql, [], |row| row.get(0)),
+        Ok("a,b".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn waiting_does_not_count_as_a_statements_time() {
+    let f = fixture().await;
+    let leader = f.get().await;
+    let limit = Duration::from_millis(50);
+    let brief = f.get_granted(|grant| grant.max_statement_time(limit)).await;
+    let (_holder, transaction) = f.hold().await;
+    let sql =
+        "INSERT INTO t(a) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100)
+               SELECT i FROM n";
+    let parameters = one(text("a"));
+    let mut first = pin!(leader.execute(INSERT, &parameters));
+    let mut second = pin!(brief.execute(sql, &NONE));
+    assert!(poll(first.as_mut()).is_pending());
+    assert!(poll(second.as_mut()).is_pending());
+    tokio::time::sleep(limit).await;
+    transaction.commit().await.expect("a commit");
+    ready(first.as_mut()).expect("a row");
+    assert_eq!(ready(second.as_mut()).expect("rows").changes, 100);
+    let stats = f.pool.stats();
+    assert_eq!((stats.groups, stats.grouped_statements), (1, 2));
+}
+
+#[tokio::test]
 async fn a_statement_sees_its_own_last_rowid_wherever_it_runs() {
     let f = fixture().await;
     let [a, b] = [f.get().await, f.get().await];

@@ -54,11 +54,8 @@ async fn a_returned_connection_is_lent_again() {
         (stats.connections_created, stats.connections_reused),
         (1, 2)
     );
-    assert_eq!((stats.pool_hits, stats.pool_misses), (2, 0));
-    assert_eq!(
-        (stats.pool_size, stats.in_use, stats.max_pool_size),
-        (1, 0, 5)
-    );
+    assert_eq!((stats.hits, stats.misses), (2, 0));
+    assert_eq!((stats.idle, stats.in_use, stats.max_size), (1, 0, 5));
 }
 
 #[tokio::test]
@@ -165,7 +162,7 @@ async fn a_closed_connection_is_not_lent_again() {
     get(&f.pool).await.close();
     let stats = f.pool.stats();
     assert_eq!(
-        (stats.connections_closed, stats.pool_size, stats.in_use),
+        (stats.connections_closed, stats.idle, stats.in_use),
         (1, 0, 0)
     );
     drop(get(&f.pool).await);
@@ -181,7 +178,7 @@ async fn no_more_idle_connections_are_kept_than_asked() {
         .expect("a pool");
     let (one, two) = (get(&pool).await, get(&pool).await);
     drop((one, two));
-    assert_eq!(pool.stats().pool_size, 1);
+    assert_eq!(pool.stats().idle, 1);
     assert_eq!(pool.stats().connections_closed, 1);
 }
 
@@ -232,7 +229,7 @@ async fn closing_refuses_callers_and_leaves_no_log() {
     assert_eq!(files(&f), ["app.db"]);
     let stats = f.pool.stats();
     assert_eq!(stats.connections_created, stats.connections_closed);
-    assert_eq!((stats.pool_size, stats.in_use), (0, 0));
+    assert_eq!((stats.idle, stats.in_use), (0, 0));
 
     let again = PoolBuilder::new()
         .open(f.folder.path().join("app.db"))
@@ -294,10 +291,7 @@ async fn closing_ends_connections_that_are_not_returned() {
     );
     assert_eq!(files(&f), ["app.db"]);
     let stats = f.pool.stats();
-    assert_eq!(
-        (stats.in_use, stats.pool_size, stats.rolled_back),
-        (0, 0, 1)
-    );
+    assert_eq!((stats.in_use, stats.idle, stats.rolled_back), (0, 0, 1));
 }
 
 #[tokio::test]
@@ -339,7 +333,7 @@ async fn the_counters_hold_under_load() {
                 }
                 let stats = pool.stats();
                 let open = stats.connections_created - stats.connections_closed;
-                assert_eq!(open, u64::from(stats.pool_size + stats.in_use));
+                assert_eq!(open, u64::from(stats.idle + stats.in_use));
                 assert!(open <= 3);
             }
         }));
@@ -348,7 +342,7 @@ async fn the_counters_hold_under_load() {
         task.await.expect("no panic");
     }
     let stats = f.pool.stats();
-    assert_eq!(stats.pool_hits + stats.pool_misses, 16 * 200);
+    assert_eq!(stats.hits + stats.misses, 16 * 200);
     assert_eq!((stats.in_use, stats.waiting, stats.timeouts), (0, 0, 0));
 }
 
@@ -459,7 +453,7 @@ fn closing_under_load_ends_everything_and_leaves_no_log() {
         });
         f.pool.close_blocking(Duration::ZERO);
         let stats = f.pool.stats();
-        assert_eq!((stats.in_use, stats.pool_size, stats.waiting), (0, 0, 0));
+        assert_eq!((stats.in_use, stats.idle, stats.waiting), (0, 0, 0));
         assert_eq!(stats.connections_created, stats.connections_closed);
         assert_eq!(files(&f), ["app.db"]);
     }

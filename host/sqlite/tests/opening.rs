@@ -261,7 +261,7 @@ fn a_setting_out_of_its_bounds_is_refused() {
         .synchronous(Synchronous::Normal)
         .open_in_memory()
         .expect("within bounds");
-    assert_eq!(pool.stats().pool_size, 0);
+    assert_eq!(pool.stats().idle, 0);
 }
 
 #[test]

@@ -330,5 +330,5 @@ async fn a_connection_that_saw_damage_is_discarded() {
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     drop(connection);
     let stats = pool.stats();
-    assert_eq!((stats.discarded, stats.pool_size, stats.in_use), (1, 0, 0));
+    assert_eq!((stats.discarded, stats.idle, stats.in_use), (1, 0, 0));
 }

@@ -148,10 +148,10 @@ impl From<pool::PoolStats> for wit_pool::PoolStats {
             connections_created: stats.connections_created,
             connections_reused: stats.connections_reused,
             connections_closed: stats.connections_closed,
-            pool_hits: stats.pool_hits,
-            pool_misses: stats.pool_misses,
-            pool_size: stats.pool_size,
-            max_pool_size: stats.max_pool_size,
+            hits: stats.hits,
+            misses: stats.misses,
+            idle: stats.idle,
+            max_size: stats.max_size,
             in_use: stats.in_use,
             waiting: stats.waiting,
             timeouts: stats.timeouts,
@@ -192,10 +192,10 @@ mod tests {
         stats.connections_created = 1;
         stats.connections_reused = 2;
         stats.connections_closed = 3;
-        stats.pool_hits = 4;
-        stats.pool_misses = 5;
-        stats.pool_size = 6;
-        stats.max_pool_size = 7;
+        stats.hits = 4;
+        stats.misses = 5;
+        stats.idle = 6;
+        stats.max_size = 7;
         stats.in_use = 8;
         stats.waiting = 9;
         stats.timeouts = 10;

@@ -129,7 +129,7 @@ impl SqliteCtx {
         granted
             .held
             .retain(|connection| connection.strong_count() > 0);
-        let most = granted.grant.connections();
+        let most = granted.grant.connections_per_request();
         if granted.held.len() >= most as usize {
             return Err(Failure::too_many("connections", most));
         }
@@ -149,7 +149,7 @@ impl SqliteCtx {
             StatsScope::Pool => Ok(grant.pool().stats()),
             StatsScope::Request => {
                 let mut stats = PoolStats::default();
-                stats.max_pool_size = grant.connections();
+                stats.max_size = grant.connections_per_request();
                 let held = held.iter().filter(|held| held.strong_count() > 0);
                 stats.in_use = held.count() as u32;
                 Ok(stats)

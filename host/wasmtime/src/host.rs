@@ -69,20 +69,20 @@ impl connections::HostConnection for SqliteCtxView<'_> {
         sql: String,
         parameters: Vec<u8>,
         with_columns: bool,
-    ) -> Result<connections::Table, Failure> {
+    ) -> Result<connections::ResultSet, Failure> {
         let connection = self.table.get(&this)?;
         let parameters = Parameters::from_bytes(parameters)?;
         if !with_columns {
             let rows = connection.query_rows(&sql, &parameters).await?;
-            return Ok(connections::Table {
+            return Ok(connections::ResultSet {
                 columns: None,
                 rows: rows.into_bytes(),
             });
         }
-        let table = connection.query(&sql, &parameters).await?;
-        Ok(connections::Table {
-            columns: Some(columns(table.columns)),
-            rows: table.rows.into_bytes(),
+        let result = connection.query(&sql, &parameters).await?;
+        Ok(connections::ResultSet {
+            columns: Some(columns(result.columns)),
+            rows: result.rows.into_bytes(),
         })
     }
 

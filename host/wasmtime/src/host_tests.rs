@@ -226,10 +226,7 @@ fn ending_a_request_returns_everything_even_if_its_table_stays() {
     let Fixture { pool, ctx, table } = f;
     drop(ctx);
     let stats = pool.stats();
-    assert_eq!(
-        (stats.in_use, stats.pool_size, stats.rolled_back),
-        (0, 2, 1)
-    );
+    assert_eq!((stats.in_use, stats.idle, stats.rolled_back), (0, 2, 1));
     drop(table);
     assert_eq!(pool.stats(), stats);
 }
@@ -272,8 +269,8 @@ fn stats_show_what_the_grant_allows() {
         let told_now = match f.view().stats("default".into()) {
             Ok(stats) => {
                 let stats: pool::PoolStats = stats;
-                let used = (stats.in_use, stats.pool_hits, stats.pool_misses);
-                Ok((used.0, used.1, used.2, stats.max_pool_size))
+                let used = (stats.in_use, stats.hits, stats.misses);
+                Ok((used.0, used.1, used.2, stats.max_size))
             }
             Err(failure) => Err(f.error::<()>(Err(failure)).kind),
         };

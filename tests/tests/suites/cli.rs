@@ -116,7 +116,7 @@ fn the_environment_is_used_where_no_flag_is_given() {
         .env("DB_TIMEOUT", "1s")
         .arg(component("millpond_notes"));
     let server = Server::start(serve);
-    assert_eq!(server.counters()["max_pool_size"], 3);
+    assert_eq!(server.counters()["max_size"], 3);
 }
 
 #[test]
@@ -302,11 +302,11 @@ fn counters_are_served_and_printed() {
     let server = Server::notes(&database, &["--pool-size", "3"]);
     server.ask("GET", "/api/notes", None).is(200);
     let counters = server.counters();
-    assert_eq!(counters["max_pool_size"], 3);
-    assert_ne!(counters["pool_hits"], Value::from(0));
+    assert_eq!(counters["max_size"], 3);
+    assert_ne!(counters["hits"], Value::from(0));
     let output = output(&["stats", &server.counters_address()], &[]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(text(&output.stdout).contains("max_pool_size"), "{output:?}");
+    assert!(text(&output.stdout).contains("max_size"), "{output:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use millpond_pool::engine::{Call, Reset, Session, Step, Stop, Terms};
 use millpond_pool::{
-    Access, Column, Description, Error, ErrorKind, Parameters, Result, Rows, Summary, Table,
+    Access, Column, Description, Error, ErrorKind, Parameters, Result, ResultSet, Rows, Summary,
     TransactionMode,
 };
 
@@ -73,7 +73,7 @@ impl Session for LibsqlSession {
         sql: &str,
         parameters: &Parameters,
         with_columns: bool,
-    ) -> Step<Table> {
+    ) -> Step<ResultSet> {
         self.attempt(call, || {
             let (sql, parameters) = (sql.to_owned(), parameters.clone());
             move |core| Box::pin(async move { core.query(&sql, &parameters, with_columns).await })

@@ -5,6 +5,7 @@
 //! to whom, is in [`Core`], which the future locks: whatever becomes of the future, the books are
 //! right.
 
+mod admit;
 mod calls;
 mod control;
 mod core;

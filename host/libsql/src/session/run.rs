@@ -1,8 +1,8 @@
-//! Running one statement: what must hold before, and what its answer says.
+//! Runs one statement, and reads the server's answer.
 
 use bytes::Bytes;
 use millpond_pool::engine::{RawValue, hand_over};
-use millpond_pool::{Access, Error, ErrorKind, Parameters, Result, Rows, Summary, Table};
+use millpond_pool::{Error, ErrorKind, Parameters, Result, ResultSet, Rows, Summary};
 
 use super::Core;
 use super::core::{Aborted, Risk, Txn};
@@ -15,8 +15,6 @@ use crate::sql::{Control, Effect, Pragma, Statement};
 
 /// An answer longer than this takes milliseconds to read.
 pub(super) const LONG: usize = 256 * 1024;
-/// SQLite's code for a write where none may be.
-const SQLITE_READONLY: i32 = 8;
 
 /// The answer to a statement, and where in it its result is.
 #[derive(Debug)]
@@ -72,11 +70,11 @@ impl Core {
         sql: &str,
         parameters: &Parameters,
         with_columns: bool,
-    ) -> Result<Table> {
+    ) -> Result<ResultSet> {
         let statement = Statement::only(sql)?;
         let values = pick(&statement, parameters)?;
         let Some((ran, _)) = self.run(&statement, &values, true).await? else {
-            return Ok(Table {
+            return Ok(ResultSet {
                 columns: Vec::new(),
                 rows: Rows::new(),
             });
@@ -87,7 +85,7 @@ impl Core {
             .and_then(|result| result.rows(self.shared.settings.sizes()));
         let (columns, rows) = rows.map_err(|unusable| self.unusable(&statement, unusable))?;
         let columns = if with_columns { columns } else { Vec::new() };
-        Ok(Table { columns, rows })
+        Ok(ResultSet { columns, rows })
     }
 
     /// A statement has run, and its result cannot be told. What it wrote in a transaction is
@@ -308,94 +306,6 @@ impl Core {
                 stream.note_written();
             }
         }
-    }
-
-    /// What must hold before a statement is sent. False where there is nothing to send.
-    pub(super) async fn admit(&mut self, statement: &Statement<'_>) -> Result<bool> {
-        if let Some(aborted) = self.aborted {
-            return match statement.control {
-                Control::Rollback => {
-                    self.aborted = None;
-                    Ok(false)
-                }
-                Control::Commit => {
-                    self.aborted = None;
-                    Err(aborted.into_error())
-                }
-                _ => Err(aborted.into_error()),
-            };
-        }
-        if self.shared.settings.trusted {
-            return Ok(true);
-        }
-        statement.check()?;
-        let at = |error: Error| Err(error.at(statement.start));
-        if statement.defines && !self.borrower.may_define {
-            let message = "the grant does not allow changes of the schema";
-            return at(Error::new(ErrorKind::NotAuthorized, message));
-        }
-        if self.borrower.access == Access::ReadOnly {
-            let reads = match statement.effect {
-                Effect::Reads => true,
-                Effect::Writes => false,
-                Effect::Unsure => self.description(statement.sql).await?.read_only,
-            };
-            if !reads {
-                let message = "the connection is read-only: take one with read-write access";
-                let error = Error::new(ErrorKind::NotAuthorized, message);
-                return at(error.with_code(SQLITE_READONLY));
-            }
-        }
-        self.check_streaming()?;
-        self.check_functions(statement)?;
-        self.check_writing(statement).await?;
-        Ok(statement.pragma != Pragma::Holds)
-    }
-
-    /// A statement that writes does not wait for its own request.
-    async fn check_writing(&mut self, statement: &Statement<'_>) -> Result<()> {
-        if statement.effect == Effect::Reads {
-            return Ok(());
-        }
-        if self.check_writer().is_err()
-            && statement.effect == Effect::Unsure
-            && self.description(statement.sql).await?.read_only
-        {
-            return Ok(());
-        }
-        self.check_writer()
-            .map_err(|error| error.at(statement.start))?;
-        // A `BEGIN IMMEDIATE` too; one that fails leaves no transaction, which `settle` sees.
-        if self.txn != Txn::None || statement.control == Control::Begin {
-            self.note_writer();
-        }
-        Ok(())
-    }
-
-    /// `last_insert_rowid()` and its like tell of the stream, on which earlier borrowers may have
-    /// written: have them tell of this one alone.
-    fn check_functions(&mut self, statement: &Statement<'_>) -> Result<()> {
-        let functions = statement.functions;
-        let history = self
-            .stream
-            .as_ref()
-            .is_some_and(|stream| stream.has_history());
-        let tells_of_others = history
-            && (functions.total_changes
-                || functions.changes && !self.borrower.wrote
-                || functions.last_insert_rowid && !self.borrower.inserted);
-        if !tells_of_others {
-            return Ok(());
-        }
-        if self.txn == Txn::Open || functions.total_changes && self.borrower.wrote {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "a libSQL server has no `changes()`, `total_changes()` or `last_insert_rowid()` of a \
-                 borrower alone: call the first of them before writing, or read the call's summary",
-            ));
-        }
-        self.close_stream();
-        Ok(())
     }
 }
 

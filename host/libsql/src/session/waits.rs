@@ -42,8 +42,11 @@ impl Ends {
     }
 
     fn error(&self) -> Error {
-        match self.stop.is_stopped() || self.gone.load(Ordering::Relaxed) {
-            true => Error::new(ErrorKind::PoolClosed, "the connection has been taken back"),
+        if self.stop.is_stopped() {
+            return Error::new(ErrorKind::PoolClosed, "the pool is closing");
+        }
+        match self.gone.load(Ordering::Relaxed) {
+            true => Error::new(ErrorKind::StaleHandle, "the connection has been taken back"),
             false => Error::new(ErrorKind::DeadlineExceeded, "the statement ran out of time"),
         }
     }

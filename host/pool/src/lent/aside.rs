@@ -8,16 +8,17 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
-use super::{Held, Holding, Lent};
-use crate::clock::{self, NEVER};
-use crate::engine::{Call, Outcome, Session, Step};
+use super::{CallId, Held, Holding, Lent};
+use crate::clock;
+use crate::engine::{Call, Session, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lending::Pooled;
 use crate::slots::{Returned, Risk};
 
 /// How long after its deadline a call is abandoned. Nearly all calls stop within a quarter of that,
 /// or ten times as long in unoptimised builds.
-const PATIENCE: Duration = Duration::from_millis(if cfg!(debug_assertions) { 200 } else { 20 });
+pub(crate) const PATIENCE: Duration =
+    Duration::from_millis(if cfg!(debug_assertions) { 200 } else { 20 });
 /// How often the caller of a call on the session's own thread checks whether to abandon it.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(2);
 
@@ -26,13 +27,10 @@ impl Lent {
     /// abandoned, which dropping the future does too.
     pub(super) async fn call_aside<T: Send + 'static>(
         self: &Arc<Lent>,
-        outcome: Option<Outcome>,
-        continued: bool,
         work: impl FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
     ) -> Step<T> {
         let (sender, receiver) = channel();
-        self.start_aside(outcome, continued, work, sender)?;
-        let caller = Caller(self);
+        let caller = Caller(self, self.start_aside(work, sender)?);
         let result = self.wait_for(receiver).await;
         std::mem::forget(caller);
         result?.unwrap_or_else(|panic| resume_unwind(panic))
@@ -40,11 +38,9 @@ impl Lent {
 
     fn start_aside<T: Send + 'static>(
         self: &Arc<Lent>,
-        outcome: Option<Outcome>,
-        continued: bool,
         work: impl FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
         sender: Sender<thread::Result<Step<T>>>,
-    ) -> Result<()> {
+    ) -> Result<CallId> {
         let mut holding = self.held();
         let Holding::Here(held) = &mut *holding else {
             return Err(self.stale());
@@ -62,12 +58,10 @@ impl Lent {
                 return Err(error);
             }
         };
-        *holding = Holding::Aside;
+        let number = CallId(held.last_aside.0 + 1);
+        held.last_aside = number;
+        *holding = Holding::Aside(number);
         self.stop.start_abandonable();
-        if !continued {
-            // The call's time begins when its thread starts it.
-            self.stop.set_until(NEVER);
-        }
         drop(holding);
 
         let lent = Arc::clone(self);
@@ -76,15 +70,14 @@ impl Lent {
                 now: clock::now(),
                 hold_until: lent.hold_until,
                 aside: true,
-                continued,
-                outcome,
+                outcome: None,
             };
             let session = &mut *held.pooled.session;
             let result = catch_unwind(AssertUnwindSafe(|| work(session, call)));
             let whole = result.is_ok();
             lent.come_back(held, whole, || drop(sender.send(result)));
         });
-        Ok(())
+        Ok(number)
     }
 
     /// The call on the session's own thread has ended. If it was not abandoned, `tell` its caller
@@ -93,13 +86,14 @@ impl Lent {
     fn come_back(&self, held: Held, whole: bool, tell: impl FnOnce()) {
         let mut holding = self.lock();
         let returned = match *holding {
-            Holding::Aside if whole => {
+            Holding::Aside(_) if whole => {
                 *holding = Holding::Here(held);
                 tell();
                 self.back.notify_all();
                 return;
             }
             Holding::Abandoned { .. } => Returned::Abandoned,
+            Holding::Left => Returned::Left,
             _ => {
                 *holding = Holding::Gone;
                 Returned::Close
@@ -152,7 +146,7 @@ impl Lent {
     /// Abandon the call on the session's own thread, if it has not stopped in time. Not if it is
     /// committing: its caller must know the outcome.
     pub(super) fn abandon_if_overdue(&self, holding: &mut Holding, overdue: &mut Overdue) {
-        if !matches!(holding, Holding::Aside) || !overdue.is_long(self.stop.must_stop()) {
+        if !matches!(holding, Holding::Aside(_)) || !overdue.is_long(self.stop.must_stop()) {
             return;
         }
         if let Some(rolled_back) = self.stop.abandon() {
@@ -164,47 +158,72 @@ impl Lent {
 
     /// The caller of a call on the session's own thread has dropped its future: stop the call, and
     /// close the session. It ends soon, so do not count it as abandoned.
-    fn leave(&self) {
+    fn leave(&self, number: CallId) {
         let mut holding = self.lock();
-        if !matches!(*holding, Holding::Aside) {
-            return;
-        }
-        *holding = match self.stop.abandon() {
-            Some(rolled_back) => {
+        match &*holding {
+            Holding::Aside(call) if *call == number => {
+                // If it is committing, it may end that.
+                self.stop.abandon();
                 self.pool.slots.leave();
-                Holding::Abandoned { rolled_back }
+                *holding = Holding::Left;
+                self.back.notify_all();
+                self.stop.interrupt(self.lending);
             }
-            None => Holding::Left,
-        };
-        self.back.notify_all();
-        self.stop.interrupt(self.lending);
+            // It has ended, and what it has begun is unknown.
+            Holding::Here(held) if held.last_aside == number => {
+                let held = holding.take();
+                drop(holding);
+                if let Some(held) = held {
+                    self.take_back(held, Returned::Close);
+                }
+            }
+            _ => {}
+        }
     }
 
-    /// Wait until the call may continue on the session's own thread.
-    pub(super) async fn may_go_aside(&self) -> Result<Risk<'_, Box<Pooled>>> {
+    /// Wait until the call may continue on the session's own thread. The `first` does not wait.
+    pub(super) async fn may_go_aside(&self, first: bool) -> Result<Risk<'_, Box<Pooled>>> {
         // The session has begun a call. If that does not continue, because there was no time or
         // because its future was dropped, do not use the session again.
         let unfinished = Unfinished(self);
         // Its deadline may pass, and the pool may take the session back meanwhile.
-        let is_over = || self.stop.must_stop() || self.with(|_| ()).is_err();
-        let risk = self.pool.may_go_aside(self.stop.deadline(), is_over).await;
-        if let Some(risk) = risk {
-            std::mem::forget(unfinished);
-            return Ok(risk);
-        }
-        if self.pool.slots.is_closed() {
-            return Err(Error::closed());
-        }
-        self.with(|_| ())?;
+        let is_over = || self.stop.must_stop() || self.is_gone();
+        let deadline = self.stop.deadline();
+        let risk = self.pool.may_go_aside(first, deadline, is_over).await;
+        std::mem::forget(unfinished);
+        risk.ok_or_else(|| self.end_unfinished())
+    }
+
+    /// Whether the session was taken back. Does not wait.
+    fn is_gone(&self) -> bool {
+        let holding = self.try_lock();
+        holding.is_some_and(|holding| !matches!(*holding, Holding::Here(_) | Holding::Aside(_)))
+    }
+
+    /// A call that has begun does not continue: close its session. Returns what to tell its caller.
+    fn end_unfinished(&self) -> Error {
+        let mut holding = self.lock();
+        // Once the pool has taken it back, another may have borrowed it.
+        let Some(held) = holding.take() else {
+            return match self.pool.slots.is_closed() {
+                true => Error::closed(),
+                false => self.stale(),
+            };
+        };
+        // The caller is told that an open transaction is rolled back: let nothing commit it.
+        let rolled_back = self.stop.is_in_transaction();
+        self.stop.abandon();
+        drop(holding);
+        self.take_back(held, Returned::Close);
         let error = Error::new(
             ErrorKind::DeadlineExceeded,
             "the statement may not stop in time, and had to wait for others that did not: its \
              connection is closed",
         );
-        Err(match self.stop.is_in_transaction() {
+        match rolled_back {
             true => error.with_rolled_back(),
             false => error,
-        })
+        }
     }
 }
 
@@ -226,11 +245,12 @@ impl Overdue {
 }
 
 /// The caller of a call on the session's own thread.
-struct Caller<'a>(&'a Lent);
+struct Caller<'a>(&'a Lent, CallId);
 
 impl Drop for Caller<'_> {
     fn drop(&mut self) {
-        self.0.leave();
+        let Caller(lent, number) = self;
+        lent.leave(*number);
     }
 }
 
@@ -239,14 +259,6 @@ struct Unfinished<'a>(&'a Lent);
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        let Unfinished(lent) = self;
-        let mut holding = lent.held();
-        // Once the pool has taken it back, another may have borrowed it.
-        if let Some(held) = holding.take() {
-            // The caller may have been told that a transaction was rolled back.
-            lent.stop.abandon();
-            drop(holding);
-            lent.take_back(held, Returned::Close);
-        }
+        self.0.end_unfinished();
     }
 }

@@ -145,8 +145,9 @@ impl Account {
     }
 
     /// Hand over the runtime's worker if the call is slow. For work that calls nothing else of ours,
-    /// but allocates or reads pages: SQLite asks its authorizer nothing while it derives the columns
-    /// of a view (`sqlite3ViewGetColumnNames` in its source), and counts a table in one instruction.
+    /// but allocates, frees or reads pages: SQLite asks its authorizer nothing while it derives the
+    /// columns of a view (`sqlite3ViewGetColumnNames` in its source), counts a table in one
+    /// instruction, and frees the tree of a statement of any size at once.
     /// It holds no lock of the process meanwhile: with `SQLITE_CONFIG_MEMSTATUS` off, there is none
     /// to allocate.
     fn hand_over_if_marked(&self) {
@@ -438,6 +439,7 @@ unsafe extern "C" fn sqlite_free(memory: *mut c_void) {
     if memory.is_null() {
         return;
     }
+    CURRENT.get().hand_over_if_marked();
     // SAFETY: the module's invariant: there is a header in front, and its size was a layout's.
     unsafe {
         let header = memory.cast::<Header>().sub(1);

@@ -38,18 +38,18 @@
 //! and setting most pragmas.
 
 mod check;
-mod elsewhere;
 mod error;
 mod folder;
 mod foreign_keys;
+mod remote;
 mod run;
 
 use std::fmt;
 use std::path::Path;
 
 use cap_std::fs::Dir;
-pub use elsewhere::Database;
 pub use error::MigrationError;
+pub use remote::Database;
 
 use crate::open::Location;
 
@@ -210,6 +210,6 @@ impl Migrations {
     /// statement. [`Unknown`](MigrationError::Unknown) if the database did not say whether it
     /// committed: run them again.
     pub fn run_on(&self, database: &mut dyn Database) -> Result<Report, MigrationError> {
-        elsewhere::run(&self.files, database)
+        remote::run(&self.files, database)
     }
 }

@@ -122,11 +122,7 @@ impl Db {
         if state == TransactionState::None {
             self.watch.end_reading();
         }
-        let begun = !self.conn.is_autocommit();
-        let writes = state == TransactionState::Write;
-        self.watch.stop_flag().set_in_transaction(begun || writes);
-        let open = begun || state != TransactionState::None;
-        if !open {
+        if !self.note_open() {
             self.watch.forget_indexed();
             // Not on the thread of a caller that ends this transaction because it waits for it.
             if self.hints.is_unchecked() && self.watched.is_in_phase() {
@@ -134,6 +130,15 @@ impl Db {
                 self.seen.trusting(|| self.hints.check_definitions(conn));
             }
         }
+    }
+
+    /// Record whether a transaction is open, for others. Returns whether one is.
+    pub(super) fn note_open(&self) -> bool {
+        let state = raw::transaction_state(&self.conn);
+        let begun = !self.conn.is_autocommit();
+        let writes = state == TransactionState::Write;
+        self.watch.stop_flag().set_in_transaction(begun || writes);
+        let open = begun || state != TransactionState::None;
         match (open, self.watch.stop_flag().transaction_until()) {
             (true, NEVER) => {
                 let until = clock::after(self.limits.transaction);
@@ -142,5 +147,6 @@ impl Db {
             (true, _) | (false, NEVER) => {}
             (false, _) => self.watch.stop_flag().set_transaction_until(NEVER),
         }
+        open
     }
 }

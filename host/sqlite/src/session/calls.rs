@@ -2,7 +2,7 @@
 
 use millpond_pool::engine::{self, Call, Reset, Session, Step, Terms};
 use millpond_pool::{
-    Access, Column, Description, Parameters, Rows, Summary, Table, TransactionMode,
+    Access, Column, Description, Parameters, ResultSet, Rows, Summary, TransactionMode,
 };
 
 use super::{Attempt, Db, Stop};
@@ -14,16 +14,22 @@ impl Db {
     fn call<T>(&mut self, call: &Call, work: impl FnOnce(&mut Db) -> Attempt<T>) -> Attempt<T> {
         let _scope = self.enter();
         self.aside = call.aside;
-        let left = call.continued.then(|| self.watch.bounds());
+        // It continues a call, with the time that this has left.
+        let left = call.aside.then(|| self.watch.bounds());
         self.start_call(call.now, call.hold_until);
         if let Some(bounds) = left {
             self.watch.set_bounds(bounds);
         }
         let attempt = work(self);
-        // A turn that turned out not to be needed must not stay here, unless the call is about to
-        // run on the connection's own thread.
-        if self.turn.is_some() && !matches!(attempt, Err(Stop::Aside)) {
-            self.settle();
+        match attempt {
+            // The call is about to run on the connection's own thread, and keeps the turn. But it
+            // may have ended a cursor that writes, which has committed it.
+            Err(Stop::Aside) => {
+                self.note_open();
+            }
+            // A turn that turned out not to be needed must not stay here.
+            _ if self.turn.is_some() => self.settle(),
+            _ => {}
         }
         self.end_call();
         attempt
@@ -50,10 +56,13 @@ impl Db {
         }
         self.call(&call, work).map_err(|stop| match stop {
             // One that another writer did could be abandoned here, and reported as failed.
-            Stop::Turn if call.aside => self.wait_turn(None),
-            Stop::Turn => self.wait_turn(job(self)),
+            Stop::Turn if call.aside => self.wait_turn(None, call.hold_until),
+            Stop::Turn => self.wait_turn(job(self), call.hold_until),
             Stop::Gate => self.wait_gate(),
-            Stop::Aside => engine::Stop::Aside,
+            // Others may wait for the turn that this connection has.
+            Stop::Aside => engine::Stop::Aside {
+                first: self.turn.is_some(),
+            },
             Stop::Error(error) => engine::Stop::Error(error.into()),
         })
     }
@@ -87,12 +96,12 @@ impl Session for Db {
         sql: &str,
         parameters: &Parameters,
         with_columns: bool,
-    ) -> Step<Table> {
+    ) -> Step<ResultSet> {
         self.attempt_or(
             call,
             |db| db.query(sql, parameters, with_columns),
-            |db| db.job(sql, parameters, Wants::Table { with_columns }),
-            Answer::into_table,
+            |db| db.job(sql, parameters, Wants::ResultSet { with_columns }),
+            Answer::into_result_set,
         )
     }
 

@@ -56,7 +56,7 @@ impl Db {
             parameters: parameters.clone(),
             wants,
             rights: Arc::clone(self.cache.rights()),
-            until,
+            time: Duration::from_nanos(until.saturating_sub(clock::now())),
             steps,
             told: self.told(),
             answer: None,
@@ -230,7 +230,7 @@ impl Db {
     fn run_job(&mut self, job: &mut Job) -> Result<()> {
         self.use_rights(&job.rights);
         self.set_told(job.told);
-        self.set_bounds((job.until.min(clock::after(JOB_TIME)), job.steps));
+        self.set_bounds((clock::after(job.time.min(JOB_TIME)), job.steps));
         self.watch.start_writing(raw::pages_written(&self.conn));
         self.control("SAVEPOINT millpond")?;
         let result = self.run_job_within(job);
@@ -280,9 +280,9 @@ impl Db {
     fn answer(&mut self, compiled: &mut Compiled, wants: Wants) -> Result<Answer> {
         let answer = match wants {
             Wants::Summary => self.run_to_end(compiled).map(Answer::Summary),
-            Wants::Table { with_columns } => {
-                self.read_table(compiled, with_columns).map(Answer::Table)
-            }
+            Wants::ResultSet { with_columns } => self
+                .read_result_set(compiled, with_columns)
+                .map(Answer::ResultSet),
             Wants::Page {
                 max_rows,
                 with_columns,

@@ -1,6 +1,6 @@
 //! Runs statements that are given as text.
 
-use millpond_pool::{Column, Parameters, Rows, Summary, Table};
+use millpond_pool::{Column, Parameters, ResultSet, Rows, Summary};
 
 use super::compile::First;
 use super::time::Aborted;
@@ -44,11 +44,11 @@ impl Db {
         sql: &str,
         parameters: &Parameters,
         with_columns: bool,
-    ) -> Attempt<Table> {
+    ) -> Attempt<ResultSet> {
         self.with_compiled(sql, |db, compiled| {
             db.bind(compiled, parameters)?;
             if !db.admit(compiled)? {
-                return Ok(Table {
+                return Ok(ResultSet {
                     columns: Vec::new(),
                     rows: Rows::new(),
                 });
@@ -56,34 +56,34 @@ impl Db {
             // If the whole result cannot be returned, none of the changes may be kept.
             let undoable = !compiled.read_only && compiled.raw.column_count() > 0;
             db.run(compiled.kind(), |db| {
-                let answer = db.run_in_group(compiled, Wants::Table { with_columns })?;
-                if let Some(table) = answer.and_then(Answer::into_table) {
-                    Ok(table)
+                let answer = db.run_in_group(compiled, Wants::ResultSet { with_columns })?;
+                if let Some(result) = answer.and_then(Answer::into_result_set) {
+                    Ok(result)
                 } else if undoable {
                     db.atomically(|db| {
-                        let table = db.read_table(compiled, with_columns);
+                        let result = db.read_result_set(compiled, with_columns);
                         compiled.raw.reset();
-                        table
+                        result
                     })
                 } else {
-                    db.read_table(compiled, with_columns)
+                    db.read_result_set(compiled, with_columns)
                 }
             })
         })
     }
 
-    pub(super) fn read_table(
+    pub(super) fn read_result_set(
         &mut self,
         compiled: &mut Compiled,
         with_columns: bool,
-    ) -> Result<Table> {
+    ) -> Result<ResultSet> {
         let raw = &mut compiled.raw;
         let mut rows = Rows::with_capacity(0);
         while raw.step(&self.conn)? == Step::Row {
             self.read_row(raw, &mut rows, "result", 0)?;
         }
         // After the last step, so that a changed schema has been noticed.
-        Ok(Table {
+        Ok(ResultSet {
             columns: match with_columns {
                 true => columns_of(raw),
                 false => Vec::new(),

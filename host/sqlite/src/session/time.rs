@@ -91,12 +91,17 @@ impl Db {
 
     /// Undo partial work, even after the deadline.
     pub(super) fn undo<T>(&mut self, work: impl FnOnce(&mut Db) -> T) -> T {
-        // Only restore the bounds within a call, and not when already undoing.
-        let bounds = self.watched.is_in_phase().then(|| self.watch.bounds());
+        let in_phase = self.watched.is_in_phase();
+        // Not when already undoing. But between calls too: one may wait to continue.
+        let is_undoing = self.watch.stop_flag().is_unstoppable();
+        let bounds = (!is_undoing).then(|| self.watch.bounds());
         self.start_unbounded();
         let result = work(self);
         if let Some(bounds) = bounds {
-            self.set_bounds(bounds);
+            self.watch.set_bounds(bounds);
+            if in_phase {
+                self.watched.begin();
+            }
         }
         result
     }

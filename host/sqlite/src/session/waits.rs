@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use millpond_pool::clock;
 use millpond_pool::engine::{self, Outcome, StopFlag};
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
 use super::Db;
 use crate::error::{Error, ErrorKind, Result};
@@ -16,15 +17,22 @@ use crate::writers::queue::{TurnQueue, Waited};
 
 /// How long a waiter spins if its job should finish within that time.
 const SPIN_TIME: Duration = Duration::from_micros(300);
+/// How often a waiter whose time is over, while another does its job, tries to leave.
+const LEAVE_AGAIN: Duration = Duration::from_millis(5);
+
+/// The outcome of waiting for the turn.
+type Had = Result<Waited<Job>>;
 
 impl Db {
-    /// Wait for the turn to write, or for another writer to do the job.
-    pub(super) fn wait_turn(&self, job: Option<Job>) -> engine::Stop {
-        let (turns, request, timeout) = (Arc::clone(&self.turns), self.request, self.timeout);
+    /// Wait for the turn to write, or for another writer to do the job, until `hold_until` at the
+    /// latest.
+    pub(super) fn wait_turn(&self, job: Option<Job>, hold_until: u64) -> engine::Stop {
+        let (turns, request, longest) = (Arc::clone(&self.turns), self.request, self.timeout);
         let stop = Arc::clone(self.watch.stop_flag());
-        engine::Stop::wait(async move {
+        engine::Stop::wait_for_outcome(async move {
             let since = Instant::now();
-            let until = since + timeout;
+            let held = Duration::from_nanos(hold_until.saturating_sub(clock::now()));
+            let until = since + longest.min(held);
             let until = stop
                 .deadline()
                 .map_or(until, |deadline| deadline.min(until));
@@ -38,22 +46,24 @@ impl Db {
             if is_quick {
                 waited.spin(SPIN_TIME);
             }
-            let had = unless_over(&stop, until, &mut waited).await;
-            let gave_up = had.is_none() && waited.leave();
-            // Disconnected clients do not mean that a writer takes too long.
-            counted.timed_out = gave_up && !stop.is_interrupted();
-            match had {
-                Some(waited) => Ok(waited),
-                None if gave_up => Err(Error::new(
-                    ErrorKind::Busy,
-                    format!(
-                        "another writer held the database for {:.1?}",
-                        since.elapsed()
-                    ),
-                )),
+            let mut had = unless_over(&stop, until, &mut waited).await;
+            while had.is_none() && !waited.leave() {
                 // A job that another is writing now must not be reported as failed. It takes no
-                // longer than a group may.
-                None => Ok(waited.await),
+                // longer than a group may; but if the group fails, the job is back in the line.
+                had = timeout(LEAVE_AGAIN, &mut waited).await.ok();
+            }
+            let Some(had) = had else {
+                // Disconnected clients do not mean that a writer takes too long.
+                counted.timed_out = !stop.is_interrupted();
+                let message = format!(
+                    "another writer held the database for {:.1?}",
+                    since.elapsed()
+                );
+                return Outcome::new::<Had>(Err(Error::new(ErrorKind::Busy, message)));
+            };
+            match had {
+                Waited::Done(_) => Outcome::of_run::<Had>(Ok(had)),
+                Waited::Turn(_) | Waited::Closed => Outcome::new::<Had>(Ok(had)),
             }
         })
     }
@@ -73,7 +83,7 @@ impl Db {
 
     /// The outcome of a wait: an answer, if another writer has done the job.
     pub(super) fn end_wait(&mut self, outcome: Outcome) -> engine::Step<Option<Answer>> {
-        let Ok(waited) = outcome.downcast::<Result<Waited<Job>>>() else {
+        let Ok(waited) = outcome.downcast::<Had>() else {
             // The gate has no outcome.
             return Ok(None);
         };

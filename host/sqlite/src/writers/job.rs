@@ -1,9 +1,10 @@
 //! A statement that another connection may run, so that both are committed together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use millpond_pool::engine::Rights;
-use millpond_pool::{Column, Parameters, Rows, Summary, Table};
+use millpond_pool::{Column, Parameters, ResultSet, Rows, Summary};
 
 use crate::ffi::changes::Told;
 
@@ -14,8 +15,8 @@ pub(crate) struct Job {
     pub(crate) parameters: Parameters,
     pub(crate) wants: Wants,
     pub(crate) rights: Arc<Rights>,
-    /// When it must end, by `clock`, and after how many calls of the progress handler.
-    pub(crate) until: u64,
+    /// How long it may run, and for how many calls of the progress handler. Waiting does not count.
+    pub(crate) time: Duration,
     pub(crate) steps: u64,
     /// What its owner's connection reports, before it runs and then after.
     pub(crate) told: Told,
@@ -30,7 +31,7 @@ pub(crate) enum Wants {
     /// Its rows, if they fit one page.
     Page { max_rows: u32, with_columns: bool },
     /// All of its rows.
-    Table { with_columns: bool },
+    ResultSet { with_columns: bool },
 }
 
 /// The outcome of a statement.
@@ -38,7 +39,7 @@ pub(crate) enum Wants {
 pub(crate) enum Answer {
     Summary(Summary),
     Page(Rows, Option<Vec<Column>>),
-    Table(Table),
+    ResultSet(ResultSet),
 }
 
 impl Answer {
@@ -56,9 +57,9 @@ impl Answer {
         }
     }
 
-    pub(crate) fn into_table(self) -> Option<Table> {
+    pub(crate) fn into_result_set(self) -> Option<ResultSet> {
         match self {
-            Answer::Table(table) => Some(table),
+            Answer::ResultSet(result) => Some(result),
             _ => None,
         }
     }

@@ -195,7 +195,7 @@ fn check(path: &Path, pool: Result<Pool>, mut told: Told, context: &str) {
         let stats = pool.stats();
         assert_eq!(stats.in_use, 0, "{context}");
         let open = stats.connections_created - stats.connections_closed;
-        assert_eq!(open, u64::from(stats.pool_size), "{context}");
+        assert_eq!(open, u64::from(stats.idle), "{context}");
         assert!(
             !told.unhealthy || stats.discarded > 0,
             "{context}: {stats:?}"

@@ -16,10 +16,7 @@ fn main() {
         assert_eq!(stats(name).unwrap_err().kind, ErrorKind::NoSuchDatabase);
     }
     let start = stats("default").unwrap();
-    assert_eq!(
-        (start.in_use, start.pool_size, start.max_pool_size),
-        (0, 1, 5)
-    );
+    assert_eq!((start.in_use, start.idle, start.max_size), (0, 1, 5));
 
     let one = get_connection("default", Access::ReadWrite).unwrap();
     let two = get_connection("default", Access::ReadOnly).unwrap();
@@ -28,27 +25,21 @@ fn main() {
         (now.in_use, now.connections_created, now.connections_reused),
         (2, 2, 1)
     );
-    assert_eq!((now.pool_hits, now.pool_misses), (1, 1));
+    assert_eq!((now.hits, now.misses), (1, 1));
 
     return_connection(one);
     let now = stats("default").unwrap();
-    assert_eq!(
-        (now.in_use, now.pool_size, now.connections_closed),
-        (1, 1, 0)
-    );
+    assert_eq!((now.in_use, now.idle, now.connections_closed), (1, 1, 0));
     close_connection(two);
     let now = stats("default").unwrap();
-    assert_eq!(
-        (now.in_use, now.pool_size, now.connections_closed),
-        (0, 1, 1)
-    );
+    assert_eq!((now.in_use, now.idle, now.connections_closed), (0, 1, 1));
 
     // Dropping a connection returns it too, with its transaction rolled back.
     let three = get_connection("default", Access::ReadWrite).unwrap();
     three.execute("BEGIN", NONE).unwrap();
     drop(three);
     let now = stats("default").unwrap();
-    assert_eq!((now.in_use, now.pool_size, now.rolled_back), (0, 1, 1));
+    assert_eq!((now.in_use, now.idle, now.rolled_back), (0, 1, 1));
     assert_eq!(
         (now.waiting, now.timeouts, now.wait_time, now.discarded),
         (0, 0, 0, 0)
