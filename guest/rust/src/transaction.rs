@@ -36,7 +36,7 @@ impl<'c> Transaction<'c> {
     /// [`ConstraintForeignKey`](crate::ErrorKind::ConstraintForeignKey) for deferred constraints,
     /// and `Io`, `QuotaExceeded`, `Busy`: it has then been rolled back.
     pub fn commit(self) -> Result<()> {
-        Ok(wit::Transaction::commit(self.raw)?)
+        Ok(self.raw.commit()?)
     }
 
     /// Undoes all changes since it began. Does not wait. Dropping it does the same, and ignores
@@ -46,7 +46,7 @@ impl<'c> Transaction<'c> {
     ///
     /// [`StaleHandle`](crate::ErrorKind::StaleHandle) if SQL text has ended it.
     pub fn rollback(self) -> Result<()> {
-        Ok(wit::Transaction::rollback(self.raw)?)
+        Ok(self.raw.rollback()?)
     }
 }
 

@@ -97,7 +97,7 @@
 //!   result code alone, and its message is the same for both. Errors tell no offset in a statement.
 //! - Where a statement that writes yields rows which cannot be told (too large, not UTF-8), its
 //!   transaction is rolled back; outside of one it has been committed, and the error is
-//!   `OutcomeUnknown`.
+//!   `OutcomeUnknown`. A text that is not UTF-8 ends the transaction after a read, too.
 //! - A cursor over a result that is larger than the server answers at once takes some 60 µs a row,
 //!   and in a transaction no other call can be made until it has been read or dropped
 //!   ([`Busy`](millpond_pool::ErrorKind::Busy)). Raise `--max-response-size` where this matters.
@@ -105,7 +105,7 @@
 //!   Where an earlier borrower wrote on it, another one is taken, or if it is too late for that,
 //!   the statement is `Unsupported`. Views and triggers that call them are not seen. After nine
 //!   seconds without a call they begin anew. An insert into a `WITHOUT ROWID` table may report an
-//!   older rowid.
+//!   older rowid, and so does what follows an insert that failed.
 //! - The server reads SQL with a parser of its own, which refuses some texts that SQLite takes,
 //!   such as a column of the name `nothing`, or `"text"` in double quotes.
 //!

@@ -22,25 +22,26 @@ impl Transaction {
     }
 
     /// Commit all changes since it began. Does not wait for other writers: it already has the turn.
+    /// The guard is stale afterwards.
     ///
     /// # Errors
     ///
     /// [`StaleHandle`](crate::ErrorKind::StaleHandle): it has ended, with
     /// [`rolled_back`](crate::Error::rolled_back) if SQLite ended it. After any other error, such
     /// as a violated deferred foreign key, it has been rolled back.
-    pub async fn commit(self) -> Result<()> {
+    pub async fn commit(&self) -> Result<()> {
         let number = self.number;
         let commit = move |session: &mut dyn Session, call: Call| session.commit(call, number);
         self.lent.attempt(commit, || commit).await
     }
 
-    /// Undo all changes since it began.
+    /// Undo all changes since it began. The guard is stale afterwards.
     ///
     /// # Errors
     ///
     /// [`StaleHandle`](crate::ErrorKind::StaleHandle): SQL text has ended it. If SQLite rolled it
     /// back by itself, this succeeds.
-    pub async fn rollback(self) -> Result<()> {
+    pub async fn rollback(&self) -> Result<()> {
         let number = self.number;
         let rollback = move |session: &mut dyn Session, call: Call| session.rollback(call, number);
         self.lent.attempt(rollback, || rollback).await

@@ -44,8 +44,8 @@ mod generated {
             "millpond:sqlite/connections.[method]statement.execute-many": async | trappable,
             "millpond:sqlite/connections.[method]statement.query": async | trappable,
             "millpond:sqlite/connections.[method]cursor.next": async | trappable,
-            "millpond:sqlite/connections.[static]transaction.commit": async | trappable,
-            "millpond:sqlite/connections.[static]transaction.rollback": async | trappable,
+            "millpond:sqlite/connections.[method]transaction.commit": async | trappable,
+            "millpond:sqlite/connections.[method]transaction.rollback": async | trappable,
             default: trappable,
         },
         with: {

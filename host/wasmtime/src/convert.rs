@@ -155,13 +155,13 @@ impl From<pool::PoolStats> for wit_pool::PoolStats {
             in_use: stats.in_use,
             waiting: stats.waiting,
             timeouts: stats.timeouts,
-            wait_time: nanoseconds(stats.wait_time),
+            wait_time_ns: nanoseconds(stats.wait_time),
             rolled_back: stats.rolled_back,
             discarded: stats.discarded,
             abandoned: stats.abandoned,
             writers_waiting: stats.writers_waiting,
             writer_timeouts: stats.writer_timeouts,
-            writer_wait_time: nanoseconds(stats.writer_wait_time),
+            writer_wait_time_ns: nanoseconds(stats.writer_wait_time),
             groups: stats.groups,
             grouped_statements: stats.grouped_statements,
         }
@@ -180,7 +180,9 @@ mod tests {
         let pairs = fields.trim_end_matches([' ', '}']).split(", ");
         let pairs = pairs.map(|pair| pair.split_once(": ").expect("a field"));
         let pairs = pairs.map(|(name, value)| {
+            // The contract has times in nanoseconds.
             let name = name.trim().replace('-', "_");
+            let name = name.trim_end_matches("_ns").to_owned();
             (name, value.trim_end_matches("ns").to_owned())
         });
         pairs.collect()

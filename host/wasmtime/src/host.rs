@@ -202,16 +202,12 @@ impl connections::HostCursor for SqliteCtxView<'_> {
 }
 
 impl connections::HostTransaction for SqliteCtxView<'_> {
-    async fn commit(&mut self, transaction: Resource<Transaction>) -> Result<(), Failure> {
-        let transaction = self.table.delete(transaction)?;
-        self.ctx.transactions.remove();
-        Ok(transaction.commit().await?)
+    async fn commit(&mut self, this: Resource<Transaction>) -> Result<(), Failure> {
+        Ok(self.table.get(&this)?.commit().await?)
     }
 
-    async fn rollback(&mut self, transaction: Resource<Transaction>) -> Result<(), Failure> {
-        let transaction = self.table.delete(transaction)?;
-        self.ctx.transactions.remove();
-        Ok(transaction.rollback().await?)
+    async fn rollback(&mut self, this: Resource<Transaction>) -> Result<(), Failure> {
+        Ok(self.table.get(&this)?.rollback().await?)
     }
 
     fn drop(&mut self, this: Resource<Transaction>) -> wasmtime::Result<()> {

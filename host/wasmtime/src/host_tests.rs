@@ -206,10 +206,11 @@ fn what_outlives_its_connection_is_stale_and_does_not_trap() {
     assert_eq!(f.error(result).kind, ErrorKind::StaleHandle);
     let result = block_on(f.view().describe(lend(&statement)));
     assert_eq!(f.error(result).kind, ErrorKind::StaleHandle);
-    let result = block_on(f.view().commit(transaction));
+    let result = block_on(f.view().commit(lend(&transaction)));
     assert_eq!(f.error(result).kind, ErrorKind::StaleHandle);
     connections::HostStatement::drop(&mut f.view(), statement).expect("dropped");
     connections::HostCursor::drop(&mut f.view(), cursor).expect("dropped");
+    connections::HostTransaction::drop(&mut f.view(), transaction).expect("dropped");
 }
 
 #[test]

@@ -86,15 +86,15 @@ pub fn add_to_linker_sync_with<T: Send + 'static>(
         HostTransaction::drop(view, this)
     })?;
     connections.function(
-        "[static]transaction.commit",
-        |view, (transaction,): (Resource<Transaction>,)| {
-            answer(block_on(HostTransaction::commit(view, transaction)))
+        "[method]transaction.commit",
+        |view, (this,): (Resource<Transaction>,)| {
+            answer(block_on(HostTransaction::commit(view, this)))
         },
     )?;
     connections.function(
-        "[static]transaction.rollback",
-        |view, (transaction,): (Resource<Transaction>,)| {
-            answer(block_on(HostTransaction::rollback(view, transaction)))
+        "[method]transaction.rollback",
+        |view, (this,): (Resource<Transaction>,)| {
+            answer(block_on(HostTransaction::rollback(view, this)))
         },
     )?;
     add_pool(&mut Blocking::new(

@@ -11,6 +11,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Statement};
 
 use crate::assert_test_exists;
+use crate::libsql::Server;
 
 foreach_differential!(assert_test_exists);
 
@@ -39,52 +40,22 @@ const WRONG_TYPE: &str = "error 3091";
 
 #[tokio::test]
 async fn differential_answers() {
-    let seeds = std::env::var("MILLPOND_SEEDS").ok();
-    let seeds: u64 = seeds.map_or(40, |seeds| {
-        seeds.parse().expect("MILLPOND_SEEDS is a number")
-    });
+    let seeds = seeds(40);
     let (mut rows, mut errors) = (0, 0);
     for seed in 1..=seeds {
-        let mut maker = Maker(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let statements: Vec<String> = (0..STATEMENTS).map(|_| maker.statement()).collect();
+        let statements = statements(seed, false);
         let lab = Lab::new();
-        let setup = lab.pool().get_blocking(millpond_pool::Access::ReadWrite);
-        let setup = setup.expect("a connection");
-        setup.execute_script(SCHEMA).await.expect("a schema");
-        drop(setup);
-        let arg = statements.join("\u{1e}");
-        let answers = lab
-            .run("differential_answers")
-            .arg(&arg)
-            .await
-            .succeeds()
-            .output;
-        let mut answers = answers.lines();
-
-        let folder = tempfile::tempdir().expect("a folder");
-        let open = || Connection::open(folder.path().join("native.db")).expect("a database");
-        let script = format!("PRAGMA journal_mode = WAL; {SCHEMA}");
-        open().execute_batch(&script).expect("a schema");
-        let native = open();
-        native
-            .execute_batch("PRAGMA synchronous = OFF")
-            .expect("a setting");
+        let answers = answers(&lab, &statements).await;
+        let native = Native::new();
         let mut before = Vec::new();
-        for sql in &statements {
-            let mut expected = native_answer(&native, sql);
-            let answer = answers.next().expect("an answer for each");
-            // In a `STRICT` table, SQLite would keep the rows before the one that failed.
-            if expected == WRONG_TYPE && answer.ends_with("rolled back") {
-                native.execute_batch("ROLLBACK").expect("it was open");
-                expected += " rolled back";
-            }
+        for (sql, answer) in statements.iter().zip(&answers) {
+            let expected = native.answer(sql, answer);
             let last = &before[before.len().saturating_sub(9)..];
-            assert_eq!(answer, expected, "{seed}: {sql}, after {last:#?}");
+            assert_eq!(*answer, expected, "{seed}: {sql}, after {last:#?}");
             before.push(format!("{sql} -- {answer}"));
             rows += expected.matches(';').count();
             errors += usize::from(expected.starts_with("error"));
         }
-        assert_eq!(answers.next(), None);
     }
     let all = seeds as usize * STATEMENTS;
     println!("{all} statements, {rows} rows, {errors} errors: the same");
@@ -93,6 +64,113 @@ async fn differential_answers() {
         errors * 2 < all && rows > all / 4,
         "{rows} rows and {errors} errors of {all}"
     );
+}
+
+/// The same on a libSQL server. Its SQLite is older: so without the functions that differ.
+#[tokio::test]
+async fn differential_answers_on_a_server() {
+    let Some(mut server) = Server::start() else {
+        return;
+    };
+    let seeds = seeds(20);
+    for seed in 1..=seeds {
+        let statements = statements(seed, true);
+        let lab = server.lab().await;
+        let answers = answers(&lab, &statements).await;
+        let native = Native::new();
+        for (sql, answer) in statements.iter().zip(&answers) {
+            let expected = native.answer(sql, answer);
+            let (answer, expected) = (on_server(sql, answer), on_server(sql, &expected));
+            assert_eq!(answer, expected, "{seed}: {sql}");
+            // That ends a transaction on a server, and a write has been committed.
+            if answer == "not UTF-8" {
+                break;
+            }
+        }
+    }
+    println!("{} statements: the same", seeds as usize * STATEMENTS);
+}
+
+/// What a server tells of an answer: the primary code of an error; and the last rowid after an
+/// insert, but not after one that failed.
+fn on_server(sql: &str, answer: &str) -> String {
+    let inserts = sql.starts_with("INSERT") && !sql.contains("ON CONFLICT");
+    let number = |text: &str| text.parse::<i64>();
+    match answer.split(' ').collect::<Vec<_>>()[..] {
+        ["error", code, ref rest @ ..] => {
+            let code = number(code).expect("a code") & 0xff;
+            format!("error {code} {rest:?}")
+        }
+        [changes, rowid]
+            if number(changes).is_ok() && number(rowid).is_ok() && (!inserts || changes == "0") =>
+        {
+            changes.to_owned()
+        }
+        _ => answer.to_owned(),
+    }
+}
+
+fn seeds(default: u64) -> u64 {
+    let seeds = std::env::var("MILLPOND_SEEDS").ok();
+    seeds.map_or(default, |seeds| {
+        seeds.parse().expect("MILLPOND_SEEDS is a number")
+    })
+}
+
+fn statements(seed: u64, stable: bool) -> Vec<String> {
+    let mut maker = Maker {
+        state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+        stable,
+    };
+    (0..STATEMENTS).map(|_| maker.statement()).collect()
+}
+
+/// A guest's answers to the statements, on a new database.
+async fn answers(lab: &Lab, statements: &[String]) -> Vec<String> {
+    let setup = lab.pool().get(millpond_pool::Access::ReadWrite).await;
+    let setup = setup.expect("a connection");
+    setup.execute_script(SCHEMA).await.expect("a schema");
+    drop(setup);
+    let arg = statements.join("\u{1e}");
+    let run = lab.run("differential_answers").arg(&arg).await;
+    let answers: Vec<_> = run.succeeds().output.lines().map(str::to_owned).collect();
+    assert_eq!(answers.len(), statements.len(), "an answer for each");
+    answers
+}
+
+/// SQLite itself, with the same schema.
+struct Native {
+    _folder: tempfile::TempDir,
+    connection: Connection,
+}
+
+impl Native {
+    fn new() -> Native {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || Connection::open(folder.path().join("native.db")).expect("a database");
+        let script = format!("PRAGMA journal_mode = WAL; {SCHEMA}");
+        open().execute_batch(&script).expect("a schema");
+        let connection = open();
+        connection
+            .execute_batch("PRAGMA synchronous = OFF")
+            .expect("a setting");
+        Native {
+            _folder: folder,
+            connection,
+        }
+    }
+
+    /// The answer to compare with that of a guest.
+    fn answer(&self, sql: &str, guests: &str) -> String {
+        let mut expected = native_answer(&self.connection, sql);
+        // In a `STRICT` table, SQLite would keep the rows before the one that failed.
+        if expected == WRONG_TYPE && guests.ends_with("rolled back") {
+            let native = &self.connection;
+            native.execute_batch("ROLLBACK").expect("it was open");
+            expected += " rolled back";
+        }
+        expected
+    }
 }
 
 fn native_answer(native: &Connection, sql: &str) -> String {
@@ -158,19 +236,35 @@ fn rows(statement: &mut Statement<'_>) -> rusqlite::Result<String> {
     }
 }
 
+/// Functions that are the same in every version of SQLite that a server has.
+const STABLE: &[&str] = &[
+    "coalesce", "hex", "ifnull", "instr", "length", "lower", "max", "min", "nullif", "typeof",
+    "upper",
+];
+
 /// Generates statements.
-struct Maker(u64);
+struct Maker {
+    state: u64,
+    /// Only with [`STABLE`] functions, and nothing else that differs between versions.
+    stable: bool,
+}
 
 impl Maker {
     fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % end
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        (self.state >> 11) as usize % end
     }
 
     fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
         of[self.below(of.len())]
+    }
+
+    fn function<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        let is_wanted = |name: &&str| !self.stable || STABLE.contains(name);
+        let wanted: Vec<_> = of.iter().copied().filter(is_wanted).collect();
+        self.one(&wanted)
     }
 
     fn statement(&mut self) -> String {
@@ -202,6 +296,7 @@ impl Maker {
                 ])
                 .to_owned(),
             16 => self.define(),
+            17 | 19 if self.stable => self.insert(),
             17 => format!(
                 "SELECT text, rank < 0 FROM words WHERE words MATCH '{}' ORDER BY rowid",
                 self.one(&[
@@ -258,7 +353,9 @@ impl Maker {
 
     fn insert(&mut self) -> String {
         let conflict = self.conflict();
-        match self.below(6) {
+        // An insert into the table without rowids tells an older rowid on a server.
+        let of = if self.stable { 5 } else { 6 };
+        match self.below(of) {
             0 | 1 => {
                 let rest = self.one(&[
                     "",
@@ -286,7 +383,7 @@ impl Maker {
                 self.expression(1),
                 self.expression(1)
             ),
-            4 => format!(
+            5 => format!(
                 "INSERT {conflict}INTO w VALUES ({}, {}) RETURNING *",
                 self.one(&["'key'", "'KEY'", "'new'", "NULL"]),
                 self.expression(2)
@@ -296,7 +393,7 @@ impl Maker {
     }
 
     fn define(&mut self) -> String {
-        self.one(&[
+        const DEFINITIONS: &[&str] = &[
             "CREATE TABLE IF NOT EXISTS made(a, b DEFAULT 5)",
             "DROP TABLE IF EXISTS made",
             "CREATE INDEX IF NOT EXISTS made_i ON a(x)",
@@ -306,12 +403,14 @@ impl Maker {
             "SELECT * FROM made",
             "CREATE TABLE a(again)",
             "DROP TABLE nosuch",
-            "ANALYZE",
             "PRAGMA table_info(a)",
             "PRAGMA foreign_key_list(c)",
+            "ANALYZE",
             "EXPLAIN QUERY PLAN SELECT * FROM a WHERE n = 1",
-        ])
-        .to_owned()
+        ];
+        let plans = if self.stable { 2 } else { 0 };
+        let of = &DEFINITIONS[..DEFINITIONS.len() - plans];
+        self.one(of).to_owned()
     }
 
     fn conflict(&mut self) -> &'static str {
@@ -370,21 +469,15 @@ impl Maker {
     }
 
     fn literal(&mut self) -> &'static str {
-        self.one(&[
+        const LITERALS: &[&str] = &[
             "NULL",
             "0",
             "1",
             "-1",
             "2",
             "7",
-            "9223372036854775807",
-            "-9223372036854775808",
-            "0.0",
-            "-0.0",
             "1.5",
-            "1e300",
             "-2.5e-3",
-            "9e999",
             "''",
             "'a'",
             "'abc'",
@@ -392,26 +485,35 @@ impl Maker {
             "'aXbXc'",
             "'%b%'",
             "'a_c'",
-            "'[a-c]*'",
             "'12'",
             "'1.5e1'",
             "' 7 '",
             "'ünïcödé'",
             "'日本語'",
             "x''",
-            "x'00'",
             "x'616263'",
+            "'2024-02-29'",
+            "'6a6B'",
+            "'\\'",
+            "9223372036854775807",
+            "-9223372036854775808",
+            "0.0",
+            "-0.0",
+            "1e300",
+            "9e999",
+            "'[a-c]*'",
+            "x'00'",
             "x'ff'",
             "x'f09f98'",
             "'a' || char(0) || 'b'",
             "CAST(x'ff61' AS TEXT)",
-            "'2024-02-29'",
             "'{\"a\":[1,2,{\"b\":null}]}'",
             "'[1,2.5,\"x\"]'",
             "'$.a[1]'",
-            "'6a6B'",
-            "'\\'",
-        ])
+        ];
+        // Not numbers at the limits, and no text that is not UTF-8.
+        let stable = if self.stable { 25 } else { LITERALS.len() };
+        self.one(&LITERALS[..stable])
     }
 
     fn expression(&mut self, depth: usize) -> String {
@@ -431,10 +533,12 @@ impl Maker {
         let (x, y, z) = (part(), part(), part());
         match self.below(9) {
             0 | 1 => {
-                let operator = self.one(&[
-                    "+", "-", "*", "/", "%", "||", "<", "<=", "=", "<>", "IS", "IS NOT", "AND",
-                    "OR", "&", "|", "<<", ">>", "LIKE", "GLOB", "->", "->>",
-                ]);
+                const OPERATORS: &[&str] = &[
+                    "+", "-", "*", "||", "<", "<=", "=", "<>", "IS", "IS NOT", "AND", "OR", "&",
+                    "|", "<<", ">>", "LIKE", "GLOB", "%", "/", "->", "->>",
+                ];
+                let unstable = if self.stable { 4 } else { 0 };
+                let operator = self.one(&OPERATORS[..OPERATORS.len() - unstable]);
                 format!("({x} {operator} {y})")
             }
             2 => {
@@ -453,7 +557,7 @@ impl Maker {
                 _ => format!("(SELECT {x} WHERE {y})"),
             },
             4 | 5 => {
-                let function = self.one(&[
+                let function = self.function(&[
                     "abs",
                     "hex",
                     "length",
@@ -480,7 +584,7 @@ impl Maker {
                 format!("{function}({x})")
             }
             6 | 7 => {
-                let function = self.one(&[
+                let function = self.function(&[
                     "instr",
                     "ifnull",
                     "nullif",
@@ -506,7 +610,7 @@ impl Maker {
                 format!("{function}({x}, {y})")
             }
             _ => {
-                let function = self.one(&[
+                let function = self.function(&[
                     "replace",
                     "substr",
                     "iif",

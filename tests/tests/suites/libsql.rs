@@ -45,14 +45,14 @@ fn programs() -> Vec<&'static str> {
 }
 
 /// A server, and a database of its own for each lab.
-struct Server {
+pub(crate) struct Server {
     server: Sqld,
     admin: Admin,
     databases: usize,
 }
 
 impl Server {
-    fn start() -> Option<Server> {
+    pub(crate) fn start() -> Option<Server> {
         let (server, admin) = Admin::start()?;
         Some(Server {
             server,
@@ -68,7 +68,7 @@ impl Server {
         self.server.pool_of(builder.namespace(name)).await
     }
 
-    async fn lab(&mut self) -> Lab {
+    pub(crate) async fn lab(&mut self) -> Lab {
         Lab::on_server(self.pool(PoolBuilder::new()).await)
     }
 }

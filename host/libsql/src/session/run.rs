@@ -281,12 +281,15 @@ impl Core {
         if let Some(index) = effects.index {
             self.shared.saw(index);
         }
-        // The server tells it of the connection, also where nothing was inserted.
-        if let Some(rowid) = effects.last_insert_rowid
-            && effects.changes > 0
-        {
-            self.borrower.last_insert_rowid = rowid;
-            self.borrower.inserted = true;
+        // The server always says which row was inserted last on the stream: perhaps by an earlier
+        // borrower.
+        if let Some(rowid) = effects.last_insert_rowid {
+            let stream = self.stream.as_mut();
+            let is_other = stream.is_some_and(|stream| stream.saw_rowid(rowid));
+            if is_other || (statement.inserts && effects.changes > 0) {
+                self.borrower.last_insert_rowid = rowid;
+                self.borrower.inserted = true;
+            }
         }
         if statement.pragma == Pragma::Stays
             && let Some(stream) = &mut self.stream

@@ -27,6 +27,10 @@ pub(crate) struct Stream {
     /// one's.
     history: bool,
     wrote: bool,
+    /// What the server said last of the last inserted row; `None` if that is not known any more.
+    rowid: Option<i64>,
+    /// Whether a write has been sent since.
+    unseen: bool,
     /// Something was set that stays with the stream.
     soiled: bool,
 }
@@ -39,6 +43,8 @@ impl Stream {
             used: Instant::now(),
             history: false,
             wrote: false,
+            rowid: Some(0),
+            unseen: false,
             soiled: false,
         }
     }
@@ -52,6 +58,17 @@ impl Stream {
     pub(super) fn lend(&mut self) {
         self.history |= self.wrote;
         self.wrote = false;
+        if self.unseen {
+            self.rowid = None;
+        }
+    }
+
+    /// The server says of which row it was that was inserted last. Returns whether that is another
+    /// one than it last said.
+    pub(super) fn saw_rowid(&mut self, rowid: i64) -> bool {
+        self.unseen = false;
+        let before = self.rowid.replace(rowid);
+        before.is_some_and(|before| before != rowid)
     }
 
     pub(super) fn has_history(&self) -> bool {
@@ -64,6 +81,7 @@ impl Stream {
 
     pub(super) fn note_written(&mut self) {
         self.wrote = true;
+        self.unseen = true;
     }
 
     pub(super) fn note_soiled(&mut self) {

@@ -68,6 +68,8 @@ pub(crate) struct Statement<'a> {
     pub(crate) functions: Functions,
     /// It makes, alters or drops a table, an index, a view or a trigger.
     pub(crate) defines: bool,
+    /// Every row that it changes is one that it inserts: not so for an upsert.
+    pub(crate) inserts: bool,
     /// It names a table that is the host's.
     reserved: bool,
     /// The parameters' names, with their prefix, in the order of positional values.
@@ -115,6 +117,7 @@ impl<'a> Statement<'a> {
             pragma: Pragma::None,
             functions: Functions::default(),
             defines: false,
+            inserts: inserts(tokens),
             reserved: false,
             numbered: parameters::numbered(sql, start, tokens, &names),
             parameters: names,
@@ -348,6 +351,12 @@ fn effect_after_with(tokens: &[Token<'_>]) -> Effect {
         (true, true) => Effect::Unsure,
         (false, _) => Effect::Writes,
     }
+}
+
+fn inserts(tokens: &[Token<'_>]) -> bool {
+    let has = |word: &str| tokens.iter().any(|token| token.is(word));
+    let replaces = |pair: &[Token<'_>]| pair[0].is("REPLACE") && pair[1].is("INTO");
+    (has("INSERT") || tokens.windows(2).any(replaces)) && !has("UPDATE")
 }
 
 #[cfg(test)]

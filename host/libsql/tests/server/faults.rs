@@ -254,6 +254,12 @@ async fn a_server_that_is_down_is_unavailable() {
     let pool = server.pool().await;
     let connection = get(&pool).await;
     server.kill();
+    // On a connection that it may not know to be closed yet.
+    let lost = kind(connection.execute("CREATE TABLE t(a)", &NONE).await);
+    assert!(
+        matches!(lost, ErrorKind::Unavailable | ErrorKind::OutcomeUnknown),
+        "{lost:?}"
+    );
     let refused = connection.execute("CREATE TABLE t(a)", &NONE).await;
     assert_eq!(kind(refused), ErrorKind::Unavailable);
     let stats = pool.stats();

@@ -9,7 +9,7 @@ use crate::{NONE, close, get, kind, value};
 #[tokio::test]
 async fn a_replica_shows_what_was_just_written_through_it() {
     let grpc = free_port().to_string();
-    let Some(primary) = Sqld::start_with(&["--grpc-listen-addr", &grpc]) else {
+    let Some(mut primary) = Sqld::start_with(&["--grpc-listen-addr", &grpc]) else {
         return;
     };
     let url = format!("http://{grpc}");
@@ -62,7 +62,17 @@ async fn a_replica_shows_what_was_just_written_through_it() {
     }
     let refused = reader.execute("INSERT INTO t VALUES (1)", &NONE).await;
     assert_eq!(kind(refused), ErrorKind::NotAuthorized);
+
+    // Without the primary there are reads, and no write is told to be done.
+    primary.kill();
+    let seen = value(&reader, "SELECT count(*) FROM t").await;
+    assert_eq!(seen, Value::Integer(expected));
+    let lost = writer.execute("INSERT INTO t VALUES (1)", &NONE).await;
+    let lost = kind(lost);
+    assert!(
+        matches!(lost, ErrorKind::Unavailable | ErrorKind::OutcomeUnknown),
+        "{lost:?}"
+    );
     drop((writer, reader));
     close(pool).await;
-    drop(primary);
 }

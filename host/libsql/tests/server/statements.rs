@@ -1,5 +1,6 @@
 //! Values, parameters, errors, and what a grant allows.
 
+use millpond_libsql::PoolBuilder;
 use millpond_pool::{ErrorKind, Parameters, Value};
 
 use crate::sqld::Sqld;
@@ -308,5 +309,51 @@ async fn calls_at_once_on_one_connection_follow_each_other() {
     assert_eq!(two.expect("written").last_insert_rowid, 2);
     assert_eq!(kind(three), ErrorKind::Sql);
     drop(connection);
+    close(pool).await;
+}
+
+/// The server tells the last rowid of the stream, which an earlier borrower used.
+#[tokio::test]
+async fn the_last_rowid_is_of_the_borrowers_own_insert() {
+    let Some(server) = Sqld::start() else { return };
+    let pool = server.pool_of(PoolBuilder::new().max_size(1)).await;
+    let first = get(&pool).await;
+    let setup = "CREATE TABLE t(id INTEGER PRIMARY KEY, a); CREATE TABLE u(id INTEGER PRIMARY KEY);
+                 INSERT INTO t VALUES (1, 1), (2, 2), (7, 7)";
+    first.execute_script(setup).await.expect("done");
+    drop(first);
+    let upsert = "INSERT INTO t VALUES (1, 1) ON CONFLICT DO UPDATE SET a = a + 1";
+    let second = get(&pool).await;
+    for (sql, changes, rowid) in [
+        ("UPDATE t SET a = 3 WHERE id = 2", 1, 0),
+        (upsert, 1, 0),
+        // The row that the earlier borrower inserted last has the same rowid.
+        ("INSERT INTO u VALUES (7)", 1, 7),
+        ("UPDATE t SET a = 3 WHERE id = 2", 1, 7),
+        (
+            "WITH n(i) AS (SELECT 8) INSERT INTO u SELECT i FROM n",
+            1,
+            8,
+        ),
+        (upsert, 1, 8),
+        ("REPLACE INTO u VALUES (3)", 1, 3),
+        ("DELETE FROM u WHERE id = replace('3', '4', '')", 1, 3),
+    ] {
+        let done = second.execute(sql, &NONE).await.expect(sql);
+        assert_eq!(
+            (done.changes, done.last_insert_rowid),
+            (changes, rowid),
+            "{sql}"
+        );
+    }
+    // After what said nothing of its rowid, it is unknown.
+    let statement = second.prepare("INSERT INTO u VALUES (20), (21) RETURNING id");
+    let statement = statement.await.expect("a statement");
+    let page = statement.query(&NONE, 1, false).await.expect("a row");
+    drop((page, statement, second));
+    let third = get(&pool).await;
+    let done = third.execute(upsert, &NONE).await.expect("done");
+    assert_eq!(done.last_insert_rowid, 0);
+    drop(third);
     close(pool).await;
 }

@@ -7,6 +7,7 @@ use millpond_pool::{
 
 use super::{Attempt, Db, Stop};
 use crate::error::{Error, ErrorKind};
+use crate::ffi::raw;
 use crate::writers::job::{Answer, Job, Wants};
 
 impl Db {
@@ -25,7 +26,7 @@ impl Db {
             // The call is about to run on the connection's own thread, and keeps the turn. But it
             // may have ended a cursor that writes, which has committed it.
             Err(Stop::Aside) => {
-                self.note_open();
+                self.note_open(raw::transaction_state(&self.conn));
             }
             // A turn that turned out not to be needed must not stay here.
             _ if self.turn.is_some() => self.settle(),

@@ -85,7 +85,7 @@ fn main() {
     db.execute("INSERT INTO t VALUES (9, 9)", none).unwrap();
     insert.execute_many(&numbered(&[2, 1])).unwrap_err();
     insert.execute_many(&numbered(&[2, 3])).unwrap();
-    millpond_guest::bindings::connections::Transaction::commit(transaction).unwrap();
+    transaction.commit().unwrap();
     assert_eq!(count(), 6);
 
     // Rows that a statement yields are discarded; a statement without parameters accepts no rows.

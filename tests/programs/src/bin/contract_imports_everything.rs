@@ -1,6 +1,6 @@
 //! Imports every function of the contract, for a host to define. It does not run.
 
-use millpond_guest::bindings::connections::{Transaction, TransactionMode};
+use millpond_guest::bindings::connections::TransactionMode;
 use millpond_guest::bindings::pool::{
     Access, close_connection, databases, get_connection, return_connection, stats,
 };
@@ -16,8 +16,8 @@ fn main() {
     let _ = statement.execute_many(NONE);
     let page = statement.query(NONE, 0, true).unwrap();
     let _ = page.rest.unwrap().next(0);
-    let _ = Transaction::commit(db.begin(TransactionMode::Deferred).unwrap());
-    let _ = Transaction::rollback(db.begin(TransactionMode::Immediate).unwrap());
+    let _ = db.begin(TransactionMode::Deferred).unwrap().commit();
+    let _ = db.begin(TransactionMode::Immediate).unwrap().rollback();
     drop(db.begin(TransactionMode::Deferred));
     return_connection(get_connection("default", Access::ReadOnly).unwrap());
     close_connection(db);

@@ -1,6 +1,6 @@
 //! Text that is not UTF-8 is an error, however it is read, and the connection stays usable.
 
-use millpond_guest::bindings::connections::ErrorKind;
+use millpond_guest::bindings::connections::{ErrorKind, TransactionMode};
 use millpond_guest::bindings::pool::{Access, get_connection};
 use millpond_test_programs::{NONE, Value, differs, is_on_server, read};
 
@@ -53,6 +53,16 @@ fn main() {
     let table = db.query("SELECT count(*) FROM t", none, false).unwrap();
     let written = Value::Integer(i64::from(is_on_server()));
     assert_eq!(read(&table.rows), [[written]]);
+
+    // A read leaves a transaction as it is.
+    let transaction = db.begin(TransactionMode::Immediate).unwrap();
+    db.execute("INSERT INTO t VALUES (1)", none).unwrap();
+    let sql = "SELECT CAST(x'ff' AS TEXT)";
+    let error = db.query(sql, none, false).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotUtf8);
+    let what = "a text that is not UTF-8, read in a transaction, rolls it back";
+    assert_eq!(error.rolled_back, differs(what, false, true));
+    assert_eq!(transaction.commit().is_ok(), !is_on_server());
 
     // Nor can a guest bind such text.
     let insert = db.prepare("INSERT INTO t VALUES (?1)").unwrap();

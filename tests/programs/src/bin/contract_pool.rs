@@ -41,7 +41,7 @@ fn main() {
     let now = stats("default").unwrap();
     assert_eq!((now.in_use, now.idle, now.rolled_back), (0, 1, 1));
     assert_eq!(
-        (now.waiting, now.timeouts, now.wait_time, now.discarded),
+        (now.waiting, now.timeouts, now.wait_time_ns, now.discarded),
         (0, 0, 0, 0)
     );
 }

@@ -53,7 +53,7 @@ fn check_stale(handles: Handles) {
     );
     assert_eq!(cursor.next(1).unwrap_err().kind, ErrorKind::StaleHandle);
     assert_eq!(
-        Transaction::commit(transaction).unwrap_err().kind,
+        transaction.commit().unwrap_err().kind,
         ErrorKind::StaleHandle
     );
 }
@@ -72,7 +72,7 @@ fn main() {
         check_stale(old);
         assert!(db.in_transaction(), "an old handle ended a new transaction");
         assert_eq!(integers(&new.cursor.next(1).unwrap()), [2]);
-        Transaction::rollback(new.transaction).unwrap();
+        new.transaction.rollback().unwrap();
     }
 
     // Every order of dropping the three, before or after the connection.

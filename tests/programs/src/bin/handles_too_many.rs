@@ -1,6 +1,6 @@
 //! More handles than the grant allows are an error; dropping one allows another.
 
-use millpond_guest::bindings::connections::{ErrorKind, Transaction, TransactionMode};
+use millpond_guest::bindings::connections::{ErrorKind, TransactionMode};
 use millpond_guest::bindings::pool::{Access, get_connection};
 use millpond_test_programs::{NONE, integers};
 
@@ -49,8 +49,7 @@ fn main() {
     assert_eq!(begin().unwrap_err().kind, ErrorKind::TooManyHandles);
     transactions.pop();
     for _ in 0..1_000 {
-        let transaction = begin().unwrap();
-        Transaction::commit(transaction).unwrap();
+        begin().unwrap().commit().unwrap();
         drop(begin().unwrap());
     }
     // Ten thousand prepared and dropped statements hold nothing.

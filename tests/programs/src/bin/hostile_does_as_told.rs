@@ -84,7 +84,7 @@ fn forge(kind: &str, handle: u32) {
             "connection" => drop(Connection::from_handle(handle).execute("SELECT 1", NONE)),
             "statement" => drop(Statement::from_handle(handle).query(NONE, 1, false)),
             "cursor" => drop(Cursor::from_handle(handle).next(1)),
-            "transaction" => drop(Transaction::commit(Transaction::from_handle(handle))),
+            "transaction" => drop(Transaction::from_handle(handle).commit()),
             "return" => return_connection(Connection::from_handle(handle)),
             "close" => close_connection(Connection::from_handle(handle)),
             _ => drop(Connection::from_handle(handle)),
@@ -129,8 +129,9 @@ fn reuse(kind: &str) {
             "commit twice" => {
                 let transaction = db.begin(TransactionMode::Immediate).expect("a transaction");
                 let handle = transaction.handle();
-                Transaction::commit(transaction).expect("a commit");
-                drop(Transaction::commit(Transaction::from_handle(handle)));
+                transaction.commit().expect("a commit");
+                drop(transaction);
+                drop(Transaction::from_handle(handle).commit());
             }
             other => panic!("nothing reuses {other}"),
         }
@@ -157,9 +158,7 @@ fn confuse(kind: &str) {
             }
             "connection as cursor" => drop(Cursor::from_handle(db.handle()).next(1)),
             "cursor as transaction" => {
-                drop(Transaction::commit(Transaction::from_handle(
-                    cursor.take_handle(),
-                )));
+                drop(Transaction::from_handle(cursor.take_handle()).commit());
             }
             other => panic!("nothing confuses {other}"),
         }
@@ -284,8 +283,8 @@ fn random(seed: u32) {
             9 if !transactions.is_empty() => {
                 let (number, transaction) = transactions.swap_remove(next(transactions.len()));
                 let ended = match next(3) {
-                    0 => Transaction::commit(transaction),
-                    1 => Transaction::rollback(transaction),
+                    0 => transaction.commit(),
+                    1 => transaction.rollback(),
                     _ => {
                         drop(transaction);
                         continue;
