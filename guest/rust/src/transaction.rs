@@ -39,7 +39,7 @@ impl<'c> Transaction<'c> {
         Ok(self.raw.commit()?)
     }
 
-    /// Undoes all changes since it began. Does not wait. Dropping it does the same, and ignores
+    /// Undoes all changes since it began. May wait for a network. Dropping it does the same, and ignores
     /// errors.
     ///
     /// # Errors

@@ -92,7 +92,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, Failure> {
             ))),
             _ => Err(Failure::mistake(format_args!(
                 "{} (see `{}`)",
-                in_one_line(&error.to_string()),
+                without_passwords(in_one_line(&error.to_string()), &args),
                 help_for(args.get(1))
             ))),
         },
@@ -116,6 +116,18 @@ fn help_for(subcommand: Option<&OsString>) -> String {
         Some(subcommand) => format!("millpond {} --help", subcommand.get_name()),
         None => "millpond --help".to_string(),
     }
+}
+
+/// Messages quote what they refuse: hide what the arguments have before the `@` of a URL. Passwords
+/// may contain anything, unescaped too.
+fn without_passwords(message: String, args: &[OsString]) -> String {
+    let urls = args
+        .iter()
+        .filter_map(|arg| arg.to_str()?.split_once("://"));
+    let secrets = urls.filter_map(|(_, rest)| rest.rsplit_once('@'));
+    secrets
+        .filter(|(secret, _)| !secret.is_empty())
+        .fold(message, |message, (secret, _)| message.replace(secret, "…"))
 }
 
 /// clap explains at length, in paragraphs. The first says what is wrong; another may have a tip.
@@ -201,6 +213,24 @@ mod tests {
             };
             for word in words {
                 assert!(failure.to_string().contains(word), "{failure}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_mistake_shows_no_password() {
+        for url in [
+            "postgres://user:secret@db/app",
+            "app=mysql://user:sec/secret@db",
+            "app=file://user:secret@db/app.db",
+        ] {
+            for flag in ["--db", "--db-read-only", "--listen", "--timeout"] {
+                let args = ["millpond", "serve", flag, url, "x.wasm"];
+                let Err(failure) = parse(args.map(OsString::from)) else {
+                    panic!("{args:?} parsed");
+                };
+                let message = failure.to_string();
+                assert!(!message.contains("secret"), "{message}");
             }
         }
     }

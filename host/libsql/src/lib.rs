@@ -105,7 +105,7 @@
 //!   Where an earlier borrower wrote on it, another one is taken, or if it is too late for that,
 //!   the statement is `Unsupported`. Views and triggers that call them are not seen. After nine
 //!   seconds without a call they begin anew. An insert into a `WITHOUT ROWID` table may report an
-//!   older rowid, and so does what follows an insert that failed.
+//!   older rowid, and so may a statement after an insert that failed.
 //! - The server reads SQL with a parser of its own, which refuses some texts that SQLite takes,
 //!   such as a column of the name `nothing`, or `"text"` in double quotes.
 //!

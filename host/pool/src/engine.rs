@@ -83,9 +83,9 @@ pub enum Stop {
     /// thread. If it does not end in time there, its caller continues without it, and the session
     /// is dropped as soon as the call ends.
     Aside {
-        /// Whether other sessions may be waiting for this one, so that it must not wait for them
-        /// first. At most one session of an engine may say so at a time.
-        first: bool,
+        /// Other sessions may be waiting for this one, so the pool must not make it queue behind
+        /// them. At most one session of an engine may set this at a time.
+        skip_queue: bool,
     },
     /// The call failed.
     Error(Error),
@@ -96,13 +96,14 @@ impl Stop {
     /// every 10 ms. Dropping it cancels the wait.
     ///
     /// If the pool takes the session back meanwhile, the call fails with
-    /// [`StaleHandle`](crate::ErrorKind::StaleHandle). Unless the outcome is the result of the call
-    /// itself, a `Result` of the function's own type: then the call returns that.
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle), unless the outcome is a `Result` of the
+    /// function's own type: then the call returns it.
     pub fn wait<T: Any + Send>(wait: impl Future<Output = T> + Send + 'static) -> Stop {
         Stop::wait_for_outcome(async move { Outcome::new(wait.await) })
     }
 
-    /// Like [`wait`](Stop::wait), if another session may run the call meanwhile.
+    /// Like [`wait`](Stop::wait), for a future that says whether another session has run the call
+    /// ([`Outcome::of_run`]).
     pub fn wait_for_outcome(wait: impl Future<Output = Outcome> + Send + 'static) -> Stop {
         Stop::Wait(Wait(Box::pin(wait)))
     }
@@ -131,7 +132,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// An outcome without effect: the call has not run.
+    /// The outcome of a wait after which the call still has to run.
     pub fn new<T: Any + Send>(value: T) -> Outcome {
         Outcome {
             value: Box::new(value),
@@ -139,8 +140,9 @@ impl Outcome {
         }
     }
 
-    /// Another session has run the call. If this one has been taken back meanwhile, the call fails
-    /// with [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown).
+    /// The outcome of a call that another session has run. If the pool took this session back
+    /// meanwhile, the call fails with
+    /// [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown).
     pub fn of_run<T: Any + Send>(value: T) -> Outcome {
         Outcome {
             value: Box::new(value),

@@ -71,8 +71,9 @@ pub enum ErrorKind {
     Unsupported,
     /// The engine could not be reached; nothing was sent to it.
     Unavailable,
-    /// The statement may or may not have run: the engine stopped answering after it was sent, or
-    /// the pool took the connection back while another writer was running it (group commit).
+    /// The statement may or may not have run. Either the engine stopped answering after it was sent,
+    /// or another writer ran it (group commit) and the pool took the connection back before the
+    /// result arrived.
     OutcomeUnknown,
     /// Any other error of the engine.
     Other,

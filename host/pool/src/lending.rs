@@ -241,15 +241,15 @@ impl Lending {
     }
 
     /// Wait until a call may run on its session's own thread, where it may have to be abandoned:
-    /// not after `deadline`, nor after `is_over`, nor for longer than the pool's timeout. The `first`
-    /// does not wait.
+    /// not after `deadline`, nor after `is_over`, nor for longer than the pool's timeout. Returns
+    /// at once if `skip_queue`.
     pub(crate) async fn may_go_aside(
         &self,
-        first: bool,
+        skip_queue: bool,
         deadline: Option<Instant>,
         is_over: impl Fn() -> bool,
     ) -> Option<Risk<'_, Box<Pooled>>> {
-        if let Some(risk) = self.slots.try_risk(first) {
+        if let Some(risk) = self.slots.try_risk(skip_queue) {
             return Some(risk);
         }
         let queued = self.slots.wait_risk();
@@ -296,7 +296,7 @@ impl Lending {
             Err(_) => (false, false),
         };
         let returned = match returned {
-            Returned::Abandoned | Returned::Left => returned,
+            Returned::Abandoned | Returned::Dropped => returned,
             _ if !clean => Returned::Discard,
             returned => returned,
         };

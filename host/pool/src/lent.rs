@@ -40,8 +40,8 @@ enum Holding {
     Here(Held),
     /// On its own thread, while the caller of that call waits for it, for a limited time.
     Aside(CallId),
-    /// On its own thread, committing, while no one waits for it.
-    Left,
+    /// On its own thread. Its caller dropped the future, so the session is closed when the call ends.
+    Dropped,
     /// On its own thread, while the caller was told that it did not end.
     Abandoned {
         rolled_back: bool,
@@ -125,7 +125,7 @@ impl Lent {
         work: impl FnOnce(&mut dyn Session, Call) -> Step<T>,
     ) -> Step<T> {
         let now = clock::now();
-        // The outcome of a wait may be that the statement has been committed: tell that first.
+        // The outcome may say that the statement was committed: return it before ending the lending.
         if now >= self.hold_until && outcome.is_none() {
             self.end_overdue();
         }
@@ -141,7 +141,7 @@ impl Lent {
         }
     }
 
-    /// A call's session was taken back. If it waited, the call may have run all the same.
+    /// The session was taken back. If the call waited, another session may have run it.
     fn end_without_session<T: 'static>(&self, outcome: Option<Outcome>) -> Step<T> {
         match outcome.map(Outcome::downcast::<Result<T>>) {
             Some(Ok(result)) => Ok(result?),
@@ -187,11 +187,11 @@ impl Lent {
                 Err(Stop::Error(error)) => return Err(error),
                 // It may ask for this there too, to begin anew.
                 Err(Stop::Aside { .. }) if risk.is_some() => {}
-                Err(Stop::Aside { first }) => {
-                    risk = Some(Box::pin(self.may_go_aside(first)).await?);
+                Err(Stop::Aside { skip_queue }) => {
+                    risk = Some(Box::pin(self.may_go_aside(skip_queue)).await?);
                 }
                 Err(Stop::Wait(wait)) => {
-                    // What it waits for may itself wait for room.
+                    // Give up the room: the session that it waits for may need it.
                     risk = None;
                     outcome = Some(Box::pin(self.pool.wait_for(wait)).await);
                 }

@@ -118,6 +118,11 @@ impl Pool {
     /// writing, closing waits for it until `grace` ends, at least 30 ms. After that the log stays,
     /// and the next process to open the database reads it.
     ///
+    /// Does not wait for abandoned statements, and waits some 20 ms after `grace` for statements
+    /// whose future was dropped: their connections close when they end. A statement that another
+    /// writer has committed (group commit) may fail with
+    /// [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown).
+    ///
     /// Ending a connection blocks the thread until its statement stops, which takes milliseconds.
     /// The last steps block while they write to the disk. Both add to `grace`.
     ///
@@ -133,7 +138,8 @@ impl Pool {
         while drained.is_err() {
             lending.end_all();
             if since.elapsed() > PATIENCE {
-                lending.slots.forget_left();
+                // It did not stop, and no caller abandons it.
+                lending.slots.forget_dropped();
             }
             // Again, because a connection that was being lent may not have been in the list of
             // those in use.

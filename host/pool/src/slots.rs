@@ -38,13 +38,15 @@ struct State<R> {
     opening: u32,
     /// Resources that their holders have abandoned, and that are still in use.
     abandoned: u32,
-    /// Like these, but soon to be returned; and how many of them did not come when the slots closed.
-    left: u32,
+    /// Resources whose holders dropped the call that uses them: they are returned soon.
+    dropped: u32,
+    /// How many of these [`drained`](Slots::drained) no longer waits for.
     forgotten: u32,
     /// Resources in use in a way that may end in abandoning them.
     risky: u32,
-    /// Those that wait to use one so, in order, and the number of the next.
+    /// The numbers of the callers that queue for a [`Risk`], in order.
     risk_queue: VecDeque<u64>,
+    /// The number of the next caller to queue.
     next_in_queue: u64,
     closed: bool,
     counters: PoolStats,
@@ -99,8 +101,8 @@ pub(crate) enum Returned {
     Discard,
     /// The holder had [abandoned](Slots::abandon) it.
     Abandoned,
-    /// The holder had [left](Slots::leave) it.
-    Left,
+    /// The holder had [dropped the call](Slots::drop_call) that used it.
+    Dropped,
 }
 
 impl<R> Slots<R> {
@@ -111,7 +113,7 @@ impl<R> Slots<R> {
                 idle: Vec::with_capacity(max_idle as usize),
                 opening: 0,
                 abandoned: 0,
-                left: 0,
+                dropped: 0,
                 forgotten: 0,
                 risky: 0,
                 risk_queue: VecDeque::new(),
@@ -217,7 +219,7 @@ impl<R> Slots<R> {
             state.counters.connections_closed += 1;
             state.counters.in_use -= 1;
             state.abandoned -= u32::from(returned == Returned::Abandoned);
-            state.left -= u32::from(returned == Returned::Left);
+            state.dropped -= u32::from(returned == Returned::Dropped);
             self.tell_if_drained(&state);
         }
         drop(place);
@@ -234,29 +236,29 @@ impl<R> Slots<R> {
     }
 
     /// Like [`abandon`](Slots::abandon), for a resource that will soon be returned, as
-    /// [`Left`](Returned::Left): not counted, and [`drained`](Slots::drained) waits for it.
-    pub(crate) fn leave(&self) {
-        self.lock().left += 1;
+    /// [`Dropped`](Returned::Dropped): not counted, and [`drained`](Slots::drained) waits for it.
+    pub(crate) fn drop_call(&self) {
+        self.lock().dropped += 1;
     }
 
-    /// No longer wait for the resources that were [left](Slots::leave): they do not come.
-    pub(crate) fn forget_left(&self) {
+    /// Stop waiting in [`drained`](Slots::drained) for dropped calls that have not returned yet.
+    pub(crate) fn forget_dropped(&self) {
         let mut state = self.lock();
-        state.forgotten = state.left;
+        state.forgotten = state.dropped;
         self.tell_if_drained(&state);
     }
 
-    /// Ask to use a resource in a way that may end in abandoning it. Refused if others wait for
-    /// that, or if too many are used so: a quarter is left for other uses, and once any is
-    /// abandoned, only a quarter is used so. Never refused to the `first`: the others may wait for
-    /// it.
-    pub(crate) fn try_risk(&self, first: bool) -> Option<Risk<'_, R>> {
+    /// Ask to use a resource in a way that may end in abandoning it. Refused if others queue for
+    /// that, or at the limit: all but a quarter, rounded down; or a quarter, at least two, once any is
+    /// abandoned or its call dropped, and these count. Never refused if `skip_queue`: the others may
+    /// wait for that one.
+    pub(crate) fn try_risk(&self, skip_queue: bool) -> Option<Risk<'_, R>> {
         let mut state = self.lock();
-        let may = first || (state.risk_queue.is_empty() && state.has_room());
+        let may = skip_queue || (state.risk_queue.is_empty() && state.has_room());
         may.then(|| self.risk(&mut state))
     }
 
-    /// Queue for that.
+    /// Queue for a [`Risk`]. Dropping the result leaves the queue.
     pub(crate) fn wait_risk(&self) -> RiskWait<'_, R> {
         let mut state = self.lock();
         let number = state.next_in_queue;
@@ -287,7 +289,7 @@ impl<R> Slots<R> {
         self.places.close();
     }
 
-    /// Wait until nothing is in use except abandoned resources, and [forgotten](Slots::forget_left)
+    /// Wait until nothing is in use except abandoned resources, and [forgotten](Slots::forget_dropped)
     /// ones. Call [`close`](Slots::close) first.
     pub(crate) async fn drained(&self) {
         loop {
@@ -340,14 +342,14 @@ impl<R> Slots<R> {
 
 impl<R> State<R> {
     fn is_drained(&self) -> bool {
-        let lost = self.abandoned + self.forgotten.min(self.left);
+        let lost = self.abandoned + self.forgotten.min(self.dropped);
         self.counters.in_use == lost && self.opening == 0
     }
 
     /// Whether one more resource may be used in a way that may end in abandoning it.
     fn has_room(&self) -> bool {
         let (size, quarter) = (self.counters.max_size, self.counters.max_size / 4);
-        let lost = self.abandoned + self.left;
+        let lost = self.abandoned + self.dropped;
         let most = match lost {
             0 => size - quarter,
             _ => quarter.max(2),
@@ -383,7 +385,7 @@ impl<R> Drop for Opening<'_, R> {
 }
 
 impl<'a, R> RiskWait<'a, R> {
-    /// The risk, once it is this one's turn and there is room.
+    /// Take it, if this caller is first in the queue and there is room.
     pub(crate) fn try_risk(&self) -> Option<Risk<'a, R>> {
         let mut state = self.slots.lock();
         let may = state.risk_queue.front() == Some(&self.number) && state.has_room();

@@ -51,8 +51,8 @@ pub struct PoolStats {
     pub abandoned: u64,
     /// Callers waiting for their turn to write now. Each holds a connection.
     pub writers_waiting: u32,
-    /// Statements that stopped waiting for their turn, at the pool's timeout or at their request's
-    /// deadline, and failed with [`Busy`](crate::ErrorKind::Busy).
+    /// Statements that stopped waiting for their turn, at the pool's timeout, at their request's
+    /// deadline or at the end of their hold time, and failed with [`Busy`](crate::ErrorKind::Busy).
     pub writer_timeouts: u64,
     /// The total time that statements have waited for their turn.
     /// [`wait_time`](PoolStats::wait_time) does not include it.

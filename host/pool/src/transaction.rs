@@ -39,8 +39,8 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// [`StaleHandle`](crate::ErrorKind::StaleHandle): SQL text has ended it. If SQLite rolled it
-    /// back by itself, this succeeds.
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle): `commit`, `rollback` or SQL text has already
+    /// ended it. If SQLite rolled it back by itself, this succeeds.
     pub async fn rollback(&self) -> Result<()> {
         let number = self.number;
         let rollback = move |session: &mut dyn Session, call: Call| session.rollback(call, number);

@@ -285,7 +285,7 @@ impl Core {
         // borrower.
         if let Some(rowid) = effects.last_insert_rowid {
             let stream = self.stream.as_mut();
-            let is_other = stream.is_some_and(|stream| stream.saw_rowid(rowid));
+            let is_other = stream.is_some_and(|stream| stream.update_last_rowid(rowid));
             if is_other || (statement.inserts && effects.changes > 0) {
                 self.borrower.last_insert_rowid = rowid;
                 self.borrower.inserted = true;

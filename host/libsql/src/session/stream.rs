@@ -27,10 +27,11 @@ pub(crate) struct Stream {
     /// one's.
     history: bool,
     wrote: bool,
-    /// What the server said last of the last inserted row; `None` if that is not known any more.
-    rowid: Option<i64>,
-    /// Whether a write has been sent since.
-    unseen: bool,
+    /// The last insert rowid in the server's latest answer; `None` if an earlier borrower's write may
+    /// have changed it since.
+    last_rowid: Option<i64>,
+    /// Whether a write was sent after that answer.
+    wrote_since: bool,
     /// Something was set that stays with the stream.
     soiled: bool,
 }
@@ -43,8 +44,8 @@ impl Stream {
             used: Instant::now(),
             history: false,
             wrote: false,
-            rowid: Some(0),
-            unseen: false,
+            last_rowid: Some(0),
+            wrote_since: false,
             soiled: false,
         }
     }
@@ -58,16 +59,16 @@ impl Stream {
     pub(super) fn lend(&mut self) {
         self.history |= self.wrote;
         self.wrote = false;
-        if self.unseen {
-            self.rowid = None;
+        if self.wrote_since {
+            self.last_rowid = None;
         }
     }
 
-    /// The server says of which row it was that was inserted last. Returns whether that is another
-    /// one than it last said.
-    pub(super) fn saw_rowid(&mut self, rowid: i64) -> bool {
-        self.unseen = false;
-        let before = self.rowid.replace(rowid);
+    /// Record the last insert rowid of an answer. Returns whether it differs from the previous one;
+    /// false if that is unknown.
+    pub(super) fn update_last_rowid(&mut self, rowid: i64) -> bool {
+        self.wrote_since = false;
+        let before = self.last_rowid.replace(rowid);
         before.is_some_and(|before| before != rowid)
     }
 
@@ -81,7 +82,7 @@ impl Stream {
 
     pub(super) fn note_written(&mut self) {
         self.wrote = true;
-        self.unseen = true;
+        self.wrote_since = true;
     }
 
     pub(super) fn note_soiled(&mut self) {

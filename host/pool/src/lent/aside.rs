@@ -93,7 +93,7 @@ impl Lent {
                 return;
             }
             Holding::Abandoned { .. } => Returned::Abandoned,
-            Holding::Left => Returned::Left,
+            Holding::Dropped => Returned::Dropped,
             _ => {
                 *holding = Holding::Gone;
                 Returned::Close
@@ -156,20 +156,21 @@ impl Lent {
         }
     }
 
-    /// The caller of a call on the session's own thread has dropped its future: stop the call, and
-    /// close the session. It ends soon, so do not count it as abandoned.
+    /// The caller of a call on the session's own thread has dropped its future. Stop the call if it
+    /// still runs, and close the session, even if the call has ended: its result reached no caller.
+    /// It ends soon, so do not count it as abandoned.
     fn leave(&self, number: CallId) {
         let mut holding = self.lock();
         match &*holding {
             Holding::Aside(call) if *call == number => {
-                // If it is committing, it may end that.
+                // A call that is committing finishes its commit.
                 self.stop.abandon();
-                self.pool.slots.leave();
-                *holding = Holding::Left;
+                self.pool.slots.drop_call();
+                *holding = Holding::Dropped;
                 self.back.notify_all();
                 self.stop.interrupt(self.lending);
             }
-            // It has ended, and what it has begun is unknown.
+            // Handles that it opened reached no caller, so nothing would drop them.
             Holding::Here(held) if held.last_aside == number => {
                 let held = holding.take();
                 drop(holding);
@@ -181,15 +182,21 @@ impl Lent {
         }
     }
 
-    /// Wait until the call may continue on the session's own thread. The `first` does not wait.
-    pub(super) async fn may_go_aside(&self, first: bool) -> Result<Risk<'_, Box<Pooled>>> {
+    /// Wait until the call may continue on the session's own thread. Returns at once if `skip_queue`.
+    ///
+    /// # Errors
+    ///
+    /// [`DeadlineExceeded`](ErrorKind::DeadlineExceeded): the session has been closed.
+    /// [`StaleHandle`](ErrorKind::StaleHandle) or [`PoolClosed`](ErrorKind::PoolClosed): the pool took
+    /// it back.
+    pub(super) async fn may_go_aside(&self, skip_queue: bool) -> Result<Risk<'_, Box<Pooled>>> {
         // The session has begun a call. If that does not continue, because there was no time or
         // because its future was dropped, do not use the session again.
         let unfinished = Unfinished(self);
         // Its deadline may pass, and the pool may take the session back meanwhile.
         let is_over = || self.stop.must_stop() || self.is_gone();
         let deadline = self.stop.deadline();
-        let risk = self.pool.may_go_aside(first, deadline, is_over).await;
+        let risk = self.pool.may_go_aside(skip_queue, deadline, is_over).await;
         std::mem::forget(unfinished);
         risk.ok_or_else(|| self.end_unfinished())
     }

@@ -114,7 +114,7 @@ impl FakeSession {
                 }
             },
             "aside wait" if !call.aside && call.outcome.is_none() => {
-                return Err(Stop::Aside { first: false });
+                return Err(Stop::Aside { skip_queue: false });
             }
             "aside wait" => match call.outcome {
                 Some(outcome) => assert!(outcome.is::<Waited>()),
@@ -128,7 +128,7 @@ impl FakeSession {
                 }
             },
             "wait in vain" => return Err(Stop::wait(pending::<Waited>())),
-            "long" | "stuck" if !call.aside => return Err(Stop::Aside { first: false }),
+            "long" | "stuck" if !call.aside => return Err(Stop::Aside { skip_queue: false }),
             "long" => {
                 while !self.stop.must_stop() {
                     std::thread::yield_now();

@@ -122,7 +122,7 @@ impl Db {
         if state == TransactionState::None {
             self.watch.end_reading();
         }
-        if !self.note_open(state) {
+        if !self.record_transaction(state) {
             self.watch.forget_indexed();
             // Not on the thread of a caller that ends this transaction because it waits for it.
             if self.hints.is_unchecked() && self.watched.is_in_phase() {
@@ -132,8 +132,9 @@ impl Db {
         }
     }
 
-    /// Record whether a transaction is open, for others. Returns whether one is.
-    pub(super) fn note_open(&self, state: TransactionState) -> bool {
+    /// Record, for others, whether a transaction or a cursor that writes is open, and until when it may
+    /// be. Returns whether anything is open, a read included.
+    pub(super) fn record_transaction(&self, state: TransactionState) -> bool {
         let begun = !self.conn.is_autocommit();
         let writes = state == TransactionState::Write;
         self.watch.stop_flag().set_in_transaction(begun || writes);

@@ -15,7 +15,7 @@ impl Db {
     fn call<T>(&mut self, call: &Call, work: impl FnOnce(&mut Db) -> Attempt<T>) -> Attempt<T> {
         let _scope = self.enter();
         self.aside = call.aside;
-        // It continues a call, with the time that this has left.
+        // On its own thread, a call keeps the time that it had left.
         let left = call.aside.then(|| self.watch.bounds());
         self.start_call(call.now, call.hold_until);
         if let Some(bounds) = left {
@@ -23,10 +23,10 @@ impl Db {
         }
         let attempt = work(self);
         match attempt {
-            // The call is about to run on the connection's own thread, and keeps the turn. But it
-            // may have ended a cursor that writes, which has committed it.
+            // The call continues on the connection's own thread, and keeps the turn. It may have
+            // ended a cursor that writes, which has committed: others must know.
             Err(Stop::Aside) => {
-                self.note_open(raw::transaction_state(&self.conn));
+                self.record_transaction(raw::transaction_state(&self.conn));
             }
             // A turn that turned out not to be needed must not stay here.
             _ if self.turn.is_some() => self.settle(),
@@ -56,13 +56,13 @@ impl Db {
             return from_answer(answer).ok_or_else(|| engine::Stop::Error(other().into()));
         }
         self.call(&call, work).map_err(|stop| match stop {
-            // One that another writer did could be abandoned here, and reported as failed.
+            // What may not stop in time must not run in another writer's group.
             Stop::Turn if call.aside => self.wait_turn(None, call.hold_until),
             Stop::Turn => self.wait_turn(job(self), call.hold_until),
             Stop::Gate => self.wait_gate(),
             // Others may wait for the turn that this connection has.
             Stop::Aside => engine::Stop::Aside {
-                first: self.turn.is_some(),
+                skip_queue: self.turn.is_some(),
             },
             Stop::Error(error) => engine::Stop::Error(error.into()),
         })

@@ -92,7 +92,8 @@ impl Db {
     /// Undo partial work, even after the deadline.
     pub(super) fn undo<T>(&mut self, work: impl FnOnce(&mut Db) -> T) -> T {
         let in_phase = self.watched.is_in_phase();
-        // Not when already undoing. But between calls too: one may wait to continue.
+        // Restore the bounds between calls too: a call may be waiting to continue. A nested undo leaves
+        // them to the outer one.
         let is_undoing = self.watch.stop_flag().is_unstoppable();
         let bounds = (!is_undoing).then(|| self.watch.bounds());
         self.start_unbounded();

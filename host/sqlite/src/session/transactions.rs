@@ -25,7 +25,7 @@ impl Db {
         }
         let result = self.tracked(Control::Commit, false, |db| db.control("COMMIT"));
         if result.is_err() && !self.conn.is_autocommit() {
-            // The handle is gone after this call: nothing could roll back later.
+            // The contract promises that it has been rolled back.
             self.end()?;
             return Ok(result.map_err(Error::with_rolled_back)?);
         }

@@ -18,21 +18,22 @@ use crate::writers::queue::{TurnQueue, Waited};
 /// How long a waiter spins if its job should finish within that time.
 const SPIN_TIME: Duration = Duration::from_micros(300);
 /// How often a waiter whose time is over, while another does its job, tries to leave.
-const LEAVE_AGAIN: Duration = Duration::from_millis(5);
+const RETRY_LEAVE: Duration = Duration::from_millis(5);
 
 /// The outcome of waiting for the turn.
-type Had = Result<Waited<Job>>;
+type TurnResult = Result<Waited<Job>>;
 
 impl Db {
-    /// Wait for the turn to write, or for another writer to do the job, until `hold_until` at the
-    /// latest.
+    /// Wait for the turn to write, or for another writer to run the job. Stops waiting at
+    /// `hold_until`, at the deadline or after the pool's timeout, except while another writer is
+    /// running the job.
     pub(super) fn wait_turn(&self, job: Option<Job>, hold_until: u64) -> engine::Stop {
-        let (turns, request, longest) = (Arc::clone(&self.turns), self.request, self.timeout);
+        let (turns, request, max_wait) = (Arc::clone(&self.turns), self.request, self.timeout);
         let stop = Arc::clone(self.watch.stop_flag());
         engine::Stop::wait_for_outcome(async move {
             let since = Instant::now();
-            let held = Duration::from_nanos(hold_until.saturating_sub(clock::now()));
-            let until = since + longest.min(held);
+            let hold_left = Duration::from_nanos(hold_until.saturating_sub(clock::now()));
+            let until = since + max_wait.min(hold_left);
             let until = stop
                 .deadline()
                 .map_or(until, |deadline| deadline.min(until));
@@ -50,7 +51,7 @@ impl Db {
             while had.is_none() && !waited.leave() {
                 // A job that another is writing now must not be reported as failed. It takes no
                 // longer than a group may; but if the group fails, the job is back in the line.
-                had = timeout(LEAVE_AGAIN, &mut waited).await.ok();
+                had = timeout(RETRY_LEAVE, &mut waited).await.ok();
             }
             let Some(had) = had else {
                 // Disconnected clients do not mean that a writer takes too long.
@@ -59,11 +60,11 @@ impl Db {
                     "another writer held the database for {:.1?}",
                     since.elapsed()
                 );
-                return Outcome::new::<Had>(Err(Error::new(ErrorKind::Busy, message)));
+                return Outcome::new::<TurnResult>(Err(Error::new(ErrorKind::Busy, message)));
             };
             match had {
-                Waited::Done(_) => Outcome::of_run::<Had>(Ok(had)),
-                Waited::Turn(_) | Waited::Closed => Outcome::new::<Had>(Ok(had)),
+                Waited::Done(_) => Outcome::of_run::<TurnResult>(Ok(had)),
+                Waited::Turn(_) | Waited::Closed => Outcome::new::<TurnResult>(Ok(had)),
             }
         })
     }
@@ -83,7 +84,7 @@ impl Db {
 
     /// The outcome of a wait: an answer, if another writer has done the job.
     pub(super) fn end_wait(&mut self, outcome: Outcome) -> engine::Step<Option<Answer>> {
-        let Ok(waited) = outcome.downcast::<Had>() else {
+        let Ok(waited) = outcome.downcast::<TurnResult>() else {
             // The gate has no outcome.
             return Ok(None);
         };
