@@ -181,9 +181,10 @@ pub struct Call {
     pub now: u64,
     /// When the borrower must have returned the session, by [`clock`](crate::clock).
     pub hold_until: u64,
-    /// Whether the call runs on the session's own thread, where it may be abandoned. It continues a
-    /// call that stopped with [`Stop::Aside`], with its remaining time.
+    /// Whether the call runs on the session's own thread, where it may be abandoned.
     pub aside: bool,
+    /// Whether the call stopped with [`Stop::Aside`] before, and continues with its remaining time.
+    pub continued: bool,
     /// The outcome of its wait, if the call stopped with [`Stop::Wait`] before.
     pub outcome: Option<Outcome>,
 }

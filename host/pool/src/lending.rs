@@ -301,7 +301,9 @@ impl Lending {
             returned => returned,
         };
         self.slots.give_back(place, pooled, returned, rolled_back);
-        if let Err(panic) = reset {
+        if let Err(panic) = reset
+            && !std::thread::panicking()
+        {
             resume_unwind(panic);
         }
     }

@@ -133,6 +133,7 @@ impl Lent {
             now,
             hold_until: self.hold_until,
             aside: false,
+            continued: false,
             outcome,
         };
         match &mut *self.held() {
@@ -176,24 +177,34 @@ impl Lent {
         W: FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
     {
         let mut outcome = None;
+        // Once aside, the call stays aside: on this thread it might stop again, without the turn that
+        // it waited for.
         let mut risk = None;
+        let mut continued = false;
         loop {
             let step = match risk {
                 None => self.call(outcome.take(), &mut work),
-                Some(_) => Box::pin(self.call_aside(aside())).await,
+                Some(_) => Box::pin(self.call_aside(outcome.take(), continued, aside())).await,
             };
+            let was_aside = risk.is_some();
+            continued = false;
             match step {
                 Ok(done) => return Ok(done),
                 Err(Stop::Error(error)) => return Err(error),
                 // It may ask for this there too, to begin anew.
-                Err(Stop::Aside { .. }) if risk.is_some() => {}
+                Err(Stop::Aside { .. }) if was_aside => continued = true,
                 Err(Stop::Aside { skip_queue }) => {
                     risk = Some(Box::pin(self.may_go_aside(skip_queue)).await?);
+                    continued = true;
                 }
                 Err(Stop::Wait(wait)) => {
-                    // Give up the room: the session that it waits for may need it.
+                    // Give up the room meanwhile: the session that it waits for may need it. What it
+                    // has waited for may be the turn, for which others wait: so it does not queue.
                     risk = None;
                     outcome = Some(Box::pin(self.pool.wait_for(wait)).await);
+                    if was_aside {
+                        risk = self.pool.slots.try_risk(true);
+                    }
                 }
             }
         }

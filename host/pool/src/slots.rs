@@ -8,7 +8,6 @@
 //! - at most one caller holds a place, and dropping it hands it to the next in line;
 //! - an abandoned resource keeps its place, and counts as in use, until it is returned.
 
-use std::collections::VecDeque;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
@@ -44,10 +43,8 @@ struct State<R> {
     forgotten: u32,
     /// Resources in use in a way that may end in abandoning them.
     risky: u32,
-    /// The numbers of the callers that queue for a [`Risk`], in order.
-    risk_queue: VecDeque<u64>,
-    /// The number of the next caller to queue.
-    next_in_queue: u64,
+    /// Callers that wait for a [`Risk`].
+    risk_waiters: u32,
     closed: bool,
     counters: PoolStats,
 }
@@ -79,11 +76,10 @@ pub(crate) struct Risk<'a, R> {
     slots: &'a Slots<R>,
 }
 
-/// A place in the queue for a [`Risk`]. Dropping it leaves the queue.
+/// A caller that waits for a [`Risk`], until this is dropped.
 #[derive(Debug)]
 pub(crate) struct RiskWait<'a, R> {
     slots: &'a Slots<R>,
-    number: u64,
 }
 
 /// The slots are closed.
@@ -116,8 +112,7 @@ impl<R> Slots<R> {
                 dropped: 0,
                 forgotten: 0,
                 risky: 0,
-                risk_queue: VecDeque::new(),
-                next_in_queue: 0,
+                risk_waiters: 0,
                 closed: false,
                 counters: PoolStats {
                     max_size,
@@ -248,26 +243,21 @@ impl<R> Slots<R> {
         self.tell_if_drained(&state);
     }
 
-    /// Ask to use a resource in a way that may end in abandoning it. Refused if others queue for
+    /// Ask to use a resource in a way that may end in abandoning it. Refused if others wait for
     /// that, or at the limit: all but a quarter, rounded down; or a quarter, at least two, once any is
     /// abandoned or its call dropped, and these count. Never refused if `skip_queue`: the others may
     /// wait for that one.
     pub(crate) fn try_risk(&self, skip_queue: bool) -> Option<Risk<'_, R>> {
         let mut state = self.lock();
-        let may = skip_queue || (state.risk_queue.is_empty() && state.has_room());
+        let may = skip_queue || (state.risk_waiters == 0 && state.has_room());
         may.then(|| self.risk(&mut state))
     }
 
-    /// Queue for a [`Risk`]. Dropping the result leaves the queue.
+    /// Wait for a [`Risk`]: those that ask later do not overtake. In no order among those that wait, so
+    /// that one whose future is not polled does not hold up the others.
     pub(crate) fn wait_risk(&self) -> RiskWait<'_, R> {
-        let mut state = self.lock();
-        let number = state.next_in_queue;
-        state.next_in_queue += 1;
-        state.risk_queue.push_back(number);
-        RiskWait {
-            slots: self,
-            number,
-        }
+        self.lock().risk_waiters += 1;
+        RiskWait { slots: self }
     }
 
     fn risk(&self, state: &mut State<R>) -> Risk<'_, R> {
@@ -385,18 +375,16 @@ impl<R> Drop for Opening<'_, R> {
 }
 
 impl<'a, R> RiskWait<'a, R> {
-    /// Take it, if this caller is first in the queue and there is room.
+    /// Take it, if there is room.
     pub(crate) fn try_risk(&self) -> Option<Risk<'a, R>> {
         let mut state = self.slots.lock();
-        let may = state.risk_queue.front() == Some(&self.number) && state.has_room();
-        may.then(|| self.slots.risk(&mut state))
+        state.has_room().then(|| self.slots.risk(&mut state))
     }
 }
 
 impl<R> Drop for RiskWait<'_, R> {
     fn drop(&mut self) {
-        let mut state = self.slots.lock();
-        state.risk_queue.retain(|number| *number != self.number);
+        self.slots.lock().risk_waiters -= 1;
     }
 }
 

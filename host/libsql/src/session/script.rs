@@ -137,6 +137,10 @@ impl Core {
                     self.note_effects(statement, effects);
                 }
                 Some(Err(error)) => {
+                    // It may have inserted rows before it failed.
+                    if let Some(stream) = &mut self.stream {
+                        stream.note_written();
+                    }
                     let error = match is_open {
                         true => self.failed_in_transaction(error, autocommit),
                         false => alone(error, Risk::Undone),

@@ -9,8 +9,8 @@ use tokio::sync::oneshot::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
 use super::{CallId, Held, Holding, Lent};
-use crate::clock;
-use crate::engine::{Call, Session, Step};
+use crate::clock::{self, NEVER};
+use crate::engine::{Call, Outcome, Session, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lending::Pooled;
 use crate::slots::{Returned, Risk};
@@ -27,10 +27,23 @@ impl Lent {
     /// abandoned, which dropping the future does too.
     pub(super) async fn call_aside<T: Send + 'static>(
         self: &Arc<Lent>,
+        outcome: Option<Outcome>,
+        continued: bool,
         work: impl FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
     ) -> Step<T> {
         let (sender, receiver) = channel();
-        let caller = Caller(self, self.start_aside(work, sender)?);
+        let call = Call {
+            now: clock::now(),
+            hold_until: self.hold_until,
+            aside: true,
+            continued,
+            outcome,
+        };
+        let caller = match self.start_aside(call, work, sender) {
+            Ok(number) => Caller(self, number),
+            Err(NotStarted::Gone(outcome)) => return self.end_without_session(outcome),
+            Err(NotStarted::NoThread(error)) => return Err(error.into()),
+        };
         let result = self.wait_for(receiver).await;
         std::mem::forget(caller);
         result?.unwrap_or_else(|panic| resume_unwind(panic))
@@ -38,40 +51,37 @@ impl Lent {
 
     fn start_aside<T: Send + 'static>(
         self: &Arc<Lent>,
+        mut call: Call,
         work: impl FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
         sender: Sender<thread::Result<Step<T>>>,
-    ) -> Result<CallId> {
+    ) -> std::result::Result<CallId, NotStarted> {
         let mut holding = self.held();
-        let Holding::Here(held) = &mut *holding else {
-            return Err(self.stale());
+        let Some(mut held) = holding.take() else {
+            return Err(NotStarted::Gone(call.outcome));
         };
         let thread = held.pooled.thread();
-        let Some(mut held) = holding.take() else {
-            return Err(self.stale());
-        };
         let thread = match thread {
             Ok(thread) => thread,
             Err(error) => {
                 // The session may have waited for something that others wait for now.
                 drop(holding);
                 self.take_back(held, Returned::Close);
-                return Err(error);
+                return Err(NotStarted::NoThread(error));
             }
         };
         let number = CallId(held.last_aside.0 + 1);
         held.last_aside = number;
         *holding = Holding::Aside(number);
         self.stop.start_abandonable();
+        if !call.continued {
+            // The call's time begins when its thread starts it.
+            self.stop.set_until(NEVER);
+        }
         drop(holding);
 
         let lent = Arc::clone(self);
         thread.run(move || {
-            let call = Call {
-                now: clock::now(),
-                hold_until: lent.hold_until,
-                aside: true,
-                outcome: None,
-            };
+            call.now = clock::now();
             let session = &mut *held.pooled.session;
             let result = catch_unwind(AssertUnwindSafe(|| work(session, call)));
             let whole = result.is_ok();
@@ -232,6 +242,13 @@ impl Lent {
             false => error,
         }
     }
+}
+
+/// Why a call has not started on its session's own thread.
+enum NotStarted {
+    /// The session was taken back. With the outcome of the call's wait.
+    Gone(Option<Outcome>),
+    NoThread(Error),
 }
 
 /// Since when a call has overrun.

@@ -93,7 +93,7 @@ impl Engine for Fake {
 
 impl FakeSession {
     fn run(&mut self, call: Call, sql: &str) -> Step<()> {
-        if !call.aside {
+        if !call.continued {
             let until = clock::from(call.now, self.limits.statement);
             self.stop.start(until.min(call.hold_until));
         }
@@ -113,9 +113,7 @@ impl FakeSession {
                     }));
                 }
             },
-            "aside wait" if !call.aside && call.outcome.is_none() => {
-                return Err(Stop::Aside { skip_queue: false });
-            }
+            "aside wait" if !call.aside => return Err(Stop::Aside { skip_queue: false }),
             "aside wait" => match call.outcome {
                 Some(outcome) => assert!(outcome.is::<Waited>()),
                 None => {

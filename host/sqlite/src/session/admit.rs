@@ -85,7 +85,11 @@ impl Db {
         if self.turn.is_none() {
             self.turn = Some(match self.turns.try_take(self.request) {
                 Ok(turn) => turn,
-                Err(NoTurn::Taken) => return Err(Stop::Turn),
+                Err(NoTurn::Taken) => {
+                    // Not lengthened yet.
+                    self.too_long = self.lengthened;
+                    return Err(Stop::Turn);
+                }
                 Err(NoTurn::Own) => {
                     return Err(Error::new(
                         ErrorKind::Busy,

@@ -7,7 +7,7 @@ use millpond_pool::{
 
 use super::{Attempt, Db, Stop};
 use crate::error::{Error, ErrorKind};
-use crate::ffi::raw;
+use crate::ffi::raw::{self, TransactionState};
 use crate::writers::job::{Answer, Job, Wants};
 
 impl Db {
@@ -15,8 +15,7 @@ impl Db {
     fn call<T>(&mut self, call: &Call, work: impl FnOnce(&mut Db) -> Attempt<T>) -> Attempt<T> {
         let _scope = self.enter();
         self.aside = call.aside;
-        // On its own thread, a call keeps the time that it had left.
-        let left = call.aside.then(|| self.watch.bounds());
+        let left = call.continued.then(|| self.watch.bounds());
         self.start_call(call.now, call.hold_until);
         if let Some(bounds) = left {
             self.watch.set_bounds(bounds);
@@ -26,7 +25,11 @@ impl Db {
             // The call continues on the connection's own thread, and keeps the turn. It may have
             // ended a cursor that writes, which has committed: others must know.
             Err(Stop::Aside) => {
-                self.record_transaction(raw::transaction_state(&self.conn));
+                let state = raw::transaction_state(&self.conn);
+                if state == TransactionState::None {
+                    self.watch.end_reading();
+                }
+                self.record_transaction(state);
             }
             // A turn that turned out not to be needed must not stay here.
             _ if self.turn.is_some() => self.settle(),
