@@ -83,9 +83,9 @@ pub enum Stop {
     /// thread. If it does not end in time there, its caller continues without it, and the session
     /// is dropped as soon as the call ends.
     Aside {
-        /// Other sessions may be waiting for this one, so the pool must not make it queue behind
+        /// Other sessions may be waiting for this one, so the pool must not make it wait for
         /// them. At most one session of an engine may set this at a time.
-        skip_queue: bool,
+        at_once: bool,
     },
     /// The call failed.
     Error(Error),

@@ -241,19 +241,19 @@ impl Lending {
     }
 
     /// Wait until a call may run on its session's own thread, where it may have to be abandoned:
-    /// not after `deadline`, nor after `is_over`, nor for longer than the pool's timeout. Returns
-    /// at once if `skip_queue`.
+    /// not after `deadline`, nor after `is_over`, nor for longer than the pool's timeout. Does
+    /// not wait if `at_once`.
     pub(crate) async fn may_go_aside(
         &self,
-        skip_queue: bool,
+        at_once: bool,
         deadline: Option<Instant>,
         is_over: impl Fn() -> bool,
     ) -> Option<Risk<'_, Box<Pooled>>> {
-        if let Some(risk) = self.slots.try_risk(skip_queue) {
+        if let Some(risk) = self.slots.try_risk(at_once) {
             return Some(risk);
         }
-        let queued = self.slots.wait_risk();
-        let risk = poll_fn(|_| match queued.try_risk() {
+        let waiting = self.slots.wait_risk();
+        let risk = poll_fn(|_| match waiting.try_risk() {
             Some(risk) => Poll::Ready(risk),
             // `wait` polls again.
             None => Poll::Pending,

@@ -193,13 +193,14 @@ impl Lent {
                 Err(Stop::Error(error)) => return Err(error),
                 // It may ask for this there too, to begin anew.
                 Err(Stop::Aside { .. }) if was_aside => continued = true,
-                Err(Stop::Aside { skip_queue }) => {
-                    risk = Some(Box::pin(self.may_go_aside(skip_queue)).await?);
+                Err(Stop::Aside { at_once }) => {
+                    risk = Some(Box::pin(self.may_go_aside(at_once)).await?);
                     continued = true;
                 }
                 Err(Stop::Wait(wait)) => {
                     // Give up the room meanwhile: the session that it waits for may need it. What it
-                    // has waited for may be the turn, for which others wait: so it does not queue.
+                    // has waited for may be the turn, for which others wait: so it does
+                    // not wait again.
                     risk = None;
                     outcome = Some(Box::pin(self.pool.wait_for(wait)).await);
                     if was_aside {

@@ -245,16 +245,16 @@ impl<R> Slots<R> {
 
     /// Ask to use a resource in a way that may end in abandoning it. Refused if others wait for
     /// that, or at the limit: all but a quarter, rounded down; or a quarter, at least two, once any is
-    /// abandoned or its call dropped, and these count. Never refused if `skip_queue`: the others may
+    /// abandoned or its call dropped, and these count. Never refused if `at_once`: the others may
     /// wait for that one.
-    pub(crate) fn try_risk(&self, skip_queue: bool) -> Option<Risk<'_, R>> {
+    pub(crate) fn try_risk(&self, at_once: bool) -> Option<Risk<'_, R>> {
         let mut state = self.lock();
-        let may = skip_queue || (state.risk_waiters == 0 && state.has_room());
+        let may = at_once || (state.risk_waiters == 0 && state.has_room());
         may.then(|| self.risk(&mut state))
     }
 
-    /// Wait for a [`Risk`]: those that ask later do not overtake. In no order among those that wait, so
-    /// that one whose future is not polled does not hold up the others.
+    /// Wait for a [`Risk`]: those that ask later do not overtake. Those that wait have no order, so that
+    /// one whose future is not polled does not hold up the others.
     pub(crate) fn wait_risk(&self) -> RiskWait<'_, R> {
         self.lock().risk_waiters += 1;
         RiskWait { slots: self }

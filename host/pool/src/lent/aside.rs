@@ -192,21 +192,21 @@ impl Lent {
         }
     }
 
-    /// Wait until the call may continue on the session's own thread. Returns at once if `skip_queue`.
+    /// Wait until the call may continue on the session's own thread. Does not wait if `at_once`.
     ///
     /// # Errors
     ///
     /// [`DeadlineExceeded`](ErrorKind::DeadlineExceeded): the session has been closed.
     /// [`StaleHandle`](ErrorKind::StaleHandle) or [`PoolClosed`](ErrorKind::PoolClosed): the pool took
     /// it back.
-    pub(super) async fn may_go_aside(&self, skip_queue: bool) -> Result<Risk<'_, Box<Pooled>>> {
+    pub(super) async fn may_go_aside(&self, at_once: bool) -> Result<Risk<'_, Box<Pooled>>> {
         // The session has begun a call. If that does not continue, because there was no time or
         // because its future was dropped, do not use the session again.
         let unfinished = Unfinished(self);
         // Its deadline may pass, and the pool may take the session back meanwhile.
         let is_over = || self.stop.must_stop() || self.is_gone();
         let deadline = self.stop.deadline();
-        let risk = self.pool.may_go_aside(skip_queue, deadline, is_over).await;
+        let risk = self.pool.may_go_aside(at_once, deadline, is_over).await;
         std::mem::forget(unfinished);
         risk.ok_or_else(|| self.end_unfinished())
     }

@@ -113,7 +113,7 @@ impl FakeSession {
                     }));
                 }
             },
-            "aside wait" if !call.aside => return Err(Stop::Aside { skip_queue: false }),
+            "aside wait" if !call.aside => return Err(Stop::Aside { at_once: false }),
             "aside wait" => match call.outcome {
                 Some(outcome) => assert!(outcome.is::<Waited>()),
                 None => {
@@ -126,7 +126,7 @@ impl FakeSession {
                 }
             },
             "wait in vain" => return Err(Stop::wait(pending::<Waited>())),
-            "long" | "stuck" if !call.aside => return Err(Stop::Aside { skip_queue: false }),
+            "long" | "stuck" if !call.aside => return Err(Stop::Aside { at_once: false }),
             "long" => {
                 while !self.stop.must_stop() {
                     std::thread::yield_now();

@@ -65,7 +65,7 @@ impl Db {
             Stop::Gate => self.wait_gate(),
             // Others may wait for the turn that this connection has.
             Stop::Aside => engine::Stop::Aside {
-                skip_queue: self.turn.is_some(),
+                at_once: self.turn.is_some(),
             },
             Stop::Error(error) => engine::Stop::Error(error.into()),
         })

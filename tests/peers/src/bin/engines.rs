@@ -3,11 +3,12 @@
 //!
 //! `MILLPOND_SQLD=… cargo run --release --manifest-path tests/peers/Cargo.toml --bin engines`
 
+#[expect(dead_code, reason = "shared with the tests of the engine")]
+#[path = "../../../../host/libsql/tests/server/sqld.rs"]
+mod sqld;
+
 use std::future::Future;
 use std::hint::black_box;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,10 +19,11 @@ use millpond_pool::{
 };
 use tokio::task::JoinSet;
 
+use self::sqld::Sqld;
+
 /// How often each side does a row's work, and about how long each time.
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(400);
-const START: Duration = Duration::from_secs(20);
 
 const ROWS: i64 = 100_000;
 const MANY: i64 = 10_000;
@@ -29,63 +31,6 @@ const TITLE: &str = "a title that is sixty bytes long, which is what titles ofte
 const POINT: &str = "SELECT code, size FROM item WHERE id = ?1";
 const SCAN: &str = "SELECT id, code, size, title, price FROM item";
 const INSERT: &str = "INSERT INTO entry (code, size, title, price) VALUES (?1, ?2, ?3, ?4)";
-
-/// A server on loopback, ended by its process id.
-struct Server {
-    child: Child,
-    address: SocketAddr,
-    _folder: tempfile::TempDir,
-}
-
-impl Server {
-    fn start() -> Result<Server> {
-        let program = std::env::var_os("MILLPOND_SQLD").context(
-            "set MILLPOND_SQLD to the path of a libSQL server: CONTRIBUTING.md says how to get one",
-        )?;
-        let folder = tempfile::tempdir()?;
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let child = Command::new(program)
-            .arg("--no-welcome")
-            .arg("--db-path")
-            .arg(folder.path().join("data"))
-            .arg("--http-listen-addr")
-            .arg(address.to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let server = Server {
-            child,
-            address,
-            _folder: folder,
-        };
-        let since = Instant::now();
-        while !server.is_healthy() {
-            ensure!(since.elapsed() < START, "the server does not start");
-            std::thread::yield_now();
-        }
-        Ok(server)
-    }
-
-    fn is_healthy(&self) -> bool {
-        let ask = || -> std::io::Result<String> {
-            let mut stream = TcpStream::connect(self.address)?;
-            stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        };
-        ask().is_ok_and(|answer| answer.contains(" 200 "))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Its own process, and no other.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// The two sides.
 struct Sides {
@@ -112,13 +57,13 @@ const WORK: &[(&str, Work, &[usize])] = &[
 ];
 
 fn main() -> Result<()> {
-    let server = Server::start()?;
+    let server = Sqld::start().context("set MILLPOND_SQLD: see above")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let url = format!("http://{}", server.address);
+        let url = server.url();
         let sides = Arc::new(Sides {
             pool: PoolBuilder::new()
                 .max_size(32)
