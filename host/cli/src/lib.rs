@@ -124,10 +124,8 @@ fn without_passwords(message: String, args: &[OsString]) -> String {
     let urls = args
         .iter()
         .filter_map(|arg| arg.to_str()?.split_once("://"));
-    let secrets = urls.filter_map(|(_, rest)| rest.rsplit_once('@'));
-    secrets
-        .filter(|(secret, _)| !secret.is_empty())
-        .fold(message, |message, (secret, _)| message.replace(secret, "…"))
+    urls.filter_map(|(_, rest)| Some(&rest[..=rest.rfind('@')?]))
+        .fold(message, |message, secret| message.replace(secret, "…@"))
 }
 
 /// clap explains at length, in paragraphs. The first says what is wrong; another may have a tip.
@@ -231,6 +229,7 @@ mod tests {
                 };
                 let message = failure.to_string();
                 assert!(!message.contains("secret"), "{message}");
+                assert!(message.contains("…@db"), "{message}");
             }
         }
     }
