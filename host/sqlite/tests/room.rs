@@ -1,5 +1,6 @@
 //! Only some of a pool's connections may run what may not stop in time. Other such calls wait.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use millpond_pool::{
@@ -176,4 +177,44 @@ async fn ending_a_transaction_leaves_a_call_that_waits_its_limits() {
         error.expect_err("endless").kind(),
         ErrorKind::DeadlineExceeded
     );
+}
+
+/// A write that turns out to need its own thread has lost the turn, and waits for it again there: on
+/// its caller's thread it would lose it to the next, again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_goes_aside_keeps_the_turn_that_it_waited_for() {
+    let f = Fixture::new(4).await;
+    let connection = f.get(|grant| grant).await;
+    let sql = "CREATE VIRTUAL TABLE g USING fts5(x)";
+    connection.execute(sql, &NONE).await.expect("a table");
+    let begin = async || {
+        let other = f.get(|grant| grant).await;
+        let open = other.begin(TransactionMode::Immediate).await;
+        (other, open.expect("begun"))
+    };
+    let waits = async |count: u32| {
+        while f.pool.stats().writers_waiting < count {
+            yield_now().await;
+        }
+    };
+    let (_first, open) = begin().await;
+    // More words than a call may index on its caller's thread, and too long for another's group.
+    let words = Parameters::from([Value::Text("word ".repeat(30_000))]);
+    let mut call = pin!(connection.execute("INSERT INTO g VALUES (?1)", &words));
+    tokio::select! { result = &mut call => panic!("{result:?}"), () = waits(1) => {} }
+    let mut second = pin!(begin());
+    tokio::select! { _ = &mut second => panic!("it has no turn"), () = waits(2) => {} }
+    open.rollback().await.expect("rolled back");
+    let (_second, open) = tokio::select! {
+        result = &mut call => panic!("{result:?}"),
+        begun = second => begun,
+    };
+    tokio::select! { result = &mut call => panic!("{result:?}"), () = waits(1) => {} }
+    let mut third = pin!(begin());
+    tokio::select! { _ = &mut third => panic!("it has no turn"), () = waits(2) => {} }
+    open.rollback().await.expect("rolled back");
+    let done = timeout(Duration::from_secs(20), call)
+        .await
+        .expect("it ends");
+    assert_eq!(done.expect("a row").changes, 1);
 }
