@@ -84,8 +84,10 @@ pub enum Stop {
     /// is dropped as soon as the call ends.
     Aside {
         /// Other sessions may be waiting for this one, so the pool must not make it wait for
-        /// them. At most one session of an engine may set this at a time.
+        /// them: [`Call::at_once`]. At most one session of an engine may set this at a time.
         at_once: bool,
+        /// For the same call when made again; `None` if it has used nothing since it was made.
+        left: Option<Left>,
     },
     /// The call failed.
     Error(Error),
@@ -105,7 +107,20 @@ impl Stop {
     /// Like [`wait`](Stop::wait), for a future that says whether another session has run the call
     /// ([`Outcome::of_run`]).
     pub fn wait_for_outcome(wait: impl Future<Output = Outcome> + Send + 'static) -> Stop {
-        Stop::Wait(Wait(Box::pin(wait)))
+        Stop::Wait(Wait {
+            wait: Box::pin(wait),
+            left: None,
+        })
+    }
+
+    /// What the call may still use when it is made again. Waiting is not counted.
+    #[must_use]
+    pub fn with_left(mut self, of_call: Left) -> Stop {
+        match &mut self {
+            Stop::Wait(Wait { left, .. }) | Stop::Aside { left, .. } => *left = Some(of_call),
+            Stop::Error(_) => {}
+        }
+        self
     }
 }
 
@@ -116,7 +131,10 @@ impl From<Error> for Stop {
 }
 
 /// What a call waits for.
-pub struct Wait(pub(crate) Pin<Box<dyn Future<Output = Outcome> + Send>>);
+pub struct Wait {
+    pub(crate) wait: Pin<Box<dyn Future<Output = Outcome> + Send>>,
+    pub(crate) left: Option<Left>,
+}
 
 impl fmt::Debug for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -174,6 +192,15 @@ impl Outcome {
     }
 }
 
+/// What a call that stopped may still use of its [`Limits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The time, in nanoseconds.
+    pub time: u64,
+    /// The steps, in the engine's own unit.
+    pub steps: u64,
+}
+
 /// One call of a session by the pool.
 #[derive(Debug)]
 pub struct Call {
@@ -183,8 +210,12 @@ pub struct Call {
     pub hold_until: u64,
     /// Whether the call runs on the session's own thread, where it may be abandoned.
     pub aside: bool,
-    /// Whether the call stopped with [`Stop::Aside`] before, and continues with its remaining time.
-    pub continued: bool,
+    /// Whether it runs there although the pool may have no room for more such calls: because it
+    /// has just waited, or because others wait for the session ([`Stop::Aside::at_once`]). Once
+    /// they do not, it must stop with [`Stop::Aside`], to wait for room.
+    pub at_once: bool,
+    /// What it may still use, if the call stopped before and said so.
+    pub left: Option<Left>,
     /// The outcome of its wait, if the call stopped with [`Stop::Wait`] before.
     pub outcome: Option<Outcome>,
 }

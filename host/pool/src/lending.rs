@@ -205,7 +205,7 @@ impl Lending {
     /// Await what a session waits for. Meanwhile end transactions that have been open for too long,
     /// which only matters to callers that wait.
     pub(crate) async fn wait_for(&self, wait: Wait) -> Outcome {
-        let mut wait = wait.0;
+        let mut wait = wait.wait;
         loop {
             match timeout(LOOK_AGAIN, wait.as_mut()).await {
                 Ok(outcome) => return outcome,
@@ -252,7 +252,7 @@ impl Lending {
         if let Some(risk) = self.slots.try_risk(at_once) {
             return Some(risk);
         }
-        let waiting = self.slots.wait_risk();
+        let mut waiting = self.slots.wait_risk();
         let risk = poll_fn(|_| match waiting.try_risk() {
             Some(risk) => Poll::Ready(risk),
             // `wait` polls again.

@@ -11,10 +11,10 @@ use tokio::sync::OwnedSemaphorePermit;
 pub(crate) use self::aside::PATIENCE;
 use self::aside::{LOOK_EVERY, Overdue};
 use crate::clock;
-use crate::engine::{Call, Outcome, Session, Step, Stop};
+use crate::engine::{Call, Left, Outcome, Session, Step, Stop};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lending::{Lending, Pooled};
-use crate::slots::{Place, Returned};
+use crate::slots::{Place, Returned, Risk};
 use crate::stop_flag::StopFlag;
 use crate::worker::hand_over;
 
@@ -32,6 +32,9 @@ pub(crate) struct Lent {
     held: Mutex<Holding>,
     /// Notified when the session is no longer [`Aside`](Holding::Aside).
     back: Condvar,
+    /// Set if the result of a call reached no caller, or a call that has begun does not continue,
+    /// while another uses the session: it is closed after that one.
+    unfinished: AtomicBool,
 }
 
 /// Where the session is.
@@ -102,6 +105,7 @@ impl Lent {
                     last_aside: CallId(0),
                 })),
                 back: Condvar::new(),
+                unfinished: AtomicBool::new(false),
             }
         })
     }
@@ -121,7 +125,7 @@ impl Lent {
     /// Make a call, unless the session has been returned or held for too long.
     fn call<T: 'static>(
         &self,
-        outcome: Option<Outcome>,
+        (outcome, left): (Option<Outcome>, Option<Left>),
         work: impl FnOnce(&mut dyn Session, Call) -> Step<T>,
     ) -> Step<T> {
         let now = clock::now();
@@ -133,7 +137,8 @@ impl Lent {
             now,
             hold_until: self.hold_until,
             aside: false,
-            continued: false,
+            at_once: false,
+            left,
             outcome,
         };
         match &mut *self.held() {
@@ -176,32 +181,37 @@ impl Lent {
     where
         W: FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
     {
-        let mut outcome = None;
+        let (mut outcome, mut left) = (None, None);
         // Once aside, the call stays aside: on this thread it might stop again, without the turn that
         // it waited for.
-        let mut risk = None;
-        let mut continued = false;
+        let mut risk: Option<Risk<'_, _>> = None;
         loop {
-            let step = match risk {
-                None => self.call(outcome.take(), &mut work),
-                Some(_) => Box::pin(self.call_aside(outcome.take(), continued, aside())).await,
+            let given = (outcome.take(), left);
+            let step = match &risk {
+                None => self.call(given, &mut work),
+                Some(risk) => Box::pin(self.call_aside(given, risk.at_once(), aside())).await,
             };
-            let was_aside = risk.is_some();
-            continued = false;
             match step {
                 Ok(done) => return Ok(done),
                 Err(Stop::Error(error)) => return Err(error),
-                // It may ask for this there too, to begin anew.
-                Err(Stop::Aside { .. }) if was_aside => continued = true,
-                Err(Stop::Aside { at_once }) => {
-                    risk = Some(Box::pin(self.may_go_aside(at_once)).await?);
-                    continued = true;
+                Err(Stop::Aside {
+                    at_once,
+                    left: still,
+                }) => {
+                    left = still.or(left);
+                    // It may ask for this there too: to begin anew, or because it has to wait for
+                    // room now.
+                    if risk.as_ref().is_none_or(|risk| risk.at_once() && !at_once) {
+                        drop(risk.take());
+                        risk = Some(Box::pin(self.may_go_aside(at_once)).await?);
+                    }
                 }
                 Err(Stop::Wait(wait)) => {
-                    // Give up the room meanwhile: the session that it waits for may need it. What it
-                    // has waited for may be the turn, for which others wait: so it does
-                    // not wait again.
-                    risk = None;
+                    left = wait.left.or(left);
+                    // Give up the room meanwhile: the session that it waits for may need it. What
+                    // it has waited for may be the turn, for which others wait: so it does not
+                    // wait again.
+                    let was_aside = risk.take().is_some();
                     outcome = Some(Box::pin(self.pool.wait_for(wait)).await);
                     if was_aside {
                         risk = self.pool.slots.try_risk(true);

@@ -8,6 +8,7 @@
 //! - at most one caller holds a place, and dropping it hands it to the next in line;
 //! - an abandoned resource keeps its place, and counts as in use, until it is returned.
 
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
@@ -43,8 +44,10 @@ struct State<R> {
     forgotten: u32,
     /// Resources in use in a way that may end in abandoning them.
     risky: u32,
-    /// Callers that wait for a [`Risk`].
-    risk_waiters: u32,
+    /// Those that wait for a [`Risk`], in order: when each last asked.
+    risk_waiters: BTreeMap<u64, Instant>,
+    /// How many have waited.
+    risk_waits: u64,
     closed: bool,
     counters: PoolStats,
 }
@@ -74,12 +77,14 @@ pub(crate) struct Opening<'a, R> {
 #[derive(Debug)]
 pub(crate) struct Risk<'a, R> {
     slots: &'a Slots<R>,
+    at_once: bool,
 }
 
 /// A caller that waits for a [`Risk`], until this is dropped.
 #[derive(Debug)]
 pub(crate) struct RiskWait<'a, R> {
     slots: &'a Slots<R>,
+    number: u64,
 }
 
 /// The slots are closed.
@@ -112,7 +117,8 @@ impl<R> Slots<R> {
                 dropped: 0,
                 forgotten: 0,
                 risky: 0,
-                risk_waiters: 0,
+                risk_waiters: BTreeMap::new(),
+                risk_waits: 0,
                 closed: false,
                 counters: PoolStats {
                     max_size,
@@ -249,20 +255,28 @@ impl<R> Slots<R> {
     /// wait for that one.
     pub(crate) fn try_risk(&self, at_once: bool) -> Option<Risk<'_, R>> {
         let mut state = self.lock();
-        let may = at_once || (state.risk_waiters == 0 && state.has_room());
-        may.then(|| self.risk(&mut state))
+        let may = at_once || state.may_risk(u64::MAX);
+        may.then(|| self.risk(&mut state, at_once))
     }
 
-    /// Wait for a [`Risk`]: those that ask later do not overtake. Those that wait have no order, so that
-    /// one whose future is not polled does not hold up the others.
+    /// Wait for a [`Risk`], in the order of these calls.
     pub(crate) fn wait_risk(&self) -> RiskWait<'_, R> {
-        self.lock().risk_waiters += 1;
-        RiskWait { slots: self }
+        let mut state = self.lock();
+        let number = state.risk_waits;
+        state.risk_waits += 1;
+        state.risk_waiters.insert(number, Instant::now());
+        RiskWait {
+            slots: self,
+            number,
+        }
     }
 
-    fn risk(&self, state: &mut State<R>) -> Risk<'_, R> {
+    fn risk(&self, state: &mut State<R>, at_once: bool) -> Risk<'_, R> {
         state.risky += 1;
-        Risk { slots: self }
+        Risk {
+            slots: self,
+            at_once,
+        }
     }
 
     pub(crate) fn stats(&self) -> PoolStats {
@@ -336,7 +350,17 @@ impl<R> State<R> {
         self.counters.in_use == lost && self.opening == 0
     }
 
-    /// Whether one more resource may be used in a way that may end in abandoning it.
+    /// Whether the one that waits as `number` may use a resource in a way that may end in
+    /// abandoning it: if there is room, and no one before it has asked lately.
+    fn may_risk(&self, number: u64) -> bool {
+        /// Those that wait ask every 10 ms, unless their futures are not polled: those must not
+        /// hold up the others.
+        const LATELY: Duration = Duration::from_millis(200);
+        let mut before = self.risk_waiters.range(..number);
+        self.has_room() && !before.any(|(_, asked)| asked.elapsed() < LATELY)
+    }
+
+    /// Whether there is room for one more of these.
     fn has_room(&self) -> bool {
         let (size, quarter) = (self.counters.max_size, self.counters.max_size / 4);
         let lost = self.abandoned + self.dropped;
@@ -375,16 +399,25 @@ impl<R> Drop for Opening<'_, R> {
 }
 
 impl<'a, R> RiskWait<'a, R> {
-    /// Take it, if there is room.
-    pub(crate) fn try_risk(&self) -> Option<Risk<'a, R>> {
+    /// Take it, if there is room. Call it every 10 ms.
+    pub(crate) fn try_risk(&mut self) -> Option<Risk<'a, R>> {
         let mut state = self.slots.lock();
-        state.has_room().then(|| self.slots.risk(&mut state))
+        state.risk_waiters.insert(self.number, Instant::now());
+        let may = state.may_risk(self.number);
+        may.then(|| self.slots.risk(&mut state, false))
     }
 }
 
 impl<R> Drop for RiskWait<'_, R> {
     fn drop(&mut self) {
-        self.slots.lock().risk_waiters -= 1;
+        self.slots.lock().risk_waiters.remove(&self.number);
+    }
+}
+
+impl<R> Risk<'_, R> {
+    /// Whether it was given although there may be no room.
+    pub(crate) fn at_once(&self) -> bool {
+        self.at_once
     }
 }
 

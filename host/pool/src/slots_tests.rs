@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use crate::slots::*;
 
@@ -288,22 +289,36 @@ fn those_that_wait_for_a_risk_are_not_overtaken() {
         .map(|_| slots.try_risk(false).expect("room"))
         .collect();
     assert!(slots.try_risk(false).is_none());
-    let (first, second) = (slots.wait_risk(), slots.wait_risk());
+    let (mut first, mut second) = (slots.wait_risk(), slots.wait_risk());
     assert!(first.try_risk().is_none());
     taken.pop();
     // There is room, but not for one that comes later.
     assert!(slots.try_risk(false).is_none());
+    assert!(second.try_risk().is_none());
+    assert!(slots.wait_risk().try_risk().is_none());
     // One that others wait for does not wait for them.
     drop(slots.try_risk(true).expect("at once"));
-    taken.push(second.try_risk().expect("room"));
-    drop(second);
-    assert!(first.try_risk().is_none());
-    taken.clear();
-    // Once something is abandoned, there is room for two.
-    slots.abandon();
     taken.push(first.try_risk().expect("room"));
     drop(first);
+    assert!(second.try_risk().is_none());
+    taken.clear();
+    // Once something is abandoned, there is room for one more.
+    slots.abandon();
+    taken.push(second.try_risk().expect("room"));
+    drop(second);
     assert!(slots.try_risk(false).is_none());
+    // One that no longer asks is overtaken.
+    let (idle, mut third) = (slots.wait_risk(), slots.wait_risk());
+    taken.pop();
+    let since = Instant::now();
+    taken.push(loop {
+        if let Some(risk) = third.try_risk() {
+            break risk;
+        }
+        assert!(since.elapsed() < Duration::from_secs(60));
+        std::thread::yield_now();
+    });
+    drop((idle, third));
     taken.clear();
     assert!(slots.try_risk(false).is_some());
 }

@@ -43,6 +43,11 @@ impl Fixture {
 
     /// Have `count` calls abandoned, which then run for seconds.
     async fn abandon(&self, count: usize) {
+        self.create_wide_tables().await;
+        self.abandon_joins(count).await;
+    }
+
+    async fn create_wide_tables(&self) {
         let columns = |table: usize| {
             let columns: Vec<_> = (0..999).map(|at| format!("d{table}_{at}")).collect();
             format!("CREATE TABLE j{table}({});", columns.join(","))
@@ -50,9 +55,10 @@ impl Fixture {
         let script: String = (0..60).map(columns).collect();
         let connection = self.get(|grant| grant).await;
         connection.execute_script(&script).await.expect("tables");
-        drop(connection);
-        let tables: Vec<_> = (0..60).map(|at| format!("j{at}")).collect();
-        let sql = format!("SELECT 1 FROM {}", tables.join(" NATURAL JOIN "));
+    }
+
+    async fn abandon_joins(&self, count: usize) {
+        let sql = wide_join();
         for _ in 0..count {
             let connection = self.get(|grant| grant).await;
             connection.set_deadline(Some(Instant::now() + Duration::from_millis(20)));
@@ -74,6 +80,12 @@ impl Fixture {
             ref other => panic!("{other:?}"),
         }
     }
+}
+
+/// A statement that takes seconds to compile, and cannot be stopped.
+fn wide_join() -> String {
+    let tables: Vec<_> = (0..60).map(|at| format!("j{at}")).collect();
+    format!("SELECT 1 FROM {}", tables.join(" NATURAL JOIN "))
 }
 
 /// So long that compiling it may take long.
@@ -217,4 +229,70 @@ async fn a_write_that_goes_aside_keeps_the_turn_that_it_waited_for() {
         .await
         .expect("it ends");
     assert_eq!(done.expect("a row").changes, 1);
+}
+
+/// A script that others wait for may end that in its first statement.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_that_no_one_waits_for_any_more_waits_for_room() {
+    let f = Fixture::new(4).await;
+    f.create_wide_tables().await;
+    let connection = f.get(|grant| grant).await;
+    let open = connection.begin(TransactionMode::Immediate).await;
+    connection
+        .execute("INSERT INTO t VALUES (3, 3)", &NONE)
+        .await
+        .expect("a row");
+    f.abandon_joins(2).await;
+    let sql = format!("COMMIT; /* {} */ {}", "x".repeat(5_000), wide_join());
+    connection.set_deadline(Some(Instant::now() + Duration::from_millis(100)));
+    let error = connection.execute_script(&sql).await.expect_err("no room");
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
+    assert!(!error.rolled_back());
+    assert_eq!(f.pool.stats().abandoned, 2);
+    drop((open, connection));
+    assert_eq!(f.count("a = 3").await, 1);
+}
+
+/// Adds up the numbers up to some hundred thousand.
+const ADDS_UP: &str =
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000)
+    SELECT sum(i) FROM n;";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_gives_a_call_no_more_steps() {
+    let f = Fixture::new(3).await;
+    // Enough for one of these, and not for two.
+    let limited = async || f.get(|grant| grant.max_statement_steps(7_000_000)).await;
+    let (once, twice) = (ADDS_UP, format!("{ADDS_UP} {ADDS_UP}"));
+    let connection = limited().await;
+    connection.execute_script(once).await.expect("enough");
+    let error = connection.execute_script(&twice).await.expect_err("less");
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
+    let holder = f.get(|grant| grant).await;
+    let open = holder.begin(TransactionMode::Immediate).await;
+    let script = format!("{ADDS_UP} INSERT INTO t VALUES (4, 4); {ADDS_UP}");
+    let waits = tokio::spawn(async move { connection.execute_script(&script).await });
+    while f.pool.stats().writers_waiting < 1 {
+        yield_now().await;
+    }
+    open.expect("begun").rollback().await.expect("rolled back");
+    let error = waits.await.expect("no panic").expect_err("less");
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
+    drop(holder);
+    assert_eq!(f.count("a = 4").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_that_begins_a_transaction_ends_in_its_time() {
+    let f = Fixture::new(2).await;
+    let connection = f
+        .get(|grant| grant.max_transaction_time(Duration::from_millis(100)))
+        .await;
+    let endless = "BEGIN IMMEDIATE; INSERT INTO t VALUES (5, 5);
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+    let done = timeout(Duration::from_secs(30), connection.execute_script(endless)).await;
+    let error = done.expect("it ends").expect_err("endless");
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
+    drop(connection);
+    assert_eq!(f.count("a = 5").await, 0);
 }

@@ -1,5 +1,6 @@
 //! One connection to the server, kept alive between requests. Knows what was sent, and what not.
 
+mod blocks;
 mod tls;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+pub(crate) use self::blocks::Blocks;
 pub(crate) use self::tls::Tls;
 use crate::target::Target;
 
@@ -158,6 +160,7 @@ pub(crate) async fn read_body(mut body: Incoming, max: usize) -> Result<Bytes, B
 }
 
 /// A task that is aborted when its waiter is dropped.
+#[derive(Debug)]
 struct AbortOnDrop<T>(JoinHandle<T>);
 
 impl<T> AbortOnDrop<io::Result<T>> {

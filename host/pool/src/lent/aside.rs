@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use tokio::time::timeout;
 
 use super::{CallId, Held, Holding, Lent};
 use crate::clock::{self, NEVER};
-use crate::engine::{Call, Outcome, Session, Step};
+use crate::engine::{Call, Left, Outcome, Session, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lending::Pooled;
 use crate::slots::{Returned, Risk};
@@ -27,8 +28,8 @@ impl Lent {
     /// abandoned, which dropping the future does too.
     pub(super) async fn call_aside<T: Send + 'static>(
         self: &Arc<Lent>,
-        outcome: Option<Outcome>,
-        continued: bool,
+        (outcome, left): (Option<Outcome>, Option<Left>),
+        at_once: bool,
         work: impl FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
     ) -> Step<T> {
         let (sender, receiver) = channel();
@@ -36,7 +37,8 @@ impl Lent {
             now: clock::now(),
             hold_until: self.hold_until,
             aside: true,
-            continued,
+            at_once,
+            left,
             outcome,
         };
         let caller = match self.start_aside(call, work, sender) {
@@ -73,10 +75,8 @@ impl Lent {
         held.last_aside = number;
         *holding = Holding::Aside(number);
         self.stop.start_abandonable();
-        if !call.continued {
-            // The call's time begins when its thread starts it.
-            self.stop.set_until(NEVER);
-        }
+        // The call's time begins when its thread starts it.
+        self.stop.set_until(NEVER);
         drop(holding);
 
         let lent = Arc::clone(self);
@@ -96,7 +96,7 @@ impl Lent {
     fn come_back(&self, held: Held, whole: bool, tell: impl FnOnce()) {
         let mut holding = self.lock();
         let returned = match *holding {
-            Holding::Aside(_) if whole => {
+            Holding::Aside(_) if whole && !self.unfinished.load(Ordering::Relaxed) => {
                 *holding = Holding::Here(held);
                 tell();
                 self.back.notify_all();
@@ -181,14 +181,15 @@ impl Lent {
                 self.stop.interrupt(self.lending);
             }
             // Handles that it opened reached no caller, so nothing would drop them.
-            Holding::Here(held) if held.last_aside == number => {
+            Holding::Aside(_) => self.unfinished.store(true, Ordering::Relaxed),
+            Holding::Here(_) => {
                 let held = holding.take();
                 drop(holding);
                 if let Some(held) = held {
                     self.take_back(held, Returned::Close);
                 }
             }
-            _ => {}
+            Holding::Dropped | Holding::Abandoned { .. } | Holding::Gone => {}
         }
     }
 
@@ -220,6 +221,15 @@ impl Lent {
     /// A call that has begun does not continue: close its session. Returns what to tell its caller.
     fn end_unfinished(&self) -> Error {
         let mut holding = self.lock();
+        let error = Error::new(
+            ErrorKind::DeadlineExceeded,
+            "the statement may not stop in time, and had to wait for others that did not: its \
+             connection is closed",
+        );
+        if let Holding::Aside(_) = *holding {
+            self.unfinished.store(true, Ordering::Relaxed);
+            return error;
+        }
         // Once the pool has taken it back, another may have borrowed it.
         let Some(held) = holding.take() else {
             return match self.pool.slots.is_closed() {
@@ -232,11 +242,6 @@ impl Lent {
         self.stop.abandon();
         drop(holding);
         self.take_back(held, Returned::Close);
-        let error = Error::new(
-            ErrorKind::DeadlineExceeded,
-            "the statement may not stop in time, and had to wait for others that did not: its \
-             connection is closed",
-        );
         match rolled_back {
             true => error.with_rolled_back(),
             false => error,

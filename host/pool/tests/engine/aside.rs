@@ -264,7 +264,9 @@ async fn dropping_a_call_that_has_ended_does_not_stop_the_next() {
     drop(call);
     fake.0.unstuck.store(true, Ordering::SeqCst);
     next.await.expect("done");
-    connection.execute("quick", &NONE).await.expect("as before");
+    // What it had opened has no handle.
+    let result = connection.execute("quick", &NONE).await;
+    assert_eq!(kind(result), ErrorKind::StaleHandle);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use millpond_pool::clock;
 use millpond_pool::engine::{
-    Call, Engine, Limits, Opening, Reset, Rights, Session, Step, Stop, StopFlag, Terms,
+    Call, Engine, Left, Limits, Opening, Reset, Rights, Session, Step, Stop, StopFlag, Terms,
 };
 use millpond_pool::{
     Access, Column, Connection, Description, Error, ErrorKind, Parameters, Pool, PoolStats, Result,
@@ -93,10 +93,19 @@ impl Engine for Fake {
 
 impl FakeSession {
     fn run(&mut self, call: Call, sql: &str) -> Step<()> {
-        if !call.continued {
-            let until = clock::from(call.now, self.limits.statement);
-            self.stop.start(until.min(call.hold_until));
-        }
+        let time = match call.left {
+            Some(left) => Duration::from_nanos(left.time),
+            None => self.limits.statement,
+        };
+        let until = clock::from(call.now, time);
+        self.stop.start(until.min(call.hold_until));
+        let aside = Stop::Aside {
+            at_once: false,
+            left: Some(Left {
+                time: until.saturating_sub(clock::now()),
+                steps: clock::NEVER,
+            }),
+        };
         self.shared.began.notify_one();
         match sql {
             "wait" => match call.outcome {
@@ -113,7 +122,7 @@ impl FakeSession {
                     }));
                 }
             },
-            "aside wait" if !call.aside => return Err(Stop::Aside { at_once: false }),
+            "aside wait" if !call.aside => return Err(aside),
             "aside wait" => match call.outcome {
                 Some(outcome) => assert!(outcome.is::<Waited>()),
                 None => {
@@ -126,7 +135,7 @@ impl FakeSession {
                 }
             },
             "wait in vain" => return Err(Stop::wait(pending::<Waited>())),
-            "long" | "stuck" if !call.aside => return Err(Stop::Aside { at_once: false }),
+            "long" | "stuck" if !call.aside => return Err(aside),
             "long" => {
                 while !self.stop.must_stop() {
                     std::thread::yield_now();

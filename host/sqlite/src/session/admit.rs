@@ -145,11 +145,10 @@ impl Db {
         let open = begun || state != TransactionState::None;
         match (open, self.watch.stop_flag().transaction_until()) {
             (true, NEVER) => {
-                let until = clock::after(self.limits.transaction);
-                self.watch.stop_flag().set_transaction_until(until);
+                self.set_transaction_until(clock::after(self.limits.transaction));
             }
             (true, _) | (false, NEVER) => {}
-            (false, _) => self.watch.stop_flag().set_transaction_until(NEVER),
+            (false, _) => self.set_transaction_until(NEVER),
         }
         open
     }

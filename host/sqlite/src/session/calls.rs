@@ -14,12 +14,8 @@ impl Db {
     /// Run `work` within a call's time.
     fn call<T>(&mut self, call: &Call, work: impl FnOnce(&mut Db) -> Attempt<T>) -> Attempt<T> {
         let _scope = self.enter();
-        self.aside = call.aside;
-        let left = call.continued.then(|| self.watch.bounds());
-        self.start_call(call.now, call.hold_until);
-        if let Some(bounds) = left {
-            self.watch.set_bounds(bounds);
-        }
+        (self.aside, self.at_once) = (call.aside, call.at_once);
+        self.start_call(call.now, call.hold_until, call.left);
         let attempt = work(self);
         match attempt {
             // The call continues on the connection's own thread, and keeps the turn. It may have
@@ -58,17 +54,29 @@ impl Db {
             let other = || Error::new(ErrorKind::Other, "another statement was answered");
             return from_answer(answer).ok_or_else(|| engine::Stop::Error(other().into()));
         }
+        if call.at_once && self.turn.is_none() {
+            return Err(self.ask_aside());
+        }
         self.call(&call, work).map_err(|stop| match stop {
             // What may not stop in time must not run in another writer's group.
-            Stop::Turn if call.aside => self.wait_turn(None, call.hold_until),
-            Stop::Turn => self.wait_turn(job(self), call.hold_until),
-            Stop::Gate => self.wait_gate(),
-            // Others may wait for the turn that this connection has.
-            Stop::Aside => engine::Stop::Aside {
-                at_once: self.turn.is_some(),
-            },
+            Stop::Turn if call.aside => {
+                self.wait_turn(None, call.hold_until).with_left(self.left())
+            }
+            Stop::Turn => self
+                .wait_turn(job(self), call.hold_until)
+                .with_left(self.left()),
+            Stop::Gate => self.wait_gate().with_left(self.left()),
+            Stop::Aside => self.ask_aside().with_left(self.left()),
             Stop::Error(error) => engine::Stop::Error(error.into()),
         })
+    }
+
+    fn ask_aside(&self) -> engine::Stop {
+        engine::Stop::Aside {
+            // Others may wait for the turn that this connection has.
+            at_once: self.turn.is_some(),
+            left: None,
+        }
     }
 }
 

@@ -113,6 +113,11 @@ pub(crate) struct Db {
     cut: bool,
     /// Whether the current call runs on that thread.
     aside: bool,
+    /// Whether it runs there without having waited for room, because others wait for the turn that
+    /// this connection has.
+    at_once: bool,
+    /// When the time of the current call's statement is over, and when its borrower's is, by `clock`.
+    call_until: (u64, u64),
     /// The memory that the schema used when last measured, in bytes.
     schema_used: u64,
     /// Whether the open transaction is a group's, which no guest knows of.
@@ -181,6 +186,8 @@ impl Db {
             reads: Reads::default(),
             cut: false,
             aside: false,
+            at_once: false,
+            call_until: (NEVER, NEVER),
             schema_used: 0,
             grouped: false,
             ended: 0,

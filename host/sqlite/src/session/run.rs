@@ -9,7 +9,7 @@ use crate::deadline::Pace;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::statement::{RawStatement, Step};
 use crate::session::cache::Compiled;
-use crate::text::SqlText;
+use crate::text::{SqlText, blank};
 use crate::writers::job::{Answer, Wants};
 
 impl Db {
@@ -149,6 +149,11 @@ impl Db {
             *start = end;
             // A later statement of the script does not change the result of this one.
             self.watch.stop_flag().end_commit();
+            let rest = text.rest(end);
+            // The next may not stop in time, and others do not wait for this connection any more.
+            if self.at_once && self.turn.is_none() && blank(rest) < rest.len() {
+                return Err(Stop::Aside);
+            }
         }
     }
 

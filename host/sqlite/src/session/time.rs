@@ -1,6 +1,7 @@
 //! Decides when a call must end, and ends transactions that exceed their time.
 
 use millpond_pool::clock;
+use millpond_pool::engine::Left;
 
 use super::Db;
 use crate::deadline::Pace;
@@ -32,21 +33,46 @@ impl Aborted {
 
 impl Db {
     /// Begin a call that runs SQL, at `now`. It must end when the time of its statement, its
-    /// transaction or its borrower is over.
-    pub(crate) fn start_call(&mut self, now: u64, hold_until: u64) {
+    /// transaction or its borrower is over. `left` is what it may still use, if it has stopped before.
+    pub(crate) fn start_call(&mut self, now: u64, hold_until: u64, left: Option<Left>) {
         if now >= self.watch.stop_flag().transaction_until() {
             self.end_overdue();
         }
-        let until = clock::from(now, self.limits.statement)
-            .min(self.watch.stop_flag().transaction_until())
-            .min(hold_until);
-        self.watch.start(until, self.steps);
+        let (until, steps) = match left {
+            Some(left) => (now.saturating_add(left.time), left.steps),
+            None => (clock::from(now, self.limits.statement), self.steps),
+        };
+        self.call_until = (until, hold_until);
+        let transaction_until = self.watch.stop_flag().transaction_until();
+        let until = until.min(hold_until).min(transaction_until);
+        self.watch.start(until, steps);
         self.watch.start_at(match self.aside {
             true => Pace::Free,
             false => Pace::Runs,
         });
         self.memory.account().forget_tokens();
         self.watched.begin();
+    }
+
+    /// What the current call may still use.
+    pub(super) fn left(&self) -> Left {
+        let (until, _) = self.call_until;
+        let (_, steps) = self.watch.bounds();
+        Left {
+            time: until.saturating_sub(clock::now()),
+            steps,
+        }
+    }
+
+    /// The current call has begun a transaction, which may be open until then, or ended one. The call
+    /// may go on.
+    pub(super) fn set_transaction_until(&self, transaction_until: u64) {
+        let stop = self.watch.stop_flag();
+        stop.set_transaction_until(transaction_until);
+        if self.watched.is_in_phase() {
+            let (until, hold_until) = self.call_until;
+            stop.start(until.min(hold_until).min(transaction_until));
+        }
     }
 
     /// End the call, so that nothing that was meant to stop it affects later calls.

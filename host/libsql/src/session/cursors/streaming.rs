@@ -4,8 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use millpond_pool::engine::RawValue;
 use millpond_pool::{Column, Result, Rows};
 
@@ -15,7 +13,7 @@ use crate::hrana::cursor::{Entry, Messages, Opened};
 use crate::hrana::reply::{ServerError, Sizes, Unusable};
 use crate::hrana::request::{self, Condition, Stmt, Text};
 use crate::hrana::wire::Malformed;
-use crate::http::{Http, describe};
+use crate::http::{Blocks, Http};
 use crate::session::Core;
 use crate::session::core::Txn;
 use crate::session::exchange::Tried;
@@ -55,7 +53,7 @@ pub(super) struct Streaming {
     /// The stream, where it is not the transaction's.
     stream: Option<Stream>,
     uses_transaction: bool,
-    body: Incoming,
+    blocks: Blocks,
     messages: Messages,
     width: usize,
     /// A row that did not fit the page before.
@@ -83,13 +81,8 @@ impl Streaming {
             if let Some(message) = self.messages.next()? {
                 return Ok(Some(message));
             }
-            match self.body.frame().await {
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.messages.push(&data);
-                    }
-                }
-                Some(Err(error)) => return Err(Broken::Cut(describe(&error))),
+            match self.blocks.next().await.map_err(Broken::Cut)? {
+                Some(block) => self.messages.push(&block),
                 None if self.messages.is_cut() => {
                     return Err(Malformed("the last message is cut off").into());
                 }
@@ -157,7 +150,7 @@ impl Core {
             http: self.http.take(),
             stream: None,
             uses_transaction: in_transaction,
-            body: answer.into_body(),
+            blocks: Blocks::new(self.shared.runtime, answer.into_body()),
             messages: Messages::default(),
             width: 0,
             next: None,
