@@ -1,11 +1,11 @@
 //! The JSON API: the responses of each route.
 
-use serde::Serialize;
 use wstd::http::body::Bytes;
 use wstd::http::body::util::{BodyExt, Empty, LengthLimitError, Limited};
 use wstd::http::{Body, HeaderMap, Response, StatusCode};
 
 use crate::failure::Failure;
+use crate::json::json;
 use crate::note::{Draft, Note};
 use crate::query::ListQuery;
 use crate::routes::NOTES;
@@ -104,25 +104,6 @@ fn is_json(headers: &HeaderMap) -> bool {
     };
     let media_type = value.split(';').next().unwrap_or_default().trim();
     media_type.eq_ignore_ascii_case("application/json")
-}
-
-/// A JSON response that is not cached.
-pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
-    let (status, body) = match serde_json::to_vec(body) {
-        Ok(body) => (status, body),
-        // Only keys that are not strings could fail, and there are none.
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, Vec::new()),
-    };
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    for (name, value) in [
-        ("content-type", "application/json"),
-        ("cache-control", "no-store"),
-    ] {
-        headers.insert(name, wstd::http::HeaderValue::from_static(value));
-    }
-    response
 }
 
 /// An empty body. `Body::empty` does not work: wstd writes to a stream that the server has already

@@ -1,8 +1,9 @@
 //! Failures, as the client sees them: a status and a JSON body.
 
 use millpond_guest::ErrorKind;
-use serde_json::json;
 use wstd::http::{Body, Response, StatusCode};
+
+use crate::json::json;
 
 /// Why a request failed.
 #[derive(Debug)]
@@ -100,8 +101,8 @@ impl Failure {
     }
 
     pub(crate) fn into_response(self) -> Response<Body> {
-        let error = json!({ "error": { "kind": self.kind, "message": self.message } });
-        let mut response = crate::api::json(self.status, &error);
+        let error = serde_json::json!({ "error": { "kind": self.kind, "message": self.message } });
+        let mut response = json(self.status, &error);
         if let Some((name, value)) = self.header {
             let value = wstd::http::HeaderValue::from_static(value);
             response.headers_mut().insert(name, value);

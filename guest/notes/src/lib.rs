@@ -14,6 +14,7 @@
 
 mod api;
 mod failure;
+mod json;
 mod note;
 mod page;
 mod query;

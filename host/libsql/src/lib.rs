@@ -125,7 +125,7 @@
 //!
 //! `session` is a connection at work, and `session/core` keeps its books. `hrana` is the protocol,
 //! `http` a connection to the server, and `sql` reads statements before they are sent. `engine` is
-//! a database.
+//! a database, and `shared` what its sessions have in common.
 
 mod builder;
 mod circuit;
@@ -137,6 +137,7 @@ mod migrator;
 mod runtime;
 mod session;
 mod settings;
+mod shared;
 mod sql;
 mod target;
 mod token;

@@ -19,7 +19,9 @@ use crate::sql::{Control, Script};
 ///
 /// The server ends a transaction that is open for 5 seconds while another client waits to write, and
 /// one that sends nothing for 10 seconds: then nothing of it is kept. If many hosts run the same
-/// migrations at once, each migration must take less than 5 seconds, or all but the last host fail.
+/// migrations at once, and one takes longer than that, each host that waits for the database ends the
+/// work of the one before it, until none waits. `Migrations::run_on` then waits up to 2 minutes for
+/// another host to apply what it could not.
 #[derive(Debug)]
 pub struct Migrator {
     pool: Pool,

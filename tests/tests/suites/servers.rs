@@ -426,3 +426,29 @@ fn ten_hosts_that_migrate_at_once_apply_each_migration_once() {
     assert_eq!(applied, files.len());
     assert_eq!(recorded(&sqld).len(), files.len());
 }
+
+/// The server takes the database from the one that migrates, for the next that waits.
+#[test]
+fn hosts_that_run_a_long_migration_at_once_all_end_well() {
+    let Some(sqld) = Sqld::start() else { return };
+    let long = "CREATE TABLE t(a);
+        INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 50000000)
+        SELECT max(i) FROM n;";
+    let folder = migrations(&[
+        ("001-long.sql", long),
+        ("002-brief.sql", "CREATE TABLE u(a);"),
+    ]);
+    let hosts: Vec<_> = (0..3)
+        .map(|_| {
+            let mut command = millpond();
+            command.args(migrate(&sqld.url(), &folder));
+            let pipes = command.stdin(Stdio::null()).stdout(Stdio::piped());
+            pipes.stderr(Stdio::piped()).spawn().expect("it starts")
+        })
+        .collect();
+    for host in hosts {
+        let output = host.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+    assert_eq!(recorded(&sqld).len(), 2);
+}

@@ -11,9 +11,9 @@ use millpond_pool::{Access, Error, ErrorKind, TransactionMode};
 use super::Dropped;
 use super::cursors::Cursor;
 use super::stream::Stream;
-use crate::engine::{SessionId, Shared};
 use crate::error::outcome_unknown;
 use crate::http::Http;
+use crate::shared::{SessionId, Shared};
 
 /// SQLite's code for a database that another connection writes.
 const SQLITE_BUSY: i32 = 5;
@@ -184,7 +184,7 @@ impl Core {
     pub(super) fn close_stream(&mut self) {
         (self.borrower.wrote, self.borrower.inserted) = (false, false);
         if let Some(stream) = self.stream.take() {
-            self.shared.close_stream(self.http.take(), stream);
+            stream.close(&self.shared, self.http.take());
         }
     }
 

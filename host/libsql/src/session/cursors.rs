@@ -19,7 +19,7 @@ use super::run::Ran;
 use crate::error::{cut_off, of_server};
 use crate::hrana::reply::{Sizes, Unusable, read_row};
 use crate::hrana::wire::Fields;
-use crate::sql::{Control, Effect, Statement};
+use crate::sql::{Control, Effect, Script, Statement};
 
 /// What [`Session::query_prepared`](millpond_pool::engine::Session::query_prepared) returns.
 pub(super) type FirstPage = (Rows, Option<Vec<Column>>, Option<u64>);
@@ -134,7 +134,7 @@ impl Core {
         parameters: &Parameters,
         (max_rows, with_columns): (u32, bool),
     ) -> Result<FirstPage> {
-        let statement = Statement::only(sql)?;
+        let statement = Script::only(sql)?;
         let values = pick(&statement, parameters)?;
         self.start_run(id);
         let (columns, mut rest) = match self.run(&statement, &values, true).await {

@@ -9,7 +9,7 @@ use super::core::{Risk, Txn};
 use super::run::alone;
 use crate::hrana::reply::Answers;
 use crate::hrana::request::Pipeline;
-use crate::sql::{Control, Pragma, Statement};
+use crate::sql::{Control, Pragma, Script};
 
 /// A statement that a handle keeps.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Prepared {
     pub(super) described: Option<Described>,
 }
 
-/// What a statement is, and the [`definitions`](crate::engine::Shared::definitions) before the server
+/// What a statement is, and the [`definitions`](crate::shared::Shared::definitions) before the server
 /// said so.
 pub(super) type Described = (u64, Arc<Description>);
 
@@ -29,7 +29,7 @@ impl Core {
     /// Have the server compile a statement. Returns its text, and what it is, if that is known to
     /// be so now.
     pub(super) async fn prepare(&mut self, sql: &str) -> Result<(Arc<str>, Option<Described>)> {
-        let statement = Statement::only(sql)?;
+        let statement = Script::only(sql)?;
         // What ends a transaction may be prepared, to end the one that is no more.
         let ends = matches!(statement.control, Control::Commit | Control::Rollback);
         if let Some(aborted) = self.aborted

@@ -9,7 +9,7 @@ use super::parameters::check_width;
 use super::run::{LONG, alone};
 use crate::hrana::reply::{Answers, BatchResult, Effects};
 use crate::hrana::request::{ASK_INDEX, Batch, Condition, Pipeline, Stmt, Text};
-use crate::sql::{Control, Effect, Statement};
+use crate::sql::{Control, Effect, Script, Statement};
 
 /// How many rows, and about how many bytes, are sent at once.
 const MAX_ROWS: usize = 20_000;
@@ -43,7 +43,7 @@ impl Core {
         sql: &str,
         rows: &Rows,
     ) -> Result<Summary> {
-        let statement = Statement::only(sql)?;
+        let statement = Script::only(sql)?;
         if statement.control != Control::None {
             return Err(Error::new(
                 ErrorKind::Sql,

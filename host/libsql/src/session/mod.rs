@@ -32,7 +32,7 @@ use tokio::sync::Mutex;
 pub(crate) use self::core::Core;
 use self::handles::Prepared;
 use self::waits::{Ends, Work};
-use crate::engine::Shared;
+use crate::shared::Shared;
 
 /// The pool's side of a session.
 #[derive(Debug)]

@@ -112,9 +112,10 @@ mod tests {
     use millpond_pool::Value;
 
     use super::*;
+    use crate::sql::Script;
 
     fn picked(sql: &str, parameters: &Parameters) -> Result<Vec<i64>> {
-        let statement = Statement::only(sql)?;
+        let statement = Script::only(sql)?;
         let values = pick(&statement, parameters)?;
         let number = |value: &RawValue<'_>| match value {
             RawValue::Integer(value) => *value,

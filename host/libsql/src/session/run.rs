@@ -11,7 +11,7 @@ use crate::error::of_server;
 use crate::hrana::reply::{Answers, Effects, ServerError, StmtResult, Unusable};
 use crate::hrana::request::{Condition, Pipeline, Stmt, Text};
 use crate::hrana::wire::Wire;
-use crate::sql::{Control, Effect, Pragma, Statement};
+use crate::sql::{Control, Effect, Pragma, Script, Statement};
 
 /// An answer longer than this takes milliseconds to read.
 pub(super) const LONG: usize = 256 * 1024;
@@ -49,7 +49,7 @@ impl Ran {
 
 impl Core {
     pub(super) async fn execute(&mut self, sql: &str, parameters: &Parameters) -> Result<Summary> {
-        let statement = Statement::only(sql)?;
+        let statement = Script::only(sql)?;
         let values = pick(&statement, parameters)?;
         self.execute_statement(&statement, &values).await
     }
@@ -71,7 +71,7 @@ impl Core {
         parameters: &Parameters,
         with_columns: bool,
     ) -> Result<ResultSet> {
-        let statement = Statement::only(sql)?;
+        let statement = Script::only(sql)?;
         let values = pick(&statement, parameters)?;
         let Some((ran, _)) = self.run(&statement, &values, true).await? else {
             return Ok(ResultSet {

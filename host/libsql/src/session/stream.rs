@@ -1,5 +1,6 @@
 //! A stream of the server, and one request to it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -7,13 +8,18 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::time::timeout;
 
-use crate::engine::Shared;
-use crate::hrana::request;
-use crate::http::{Failure, Http};
+use crate::hrana::request::{self, Pipeline};
+use crate::http::{Failure, Http, read_body};
+use crate::shared::Shared;
 
 /// A stream that has been idle for longer is not used again: servers close one after ten seconds.
 const MAX_IDLE: Duration = Duration::from_millis(8_500);
+/// How long closing a stream may take, in the background.
+const CLOSE_TIME: Duration = Duration::from_secs(5);
+/// How long the answer to that is, at the most.
+const MAX_CLOSED: usize = 4 * 1024;
 
 /// A stream of the server, which is a connection to its database.
 #[derive(Debug)]
@@ -48,6 +54,29 @@ impl Stream {
             wrote_since: false,
             soiled: false,
         }
+    }
+
+    /// Close it in the background, which undoes whatever it has not committed. Where that fails, the
+    /// server closes it after ten seconds.
+    pub(super) fn close(self, shared: &Arc<Shared>, http: Option<Http>) {
+        let shared = Arc::clone(shared);
+        shared.runtime.spawn(async move {
+            let closing = async {
+                let mut http = match http.filter(Http::is_usable) {
+                    Some(http) => http,
+                    None => shared.connect().await.ok()?,
+                };
+                let mut pipeline = Pipeline::new(None);
+                pipeline.close();
+                let body = pipeline.into_bytes();
+                let answer = call(&shared, &mut http, Some(&self), "/pipeline", body).await;
+                read_body(answer.ok()?.into_body(), MAX_CLOSED).await.ok()?;
+                Some(http)
+            };
+            if let Ok(Some(http)) = timeout(CLOSE_TIME, closing).await {
+                shared.keep(http);
+            }
+        });
     }
 
     /// Whether the server may have closed it by now.

@@ -42,6 +42,28 @@ impl<'a> Script<'a> {
         })
     }
 
+    /// The one statement of a text.
+    ///
+    /// # Errors
+    ///
+    /// [`Sql`](ErrorKind::Sql): there is none, or more than one.
+    pub(crate) fn only(sql: &'a str) -> Result<Statement<'a>, Error> {
+        let mut script = Script::new(sql, 0)?;
+        let Some(statement) = script.next()? else {
+            let message = "the SQL text holds no statement";
+            return Err(Error::new(ErrorKind::Sql, message));
+        };
+        let end = script.at();
+        match script.next() {
+            Ok(None) => Ok(statement),
+            _ => Err(Error::new(
+                ErrorKind::Sql,
+                "the SQL text holds more than one statement: run them one by one, or as a script",
+            )
+            .at(end)),
+        }
+    }
+
     /// The next statement; `None` at the end.
     pub(crate) fn next(&mut self) -> Result<Option<Statement<'a>>, Error> {
         let mut tokens = Tokens::new(self.sql, self.at);

@@ -6,7 +6,6 @@
 
 use millpond_pool::{Error, ErrorKind};
 
-use super::script::Script;
 use super::token::{Kind, Token};
 use super::{names, parameters};
 
@@ -81,28 +80,6 @@ pub(crate) struct Statement<'a> {
 }
 
 impl<'a> Statement<'a> {
-    /// The one statement of a text.
-    ///
-    /// # Errors
-    ///
-    /// [`Sql`](ErrorKind::Sql): there is none, or more than one.
-    pub(crate) fn only(sql: &'a str) -> Result<Statement<'a>, Error> {
-        let mut script = Script::new(sql, 0)?;
-        let Some(statement) = script.next()? else {
-            let message = "the SQL text holds no statement";
-            return Err(Error::new(ErrorKind::Sql, message));
-        };
-        let end = script.at();
-        match script.next() {
-            Ok(None) => Ok(statement),
-            _ => Err(Error::new(
-                ErrorKind::Sql,
-                "the SQL text holds more than one statement: run them one by one, or as a script",
-            )
-            .at(end)),
-        }
-    }
-
     pub(super) fn new(
         sql: &'a str,
         start: usize,

@@ -1,11 +1,12 @@
 use super::*;
+use crate::sql::Script;
 
 fn only(sql: &str) -> Statement<'_> {
-    Statement::only(sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
+    Script::only(sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
 }
 
 fn kind(sql: &str) -> Option<ErrorKind> {
-    let checked = Statement::only(sql).and_then(|statement| statement.check());
+    let checked = Script::only(sql).and_then(|statement| statement.check());
     checked.err().map(|error| error.kind())
 }
 
@@ -254,7 +255,7 @@ fn no_text_makes_it_panic() {
                 &text[statement.start..][..statement.sql.len()],
                 statement.sql
             );
-            let sent = Statement::only(statement.sent()).expect("one, as before");
+            let sent = Script::only(statement.sent()).expect("one, as before");
             assert_eq!(sent.effect, statement.effect, "{text}");
             assert_eq!(sent.parameters.len(), statement.parameters.len(), "{text}");
         }

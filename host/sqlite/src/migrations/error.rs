@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::{fmt, io};
 
-use millpond_pool::Error;
+use millpond_pool::{Error, ErrorKind};
 
 use super::MAX_MIGRATION_BYTES;
 
@@ -136,6 +136,16 @@ pub enum MigrationError {
 impl MigrationError {
     pub(super) fn database(error: impl Into<crate::error::Error>) -> MigrationError {
         MigrationError::Database(error.into().into())
+    }
+
+    /// Whether the database has ended the migration's transaction.
+    pub(super) fn is_transaction_lost(&self) -> bool {
+        match self {
+            Self::Failed { error, .. } | Self::Commit { error, .. } => {
+                error.kind() == ErrorKind::StaleHandle && error.rolled_back()
+            }
+            _ => false,
+        }
     }
 }
 

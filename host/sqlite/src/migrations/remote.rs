@@ -1,5 +1,8 @@
 //! Runs migrations on databases that are not files of this crate, such as those on a server.
 
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use millpond_pool::{Error, ErrorKind, Parameters, Rows, Value};
 
 use super::foreign_keys::{Orphans, each};
@@ -7,6 +10,11 @@ use super::run::{
     CREATE_RECORDS, HAS_RECORDS, RECORD, RECORDS, Recorded, check_foreign_keys, next,
 };
 use super::{Migration, MigrationError, Report};
+
+/// How long to wait for another client to apply a migration, after it took this one's turn; and how
+/// often to look.
+const OTHERS_TIME: Duration = Duration::from_secs(120);
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// A database that is not a file of this crate: [`Migrations::run_on`](super::Migrations::run_on)
 /// runs migrations on it. Its functions block until done.
@@ -58,16 +66,45 @@ pub(super) fn run(
 ) -> Result<Report, MigrationError> {
     let mut report = Report::default();
     // Usually there is nothing to do: find that out without waiting for a writer.
-    while next(files, &recorded(database)?)?.is_some() {
+    while let Some(migration) = next(files, &recorded(database)?)? {
         database.begin().map_err(MigrationError::Database)?;
         let applied = apply_next(files, database, &mut report);
         if !matches!(applied, Ok(true)) {
             database.rollback();
         }
-        applied?;
+        match applied {
+            Err(error) if error.is_transaction_lost() => {
+                wait_for_others(files, migration, database, error)?;
+            }
+            applied => drop(applied?),
+        }
     }
     report.finish(files);
     Ok(report)
+}
+
+/// The database has ended the transaction for another client, which may be about to apply the same
+/// migration. Wait for that, and do not begin again meanwhile: that would end the other's.
+fn wait_for_others(
+    files: &[Migration],
+    migration: &Migration,
+    database: &mut dyn Database,
+    lost: MigrationError,
+) -> Result<(), MigrationError> {
+    let since = Instant::now();
+    log::warn!(
+        "{}: another client has ended the transaction; waiting up to {OTHERS_TIME:?} for one that \
+         applies it",
+        migration.file
+    );
+    while since.elapsed() < OTHERS_TIME {
+        sleep(LOOK_AGAIN);
+        let pending = next(files, &recorded(database)?)?;
+        if pending.is_none_or(|pending| pending.number != migration.number) {
+            return Ok(());
+        }
+    }
+    Err(lost)
 }
 
 /// Apply the next migration in the open transaction, and commit it. Returns false, with the

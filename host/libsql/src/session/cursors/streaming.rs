@@ -8,7 +8,6 @@ use millpond_pool::engine::RawValue;
 use millpond_pool::{Column, Result, Rows};
 
 use super::PageLimits;
-use crate::engine::Shared;
 use crate::hrana::cursor::{Entry, Messages, Opened};
 use crate::hrana::reply::{ServerError, Sizes, Unusable};
 use crate::hrana::request::{self, Condition, Stmt, Text};
@@ -18,6 +17,7 @@ use crate::session::Core;
 use crate::session::core::Txn;
 use crate::session::exchange::Tried;
 use crate::session::stream::Stream;
+use crate::shared::Shared;
 use crate::sql::Statement;
 
 /// What a message takes besides its row.
@@ -124,7 +124,7 @@ impl Drop for Streaming {
     fn drop(&mut self) {
         // The connection ends with the body that has not been read, and the server's work with it.
         if let Some(stream) = self.stream.take() {
-            self.shared.close_stream(None, stream);
+            stream.close(&self.shared, None);
         }
     }
 }
