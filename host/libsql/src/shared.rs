@@ -23,6 +23,8 @@ use crate::token::Token;
 /// How many statements' descriptions are kept, and how long their texts may be.
 const DESCRIPTIONS: usize = 1_000;
 const MAX_DESCRIBED_BYTES: usize = 4_000;
+/// How many statements with large results are remembered, of that length too.
+const LARGE: usize = 100;
 
 /// Tells the sessions of one database apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub(crate) struct Shared {
     descriptions: Mutex<LruCache<Box<str>, Arc<Description>>>,
     /// How often that was.
     definitions: AtomicU64,
+    /// Statements whose last result was larger than the server answers at once.
+    large: Mutex<LruCache<Box<str>, ()>>,
     /// Which session of each request is in a transaction that writes. Another one of that request
     /// would wait for its own request.
     writers: Mutex<HashMap<RequestId, SessionId>>,
@@ -84,6 +88,7 @@ impl Shared {
             index: AtomicU64::new(0),
             descriptions: Mutex::new(LruCache::new(DESCRIPTIONS)),
             definitions: AtomicU64::new(0),
+            large: Mutex::new(LruCache::new(LARGE)),
             writers: Mutex::default(),
             sessions: AtomicU64::new(0),
             idle: Mutex::default(),
@@ -131,6 +136,20 @@ impl Shared {
         if sql.len() <= MAX_DESCRIBED_BYTES {
             self.descriptions()
                 .insert(sql.into(), Arc::clone(description));
+        }
+    }
+
+    /// Whether the statement's last result was larger than the server answers at once.
+    pub(crate) fn was_large(&self, sql: &str) -> bool {
+        let mut large = self.large.lock().unwrap_or_else(PoisonError::into_inner);
+        large.get(sql).is_some()
+    }
+
+    pub(crate) fn note_large(&self, sql: &str, is_large: bool) {
+        let mut large = self.large.lock().unwrap_or_else(PoisonError::into_inner);
+        match is_large && sql.len() <= MAX_DESCRIBED_BYTES {
+            true => drop(large.insert(sql.into(), ())),
+            false => drop(large.remove(sql)),
         }
     }
 

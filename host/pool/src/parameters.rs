@@ -63,7 +63,8 @@ impl Parameters {
     }
 
     fn write(named: bool, values: impl FnOnce(&mut Vec<u8>) -> usize) -> Parameters {
-        let mut bytes = Vec::new();
+        // Enough for most: growing to it takes as long as an insert.
+        let mut bytes = Vec::with_capacity(128);
         write_header(&mut bytes, 0);
         let count = values(&mut bytes);
         if count == 0 {

@@ -2,8 +2,8 @@
 //!
 //! A result is asked for whole, which a server answers up to its limit (`--max-response-size`, 10
 //! MB by default), and held here as it came, to be read on. A larger one is asked for once more, as
-//! a stream of rows that waits in the network until they are read. That takes no memory, but twenty
-//! times as long for each row, which is why it is not the first choice.
+//! a stream of rows that waits in the network until they are read, and at once the next time. That
+//! takes no memory, but the server takes longer for each row, so it is not the first choice.
 
 mod streaming;
 
@@ -137,14 +137,17 @@ impl Core {
         let statement = Script::only(sql)?;
         let values = pick(&statement, parameters)?;
         self.start_run(id);
-        let (columns, mut rest) = match self.run(&statement, &values, true).await {
-            Ok(Some((ran, _))) => self.hold(&statement, &ran)?,
-            Ok(None) => (Vec::new(), Rest::End),
-            Err(error) if is_too_large(&statement, &error) => {
-                let (columns, streaming) = self.stream_rows(&statement, &values).await?;
-                (columns, Rest::Streaming(Box::new(streaming)))
-            }
-            Err(error) => return Err(error),
+        let (columns, mut rest) = match self.was_large(&statement) {
+            true => self.stream_at_once(&statement, &values).await?,
+            false => match self.run(&statement, &values, true).await {
+                Ok(Some((ran, _))) => self.hold(&statement, &ran)?,
+                Ok(None) => (Vec::new(), Rest::End),
+                Err(error) if is_too_large(&statement, &error) => {
+                    self.shared.note_large(statement.sql, true);
+                    self.stream_rows(&statement, &values).await?
+                }
+                Err(error) => return Err(error),
+            },
         };
         let page = self.read_page(&mut rest, self.page_limits(max_rows)).await;
         let (rows, more) = match page {
@@ -197,6 +200,9 @@ impl Core {
             Rest::End => (Rows::new(), false),
         };
         if !more && let Rest::Streaming(streaming) = std::mem::replace(rest, Rest::End) {
+            if streaming.is_small() {
+                self.shared.note_large(streaming.sql(), false);
+            }
             self.take_back_stream(*streaming).await;
         }
         Ok((rows, more))
@@ -220,10 +226,30 @@ impl Core {
         &mut self,
         statement: &Statement<'_>,
         values: &[RawValue<'_>],
-    ) -> Result<(Vec<Column>, Streaming)> {
+    ) -> Result<(Vec<Column>, Rest)> {
         let opened = self.open_streaming(statement, values).await?;
         self.flight = None;
-        opened.map_err(|broken| self.broken(broken))
+        let (columns, streaming) = opened.map_err(|broken| self.broken(broken))?;
+        Ok((columns, Rest::Streaming(Box::new(streaming))))
+    }
+
+    /// Whether to ask for a stream of rows at once, because the statement's last result was too large.
+    fn was_large(&self, statement: &Statement<'_>) -> bool {
+        only_reads(statement)
+            && matches!(self.txn, Txn::None | Txn::Open)
+            && self.shared.was_large(statement.sql)
+    }
+
+    async fn stream_at_once(
+        &mut self,
+        statement: &Statement<'_>,
+        values: &[RawValue<'_>],
+    ) -> Result<(Vec<Column>, Rest)> {
+        if !self.admit(statement).await? {
+            return Ok((Vec::new(), Rest::End));
+        }
+        self.check_sizes(values.iter().copied())?;
+        self.stream_rows(statement, values).await
     }
 
     fn broken(&mut self, broken: Broken) -> Error {
@@ -264,6 +290,9 @@ fn is_too_large(statement: &Statement<'_>, error: &Error) -> bool {
         // SQLite's own is about a single value.
         && error.code() == 0
         && !error.rolled_back()
-        && statement.effect == Effect::Reads
-        && statement.control == Control::None
+        && only_reads(statement)
+}
+
+fn only_reads(statement: &Statement<'_>) -> bool {
+    statement.effect == Effect::Reads && statement.control == Control::None
 }

@@ -1,9 +1,9 @@
 //! How often the server is asked for what: a network's time is in that.
 
-use millpond_pool::{Access, Rows, TransactionMode};
+use millpond_pool::{Access, ErrorKind, Rows, TransactionMode};
 
 use crate::server::{Play, Server};
-use crate::{NONE, READ, WRITE, close, get, pool};
+use crate::{NONE, READ, WRITE, close, error, get, pool};
 
 #[tokio::test]
 async fn each_call_asks_as_often_as_it_must_and_no_more() {
@@ -105,5 +105,33 @@ async fn a_result_that_is_too_large_at_once_is_streamed() {
     assert_eq!(rest.next(2).await.expect("the last"), [[2.into()]]);
     assert!(rest.next(2).await.expect("the end").is_empty());
     drop((rest, select, connection));
+    close(pool).await;
+}
+
+#[tokio::test]
+async fn a_result_that_was_too_large_is_streamed_at_once() {
+    let server = Server::start().await;
+    let pool = pool(&server).await;
+    let connection = get(&pool).await;
+    let select = connection.prepare(READ).await.expect("compiled");
+    let too_large = crate::server::Part::Error("RESPONSE_TOO_LARGE", "too large");
+    server.play(READ, Play::Results(vec![too_large]));
+    // Not read to its end: it may be large.
+    drop(select.query(&NONE, 1, false).await.expect("a page"));
+    server.seen();
+    let page = select.query(&NONE, 0, false).await.expect("a page");
+    assert_eq!((page.rows.len(), server.count(READ)), (3, 1));
+    // It was small.
+    server.seen();
+    select.query(&NONE, 0, false).await.expect("a page");
+    let seen = server.seen();
+    assert!(seen.iter().all(|seen| !seen.path.ends_with("/cursor")));
+    // What a proxy ended is not whole.
+    let too_large = crate::server::Part::Error("RESPONSE_TOO_LARGE", "too large");
+    server.play(READ, Play::Results(vec![too_large]));
+    server.play(READ, Play::Unended);
+    let cut = error(select.query(&NONE, 0, false).await);
+    assert_eq!(cut.kind(), ErrorKind::Unavailable, "{cut}");
+    drop((select, connection));
     close(pool).await;
 }

@@ -30,6 +30,8 @@ pub(crate) enum Play {
     Raw(Vec<u8>),
     /// Like a server, but cut off after this many bytes.
     Cut(usize),
+    /// A result without the message at its end.
+    Unended,
     /// Not before it is told.
     Late(Arc<Notify>),
 }
@@ -163,7 +165,8 @@ impl Server {
                     told.notified().await;
                     (200, self.answer(&body, None))
                 }
-                Play::Answer | Play::Cut(_) if cursor => (200, self.cursor()),
+                Play::Unended => (200, self.cursor(false)),
+                Play::Answer | Play::Cut(_) if cursor => (200, self.cursor(true)),
                 Play::Answer | Play::Cut(_) => (200, self.answer(&body, None)),
                 Play::Results(ref parts) => (200, self.answer(&body, Some(parts))),
                 Play::Bytes(ref bytes) => (200, bytes.clone()),
@@ -254,7 +257,7 @@ impl Server {
         answer.into_bytes()
     }
 
-    fn cursor(&self) -> Vec<u8> {
+    fn cursor(&self, ends: bool) -> Vec<u8> {
         let mut stream = Vec::new();
         let mut framed = |write: &dyn Fn(&mut Writer)| {
             let mut message = Writer::default();
@@ -274,7 +277,9 @@ impl Server {
                 entry.message(4, |row| row.message(1, |value| value.signed(2, number)));
             });
         }
-        framed(&|entry| entry.message(2, |_| {}));
+        if ends {
+            framed(&|entry| entry.message(2, |_| {}));
+        }
         stream
     }
 }

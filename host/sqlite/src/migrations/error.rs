@@ -138,13 +138,14 @@ impl MigrationError {
         MigrationError::Database(error.into().into())
     }
 
-    /// Whether the database has ended the migration's transaction.
-    pub(super) fn is_transaction_lost(&self) -> bool {
+    /// The migration whose transaction the database has ended.
+    pub(super) fn lost_transaction_of(&self) -> Option<&str> {
         match self {
-            Self::Failed { error, .. } | Self::Commit { error, .. } => {
-                error.kind() == ErrorKind::StaleHandle && error.rolled_back()
+            Self::Failed { file, error, .. } | Self::Commit { file, error } => {
+                let lost = error.kind() == ErrorKind::StaleHandle && error.rolled_back();
+                lost.then_some(file)
             }
-            _ => false,
+            _ => None,
         }
     }
 }

@@ -66,17 +66,17 @@ pub(super) fn run(
 ) -> Result<Report, MigrationError> {
     let mut report = Report::default();
     // Usually there is nothing to do: find that out without waiting for a writer.
-    while let Some(migration) = next(files, &recorded(database)?)? {
+    while next(files, &recorded(database)?)?.is_some() {
         database.begin().map_err(MigrationError::Database)?;
         let applied = apply_next(files, database, &mut report);
         if !matches!(applied, Ok(true)) {
             database.rollback();
         }
-        match applied {
-            Err(error) if error.is_transaction_lost() => {
-                wait_for_others(files, migration, database, error)?;
-            }
-            applied => drop(applied?),
+        if let Err(error) = applied {
+            let Some(file) = error.lost_transaction_of().map(str::to_owned) else {
+                return Err(error);
+            };
+            wait_for_others(files, &file, database, error)?;
         }
     }
     report.finish(files);
@@ -87,20 +87,19 @@ pub(super) fn run(
 /// migration. Wait for that, and do not begin again meanwhile: that would end the other's.
 fn wait_for_others(
     files: &[Migration],
-    migration: &Migration,
+    file: &str,
     database: &mut dyn Database,
     lost: MigrationError,
 ) -> Result<(), MigrationError> {
     let since = Instant::now();
     log::warn!(
-        "{}: another client has ended the transaction; waiting up to {OTHERS_TIME:?} for one that \
-         applies it",
-        migration.file
+        "{file}: another client has ended the transaction; waiting up to {OTHERS_TIME:?} for one \
+         that applies it"
     );
     while since.elapsed() < OTHERS_TIME {
         sleep(LOOK_AGAIN);
         let pending = next(files, &recorded(database)?)?;
-        if pending.is_none_or(|pending| pending.number != migration.number) {
+        if pending.is_none_or(|pending| pending.file != file) {
             return Ok(());
         }
     }

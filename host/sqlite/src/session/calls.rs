@@ -16,7 +16,11 @@ impl Db {
         let _scope = self.enter();
         (self.aside, self.at_once) = (call.aside, call.at_once);
         self.start_call(call.now, call.hold_until, call.left);
-        let attempt = work(self);
+        let attempt = match self.at_once && self.turn.is_none() {
+            // It has waited, but not for the turn, or lost that: it has to wait for room.
+            true => Err(Stop::Aside),
+            false => work(self),
+        };
         match attempt {
             // The call continues on the connection's own thread, and keeps the turn. It may have
             // ended a cursor that writes, which has committed: others must know.
@@ -54,9 +58,6 @@ impl Db {
             let other = || Error::new(ErrorKind::Other, "another statement was answered");
             return from_answer(answer).ok_or_else(|| engine::Stop::Error(other().into()));
         }
-        if call.at_once && self.turn.is_none() {
-            return Err(self.ask_aside());
-        }
         self.call(&call, work).map_err(|stop| match stop {
             // What may not stop in time must not run in another writer's group.
             Stop::Turn if call.aside => {
@@ -66,17 +67,13 @@ impl Db {
                 .wait_turn(job(self), call.hold_until)
                 .with_left(self.left()),
             Stop::Gate => self.wait_gate().with_left(self.left()),
-            Stop::Aside => self.ask_aside().with_left(self.left()),
+            Stop::Aside => engine::Stop::Aside {
+                // Others may wait for the turn that this connection has.
+                at_once: self.turn.is_some(),
+                left: Some(self.left()),
+            },
             Stop::Error(error) => engine::Stop::Error(error.into()),
         })
-    }
-
-    fn ask_aside(&self) -> engine::Stop {
-        engine::Stop::Aside {
-            // Others may wait for the turn that this connection has.
-            at_once: self.turn.is_some(),
-            left: None,
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use super::compile::bare;
 use super::run::columns_of;
 use super::{Attempt, Db, Stop};
 use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::raw;
 use crate::ffi::statement::{RawStatement, Step};
 use crate::policy::Control;
 use crate::session::cache::Compiled;
@@ -124,6 +125,8 @@ impl Db {
         if slot.cursor {
             slot.cursor = false;
             self.finish(key)?;
+            // The time of a cursor is not that of the next.
+            self.record_transaction(raw::transaction_state(&self.conn));
         }
         let slot = self
             .statements

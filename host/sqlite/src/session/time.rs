@@ -72,6 +72,7 @@ impl Db {
         if self.watched.is_in_phase() {
             let (until, hold_until) = self.call_until;
             stop.start(until.min(hold_until).min(transaction_until));
+            self.watched.begin();
         }
     }
 

@@ -29,7 +29,7 @@ const ROWS: i64 = 100_000;
 const MANY: i64 = 10_000;
 const TITLE: &str = "a title that is sixty bytes long, which is what titles often";
 const POINT: &str = "SELECT code, size FROM item WHERE id = ?1";
-const SCAN: &str = "SELECT id, code, size, title, price FROM item";
+const SCAN: &str = "SELECT id, code, size, title, price FROM item WHERE id <= ?1";
 const INSERT: &str = "INSERT INTO entry (code, size, title, price) VALUES (?1, ?2, ?3, ?4)";
 
 /// The two sides.
@@ -44,7 +44,7 @@ enum Work {
     Point,
     Insert,
     Transaction,
-    Scan,
+    Scan(i64),
     Many,
 }
 
@@ -52,7 +52,8 @@ const WORK: &[(&str, Work, &[usize])] = &[
     ("point read", Work::Point, &[1, 8, 32]),
     ("insert", Work::Insert, &[1, 8]),
     ("transaction of three statements", Work::Transaction, &[1]),
-    ("scan of 100,000 rows", Work::Scan, &[1]),
+    ("scan of 40,000 rows", Work::Scan(40_000), &[1]),
+    ("scan of 100,000 rows", Work::Scan(100_000), &[1]),
     ("10,000 rows in one call", Work::Many, &[1]),
 ];
 
@@ -220,18 +221,20 @@ async fn with_millpond(pool: &Pool, work: Work, caller: usize, count: usize) -> 
                 }
                 transaction.commit().await?;
             }
-            Work::Scan => {
+            Work::Scan(rows) => {
                 let statement = connection.prepare(SCAN).await?;
-                let page = statement.query(&Parameters::NONE, 0, false).await?;
+                let page = statement
+                    .query(&Parameters::positional([Value::Integer(rows)]), 0, false)
+                    .await?;
                 let (mut read, mut rest) = (count_cells(&page.rows), page.rest);
                 while let Some(cursor) = rest.take() {
-                    let rows = cursor.next(0).await?;
-                    if !rows.is_empty() {
-                        read += count_cells(&rows);
+                    let next = cursor.next(0).await?;
+                    if !next.is_empty() {
+                        read += count_cells(&next);
                         rest = Some(cursor);
                     }
                 }
-                ensure!(read == 5 * ROWS as usize);
+                ensure!(read == 5 * rows as usize);
             }
             Work::Many => {
                 let statement = connection.prepare(INSERT).await?;
@@ -277,16 +280,16 @@ async fn with_libsql(
                 }
                 transaction.commit().await?;
             }
-            Work::Scan => {
-                let mut rows = connection.query(SCAN, ()).await?;
+            Work::Scan(rows) => {
+                let mut found = connection.query(SCAN, [rows]).await?;
                 let mut read = 0;
-                while let Some(row) = rows.next().await? {
+                while let Some(row) = found.next().await? {
                     for column in 0..5 {
                         black_box(row.get_value(column)?);
                         read += 1;
                     }
                 }
-                ensure!(read == 5 * ROWS as usize);
+                ensure!(read == 5 * rows as usize);
             }
             Work::Many => {
                 let transaction = connection.transaction().await?;

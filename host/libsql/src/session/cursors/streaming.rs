@@ -22,6 +22,9 @@ use crate::sql::Statement;
 
 /// What a message takes besides its row.
 const MESSAGE: usize = 1 << 20;
+/// A result of less than this is asked for at once the next time. The server's limit is on its size as
+/// JSON, which may be eight times as large.
+const SMALL: usize = 1 << 20;
 /// With what a message begins that is a row.
 const ROW: u8 = 4 << 3 | 2;
 
@@ -56,6 +59,12 @@ pub(super) struct Streaming {
     blocks: Blocks,
     messages: Messages,
     width: usize,
+    /// The statement.
+    sql: Box<str>,
+    /// The server has said that the result is whole.
+    ended: bool,
+    /// The size of what has come, in bytes.
+    size: usize,
     /// A row that did not fit the page before.
     next: Option<Bytes>,
 }
@@ -82,9 +91,16 @@ impl Streaming {
                 return Ok(Some(message));
             }
             match self.blocks.next().await.map_err(Broken::Cut)? {
-                Some(block) => self.messages.push(&block),
+                Some(block) => {
+                    self.size += block.len();
+                    self.messages.push(&block);
+                }
                 None if self.messages.is_cut() => {
                     return Err(Malformed("the last message is cut off").into());
+                }
+                None if !self.ended => {
+                    let why = "the connection was closed before the end of the answer";
+                    return Err(Broken::Cut(why.to_owned()));
                 }
                 None => return Ok(None),
             }
@@ -114,9 +130,20 @@ impl Streaming {
             match Entry::read(&message, self.width, &mut rows, limits.sizes)? {
                 Entry::Failed(error) => return Err(Broken::Server(error)),
                 Entry::Index(index) => self.shared.saw(index),
-                Entry::Begin(_) | Entry::Row | Entry::End | Entry::Other => {}
+                Entry::End => self.ended = true,
+                Entry::Begin(_) | Entry::Row | Entry::Other => {}
             }
         }
+    }
+
+    /// The statement whose result it is.
+    pub(super) fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    /// Whether the server would have answered at once.
+    pub(super) fn is_small(&self) -> bool {
+        self.size < SMALL
     }
 }
 
@@ -153,6 +180,9 @@ impl Core {
             blocks: Blocks::new(self.shared.runtime, answer.into_body()),
             messages: Messages::default(),
             width: 0,
+            sql: statement.sql.into(),
+            ended: false,
+            size: 0,
             next: None,
         };
         let columns = self.begin_streaming(&mut streaming).await;
