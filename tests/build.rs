@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use millpond_build::Guests;
 
-const SUITES: [&str; 12] = [
+const SUITES: [&str; 13] = [
     "attacks",
     "clean",
     "cli",
@@ -21,6 +21,7 @@ const SUITES: [&str; 12] = [
     "guest",
     "handles",
     "hostile",
+    "keyvalue",
     "readme",
     "transactions",
     "wasi03",

@@ -30,6 +30,11 @@ const PROVIDED: &[(&str, &str, &[&str])] = &[
     ("wasi:http", "0.2", &["types", "outgoing-handler"]),
     ("wasi:io", "0.2", &["error", "poll", "streams"]),
     (
+        "wasi:keyvalue",
+        "0.2.0-draft2",
+        &["store", "atomics", "batch"],
+    ),
+    (
         "wasi:random",
         "0.2",
         &["random", "insecure", "insecure-seed"],
@@ -181,7 +186,7 @@ impl<'a> Name<'a> {
     }
 
     /// Whether this names `interface` in a version compatible with `version`, which is two numbers:
-    /// before 1.0 both must be equal. A pre-release is compatible with nothing.
+    /// before 1.0 both must be equal. A pre-release is compatible with itself only.
     fn is(&self, package: &str, interface: &str, version: &str) -> bool {
         let patch = self
             .version
@@ -189,7 +194,8 @@ impl<'a> Name<'a> {
             .and_then(|rest| rest.strip_prefix('.'));
         self.package == package
             && self.interface == interface
-            && patch.is_some_and(|patch| patch.bytes().all(|byte| byte.is_ascii_digit()))
+            && (self.version == version
+                || patch.is_some_and(|patch| patch.bytes().all(|byte| byte.is_ascii_digit())))
     }
 }
 
@@ -207,6 +213,8 @@ mod tests {
         assert!(!is_provided("wasi:http/types@0.3.0-rc-2026-03-15"));
         assert!(!is_provided("wasi:io/streams"));
         assert!(!is_provided("wasi:keyvalue/store@0.2.0"));
+        assert!(is_provided("wasi:keyvalue/store@0.2.0-draft2"));
+        assert!(!is_provided("wasi:keyvalue/store@0.2.0-draft3"));
         assert!(!is_provided("streams"));
     }
 

@@ -143,6 +143,23 @@ impl SqliteCtx {
         Ok(connection)
     }
 
+    /// A connection for one call of the host's own, in addition to those that the guest holds, and what
+    /// the grant allows.
+    #[cfg(feature = "keyvalue")]
+    pub(crate) async fn lend(
+        &mut self,
+        database: &str,
+    ) -> Result<(millpond_pool::Connection, Access), Failure> {
+        let request = self.request.clone();
+        let grant = &self.granted_mut(database)?.grant;
+        let access = grant.access();
+        let connection = grant.get(access, &request).await;
+        Ok((
+            connection.map_err(|error| hide_host(database, &error))?,
+            access,
+        ))
+    }
+
     pub(crate) fn stats(&mut self, database: &str) -> Result<PoolStats, Failure> {
         let Granted { grant, held } = self.granted_mut(database)?;
         match grant.stats_scope() {

@@ -162,6 +162,8 @@ pub mod bindings;
 mod convert;
 mod ctx;
 mod host;
+#[cfg(feature = "keyvalue")]
+pub mod keyvalue;
 mod limits;
 mod linker;
 

@@ -1,6 +1,8 @@
 //! The contract's flat form of rows and parameters, written only from its documentation, for
 //! programs that use the contract without the guest library.
 
+pub mod keyvalue;
+
 pub use millpond_guest::Value;
 
 use std::fmt::Debug;

@@ -19,6 +19,7 @@ mod guest;
 mod handles;
 mod hostile;
 mod http;
+mod keyvalue;
 mod libsql;
 mod limits;
 mod manifests;

@@ -1,0 +1,340 @@
+//! A bucket: a table of keys and values, and the statements on it.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::task::Poll;
+
+use millpond_pool::{
+    Access, Connection, Error, ErrorKind, Parameters, Rows, TransactionMode, Value, ValueRef,
+};
+use wasmtime::component::ResourceTableError;
+
+use crate::bindings::connections::ErrorKind as WitErrorKind;
+use crate::convert;
+use crate::ctx::SqliteCtx;
+
+/// The longest name of a bucket.
+const MAX_NAME: usize = 64;
+/// The most keys in one answer of `list-keys`.
+const MAX_LISTED: i64 = 1_000;
+/// How many keys one statement of `get-many` reads.
+const CHUNK: usize = 200;
+/// The most bytes of values that `get-many` returns.
+const MAX_VALUES: usize = 16 << 20;
+
+/// Why a function failed: the guest's mistake, or the host's.
+#[derive(Debug)]
+#[expect(unreachable_pub, reason = "generated code exports it")]
+pub enum Failure {
+    NoSuchStore,
+    AccessDenied,
+    Other(String),
+    /// Traps: ends the guest.
+    Trap(wasmtime::Error),
+}
+
+impl From<convert::Failure> for Failure {
+    fn from(failure: convert::Failure) -> Failure {
+        match failure {
+            convert::Failure::Guest(error) => match error.kind {
+                WitErrorKind::NoSuchDatabase => Failure::NoSuchStore,
+                WitErrorKind::NotAuthorized => Failure::AccessDenied,
+                _ => Failure::Other(error.message),
+            },
+            convert::Failure::Trap(error) => Failure::Trap(error),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        convert::Failure::from(error).into()
+    }
+}
+
+impl From<ResourceTableError> for Failure {
+    fn from(error: ResourceTableError) -> Failure {
+        convert::Failure::from(error).into()
+    }
+}
+
+/// A bucket that a guest has opened.
+#[derive(Debug)]
+#[expect(unreachable_pub, reason = "generated code exports it")]
+pub struct Bucket {
+    database: String,
+    /// The table's name, quoted.
+    table: String,
+}
+
+impl Bucket {
+    pub(super) async fn open(ctx: &mut SqliteCtx, identifier: &str) -> Result<Bucket, Failure> {
+        let (database, name) = identifier
+            .split_once('/')
+            .unwrap_or(("default", identifier));
+        let bucket = Bucket {
+            database: database.to_owned(),
+            table: table(name).ok_or(Failure::NoSuchStore)?,
+        };
+        let (connection, access) = ctx.lend(&bucket.database).await?;
+        match connection
+            .prepare(&bucket.sql("SELECT id, key, value FROM {}"))
+            .await
+        {
+            Ok(_) => return Ok(bucket),
+            // There is no such table, or it has other columns.
+            Err(error) if error.kind() == ErrorKind::Sql => {}
+            Err(error) => return Err(error.into()),
+        }
+        if access == Access::ReadOnly {
+            return Err(Failure::NoSuchStore);
+        }
+        // Another request may have created it meanwhile.
+        let create = bucket.sql(
+            "CREATE TABLE IF NOT EXISTS {} (
+                 id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, value BLOB NOT NULL
+             )",
+        );
+        connection.execute(&create, &Parameters::NONE).await?;
+        Ok(bucket)
+    }
+
+    /// A statement, with the name of this bucket's table for `{}`.
+    fn sql(&self, template: &str) -> String {
+        template.replacen("{}", &self.table, 1)
+    }
+
+    async fn lend(&self, ctx: &mut SqliteCtx) -> Result<Connection, Failure> {
+        Ok(ctx.lend(&self.database).await?.0)
+    }
+
+    pub(super) async fn get(
+        &self,
+        ctx: &mut SqliteCtx,
+        key: &str,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let connection = self.lend(ctx).await?;
+        self.value(&connection, key).await
+    }
+
+    async fn value(&self, connection: &Connection, key: &str) -> Result<Option<Vec<u8>>, Failure> {
+        let sql = self.sql("SELECT value FROM {} WHERE key = ?1");
+        let rows = connection
+            .query_rows(&sql, &Parameters::from([key]))
+            .await?;
+        Ok(rows.values().next().map(bytes))
+    }
+
+    pub(super) async fn set(
+        &self,
+        ctx: &mut SqliteCtx,
+        key: String,
+        value: Vec<u8>,
+    ) -> Result<(), Failure> {
+        let connection = self.lend(ctx).await?;
+        self.put(&connection, key, value).await
+    }
+
+    async fn put(
+        &self,
+        connection: &Connection,
+        key: String,
+        value: Vec<u8>,
+    ) -> Result<(), Failure> {
+        let pair = Parameters::from([Value::Text(key), Value::Blob(value)]);
+        connection.execute(&self.set_sql(), &pair).await?;
+        Ok(())
+    }
+
+    fn set_sql(&self) -> String {
+        let insert = self.sql("INSERT INTO {} (key, value) VALUES (?1, ?2)");
+        format!("{insert} ON CONFLICT (key) DO UPDATE SET value = excluded.value")
+    }
+
+    pub(super) async fn delete(&self, ctx: &mut SqliteCtx, key: String) -> Result<(), Failure> {
+        let connection = self.lend(ctx).await?;
+        let sql = self.sql("DELETE FROM {} WHERE key = ?1");
+        connection.execute(&sql, &Parameters::from([key])).await?;
+        Ok(())
+    }
+
+    pub(super) async fn exists(&self, ctx: &mut SqliteCtx, key: String) -> Result<bool, Failure> {
+        let connection = self.lend(ctx).await?;
+        let sql = self.sql("SELECT 1 FROM {} WHERE key = ?1");
+        let rows = connection
+            .query_rows(&sql, &Parameters::from([key]))
+            .await?;
+        Ok(!rows.is_empty())
+    }
+
+    /// Up to [`MAX_LISTED`] keys, and where to continue.
+    pub(super) async fn list_keys(
+        &self,
+        ctx: &mut SqliteCtx,
+        after: Option<u64>,
+    ) -> Result<(Vec<String>, Option<u64>), Failure> {
+        let after = i64::try_from(after.unwrap_or(0)).unwrap_or(i64::MAX);
+        let connection = self.lend(ctx).await?;
+        let sql = self.sql("SELECT id, key FROM {} WHERE id > ?1 ORDER BY id LIMIT ?2");
+        let statement = connection.prepare(&sql).await?;
+        let range = Parameters::from([after, MAX_LISTED]);
+        // The rows of one page, which the pool bounds in bytes too.
+        let page = statement.query(&range, 0, false).await?;
+        let (mut keys, mut last) = (Vec::new(), None);
+        for row in page.rows.iter() {
+            let mut row = row.iter();
+            if let (Some(ValueRef::Integer(id)), Some(key)) = (row.next(), row.next()) {
+                keys.push(text(key));
+                last = u64::try_from(id).ok();
+            }
+        }
+        let more = page.rest.is_some() || keys.len() as i64 == MAX_LISTED;
+        Ok((keys, last.filter(|_| more)))
+    }
+
+    pub(super) async fn increment(
+        &self,
+        ctx: &mut SqliteCtx,
+        key: String,
+        delta: u64,
+    ) -> Result<u64, Failure> {
+        let connection = self.lend(ctx).await?;
+        let transaction = connection.begin(TransactionMode::Immediate).await?;
+        let before = match self.value(&connection, &key).await? {
+            None => 0,
+            Some(digits) => str::from_utf8(&digits)
+                .ok()
+                .and_then(|digits| digits.parse::<u64>().ok())
+                .ok_or_else(|| Failure::Other(format!("the value of {key:?} is no number")))?,
+        };
+        let after = before
+            .checked_add(delta)
+            .ok_or_else(|| Failure::Other(format!("the value of {key:?} would be too large")))?;
+        self.put(&connection, key, after.to_string().into_bytes())
+            .await?;
+        transaction.commit().await?;
+        Ok(after)
+    }
+
+    pub(super) async fn get_many(
+        &self,
+        ctx: &mut SqliteCtx,
+        keys: Vec<String>,
+    ) -> Result<Vec<Option<(String, Vec<u8>)>>, Failure> {
+        let connection = self.lend(ctx).await?;
+        // All of one snapshot.
+        let transaction = connection.begin(TransactionMode::Deferred).await?;
+        let (mut found, mut size) = (HashMap::new(), 0);
+        for chunk in keys.chunks(CHUNK) {
+            let marks = vec!["?"; chunk.len()].join(", ");
+            let sql = self.sql("SELECT key, value FROM {} WHERE key IN");
+            let wanted = Parameters::positional(chunk.iter().map(String::as_str));
+            let sql = format!("{sql} ({marks})");
+            let rows = connection.query_rows(&sql, &wanted).await?;
+            for row in rows.iter() {
+                let mut row = row.iter();
+                if let (Some(key), Some(value)) = (row.next(), row.next()) {
+                    let value = bytes(value);
+                    size += value.len();
+                    found.insert(text(key), value);
+                }
+            }
+            if size > MAX_VALUES {
+                let message = format!("the values have more than {MAX_VALUES} bytes: get fewer");
+                return Err(Failure::Other(message));
+            }
+            yield_now().await;
+        }
+        transaction.commit().await?;
+        let mut copied = 0;
+        let mut pair = |key: String| {
+            let value = found.get(&key)?.clone();
+            copied += value.len();
+            Some((key, value))
+        };
+        let pairs: Vec<_> = keys.into_iter().map(&mut pair).collect();
+        match copied <= MAX_VALUES {
+            true => Ok(pairs),
+            false => Err(Failure::Other("a key is there too often".to_owned())),
+        }
+    }
+
+    pub(super) async fn set_many(
+        &self,
+        ctx: &mut SqliteCtx,
+        pairs: Vec<(String, Vec<u8>)>,
+    ) -> Result<(), Failure> {
+        let pairs = pairs.into_iter();
+        let rows = pairs.map(|(key, value)| [Value::Text(key), Value::Blob(value)]);
+        self.run_for_each(ctx, &self.set_sql(), Rows::from_rows(rows)?)
+            .await
+    }
+
+    pub(super) async fn delete_many(
+        &self,
+        ctx: &mut SqliteCtx,
+        keys: Vec<String>,
+    ) -> Result<(), Failure> {
+        let rows = Rows::from_rows(keys.into_iter().map(|key| [Value::Text(key)]))?;
+        let sql = self.sql("DELETE FROM {} WHERE key = ?1");
+        self.run_for_each(ctx, &sql, rows).await
+    }
+
+    async fn run_for_each(
+        &self,
+        ctx: &mut SqliteCtx,
+        sql: &str,
+        rows: Rows,
+    ) -> Result<(), Failure> {
+        let connection = self.lend(ctx).await?;
+        connection.prepare(sql).await?.execute_many(&rows).await?;
+        Ok(())
+    }
+}
+
+/// The table of a bucket, quoted; `None` if that is no bucket's name.
+fn table(name: &str) -> Option<String> {
+    let name = if name.is_empty() { "default" } else { name };
+    let is_valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.len() > MAX_NAME || !name.chars().all(is_valid) {
+        return None;
+    }
+    let mut table = String::from("\"keyvalue_");
+    for c in name.chars() {
+        // SQLite's names have no case, and those of buckets do.
+        if c.is_ascii_uppercase() {
+            table.push('^');
+        }
+        table.push(c.to_ascii_lowercase());
+    }
+    table.push('"');
+    Some(table)
+}
+
+/// A value that SQL has stored may be of another type.
+fn bytes(value: ValueRef<'_>) -> Vec<u8> {
+    match value {
+        ValueRef::Null => Vec::new(),
+        ValueRef::Integer(value) => value.to_string().into_bytes(),
+        ValueRef::Real(value) => value.to_string().into_bytes(),
+        ValueRef::Text(value) => value.as_bytes().to_vec(),
+        ValueRef::Blob(value) => value.to_vec(),
+    }
+}
+
+fn text(value: ValueRef<'_>) -> String {
+    String::from_utf8_lossy(&bytes(value)).into_owned()
+}
+
+/// Let the runtime's other tasks run.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
