@@ -31,7 +31,7 @@ const PROVIDED: &[(&str, &str, &[&str])] = &[
     ("wasi:io", "0.2", &["error", "poll", "streams"]),
     (
         "wasi:keyvalue",
-        "0.2.0-draft2",
+        "0.2.0-draft",
         &["store", "atomics", "batch"],
     ),
     (
@@ -213,8 +213,8 @@ mod tests {
         assert!(!is_provided("wasi:http/types@0.3.0-rc-2026-03-15"));
         assert!(!is_provided("wasi:io/streams"));
         assert!(!is_provided("wasi:keyvalue/store@0.2.0"));
-        assert!(is_provided("wasi:keyvalue/store@0.2.0-draft2"));
-        assert!(!is_provided("wasi:keyvalue/store@0.2.0-draft3"));
+        assert!(is_provided("wasi:keyvalue/store@0.2.0-draft"));
+        assert!(!is_provided("wasi:keyvalue/store@0.2.0-draft2"));
         assert!(!is_provided("streams"));
     }
 

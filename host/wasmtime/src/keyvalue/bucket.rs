@@ -19,7 +19,7 @@ const MAX_NAME: usize = 64;
 const MAX_LISTED: i64 = 1_000;
 /// How many keys one statement of `get-many` reads.
 const CHUNK: usize = 200;
-/// The most bytes of values that `get-many` returns.
+/// The most bytes of keys and values that `get-many` returns.
 const MAX_VALUES: usize = 16 << 20;
 
 /// Why a function failed: the guest's mistake, or the host's.
@@ -39,7 +39,7 @@ impl From<convert::Failure> for Failure {
             convert::Failure::Guest(error) => match error.kind {
                 WitErrorKind::NoSuchDatabase => Failure::NoSuchStore,
                 WitErrorKind::NotAuthorized => Failure::AccessDenied,
-                _ => Failure::Other(error.message),
+                kind => Failure::Other(format!("{}: {}", name(kind), error.message)),
             },
             convert::Failure::Trap(error) => Failure::Trap(error),
         }
@@ -58,6 +58,19 @@ impl From<ResourceTableError> for Failure {
     }
 }
 
+/// The kind as the contract writes it.
+fn name(kind: WitErrorKind) -> String {
+    let mut name = String::new();
+    let debug = format!("{kind:?}");
+    for c in debug.rsplit("::").next().unwrap_or_default().chars() {
+        if c.is_ascii_uppercase() && !name.is_empty() {
+            name.push('-');
+        }
+        name.push(c.to_ascii_lowercase());
+    }
+    name
+}
+
 /// A bucket that a guest has opened.
 #[derive(Debug)]
 #[expect(unreachable_pub, reason = "generated code exports it")]
@@ -70,17 +83,15 @@ pub struct Bucket {
 impl Bucket {
     pub(super) async fn open(ctx: &mut SqliteCtx, identifier: &str) -> Result<Bucket, Failure> {
         let (database, name) = identifier
-            .split_once('/')
+            .rsplit_once('/')
             .unwrap_or(("default", identifier));
         let bucket = Bucket {
             database: database.to_owned(),
             table: table(name).ok_or(Failure::NoSuchStore)?,
         };
         let (connection, access) = ctx.lend(&bucket.database).await?;
-        match connection
-            .prepare(&bucket.sql("SELECT id, key, value FROM {}"))
-            .await
-        {
+        let columns = bucket.sql("SELECT id, key, value FROM {} LIMIT 0");
+        match connection.query_rows(&columns, &Parameters::NONE).await {
             Ok(_) => return Ok(bucket),
             // There is no such table, or it has other columns.
             Err(error) if error.kind() == ErrorKind::Sql => {}
@@ -96,6 +107,7 @@ impl Bucket {
              )",
         );
         connection.execute(&create, &Parameters::NONE).await?;
+        connection.query_rows(&columns, &Parameters::NONE).await?;
         Ok(bucket)
     }
 
@@ -224,39 +236,35 @@ impl Bucket {
         let connection = self.lend(ctx).await?;
         // All of one snapshot.
         let transaction = connection.begin(TransactionMode::Deferred).await?;
-        let (mut found, mut size) = (HashMap::new(), 0);
+        let mut pairs = Vec::new();
+        let mut left = MAX_VALUES;
+        let select = self.sql("SELECT key, value FROM {} WHERE key IN");
         for chunk in keys.chunks(CHUNK) {
             let marks = vec!["?"; chunk.len()].join(", ");
-            let sql = self.sql("SELECT key, value FROM {} WHERE key IN");
+            let sql = format!("{select} ({marks})");
             let wanted = Parameters::positional(chunk.iter().map(String::as_str));
-            let sql = format!("{sql} ({marks})");
             let rows = connection.query_rows(&sql, &wanted).await?;
+            let mut found = HashMap::new();
             for row in rows.iter() {
                 let mut row = row.iter();
-                if let (Some(key), Some(value)) = (row.next(), row.next()) {
-                    let value = bytes(value);
-                    size += value.len();
-                    found.insert(text(key), value);
+                if let (Some(ValueRef::Text(key)), Some(value)) = (row.next(), row.next()) {
+                    found.insert(key, value);
                 }
             }
-            if size > MAX_VALUES {
-                let message = format!("the values have more than {MAX_VALUES} bytes: get fewer");
-                return Err(Failure::Other(message));
+            for key in chunk {
+                let value = found.get(&**key).map(|value| bytes(*value));
+                // Each copy counts: a key may be asked for often.
+                let size = key.len() + value.as_ref().map_or(0, Vec::len);
+                left = left.checked_sub(size).ok_or_else(|| {
+                    let message = format!("the answer has more than {MAX_VALUES} bytes: get fewer");
+                    Failure::Other(message)
+                })?;
+                pairs.push(value.map(|value| (key.clone(), value)));
             }
             yield_now().await;
         }
-        transaction.commit().await?;
-        let mut copied = 0;
-        let mut pair = |key: String| {
-            let value = found.get(&key)?.clone();
-            copied += value.len();
-            Some((key, value))
-        };
-        let pairs: Vec<_> = keys.into_iter().map(&mut pair).collect();
-        match copied <= MAX_VALUES {
-            true => Ok(pairs),
-            false => Err(Failure::Other("a key is there too often".to_owned())),
-        }
+        transaction.rollback().await?;
+        Ok(pairs)
     }
 
     pub(super) async fn set_many(

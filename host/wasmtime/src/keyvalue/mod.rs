@@ -1,12 +1,13 @@
-//! `wasi:keyvalue` (0.2.0-draft2: `store`, `atomics` and `batch`) on a granted database, for guests
+//! `wasi:keyvalue` (0.2.0-draft: `store`, `atomics` and `batch`) on a granted database, for guests
 //! that were written for it. What they store is persistent, and other guests and SQL can read it.
 //!
 //! A bucket's identifier is `bucket`, in the database that is granted as `default`, or
 //! `database/bucket`. The empty identifier is the bucket `default`. A bucket's name has 1 to 64
 //! letters, digits, `-`, `_` and `.`.
 //!
-//! A bucket is one table, `keyvalue_` and its name, of the columns `id`, `key` and `value`. Opening
-//! creates it if the grant allows that ([`Grant::schema`](millpond_pool::Grant::schema)). Otherwise
+//! A bucket is one table, `keyvalue_` and its name, of the columns `id`, `key` and `value`. An upper-case
+//! letter is `^` and its lower case there, because SQLite's names have no case. Opening
+//! creates it, if there is none and the grant allows that ([`Grant::schema`](millpond_pool::Grant::schema)). Otherwise
 //! create it in a migration:
 //!
 //! ```sql
@@ -19,14 +20,16 @@
 //! request has a transaction open that writes.
 //!
 //! - `increment` works on numbers from 0 to 2⁶⁴−1, stored as decimal digits, and is atomic.
-//! - `set-many` and `delete-many` are atomic, `get-many` reads one snapshot.
-//! - `list-keys` returns up to 1,000 keys at once, in the order in which they were first set.
+//! - `set-many` and `delete-many` are atomic. `get-many` reads one snapshot, and returns at most 16 MiB of
+//!   keys and values.
+//! - `list-keys` returns up to 1,000 keys at once, in the order in which they were first set. Rows that SQL
+//!   has stored with an `id` below 1 are not listed.
 //!
 //! # Errors
 //!
 //! `no-such-store`: the database is not granted, the bucket has no valid name, or it has no table and
 //! the grant is read-only. `access-denied`: the grant does not allow it. `other`: the kind of the
-//! contract's error, and its message.
+//! contract's error, such as `busy` or `outcome-unknown`, and its message.
 
 mod bucket;
 
