@@ -256,7 +256,8 @@ fn a_host_that_is_killed_loses_no_acknowledged_note() {
         killed.kill();
         told.extend(acknowledged.iter());
     });
-    assert!(told.len() > NOTES * WRITERS, "the other host went on");
+    // Of the one that was killed, perhaps none was acknowledged.
+    assert!(told.len() >= NOTES * WRITERS, "the other host went on");
     for (id, title) in &told {
         let kept = other.ask("GET", &format!("/api/notes/{id}"), None).is(200);
         assert_eq!(kept.json()["title"], **title);

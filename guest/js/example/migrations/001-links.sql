@@ -1,0 +1,6 @@
+CREATE TABLE links (
+    code TEXT PRIMARY KEY,
+    url TEXT NOT NULL UNIQUE,
+    visits INTEGER NOT NULL DEFAULT 0,
+    created TEXT NOT NULL DEFAULT (datetime())
+) STRICT, WITHOUT ROWID;
