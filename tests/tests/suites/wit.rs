@@ -6,7 +6,9 @@
 //!
 //! ```console
 //! $ cp wit/*.wit tests/golden/millpond-sqlite-0.1.0/
-//! $ cp wit/*.wit host/wasmtime/wit/ && cp wit/*.wit guest/rust/wit/
+//! $ for copy in host/wasmtime/wit guest/rust/wit guest/js/wit/deps/sqlite guest/python/millpond/wit; do
+//! >   cp wit/*.wit $copy/
+//! > done
 //! ```
 //!
 //! For a new version, add a folder with its name, and see "Versions" in `wit/pool.wit` for what it
@@ -63,8 +65,13 @@ fn the_contract_is_as_released() {
 }
 
 #[test]
-fn each_crate_has_the_contract_in_its_own_folder() {
-    for copy in ["host/wasmtime/wit", "guest/rust/wit"] {
+fn each_package_has_the_contract_in_its_own_folder() {
+    for copy in [
+        "host/wasmtime/wit",
+        "guest/rust/wit",
+        "guest/js/wit/deps/sqlite",
+        "guest/python/millpond/wit",
+    ] {
         assert_same("wit", copy, "copy wit/ there");
     }
 }
