@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use millpond_pool::Parameters;
 use rusqlite::Connection;
-use rusqlite::ffi::{SQLITE_AUTH, SQLITE_CORRUPT, SQLITE_ERROR, SQLITE_TOOBIG};
+use rusqlite::ffi::{SQLITE_AUTH, SQLITE_CORRUPT, SQLITE_ERROR, SQLITE_SCHEMA, SQLITE_TOOBIG};
 use rusqlite::limits::Limit;
 
 use super::time::Aborted;
@@ -169,11 +169,13 @@ impl Db {
     /// - `SQLITE_TOOBIG` and `SQLITE_CORRUPT`: it reads the schema while it compiles
     ///   (`sqlite3ReadSchema`), and reports a definition that exceeds the limits for a guest's text
     ///   as damage (`corruptSchema`). Reading it again applies no limits.
+    /// - `SQLITE_SCHEMA`: a virtual table read its own tables by another schema than this one
+    ///   (`vtabCallConstructor`).
     fn may_be_outdated(&self, error: &Error) -> bool {
         let code = error.code() & 0xff;
         matches!(
             code,
-            SQLITE_ERROR | SQLITE_AUTH | SQLITE_TOOBIG | SQLITE_CORRUPT
+            SQLITE_ERROR | SQLITE_AUTH | SQLITE_TOOBIG | SQLITE_CORRUPT | SQLITE_SCHEMA
         ) && !self.watch.must_stop()
     }
 

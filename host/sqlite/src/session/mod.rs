@@ -28,7 +28,7 @@ use rusqlite::Connection;
 use rusqlite::ffi::{
     SQLITE_AUTH, SQLITE_CONSTRAINT, SQLITE_CONSTRAINT_COMMITHOOK, SQLITE_CONSTRAINT_DATATYPE,
     SQLITE_ERROR, SQLITE_FULL, SQLITE_INTERRUPT, SQLITE_IOERR, SQLITE_NOMEM, SQLITE_OK,
-    SQLITE_TOOBIG,
+    SQLITE_SCHEMA, SQLITE_TOOBIG,
 };
 use slab::Slab;
 
@@ -353,7 +353,9 @@ impl Db {
         // To SQLite, a deferred statement looks interrupted too.
         let deferred = self.watch.take_deferred();
         self.too_long = too_long && !self.lengthened && !deferred;
-        match deferred || self.too_long {
+        // SQLite has compiled it again as often as it does, while others changed the schema.
+        let outdated = error.code() & 0xff == SQLITE_SCHEMA && self.watch.can_restart();
+        match deferred || self.too_long || (outdated && !self.aside) {
             true => Stop::Aside,
             false => Stop::Error(error),
         }
