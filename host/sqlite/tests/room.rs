@@ -159,6 +159,8 @@ async fn what_another_has_committed_is_not_told_as_failed() {
     let kept = f.count("a = 2").await;
     match result {
         Ok(_) => assert_eq!(kept, 1),
+        // Its connection was taken back before the result arrived.
+        Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {}
         Err(error) => assert_eq!(kept, 0, "{error}"),
     }
 }
