@@ -30,6 +30,7 @@ use crate::value::{Parameters, ResultSet, Rows, Summary, TransactionMode};
 ///
 /// Make one call at a time. If two calls write at once, the second may wait, until the timeout, for
 /// a transaction that the first begins on the same connection.
+///
 /// Poll a call's future until it completes, or drop it: one that is kept without being polled may have
 /// the turn to write, for which all other writers wait.
 ///

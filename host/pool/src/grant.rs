@@ -68,10 +68,7 @@ impl Grant {
     /// Grant the table `name` (case-insensitive): what `table` allows, within the access. A grant
     /// with tables covers no others.
     ///
-    /// A full-text or R*Tree table includes its shadow tables. They are known by their names alone: a
-    /// grant of `user` also covers any table `user_config`, `user_content`, `user_data`,
-    /// `user_docsize`, `user_idx`, `user_node`, `user_parent` or `user_rowid`, unless that is granted
-    /// by its own name, perhaps with nothing allowed ([`TableGrant::default`]).
+    /// A full-text or R*Tree table needs [`TableGrant::shadow_tables`].
     ///
     /// A grant with tables cannot read `sqlite_schema`, nor use pragmas that describe other tables,
     /// unless it may change the schema.

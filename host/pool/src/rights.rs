@@ -10,6 +10,7 @@ pub struct TableGrant {
     insert: bool,
     update: bool,
     delete: bool,
+    shadow_tables: bool,
     /// Names in lower case.
     hidden: BTreeSet<String>,
 }
@@ -47,6 +48,19 @@ impl TableGrant {
         self
     }
 
+    /// The table is a full-text or R*Tree table: include its shadow tables, in which it keeps its
+    /// content (<https://sqlite.org/vtab.html#the_xshadowname_method>). Without this, using it is not
+    /// authorized.
+    ///
+    /// Shadow tables are known by their names alone: for a table `note`, all tables named
+    /// `note_config`, `note_content`, `note_data`, `note_docsize`, `note_idx`, `note_node`,
+    /// `note_parent` and `note_rowid`, except those that are granted themselves. So do not use this
+    /// for an ordinary table.
+    pub fn shadow_tables(mut self) -> TableGrant {
+        self.shadow_tables = true;
+        self
+    }
+
     /// Hide the column `name`: it reads as null, and cannot be updated, but can be inserted. A
     /// failing unique constraint still reveals whether a value exists, and the shadow tables of a
     /// full-text table reveal its content: grant such a table only if nothing in it must stay
@@ -74,6 +88,11 @@ impl TableGrant {
     /// Whether rows may be deleted.
     pub fn may_delete(&self) -> bool {
         self.delete
+    }
+
+    /// Whether its shadow tables are included.
+    pub fn has_shadow_tables(&self) -> bool {
+        self.shadow_tables
     }
 
     /// The hidden columns, in lower case.

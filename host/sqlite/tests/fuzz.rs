@@ -70,8 +70,8 @@ impl Fixture {
         self.grant()
             .max_statement_steps(20_000)
             .table("note", all())
-            .table("words", all())
-            .table("boxes", all())
+            .table("words", all().shadow_tables())
+            .table("boxes", all().shadow_tables())
             .table("person", TableGrant::new().read().insert().hide("secret"))
             .table("outbox", TableGrant::new().insert())
     }

@@ -29,6 +29,7 @@ fn fixture() -> Fixture {
         "CREATE TABLE note(id INTEGER PRIMARY KEY, body, author);
          INSERT INTO note VALUES (1, 'one', 'me'), (2, 'two', 'you');
          CREATE TABLE secret(x); INSERT INTO secret VALUES ('s3cret');
+         CREATE TABLE note_data(x); INSERT INTO note_data VALUES ('s3cret');
          CREATE TABLE log(entry); CREATE TABLE quiet(a);
          CREATE VIEW notes AS SELECT id, body, author FROM note;
          CREATE VIEW leak AS SELECT x FROM secret;
@@ -51,7 +52,7 @@ impl Fixture {
             .table("Note", TableGrant::new().read().insert().hide("Author"))
             .table("log", TableGrant::new().insert())
             .table("notes", TableGrant::new().read())
-            .table("search", TableGrant::new().read().insert())
+            .table("search", TableGrant::new().read().insert().shadow_tables())
     }
 }
 
@@ -94,6 +95,9 @@ fn a_table_is_used_as_far_as_it_is_granted() {
         "SELECT count(*) FROM log",
         "DELETE FROM log",
         "DELETE FROM search",
+        "SELECT x FROM note_data",
+        "INSERT INTO note_data VALUES (1)",
+        "DELETE FROM note_data",
         "SELECT x FROM secret",
         "SELECT count(*) FROM secret",
         "SELECT 1 FROM secret",

@@ -180,7 +180,8 @@ impl Lent {
                 self.back.notify_all();
                 self.stop.interrupt(self.lending);
             }
-            // Handles that it opened reached no caller, so nothing would drop them.
+            // Handles that it opened reached no caller, so nothing would drop them: close the session,
+            // once a later call has ended.
             Holding::Aside(_) => self.unfinished.store(true, Ordering::Relaxed),
             Holding::Here(_) => {
                 let held = holding.take();

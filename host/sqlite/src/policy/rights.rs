@@ -75,7 +75,8 @@ pub(super) fn may_write(rights: &Rights, verb: Verb, table: &str) -> bool {
 fn find<'r>(rights: &'r Rights, table: &str) -> Option<Option<&'r TableGrant>> {
     let tables = rights.tables()?;
     let granted = |name: &str| tables.get(&name.to_ascii_lowercase());
-    Some(granted(table).or_else(|| granted(names::shadowed(table)?)))
+    let owner = || granted(names::shadowed(table)?).filter(|owner| owner.has_shadow_tables());
+    Some(granted(table).or_else(owner))
 }
 
 /// One write to a full-text table causes writes of every kind to its shadow tables, which nothing

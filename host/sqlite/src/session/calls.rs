@@ -58,21 +58,20 @@ impl Db {
             let other = || Error::new(ErrorKind::Other, "another statement was answered");
             return from_answer(answer).ok_or_else(|| engine::Stop::Error(other().into()));
         }
-        self.call(&call, work).map_err(|stop| match stop {
-            // What may not stop in time must not run in another writer's group.
-            Stop::Turn if call.aside => {
-                self.wait_turn(None, call.hold_until).with_left(self.left())
-            }
-            Stop::Turn => self
-                .wait_turn(job(self), call.hold_until)
-                .with_left(self.left()),
-            Stop::Gate => self.wait_gate().with_left(self.left()),
-            Stop::Aside => engine::Stop::Aside {
-                // Others may wait for the turn that this connection has.
-                at_once: self.turn.is_some(),
-                left: Some(self.left()),
-            },
-            Stop::Error(error) => engine::Stop::Error(error.into()),
+        self.call(&call, work).map_err(|stop| {
+            let stop = match stop {
+                // What may not stop in time must not run in another writer's group.
+                Stop::Turn if call.aside => self.wait_turn(None, call.hold_until),
+                Stop::Turn => self.wait_turn(job(self), call.hold_until),
+                Stop::Gate => self.wait_gate(),
+                Stop::Aside => engine::Stop::Aside {
+                    // Others may wait for the turn that this connection has.
+                    at_once: self.turn.is_some(),
+                    left: None,
+                },
+                Stop::Error(error) => return engine::Stop::Error(error.into()),
+            };
+            stop.with_left(self.left())
         })
     }
 }

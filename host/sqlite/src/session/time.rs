@@ -72,7 +72,10 @@ impl Db {
         if self.watched.is_in_phase() {
             let (until, hold_until) = self.call_until;
             stop.start(until.min(hold_until).min(transaction_until));
-            self.watched.begin();
+            // Unless it is interrupted already: the end of the call must know.
+            if !self.watched.was_interrupted() {
+                self.watched.begin();
+            }
         }
     }
 

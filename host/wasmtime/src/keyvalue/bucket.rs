@@ -346,3 +346,25 @@ async fn yield_now() {
     })
     .await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_written_as_in_the_contract() {
+        assert_eq!(name(WitErrorKind::OutcomeUnknown), "outcome-unknown");
+        assert_eq!(name(WitErrorKind::Sql), "sql");
+        assert_eq!(name(WitErrorKind::NotUtf8), "not-utf8");
+    }
+
+    #[test]
+    fn each_bucket_has_a_table_of_its_own() {
+        let of = |name| table(name).expect("a name");
+        assert_eq!(of(""), of("default"));
+        assert_eq!(of("a.B-c_1"), "\"keyvalue_a.^b-c_1\"");
+        for name in ["a b", "a\"", "a/b", "\0", "^a", &"x".repeat(65)] {
+            assert_eq!(table(name), None, "{name:?}");
+        }
+    }
+}
