@@ -91,9 +91,10 @@ def _date(value: bytes) -> date:
 def _timestamp(value: bytes) -> datetime:
     day, _, time = value.partition(b" ")
     clock, _, fraction = time.partition(b".")
-    return datetime(
-        *map(int, day.split(b"-")), *map(int, clock.split(b":")), int(fraction[:6].ljust(6, b"0") or 0)
-    )
+    year, month, day_of_month = map(int, day.split(b"-"))
+    hour, minute, second = map(int, clock.split(b":"))
+    microsecond = int(fraction[:6].ljust(6, b"0") or 0)
+    return datetime(year, month, day_of_month, hour, minute, second, microsecond)
 
 
 register_adapter(date, date.isoformat)
