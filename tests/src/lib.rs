@@ -266,7 +266,7 @@ impl<'a> Run<'a> {
         let mut linker = Linker::new(&lab.engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI");
         millpond_wasmtime::add_to_linker(&mut linker).expect("Millpond");
-        millpond_wasmtime::keyvalue::add_to_linker(&mut linker).expect("wasi:keyvalue");
+        millpond_compat::keyvalue::add_to_linker(&mut linker).expect("wasi:keyvalue");
         let command = bindings::Command::instantiate_async(&mut store, &component, &linker)
             .await
             .expect("an instance");

@@ -196,7 +196,7 @@ pub(crate) fn linker(engine: &Engine, concurrency: bool) -> wasmtime::Result<Lin
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     }
     millpond_wasmtime::add_to_linker(&mut linker)?;
-    millpond_wasmtime::keyvalue::add_to_linker(&mut linker)?;
+    millpond_compat::keyvalue::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

@@ -18,42 +18,54 @@ pub enum Failure {
     Trap(wasmtime::Error),
 }
 
-impl Failure {
+impl wit::Error {
     /// An error that is not SQLite's.
-    pub(crate) fn new(kind: wit::ErrorKind, message: String) -> Failure {
-        Failure::Guest(wit::Error {
+    pub(crate) fn new(kind: wit::ErrorKind, message: String) -> wit::Error {
+        wit::Error {
             kind,
             code: 0,
             message,
             offset: None,
             rolled_back: false,
-        })
+        }
     }
 
-    pub(crate) fn no_such_database(name: &str) -> Failure {
-        Failure::new(
+    pub(crate) fn no_such_database(name: &str) -> wit::Error {
+        wit::Error::new(
             wit::ErrorKind::NoSuchDatabase,
             format!("no database is granted under the name {name:?}"),
         )
     }
 
-    pub(crate) fn too_many(what: &str, most: u32) -> Failure {
-        Failure::new(
+    pub(crate) fn too_many(what: &str, most: u32) -> wit::Error {
+        wit::Error::new(
             wit::ErrorKind::TooManyHandles,
             format!("this request may hold {most} {what} at once: drop one first"),
         )
     }
 }
 
-impl From<pool::Error> for Failure {
-    fn from(error: pool::Error) -> Failure {
-        Failure::Guest(wit::Error {
+impl From<pool::Error> for wit::Error {
+    fn from(error: pool::Error) -> wit::Error {
+        wit::Error {
             kind: error.kind().into(),
             code: error.code(),
             message: error.to_string(),
             offset: error.offset(),
             rolled_back: error.rolled_back(),
-        })
+        }
+    }
+}
+
+impl From<wit::Error> for Failure {
+    fn from(error: wit::Error) -> Failure {
+        Failure::Guest(error)
+    }
+}
+
+impl From<pool::Error> for Failure {
+    fn from(error: pool::Error) -> Failure {
+        Failure::Guest(error.into())
     }
 }
 

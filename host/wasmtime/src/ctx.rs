@@ -7,7 +7,7 @@ use std::time::Instant;
 use millpond_pool::{Access, Error, ErrorKind, Grant, PoolStats, Request, StatsScope};
 use wasmtime::component::{HasData, ResourceTable};
 
-use crate::bindings::connections::ErrorKind as WitErrorKind;
+use crate::bindings::connections;
 use crate::convert::Failure;
 
 /// The data of a connection handle. The request's [`SqliteCtx`] knows it too, and returns it when
@@ -119,11 +119,21 @@ impl SqliteCtx {
         self.unknown.as_deref()
     }
 
-    pub(crate) async fn get_connection(
+    /// A connection that the guest holds until it drops it or the request ends, for an interface of the
+    /// embedder's own. It counts as one of the request's
+    /// ([`Grant::connections_per_request`](millpond_pool::Grant::connections_per_request)).
+    ///
+    /// Waits for one for up to the pool's timeout.
+    ///
+    /// # Errors
+    ///
+    /// `no-such-database`, `too-many-handles`, and those of [`Grant::get`](millpond_pool::Grant::get).
+    /// No message names a file of the host.
+    pub async fn get_connection(
         &mut self,
         database: &str,
         access: Access,
-    ) -> Result<Connection, Failure> {
+    ) -> Result<Connection, connections::Error> {
         let request = self.request.clone();
         let granted = self.granted_mut(database)?;
         granted
@@ -131,7 +141,7 @@ impl SqliteCtx {
             .retain(|connection| connection.strong_count() > 0);
         let most = granted.grant.connections_per_request();
         if granted.held.len() >= most as usize {
-            return Err(Failure::too_many("connections", most));
+            return Err(connections::Error::too_many("connections", most));
         }
         let connection = granted
             .grant
@@ -143,13 +153,19 @@ impl SqliteCtx {
         Ok(connection)
     }
 
-    /// A connection for one call of the host's own, in addition to those that the guest holds, and what
-    /// the grant allows.
-    #[cfg(feature = "keyvalue")]
-    pub(crate) async fn lend(
+    /// A connection for one call of an interface of the embedder's own, and what the grant allows. It
+    /// does not count as one of the request's: return it, by dropping it, before the call ends.
+    ///
+    /// Waits for one for up to the pool's timeout.
+    ///
+    /// # Errors
+    ///
+    /// `no-such-database`, and those of [`Grant::get`](millpond_pool::Grant::get). No message names a
+    /// file of the host.
+    pub async fn lend(
         &mut self,
         database: &str,
-    ) -> Result<(millpond_pool::Connection, Access), Failure> {
+    ) -> Result<(millpond_pool::Connection, Access), connections::Error> {
         let request = self.request.clone();
         let grant = &self.granted_mut(database)?.grant;
         let access = grant.access();
@@ -160,7 +176,7 @@ impl SqliteCtx {
         ))
     }
 
-    pub(crate) fn stats(&mut self, database: &str) -> Result<PoolStats, Failure> {
+    pub(crate) fn stats(&mut self, database: &str) -> Result<PoolStats, connections::Error> {
         let Granted { grant, held } = self.granted_mut(database)?;
         match grant.stats_scope() {
             StatsScope::Pool => Ok(grant.pool().stats()),
@@ -171,8 +187,8 @@ impl SqliteCtx {
                 stats.in_use = held.count() as u32;
                 Ok(stats)
             }
-            StatsScope::Nothing => Err(Failure::new(
-                WitErrorKind::NotAuthorized,
+            StatsScope::Nothing => Err(connections::Error::new(
+                connections::ErrorKind::NotAuthorized,
                 format!("the counters of the database {database:?} are not granted"),
             )),
         }
@@ -188,13 +204,13 @@ impl SqliteCtx {
         self.granted.keys().cloned().collect()
     }
 
-    fn granted_mut(&mut self, database: &str) -> Result<&mut Granted, Failure> {
+    fn granted_mut(&mut self, database: &str) -> Result<&mut Granted, connections::Error> {
         if self.unknown.is_none() && !self.granted.contains_key(database) {
             self.unknown = Some(database.chars().take(64).collect());
         }
         self.granted
             .get_mut(database)
-            .ok_or_else(|| Failure::no_such_database(database))
+            .ok_or_else(|| connections::Error::no_such_database(database))
     }
 }
 
@@ -209,9 +225,9 @@ impl Drop for SqliteCtx {
 }
 
 /// Errors of opening a file name the file, which a guest must not see.
-fn hide_host(database: &str, error: &Error) -> Failure {
+fn hide_host(database: &str, error: &Error) -> connections::Error {
     match error.kind() {
-        ErrorKind::CannotOpen | ErrorKind::Corrupt => Failure::new(
+        ErrorKind::CannotOpen | ErrorKind::Corrupt => connections::Error::new(
             error.kind().into(),
             format!("the database {database:?} cannot be opened"),
         ),
@@ -234,7 +250,7 @@ impl Count {
     /// Returns an error if one more would be too many.
     pub(crate) fn check(&self, what: &str) -> Result<(), Failure> {
         if self.open >= self.most {
-            Err(Failure::too_many(what, self.most))
+            Err(connections::Error::too_many(what, self.most).into())
         } else {
             Ok(())
         }

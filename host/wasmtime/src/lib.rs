@@ -162,8 +162,6 @@ pub mod bindings;
 mod convert;
 mod ctx;
 mod host;
-#[cfg(feature = "keyvalue")]
-pub mod keyvalue;
 mod limits;
 mod linker;
 

@@ -64,6 +64,7 @@ fn a_published_crate_has_what_a_registry_shows() {
     }
     for expected in [
         "millpond",
+        "millpond-compat",
         "millpond-guest",
         "millpond-libsql",
         "millpond-pool",

@@ -33,15 +33,15 @@
 
 mod bucket;
 
+use millpond_wasmtime::{Sqlite, SqliteCtxView, SqliteView};
 use wasmtime::component::{Linker, Resource};
 
 use self::bucket::{Bucket, Failure};
 use self::generated::wasi::keyvalue::{atomics, batch, store};
-use crate::ctx::{Sqlite, SqliteCtxView, SqliteView};
 
 mod generated {
     wasmtime::component::bindgen!({
-        path: "wit-keyvalue",
+        path: "wit/keyvalue",
         world: "wasi:keyvalue/imports",
         imports: { default: async | trappable },
         with: { "wasi:keyvalue/store.bucket": super::bucket::Bucket },
@@ -60,7 +60,7 @@ pub fn add_to_linker<T: SqliteView + 'static>(linker: &mut Linker<T>) -> wasmtim
 }
 
 /// Like [`add_to_linker`], for store data whose type belongs to another crate: see
-/// [`add_to_linker_with`](crate::add_to_linker_with).
+/// [`millpond_wasmtime::add_to_linker_with`].
 ///
 /// # Errors
 ///

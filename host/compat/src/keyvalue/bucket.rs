@@ -7,11 +7,11 @@ use std::task::Poll;
 use millpond_pool::{
     Access, Connection, Error, ErrorKind, Parameters, Rows, TransactionMode, Value, ValueRef,
 };
+use millpond_wasmtime::SqliteCtx;
+use millpond_wasmtime::bindings::connections;
 use wasmtime::component::ResourceTableError;
 
-use crate::bindings::connections::ErrorKind as WitErrorKind;
-use crate::convert;
-use crate::ctx::SqliteCtx;
+use crate::error::summary;
 
 /// The longest name of a bucket.
 const MAX_NAME: usize = 64;
@@ -33,42 +33,26 @@ pub enum Failure {
     Trap(wasmtime::Error),
 }
 
-impl From<convert::Failure> for Failure {
-    fn from(failure: convert::Failure) -> Failure {
-        match failure {
-            convert::Failure::Guest(error) => match error.kind {
-                WitErrorKind::NoSuchDatabase => Failure::NoSuchStore,
-                WitErrorKind::NotAuthorized => Failure::AccessDenied,
-                kind => Failure::Other(format!("{}: {}", name(kind), error.message)),
-            },
-            convert::Failure::Trap(error) => Failure::Trap(error),
+impl From<connections::Error> for Failure {
+    fn from(error: connections::Error) -> Failure {
+        match error.kind {
+            connections::ErrorKind::NoSuchDatabase => Failure::NoSuchStore,
+            connections::ErrorKind::NotAuthorized => Failure::AccessDenied,
+            _ => Failure::Other(summary(&error)),
         }
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        convert::Failure::from(error).into()
+        connections::Error::from(error).into()
     }
 }
 
 impl From<ResourceTableError> for Failure {
     fn from(error: ResourceTableError) -> Failure {
-        convert::Failure::from(error).into()
+        Failure::Trap(error.into())
     }
-}
-
-/// The kind as the contract writes it.
-fn name(kind: WitErrorKind) -> String {
-    let mut name = String::new();
-    let debug = format!("{kind:?}");
-    for c in debug.rsplit("::").next().unwrap_or_default().chars() {
-        if c.is_ascii_uppercase() && !name.is_empty() {
-            name.push('-');
-        }
-        name.push(c.to_ascii_lowercase());
-    }
-    name
 }
 
 /// A bucket that a guest has opened.
@@ -350,13 +334,6 @@ async fn yield_now() {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn kinds_are_written_as_in_the_contract() {
-        assert_eq!(name(WitErrorKind::OutcomeUnknown), "outcome-unknown");
-        assert_eq!(name(WitErrorKind::Sql), "sql");
-        assert_eq!(name(WitErrorKind::NotUtf8), "not-utf8");
-    }
 
     #[test]
     fn each_bucket_has_a_table_of_its_own() {

@@ -1,0 +1,9 @@
+//! Database interfaces of other hosts, for guests that were written for those: each is a thin
+//! translation onto the connections that a request's [`SqliteCtx`](millpond_wasmtime::SqliteCtx) grants,
+//! with their rights and limits. An embedder adds them to its linker, beside
+//! [`millpond_wasmtime::add_to_linker`]:
+//!
+//! - [`keyvalue`]: `wasi:keyvalue` 0.2.0-draft.
+
+mod error;
+pub mod keyvalue;
