@@ -108,6 +108,13 @@ impl PoolBuilder {
         self
     }
 
+    /// How long a connection stays open that no one uses; up to twice that. Default: as long as the
+    /// pool; more than 0. One thread of the process looks for them.
+    pub fn max_idle_time(mut self, time: Duration) -> Self {
+        self.settings.pool.max_idle_time = Some(time);
+        self
+    }
+
     /// How long a caller waits for a connection, and how long for a server that has no stream left.
     /// Default 10 s; 0 (do not wait at all) to one hour.
     pub fn timeout(mut self, timeout: Duration) -> Self {

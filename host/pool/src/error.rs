@@ -14,6 +14,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum ErrorKind {
     /// A setting of the pool is out of its bounds. Only returned when building a pool.
     Config,
+    /// There is no database of that key ([`Pools`](crate::Pools)).
+    NoSuchDatabase,
     /// The database file could not be opened: it is missing, a directory, or inaccessible.
     CannotOpen,
     /// The statement, table, function, pragma or write is not allowed.

@@ -1,8 +1,11 @@
 //! Decides who has which connection: lends one, waits for one, and takes it back.
 
+use std::fmt;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -12,22 +15,67 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{timeout, timeout_at};
 
 use crate::clock::{self, NEVER};
-use crate::engine::{Engine, Outcome, Session, Terms, Wait};
+use crate::engine::{Engine, Outcome, Terms, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lent::Lent;
+use crate::maintenance::{self, Chore};
+use crate::pooled::Pooled;
 use crate::request::Request;
 use crate::rights::{Limits, Rights};
 use crate::settings::Settings;
 use crate::slots::{Closed, Place, Returned, Risk, Slots, Taken};
-use crate::stop_flag::StopFlag;
-use crate::thread::Thread;
 use crate::value::Access;
 use crate::worker::hand_over;
 
 /// How often a waiter checks whether what it waits for has been held for too long.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// What the pool and its lent connections share.
+/// A pool that is in use: its clones, grants and connections share this.
+pub(crate) struct InUse {
+    lending: Arc<Lending>,
+    on_release: Option<Box<OnRelease>>,
+}
+
+/// Called when the pool is no longer in use.
+pub(crate) type OnRelease = dyn Fn() + Send + Sync + UnwindSafe + RefUnwindSafe;
+
+impl InUse {
+    pub(crate) fn new(lending: Arc<Lending>, on_release: Option<Box<OnRelease>>) -> Arc<InUse> {
+        Arc::new(InUse {
+            lending,
+            on_release,
+        })
+    }
+
+    /// What to keep for using the pool again.
+    pub(crate) fn lending(&self) -> &Arc<Lending> {
+        &self.lending
+    }
+}
+
+impl Deref for InUse {
+    type Target = Lending;
+
+    fn deref(&self) -> &Lending {
+        &self.lending
+    }
+}
+
+impl fmt::Debug for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lending.fmt(f)
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        if let Some(on_release) = &self.on_release {
+            on_release();
+        }
+    }
+}
+
+/// The part of a pool that lends its connections.
 #[derive(Debug)]
 pub(crate) struct Lending {
     pub(crate) engine: Arc<dyn Engine>,
@@ -36,6 +84,9 @@ pub(crate) struct Lending {
     pub(crate) slots: Slots<Box<Pooled>>,
     /// The connections in use, for the pool to end when it closes.
     lent: Mutex<Slab<Weak<Lent>>>,
+    /// Whether the maintenance thread looks for idle connections.
+    is_scheduled: AtomicBool,
+    this: Weak<Lending>,
 }
 
 /// The terms on which a caller asks for a connection.
@@ -48,49 +99,33 @@ pub(crate) struct Ask<'a> {
     pub(crate) share: Option<&'a Arc<Semaphore>>,
 }
 
-/// A session, with what the pool stores for it.
-#[derive(Debug)]
-pub(crate) struct Pooled {
-    pub(crate) session: Box<dyn Session>,
-    pub(crate) stop: Arc<StopFlag>,
-    /// Started when first needed.
-    thread: Option<Thread>,
-}
-
-impl Pooled {
-    async fn open(engine: &dyn Engine, until: u64) -> Result<Box<Pooled>> {
-        let stop = Arc::new(StopFlag::default());
-        Ok(Box::new(Pooled {
-            session: engine.open(Arc::clone(&stop), until).await?,
-            stop,
-            thread: None,
-        }))
-    }
-
-    /// The session's own thread.
-    pub(crate) fn thread(&mut self) -> Result<Thread> {
-        let thread = match self.thread.take() {
-            Some(thread) => thread,
-            None => Thread::start()?,
-        };
-        Ok(self.thread.insert(thread).clone())
-    }
-}
-
 impl Lending {
-    pub(crate) async fn new(engine: Arc<dyn Engine>, settings: Settings) -> Result<Lending> {
+    pub(crate) async fn new(engine: Arc<dyn Engine>, settings: Settings) -> Result<Arc<Lending>> {
         settings.check()?;
         let first = Pooled::open(&*engine, NEVER).await?;
         let slots = Slots::new(settings.max_size, settings.most_idle());
         if settings.most_idle() > 0 {
             slots.add_idle(first);
         }
-        Ok(Lending {
+        let lending = Arc::new_cyclic(|this| Lending {
             engine,
             settings,
             slots,
             lent: Mutex::default(),
-        })
+            is_scheduled: AtomicBool::new(false),
+            this: this.clone(),
+        });
+        lending.look_for_idle();
+        Ok(lending)
+    }
+
+    /// Have connections closed that stay idle for too long.
+    fn look_for_idle(&self) {
+        if let Some(time) = self.settings.max_idle_time
+            && !self.is_scheduled.swap(true, Ordering::AcqRel)
+        {
+            maintenance::schedule(self.this.clone(), time);
+        }
     }
 
     pub(crate) fn check(&self, ask: &Ask<'_>) -> Result<()> {
@@ -99,7 +134,8 @@ impl Lending {
 
     /// Wait for a connection, and lend it.
     pub(crate) async fn lend(
-        self: &Arc<Self>,
+        &self,
+        in_use: &Arc<InUse>,
         ask: &Ask<'_>,
         request: &Request,
     ) -> Result<Arc<Lent>> {
@@ -119,11 +155,12 @@ impl Lending {
                 }
             }
         };
-        self.lend_in((place, share), ask, request).await
+        self.lend_in(in_use, (place, share), ask, request).await
     }
 
     async fn lend_in(
-        self: &Arc<Self>,
+        &self,
+        in_use: &Arc<InUse>,
         (place, share): (Place, Option<OwnedSemaphorePermit>),
         ask: &Ask<'_>,
         request: &Request,
@@ -159,7 +196,7 @@ impl Lending {
         let hold_until = clock::after(ask.limits.hold);
         let place = (place, share);
         let lending = (lending, hold_until);
-        Ok(Lent::new(Arc::clone(self), pooled, place, lending))
+        Ok(Lent::new(Arc::clone(in_use), pooled, place, lending))
     }
 
     /// Acquire a permit of the grant's share, behind other callers under the same grant only.
@@ -301,6 +338,7 @@ impl Lending {
             returned => returned,
         };
         self.slots.give_back(place, pooled, returned, rolled_back);
+        self.look_for_idle();
         if let Err(panic) = reset
             && !std::thread::panicking()
         {
@@ -332,6 +370,16 @@ impl Lending {
 
     fn lent(&self) -> MutexGuard<'_, Slab<Weak<Lent>>> {
         self.lent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Chore for Lending {
+    fn run(&self) -> Option<Instant> {
+        let time = self.settings.max_idle_time?;
+        // Before looking: one that is returned meanwhile schedules this again.
+        self.is_scheduled.store(false, Ordering::Release);
+        let again = self.slots.close_idle() && !self.is_scheduled.swap(true, Ordering::AcqRel);
+        again.then(|| Instant::now().checked_add(time)).flatten()
     }
 }
 

@@ -13,7 +13,8 @@ use self::aside::{LOOK_EVERY, Overdue};
 use crate::clock;
 use crate::engine::{Call, Left, Outcome, Session, Step, Stop};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lending::{Lending, Pooled};
+use crate::lending::InUse;
+use crate::pooled::Pooled;
 use crate::slots::{Place, Returned, Risk};
 use crate::stop_flag::StopFlag;
 use crate::worker::hand_over;
@@ -21,7 +22,7 @@ use crate::worker::hand_over;
 /// What the handles of a connection, its statements, cursors and transaction share.
 #[derive(Debug)]
 pub(crate) struct Lent {
-    pool: Arc<Lending>,
+    pool: Arc<InUse>,
     stop: Arc<StopFlag>,
     /// The number of this lending, for the stop flag.
     lending: u64,
@@ -83,7 +84,7 @@ impl Holding {
 
 impl Lent {
     pub(crate) fn new(
-        pool: Arc<Lending>,
+        pool: Arc<InUse>,
         pooled: Box<Pooled>,
         (place, share): (Place, Option<OwnedSemaphorePermit>),
         (lending, hold_until): (u64, u64),

@@ -10,6 +10,9 @@
 //! transaction, temporary tables, a last insert rowid, unfinished statements) or closes the
 //! connection: the next borrower cannot see any of it.
 //!
+//! [`Pools`] has many databases, by key: it opens the pool of each when it is first needed, and closes
+//! those that have not been used for a while.
+//!
 //! A [`Grant`] says what a borrower may do, and how much. A [`Request`] is the scope whose end
 //! returns everything; it can be interrupted from outside.
 //!
@@ -50,7 +53,8 @@
 //! session, and waits for it. `lent` is a connection while it is lent: it makes the calls, waits
 //! between them, and returns the session. `connection`, `statement` and `transaction` are the
 //! public handles. `stop_flag` stops a call from outside, `thread` runs a call that might not stop
-//! in time, and `worker` keeps a slow call from blocking the runtime.
+//! in time, and `worker` keeps a slow call from blocking the runtime. `pools` opens and closes pools by
+//! key, and `maintenance` is the thread that looks for what has been idle for too long.
 
 #![cfg_attr(
     test,
@@ -71,8 +75,11 @@ mod flat_tests;
 mod grant;
 mod lending;
 mod lent;
+mod maintenance;
 mod parameters;
 mod pool;
+mod pooled;
+mod pools;
 mod request;
 mod rights;
 mod rows;
@@ -98,6 +105,7 @@ pub use connection::Connection;
 pub use error::{Error, ErrorKind, Result};
 pub use grant::{Grant, StatsScope};
 pub use pool::Pool;
+pub use pools::{Pools, PoolsSettings, PoolsStats};
 pub use request::Request;
 pub use rights::TableGrant;
 pub use settings::Settings;

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::connection::Connection;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::lending::{Ask, Lending};
+use crate::lending::{Ask, InUse, Lending, OnRelease};
 use crate::lent::PATIENCE;
 use crate::request::Request;
 use crate::rights::Limits;
@@ -37,7 +37,7 @@ const LAST_WAIT: Duration = Duration::from_millis(30);
 /// [`close`](Pool::close).
 #[derive(Clone, Debug)]
 pub struct Pool {
-    lending: Arc<Lending>,
+    lending: Arc<InUse>,
 }
 
 impl Pool {
@@ -49,8 +49,9 @@ impl Pool {
     /// Those of [`Engine::open`]. [`Config`](crate::ErrorKind::Config): a setting is out of its
     /// bounds.
     pub async fn open(engine: Arc<dyn Engine>, settings: Settings) -> Result<Pool> {
+        let lending = Lending::new(engine, settings).await?;
         Ok(Pool {
-            lending: Arc::new(Lending::new(engine, settings).await?),
+            lending: InUse::new(lending, None),
         })
     }
 
@@ -80,12 +81,28 @@ impl Pool {
         self.lend(&ask, &Request::new()).await
     }
 
+    /// The pool of a [`Lending`] that outlives its use.
+    pub(crate) fn of(lending: Arc<Lending>, on_release: Option<Box<OnRelease>>) -> Pool {
+        Pool {
+            lending: InUse::new(lending, on_release),
+        }
+    }
+
+    /// Another clone.
+    pub(crate) fn shared(in_use: Arc<InUse>) -> Pool {
+        Pool { lending: in_use }
+    }
+
+    pub(crate) fn in_use(&self) -> &Arc<InUse> {
+        &self.lending
+    }
+
     pub(crate) fn check(&self, ask: &Ask<'_>) -> Result<()> {
         self.lending.check(ask)
     }
 
     pub(crate) async fn lend(&self, ask: &Ask<'_>, request: &Request) -> Result<Connection> {
-        let lent = self.lending.lend(ask, request).await?;
+        let lent = self.lending.lend(&self.lending, ask, request).await?;
         Ok(Connection::new(lent))
     }
 

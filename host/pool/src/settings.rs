@@ -17,6 +17,9 @@ pub struct Settings {
     pub max_idle: Option<u32>,
     /// How long a caller waits for a connection, at most one hour. Defaults to 10 s.
     pub timeout: Duration,
+    /// How long a connection stays open that no one uses; up to twice that. `None` means until the
+    /// pool closes. Defaults to `None`; more than 0.
+    pub max_idle_time: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -25,6 +28,7 @@ impl Default for Settings {
             max_size: 5,
             max_idle: None,
             timeout: Duration::from_secs(10),
+            max_idle_time: None,
         }
     }
 }
@@ -34,8 +38,8 @@ impl Settings {
     pub fn new(max_size: u32, timeout: Duration) -> Settings {
         Settings {
             max_size,
-            max_idle: None,
             timeout,
+            ..Settings::default()
         }
     }
 
@@ -43,6 +47,13 @@ impl Settings {
     #[must_use]
     pub fn max_idle(mut self, connections: Option<u32>) -> Settings {
         self.max_idle = connections;
+        self
+    }
+
+    /// Close a connection that no one has used for this long, at most twice that; `None` means never.
+    #[must_use]
+    pub fn max_idle_time(mut self, time: Option<Duration>) -> Settings {
+        self.max_idle_time = time;
         self
     }
 
@@ -55,6 +66,10 @@ impl Settings {
         let max_idle = self.max_idle.unwrap_or(self.max_size);
         within("max_size", self.max_size, 1..=1024, "connections")?;
         within("max_idle", max_idle, 0..=self.max_size, "connections")?;
+        if self.max_idle_time.is_some_and(|time| time.is_zero()) {
+            let message = "max_idle_time is 0: it must be more";
+            return Err(Error::new(ErrorKind::Config, message));
+        }
         within_hour("timeout", self.timeout)
     }
 

@@ -33,7 +33,9 @@ pub(crate) struct Slots<R> {
 #[derive(Debug)]
 struct State<R> {
     /// The last is the most recently used, and so the warmest.
-    idle: Vec<R>,
+    idle: Vec<Idle<R>>,
+    /// How often [`close_idle`](Slots::close_idle) has looked.
+    rounds: u64,
     /// Holders of a place that are opening a resource.
     opening: u32,
     /// Resources that their holders have abandoned, and that are still in use.
@@ -50,6 +52,14 @@ struct State<R> {
     risk_waits: u64,
     closed: bool,
     counters: PoolStats,
+}
+
+/// A resource that no one uses.
+#[derive(Debug)]
+struct Idle<R> {
+    resource: R,
+    /// Since which [round](State::rounds).
+    since: u64,
 }
 
 /// The right to hold one resource. Dropping it hands it to the next in line.
@@ -112,6 +122,7 @@ impl<R> Slots<R> {
             places: Arc::new(Semaphore::new(max_size as usize)),
             state: Mutex::new(State {
                 idle: Vec::with_capacity(max_idle as usize),
+                rounds: 0,
                 opening: 0,
                 abandoned: 0,
                 dropped: 0,
@@ -176,8 +187,9 @@ impl<R> Slots<R> {
             state.opening += 1;
             return Ok(Taken::Open(Opening { slots: self }));
         };
-        let index = state.idle.iter().rposition(prefer).unwrap_or(last);
-        let resource = state.idle.remove(index);
+        let preferred = |idle: &Idle<R>| prefer(&idle.resource);
+        let index = state.idle.iter().rposition(preferred).unwrap_or(last);
+        let resource = state.idle.remove(index).resource;
         state.counters.in_use += 1;
         state.counters.connections_reused += 1;
         if place.waited {
@@ -192,7 +204,7 @@ impl<R> Slots<R> {
     pub(crate) fn add_idle(&self, resource: R) {
         let mut state = self.lock();
         state.counters.connections_created += 1;
-        state.idle.push(resource);
+        state.add_idle(resource);
     }
 
     /// Return a resource, and hand its place to the next in line.
@@ -207,7 +219,7 @@ impl<R> Slots<R> {
         state.counters.rolled_back += u64::from(rolled_back);
         state.counters.discarded += u64::from(returned == Returned::Discard);
         if returned == Returned::Clean && !state.closed && state.idle.len() < self.max_idle {
-            state.idle.push(resource);
+            state.add_idle(resource);
             state.counters.in_use -= 1;
             drop(state);
         } else {
@@ -314,11 +326,29 @@ impl<R> Slots<R> {
         let mut idle = std::mem::take(&mut state.idle);
         state.counters.connections_closed += idle.len() as u64;
         drop(state);
-        if let Some(resource) = idle.last_mut() {
-            last(resource);
+        if let Some(idle) = idle.last_mut() {
+            last(&mut idle.resource);
         }
         // Dropped while no other thread closes one.
         drop(idle);
+    }
+
+    /// Close those that have been idle since before the last call of this. Returns whether any are
+    /// left.
+    pub(crate) fn close_idle(&self) -> bool {
+        let mut state = self.lock();
+        let round = state.rounds;
+        state.rounds += 1;
+        let idle = std::mem::take(&mut state.idle);
+        let (close, keep) = idle.into_iter().partition(|idle| idle.since < round);
+        state.idle = keep;
+        let close: Vec<Idle<R>> = close;
+        state.counters.connections_closed += close.len() as u64;
+        let is_left = !state.idle.is_empty();
+        drop(state);
+        // Dropped outside the lock: closing may write to the disk.
+        drop(close);
+        is_left
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -345,6 +375,11 @@ impl<R> Slots<R> {
 }
 
 impl<R> State<R> {
+    fn add_idle(&mut self, resource: R) {
+        let since = self.rounds;
+        self.idle.push(Idle { resource, since });
+    }
+
     fn is_drained(&self) -> bool {
         let lost = self.abandoned + self.forgotten.min(self.dropped);
         self.counters.in_use == lost && self.opening == 0

@@ -42,10 +42,11 @@ enum Action {
     CancelFirst,
     CancelLast,
     TimeOutFirst,
+    CloseIdle,
     Close,
 }
 
-const ACTIONS: [Action; 9] = [
+const ACTIONS: [Action; 10] = [
     Action::Get,
     Action::GetUnopenable,
     Action::Return(Returned::Clean),
@@ -54,6 +55,7 @@ const ACTIONS: [Action; 9] = [
     Action::CancelFirst,
     Action::CancelLast,
     Action::TimeOutFirst,
+    Action::CloseIdle,
     Action::Close,
 ];
 
@@ -95,6 +97,10 @@ impl<'a> World<'a> {
                     assert_eq!(self.slots.timed_out() as usize, self.held.len());
                     self.timeouts += 1;
                 }
+            }
+            Action::CloseIdle => {
+                let left = self.slots.close_idle();
+                assert_eq!(left, self.slots.stats().idle > 0);
             }
             Action::Close => {
                 self.slots.close();
@@ -280,6 +286,25 @@ fn closing_waits_for_a_connection_being_opened_and_drops_it() {
         (stats.connections_created, stats.connections_closed),
         (1, 1)
     );
+}
+
+#[test]
+fn what_was_idle_between_two_looks_is_closed() {
+    let slots = Slots::new(2, 2);
+    let alive = Arc::default();
+    slots.add_idle(Fake::new(&alive));
+    assert!(slots.close_idle());
+    // One that was used meanwhile stays.
+    slots.add_idle(Fake::new(&alive));
+    let place = slots.try_place().expect("open").expect("a place");
+    let Ok(Taken::Idle(used)) = slots.take(&place, |_| true) else {
+        panic!("one is idle");
+    };
+    slots.give_back(place, used, Returned::Clean, false);
+    assert!(slots.close_idle());
+    assert_eq!(alive.load(Ordering::Relaxed), 1);
+    assert!(!slots.close_idle());
+    assert_eq!(alive.load(Ordering::Relaxed), 0);
 }
 
 #[test]

@@ -62,6 +62,13 @@ impl PoolBuilder {
         self
     }
 
+    /// Set how long a connection stays open that no one uses; up to twice that. Defaults to as long as
+    /// the pool; more than 0. One thread of the process looks for them.
+    pub fn max_idle_time(mut self, time: Duration) -> Self {
+        self.settings.pool.max_idle_time = Some(time);
+        self
+    }
+
     /// Set when SQLite syncs to disk. Defaults to [`Synchronous::Full`].
     pub fn synchronous(mut self, synchronous: Synchronous) -> Self {
         self.settings.synchronous = synchronous;
@@ -167,6 +174,10 @@ impl PoolBuilder {
     pub fn max_page_bytes(mut self, bytes: u64) -> Self {
         self.settings.max_page_bytes = bytes;
         self
+    }
+
+    pub(crate) fn check(&self) -> millpond_pool::Result<()> {
+        Ok(self.settings.check()?)
     }
 
     /// Build the pool for the file at `path`. If it does not exist, it is created, readable only by

@@ -77,7 +77,7 @@
 //!
 //! # Where to find what
 //!
-//! `engine` is a database, `session` a connection at work. `open` sets up a connection, `policy`
+//! `engine` is a database, `session` a connection at work, `folder` many databases. `open` sets up a connection, `policy`
 //! decides what it may run, `deadline` when it must stop. `writers` has the queue of
 //! writers, group commit, and checkpoints. All unsafe code is in `ffi`.
 
@@ -94,6 +94,7 @@ mod deadline;
 mod engine;
 mod error;
 mod ffi;
+mod folder;
 mod like;
 mod limits;
 mod math;
@@ -109,4 +110,5 @@ mod writers;
 
 pub use builder::PoolBuilder;
 pub use ffi::memory::set_process_memory_limit;
+pub use folder::Folder;
 pub use open::settings::Synchronous;

@@ -13,7 +13,7 @@ use super::{CallId, Held, Holding, Lent};
 use crate::clock::{self, NEVER};
 use crate::engine::{Call, Left, Outcome, Session, Step};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lending::Pooled;
+use crate::pooled::Pooled;
 use crate::slots::{Returned, Risk};
 
 /// How long after its deadline a call is abandoned. Nearly all calls stop within a quarter of that,

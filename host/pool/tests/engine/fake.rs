@@ -26,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) name: &'static str,
     pub(crate) opened: AtomicU32,
     pub(crate) dropped: AtomicU32,
+    pub(crate) alive: Arc<Alive>,
     /// While set, opening a session fails.
     pub(crate) unreachable: AtomicBool,
     /// Releases calls of `wait`.
@@ -37,6 +38,13 @@ pub(crate) struct Shared {
     /// Notified when a session begins a call.
     pub(crate) began: Notify,
     pub(crate) done: Mutex<Vec<String>>,
+}
+
+/// How many sessions of several fakes are open.
+#[derive(Debug, Default)]
+pub(crate) struct Alive {
+    pub(crate) now: AtomicU32,
+    pub(crate) most: AtomicU32,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -63,6 +71,8 @@ impl Engine for Fake {
                 return Err(Error::new(ErrorKind::Unavailable, "nothing answers"));
             }
             self.0.opened.fetch_add(1, Ordering::SeqCst);
+            let alive = 1 + self.0.alive.now.fetch_add(1, Ordering::SeqCst);
+            self.0.alive.most.fetch_max(alive, Ordering::SeqCst);
             let session: Box<dyn Session> = Box::new(FakeSession {
                 shared: Arc::clone(&self.0),
                 stop,
@@ -281,6 +291,7 @@ impl Session for FakeSession {
 impl Drop for FakeSession {
     fn drop(&mut self) {
         self.shared.dropped.fetch_add(1, Ordering::SeqCst);
+        self.shared.alive.now.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

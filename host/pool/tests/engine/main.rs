@@ -2,6 +2,7 @@
 
 mod aside;
 mod fake;
+mod pools;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
