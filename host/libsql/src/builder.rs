@@ -4,12 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millpond_pool::{Pool, Result, block_on};
+use millpond_pool::engine::hand_over;
+use millpond_pool::{Error, ErrorKind, Pool, Pools, PoolsSettings, Result, block_on};
 
 use crate::engine::Libsql;
 use crate::migrator::Migrator;
 use crate::settings::Settings;
+use crate::shared::is_label;
 use crate::token::Source;
+
+type Migrate = dyn Fn(&mut Migrator) -> Result<()> + Send + Sync;
 
 /// Builds a [`Pool`] of connections to a libSQL server.
 ///
@@ -176,6 +180,73 @@ impl PoolBuilder {
         (self.settings.pool.max_size, self.settings.pool.max_idle) = (1, None);
         (self.settings.read_only, self.settings.pool.timeout) = (false, Migrator::WAIT);
         Ok(Migrator::new(self.open_blocking(url)?))
+    }
+
+    /// Pools of the databases of the server at `url`, by namespace. Each has these settings, and opens
+    /// when it is first asked for.
+    ///
+    /// [`Pools::get`] returns, besides its own errors and those of [`open`](PoolBuilder::open),
+    /// [`NoSuchDatabase`](ErrorKind::NoSuchDatabase): the key is no name of a namespace, or the server
+    /// has none of that name.
+    ///
+    /// ```no_run
+    /// use millpond_libsql::PoolBuilder;
+    /// use millpond_pool::PoolsSettings;
+    ///
+    /// # async fn open() -> Result<(), millpond_pool::Error> {
+    /// let builder = PoolBuilder::new().token_file("/run/secrets/libsql-token");
+    /// let tenants = builder.pools("libsql://db.example.com", PoolsSettings::new(500))?;
+    /// let pool = tenants.get("a-tenant").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](ErrorKind::Config): a setting is out of its bounds.
+    pub fn pools(self, url: &str, settings: PoolsSettings) -> Result<Pools> {
+        self.pools_by_namespace(url, settings, None)
+    }
+
+    /// Like [`pools`](PoolBuilder::pools), and call `migrate` each time before a pool opens, to run
+    /// the migrations. It may block. [`Pools::get`] returns its error.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](ErrorKind::Config): a setting is out of its bounds.
+    pub fn migrated_pools(
+        self,
+        url: &str,
+        settings: PoolsSettings,
+        migrate: impl Fn(&mut Migrator) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<Pools> {
+        self.pools_by_namespace(url, settings, Some(Box::new(migrate)))
+    }
+
+    fn pools_by_namespace(
+        self,
+        url: &str,
+        settings: PoolsSettings,
+        migrate: Option<Box<Migrate>>,
+    ) -> Result<Pools> {
+        self.settings.check()?;
+        let shared = Arc::new((self, url.to_owned(), migrate));
+        Pools::new(settings, move |key| {
+            let shared = Arc::clone(&shared);
+            async move {
+                if !is_label(&key) {
+                    let message = "there is no such database";
+                    return Err(Error::new(ErrorKind::NoSuchDatabase, message));
+                }
+                let (builder, url, migrate) = &*shared;
+                let builder = builder.clone().namespace(&*key);
+                if let Some(migrate) = migrate {
+                    hand_over();
+                    migrate(&mut builder.clone().open_migrator(url)?)?;
+                }
+                builder.open(url).await
+            }
+        })
     }
 
     /// As [`open`](PoolBuilder::open), on a thread that may block, in or outside of any runtime.

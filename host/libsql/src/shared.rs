@@ -239,12 +239,16 @@ impl Shared {
 
 /// A namespace as the first label of a host's name.
 fn label(namespace: &str) -> Result<&str> {
-    let is_label = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    match !namespace.is_empty() && namespace.len() <= 63 && namespace.chars().all(is_label) {
+    match is_label(namespace) {
         true => Ok(namespace),
         false => Err(Error::new(
             ErrorKind::Config,
             "a namespace has 1 to 63 letters, digits, `-` and `_`",
         )),
     }
+}
+
+pub(crate) fn is_label(namespace: &str) -> bool {
+    let is_of_label = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    !namespace.is_empty() && namespace.len() <= 63 && namespace.chars().all(is_of_label)
 }

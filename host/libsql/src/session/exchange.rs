@@ -73,6 +73,10 @@ pub(super) async fn refusal(answer: Response<Incoming>) -> Refusal {
             "sends its clients elsewhere: give the pool that URL",
         )),
         StatusCode::REQUEST_TIMEOUT => Refusal::Failed(unavailable("timed out")),
+        StatusCode::NOT_FOUND if error.message.contains("Namespace") => not_run(
+            ErrorKind::NoSuchDatabase,
+            "the server has no database of this name".to_owned(),
+        ),
         StatusCode::NOT_FOUND => Refusal::NotRun(unavailable(
             "does not know the database, or does not speak Hrana 3 in Protocol Buffers",
         )),
@@ -297,7 +301,7 @@ impl Core {
 
     /// Where the server refuses even the first request, it is not one for this pool.
     fn while_greeting(&self, error: Error) -> Error {
-        match self.greeting {
+        match self.greeting && error.kind() != ErrorKind::NoSuchDatabase {
             true => error.with_kind(ErrorKind::CannotOpen),
             false => error,
         }

@@ -1,7 +1,11 @@
 //! What a grant allows, and what one borrower learns of another.
 
-use millpond_libsql::PoolBuilder;
-use millpond_pool::{Access, ErrorKind, Grant, Request, Rows, TableGrant, TransactionMode, Value};
+use std::time::Duration;
+
+use millpond_libsql::{Migrator, PoolBuilder};
+use millpond_pool::{
+    Access, ErrorKind, Grant, PoolsSettings, Request, Rows, TableGrant, TransactionMode, Value,
+};
 
 use crate::admin::Admin;
 use crate::sqld::Sqld;
@@ -136,9 +140,70 @@ async fn a_namespace_is_a_database_of_its_own() {
     }
     let url = server.url();
     let none = PoolBuilder::new().namespace("none").open(&url);
-    assert_eq!(kind(none.await), ErrorKind::CannotOpen);
+    assert_eq!(kind(none.await), ErrorKind::NoSuchDatabase);
     let none = PoolBuilder::new().namespace("no.name").open(&url);
     assert_eq!(kind(none.await), ErrorKind::Config);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn namespaces_are_opened_and_closed_by_key() {
+    let Some((server, admin)) = Admin::start() else {
+        return;
+    };
+    let keys: Vec<String> = (0..8).map(|number| format!("tenant-{number}")).collect();
+    for key in &keys {
+        admin.create(key);
+    }
+    let migrate = |migrator: &mut Migrator| {
+        migrator.begin()?;
+        migrator.execute_script("CREATE TABLE IF NOT EXISTS t(a)")?;
+        migrator.commit()
+    };
+    let settings = PoolsSettings::new(3).max_idle_time(Duration::from_millis(5));
+    let pools = PoolBuilder::new().migrated_pools(&server.url(), settings, migrate);
+    let pools = pools.expect("valid settings");
+    let tasks = (0..3_usize).map(|task| {
+        let (pools, keys) = (pools.clone(), keys.clone());
+        tokio::spawn(async move {
+            for turn in 0..16 {
+                let pool = pools
+                    .get(&keys[(turn * 5 + task) % 8])
+                    .await
+                    .expect("a pool");
+                let connection = get(&pool).await;
+                drop(pool);
+                let insert = connection.execute("INSERT INTO t VALUES (1)", &NONE);
+                insert.await.expect("not closed meanwhile");
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.expect("no failure");
+    }
+    for key in &keys {
+        let pool = pools.get(key).await.expect("a pool");
+        let count = value(&get(&pool).await, "SELECT count(*) FROM t").await;
+        assert_eq!(count, Value::Integer(6), "{key}");
+    }
+    for key in [
+        "none",
+        "",
+        "a.b",
+        "tenant-1.",
+        "tenant-1/x",
+        "tenant-1:80",
+        "\0",
+        &"x".repeat(64),
+    ] {
+        assert_eq!(
+            kind(pools.get(key).await),
+            ErrorKind::NoSuchDatabase,
+            "{key:?}"
+        );
+    }
+    let stats = pools.stats();
+    assert!(stats.closed >= 5 && stats.timeouts == 0, "{stats:?}");
+    pools.close(Duration::ZERO).await;
 }
 
 #[tokio::test]
