@@ -1,0 +1,1 @@
+// Lets the functions in pin.go have no body.
