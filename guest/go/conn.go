@@ -12,8 +12,10 @@ type Conn struct {
 	handle connection
 	mode   uint32
 
-	// The host has taken the connection back, or may have.
+	// The host has taken the connection back, or may have, or it is closed.
 	stale bool
+	// What Close drops: database/sql does not close the statements of a sql.Conn.
+	statements map[*Stmt]struct{}
 	// The transaction that database/sql began, if it only reads.
 	readOnlyTx bool
 	// SQL text may have begun a transaction.
@@ -33,10 +35,16 @@ var (
 	_ driver.Validator          = (*Conn)(nil)
 )
 
-// Close returns the connection to the host's pool. An open transaction is rolled back.
+// Close returns the connection to the host's pool. An open transaction is rolled back, and the
+// connection's statements are closed.
 func (c *Conn) Close() error {
-	c.stale = true
-	c.handle.drop()
+	for statement := range c.statements {
+		statement.Close()
+	}
+	if c.handle != 0 {
+		c.handle.drop()
+	}
+	c.stale, c.handle = true, 0
 	return nil
 }
 
@@ -74,13 +82,18 @@ func (c *Conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 	if err != nil {
 		return nil, err
 	}
-	return &Stmt{conn: c, handle: handle, query: query}, nil
+	prepared := &Stmt{conn: c, handle: handle, query: query}
+	if c.statements == nil {
+		c.statements = make(map[*Stmt]struct{})
+	}
+	c.statements[prepared] = struct{}{}
+	return prepared, nil
 }
 
 // ExecContext runs a statement or, without arguments, any number of them. Of several, the result is
 // that of the last one.
 func (c *Conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	if err := ctx.Err(); err != nil {
+	if err := c.ready(ctx); err != nil {
 		return nil, err
 	}
 	if c.readOnlyTx {
@@ -147,7 +160,7 @@ func (c *Conn) Begin() (driver.Tx, error) {
 // (immediate), waiting for it, whatever the data source name says. [sql.LevelSnapshot] takes it at
 // the first write (deferred). A read-only transaction refuses every statement that writes.
 func (c *Conn) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
-	if err := ctx.Err(); err != nil {
+	if err := c.ready(ctx); err != nil {
 		return nil, err
 	}
 	mode := c.mode
@@ -173,11 +186,19 @@ func (c *Conn) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx
 }
 
 func (c *Conn) prepare(ctx context.Context, query string) (statement, error) {
-	if err := ctx.Err(); err != nil {
+	if err := c.ready(ctx); err != nil {
 		return 0, err
 	}
 	handle, err := c.handle.prepare(query)
 	return handle, c.failed(err, true)
+}
+
+// ready fails if the context is done, or the connection closed.
+func (c *Conn) ready(ctx context.Context) error {
+	if c.handle == 0 {
+		return newError(KindStaleHandle, "the connection is closed")
+	}
+	return ctx.Err()
 }
 
 // failed notes if the host has taken the connection back. If nothing has been run, database/sql may

@@ -21,7 +21,11 @@ var (
 
 // Close drops the statement. Its rows stay readable.
 func (s *Stmt) Close() error {
-	s.handle.drop()
+	if s.handle != 0 {
+		s.handle.drop()
+		s.handle = 0
+		delete(s.conn.statements, s)
+	}
 	return nil
 }
 
@@ -79,8 +83,11 @@ func (c *Conn) run(ctx context.Context, handle statement, args []driver.NamedVal
 
 // allow refuses a statement that writes in a read-only transaction.
 func (c *Conn) allow(ctx context.Context, handle statement) error {
-	if err := ctx.Err(); err != nil {
+	if err := c.ready(ctx); err != nil {
 		return err
+	}
+	if handle == 0 {
+		return newError(KindStaleHandle, "the statement is closed")
 	}
 	if !c.readOnlyTx {
 		return nil

@@ -35,15 +35,17 @@ func TestImmediate(t *testing.T) {
 		"default?_txlock=immediate": nil,
 		"default":                   {Isolation: sql.LevelSerializable},
 	} {
-		db := openWith(t, name, "CREATE TABLE t (t)")
-		tx, err := db.BeginTx(background, options)
-		check(t, err)
-		// The turn to write is taken: by this request itself, so nothing waits for it.
-		_, err = db.Exec("INSERT INTO t VALUES (1)")
-		fails(t, err, millpond.KindBusy, 0)
-		same(t, "reads", one[int](t, db, "SELECT count(*) FROM t"), 0)
-		check(t, tx.Rollback())
-		exec(t, db, "INSERT INTO t VALUES (1)")
+		t.Run(name, func(t *testing.T) {
+			db := openWith(t, name, "CREATE TABLE t (t)")
+			tx, err := db.BeginTx(background, options)
+			check(t, err)
+			// The turn to write is taken: by this request itself, so nothing waits for it.
+			_, err = db.Exec("INSERT INTO t VALUES (1)")
+			fails(t, err, millpond.KindBusy, 0)
+			same(t, "reads", one[int](t, db, "SELECT count(*) FROM t"), 0)
+			check(t, tx.Rollback())
+			exec(t, db, "INSERT INTO t VALUES (1)")
+		})
 	}
 }
 
@@ -52,15 +54,17 @@ func TestDeferred(t *testing.T) {
 		"default":                   nil,
 		"default?_txlock=immediate": {Isolation: sql.LevelSnapshot},
 	} {
-		db := openWith(t, name, "CREATE TABLE t (t)")
-		tx, err := db.BeginTx(background, options)
-		check(t, err)
-		same(t, "snapshot", one[int](t, tx, "SELECT count(*) FROM t"), 0)
-		exec(t, db, "INSERT INTO t VALUES (1)")
-		same(t, "snapshot", one[int](t, tx, "SELECT count(*) FROM t"), 0)
-		_, err = tx.Exec("INSERT INTO t VALUES (2)")
-		fails(t, err, millpond.KindBusySnapshot, 517)
-		check(t, tx.Rollback())
+		t.Run(name, func(t *testing.T) {
+			db := openWith(t, name, "CREATE TABLE t (t)")
+			tx, err := db.BeginTx(background, options)
+			check(t, err)
+			same(t, "snapshot", one[int](t, tx, "SELECT count(*) FROM t"), 0)
+			exec(t, db, "INSERT INTO t VALUES (1)")
+			same(t, "snapshot", one[int](t, tx, "SELECT count(*) FROM t"), 0)
+			_, err = tx.Exec("INSERT INTO t VALUES (2)")
+			fails(t, err, millpond.KindBusySnapshot, 517)
+			check(t, tx.Rollback())
+		})
 	}
 }
 
@@ -148,6 +152,10 @@ func TestCancelledTransaction(t *testing.T) {
 	exec(t, tx, "INSERT INTO t VALUES (1)")
 	cancel()
 	if err := tx.Commit(); !errors.Is(err, context.Canceled) && err != sql.ErrTxDone {
+		t.Error(err)
+	}
+	// Until now, nothing has waited: database/sql's own goroutine has not run.
+	if err := tx.Rollback(); err != nil {
 		t.Error(err)
 	}
 	same(t, "rows", one[int](t, db, "SELECT count(*) FROM t"), 0)
