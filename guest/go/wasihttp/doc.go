@@ -1,13 +1,13 @@
 // Package wasihttp serves an [http.Handler] as an HTTP component (wasi:http/incoming-handler).
 //
-//	func init() {
+//	func main() {
+//		mux := http.NewServeMux()
+//		mux.HandleFunc("GET /", index)
 //		wasihttp.Handle(mux)
 //	}
 //
-//	func main() {} // is not run
-//
-// The host makes a new instance for each request, unless it chose otherwise: keep nothing in
-// variables from one request to the next.
+// The first request of an instance runs main. Millpond makes a new instance for each request: keep
+// nothing in variables from one request to the next.
 //
 // # Differences from net/http's server
 //

@@ -8,16 +8,25 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+
+	"millpond/internal/program"
 )
 
-var handler http.Handler
+var (
+	handler http.Handler
+	started bool
+)
 
-// Handle sets the handler of all requests. Call it in an init function. Without it, or with nil,
+// Handle sets the handler of all requests, and returns. Call it in main. Without it, or with nil,
 // the handler is [http.DefaultServeMux].
 func Handle(h http.Handler) { handler = h }
 
 //go:wasmexport wasi:http/incoming-handler@0.2.0#handle
 func handle(requestHandle, out uint32) {
+	if !started {
+		started = true
+		program.Main()
+	}
 	response := &response{out: out, header: http.Header{}}
 	defer importDropIncomingRequest(requestHandle)
 	request, err := newRequest(requestHandle)

@@ -3,16 +3,18 @@ package abi
 import "unsafe"
 
 const (
-	// The largest results with the host's default limits: a page of 1 MiB ends after the row that
-	// exceeds it, and a row has at most 1 MiB. The rest is for a result's columns.
-	arenaBytes = 3 << 20
+	// The largest result of a call. With the host's default limits it is 2 MiB and some columns: a
+	// page ends after the row that reaches 1 MiB, and a row has at most 1 MiB.
+	arenaBytes = 16 << 20
 	// The adapter from WASI preview 1 keeps its state and its stack here, of 64 KiB each.
 	permanentBytes = 256 << 10
-	maxAlign       = 16
+
+	maxAlign = 8
+	// An address that no memory has: the host ends the program when it gets it.
+	nowhere = 0xffff_fff8
 )
 
-// Memory without pointers outside of Go's heap. It is all zeros in the program, and costs nothing
-// until it is used.
+// Memory outside of Go's heap. It costs nothing until it is used.
 var (
 	arena     [arenaBytes + maxAlign]byte
 	permanent [permanentBytes + maxAlign]byte
@@ -22,65 +24,24 @@ var (
 
 	// Whether a call to the host is going on. If not, the adapter asks for memory.
 	calling bool
-
-	// What did not fit into the arena. Kept until the end of the call.
-	overflow [][]byte
 )
 
-// allocate is the host's allocator: it returns size bytes, with the first oldSize of old.
-// It does not split the stack, which may be the runtime's own before the runtime has started.
+// allocate is the host's allocator: it returns the address of size bytes, which begin with the
+// oldSize bytes at old. It does not split the stack: it may run before Go's runtime has started.
 //
 //go:nosplit
 func allocate(old, oldSize, align, size uintptr) uintptr {
-	var place uintptr
-	switch {
-	case !calling:
-		place = take(uintptr(unsafe.Pointer(&permanent)), &permanentUsed, permanentBytes, align, size)
-	default:
-		place = take(uintptr(unsafe.Pointer(&arena)), &arenaUsed, arenaBytes, align, size)
-		if place == 0 {
-			// Pinned to its processor, a goroutine allocates without starting the collector or
-			// helping it.
-			procPin()
-			place = allocateOverflow(size)
-			procUnpin()
-		}
+	region, used, capacity := uintptr(unsafe.Pointer(&permanent)), &permanentUsed, uintptr(permanentBytes)
+	if calling {
+		region, used, capacity = uintptr(unsafe.Pointer(&arena)), &arenaUsed, arenaBytes
 	}
-	if place == 0 {
-		trap()
+	place := (region + *used + align - 1) &^ (align - 1)
+	if align > maxAlign || size > capacity || place+size > region+capacity {
+		return nowhere
 	}
-	for i := uintptr(0); i < min(oldSize, size); i++ {
+	*used = place + size - region
+	for i := range min(oldSize, size) {
 		*(*byte)(pointer(place + i)) = *(*byte)(pointer(old + i))
 	}
 	return place
-}
-
-// take returns the next size bytes of a region, or 0 if there are fewer left.
-//
-//go:nosplit
-func take(region uintptr, used *uintptr, capacity, align, size uintptr) uintptr {
-	place := (region + *used + align - 1) &^ (align - 1)
-	end := place + size - region
-	if align > maxAlign || size > capacity || end > capacity {
-		return 0
-	}
-	*used = end
-	return place
-}
-
-// allocateOverflow allocates on Go's heap: only with a host that allows larger results than
-// Millpond's defaults. No type of the contract has an alignment above 8.
-func allocateOverflow(size uintptr) uintptr {
-	chunk := make([]byte, size)
-	overflow = append(overflow, chunk)
-	return uintptr(unsafe.Pointer(unsafe.SliceData(chunk)))
-}
-
-// trap ends the program. Its memory is full, and nothing can be reported in the middle of a call.
-//
-//go:nosplit
-func trap() {
-	for {
-		*(*byte)(nil) = 0
-	}
 }

@@ -22,7 +22,6 @@ func Begin() {
 // End ends the call.
 func End() {
 	calling = false
-	overflow = nil
 	mutex.Unlock()
 }
 
@@ -70,7 +69,7 @@ func listAt(place unsafe.Pointer) []byte {
 	return unsafe.Slice((*byte)(pointer(uintptr(address))), length)
 }
 
-// pointer converts an address that is not on Go's heap, or is kept there by overflow.
+// pointer converts an address that is not on Go's heap.
 //
 //go:nosplit
 func pointer(address uintptr) unsafe.Pointer {

@@ -1,1 +1,0 @@
-// Lets the functions in pin.go have no body.
