@@ -6,7 +6,8 @@
 //!
 //! ```console
 //! $ cp wit/*.wit tests/golden/millpond-sqlite-0.1.0/
-//! $ for copy in host/wasmtime/wit guest/rust/wit guest/js/wit/deps/sqlite guest/python/millpond/wit; do
+//! $ for copy in host/wasmtime/wit guest/rust/wit guest/js/wit/deps/sqlite guest/python/millpond/wit \
+//! >     guest/go/wit; do
 //! >   cp wit/*.wit $copy/
 //! > done
 //! ```
@@ -71,6 +72,7 @@ fn each_package_has_the_contract_in_its_own_folder() {
         "guest/rust/wit",
         "guest/js/wit/deps/sqlite",
         "guest/python/millpond/wit",
+        "guest/go/wit",
     ] {
         assert_same("wit", copy, "copy wit/ there");
     }

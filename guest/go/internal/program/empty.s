@@ -1,0 +1,1 @@
+// Lets the function in program.go have no body.
