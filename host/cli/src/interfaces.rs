@@ -35,6 +35,11 @@ const PROVIDED: &[(&str, &str, &[&str])] = &[
         &["store", "atomics", "batch"],
     ),
     (
+        "wasi:keyvalue",
+        "0.2.0-draft2",
+        &["store", "atomics", "batch"],
+    ),
+    (
         "wasi:random",
         "0.2",
         &["random", "insecure", "insecure-seed"],
@@ -214,7 +219,8 @@ mod tests {
         assert!(!is_provided("wasi:io/streams"));
         assert!(!is_provided("wasi:keyvalue/store@0.2.0"));
         assert!(is_provided("wasi:keyvalue/store@0.2.0-draft"));
-        assert!(!is_provided("wasi:keyvalue/store@0.2.0-draft2"));
+        assert!(is_provided("wasi:keyvalue/store@0.2.0-draft2"));
+        assert!(!is_provided("wasi:keyvalue/store@0.2.0-draft3"));
         assert!(!is_provided("streams"));
     }
 
