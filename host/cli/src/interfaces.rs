@@ -8,6 +8,7 @@ use wasmtime::component::types::ComponentItem;
 /// The interfaces that the host provides, in every version compatible with the one named. The
 /// linker decides; this list is for messages.
 const PROVIDED: &[(&str, &str, &[&str])] = &[
+    ("jco:node", "0.1", &["sqlite"]),
     ("millpond:sqlite", "0.1", &["connections", "pool"]),
     (
         "wasi:cli",
@@ -213,6 +214,8 @@ mod tests {
         assert!(is_provided("wasi:io/streams@0.2.0"));
         assert!(is_provided("wasi:io/streams@0.2.12"));
         assert!(is_provided("millpond:sqlite/pool@0.1.0"));
+        assert!(is_provided("jco:node/sqlite@0.1.0"));
+        assert!(!is_provided("jco:node/fs@0.1.0"));
         assert!(!is_provided("wasi:io/streams@0.3.0"));
         assert!(!is_provided("wasi:io/streams@0.20.0"));
         assert!(!is_provided("wasi:http/types@0.3.0-rc-2026-03-15"));

@@ -1,9 +1,7 @@
 //! A bucket: a table of keys and values, and the statements on it.
 
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::ops::RangeInclusive;
-use std::task::Poll;
 
 use millpond_pool::{
     Access, Connection, ErrorKind, Parameters, Rows, TransactionMode, Value, ValueRef,
@@ -11,6 +9,7 @@ use millpond_pool::{
 use millpond_wasmtime::SqliteCtx;
 
 use super::failure::Failure;
+use crate::yielding::yield_now;
 
 /// The longest name of a bucket.
 const MAX_NAME: usize = 64;
@@ -309,19 +308,6 @@ fn bytes(value: ValueRef<'_>) -> Vec<u8> {
         ValueRef::Blob(value) => value.to_vec(),
         _ => Vec::new(),
     }
-}
-
-/// Let the runtime's other tasks run.
-async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 #[cfg(test)]
