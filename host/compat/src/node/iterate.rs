@@ -35,7 +35,7 @@ impl Iterator {
         let opened = self.opened.upgrade().ok_or_else(Failure::finalized)?;
         let iteration = opened.take_iteration(self.key);
         let mut iteration = iteration.ok_or_else(|| Failure::state("iterator was invalidated"))?;
-        let row = match (iteration.first.take(), &iteration.rest) {
+        let row = match (iteration.take_first(), &iteration.rest) {
             (Some(row), _) => Some(row),
             (None, None) => None,
             (None, Some(rest)) => {

@@ -47,8 +47,20 @@ pub(super) struct Iteration {
     /// The first row.
     pub(super) first: Option<wit::Row>,
     pub(super) rest: Option<Cursor>,
-    /// The size of the first row and the columns.
+    /// The size of the first row and the columns' names.
     pub(super) size: usize,
+}
+
+impl Iteration {
+    /// The first row, if it has not been read.
+    pub(super) fn take_first(&mut self) -> Option<wit::Row> {
+        self.size = size_of_names(&self.columns);
+        self.first.take()
+    }
+}
+
+pub(super) fn size_of_names(columns: &Columns) -> usize {
+    columns.iter().flatten().map(String::len).sum()
 }
 
 impl Opened {

@@ -7,7 +7,7 @@ use millpond_pool::{Parameters, Statement as Compiled};
 use super::bind::bind;
 use super::failure::{Failure, Result};
 use super::iterate::Iterator;
-use super::opened::{Iteration, Opened};
+use super::opened::{Iteration, Opened, size_of_names};
 use super::values::{Answer, names};
 use super::wit;
 
@@ -148,13 +148,12 @@ impl Statement {
         let mut answer = Answer::new(self.options);
         let first = page.rows.iter().next();
         let first = first.map(|row| answer.row(row, &columns)).transpose()?;
-        let of_names = columns.iter().flatten().map(String::len).sum::<usize>();
         let key = opened.add_iteration(Iteration {
             statement: self.key,
+            size: answer.size + size_of_names(&columns),
             columns,
             first,
             rest: page.rest,
-            size: answer.size + of_names,
         })?;
         Ok(Iterator::new(&opened, key, self.options))
     }
