@@ -82,7 +82,11 @@ impl From<connections::Error> for Failure {
             0 => nearest_code(error.kind),
             code => code,
         };
-        Failure::sqlite(code, error.message)
+        match code & 0xff {
+            // Programs of Node know these words; ours speak of another interface.
+            code::READONLY => Failure::sqlite(code, meaning(code)),
+            _ => Failure::sqlite(code, error.message),
+        }
     }
 }
 
@@ -110,6 +114,7 @@ mod code {
     pub(super) const ERROR: i32 = 1;
     pub(super) const BUSY: i32 = 5;
     pub(super) const NOMEM: i32 = 7;
+    pub(super) const READONLY: i32 = 8;
     pub(super) const INTERRUPT: i32 = 9;
     pub(super) const IOERR: i32 = 10;
     pub(super) const CORRUPT: i32 = 11;
