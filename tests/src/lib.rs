@@ -267,6 +267,7 @@ impl<'a> Run<'a> {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI");
         millpond_wasmtime::add_to_linker(&mut linker).expect("Millpond");
         millpond_compat::keyvalue::add_to_linker(&mut linker).expect("wasi:keyvalue");
+        millpond_compat::node::add_to_linker(&mut linker).expect("node:sqlite");
         let command = bindings::Command::instantiate_async(&mut store, &component, &linker)
             .await
             .expect("an instance");

@@ -1,7 +1,7 @@
 // Builds components from the modules in `guest`, with the tools that the README tells users to use.
 
 import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { cpSync, mkdirSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { buildSync } from 'esbuild';
 
@@ -17,11 +17,14 @@ export function build(name) {
     outfile: `${out}/${name}.js`,
     bundle: true,
     format: 'esm',
-    external: ['millpond:*'],
+    external: ['millpond:*', 'node:sqlite'],
     alias: { millpond: './src/index.js' },
     logLevel: 'warning',
   });
-  const arguments_ = ['componentize', `${out}/${name}.js`, '--wit', `${root}wit`];
+  // jco adds what the module imports from Node to the world.
+  rmSync(`${out}/wit`, { recursive: true, force: true });
+  cpSync(`${root}wit`, `${out}/wit`, { recursive: true });
+  const arguments_ = ['componentize', `${out}/${name}.js`, '--bundle', '--wit', `${out}/wit`];
   arguments_.push('-n', 'command', '-o', `${out}/${name}.wasm`);
   const jco = fileURLToPath(import.meta.resolve('@bytecodealliance/jco'));
   execFileSync(process.execPath, [jcoCommand(jco), ...arguments_], { stdio: 'inherit' });

@@ -8,6 +8,7 @@ use wasmtime::component::types::ComponentItem;
 /// The interfaces that the host provides, in every version compatible with the one named. The
 /// linker decides; this list is for messages.
 const PROVIDED: &[(&str, &str, &[&str])] = &[
+    ("jco:node", "0.1", &["sqlite"]),
     ("millpond:sqlite", "0.1", &["connections", "pool"]),
     (
         "wasi:cli",
@@ -32,6 +33,11 @@ const PROVIDED: &[(&str, &str, &[&str])] = &[
     (
         "wasi:keyvalue",
         "0.2.0-draft",
+        &["store", "atomics", "batch"],
+    ),
+    (
+        "wasi:keyvalue",
+        "0.2.0-draft2",
         &["store", "atomics", "batch"],
     ),
     (
@@ -208,13 +214,16 @@ mod tests {
         assert!(is_provided("wasi:io/streams@0.2.0"));
         assert!(is_provided("wasi:io/streams@0.2.12"));
         assert!(is_provided("millpond:sqlite/pool@0.1.0"));
+        assert!(is_provided("jco:node/sqlite@0.1.0"));
+        assert!(!is_provided("jco:node/fs@0.1.0"));
         assert!(!is_provided("wasi:io/streams@0.3.0"));
         assert!(!is_provided("wasi:io/streams@0.20.0"));
         assert!(!is_provided("wasi:http/types@0.3.0-rc-2026-03-15"));
         assert!(!is_provided("wasi:io/streams"));
         assert!(!is_provided("wasi:keyvalue/store@0.2.0"));
         assert!(is_provided("wasi:keyvalue/store@0.2.0-draft"));
-        assert!(!is_provided("wasi:keyvalue/store@0.2.0-draft2"));
+        assert!(is_provided("wasi:keyvalue/store@0.2.0-draft2"));
+        assert!(!is_provided("wasi:keyvalue/store@0.2.0-draft3"));
         assert!(!is_provided("streams"));
     }
 

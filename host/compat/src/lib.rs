@@ -3,7 +3,10 @@
 //! with their rights and limits. An embedder adds them to its linker, beside
 //! [`millpond_wasmtime::add_to_linker`]:
 //!
-//! - [`keyvalue`]: `wasi:keyvalue` 0.2.0-draft.
+//! - [`keyvalue`]: `wasi:keyvalue` 0.2.0-draft and 0.2.0-draft2.
+//! - [`node`]: `node:sqlite`, as jco compiles it into components of JavaScript.
 
 mod error;
 pub mod keyvalue;
+pub mod node;
+mod yielding;

@@ -32,23 +32,48 @@ async fn keyvalue_stores() {
     assert_eq!(value(&lab, sql).await, Value::Blob(b"6".to_vec()));
 }
 
-/// Through several pools, so that the counts of each cannot be told from one pool's order.
+#[tokio::test]
+async fn keyvalue_draft2() {
+    let lab = Lab::new();
+    let connection = connection(&lab).await;
+    // Keys and values that a guest cannot write.
+    let script = "CREATE TABLE \"keyvalue_sql\" (id INTEGER PRIMARY KEY, key UNIQUE, value);
+        INSERT INTO \"keyvalue_sql\" VALUES
+            (-9223372036854775808, 'least', ''), (-1, 'below zero', -1), (0, 'zero', 0.5),
+            (3, CAST(x'ff' AS TEXT), ''), (4, x'626c6f62', ''), (5, '17', ''), (6, 17, ''),
+            (7, 'text', CAST(x'ff' AS TEXT)), (8, 'null', NULL);";
+    connection.execute_script(script).await.expect("a bucket");
+    drop(connection);
+    lab.run("keyvalue_draft2").await.succeeds();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keyvalue_counts() {
+    together("keyvalue_counts", "counts", "runs").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keyvalue_swaps() {
+    together("keyvalue_swaps", "swaps", "count").await;
+}
+
+/// Run a program that counts to ten four times at once, through several pools, so that the counts of
+/// each cannot be told from one pool's order.
+async fn together(program: &'static str, bucket: &str, key: &str) {
     let lab = Lab::new();
     let mut runs = JoinSet::new();
     for _ in 0..4 {
         let path = lab.path();
         runs.spawn(async move {
             let lab = Lab::at(&path, PoolBuilder::new());
-            drop(lab.run("keyvalue_counts").await.succeeds());
+            drop(lab.run(program).await.succeeds());
         });
     }
     while let Some(run) = runs.join_next().await {
         run.expect("no panic");
     }
-    let sql = "SELECT value FROM \"keyvalue_counts\" WHERE key = 'runs'";
-    assert_eq!(value(&lab, sql).await, Value::Blob(b"40".to_vec()));
+    let sql = format!("SELECT value FROM \"keyvalue_{bucket}\" WHERE key = '{key}'");
+    assert_eq!(value(&lab, &sql).await, Value::Blob(b"40".to_vec()));
 }
 
 #[tokio::test]

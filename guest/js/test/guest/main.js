@@ -5,6 +5,7 @@ import './iterators.js';
 import './transactions.js';
 import './many.js';
 import './databases.js';
+import './node.js';
 import { runAll } from './harness.js';
 
 export const run = { run: runAll };

@@ -1,17 +1,15 @@
 //! A bucket: a table of keys and values, and the statements on it.
 
 use std::collections::HashMap;
-use std::future::poll_fn;
-use std::task::Poll;
+use std::ops::RangeInclusive;
 
 use millpond_pool::{
-    Access, Connection, Error, ErrorKind, Parameters, Rows, TransactionMode, Value, ValueRef,
+    Access, Connection, ErrorKind, Parameters, Rows, TransactionMode, Value, ValueRef,
 };
 use millpond_wasmtime::SqliteCtx;
-use millpond_wasmtime::bindings::connections;
-use wasmtime::component::ResourceTableError;
 
-use crate::error::summary;
+use super::failure::Failure;
+use crate::yielding::yield_now;
 
 /// The longest name of a bucket.
 const MAX_NAME: usize = 64;
@@ -21,42 +19,11 @@ const MAX_LISTED: i64 = 1_000;
 const CHUNK: usize = 200;
 /// The most bytes of keys and values that `get-many` returns.
 const MAX_VALUES: usize = 16 << 20;
-
-/// Why a function failed: the guest's mistake, or the host's.
-#[derive(Debug)]
-#[expect(unreachable_pub, reason = "generated code exports it")]
-pub enum Failure {
-    NoSuchStore,
-    AccessDenied,
-    Other(String),
-    /// Traps: ends the guest.
-    Trap(wasmtime::Error),
-}
-
-impl From<connections::Error> for Failure {
-    fn from(error: connections::Error) -> Failure {
-        match error.kind {
-            connections::ErrorKind::NoSuchDatabase => Failure::NoSuchStore,
-            connections::ErrorKind::NotAuthorized => Failure::AccessDenied,
-            _ => Failure::Other(summary(&error)),
-        }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        connections::Error::from(error).into()
-    }
-}
-
-impl From<ResourceTableError> for Failure {
-    fn from(error: ResourceTableError) -> Failure {
-        Failure::Trap(error.into())
-    }
-}
+/// How many bytes of keys and values are copied before other tasks may run.
+const COPIED_AT_ONCE: u64 = 1 << 20;
 
 /// A bucket that a guest has opened.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[expect(unreachable_pub, reason = "generated code exports it")]
 pub struct Bucket {
     database: String,
@@ -100,7 +67,7 @@ impl Bucket {
         template.replacen("{}", &self.table, 1)
     }
 
-    async fn lend(&self, ctx: &mut SqliteCtx) -> Result<Connection, Failure> {
+    pub(super) async fn lend(&self, ctx: &mut SqliteCtx) -> Result<Connection, Failure> {
         Ok(ctx.lend(&self.database).await?.0)
     }
 
@@ -113,8 +80,13 @@ impl Bucket {
         self.value(&connection, key).await
     }
 
-    async fn value(&self, connection: &Connection, key: &str) -> Result<Option<Vec<u8>>, Failure> {
-        let sql = self.sql("SELECT value FROM {} WHERE key = ?1");
+    pub(super) async fn value(
+        &self,
+        connection: &Connection,
+        key: &str,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        // A value that SQL has stored may be of another type.
+        let sql = self.sql("SELECT CAST(value AS BLOB) FROM {} WHERE key = ?1");
         let rows = connection
             .query_rows(&sql, &Parameters::from([key]))
             .await?;
@@ -131,7 +103,7 @@ impl Bucket {
         self.put(&connection, key, value).await
     }
 
-    async fn put(
+    pub(super) async fn put(
         &self,
         connection: &Connection,
         key: String,
@@ -163,49 +135,67 @@ impl Bucket {
         Ok(!rows.is_empty())
     }
 
-    /// Up to [`MAX_LISTED`] keys, and where to continue.
+    /// Up to [`MAX_LISTED`] keys with an `id` above `after`, and where to continue.
     pub(super) async fn list_keys(
         &self,
         ctx: &mut SqliteCtx,
-        after: Option<u64>,
-    ) -> Result<(Vec<String>, Option<u64>), Failure> {
-        let after = i64::try_from(after.unwrap_or(0)).unwrap_or(i64::MAX);
+        after: Option<i64>,
+    ) -> Result<(Vec<String>, Option<i64>), Failure> {
         let connection = self.lend(ctx).await?;
-        let sql = self.sql("SELECT id, key FROM {} WHERE id > ?1 ORDER BY id LIMIT ?2");
+        // SQL may have stored keys of any type and of any bytes, and rows of any `id`.
+        let from = match after {
+            Some(_) => "id > ?1",
+            None => "?1 IS NULL",
+        };
+        let select = self.sql("SELECT id, CAST(key AS BLOB) FROM {}");
+        let sql = format!("{select} WHERE {from} AND typeof(key) = 'text' ORDER BY id LIMIT ?2");
         let statement = connection.prepare(&sql).await?;
-        let range = Parameters::from([after, MAX_LISTED]);
+        let after = after.map_or(Value::Null, Value::Integer);
+        let range = Parameters::from([after, Value::Integer(MAX_LISTED)]);
         // The rows of one page, which the pool bounds in bytes too.
         let page = statement.query(&range, 0, false).await?;
         let (mut keys, mut last) = (Vec::new(), None);
         for row in page.rows.iter() {
             let mut row = row.iter();
             if let (Some(ValueRef::Integer(id)), Some(key)) = (row.next(), row.next()) {
-                keys.push(text(key));
-                last = u64::try_from(id).ok();
+                // One that is not UTF-8 has no name in this interface.
+                keys.extend(String::from_utf8(bytes(key)));
+                last = Some(id);
             }
         }
-        let more = page.rest.is_some() || keys.len() as i64 == MAX_LISTED;
+        let more = page.rest.is_some() || page.rows.len() as i64 == MAX_LISTED;
         Ok((keys, last.filter(|_| more)))
     }
 
+    /// Add to the number of a key, which must be within `range` before and after.
     pub(super) async fn increment(
         &self,
         ctx: &mut SqliteCtx,
         key: String,
-        delta: u64,
-    ) -> Result<u64, Failure> {
+        delta: i128,
+        range: RangeInclusive<i128>,
+    ) -> Result<i128, Failure> {
         let connection = self.lend(ctx).await?;
         let transaction = connection.begin(TransactionMode::Immediate).await?;
         let before = match self.value(&connection, &key).await? {
             None => 0,
             Some(digits) => str::from_utf8(&digits)
                 .ok()
-                .and_then(|digits| digits.parse::<u64>().ok())
-                .ok_or_else(|| Failure::Other(format!("the value of {key:?} is no number")))?,
+                .and_then(|digits| digits.parse().ok())
+                .filter(|number| range.contains(number))
+                .ok_or_else(|| {
+                    let (least, most) = (range.start(), range.end());
+                    let message = format!("the value of {key:?} is no number of {least} to {most}");
+                    Failure::Other(message)
+                })?,
         };
-        let after = before
-            .checked_add(delta)
-            .ok_or_else(|| Failure::Other(format!("the value of {key:?} would be too large")))?;
+        // Neither has more than 64 bits.
+        let after = before + delta;
+        if !range.contains(&after) {
+            let (least, most) = (range.start(), range.end());
+            let message = format!("the value of {key:?} would not be within {least} to {most}");
+            return Err(Failure::Other(message));
+        }
         self.put(&connection, key, after.to_string().into_bytes())
             .await?;
         transaction.commit().await?;
@@ -222,7 +212,7 @@ impl Bucket {
         let transaction = connection.begin(TransactionMode::Deferred).await?;
         let mut pairs = Vec::new();
         let mut left = MAX_VALUES;
-        let select = self.sql("SELECT key, value FROM {} WHERE key IN");
+        let select = self.sql("SELECT key, CAST(value AS BLOB) FROM {} WHERE key IN");
         for chunk in keys.chunks(CHUNK) {
             let marks = vec!["?"; chunk.len()].join(", ");
             let sql = format!("{select} ({marks})");
@@ -256,10 +246,10 @@ impl Bucket {
         ctx: &mut SqliteCtx,
         pairs: Vec<(String, Vec<u8>)>,
     ) -> Result<(), Failure> {
-        let pairs = pairs.into_iter();
-        let rows = pairs.map(|(key, value)| [Value::Text(key), Value::Blob(value)]);
-        self.run_for_each(ctx, &self.set_sql(), Rows::from_rows(rows)?)
-            .await
+        let rows = pairs
+            .into_iter()
+            .map(|(key, value)| [Value::Text(key), Value::Blob(value)]);
+        self.run_for_each(ctx, &self.set_sql(), rows).await
     }
 
     pub(super) async fn delete_many(
@@ -267,17 +257,26 @@ impl Bucket {
         ctx: &mut SqliteCtx,
         keys: Vec<String>,
     ) -> Result<(), Failure> {
-        let rows = Rows::from_rows(keys.into_iter().map(|key| [Value::Text(key)]))?;
+        let rows = keys.into_iter().map(|key| [Value::Text(key)]);
         let sql = self.sql("DELETE FROM {} WHERE key = ?1");
         self.run_for_each(ctx, &sql, rows).await
     }
 
-    async fn run_for_each(
+    async fn run_for_each<const N: usize>(
         &self,
         ctx: &mut SqliteCtx,
         sql: &str,
-        rows: Rows,
+        values: impl Iterator<Item = [Value; N]> + Send,
     ) -> Result<(), Failure> {
+        let mut rows = Rows::new();
+        let mut yielded = 0;
+        for row in values {
+            rows.push(row)?;
+            if rows.size() - yielded >= COPIED_AT_ONCE {
+                yielded = rows.size();
+                yield_now().await;
+            }
+        }
         let connection = self.lend(ctx).await?;
         connection.prepare(sql).await?.execute_many(&rows).await?;
         Ok(())
@@ -303,32 +302,12 @@ fn table(name: &str) -> Option<String> {
     Some(table)
 }
 
-/// A value that SQL has stored may be of another type.
+/// The value of a column that is cast to a blob.
 fn bytes(value: ValueRef<'_>) -> Vec<u8> {
     match value {
-        ValueRef::Null => Vec::new(),
-        ValueRef::Integer(value) => value.to_string().into_bytes(),
-        ValueRef::Real(value) => value.to_string().into_bytes(),
-        ValueRef::Text(value) => value.as_bytes().to_vec(),
         ValueRef::Blob(value) => value.to_vec(),
+        _ => Vec::new(),
     }
-}
-
-fn text(value: ValueRef<'_>) -> String {
-    String::from_utf8_lossy(&bytes(value)).into_owned()
-}
-
-/// Let the runtime's other tasks run.
-async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 #[cfg(test)]

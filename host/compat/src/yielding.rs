@@ -1,0 +1,17 @@
+//! Long copies, in parts.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+/// Let the runtime's other tasks run.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
