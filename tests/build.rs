@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use millpond_build::Guests;
 
-const SUITES: [&str; 13] = [
+const SUITES: [&str; 14] = [
     "attacks",
     "clean",
     "cli",
@@ -22,6 +22,7 @@ const SUITES: [&str; 13] = [
     "handles",
     "hostile",
     "keyvalue",
+    "kit",
     "readme",
     "transactions",
     "wasi03",
