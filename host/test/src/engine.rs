@@ -5,12 +5,8 @@ use std::future::pending;
 use std::sync::Arc;
 
 use millpond_pool::clock;
-use millpond_pool::engine::{Call, Engine, Limits, Opening, Reset, Rights, Step, Stop, StopFlag};
-use millpond_pool::engine::{Session, Terms};
-use millpond_pool::{
-    Access, Column, Description, Error, Parameters, PoolStats, Result, ResultSet, Rows, Summary,
-    TransactionMode,
-};
+use millpond_pool::engine::{Call, Engine, Limits, Opening, Rights, Session, Step, Stop, StopFlag};
+use millpond_pool::{Access, Error, PoolStats, Result, TransactionMode};
 
 use crate::fault::{Effect, Failure};
 use crate::journal::{Action, Entry, Outcome};
@@ -60,31 +56,31 @@ impl Engine for Recording {
 }
 
 #[derive(Debug)]
-struct Recorded {
-    session: Box<dyn Session>,
+pub(crate) struct Recorded {
+    pub(crate) session: Box<dyn Session>,
     stop: Arc<StopFlag>,
-    database: Arc<str>,
-    calls: Arc<Calls>,
+    pub(crate) database: Arc<str>,
+    pub(crate) calls: Arc<Calls>,
     /// `None` while it is not lent to a guest.
-    lent: Option<Lent>,
+    pub(crate) lent: Option<Lent>,
 }
 
 /// One lending to a guest, and what the guest has open.
 #[derive(Debug)]
-struct Lent {
-    recorder: Arc<Recorder>,
-    connection: u32,
+pub(crate) struct Lent {
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) connection: u32,
     /// The call that waits, or runs elsewhere.
-    under_way: Option<UnderWay>,
-    statements: BTreeMap<usize, String>,
-    dropped: BTreeSet<usize>,
-    cursors: BTreeMap<(usize, u64), String>,
-    transactions: BTreeSet<u64>,
-    last_sql: String,
+    pub(crate) under_way: Option<UnderWay>,
+    pub(crate) statements: BTreeMap<usize, String>,
+    pub(crate) dropped: BTreeSet<usize>,
+    pub(crate) cursors: BTreeMap<(usize, u64), String>,
+    pub(crate) transactions: BTreeSet<u64>,
+    pub(crate) last_sql: String,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct UnderWay {
+pub(crate) struct UnderWay {
     index: usize,
     /// The result will be replaced by this error.
     loses: Option<Failure>,
@@ -92,15 +88,32 @@ struct UnderWay {
     delays: bool,
 }
 
+/// What becomes of a call that a fault may have happened at.
+enum Fate {
+    Runs(UnderWay),
+    /// It does not run now. If it is still under way, the pool makes it again.
+    Stops(Stop, Option<UnderWay>),
+}
+
 /// What a call asks for, as it is recorded.
-struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     action: Action,
     sql: &'a str,
     parameters: usize,
 }
 
+impl<'a> Asked<'a> {
+    pub(crate) fn new(action: Action, sql: &'a str, parameters: usize) -> Asked<'a> {
+        Asked {
+            action,
+            sql,
+            parameters,
+        }
+    }
+}
+
 impl Recorded {
-    fn entry(&self, lent: &Lent, asked: &Asked<'_>, outcome: Outcome) -> Entry {
+    pub(crate) fn entry(&self, lent: &Lent, asked: &Asked<'_>, outcome: Outcome) -> Entry {
         Entry {
             database: self.database.to_string(),
             connection: lent.connection,
@@ -114,7 +127,7 @@ impl Recorded {
     }
 
     /// Make a call, and record it. `count` counts the rows and the changes of its result.
-    fn run<T>(
+    pub(crate) fn run<T>(
         &mut self,
         mut call: Call,
         asked: &Asked<'_>,
@@ -136,11 +149,12 @@ impl Recorded {
             None => {
                 let sql = fault_sql(asked);
                 let entry = self.entry(&lent, asked, Outcome::Unfinished);
-                let begun = lent.recorder.begin(entry, &sql);
+                let in_transaction = self.session.in_transaction();
+                let begun = lent.recorder.begin(entry, &sql, in_transaction);
                 lent.last_sql = sql;
                 match self.fault(&lent, begun, asked) {
-                    Ok(under_way) => self.go_on(&mut lent, under_way, call, work, count),
-                    Err((stop, under_way)) => {
+                    Fate::Runs(under_way) => self.go_on(&mut lent, under_way, call, work, count),
+                    Fate::Stops(stop, under_way) => {
                         lent.under_way = under_way;
                         Err(stop)
                     }
@@ -151,39 +165,30 @@ impl Recorded {
         step
     }
 
-    /// Let a fault happen. Returns an error if the statement does not run now.
-    #[expect(clippy::type_complexity, reason = "used once, below")]
-    fn fault(
-        &mut self,
-        lent: &Lent,
-        begun: Begun,
-        asked: &Asked<'_>,
-    ) -> std::result::Result<UnderWay, (Stop, Option<UnderWay>)> {
+    /// Let a fault happen.
+    fn fault(&mut self, lent: &Lent, begun: Begun, asked: &Asked<'_>) -> Fate {
         let mut under_way = UnderWay {
             index: begun.index,
             loses: None,
             delays: false,
         };
         match begun.fault {
-            None => Ok(under_way),
+            None => Fate::Runs(under_way),
             Some(Effect::Delay(delay)) => {
                 under_way.delays = true;
-                Err((Stop::wait(tokio::time::sleep(delay)), Some(under_way)))
+                Fate::Stops(Stop::wait(tokio::time::sleep(delay)), Some(under_way))
             }
             Some(Effect::ClientLeaves) => {
                 lent.recorder.leave.notify_one();
-                Err((Stop::wait(pending::<()>()), None))
+                Fate::Stops(Stop::wait(pending::<()>()), None)
             }
             Some(Effect::Error(Failure::OutcomeUnknown)) => {
                 under_way.loses = Some(Failure::OutcomeUnknown);
-                Ok(under_way)
+                Fate::Runs(under_way)
             }
             Some(Effect::Error(Failure::RolledBack)) => {
-                match self.session.in_transaction() {
-                    true => self.end_transaction(),
-                    false => lent.recorder.without_fault(begun.index),
-                }
-                Ok(under_way)
+                self.end_transaction();
+                Fate::Runs(under_way)
             }
             Some(Effect::Error(failure)) => {
                 let mut error = failure.error();
@@ -201,7 +206,7 @@ impl Recorded {
                     error = error.with_rolled_back();
                 }
                 lent.recorder.end(begun.index, failed(&error));
-                Err((Stop::Error(error), None))
+                Fate::Stops(Stop::Error(error), None)
             }
         }
     }
@@ -242,20 +247,20 @@ impl Recorded {
     }
 
     /// The SQL of a prepared statement.
-    fn sql_of(&self, statement: usize) -> String {
+    pub(crate) fn sql_of(&self, statement: usize) -> String {
         let lent = self.lent.as_ref();
         let sql = lent.and_then(|lent| lent.statements.get(&statement));
         sql.cloned().unwrap_or_default()
     }
 
-    fn on_lent(&mut self, work: impl FnOnce(&mut Lent)) {
+    pub(crate) fn on_lent(&mut self, work: impl FnOnce(&mut Lent)) {
         if let Some(lent) = &mut self.lent {
             work(lent);
         }
     }
 }
 
-fn failed(error: &Error) -> Outcome {
+pub(crate) fn failed(error: &Error) -> Outcome {
     Outcome::Failed {
         kind: error.kind(),
         rolled_back: error.rolled_back(),
@@ -278,344 +283,4 @@ fn writes(asked: &Asked<'_>) -> bool {
     let first = asked.sql.split_whitespace().next().unwrap_or_default();
     let reads = ["SELECT", "EXPLAIN", "VALUES"];
     asked.action.runs_statement() && !reads.iter().any(|verb| first.eq_ignore_ascii_case(verb))
-}
-
-impl Session for Recorded {
-    fn suits(&self, access: Access) -> bool {
-        self.session.suits(access)
-    }
-
-    fn lend(&mut self, terms: &Terms<'_>) -> Result<()> {
-        let Some(recorder) = self.calls.get(terms.request) else {
-            return self.session.lend(terms);
-        };
-        let lent = Lent {
-            connection: recorder.next_connection(),
-            recorder,
-            under_way: None,
-            statements: BTreeMap::new(),
-            dropped: BTreeSet::new(),
-            cursors: BTreeMap::new(),
-            transactions: BTreeSet::new(),
-            last_sql: String::new(),
-        };
-        let asked = Asked {
-            action: Action::Get(terms.access),
-            sql: "",
-            parameters: 0,
-        };
-        let entry = self.entry(&lent, &asked, Outcome::Unfinished);
-        let begun = lent.recorder.begin(entry, "");
-        let result = match begun.fault {
-            Some(Effect::Error(failure)) => Err(failure.error()),
-            _ => self.session.lend(terms),
-        };
-        let outcome = match &result {
-            Ok(()) => Outcome::Done {
-                rows: 0,
-                changes: 0,
-            },
-            Err(error) => failed(error),
-        };
-        lent.recorder.end(begun.index, outcome);
-        self.lent = result.is_ok().then_some(lent);
-        result
-    }
-
-    fn reset(&mut self) -> Reset {
-        if let Some(lent) = self.lent.take() {
-            let by_guest = !lent.recorder.has_ended();
-            let asked = Asked {
-                action: Action::Return { by_guest },
-                sql: "",
-                parameters: 0,
-            };
-            let outcome = Outcome::Done {
-                rows: 0,
-                changes: 0,
-            };
-            let entry = self.entry(&lent, &asked, outcome);
-            lent.recorder.begin(entry, "");
-            let is_open = self.session.in_transaction();
-            let database = self.database.to_string();
-            let Lent {
-                recorder,
-                mut statements,
-                dropped,
-                cursors,
-                last_sql,
-                ..
-            } = lent;
-            statements.retain(|number, _| !dropped.contains(number));
-            recorder.leave(|left| {
-                left.statements.extend(statements.into_values());
-                left.cursors.extend(cursors.into_values());
-                left.transactions.extend(is_open.then_some(last_sql));
-                left.connections.extend((!by_guest).then_some(database));
-            });
-        }
-        self.session.reset()
-    }
-
-    fn execute(&mut self, call: Call, sql: &str, parameters: &Parameters) -> Step<Summary> {
-        let asked = Asked {
-            action: Action::Execute,
-            sql,
-            parameters: parameters.len(),
-        };
-        self.run(
-            call,
-            &asked,
-            |session, call| session.execute(call, sql, parameters),
-            |summary| (0, summary.changes),
-        )
-    }
-
-    fn query(
-        &mut self,
-        call: Call,
-        sql: &str,
-        parameters: &Parameters,
-        with_columns: bool,
-    ) -> Step<ResultSet> {
-        let asked = Asked {
-            action: Action::Query,
-            sql,
-            parameters: parameters.len(),
-        };
-        self.run(
-            call,
-            &asked,
-            |session, call| session.query(call, sql, parameters, with_columns),
-            |result| (result.rows.len(), 0),
-        )
-    }
-
-    fn execute_script(&mut self, call: Call, sql: &str, start: &mut usize) -> Step<()> {
-        let asked = Asked {
-            action: Action::Script,
-            sql,
-            parameters: 0,
-        };
-        self.run(
-            call,
-            &asked,
-            |session, call| session.execute_script(call, sql, start),
-            |()| (0, 0),
-        )
-    }
-
-    fn prepare(&mut self, call: Call, sql: &str) -> Step<usize> {
-        let asked = Asked {
-            action: Action::Prepare,
-            sql,
-            parameters: 0,
-        };
-        let statement = self.run(
-            call,
-            &asked,
-            |session, call| session.prepare(call, sql),
-            |_| (0, 0),
-        )?;
-        self.on_lent(|lent| {
-            lent.dropped.remove(&statement);
-            lent.statements.insert(statement, sql.to_owned());
-        });
-        Ok(statement)
-    }
-
-    fn describe(&mut self, call: Call, statement: usize) -> Step<Description> {
-        let asked = Asked {
-            action: Action::Describe,
-            sql: &self.sql_of(statement),
-            parameters: 0,
-        };
-        self.run(
-            call,
-            &asked,
-            |session, call| session.describe(call, statement),
-            |_| (0, 0),
-        )
-    }
-
-    fn execute_prepared(
-        &mut self,
-        call: Call,
-        statement: usize,
-        parameters: &Parameters,
-    ) -> Step<Summary> {
-        let asked = Asked {
-            action: Action::Execute,
-            sql: &self.sql_of(statement),
-            parameters: parameters.len(),
-        };
-        self.run(
-            call,
-            &asked,
-            |session, call| session.execute_prepared(call, statement, parameters),
-            |summary| (0, summary.changes),
-        )
-    }
-
-    fn execute_many(&mut self, call: Call, statement: usize, rows: &Rows) -> Step<Summary> {
-        let asked = Asked {
-            action: Action::ExecuteMany { rows: rows.len() },
-            sql: &self.sql_of(statement),
-            parameters: rows.width(),
-        };
-        self.run(
-            call,
-            &asked,
-            |session, call| session.execute_many(call, statement, rows),
-            |summary| (0, summary.changes),
-        )
-    }
-
-    fn query_prepared(
-        &mut self,
-        call: Call,
-        statement: usize,
-        parameters: &Parameters,
-        max_rows: u32,
-        with_columns: bool,
-    ) -> Step<(Rows, Option<Vec<Column>>, Option<u64>)> {
-        let sql = self.sql_of(statement);
-        let asked = Asked {
-            action: Action::Query,
-            sql: &sql,
-            parameters: parameters.len(),
-        };
-        let page = self.run(
-            call,
-            &asked,
-            |session, call| {
-                session.query_prepared(call, statement, parameters, max_rows, with_columns)
-            },
-            |(rows, ..)| (rows.len(), 0),
-        )?;
-        self.on_lent(|lent| {
-            // A new run ends the statement's former cursor.
-            lent.cursors.retain(|(of, _), _| *of != statement);
-            if let Some(cursor) = page.2 {
-                lent.cursors.insert((statement, cursor), sql);
-            }
-        });
-        Ok(page)
-    }
-
-    fn next(&mut self, call: Call, statement: usize, cursor: u64, max_rows: u32) -> Step<Rows> {
-        let asked = Asked {
-            action: Action::Next,
-            sql: &self.sql_of(statement),
-            parameters: 0,
-        };
-        let step = self.run(
-            call,
-            &asked,
-            |session, call| session.next(call, statement, cursor, max_rows),
-            |rows| (rows.len(), 0),
-        );
-        let is_over = match &step {
-            Ok(rows) => rows.is_empty(),
-            Err(stop) => matches!(stop, Stop::Error(_)),
-        };
-        if is_over {
-            self.on_lent(|lent| _ = lent.cursors.remove(&(statement, cursor)));
-        }
-        step
-    }
-
-    fn begin(&mut self, call: Call, mode: TransactionMode) -> Step<u64> {
-        let asked = Asked {
-            action: Action::Begin(mode),
-            sql: "",
-            parameters: 0,
-        };
-        let begun = self.run(
-            call,
-            &asked,
-            |session, call| session.begin(call, mode),
-            |_| (0, 0),
-        )?;
-        self.on_lent(|lent| _ = lent.transactions.insert(begun));
-        Ok(begun)
-    }
-
-    fn commit(&mut self, call: Call, transaction: u64) -> Step<()> {
-        let asked = Asked {
-            action: Action::Commit,
-            sql: "",
-            parameters: 0,
-        };
-        let step = self.run(
-            call,
-            &asked,
-            |session, call| session.commit(call, transaction),
-            |()| (0, 0),
-        );
-        if !self.session.in_transaction() {
-            self.on_lent(|lent| _ = lent.transactions.remove(&transaction));
-        }
-        step
-    }
-
-    fn rollback(&mut self, call: Call, transaction: u64) -> Step<()> {
-        let asked = Asked {
-            action: Action::Rollback,
-            sql: "",
-            parameters: 0,
-        };
-        let step = self.run(
-            call,
-            &asked,
-            |session, call| session.rollback(call, transaction),
-            |()| (0, 0),
-        );
-        if !self.session.in_transaction() {
-            self.on_lent(|lent| _ = lent.transactions.remove(&transaction));
-        }
-        step
-    }
-
-    fn in_transaction(&self) -> bool {
-        self.session.in_transaction()
-    }
-
-    fn drop_statement(&mut self, statement: usize) {
-        self.on_lent(|lent| _ = lent.dropped.insert(statement));
-        self.session.drop_statement(statement);
-    }
-
-    fn drop_cursor(&mut self, statement: usize, cursor: u64) {
-        self.on_lent(|lent| _ = lent.cursors.remove(&(statement, cursor)));
-        self.session.drop_cursor(statement, cursor);
-    }
-
-    fn drop_transaction(&mut self, transaction: u64) {
-        if let Some(mut lent) = self.lent.take() {
-            if lent.transactions.remove(&transaction) && self.session.in_transaction() {
-                let asked = Asked {
-                    action: Action::DropTransaction,
-                    sql: "",
-                    parameters: 0,
-                };
-                let outcome = Outcome::Done {
-                    rows: 0,
-                    changes: 0,
-                };
-                let entry = self.entry(&lent, &asked, outcome);
-                lent.recorder.begin(entry, "");
-            }
-            self.lent = Some(lent);
-        }
-        self.session.drop_transaction(transaction);
-    }
-
-    fn end_overdue(&mut self) {
-        self.session.end_overdue();
-    }
-
-    fn finish(&mut self, until: u64) {
-        self.session.finish(until);
-    }
 }

@@ -29,7 +29,7 @@ pub enum Failure {
     /// `quota-exceeded`: the database, or the disk, is full.
     QuotaExceeded,
     /// `rolled-back`: the host rolls back the open transaction before the statement, which then
-    /// fails with `stale-handle`. Only affects statements in a transaction.
+    /// fails with `stale-handle`. Only happens in a transaction.
     RolledBack,
     /// `outcome-unknown`: the statement runs, but its result does not reach the guest.
     OutcomeUnknown,
@@ -205,6 +205,11 @@ impl Fault {
     /// Whether it concerns gets, and not statements.
     pub(crate) fn is_of_get(&self) -> bool {
         self.effect == Effect::Error(Failure::PoolTimeout)
+    }
+
+    /// Whether it only happens in a transaction.
+    pub(crate) fn needs_transaction(&self) -> bool {
+        self.effect == Effect::Error(Failure::RolledBack)
     }
 
     /// Whether it happens now, at this call of its sort; it is used up then.

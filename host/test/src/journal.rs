@@ -9,7 +9,8 @@ use crate::fault::normal;
 /// Everything that a guest asked of its databases during one call, in order.
 ///
 /// It prints as text for a snapshot: one line for each entry, without times, and with white space
-/// in SQL as one space. If a guest makes the same calls, the text is the same.
+/// in SQL as one space. If a guest makes the same calls, the text is the same. It has at most
+/// 100,000 entries.
 ///
 /// ```text
 /// 1 get default read-write
@@ -21,6 +22,8 @@ use crate::fault::normal;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Journal {
     pub(crate) entries: Vec<Entry>,
+    /// How many more there would be.
+    pub(crate) omitted: u64,
 }
 
 /// One thing that a guest did.
@@ -146,9 +149,13 @@ impl Journal {
 
 impl fmt::Display for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.entries
-            .iter()
-            .try_for_each(|entry| writeln!(f, "{entry}"))
+        for entry in &self.entries {
+            writeln!(f, "{entry}")?;
+        }
+        match self.omitted {
+            0 => Ok(()),
+            more => writeln!(f, "… and {more} more"),
+        }
     }
 }
 

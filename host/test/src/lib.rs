@@ -56,6 +56,7 @@ mod plan;
 mod record;
 mod recorder;
 mod run;
+mod session;
 pub mod suite;
 
 pub use app::{App, AppBuilder};

@@ -10,6 +10,9 @@ use tokio::sync::Notify;
 use crate::fault::{Effect, Fault};
 use crate::journal::{Action, Entry, Journal, Outcome};
 
+/// The maximum number of entries of a journal. Later ones are only counted.
+const MAX_ENTRIES: usize = 100_000;
+
 /// The calls that run now, by their request.
 #[derive(Debug, Default)]
 pub(crate) struct Calls(Mutex<HashMap<RequestId, Arc<Recorder>>>);
@@ -78,6 +81,7 @@ pub struct Left {
 /// An entry of the journal that has begun.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Begun {
+    /// Of no entry if the journal is full.
     pub(crate) index: usize,
     pub(crate) fault: Option<Effect>,
 }
@@ -104,7 +108,7 @@ impl Recorder {
     }
 
     /// Begin an entry, and decide which fault happens at it. `sql` is what faults are matched with.
-    pub(crate) fn begin(&self, entry: Entry, sql: &str) -> Begun {
+    pub(crate) fn begin(&self, entry: Entry, sql: &str, in_transaction: bool) -> Begun {
         let mut state = self.state();
         let of_get = matches!(entry.action, Action::Get(_));
         let is_call = entry.action.runs_statement()
@@ -117,27 +121,32 @@ impl Recorder {
         let mut faults = state.faults.iter_mut();
         let fault = faults.find_map(|fault| {
             let is_here = (is_call || of_get) && fault.is_of_get() == of_get;
-            (is_here && fault.take(number, sql)).then_some(fault.effect)
+            let can_be = in_transaction || !fault.needs_transaction();
+            (is_here && can_be && fault.take(number, sql)).then_some(fault.effect)
         });
         let index = state.journal.entries.len();
-        state.journal.entries.push(Entry {
-            fault: fault.is_some(),
-            ..entry
-        });
+        if index < MAX_ENTRIES {
+            state.journal.entries.push(Entry {
+                fault: fault.is_some(),
+                ..entry
+            });
+            return Begun { index, fault };
+        }
+        state.journal.omitted += 1;
+        let index = usize::MAX;
         Begun { index, fault }
     }
 
-    /// No fault happened after all.
-    pub(crate) fn without_fault(&self, index: usize) {
-        self.state().journal.entries[index].fault = false;
-    }
-
     pub(crate) fn waits(&self, index: usize) {
-        self.state().journal.entries[index].waits += 1;
+        if let Some(entry) = self.state().journal.entries.get_mut(index) {
+            entry.waits += 1;
+        }
     }
 
     pub(crate) fn end(&self, index: usize, outcome: Outcome) {
-        self.state().journal.entries[index].outcome = outcome;
+        if let Some(entry) = self.state().journal.entries.get_mut(index) {
+            entry.outcome = outcome;
+        }
     }
 
     pub(crate) fn leave(&self, work: impl FnOnce(&mut Left)) {

@@ -252,6 +252,63 @@ async fn kit_speaks() {
     assert!(message.contains("-other"), "{message}");
 }
 
+/// With the attribute, and a component for WASI 0.3, which is a command and a handler.
+#[millpond_test::test(
+    component = component("wasi03_visits"),
+    seed = concat!(env!("CARGO_MANIFEST_DIR"), "/kit/kit_leaks/seed.sql"),
+)]
+async fn a_test_by_attribute(app: App) -> Result<(), std::num::ParseIntError> {
+    app.run([""; 0]).await.is(0).stdout_is("1 visits\n");
+    let visits: i64 = app.get("/visits").await.is(200).text().parse()?;
+    assert_eq!(visits, 2);
+    assert_eq!(title(&app), "one");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn anything_is_any_value_in_expected_json() {
+    let app = app("kit_asks_often").build().expect("an app");
+    let answer = app.get("/").await;
+    let mut expected = answer.json();
+    expected[0]["title"] = json!("…");
+    expected[2]["comments"] = json!(["…"]);
+    answer.json_is(&expected);
+    for (pointer, other) in [
+        ("/0/id", json!(2)),
+        ("/0/comments", json!(["first"])),
+        ("/2/comments", json!(["…", "…"])),
+        ("/1", json!({"id": 2, "title": "two"})),
+        (
+            "/1",
+            json!({"id": 2, "title": "two", "comments": [], "more": "…"}),
+        ),
+    ] {
+        let mut wrong = expected.clone();
+        *wrong.pointer_mut(pointer).expect("a value") = other;
+        refused(|| answer.json_is(&wrong));
+    }
+}
+
+#[test]
+fn the_readme_is_a_test_file() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../host/test/README.md");
+    let readme = std::fs::read_to_string(readme).expect("the README");
+    let mut blocks = readme.split("```toml\n").skip(1);
+    let block = blocks.find(|block| block.starts_with("[[test]]"));
+    let toml = block
+        .and_then(|block| block.split("```").next())
+        .expect("a test file");
+    let toml = format!("databases.default.migrations = {NOTES:?}\n{toml}");
+    let folder = copied("kit_leaks", &toml);
+    let (code, tap, stderr) = test("millpond_notes", folder.path(), &["--update"]);
+    assert_eq!(code, Some(0), "{tap}");
+    // Only the journal was missing.
+    assert!(
+        stderr.ends_with("list.txt\n") && stderr.lines().count() == 1,
+        "{stderr}"
+    );
+}
+
 #[test]
 fn a_mistake_says_what_to_do() {
     let missing = App::builder("missing.wasm").build().expect_err("a mistake");
@@ -355,7 +412,7 @@ expect.journal = 'j/list.txt'
     );
     assert!(after.contains("\"title\": \"…\""), "{after}");
     let journal = std::fs::read_to_string(folder.path().join("j/list.txt")).expect("a journal");
-    assert_eq!(journal.lines().count(), 6, "{journal}");
+    assert_eq!(journal.lines().count(), 10, "{journal}");
     // Now it passes as it is, and a second update changes nothing.
     for args in [&[][..], &["--update"]] {
         let (code, tap, stderr) = test("kit_asks_often", &file, args);
@@ -446,6 +503,14 @@ fn a_mistake_in_a_file_names_its_place() {
         assert!(
             stderr.contains(place) && stderr.contains(words),
             "{toml}: {stderr}"
+        );
+    }
+    for tests in ["missing", "src"] {
+        let (code, tap, stderr) = test("kit_leaks", Path::new(tests), &[]);
+        assert_eq!(
+            (code, &*tap, stderr.lines().count()),
+            (Some(2), "", 1),
+            "{stderr}"
         );
     }
     // A seed that fails is found only when its test runs.

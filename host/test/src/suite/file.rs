@@ -1,4 +1,4 @@
-//! The form of test files, and reading them.
+//! Reads test files, and checks them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use regex_lite::Regex;
-use serde::Deserialize;
 use toml::Spanned;
 use toml::value::Datetime;
 
+use super::form::{Expect, FaultForm, FileForm, StepForm};
 use crate::app::App;
 use crate::database::Database;
 use crate::error::{Mistake, did_you_mean};
@@ -54,92 +54,6 @@ pub(super) struct Step {
 pub(super) enum Does {
     Request { request: http::Request<Vec<u8>> },
     Run { args: Vec<String>, stdin: String },
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileForm {
-    now: Option<Spanned<Datetime>>,
-    #[serde(default)]
-    env: BTreeMap<String, String>,
-    #[serde(default)]
-    databases: BTreeMap<String, DatabaseForm>,
-    #[serde(default)]
-    test: Vec<TestForm>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DatabaseForm {
-    migrations: Option<PathBuf>,
-    #[serde(default)]
-    seeds: Vec<PathBuf>,
-    #[serde(default)]
-    read_only: bool,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TestForm {
-    name: Spanned<String>,
-    now: Option<Spanned<Datetime>>,
-    seed_sql: Option<String>,
-    #[serde(default)]
-    step: Vec<StepForm>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StepForm {
-    request: Option<Spanned<String>>,
-    headers: Option<Spanned<BTreeMap<String, String>>>,
-    body: Option<Spanned<String>>,
-    body_file: Option<Spanned<PathBuf>>,
-    run: Option<Spanned<Vec<String>>>,
-    stdin: Option<Spanned<String>>,
-    #[serde(default)]
-    fault: Vec<Spanned<FaultForm>>,
-    expect: Option<Expect>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FaultForm {
-    error: Option<Spanned<String>>,
-    delay_ms: Option<u64>,
-    #[serde(default)]
-    client_leaves: bool,
-    call: Option<u32>,
-    sql: Option<String>,
-    pattern: Option<Spanned<String>>,
-    times: Option<u32>,
-}
-
-/// What a step must answer. The spans are for `--update`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Expect {
-    pub(super) status: Option<Spanned<u16>>,
-    #[serde(default)]
-    pub(super) headers: BTreeMap<String, Spanned<String>>,
-    pub(super) body: Option<Spanned<String>>,
-    pub(super) body_file: Option<PathBuf>,
-    pub(super) json: Option<Spanned<String>>,
-    pub(super) contains: Option<String>,
-    pub(super) matches: Option<Spanned<String>>,
-    pub(super) exit_code: Option<Spanned<i32>>,
-    pub(super) stdout: Option<Spanned<String>>,
-    pub(super) stderr: Option<Spanned<String>>,
-    pub(super) max_statements: Option<usize>,
-    #[serde(default)]
-    pub(super) no_full_scan: bool,
-    #[serde(default)]
-    pub(super) may_scan: Vec<String>,
-    #[serde(default)]
-    pub(super) leaves_nothing: bool,
-    #[serde(default)]
-    pub(super) returns_connections: bool,
-    pub(super) journal: Option<PathBuf>,
 }
 
 /// Where in the file a mistake is.
@@ -467,23 +381,4 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     };
     let leap_days = year / 4 - year / 100 + year / 400;
     year * 365 + leap_days + (month * 153 + 2) / 5 + day - 1 - 719_468
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn days_are_counted_from_1970() {
-        for (date, days) in [
-            ((1970, 1, 1), 0),
-            ((1972, 2, 29), 789),
-            ((1972, 3, 1), 790),
-            ((2000, 3, 1), 11_017),
-            ((2026, 1, 31), 20_484),
-        ] {
-            let (year, month, day) = date;
-            assert_eq!(days_since_1970(year, month, day), days, "{date:?}");
-        }
-    }
 }

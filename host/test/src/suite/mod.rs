@@ -3,6 +3,7 @@
 //! The crate's README describes the files.
 
 mod file;
+mod form;
 mod report;
 mod step;
 mod update;

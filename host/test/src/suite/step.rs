@@ -6,7 +6,8 @@ use regex_lite::Regex;
 use serde_json::Value;
 use toml::Spanned;
 
-use super::file::{Does, Expect, Step};
+use super::file::{Does, Step};
+use super::form::Expect;
 use super::update::{Edit, quoted};
 use crate::app::App;
 use crate::compare;
@@ -111,13 +112,13 @@ impl Step {
         for (name, expected) in &expect.headers {
             let actual = answer.header(name);
             if actual != Some(expected.get_ref()) {
-                let problem = format!(
-                    "the header {name} is {actual:?}, not {:?}",
-                    expected.get_ref()
-                );
+                let wanted = expected.get_ref();
                 match actual {
-                    Some(actual) => findings.update(expected, quoted(actual), problem),
-                    None => findings.add(Some(problem)),
+                    Some(actual) => {
+                        let problem = format!("the header {name} is `{actual}`, not `{wanted}`");
+                        findings.update(expected, quoted(actual), problem);
+                    }
+                    None => findings.add(Some(format!("there is no header {name}: `{wanted}`"))),
                 }
             }
         }

@@ -76,24 +76,3 @@ fn edited(text: &str, mut parts: Vec<(Range<usize>, String)>) -> String {
     }
     text
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_values_change() {
-        let text = "a = 1 # one\nb = 'x'\n";
-        let parts = vec![
-            (4..5, "22".to_owned()),
-            (16..19, quoted("y\nz\n")),
-            (12..12, "c = 3\n".to_owned()),
-        ];
-        let expected = "a = 22 # one\nc = 3\nb = \"\"\"\ny\nz\n\"\"\"\n";
-        assert_eq!(edited(text, parts), expected);
-        assert_eq!(
-            edited("a = 1", vec![(5..5, "b = 2\n".to_owned())]),
-            "a = 1\nb = 2\n"
-        );
-    }
-}
