@@ -266,6 +266,47 @@ async fn a_test_by_attribute(app: App) -> Result<(), std::num::ParseIntError> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_full_scan_is_one_of_a_table() {
+    let app = app("attacks_run_what_they_are_given");
+    let index = "CREATE INDEX by_body ON comment(body COLLATE NOCASE)";
+    let app = app.seed_sql(index).build().expect("an app");
+    for (sql, scanned) in [
+        ("SELECT title FROM note WHERE id = 1", None),
+        (
+            "SELECT * FROM comment WHERE body = 'x' COLLATE NOCASE",
+            None,
+        ),
+        // The host's `LIKE` uses no index.
+        (
+            "SELECT * FROM comment WHERE body LIKE 'x%'",
+            Some("comment"),
+        ),
+        ("SELECT c.note FROM comment AS c", Some("c")),
+        ("UPDATE comment SET note = note + 1", Some("comment")),
+        (
+            "WITH n AS MATERIALIZED (SELECT id FROM note WHERE id < 3) SELECT * FROM n",
+            None,
+        ),
+        (
+            "WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3) SELECT i FROM n",
+            None,
+        ),
+        ("SELECT value FROM json_each('[1, 2]')", None),
+        ("VALUES (1)", None),
+    ] {
+        let ran = app.run(["read-write", "query", sql]).await;
+        assert!(
+            ran.record.stdout.ends_with("ended ok\n"),
+            "{sql}: {}",
+            ran.record.stdout
+        );
+        let scans = ran.record.full_scans().expect("plans");
+        let tables: Vec<&str> = scans.iter().map(|scan| &*scan.table).collect();
+        assert_eq!(tables, scanned.as_slice(), "{sql}: {scans:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn anything_is_any_value_in_expected_json() {
     let app = app("kit_asks_often").build().expect("an app");
     let answer = app.get("/").await;
