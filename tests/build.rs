@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use millpond_build::Guests;
 
-const SUITES: [&str; 14] = [
+const SUITES: [&str; 15] = [
     "attacks",
     "clean",
     "cli",
@@ -22,6 +22,7 @@ const SUITES: [&str; 14] = [
     "handles",
     "hostile",
     "keyvalue",
+    "kit",
     "node",
     "readme",
     "transactions",

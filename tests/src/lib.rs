@@ -57,6 +57,10 @@ struct PoolReadme;
 struct SqliteReadme;
 
 #[cfg(doctest)]
+#[doc = include_str!("../../host/test/README.md")]
+struct TestReadme;
+
+#[cfg(doctest)]
 #[doc = include_str!("../../host/wasmtime/README.md")]
 struct WasmtimeReadme;
 

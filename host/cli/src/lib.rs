@@ -18,6 +18,7 @@ mod serve;
 mod servers;
 mod stats;
 mod stdio;
+mod test;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ enum Command {
     Migrate(migrate::Migrate),
     Inspect(inspect::Inspect),
     Stats(stats::Stats),
+    Test(test::Test),
 }
 
 const EXAMPLES: &str = "\
@@ -48,9 +50,11 @@ Examples:
   millpond serve --db notes.db --migrations migrations notes.wasm
   millpond run --db app.db import.wasm people.csv
   millpond inspect notes.wasm
+  millpond test notes.wasm tests
 
 Exit status: 0 done; 2 a mistake in the command line, a file or a setting, in one line on
-stderr. `run` passes the guest's own exit code on (see `millpond run --help`), and exits with 134
+stderr. `test` exits with 1 if a test failed. `run` passes the guest's own
+exit code on (see `millpond run --help`), and exits with 134
 where the guest trapped.";
 
 /// Run the command with `args`, whose first element is the program's name.
@@ -151,6 +155,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Migrate(migrate) => migrate.execute(),
         Command::Inspect(inspect) => inspect.execute(),
         Command::Stats(stats) => stats.execute(),
+        Command::Test(test) => test.execute(),
     }
 }
 
@@ -243,6 +248,7 @@ mod tests {
             "migrate --help",
             "inspect --help",
             "stats --help",
+            "test --help",
         ] {
             let args = ["millpond"].into_iter().chain(args.split(' '));
             assert!(matches!(

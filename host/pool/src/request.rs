@@ -99,7 +99,8 @@ impl Request {
         self.shared.interrupted.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn id(&self) -> RequestId {
+    /// Its number, which an [engine](crate::engine) is told with each lending.
+    pub fn id(&self) -> RequestId {
         self.id
     }
 

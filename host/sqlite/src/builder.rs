@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cap_std::fs::Dir;
+use millpond_pool::engine::Engine;
 use millpond_pool::{Pool, block_on};
 
 use crate::engine::Sqlite;
@@ -195,7 +196,24 @@ impl PoolBuilder {
     /// file is not a database, or is damaged. All of these name the database.
     pub fn open(self, path: impl AsRef<Path>) -> millpond_pool::Result<Pool> {
         self.settings.check()?;
-        open(Location::path(path.as_ref())?, self.settings)
+        open(Location::path(path.as_ref())?, self.settings, |engine| {
+            engine
+        })
+    }
+
+    /// Like [`open`](PoolBuilder::open), with the engine that `wrap` makes of this crate's: one that
+    /// delegates to it, to record its calls or to make them fail. For tests.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](PoolBuilder::open).
+    pub fn open_wrapped(
+        self,
+        path: impl AsRef<Path>,
+        wrap: impl FnOnce(Arc<dyn Engine>) -> Arc<dyn Engine>,
+    ) -> millpond_pool::Result<Pool> {
+        self.settings.check()?;
+        open(Location::path(path.as_ref())?, self.settings, wrap)
     }
 
     /// Build the pool for the file `name` in the folder `dir`. The name must be a plain file name:
@@ -205,7 +223,7 @@ impl PoolBuilder {
     /// same, whatever happens to its path. Not supported on Windows: use `open` there.
     pub fn open_in(self, dir: &Dir, name: &str) -> millpond_pool::Result<Pool> {
         self.settings.check()?;
-        open(Location::in_dir(dir, name)?, self.settings)
+        open(Location::in_dir(dir, name)?, self.settings, |engine| engine)
     }
 
     /// Build the pool for a new in-memory database, which all of the pool's connections share, and
@@ -227,13 +245,17 @@ impl PoolBuilder {
             )
             .into());
         }
-        open(Location::memory(), self.settings)
+        open(Location::memory(), self.settings, |engine| engine)
     }
 }
 
-fn open(location: Location, settings: Settings) -> millpond_pool::Result<Pool> {
+fn open(
+    location: Location,
+    settings: Settings,
+    wrap: impl FnOnce(Arc<dyn Engine>) -> Arc<dyn Engine>,
+) -> millpond_pool::Result<Pool> {
     let pool = settings.pool;
-    let engine = Arc::new(Sqlite::new(location, settings)?);
+    let engine = wrap(Arc::new(Sqlite::new(location, settings)?));
     // Opening an in-process session completes in its first poll.
     block_on(Pool::open(engine, pool))
 }

@@ -20,6 +20,7 @@ mod handles;
 mod hostile;
 mod http;
 mod keyvalue;
+mod kit;
 mod libsql;
 mod limits;
 mod manifests;

@@ -69,6 +69,8 @@ fn a_published_crate_has_what_a_registry_shows() {
         "millpond-libsql",
         "millpond-pool",
         "millpond-sqlite",
+        "millpond-test",
+        "millpond-test-macros",
         "millpond-wasmtime",
     ] {
         assert!(published.iter().any(|name| name == expected), "{expected}");

@@ -1,0 +1,112 @@
+//! What one instance gets: its streams, its clock, its databases and its limits. No files, no
+//! network.
+
+use std::time::Duration;
+
+use http::{Request, Response};
+use millpond_wasmtime::{InstanceLimits, SqliteCtx, SqliteCtxView, SqliteView};
+use wasmtime::component::{Linker, ResourceTable};
+use wasmtime::{Engine, Store, StoreLimits};
+use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{
+    Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
+    WasiHttpView,
+};
+
+pub(crate) fn add_to_linker(linker: &mut Linker<Guest>, concurrency: bool) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    if concurrency {
+        wasmtime_wasi::p3::add_to_linker(linker)?;
+        wasmtime_wasi_http::p3::add_to_linker(linker)?;
+    }
+    millpond_wasmtime::add_to_linker(linker)?;
+    millpond_compat::keyvalue::add_to_linker(linker)
+}
+
+/// The data of a guest's store. Dropping it returns every connection.
+pub(crate) struct Guest {
+    wasi: WasiCtx,
+    sqlite: SqliteCtx,
+    http: WasiHttpCtx,
+    no_requests: NoRequests,
+    table: ResourceTable,
+    limits: StoreLimits,
+}
+
+impl Guest {
+    pub(crate) fn store(engine: &Engine, wasi: WasiCtx, sqlite: SqliteCtx) -> Store<Guest> {
+        let limits = InstanceLimits::new();
+        let guest = Guest {
+            wasi,
+            sqlite,
+            http: WasiHttpCtx::new(),
+            no_requests: NoRequests,
+            table: limits.resource_table(),
+            limits: limits.store_limits(),
+        };
+        limits.store(engine, guest, |guest| &mut guest.limits)
+    }
+
+    /// The first database that the guest asked for but was not granted.
+    pub(crate) fn unknown_database(&self) -> Option<&str> {
+        self.sqlite.unknown_database()
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl SqliteView for Guest {
+    fn sqlite(&mut self) -> SqliteCtxView<'_> {
+        SqliteCtxView {
+            ctx: &mut self.sqlite,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            hooks: &mut self.no_requests,
+            table: &mut self.table,
+            ctx: &mut self.http,
+        }
+    }
+}
+
+/// Refuses outgoing HTTP requests of a guest: `http-request-denied`.
+struct NoRequests;
+
+type Io = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
+
+impl WasiHttpHooks for NoRequests {
+    fn send_request(
+        &mut self,
+        _: Request<WasiBody>,
+        _: Option<RequestOptions>,
+        _: Io,
+    ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Io), HttpError>> + Send> {
+        Box::new(async { Err(HttpError::HttpRequestDenied) })
+    }
+}
+
+/// A wall clock that stands still, at a time since 1970.
+pub(crate) struct Frozen(pub(crate) Duration);
+
+impl HostWallClock for Frozen {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self) -> Duration {
+        self.0
+    }
+}
