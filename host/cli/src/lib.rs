@@ -4,6 +4,7 @@
 //! databases; `engine` loads a component; `guest` is the state of one instance.
 
 mod arguments;
+mod backtrace;
 mod databases;
 mod engine;
 mod failure;
@@ -56,7 +57,7 @@ where the guest trapped.";
 /// Run the command with `args`, whose first element is the program's name.
 ///
 /// Blocks until the command is done; for `serve`, until a signal. Prints failures on stderr, each
-/// in one line, and returns the exit code.
+/// in one line, and a guest's trap with its backtrace. Returns the exit code.
 pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     output::print_warnings();
     let outcome = parse(args).and_then(|parsed| match parsed {
