@@ -13,6 +13,7 @@ mod guest;
 mod inspect;
 mod interfaces;
 mod migrate;
+mod new;
 mod output;
 mod run;
 mod serve;
@@ -41,6 +42,7 @@ enum Command {
     Serve(serve::Serve),
     Migrate(migrate::Migrate),
     Inspect(inspect::Inspect),
+    New(new::New),
     Stats(stats::Stats),
 }
 
@@ -49,6 +51,7 @@ Examples:
   millpond serve --db notes.db --migrations migrations notes.wasm
   millpond run --db app.db import.wasm people.csv
   millpond inspect notes.wasm
+  millpond new --lang rust shortener
 
 Exit status: 0 done; 2 a mistake in the command line, a file or a setting, in one line on
 stderr. `run` passes the guest's own exit code on (see `millpond run --help`), and exits with 134
@@ -151,6 +154,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Serve(serve) => serve.execute(),
         Command::Migrate(migrate) => migrate.execute(),
         Command::Inspect(inspect) => inspect.execute(),
+        Command::New(new) => new.execute(),
         Command::Stats(stats) => stats.execute(),
     }
 }
@@ -179,6 +183,8 @@ mod tests {
             &["millpond", "serve", "x.wasm", "--timeout", "2h"],
             &["millpond", "serve", "x.wasm", "--timeout", "-1"],
             &["millpond", "serve", "x.wasm", "--listen", "localhost"],
+            &["millpond", "new", "--lang", "cobol", "x"],
+            &["millpond", "new", "--lang", "c", "../x"],
         ] {
             let Err(failure) = parse(args.iter().map(OsString::from)) else {
                 panic!("{args:?} parsed");
@@ -204,6 +210,7 @@ mod tests {
                 "run --env MILLPOND_NOT_SET x.wasm",
                 &["MILLPOND_NOT_SET=VALUE"],
             ),
+            ("new --lang cobol x", &["rust, python, js, c"]),
             ("fly", &["fly", "millpond --help"]),
         ] {
             let args = ["millpond"].into_iter().chain(args.split(' '));
@@ -243,6 +250,7 @@ mod tests {
             "serve --help",
             "migrate --help",
             "inspect --help",
+            "new --help",
             "stats --help",
         ] {
             let args = ["millpond"].into_iter().chain(args.split(' '));

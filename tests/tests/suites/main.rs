@@ -24,6 +24,7 @@ mod libsql;
 mod limits;
 mod manifests;
 mod migrate;
+mod new;
 mod notes;
 mod process;
 mod readme;
