@@ -76,7 +76,7 @@ pub(crate) fn guest_ended(error: &wasmtime::Error) -> &'static str {
 pub(crate) fn guest_failure(error: &wasmtime::Error) -> Vec<String> {
     let what = guest_ended(error);
     let limit = match limit(error) {
-        Some(reached) => format!(" ({reached})"),
+        Some(reached) => format!(" (it {reached})"),
         None => String::new(),
     };
     let cause = error.root_cause();
@@ -91,7 +91,7 @@ pub(crate) struct Reached(pub(crate) &'static str);
 
 impl fmt::Display for Reached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "it reached the limit {}", self.0)
+        write!(f, "reached the limit {}", self.0)
     }
 }
 

@@ -237,11 +237,17 @@ impl Guest {
 
     /// Adds to the guest's error which limit it had reached. Programs rarely survive that, but end
     /// in ways that do not tell it.
-    pub(crate) fn explain(&self, error: wasmtime::Error) -> wasmtime::Error {
-        match self.limits.reached {
+    pub(crate) fn explain(&mut self, error: wasmtime::Error) -> wasmtime::Error {
+        match self.limits.reached.take() {
             Some(reached) => error.context(reached),
             None => error,
         }
+    }
+
+    /// The last limit that refused the instance something, unless an error was
+    /// [explained](Guest::explain) by it.
+    pub(crate) fn reached(&self) -> Option<Reached> {
+        self.limits.reached
     }
 }
 

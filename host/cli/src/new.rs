@@ -1,10 +1,12 @@
 //! `millpond new`: writes a small application, with the library of its language beside it.
 //!
-//! The files are those of `guest/`: the examples, which are tested as they are, and the libraries. The
-//! folder `templates` arranges them by symbolic links, so there is no second copy to keep equal;
-//! `cargo package` replaces a link by the file that it names. Files that only the written application
-//! has are in `templates` itself. A name loses its ending `.template`: cargo would take a folder with a
-//! `Cargo.toml` for another package, and git would obey a `.gitignore`.
+//! The files are those of `guest/`: the examples and the libraries. The folder `templates` arranges
+//! them by symbolic links, so that there is no second copy to keep equal; `cargo package` replaces
+//! each link by the file that it names. Files that only a written application has are in
+//! `templates` itself. A file loses the ending `.template` of its name, without which cargo would
+//! take a folder with a `Cargo.toml` for another package, and git would obey a `.gitignore`.
+//!
+//! A clone must therefore have symbolic links, which git on Windows makes only if the user may.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};

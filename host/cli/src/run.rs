@@ -125,12 +125,17 @@ impl Run {
                 () = broken.notified() => Err(stdio::broken_pipe()),
                 () = over => Err(wasmtime::format_err!("it ran for longer than --max-run-time")),
             };
-            let outcome = outcome.map_err(|error| store.data().explain(error));
+            let outcome = outcome.map_err(|error| store.data_mut().explain(error));
+            let failed = matches!(outcome, Ok(Err(())));
+            let reached = store.data().reached().filter(|_| failed);
             let unknown = store.data().unknown_database().map(how_to_grant);
             drop(store); // The connections that the guest still held are back now.
             databases.close(Duration::ZERO).await;
             if let Some(how) = unknown {
                 say(format_args!("millpond: {how}"));
+            }
+            if let Some(reached) = reached {
+                say(format_args!("millpond: the guest {reached}"));
             }
             outcome
         });
@@ -192,7 +197,7 @@ fn exit_code(outcome: wasmtime::Result<Result<(), ()>>, hint: &str) -> Result<Ex
                 if let Some(reached) = error.downcast_ref::<Reached>()
                     && *code != 0
                 {
-                    say(format_args!("millpond: the guest exited, and {reached}"));
+                    say(format_args!("millpond: the guest {reached}"));
                 }
                 Ok(ExitCode::from((code & 0xff) as u8))
             }

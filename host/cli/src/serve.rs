@@ -48,9 +48,9 @@ Examples:
   millpond serve --db app.db --pool-size 8 --stats 127.0.0.1:9090 app.wasm
 
 Responses of the host: 503 with Retry-After if --max-requests are already running; 504 after
---request-timeout; 500 if the guest trapped (stderr gets its backtrace) or set no response; 400, 414, 417, 421, 431 and 501
-for requests that HTTP requires a server to refuse. A client may close its sending half and wait
-for its response.
+--request-timeout; 500 if the guest trapped or set no response (stderr gets the reason, and the
+backtrace of a trap); 400, 414, 417, 421, 431 and 501 for requests that HTTP requires a server to
+refuse. A client may close its sending half and wait for its response.
 
 Exit status: 0 after a signal; 2 for a mistake in the command line, a file or a setting.")]
 pub(crate) struct Serve {

@@ -216,6 +216,9 @@ fn cli_fails() {
         assert!(errors.contains(told), "{errors}");
     }
     assert_eq!(run(&[], "exit"), (Some(1), String::new()));
+    let (code, errors) = run(&[], "reserve");
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("--max-memory-size"), "{errors}");
 }
 
 #[test]

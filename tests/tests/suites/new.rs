@@ -1,6 +1,6 @@
-//! `millpond new`: what it writes is the example and the library of its language, and the
-//! application in Rust is built and served. Those in other languages are built by the tests of their
-//! libraries, in `guest/`.
+//! `millpond new`: what it writes is the example and the library of its language. The application
+//! in Rust is built and served here, those in other languages by the tests of their libraries, in
+//! `guest/`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

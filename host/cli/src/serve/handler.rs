@@ -375,7 +375,10 @@ impl Task {
             self.cut.store(true, Ordering::Release);
         }
         if let Some(Err(error)) = outcome {
-            log_failure(self.number, &store.data().explain(error));
+            log_failure(self.number, &store.data_mut().explain(error));
+        } else if let Some(reached) = store.data().reached() {
+            // It went on, and may have responded with an error of its own.
+            say(format_args!("[{}] the guest {reached}", self.number));
         }
         handler.tell_of_database(self.number, store.data());
         drop(store); // Every connection that the guest still held is back now.
@@ -394,7 +397,7 @@ async fn call(
     let proxy = match pre.instantiate_async(&mut *store).await {
         Ok(proxy) => proxy,
         Err(error) => {
-            let _ = answer.send(Err(store.data().explain(error)));
+            let _ = answer.send(Err(store.data_mut().explain(error)));
             return Ok(());
         }
     };
@@ -439,7 +442,7 @@ async fn call_02(
         Ok(()) => wasmtime::format_err!("it returned without setting a response"),
         Err(error) => error,
     };
-    let _ = answer.send(Err(store.data().explain(error)));
+    let _ = answer.send(Err(store.data_mut().explain(error)));
     Ok(())
 }
 

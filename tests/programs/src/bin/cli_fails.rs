@@ -13,6 +13,10 @@ fn main() -> Result<(), Error> {
             println!("{}", recurse(1));
             Ok(())
         }
+        Some("reserve") => {
+            let reserved = Vec::<u8>::new().try_reserve_exact(1 << 30);
+            reserved.map_err(|error| Error::from_sql(error.to_string()))
+        }
         Some("grow") => {
             grow();
             Ok(())
