@@ -21,7 +21,7 @@ use crate::bindings::connections as wit;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Error {
     kind: ErrorKind,
     code: i32,
@@ -187,6 +187,25 @@ impl fmt::Display for Error {
     }
 }
 
+/// For the output of a `main` that returns the error, and of `unwrap`: only what says something.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut error = f.debug_struct("Error");
+        error.field("kind", &self.kind);
+        error.field("message", &self.message);
+        if self.code != 0 {
+            error.field("code", &self.code);
+        }
+        if let Some(offset) = self.offset {
+            error.field("offset", &offset);
+        }
+        if self.rolled_back {
+            error.field("rolled_back", &true);
+        }
+        error.finish()
+    }
+}
+
 impl std::error::Error for Error {}
 
 impl From<wit::Error> for Error {
@@ -297,6 +316,15 @@ mod tests {
         assert_eq!(error.to_string(), "taken");
         assert_eq!(error.offset(), Some(7));
         assert!(error.rolled_back());
+    }
+
+    #[test]
+    fn an_error_that_main_returns_says_what_happened() {
+        let error = Error::new(ErrorKind::PoolTimeout, "none free");
+        assert_eq!(
+            format!("{error:?}"),
+            r#"Error { kind: PoolTimeout, message: "none free" }"#
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use millpond_wasmtime::{InstanceLimits, recommended_config, start_epochs};
 use wasmtime::component::{Component, InstancePre, Linker};
-use wasmtime::{Cache, CacheConfig, Config, Engine};
+use wasmtime::{Cache, CacheConfig, Config, Engine, WasmBacktraceDetails};
 
 use crate::failure::{Failure, reason};
 use crate::guest::{self, Guest};
@@ -36,11 +36,13 @@ pub(crate) struct Loaded {
 ///
 /// Uses the first engine that accepts it, from the most restricted on. Only WASI 0.3 needs
 /// concurrency within an instance, which is the newest code in wasmtime; and a component that does
-/// not fit the instance pool allocates its own memory.
+/// not fit the instance pool allocates its own memory. `lines` says whether backtraces have source
+/// lines.
 pub(crate) fn load(
     path: &Path,
     instances: Instances,
     limits: &InstanceLimits,
+    lines: WasmBacktraceDetails,
 ) -> Result<Loaded, Failure> {
     let bytes = fs::read(path).map_err(|error| {
         Failure::about(path, format_args!("cannot read the component: {error}"))
@@ -56,7 +58,13 @@ pub(crate) fn load(
     let mut refusal = None;
     for &instances in alone {
         for concurrency in [false, true] {
-            let engine = Engine::new(&config(instances, concurrency, limits, cache.clone()));
+            let engine = Engine::new(&config(
+                instances,
+                concurrency,
+                limits,
+                lines,
+                cache.clone(),
+            ));
             match engine.and_then(|engine| Component::new(&engine, &bytes).map(|c| (engine, c))) {
                 Ok((engine, component)) => {
                     if let (Instances::One, Some(refusal)) = (instances, &refusal)
@@ -169,10 +177,12 @@ fn config(
     instances: Instances,
     concurrency: bool,
     limits: &InstanceLimits,
+    lines: WasmBacktraceDetails,
     cache: Option<Cache>,
 ) -> Config {
     let mut config = recommended_config(limits);
     config.cache(cache);
+    config.wasm_backtrace_details(lines);
     config
         .concurrency_support(concurrency)
         .wasm_component_model_async(concurrency);

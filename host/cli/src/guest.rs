@@ -7,7 +7,7 @@ use clap::builder::RangedI64ValueParser;
 use http::{Request, Response};
 use millpond_wasmtime::{InstanceLimits, SqliteCtx, SqliteCtxView, SqliteView};
 use wasmtime::component::{Linker, ResourceTable};
-use wasmtime::{Engine, Store, StoreLimits};
+use wasmtime::{Engine, ResourceLimiter, Store, StoreLimits, WasmBacktraceDetails};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
     Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
@@ -15,6 +15,7 @@ use wasmtime_wasi_http::{
 };
 
 use crate::arguments;
+use crate::failure::Reached;
 
 /// The options for every guest.
 #[derive(Args, Clone, Debug)]
@@ -30,6 +31,13 @@ pub(crate) struct GuestOptions {
     /// 64KiB to 4GiB.
     #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = max_memory)]
     pub(crate) max_memory_size: usize,
+
+    /// Show source lines in the backtrace of a guest that fails, if the component has DWARF
+    ///
+    /// Reading it takes the host tens to hundreds of milliseconds, each time that a guest traps or
+    /// exits. Do not use it for components that you do not trust.
+    #[arg(long)]
+    source_lines: bool,
 
     #[command(flatten)]
     wasm: WasmLimits,
@@ -172,6 +180,14 @@ impl GuestOptions {
             .max_call_size(wasm.max_call_size)
     }
 
+    /// Whether backtraces have source lines.
+    pub(crate) fn lines(&self) -> WasmBacktraceDetails {
+        match self.source_lines {
+            true => WasmBacktraceDetails::Enable,
+            false => WasmBacktraceDetails::Disable,
+        }
+    }
+
     pub(crate) fn store(&self, engine: &Engine, wasi: WasiCtx, sqlite: SqliteCtx) -> Store<Guest> {
         let limits = self.limits();
         let guest = Guest {
@@ -180,7 +196,10 @@ impl GuestOptions {
             http: WasiHttpCtx::new(),
             no_requests: NoRequests,
             table: limits.resource_table(),
-            limits: limits.store_limits(),
+            limits: Limits {
+                inner: limits.store_limits(),
+                reached: None,
+            },
         };
         limits.store(engine, guest, |guest| &mut guest.limits)
     }
@@ -208,13 +227,89 @@ pub(crate) struct Guest {
     http: WasiHttpCtx,
     no_requests: NoRequests,
     table: ResourceTable,
-    limits: StoreLimits,
+    limits: Limits,
 }
 
 impl Guest {
     /// The first database that the guest asked for but was not granted.
     pub(crate) fn unknown_database(&self) -> Option<&str> {
         self.sqlite.unknown_database()
+    }
+
+    /// Adds to the guest's error which limit it had reached. Programs rarely survive that, but end
+    /// in ways that do not tell it.
+    pub(crate) fn explain(&mut self, error: wasmtime::Error) -> wasmtime::Error {
+        match self.limits.reached.take() {
+            Some(reached) => error.context(reached),
+            None => error,
+        }
+    }
+
+    /// The last limit that refused the instance something, unless an error was
+    /// [explained](Guest::explain) by it.
+    pub(crate) fn reached(&self) -> Option<Reached> {
+        self.limits.reached
+    }
+}
+
+/// The limits of an instance, and the last one that refused it something.
+struct Limits {
+    inner: StoreLimits,
+    reached: Option<Reached>,
+}
+
+impl Limits {
+    fn note(
+        &mut self,
+        flag: &'static str,
+        allowed: wasmtime::Result<bool>,
+    ) -> wasmtime::Result<bool> {
+        if !matches!(allowed, Ok(true)) {
+            self.reached = Some(Reached(flag));
+        }
+        allowed
+    }
+}
+
+impl ResourceLimiter for Limits {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let allowed = self.inner.memory_growing(current, desired, maximum);
+        self.note("--max-memory-size", allowed)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.inner.memory_grow_failed(error)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let allowed = self.inner.table_growing(current, desired, maximum);
+        self.note("--max-table-entries", allowed)
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.inner.table_grow_failed(error)
+    }
+
+    fn instances(&self) -> usize {
+        self.inner.instances()
+    }
+
+    fn tables(&self) -> usize {
+        self.inner.tables()
+    }
+
+    fn memories(&self) -> usize {
+        self.inner.memories()
     }
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use millpond_wasmtime::InstanceLimits;
+use wasmtime::WasmBacktraceDetails;
 
 use crate::engine::{self, Instances};
 use crate::failure::{Failure, MISTAKE};
@@ -30,7 +31,12 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
-        let loaded = engine::load(&self.component, Instances::One, &InstanceLimits::new())?;
+        let loaded = engine::load(
+            &self.component,
+            Instances::One,
+            &InstanceLimits::new(),
+            WasmBacktraceDetails::Disable,
+        )?;
         let (imports, exports) = (loaded.imports(), loaded.exports());
         let roles = interfaces::roles(&exports);
         let linked = loaded.link();

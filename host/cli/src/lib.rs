@@ -4,6 +4,7 @@
 //! databases; `engine` loads a component; `guest` is the state of one instance.
 
 mod arguments;
+mod backtrace;
 mod databases;
 mod engine;
 mod failure;
@@ -12,6 +13,7 @@ mod guest;
 mod inspect;
 mod interfaces;
 mod migrate;
+mod new;
 mod output;
 mod run;
 mod serve;
@@ -41,6 +43,7 @@ enum Command {
     Serve(serve::Serve),
     Migrate(migrate::Migrate),
     Inspect(inspect::Inspect),
+    New(new::New),
     Stats(stats::Stats),
     Test(test::Test),
 }
@@ -51,6 +54,7 @@ Examples:
   millpond run --db app.db import.wasm people.csv
   millpond inspect notes.wasm
   millpond test notes.wasm tests
+  millpond new --lang rust shortener
 
 Exit status: 0 done; 2 a mistake in the command line, a file or a setting, in one line on
 stderr. `test` exits with 1 if a test failed. `run` passes the guest's own
@@ -60,7 +64,7 @@ where the guest trapped.";
 /// Run the command with `args`, whose first element is the program's name.
 ///
 /// Blocks until the command is done; for `serve`, until a signal. Prints failures on stderr, each
-/// in one line, and returns the exit code.
+/// in one line, and a guest's trap with its backtrace. Returns the exit code.
 pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     output::print_warnings();
     let outcome = parse(args).and_then(|parsed| match parsed {
@@ -154,6 +158,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Serve(serve) => serve.execute(),
         Command::Migrate(migrate) => migrate.execute(),
         Command::Inspect(inspect) => inspect.execute(),
+        Command::New(new) => new.execute(),
         Command::Stats(stats) => stats.execute(),
         Command::Test(test) => test.execute(),
     }
@@ -183,6 +188,8 @@ mod tests {
             &["millpond", "serve", "x.wasm", "--timeout", "2h"],
             &["millpond", "serve", "x.wasm", "--timeout", "-1"],
             &["millpond", "serve", "x.wasm", "--listen", "localhost"],
+            &["millpond", "new", "--lang", "cobol", "x"],
+            &["millpond", "new", "--lang", "c", "../x"],
         ] {
             let Err(failure) = parse(args.iter().map(OsString::from)) else {
                 panic!("{args:?} parsed");
@@ -208,6 +215,7 @@ mod tests {
                 "run --env MILLPOND_NOT_SET x.wasm",
                 &["MILLPOND_NOT_SET=VALUE"],
             ),
+            ("new --lang cobol x", &["rust, python, js, c"]),
             ("fly", &["fly", "millpond --help"]),
         ] {
             let args = ["millpond"].into_iter().chain(args.split(' '));
@@ -247,6 +255,7 @@ mod tests {
             "serve --help",
             "migrate --help",
             "inspect --help",
+            "new --help",
             "stats --help",
             "test --help",
         ] {

@@ -17,7 +17,7 @@ use wasmtime_wasi::{p2, p3};
 use crate::arguments;
 use crate::databases::{Borrowers, DatabaseOptions};
 use crate::engine::{self, Instances};
-use crate::failure::Failure;
+use crate::failure::{Failure, Reached};
 use crate::granted::how_to_grant;
 use crate::guest::{Guest, GuestOptions};
 use crate::interfaces::{self, Role};
@@ -40,7 +40,8 @@ Examples:
 A statement is stopped after --max-statement-time, the guest after --max-run-time.
 
 Exit status: the guest's own: 0 or 1 with `exit` of WASI 0.2, which most languages' `exit(3)` calls;
-0 to 255 with `exit-with-code` (since 0.2.12, and in 0.3). 134 if the guest trapped, or exceeded
+0 to 255 with `exit-with-code` (since 0.2.12, and in 0.3); 1 if its `run` returned an error, which a
+line on stderr says. 134 if the guest trapped, with a backtrace on stderr, or exceeded
 --max-run-time; 141 if the reader of its output closed the pipe; 2 for a mistake in the command
 line, a file or a setting."
 )]
@@ -65,7 +66,12 @@ impl Run {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
         let component = Path::new(&self.command[0]);
         let args = self.args()?;
-        let loaded = engine::load(component, Instances::One, &self.guest.limits())?;
+        let loaded = engine::load(
+            component,
+            Instances::One,
+            &self.guest.limits(),
+            self.guest.lines(),
+        )?;
         let roles = interfaces::roles(&loaded.exports());
         let is_command = |role: &&Role| matches!(role, Role::Command02 | Role::Command03);
         let role = *roles.iter().find(is_command).ok_or_else(|| {
@@ -119,21 +125,28 @@ impl Run {
                 () = broken.notified() => Err(stdio::broken_pipe()),
                 () = over => Err(wasmtime::format_err!("it ran for longer than --max-run-time")),
             };
+            let outcome = outcome.map_err(|error| store.data_mut().explain(error));
+            let failed = matches!(outcome, Ok(Err(())));
+            let reached = store.data().reached().filter(|_| failed);
             let unknown = store.data().unknown_database().map(how_to_grant);
             drop(store); // The connections that the guest still held are back now.
             databases.close(Duration::ZERO).await;
             if let Some(how) = unknown {
                 say(format_args!("millpond: {how}"));
             }
+            if let Some(reached) = reached {
+                say(format_args!("millpond: the guest {reached}"));
+            }
             outcome
         });
         // A thread may still be reading stdin for the guest: do not wait for it.
         runtime.shutdown_background();
         let is_handler = |role: &Role| matches!(role, Role::Http02 | Role::Http03);
-        exit_code(outcome).map_err(|failure| match roles.iter().any(is_handler) {
-            true => failure.with("; it is an HTTP handler too: run that with `millpond serve`"),
-            false => failure,
-        })
+        let hint = match roles.iter().any(is_handler) {
+            true => "; it is an HTTP handler too: run that with `millpond serve`",
+            false => "",
+        };
+        exit_code(outcome, hint)
     }
 
     /// WASI's arguments are text.
@@ -168,14 +181,27 @@ async fn call(
     }
 }
 
-fn exit_code(outcome: wasmtime::Result<Result<(), ()>>) -> Result<ExitCode, Failure> {
+/// `hint` is added to a failure.
+fn exit_code(outcome: wasmtime::Result<Result<(), ()>>, hint: &str) -> Result<ExitCode, Failure> {
     match outcome {
         Ok(Ok(())) => Ok(ExitCode::SUCCESS),
-        Ok(Err(())) => Ok(ExitCode::FAILURE),
+        Ok(Err(())) => {
+            say(format_args!(
+                "millpond: the guest's `run` returned an error: exit code 1 is the guest's own"
+            ));
+            Ok(ExitCode::FAILURE)
+        }
         Err(error) => match error.downcast_ref::<I32Exit>() {
             // Keep only the lowest byte, as the system does with an exit code.
-            Some(I32Exit(code)) => Ok(ExitCode::from((code & 0xff) as u8)),
-            None => Err(Failure::trapped(&error)),
+            Some(I32Exit(code)) => {
+                if let Some(reached) = error.downcast_ref::<Reached>()
+                    && *code != 0
+                {
+                    say(format_args!("millpond: the guest {reached}"));
+                }
+                Ok(ExitCode::from((code & 0xff) as u8))
+            }
+            None => Err(Failure::trapped(&error, hint)),
         },
     }
 }

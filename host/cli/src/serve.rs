@@ -48,9 +48,9 @@ Examples:
   millpond serve --db app.db --pool-size 8 --stats 127.0.0.1:9090 app.wasm
 
 Responses of the host: 503 with Retry-After if --max-requests are already running; 504 after
---request-timeout; 500 if the guest trapped or set no response; 400, 414, 417, 421, 431 and 501
-for requests that HTTP requires a server to refuse. A client may close its sending half and wait
-for its response.
+--request-timeout; 500 if the guest trapped or set no response (stderr gets the reason, and the
+backtrace of a trap); 400, 414, 417, 421, 431 and 501 for requests that HTTP requires a server to
+refuse. A client may close its sending half and wait for its response.
 
 Exit status: 0 after a signal; 2 for a mistake in the command line, a file or a setting.")]
 pub(crate) struct Serve {
@@ -168,7 +168,12 @@ impl Serve {
     /// Load the component, and check that it can be served. The result only needs the databases.
     fn load(&self) -> Result<impl FnOnce(crate::databases::Databases) -> Handler, Failure> {
         let instances = Instances::Pooled(self.http.max_requests);
-        let loaded = engine::load(&self.component, instances, &self.guest.limits())?;
+        let loaded = engine::load(
+            &self.component,
+            instances,
+            &self.guest.limits(),
+            self.guest.lines(),
+        )?;
         let roles = interfaces::roles(&loaded.exports());
         let is_http = |role: &&Role| matches!(role, Role::Http02 | Role::Http03);
         let role = *roles.iter().find(is_http).ok_or_else(|| {

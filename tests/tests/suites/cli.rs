@@ -175,6 +175,95 @@ fn cli_panics() {
 }
 
 #[test]
+fn cli_fails() {
+    let (_folder, database) = here();
+    let run = |flags: &[&str], how: &str| {
+        let mut command = millpond();
+        command.arg("run").args(flags).arg("--db").arg(&database);
+        let output = command.arg(component("cli_fails")).arg(how).output();
+        let output = output.expect("the command runs");
+        (output.status.code(), text(&output.stderr).to_owned())
+    };
+    for (how, code, function, limit) in [
+        ("panic", 134, "cli_fails::panic_on_purpose", None),
+        ("recurse", 134, "cli_fails::recurse", None),
+        ("grow", 134, "cli_fails::grow", Some("--max-memory-size")),
+    ] {
+        let (ended, errors) = run(&[], how);
+        assert_eq!(ended, Some(code), "{errors}");
+        let (_, told) = errors.split_once("millpond: ").expect("a failure");
+        let lines: Vec<&str> = told.lines().collect();
+        assert!(lines.len() <= 22, "{told}");
+        assert!(
+            lines[1..].iter().any(|line| line.contains(function)),
+            "{told}"
+        );
+        assert!(!told.contains("cli_fails.rs:"), "{told}");
+        if let Some(flag) = limit {
+            assert!(lines[0].contains(flag), "{told}");
+        }
+    }
+    let (code, errors) = run(&["--source-lines"], "panic");
+    assert_eq!(code, Some(134), "{errors}");
+    let is_its =
+        |line: &str| line.contains("panic_on_purpose at") && line.contains("cli_fails.rs:");
+    assert!(errors.lines().any(is_its), "{errors}");
+
+    // An error is the guest's own, and the command says so; an exit speaks for itself.
+    let (code, errors) = run(&[], "error");
+    assert_eq!(code, Some(1), "{errors}");
+    for told in ["Sql", "nowhere", "millpond: "] {
+        assert!(errors.contains(told), "{errors}");
+    }
+    assert_eq!(run(&[], "exit"), (Some(1), String::new()));
+    let (code, errors) = run(&[], "reserve");
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("--max-memory-size"), "{errors}");
+}
+
+#[test]
+fn a_limit_that_a_guest_reached_is_named_by_its_flag() {
+    for (flag, value, guest, args) in [
+        (
+            "--max-call-size",
+            "64KiB",
+            "hostile_does_as_told",
+            &["huge", "", "sql"][..],
+        ),
+        (
+            "--max-handles",
+            "20",
+            "hostile_does_as_told",
+            &["hoard", "", "pollable"],
+        ),
+        ("--max-instances", "1", "cli_fails", &["exit"]),
+        ("--max-tables", "1", "cli_fails", &["exit"]),
+        ("--max-table-entries", "1", "cli_fails", &["exit"]),
+        ("--max-stack-size", "64KiB", "cli_fails", &["recurse"]),
+    ] {
+        let mut command = millpond();
+        command.args(["run", flag, value, "--db", ":memory:"]);
+        let output = command.arg(component(guest)).args(args).output();
+        let output = output.expect("the command runs");
+        assert_eq!(output.status.code(), Some(134), "{flag}: {output:?}");
+        assert!(text(&output.stderr).contains(flag), "{flag}: {output:?}");
+    }
+}
+
+#[test]
+fn a_served_guest_that_traps_is_told_to_the_log_alone() {
+    let (_folder, database) = here();
+    let server = Server::of("hostile_serves", &database, &["--max-memory-size", "32MiB"]);
+    let answer = server.ask("GET", "/panic", None).is(500);
+    assert!(!String::from_utf8_lossy(&answer.body).contains("trap"));
+    server.line_with("hostile_serves::answer");
+    let line = server.line_with("/panic");
+    assert!(line.contains("trapped"), "{line}");
+    server.ask("GET", "/grow", None).is(500);
+    server.line_with("--max-memory-size");
+}
+
+#[test]
 fn a_component_is_inspected() {
     let output = output(&["inspect"], &[component("millpond_notes")]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");

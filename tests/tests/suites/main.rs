@@ -26,6 +26,7 @@ mod limits;
 mod manifests;
 mod migrate;
 mod node;
+mod new;
 mod notes;
 mod process;
 mod readme;

@@ -298,7 +298,11 @@ fn read_rust(folder: &Path, code: &mut String) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         // A folder with a manifest is another package.
-        if path.is_dir() && !path.join("Cargo.toml").exists() && !path.ends_with("target") {
+        if path.is_dir()
+            && !path.join("Cargo.toml").exists()
+            && !path.is_symlink()
+            && !path.ends_with("target")
+        {
             read_rust(&path, code);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             code.push_str(&fs::read_to_string(&path).expect("Rust"));

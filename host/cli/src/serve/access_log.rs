@@ -17,6 +17,8 @@ pub(super) struct Line {
     uri: Uri,
     /// The outcome of the request. `None`: its client disconnected before there was a response.
     pub(super) outcome: Option<Outcome>,
+    /// Why the host answered instead of the guest.
+    pub(super) hint: Option<&'static str>,
     /// Whether to write the line at all.
     wanted: bool,
 }
@@ -36,6 +38,7 @@ impl Line {
             method: request.method().clone(),
             uri: request.uri().clone(),
             outcome: None,
+            hint: None,
             wanted,
         }
     }
@@ -75,8 +78,10 @@ impl Drop for Line {
             Some(outcome) => {
                 let (status, bytes) = (outcome.status.as_u16(), outcome.bytes);
                 let cut = if outcome.is_whole { "" } else { " (cut short)" };
+                let hint = self.hint.map(|hint| format!(" ({hint})"));
+                let hint = hint.unwrap_or_default();
                 say(format_args!(
-                    "[{number}] {method} {path} {status} {bytes} bytes{cut} {ms:.1} ms"
+                    "[{number}] {method} {path} {status} {bytes} bytes{cut}{hint} {ms:.1} ms"
                 ));
             }
         }

@@ -24,7 +24,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView, p2, p3};
 
 use crate::databases::Databases;
-use crate::failure::guest_failure;
+use crate::failure::{guest_ended, guest_failure};
 use crate::granted::how_to_grant;
 use crate::guest::{Guest, GuestOptions};
 use crate::interfaces::Role;
@@ -132,7 +132,7 @@ impl Handler {
         client: Client,
     ) -> Response<Outgoing> {
         let number = self.next_number();
-        let line = Line::new(number, &request, self.access_log);
+        let mut line = Line::new(number, &request, self.access_log);
         let cut = Arc::new(AtomicBool::new(false));
         let exchange = Arc::clone(&client.exchange);
         let refused = request::check(&mut request, client.socket.local_addr().ok()).err();
@@ -141,14 +141,20 @@ impl Handler {
             (None, Ok(place)) => {
                 let cut = Arc::clone(&cut);
                 match self.run(request, client, &line, place, cut).await {
-                    Some(response) => response,
+                    Some((response, hint)) => {
+                        line.hint = hint;
+                        response
+                    }
                     None => return Outgoing::unread(line, exchange),
                 }
             }
-            (None, Err(_)) => answer::text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the server runs its maximum number of requests: try again\n",
-            ),
+            (None, Err(_)) => {
+                line.hint = Some("see --max-requests");
+                answer::text(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "the server runs its maximum number of requests: try again\n",
+                )
+            }
         };
         Outgoing::wrap(response, line, exchange, cut)
     }
@@ -166,7 +172,7 @@ impl Handler {
         self.requests.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// `None`: the client disconnected.
+    /// The response, and a hint for the log if it is the host's. `None`: the client disconnected.
     async fn run(
         self: Arc<Self>,
         request: Request<Incoming>,
@@ -174,7 +180,7 @@ impl Handler {
         line: &Line,
         place: OwnedSemaphorePermit,
         cut: Arc<AtomicBool>,
-    ) -> Option<Response<WasiBody>> {
+    ) -> Option<(Response<WasiBody>, Option<&'static str>)> {
         let (number, deadline) = (line.number, line.since + self.request_timeout);
         let (answer, mut answered) = oneshot::channel();
         let sqlite = self.databases.grant(Some(deadline));
@@ -234,31 +240,37 @@ impl Handler {
                     "its response has the status {status}, which is not final"
                 ))
             }
-            Some(Ok(response)) => return Some(response),
+            Some(Ok(response)) => return Some((response, None)),
             Some(Err(error)) => Some(error),
             None if Instant::now() >= deadline => {
-                return Some(answer::text(
+                let response = answer::text(
                     StatusCode::GATEWAY_TIMEOUT,
                     "the request took longer than this server allows\n",
-                ));
+                );
+                return Some((response, Some("see --request-timeout")));
             }
             None if self.is_ending() => {
-                return Some(answer::text(
+                let response = answer::text(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "the server is shutting down\n",
-                ));
+                );
+                return Some((response, None));
             }
             None if statements.is_interrupted() => return None,
             // The guest ended without a response, and its thread has reported why.
             None => None,
         };
+        let hint = error.as_ref().map_or("the guest failed", guest_ended);
         Some(match error {
-            _ if broken.load(Ordering::Acquire) => answer::text(
-                StatusCode::BAD_REQUEST,
-                "the request's body is incomplete or malformed\n",
-            ),
-            Some(error) => failed(number, &error),
-            None => guest_failed(),
+            _ if broken.load(Ordering::Acquire) => {
+                let response = answer::text(
+                    StatusCode::BAD_REQUEST,
+                    "the request's body is incomplete or malformed\n",
+                );
+                (response, None)
+            }
+            Some(error) => (failed(number, &error), Some(hint)),
+            None => (guest_failed(), Some(hint)),
         })
     }
 }
@@ -303,7 +315,7 @@ impl Service for Counters {
 }
 
 fn failed(number: u64, error: &wasmtime::Error) -> Response<WasiBody> {
-    say(format_args!("[{number}] {}", guest_failure(error)));
+    log_failure(number, error);
     match error.downcast_ref::<PoolConcurrencyLimitError>() {
         Some(_) => answer::text(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -311,6 +323,13 @@ fn failed(number: u64, error: &wasmtime::Error) -> Response<WasiBody> {
         ),
         None => guest_failed(),
     }
+}
+
+/// Write why a guest failed, all lines together. Its client learns nothing of it.
+fn log_failure(number: u64, error: &wasmtime::Error) {
+    let lines = guest_failure(error).into_iter();
+    let lines: Vec<_> = lines.map(|line| format!("[{number}] {line}")).collect();
+    say(format_args!("{}", lines.join("\n")));
 }
 
 fn guest_failed() -> Response<WasiBody> {
@@ -356,7 +375,10 @@ impl Task {
             self.cut.store(true, Ordering::Release);
         }
         if let Some(Err(error)) = outcome {
-            say(format_args!("[{}] {}", self.number, guest_failure(&error)));
+            log_failure(self.number, &store.data_mut().explain(error));
+        } else if let Some(reached) = store.data().reached() {
+            // It went on, and may have responded with an error of its own.
+            say(format_args!("[{}] the guest {reached}", self.number));
         }
         handler.tell_of_database(self.number, store.data());
         drop(store); // Every connection that the guest still held is back now.
@@ -375,7 +397,7 @@ async fn call(
     let proxy = match pre.instantiate_async(&mut *store).await {
         Ok(proxy) => proxy,
         Err(error) => {
-            let _ = answer.send(Err(error));
+            let _ = answer.send(Err(store.data_mut().explain(error)));
             return Ok(());
         }
     };
@@ -411,7 +433,7 @@ async fn call_02(
         })?;
     let outcome = proxy
         .wasi_http_incoming_handler()
-        .call_handle(store, request, outparam)
+        .call_handle(&mut *store, request, outparam)
         .await;
     let Some(answer) = take(&answer) else {
         return outcome;
@@ -420,7 +442,7 @@ async fn call_02(
         Ok(()) => wasmtime::format_err!("it returned without setting a response"),
         Err(error) => error,
     };
-    let _ = answer.send(Err(error));
+    let _ = answer.send(Err(store.data_mut().explain(error)));
     Ok(())
 }
 

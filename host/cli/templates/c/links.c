@@ -1,0 +1,1 @@
+../../../../guest/c/example/links.c

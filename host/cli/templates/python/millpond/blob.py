@@ -1,0 +1,1 @@
+../../../../../guest/python/millpond/blob.py

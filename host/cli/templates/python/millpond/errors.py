@@ -1,0 +1,1 @@
+../../../../../guest/python/millpond/errors.py
