@@ -86,6 +86,17 @@ const LANGUAGES: &[Language] = &[
             ("README.md", "links.wasm", "NAME.wasm"),
         ],
     },
+    Language {
+        name: "go",
+        title: "Go",
+        replace: &[
+            ("go.mod", "module shortener", "module NAME"),
+            ("go.mod", "=> ../", "=> ./millpond"),
+            ("README.md", "venvs/links", "venvs/NAME"),
+            ("README.md", "# links\n", "# NAME\n"),
+            ("README.md", "links.wasm", "NAME.wasm"),
+        ],
+    },
 ];
 
 /// Names that cargo or npm refuse, or that a dependency has.
@@ -115,7 +126,7 @@ Never overwrites anything: the folder NAME must not exist, or be empty.
 
 Exit status: 0 if the application was written; 2 if not.")]
 pub(crate) struct New {
-    /// The application's language: rust, python, js (JavaScript and TypeScript) or c.
+    /// The application's language: rust, python, js (JavaScript and TypeScript), c or go.
     #[arg(long, value_name = "LANG", value_parser = language)]
     lang: &'static Language,
 

@@ -59,6 +59,9 @@ fn an_application_has_its_library_and_the_example() {
         ("c", "guest/c/gen", "vendor/millpond/gen"),
         ("c", "guest/c/include", "vendor/millpond/include"),
         ("c", "guest/c/example/gen", "gen"),
+        ("go", "guest/go/internal", "millpond/internal"),
+        ("go", "guest/go/wasihttp", "millpond/wasihttp"),
+        ("go", "guest/go/example/migrations", "migrations"),
     ] {
         let app = folder.path().join(language);
         if !app.exists() {

@@ -1,0 +1,1 @@
+../../../../guest/go/example/links.go

@@ -1,0 +1,1 @@
+../../../../../guest/go/imports_wasip1.go

@@ -1,0 +1,1 @@
+../../../../../guest/go/program_wasip1.go
