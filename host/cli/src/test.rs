@@ -42,13 +42,15 @@ Of a test:      name, now, seed_sql, step
 Of a step:      request, headers, body or body_file; or run (arguments), stdin; fault, expect
 Of a fault:     error (a kind such as \"busy-snapshot\"), delay_ms or client_leaves = true;
                 call (a number), sql (a part) or pattern (a regular expression); times
-Of an expect:   status, headers, body or body_file, json (the string \"…\" means any value), contains,
-                matches (a regular expression); exit_code, stdout, stderr; max_statements,
-                no_full_scan, may_scan (tables), leaves_nothing, returns_connections, journal (a file)
+Of an expect:   status, headers, body or body_file, json (the string \"…\" means any value),
+                contains, matches (a regular expression); exit_code, stdout, stderr;
+                max_statements, no_full_scan, may_scan (tables), leaves_nothing,
+                returns_connections, journal (a file)
 
 Write a step without `expect`, run --update, and review what it has written.
 
-Exit status: 0 if all tests passed, 1 if one failed, 2 for a mistake in the command line or a file.")]
+Exit status: 0 if all tests passed, 1 if one failed, 2 for a mistake in the command line or in a
+file.")]
 pub(crate) struct Test {
     /// The component's file.
     component: PathBuf,

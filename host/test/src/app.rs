@@ -66,8 +66,8 @@ impl App {
         }
     }
 
-    /// Prepare an HTTP request to the guest. Awaiting it sends it. Without an authority in its URI it
-    /// is for `localhost`.
+    /// Prepare an HTTP request to the guest. Awaiting it sends it. Without an authority in its URI
+    /// it is for `localhost`.
     pub fn call<B: Into<Bytes>>(&self, request: Request<B>) -> Call {
         Call::new(self.clone(), request.map(Into::into))
     }
@@ -193,8 +193,8 @@ impl AppBuilder {
         self
     }
 
-    /// Set how long a call may take. After that its statements fail with `deadline-exceeded`, and the
-    /// guest is ended with the status 504. Defaults to 30 s, as for `millpond serve`.
+    /// Set how long a call may take. After that its statements fail with `deadline-exceeded`, and
+    /// the guest is ended with the status 504. Defaults to 30 s, as for `millpond serve`.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

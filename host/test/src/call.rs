@@ -66,7 +66,8 @@ impl Call {
         self
     }
 
-    /// Freeze the guest's wall clock for this call: see [`AppBuilder::now`](crate::AppBuilder::now).
+    /// Freeze the guest's wall clock for this call: see
+    /// [`AppBuilder::now`](crate::AppBuilder::now).
     pub fn now(mut self, now: SystemTime) -> Call {
         self.options.now = Some(now);
         self

@@ -23,13 +23,13 @@
 //! # fn main() {}
 //! ```
 //!
-//! An [`App`] is a component and its databases, for one test; [`AppBuilder`] has what can be chosen.
-//! [`App::call`] and its short forms send a request, [`App::run`] runs a command; both accept
-//! [`Fault`]s. The [`Answer`] or [`Exit`] has assertions, and a [`Record`] of what the guest did,
-//! with its [`Journal`].
+//! An [`App`] is a component and its databases, for one test; [`AppBuilder`] has what can be
+//! chosen. [`App::call`] and its short forms send a request, [`App::run`] runs a command; both
+//! accept [`Fault`]s. The [`Answer`] or [`Exit`] has assertions, and a [`Record`] of what the guest
+//! did, with its [`Journal`].
 //!
-//! The module [`suite`] runs tests in files, for guests in any language; the command `millpond test`
-//! uses it.
+//! The module [`suite`] runs tests in files, for guests in any language; the command `millpond
+//! test` uses it.
 //!
 //! # How it works
 //!

@@ -45,8 +45,8 @@ pub struct Record {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Answer {
-    /// The status: 500 if the guest failed, 504 if it took too long, and 499 if the client went away
-    /// ([`Fault::client_leaves`](crate::Fault::client_leaves)).
+    /// The status: 500 if the guest failed, 504 if it took too long, and 499 if the client went
+    /// away ([`Fault::client_leaves`](crate::Fault::client_leaves)).
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
@@ -205,8 +205,8 @@ macro_rules! record_assertions {
                 self
             }
 
-            /// Assert that the guest ran at most this many statements. A guest that runs one for each
-            /// row of another's result runs more of them when there is more data.
+            /// Assert that the guest ran at most this many statements. A guest that runs one for
+            /// each row of another's result runs more of them when there is more data.
             #[track_caller]
             pub fn at_most_statements(&self, most: usize) -> &Self {
                 self.record.must(self.record.exceeds_statements(most));
@@ -215,8 +215,9 @@ macro_rules! record_assertions {
 
             /// Assert that no statement reads a whole table without an index.
             ///
-            /// Asks SQLite for the plan of each statement, now, on a connection of its own. Statements
-            /// of temporary tables, and scripts after their first statement, are not checked.
+            /// Asks SQLite for the plan of each statement, now, on a connection of its own.
+            /// Statements of temporary tables, and scripts after their first statement, are not
+            /// checked.
             #[track_caller]
             pub fn no_full_scan(&self) -> &Self {
                 self.no_full_scan_except(&[])

@@ -282,7 +282,7 @@ async fn a_full_scan_is_one_of_a_table() {
             Some("comment"),
         ),
         ("SELECT c.note FROM comment AS c", Some("c")),
-        ("UPDATE comment SET note = note + 1", Some("comment")),
+        ("UPDATE comment SET body = body || '!'", Some("comment")),
         (
             "WITH n AS MATERIALIZED (SELECT id FROM note WHERE id < 3) SELECT * FROM n",
             None,

@@ -93,7 +93,10 @@ fn function(item: TokenStream) -> Result<Function, Mistake> {
     }
     // After the name come the parameters, and the body is last.
     let returns = whole[at + 2..].iter().skip(1);
-    let is_body = |token: &&TokenTree| matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace);
+    let is_body = |token: &&TokenTree| match token {
+        TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+        _ => false,
+    };
     let returns = returns.take_while(|token| !is_body(token)).cloned();
     Ok(Function {
         attributes: attributes.into_iter().collect(),

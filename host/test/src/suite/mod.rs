@@ -77,8 +77,8 @@ pub struct Report {
     pub updated: Vec<PathBuf>,
 }
 
-/// Run the tests. Calls `begin` with their number, then `each` with the number of each test, from 1,
-/// and its result, in order, as soon as it is there.
+/// Run the tests. Calls `begin` with their number, then `each` with the number of each test, from
+/// 1, and its result, in order, as soon as it is there.
 ///
 /// Needs a multi-thread tokio runtime.
 ///

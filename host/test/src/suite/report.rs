@@ -5,7 +5,8 @@ use std::fmt::Write;
 use super::{Report, TestResult};
 
 impl Report {
-    /// The process's exit code: 0 if every test passed, 1 if one failed, and 2 if one could not run.
+    /// The process's exit code: 0 if every test passed, 1 if one failed, and 2 if one could not
+    /// run.
     pub fn exit_code(&self) -> u8 {
         let of = |result: &TestResult| match (result.problems.is_empty(), result.is_mistaken) {
             (true, _) => 0,
@@ -91,8 +92,8 @@ fn escaped(text: &str) -> String {
 }
 
 impl TestResult {
-    /// The result as test number `number` of TAP 14 (<https://testanything.org>). Problems follow as
-    /// a YAML block.
+    /// The result as test number `number` of TAP 14 (<https://testanything.org>). Problems follow
+    /// as a YAML block.
     pub fn tap(&self, number: usize) -> String {
         let what = format!("{}: {}", self.file, self.name);
         let what = what

@@ -52,8 +52,8 @@ impl Findings<'_> {
 }
 
 impl Step {
-    /// Run the step. Returns what is wrong. With `update`, what can be written into the files is not
-    /// wrong, but an edit.
+    /// Run the step. Returns what is wrong. With `update`, what can be written into the files is
+    /// not wrong, but an edit.
     pub(super) async fn run(&self, app: &App, update: bool, edits: &mut Vec<Edit>) -> Vec<String> {
         let mut findings = Findings {
             problems: Vec::new(),
@@ -133,7 +133,7 @@ impl Step {
         check_parts(expect, "the body", &text, findings);
     }
 
-    /// A step without `expect` is one that is to be written.
+    /// Write what a step without `expect` was answered.
     fn write_answer(&self, answer: &Answer, findings: &mut Findings<'_>) {
         let Some(edits) = &mut findings.edits else {
             let problem = "the step has no `expect`: write it, or have it written with --update";

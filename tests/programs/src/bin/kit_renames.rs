@@ -1,5 +1,6 @@
-//! Renames a note in a deferred transaction that reads first. Under `/retry` it runs the transaction
-//! again if others have written meanwhile, as it must; under any other path it does not.
+//! Renames a note in a deferred transaction that reads first. Under `/retry` it runs the
+//! transaction again if others have written meanwhile, as it must; under any other path it does
+//! not.
 
 use millpond_guest::{ErrorKind, Result, TransactionMode, db};
 use wstd::http::{Body, Error, Request, Response};

@@ -1,5 +1,5 @@
-//! A command: prints its arguments, its input, the time and how many notes there are, or fails as its
-//! first argument says.
+//! A command: prints its arguments, its input, the time and how many notes there are, or fails as
+//! its first argument says.
 
 use std::io::Read;
 use std::time::SystemTime;
