@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use millpond_build::Guests;
 
-const SUITES: [&str; 13] = [
+const SUITES: [&str; 14] = [
     "attacks",
     "clean",
     "cli",
@@ -23,6 +23,7 @@ const SUITES: [&str; 13] = [
     "hostile",
     "keyvalue",
     "readme",
+    "spin",
     "transactions",
     "wasi03",
 ];
@@ -41,7 +42,9 @@ fn build() -> Result<()> {
         "Cargo.toml",
         "Cargo.lock",
         "guest",
+        "host/compat/wit",
         "tests/programs",
+        "tests/spin-async",
         "tests/wasi03",
         "wit",
     ] {
@@ -49,6 +52,7 @@ fn build() -> Result<()> {
     }
     let components = Guests::in_build_script(&workspace)?
         .package("millpond-test-programs")
+        .package("millpond-test-spin-async")
         .package("millpond-test-wasi03")
         .package("millpond-notes")
         .build()?;

@@ -267,6 +267,9 @@ impl<'a> Run<'a> {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI");
         millpond_wasmtime::add_to_linker(&mut linker).expect("Millpond");
         millpond_compat::keyvalue::add_to_linker(&mut linker).expect("wasi:keyvalue");
+        millpond_compat::spin::add_to_linker(&mut linker).expect("Spin's SQLite");
+        millpond_compat::spin::add_async_to_linker(&mut linker)
+            .expect("its asynchronous functions");
         let command = bindings::Command::instantiate_async(&mut store, &component, &linker)
             .await
             .expect("an instance");

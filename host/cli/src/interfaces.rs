@@ -1,6 +1,7 @@
 //! Describes a component's imports and exports: whether the host provides each, and how the
 //! component can run.
 
+use millpond_compat::spin;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
@@ -8,7 +9,9 @@ use wasmtime::component::types::ComponentItem;
 /// The interfaces that the host provides, in every version compatible with the one named. The
 /// linker decides; this list is for messages.
 const PROVIDED: &[(&str, &str, &[&str])] = &[
+    ("fermyon:spin", "2.0", &["sqlite"]),
     ("millpond:sqlite", "0.1", &["connections", "pool"]),
+    ("spin:sqlite", "3", &["sqlite"]),
     (
         "wasi:cli",
         "0.2",
@@ -111,19 +114,32 @@ impl Role {
     }
 }
 
-/// One import, and whether the host provides it.
+/// One import, and what the host has for it.
 #[derive(Debug)]
 pub(crate) struct Import {
     pub(crate) name: String,
-    pub(crate) provided: bool,
+    pub(crate) support: Support,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Support {
+    Provided,
+    /// The component runs, and traps when it calls a function of it.
+    Traps,
+    Missing,
 }
 
 pub(crate) fn imports(engine: &Engine, component: &Component) -> Vec<Import> {
     let component_type = component.component_type();
-    let imports = component_type.imports(engine);
-    let imports = imports.map(|(name, import)| Import {
+    let imports = || component_type.imports(engine);
+    let is_spin_guest = imports().any(|(name, _)| spin::is_spins(name));
+    let imports = imports().map(|(name, import)| Import {
         name: name.to_string(),
-        provided: is_provided(name) || needs_nothing(engine, &import.ty),
+        support: match () {
+            () if is_provided(name) || needs_nothing(engine, &import.ty) => Support::Provided,
+            () if is_spin_guest && spin::traps(name) => Support::Traps,
+            () => Support::Missing,
+        },
     });
     imports.collect()
 }
@@ -185,8 +201,8 @@ impl<'a> Name<'a> {
         })
     }
 
-    /// Whether this names `interface` in a version compatible with `version`, which is two numbers:
-    /// before 1.0 both must be equal. A pre-release is compatible with itself only.
+    /// Whether this names `interface` in a version compatible with `version`, which is two numbers
+    /// before 1.0, where both must be equal. A pre-release is compatible with itself only.
     fn is(&self, package: &str, interface: &str, version: &str) -> bool {
         let patch = self
             .version
@@ -195,7 +211,11 @@ impl<'a> Name<'a> {
         self.package == package
             && self.interface == interface
             && (self.version == version
-                || patch.is_some_and(|patch| patch.bytes().all(|byte| byte.is_ascii_digit())))
+                || patch.is_some_and(|patch| {
+                    patch
+                        .bytes()
+                        .all(|byte| byte.is_ascii_digit() || byte == b'.')
+                }))
     }
 }
 
@@ -216,6 +236,8 @@ mod tests {
         assert!(is_provided("wasi:keyvalue/store@0.2.0-draft"));
         assert!(!is_provided("wasi:keyvalue/store@0.2.0-draft2"));
         assert!(!is_provided("streams"));
+        assert!(is_provided("spin:sqlite/sqlite@3.1.0"));
+        assert!(!is_provided("spin:sqlite/sqlite@4.0.0"));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! [`millpond_wasmtime::add_to_linker`]:
 //!
 //! - [`keyvalue`]: `wasi:keyvalue` 0.2.0-draft.
+//! - [`spin`]: Spin's SQLite, `fermyon:spin/sqlite` 2.0.0 and `spin:sqlite` 3.
 
 mod error;
 pub mod keyvalue;
+pub mod spin;

@@ -2,6 +2,7 @@
 //! programs that use the contract without the guest library.
 
 pub mod keyvalue;
+pub mod spin;
 
 pub use millpond_guest::Value;
 

@@ -29,6 +29,7 @@ mod process;
 mod readme;
 mod run;
 mod servers;
+mod spin;
 #[path = "../../../host/libsql/tests/server/sqld.rs"]
 mod sqld;
 mod transactions;

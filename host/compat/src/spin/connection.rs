@@ -1,0 +1,127 @@
+//! A connection that a guest has opened, and what it does for both forms of the functions.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use millpond_pool::{Connection, ErrorKind, Parameters, ValueRef};
+use millpond_wasmtime::SqliteCtxView;
+use wasmtime::component::Resource;
+
+use super::types::{Error, QueryResult, Value, names, rows};
+
+/// The most bytes of parameters of a connection's statements that run at the same time, in
+/// addition to the first of them.
+const MAX_PARAMETERS: usize = 32 << 20;
+
+/// The data of a connection's handle.
+#[derive(Clone, Debug)]
+pub(super) struct Open {
+    pub(super) connection: Arc<Connection>,
+    pub(super) parameters: Budget,
+}
+
+impl Open {
+    pub(super) fn new(connection: Arc<Connection>) -> Open {
+        Open {
+            connection,
+            parameters: Budget::default(),
+        }
+    }
+
+    pub(super) fn of(view: &SqliteCtxView<'_>, this: &Resource<Open>) -> wasmtime::Result<Open> {
+        Ok(view.table.get(this)?.clone())
+    }
+
+    /// Run a statement, and return its whole result.
+    pub(super) async fn execute(
+        &self,
+        statement: &str,
+        parameters: Vec<Value>,
+    ) -> Result<QueryResult, Error> {
+        let parameters = Parameters::positional(parameters);
+        let result = self.connection.query(statement, &parameters).await?;
+        Ok(QueryResult {
+            rows: rows(&result.rows),
+            columns: names(result.columns),
+        })
+    }
+
+    pub(super) async fn last_insert_rowid(&self) -> wasmtime::Result<i64> {
+        self.count("SELECT last_insert_rowid()").await
+    }
+
+    pub(super) async fn changes(&self) -> wasmtime::Result<u64> {
+        Ok(self.count("SELECT changes()").await?.unsigned_abs())
+    }
+
+    /// A counter of the connection. The functions that return it have no errors, so a connection that
+    /// has been taken back traps.
+    async fn count(&self, sql: &str) -> wasmtime::Result<i64> {
+        match self.connection.query_rows(sql, &Parameters::NONE).await {
+            Ok(rows) => match rows.values().next() {
+                Some(ValueRef::Integer(count)) => Ok(count),
+                other => Err(wasmtime::format_err!("{sql} returned {other:?}")),
+            },
+            // A server does not tell before the connection has written.
+            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The bytes of parameters of a connection's statements that are running.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Budget(Arc<AtomicUsize>);
+
+impl Budget {
+    /// Count the parameters of a statement that begins, until the answer is dropped.
+    pub(super) fn take(&self, parameters: &[Value]) -> Result<Taken, Error> {
+        let bytes = parameters.iter().map(Value::size).sum();
+        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
+        let taken = Taken {
+            budget: self.clone(),
+            bytes,
+        };
+        if before > 0 && before + bytes > MAX_PARAMETERS {
+            return Err(Error::Io(format!(
+                "too-large: the parameters of the statements that are running have more than \
+                 {MAX_PARAMETERS} bytes: wait until one has ended"
+            )));
+        }
+        Ok(taken)
+    }
+}
+
+/// The parameters of a statement that is running.
+#[derive(Debug)]
+pub(super) struct Taken {
+    budget: Budget,
+    bytes: usize,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.budget.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_that_wait_are_bounded() {
+        let budget = Budget::default();
+        let large = [Value::Blob(vec![0; MAX_PARAMETERS])];
+        let small = [Value::Integer(1)];
+        let first = budget.take(&large).expect("the first, of any size");
+        for more in [&large, &small] {
+            assert!(matches!(budget.take(more), Err(Error::Io(_))));
+        }
+        drop(first);
+        let taken = [&small, &small].map(|small| budget.take(small).expect("room"));
+        assert!(budget.take(&large).is_err());
+        drop(taken);
+        assert!(budget.take(&large).is_ok());
+    }
+}

@@ -1,0 +1,158 @@
+//! Results as streams: the rows of one page after another, read from a cursor as the guest reads.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use millpond_pool::{Cursor, Parameters, Rows};
+use millpond_wasmtime::CursorPlace;
+use tokio::sync::oneshot;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{
+    Accessor, Destination, FutureReader, HasData, StreamProducer, StreamReader, StreamResult,
+    VecBuffer,
+};
+
+use super::connection::Open;
+use super::types::{Error, RowResult, Value, names, rows};
+
+/// The most rows that are read ahead of a guest, which the pool bounds in bytes too.
+const PAGE_ROWS: u32 = 64;
+
+/// The columns, the rows, and how reading them ended.
+pub(super) type Streams = (
+    Vec<String>,
+    StreamReader<RowResult>,
+    FutureReader<Result<(), Error>>,
+);
+
+/// Run a statement, and return its result as streams.
+pub(super) async fn execute<T: 'static, D: HasData + ?Sized>(
+    accessor: &Accessor<T, D>,
+    open: Open,
+    place: CursorPlace,
+    (statement, parameters): (String, Vec<Value>),
+) -> wasmtime::Result<Result<Streams, Error>> {
+    let page = match first_page(&open, &statement, parameters).await {
+        Ok(page) => page,
+        Err(error) => return Ok(Err(error)),
+    };
+    let (ended, end) = oneshot::channel();
+    let columns = names(page.columns.unwrap_or_default());
+    let mut stream = RowStream {
+        page: page.rows,
+        rest: Rest::Ended,
+        ended: Some(ended),
+        _place: place,
+    };
+    match page.rest {
+        Some(cursor) => stream.rest = Rest::Paused(open, cursor),
+        // Whether or not the guest reads them, there are no more.
+        None => stream.end(Ok(())),
+    }
+    // A guest that drops the rows has no error to expect.
+    let end = async { Ok::<_, wasmtime::Error>(end.await.unwrap_or(Ok(()))) };
+    accessor.with(|mut access| {
+        let stream = StreamReader::new(&mut access, stream)?;
+        Ok(Ok((columns, stream, FutureReader::new(&mut access, end)?)))
+    })
+}
+
+async fn first_page(
+    open: &Open,
+    statement: &str,
+    parameters: Vec<Value>,
+) -> Result<millpond_pool::Page, Error> {
+    let _taken = open.parameters.take(&parameters)?;
+    let parameters = Parameters::positional(parameters);
+    let statement = open.connection.prepare(statement).await?;
+    Ok(statement.query(&parameters, PAGE_ROWS, true).await?)
+}
+
+/// The rows of a result.
+struct RowStream {
+    /// Those that have been read, but not delivered.
+    page: Rows,
+    rest: Rest,
+    ended: Option<oneshot::Sender<Result<(), Error>>>,
+    _place: CursorPlace,
+}
+
+type Reading = Pin<Box<dyn Future<Output = (Open, Cursor, millpond_pool::Result<Rows>)> + Send>>;
+
+/// What reads the rows that follow. It owns the connection, which the guest may have dropped.
+enum Rest {
+    Paused(Open, Cursor),
+    Reading(Reading),
+    Ended,
+}
+
+impl RowStream {
+    fn end(&mut self, result: Result<(), Error>) {
+        self.rest = Rest::Ended;
+        if let Some(ended) = self.ended.take() {
+            // The guest may have dropped the future.
+            let _ = ended.send(result);
+        }
+    }
+
+    /// Read the page that follows, if any.
+    fn poll_page(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match std::mem::replace(&mut self.rest, Rest::Ended) {
+                Rest::Ended => return Poll::Ready(()),
+                Rest::Paused(open, cursor) => {
+                    self.rest = Rest::Reading(Box::pin(async move {
+                        let rows = cursor.next(PAGE_ROWS).await;
+                        (open, cursor, rows)
+                    }));
+                }
+                Rest::Reading(mut reading) => {
+                    let Poll::Ready((open, cursor, rows)) = reading.as_mut().poll(context) else {
+                        self.rest = Rest::Reading(reading);
+                        return Poll::Pending;
+                    };
+                    match rows {
+                        Ok(rows) if rows.is_empty() => self.end(Ok(())),
+                        Ok(rows) => {
+                            self.page = rows;
+                            self.rest = Rest::Paused(open, cursor);
+                        }
+                        Err(error) => self.end(Err(error.into())),
+                    }
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
+}
+
+impl<T> StreamProducer<T> for RowStream {
+    type Item = RowResult;
+    type Buffer = VecBuffer<RowResult>;
+
+    fn poll_produce<'a>(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        mut store: StoreContextMut<'a, T>,
+        mut destination: Destination<'a, Self::Item, Self::Buffer>,
+        finish: bool,
+    ) -> Poll<wasmtime::Result<StreamResult>> {
+        let stream = self.get_mut();
+        if stream.page.is_empty() {
+            match stream.poll_page(context) {
+                // What is being read is for the next call.
+                Poll::Pending if finish => return Poll::Ready(Ok(StreamResult::Cancelled)),
+                page => ready!(page),
+            }
+        }
+        if stream.page.is_empty() {
+            return Poll::Ready(Ok(StreamResult::Dropped));
+        }
+        // The guest may ask only whether there are rows.
+        if destination.remaining(&mut store) != Some(0) {
+            let page = std::mem::take(&mut stream.page);
+            destination.set_buffer(rows(&page).into());
+        }
+        Poll::Ready(Ok(StreamResult::Completed))
+    }
+}
