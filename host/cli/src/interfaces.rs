@@ -133,13 +133,18 @@ pub(crate) fn imports(engine: &Engine, component: &Component) -> Vec<Import> {
     let component_type = component.component_type();
     let imports = || component_type.imports(engine);
     let is_spin_guest = imports().any(|(name, _)| spin::is_spins(name));
-    let imports = imports().map(|(name, import)| Import {
-        name: name.to_string(),
-        support: match () {
-            () if is_provided(name) || needs_nothing(engine, &import.ty) => Support::Provided,
-            () if is_spin_guest && spin::traps(name) => Support::Traps,
-            () => Support::Missing,
-        },
+    let imports = imports().map(|(name, import)| {
+        let support = if is_provided(name) || needs_nothing(engine, &import.ty) {
+            Support::Provided
+        } else if is_spin_guest && spin::traps(name) {
+            Support::Traps
+        } else {
+            Support::Missing
+        };
+        Import {
+            name: name.to_string(),
+            support,
+        }
     });
     imports.collect()
 }

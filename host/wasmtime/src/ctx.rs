@@ -150,8 +150,8 @@ impl SqliteCtx {
         Ok(self.granted_mut(database)?.grant.access())
     }
 
-    /// A connection that the guest holds until it drops it or the request ends, for an interface of the
-    /// embedder's own. It counts as one of the request's
+    /// A connection that the guest holds until it drops it or the request ends, for an interface of
+    /// the embedder's own. It counts as one of the request's
     /// ([`Grant::connections_per_request`](millpond_pool::Grant::connections_per_request)), even
     /// while it is waited for.
     ///
@@ -160,8 +160,8 @@ impl SqliteCtx {
     ///
     /// # Errors
     ///
-    /// `no-such-database`, `too-many-handles`, and those of [`Grant::get`](millpond_pool::Grant::get).
-    /// No message names a file of the host.
+    /// `no-such-database`, `too-many-handles`, and those of
+    /// [`Grant::get`](millpond_pool::Grant::get). No message names a file of the host.
     pub fn get_connection(
         &mut self,
         database: &str,
@@ -186,8 +186,8 @@ impl SqliteCtx {
         }
     }
 
-    /// A place among the request's open cursors ([`max_cursors`](SqliteCtxBuilder::max_cursors)), for
-    /// an interface of the embedder's own whose results are streams. Dropping it frees it.
+    /// A place among the request's open cursors ([`max_cursors`](SqliteCtxBuilder::max_cursors)),
+    /// for an interface of the embedder's own whose results are streams. Dropping it frees it.
     ///
     /// # Errors
     ///
@@ -203,15 +203,15 @@ impl SqliteCtx {
         self.cursors.check_with("cursors", places)
     }
 
-    /// A connection for one call of an interface of the embedder's own, and what the grant allows. It
-    /// does not count as one of the request's: return it, by dropping it, before the call ends.
+    /// A connection for one call of an interface of the embedder's own, and what the grant allows.
+    /// It does not count as one of the request's: return it, by dropping it, before the call ends.
     ///
     /// Waits for one for up to the pool's timeout.
     ///
     /// # Errors
     ///
-    /// `no-such-database`, and those of [`Grant::get`](millpond_pool::Grant::get). No message names a
-    /// file of the host.
+    /// `no-such-database`, and those of [`Grant::get`](millpond_pool::Grant::get). No message names
+    /// a file of the host.
     pub async fn lend(
         &mut self,
         database: &str,
@@ -271,6 +271,11 @@ impl Drop for SqliteCtx {
             let held = std::mem::take(&mut *lock(&granted.held));
             for connection in held {
                 if let Some(connection) = connection.upgrade() {
+                    // A task that owns it too, besides the table, may be running a statement, for
+                    // whose end this would wait.
+                    if Arc::strong_count(&connection) > 2 {
+                        self.request.interrupt();
+                    }
                     connection.give_back();
                 }
             }

@@ -1,4 +1,9 @@
-//! The asynchronous functions of Spin's SQLite: results as streams, and calls at the same time.
+//! The asynchronous functions of Spin's SQLite: results as streams, and calls at the same time. As an
+//! HTTP handler:
+//!
+//! - `/hold` writes in a transaction that it commits at the end of the request's body.
+//! - `/compute` begins to write, and computes for 3 seconds before it looks at the result.
+//! - `/add` writes.
 //!
 //! Empty for any other target, whose linker does not accept a component's export names.
 #![cfg(target_family = "wasm")]
@@ -6,8 +11,12 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
-use wasip3::exports::cli;
+use wasip3::exports::{cli, http};
+use wasip3::http::types::{ErrorCode, Fields, Request, Response};
+use wasip3::wit_bindgen::StreamResult;
+use wasip3::wit_future;
 
 use self::generated::spin::sqlite3_1_0::sqlite::{Connection, Error, RowResult, Value};
 
@@ -22,6 +31,7 @@ mod generated {
 struct Program;
 
 wasip3::cli::command::export!(Program);
+wasip3::http::service::export!(Program);
 
 impl cli::run::Guest for Program {
     async fn run() -> Result<(), ()> {
@@ -34,6 +44,38 @@ impl cli::run::Guest for Program {
         counters().await;
         Ok(())
     }
+}
+
+impl http::handler::Guest for Program {
+    async fn handle(request: Request) -> Result<Response, ErrorCode> {
+        let db = open().await;
+        run(&db, "CREATE TABLE IF NOT EXISTS t(a)").await;
+        match request.get_path_with_query().as_deref() {
+            Some("/hold") => {
+                run(&db, "BEGIN IMMEDIATE").await;
+                run(&db, "INSERT INTO t VALUES (1)").await;
+                read(request).await;
+                run(&db, "COMMIT").await;
+            }
+            Some("/compute") => {
+                let mut insert = Box::pin(run(&db, "INSERT INTO t VALUES (1)"));
+                let now = poll_fn(|context| Poll::Ready(insert.as_mut().poll(context))).await;
+                assert!(now.is_pending());
+                let since = Instant::now();
+                while since.elapsed() < Duration::from_secs(3) {}
+                insert.await;
+            }
+            _ => run(&db, "INSERT INTO t VALUES (1)").await,
+        }
+        let (_, trailers) = wit_future::new(|| Ok(None));
+        Ok(Response::new(Fields::new(), None, trailers).0)
+    }
+}
+
+async fn read(request: Request) {
+    let (_, consumed) = wit_future::new(|| Ok(()));
+    let (mut body, _trailers) = Request::consume_body(request, consumed);
+    while let (StreamResult::Complete(_), _) = body.read(Vec::with_capacity(1024)).await {}
 }
 
 const NUMBERS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)

@@ -1,11 +1,15 @@
 //! Guests of Spin's SQLite.
 
+use std::time::Duration;
+
 use millpond_pool::{Access, Parameters};
 use millpond_sqlite::PoolBuilder;
 use millpond_tests::{Lab, component, foreach_spin};
+use millpond_wasmtime::Grant;
 
 use crate::assert_test_exists;
-use crate::process::{here, millpond};
+use crate::libsql;
+use crate::process::{Request, Server, here, millpond};
 
 foreach_spin!(assert_test_exists);
 
@@ -43,6 +47,24 @@ async fn spin_full() {
     lab.run("spin_full").await.succeeds();
 }
 
+#[tokio::test]
+async fn spin_held() {
+    let lab = Lab::new();
+    let grant = Grant::new(lab.pool(), Access::ReadWrite).max_hold_time(Duration::from_millis(200));
+    let run = lab.run("spin_held").ctx(|ctx| ctx.grant("default", grant));
+    run.await.succeeds();
+}
+
+#[tokio::test]
+async fn a_database_may_be_on_a_server() {
+    let Some(mut server) = libsql::Server::start() else {
+        return;
+    };
+    for program in ["spin_values", "spin_three"] {
+        server.lab().await.run(program).await.succeeds();
+    }
+}
+
 #[test]
 fn spin_streams() {
     let (_folder, database) = here();
@@ -51,6 +73,26 @@ fn spin_streams() {
     let output = command.arg(component("spin_streams")).output();
     let output = output.expect("it runs");
     assert!(output.status.success(), "{output:?}");
+}
+
+/// A guest's call may get the turn to write while the guest computes.
+#[test]
+fn a_guest_that_computes_does_not_hold_up_writers() {
+    let (_folder, database) = here();
+    let server = Server::of("spin_streams", &database, &["--no-access-log"]);
+    let mut holder = Request::hold(server.address, "POST", "/hold", 1).expect("a guest");
+    std::thread::scope(|scope| {
+        let computing = scope.spawn(|| server.ask("GET", "/compute", None).is(200));
+        while server.counters()["writers_waiting"] != 1 {
+            assert!(!computing.is_finished());
+        }
+        holder.send(b".").expect("it reads");
+        server.ask("GET", "/add", None).is(200);
+        assert!(!computing.is_finished());
+        drop(computing.join().expect("an answer"));
+    });
+    drop(holder.answer());
+    server.ends_with_nothing_in_use();
 }
 
 /// A command that imports a function of each of these interfaces, and calls the first of them.

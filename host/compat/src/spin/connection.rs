@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use millpond_pool::{Connection, ErrorKind, Parameters, ValueRef};
 use millpond_wasmtime::SqliteCtxView;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use wasmtime::component::Resource;
 
 use super::types::{Error, QueryResult, Value, names, rows};
@@ -18,14 +20,41 @@ const MAX_PARAMETERS: usize = 32 << 20;
 pub(super) struct Open {
     pub(super) connection: Arc<Connection>,
     pub(super) parameters: Budget,
+    /// Held for each call, because the pool's calls block while another thread makes one.
+    turn: Arc<Mutex<()>>,
 }
+
+/// The right to make a call on a connection.
+pub(super) type Turn = OwnedMutexGuard<()>;
 
 impl Open {
     pub(super) fn new(connection: Arc<Connection>) -> Open {
         Open {
             connection,
             parameters: Budget::default(),
+            turn: Arc::default(),
         }
+    }
+
+    /// Wait until no other call on the connection is running.
+    pub(super) async fn turn(&self) -> Turn {
+        Arc::clone(&self.turn).lock_owned().await
+    }
+
+    /// Do something with the connection as soon as no call on it is running, without waiting for
+    /// that. Outside of a runtime, does it at once, which may block until that call has ended.
+    pub(super) fn soon(&self, work: impl FnOnce() + Send + 'static) {
+        if let Ok(_turn) = self.turn.try_lock() {
+            return work();
+        }
+        let Ok(runtime) = Handle::try_current() else {
+            return work();
+        };
+        let open = self.clone();
+        runtime.spawn(async move {
+            let _turn = open.turn().await;
+            work();
+        });
     }
 
     pub(super) fn of(view: &SqliteCtxView<'_>, this: &Resource<Open>) -> wasmtime::Result<Open> {
@@ -39,6 +68,7 @@ impl Open {
         parameters: Vec<Value>,
     ) -> Result<QueryResult, Error> {
         let parameters = Parameters::positional(parameters);
+        let _turn = self.turn().await;
         let result = self.connection.query(statement, &parameters).await?;
         Ok(QueryResult {
             rows: rows(&result.rows),
@@ -54,9 +84,10 @@ impl Open {
         Ok(self.count("SELECT changes()").await?.unsigned_abs())
     }
 
-    /// A counter of the connection. The functions that return it have no errors, so a connection that
-    /// has been taken back traps.
+    /// A counter of the connection. The functions that return it have no errors, so a connection
+    /// that has been taken back traps.
     async fn count(&self, sql: &str) -> wasmtime::Result<i64> {
+        let _turn = self.turn().await;
         match self.connection.query_rows(sql, &Parameters::NONE).await {
             Ok(rows) => match rows.values().next() {
                 Some(ValueRef::Integer(count)) => Ok(count),

@@ -2,11 +2,11 @@
 //! `fermyon:spin/sqlite` 2.0.0, and `spin:sqlite` 3.0.0 and 3.1.0, whose asynchronous functions
 //! [`add_async_to_linker`] defines.
 //!
-//! A guest opens a database by the name under which it is granted, with the access that is granted. Each
-//! handle is one of the request's connections until the guest drops it, or the request ends. Then the
-//! connection goes back to the pool, and a transaction that is still open is rolled back. If a
-//! guest drops a handle before it has read the rows of `execute-async`, the connection goes back
-//! after the last of them, or when the guest drops the stream.
+//! A guest opens a database by the name under which it is granted, with the access that is granted.
+//! Each handle is one of the request's connections until the guest drops it, or the request ends.
+//! Then the connection goes back to the pool, and a transaction that is still open is rolled back.
+//! If a guest drops a handle before it has read the rows of `execute-async`, the connection goes
+//! back after the last of them, or when the guest drops the stream.
 //!
 //! # What differs from Spin
 //!
@@ -26,19 +26,19 @@
 //!
 //! `last-insert-rowid` and `changes` are those of the connection since `open`, as in Spin.
 //!
-//! A guest in a language with garbage collection may keep handles that it no longer uses. Let it open a
-//! database once for each request, or dispose of its handles, or grant it more connections.
+//! A guest in a language with garbage collection may keep handles that it no longer uses. Let it
+//! open a database once for each request, or dispose of its handles, or grant it more connections.
 //!
 //! # Limits
 //!
-//! A request may have [`max_cursors`] calls of `execute-async` under way or with rows left, 64 by default. At
-//! most 64 rows of each, and one page of the pool's in bytes, are read ahead. The parameters of a connection's
-//! calls that run at the same time may have 32 MiB together.
+//! A request may have [`max_cursors`] calls of `execute-async` under way or with rows left, 64 by
+//! default. At most 64 rows of each, and one page of the pool's in bytes, are read ahead. The
+//! parameters of a connection's calls that run at the same time may have 32 MiB together.
 //!
 //! # Errors
 //!
-//! - `access-denied`: no database of this name is granted. As in Spin, a guest does not learn whether there is
-//!   one, so `no-such-database` does not occur.
+//! - `access-denied`: no database of this name is granted. As in Spin, a guest does not learn
+//!   whether there is one, so `no-such-database` does not occur.
 //! - `invalid-connection`: the connection was held for too long, and has been taken back.
 //! - `database-full`: the database or the transaction has reached its largest size.
 //! - `io`: any other error: the kind of the contract's error, such as `busy`, `not-authorized` or
@@ -48,8 +48,8 @@
 //!
 //! # Other interfaces of Spin
 //!
-//! Spin's SDKs import much of Spin into every guest. [`add_traps_to_linker`] lets such a guest run, and ends
-//! it when it calls something else than SQLite.
+//! Spin's SDKs import much of Spin into every guest. [`add_traps_to_linker`] lets such a guest run,
+//! and ends it when it calls something else than SQLite.
 //!
 //! [`max_connections`]: millpond_pool::Grant::max_connections
 //! [`max_cursors`]: millpond_wasmtime::SqliteCtxBuilder::max_cursors
@@ -102,8 +102,8 @@ pub fn add_to_linker_with<T: Send + 'static>(
     add_counters(&mut version_3, get)
 }
 
-/// Define the asynchronous functions of `spin:sqlite/sqlite@3.1.0` too, after [`add_to_linker`]. They
-/// need an engine with [`Config::concurrency_support`](wasmtime::Config::concurrency_support).
+/// Define the asynchronous functions of `spin:sqlite/sqlite@3.1.0` too, after [`add_to_linker`].
+/// They need an engine with [`Config::concurrency_support`](wasmtime::Config::concurrency_support).
 ///
 /// # Errors
 ///

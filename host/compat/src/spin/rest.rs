@@ -39,9 +39,10 @@ pub fn is_spins(name: &str) -> bool {
     name.starts_with("fermyon:spin/") || name.starts_with("spin:")
 }
 
-/// Whether [`add_traps_to_linker`] defines the interface of this name for a Spin guest: those of Spin
-/// itself except SQLite, and those that its worlds contain besides and that have no final version:
-/// `wasi:config`, `wasi:otel`, `wasi:keyvalue` 0.2.0-draft2 and the release candidates of WASI 0.3.
+/// Whether [`add_traps_to_linker`] defines the interface of this name for a Spin guest: those of
+/// Spin itself except SQLite, and those that its worlds contain besides and that have no final
+/// version: `wasi:config`, `wasi:otel`, `wasi:keyvalue` 0.2.0-draft2 and the release candidates of
+/// WASI 0.3.
 pub fn traps(name: &str) -> bool {
     let is_provided =
         name.starts_with("fermyon:spin/sqlite@2.") || name.starts_with("spin:sqlite/sqlite@3.");

@@ -1,11 +1,13 @@
 //! Results as streams: the rows of one page after another, read from a cursor as the guest reads.
 
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use millpond_pool::{Cursor, Parameters, Rows};
 use millpond_wasmtime::CursorPlace;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{
     Accessor, Destination, FutureReader, HasData, StreamProducer, StreamReader, StreamResult,
@@ -32,7 +34,7 @@ pub(super) async fn execute<T: 'static, D: HasData + ?Sized>(
     place: CursorPlace,
     (statement, parameters): (String, Vec<Value>),
 ) -> wasmtime::Result<Result<Streams, Error>> {
-    let page = match first_page(&open, &statement, parameters).await {
+    let page = match first_page(open.clone(), statement, parameters).await {
         Ok(page) => page,
         Err(error) => return Ok(Err(error)),
     };
@@ -57,15 +59,38 @@ pub(super) async fn execute<T: 'static, D: HasData + ?Sized>(
     })
 }
 
+/// Run a statement in a task of its own: it may get the turn to write, for which all other writers
+/// wait, while the guest computes and its calls are not polled.
 async fn first_page(
-    open: &Open,
-    statement: &str,
+    open: Open,
+    statement: String,
     parameters: Vec<Value>,
 ) -> Result<millpond_pool::Page, Error> {
-    let _taken = open.parameters.take(&parameters)?;
-    let parameters = Parameters::positional(parameters);
-    let statement = open.connection.prepare(statement).await?;
-    Ok(statement.query(&parameters, PAGE_ROWS, true).await?)
+    let taken = open.parameters.take(&parameters)?;
+    let mut task = Task(tokio::spawn(async move {
+        let parameters = Parameters::positional(parameters);
+        let _turn = open.turn().await;
+        let statement = open.connection.prepare(&statement).await?;
+        let page = statement.query(&parameters, PAGE_ROWS, true).await;
+        drop(taken);
+        page
+    }));
+    match (&mut task.0).await {
+        Ok(page) => Ok(page?),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(error) => Err(Error::Io(format!("other: {error}"))),
+        },
+    }
+}
+
+/// A task that is cancelled when the call that waits for it is dropped.
+struct Task<T>(JoinHandle<T>);
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// The rows of a result.
@@ -77,7 +102,7 @@ struct RowStream {
     _place: CursorPlace,
 }
 
-type Reading = Pin<Box<dyn Future<Output = (Open, Cursor, millpond_pool::Result<Rows>)> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = (Result<Rows, Error>, Open, Option<Cursor>)> + Send>>;
 
 /// What reads the rows that follow. It owns the connection, which the guest may have dropped.
 enum Rest {
@@ -102,26 +127,38 @@ impl RowStream {
                 Rest::Ended => return Poll::Ready(()),
                 Rest::Paused(open, cursor) => {
                     self.rest = Rest::Reading(Box::pin(async move {
+                        let _turn = open.turn().await;
                         let rows = cursor.next(PAGE_ROWS).await;
-                        (open, cursor, rows)
+                        let is_more = rows.as_ref().is_ok_and(|rows| !rows.is_empty());
+                        // Otherwise it is dropped here, in the call's turn.
+                        let cursor = is_more.then_some(cursor);
+                        (rows.map_err(Error::from), open, cursor)
                     }));
                 }
                 Rest::Reading(mut reading) => {
-                    let Poll::Ready((open, cursor, rows)) = reading.as_mut().poll(context) else {
+                    let Poll::Ready((rows, open, cursor)) = reading.as_mut().poll(context) else {
                         self.rest = Rest::Reading(reading);
                         return Poll::Pending;
                     };
-                    match rows {
-                        Ok(rows) if rows.is_empty() => self.end(Ok(())),
-                        Ok(rows) => {
+                    match (rows, cursor) {
+                        (Ok(rows), Some(cursor)) => {
                             self.page = rows;
                             self.rest = Rest::Paused(open, cursor);
                         }
-                        Err(error) => self.end(Err(error.into())),
+                        (rows, _) => self.end(rows.map(drop)),
                     }
                     return Poll::Ready(());
                 }
             }
+        }
+    }
+}
+
+impl Drop for RowStream {
+    fn drop(&mut self) {
+        if let Rest::Paused(open, cursor) = std::mem::replace(&mut self.rest, Rest::Ended) {
+            let connection = open.clone();
+            connection.soon(move || drop((cursor, open)));
         }
     }
 }
