@@ -21,30 +21,30 @@ pub(super) struct Open {
     pub(super) connection: Arc<Connection>,
     pub(super) parameters: Budget,
     /// Held for each call, because the pool's calls block while another thread makes one.
-    turn: Arc<Mutex<()>>,
+    call: Arc<Mutex<()>>,
 }
 
-/// The right to make a call on a connection.
-pub(super) type Turn = OwnedMutexGuard<()>;
+/// A call on a connection that is under way: no other is.
+pub(super) type Call = OwnedMutexGuard<()>;
 
 impl Open {
     pub(super) fn new(connection: Arc<Connection>) -> Open {
         Open {
             connection,
             parameters: Budget::default(),
-            turn: Arc::default(),
+            call: Arc::default(),
         }
     }
 
     /// Wait until no other call on the connection is running.
-    pub(super) async fn turn(&self) -> Turn {
-        Arc::clone(&self.turn).lock_owned().await
+    pub(super) async fn begin_call(&self) -> Call {
+        Arc::clone(&self.call).lock_owned().await
     }
 
     /// Do something with the connection as soon as no call on it is running, without waiting for
     /// that. Outside of a runtime, does it at once, which may block until that call has ended.
     pub(super) fn soon(&self, work: impl FnOnce() + Send + 'static) {
-        if let Ok(_turn) = self.turn.try_lock() {
+        if let Ok(_call) = self.call.try_lock() {
             return work();
         }
         let Ok(runtime) = Handle::try_current() else {
@@ -52,7 +52,7 @@ impl Open {
         };
         let open = self.clone();
         runtime.spawn(async move {
-            let _turn = open.turn().await;
+            let _call = open.begin_call().await;
             work();
         });
     }
@@ -68,7 +68,7 @@ impl Open {
         parameters: Vec<Value>,
     ) -> Result<QueryResult, Error> {
         let parameters = Parameters::positional(parameters);
-        let _turn = self.turn().await;
+        let _call = self.begin_call().await;
         let result = self.connection.query(statement, &parameters).await?;
         Ok(QueryResult {
             rows: rows(&result.rows),
@@ -87,7 +87,7 @@ impl Open {
     /// A counter of the connection. The functions that return it have no errors, so a connection
     /// that has been taken back traps.
     async fn count(&self, sql: &str) -> wasmtime::Result<i64> {
-        let _turn = self.turn().await;
+        let _call = self.begin_call().await;
         match self.connection.query_rows(sql, &Parameters::NONE).await {
             Ok(rows) => match rows.values().next() {
                 Some(ValueRef::Integer(count)) => Ok(count),

@@ -69,7 +69,7 @@ async fn first_page(
     let taken = open.parameters.take(&parameters)?;
     let mut task = Task(tokio::spawn(async move {
         let parameters = Parameters::positional(parameters);
-        let _turn = open.turn().await;
+        let _call = open.begin_call().await;
         let statement = open.connection.prepare(&statement).await?;
         let page = statement.query(&parameters, PAGE_ROWS, true).await;
         drop(taken);
@@ -127,10 +127,10 @@ impl RowStream {
                 Rest::Ended => return Poll::Ready(()),
                 Rest::Paused(open, cursor) => {
                     self.rest = Rest::Reading(Box::pin(async move {
-                        let _turn = open.turn().await;
+                        let _call = open.begin_call().await;
                         let rows = cursor.next(PAGE_ROWS).await;
                         let is_more = rows.as_ref().is_ok_and(|rows| !rows.is_empty());
-                        // Otherwise it is dropped here, in the call's turn.
+                        // Otherwise it is dropped here, before the call is over.
                         let cursor = is_more.then_some(cursor);
                         (rows.map_err(Error::from), open, cursor)
                     }));
