@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use millpond_build::Guests;
 
-const SUITES: [&str; 15] = [
+const SUITES: [&str; 16] = [
     "attacks",
     "clean",
     "cli",
@@ -25,6 +25,7 @@ const SUITES: [&str; 15] = [
     "kit",
     "node",
     "readme",
+    "spin",
     "transactions",
     "wasi03",
 ];
@@ -43,7 +44,9 @@ fn build() -> Result<()> {
         "Cargo.toml",
         "Cargo.lock",
         "guest",
+        "host/compat/wit",
         "tests/programs",
+        "tests/spin-async",
         "tests/wasi03",
         "wit",
     ] {
@@ -51,6 +54,7 @@ fn build() -> Result<()> {
     }
     let components = Guests::in_build_script(&workspace)?
         .package("millpond-test-programs")
+        .package("millpond-test-spin-async")
         .package("millpond-test-wasi03")
         .package("millpond-notes")
         .build()?;

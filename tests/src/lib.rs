@@ -272,6 +272,9 @@ impl<'a> Run<'a> {
         millpond_wasmtime::add_to_linker(&mut linker).expect("Millpond");
         millpond_compat::keyvalue::add_to_linker(&mut linker).expect("wasi:keyvalue");
         millpond_compat::node::add_to_linker(&mut linker).expect("node:sqlite");
+        millpond_compat::spin::add_to_linker(&mut linker).expect("Spin's SQLite");
+        millpond_compat::spin::add_async_to_linker(&mut linker)
+            .expect("its asynchronous functions");
         let command = bindings::Command::instantiate_async(&mut store, &component, &linker)
             .await
             .expect("an instance");

@@ -7,13 +7,14 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use millpond_compat::spin;
 use millpond_wasmtime::{InstanceLimits, recommended_config, start_epochs};
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Cache, CacheConfig, Config, Engine, WasmBacktraceDetails};
 
 use crate::failure::{Failure, reason};
 use crate::guest::{self, Guest};
-use crate::interfaces::{self, Import};
+use crate::interfaces::{self, Import, Support};
 use crate::output::say;
 
 /// How instances are created.
@@ -76,8 +77,11 @@ pub(crate) fn load(
                             reason(refusal)
                         ));
                     }
-                    let linker = guest::linker(&engine, concurrency)
+                    let mut linker = guest::linker(&engine, concurrency)
                         .map_err(|error| Failure::mistake(reason(&error)))?;
+                    // A Spin guest imports more of Spin than it calls.
+                    spin::add_traps_to_linker(&mut linker, &component)
+                        .map_err(|error| Failure::about(path, reason(&error)))?;
                     return Ok(Loaded {
                         engine,
                         component,
@@ -111,7 +115,7 @@ impl Loaded {
             .map_err(|error| {
                 let imports = self.imports().into_iter();
                 let missing: Vec<_> = imports
-                    .filter(|import| !import.provided)
+                    .filter(|import| import.support == Support::Missing)
                     .map(|import| import.name)
                     .collect();
                 match missing.as_slice() {

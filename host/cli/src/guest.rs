@@ -217,6 +217,10 @@ pub(crate) fn linker(engine: &Engine, concurrency: bool) -> wasmtime::Result<Lin
     millpond_wasmtime::add_to_linker(&mut linker)?;
     millpond_compat::keyvalue::add_to_linker(&mut linker)?;
     millpond_compat::node::add_to_linker(&mut linker)?;
+    millpond_compat::spin::add_to_linker(&mut linker)?;
+    if concurrency {
+        millpond_compat::spin::add_async_to_linker(&mut linker)?;
+    }
     Ok(linker)
 }
 

@@ -10,7 +10,7 @@ use wasmtime::WasmBacktraceDetails;
 
 use crate::engine::{self, Instances};
 use crate::failure::{Failure, MISTAKE};
-use crate::interfaces;
+use crate::interfaces::{self, Support};
 use crate::output::print;
 
 /// Show what a component imports and exports, and whether it can run here
@@ -23,7 +23,8 @@ Examples:
 
 Exit status: 0 if `millpond run` or `millpond serve` can run the component; 2 if not.
 `millpond:sqlite` is always provided. The guest reaches the databases that `--db` grants, or
-none.")]
+none. Imports marked `traps` are those of a Spin guest that it may have without calling them: it runs, and
+calling one ends it.")]
 pub(crate) struct Inspect {
     /// The component's file.
     component: PathBuf,
@@ -55,10 +56,10 @@ impl Inspect {
         }
         line(format_args!("imports"));
         for import in &imports {
-            let mark = if import.provided {
-                "provided"
-            } else {
-                "missing "
+            let mark = match import.support {
+                Support::Provided => "provided",
+                Support::Traps => "traps   ",
+                Support::Missing => "missing ",
             };
             line(format_args!("  {mark}  {}", import.name));
         }

@@ -1,6 +1,7 @@
 //! Describes a component's imports and exports: whether the host provides each, and how the
 //! component can run.
 
+use millpond_compat::spin;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
@@ -9,7 +10,9 @@ use wasmtime::component::types::ComponentItem;
 /// linker decides; this list is for messages.
 const PROVIDED: &[(&str, &str, &[&str])] = &[
     ("jco:node", "0.1", &["sqlite"]),
+    ("fermyon:spin", "2.0", &["sqlite"]),
     ("millpond:sqlite", "0.1", &["connections", "pool"]),
+    ("spin:sqlite", "3", &["sqlite"]),
     (
         "wasi:cli",
         "0.2",
@@ -117,19 +120,37 @@ impl Role {
     }
 }
 
-/// One import, and whether the host provides it.
+/// One import, and what the host has for it.
 #[derive(Debug)]
 pub(crate) struct Import {
     pub(crate) name: String,
-    pub(crate) provided: bool,
+    pub(crate) support: Support,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Support {
+    Provided,
+    /// The component runs, and traps when it calls a function of it.
+    Traps,
+    Missing,
 }
 
 pub(crate) fn imports(engine: &Engine, component: &Component) -> Vec<Import> {
     let component_type = component.component_type();
-    let imports = component_type.imports(engine);
-    let imports = imports.map(|(name, import)| Import {
-        name: name.to_string(),
-        provided: is_provided(name) || needs_nothing(engine, &import.ty),
+    let imports = || component_type.imports(engine);
+    let is_spin_guest = imports().any(|(name, _)| spin::is_spins(name));
+    let imports = imports().map(|(name, import)| {
+        let support = if is_provided(name) || needs_nothing(engine, &import.ty) {
+            Support::Provided
+        } else if is_spin_guest && spin::traps(name) {
+            Support::Traps
+        } else {
+            Support::Missing
+        };
+        Import {
+            name: name.to_string(),
+            support,
+        }
     });
     imports.collect()
 }
@@ -191,8 +212,8 @@ impl<'a> Name<'a> {
         })
     }
 
-    /// Whether this names `interface` in a version compatible with `version`, which is two numbers:
-    /// before 1.0 both must be equal. A pre-release is compatible with itself only.
+    /// Whether this names `interface` in a version compatible with `version`, which is two numbers
+    /// before 1.0, where both must be equal. A pre-release is compatible with itself only.
     fn is(&self, package: &str, interface: &str, version: &str) -> bool {
         let patch = self
             .version
@@ -201,7 +222,11 @@ impl<'a> Name<'a> {
         self.package == package
             && self.interface == interface
             && (self.version == version
-                || patch.is_some_and(|patch| patch.bytes().all(|byte| byte.is_ascii_digit())))
+                || patch.is_some_and(|patch| {
+                    patch
+                        .bytes()
+                        .all(|byte| byte.is_ascii_digit() || byte == b'.')
+                }))
     }
 }
 
@@ -225,6 +250,8 @@ mod tests {
         assert!(is_provided("wasi:keyvalue/store@0.2.0-draft2"));
         assert!(!is_provided("wasi:keyvalue/store@0.2.0-draft3"));
         assert!(!is_provided("streams"));
+        assert!(is_provided("spin:sqlite/sqlite@3.1.0"));
+        assert!(!is_provided("spin:sqlite/sqlite@4.0.0"));
     }
 
     #[test]

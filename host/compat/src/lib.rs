@@ -5,8 +5,10 @@
 //!
 //! - [`keyvalue`]: `wasi:keyvalue` 0.2.0-draft and 0.2.0-draft2.
 //! - [`node`]: `node:sqlite`, as jco compiles it into components of JavaScript.
+//! - [`spin`]: Spin's SQLite, `fermyon:spin/sqlite` 2.0.0 and `spin:sqlite` 3.
 
 mod error;
 pub mod keyvalue;
 pub mod node;
+pub mod spin;
 mod yielding;

@@ -1,14 +1,13 @@
 //! One request's state: its grants, and what it holds.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use millpond_pool::{Access, Error, ErrorKind, Grant, PoolStats, Request, StatsScope};
 use wasmtime::component::{HasData, ResourceTable};
 
 use crate::bindings::connections;
-use crate::convert::Failure;
 
 /// The data of a connection handle. The request's [`SqliteCtx`] knows it too, and returns it when
 /// the request ends, even if the embedder keeps the resource table.
@@ -29,7 +28,7 @@ impl SqliteCtxBuilder {
             name.into(),
             Granted {
                 grant,
-                held: Vec::new(),
+                held: Arc::default(),
             },
         );
         self
@@ -82,14 +81,36 @@ pub struct SqliteCtx {
     unknown: Option<String>,
     pub(crate) statements: Count,
     pub(crate) cursors: Count,
+    /// Has one more owner for each [`CursorPlace`].
+    cursor_places: Arc<()>,
     pub(crate) transactions: Count,
 }
 
 #[derive(Debug)]
 struct Granted {
     grant: Grant,
-    /// The connections lent under this grant, some of which may have been returned.
-    held: Vec<Weak<millpond_pool::Connection>>,
+    held: Arc<Held>,
+}
+
+/// The connections lent under a grant, some of which may have been returned. Each call that waits
+/// for another has a weak reference to this list.
+type Held = Mutex<Vec<Weak<millpond_pool::Connection>>>;
+
+fn lock(held: &Held) -> MutexGuard<'_, Vec<Weak<millpond_pool::Connection>>> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Granted {
+    /// What a call needs to wait for one more connection, unless that would be too many.
+    fn take_place(&mut self) -> Result<(Grant, Weak<Held>), connections::Error> {
+        let mut held = lock(&self.held);
+        held.retain(|connection| connection.strong_count() > 0);
+        let most = self.grant.connections_per_request();
+        if held.len() + Arc::weak_count(&self.held) >= most as usize {
+            return Err(connections::Error::too_many("connections", most));
+        }
+        Ok((self.grant.clone(), Arc::downgrade(&self.held)))
+    }
 }
 
 impl SqliteCtx {
@@ -102,6 +123,7 @@ impl SqliteCtx {
                 unknown: None,
                 statements: Count::up_to(64),
                 cursors: Count::up_to(64),
+                cursor_places: Arc::default(),
                 transactions: Count::up_to(64),
             },
         }
@@ -119,49 +141,77 @@ impl SqliteCtx {
         self.unknown.as_deref()
     }
 
-    /// A connection that the guest holds until it drops it or the request ends, for an interface of the
-    /// embedder's own. It counts as one of the request's
-    /// ([`Grant::connections_per_request`](millpond_pool::Grant::connections_per_request)).
-    ///
-    /// Waits for one for up to the pool's timeout.
+    /// What the grant of a database allows.
     ///
     /// # Errors
     ///
-    /// `no-such-database`, `too-many-handles`, and those of [`Grant::get`](millpond_pool::Grant::get).
-    /// No message names a file of the host.
-    pub async fn get_connection(
+    /// `no-such-database`.
+    pub fn access(&mut self, database: &str) -> Result<Access, connections::Error> {
+        Ok(self.granted_mut(database)?.grant.access())
+    }
+
+    /// A connection that the guest holds until it drops it or the request ends, for an interface of
+    /// the embedder's own. It counts as one of the request's
+    /// ([`Grant::connections_per_request`](millpond_pool::Grant::connections_per_request)), even
+    /// while it is waited for.
+    ///
+    /// Waits for one for up to the pool's timeout. The future does not borrow this context, so
+    /// concurrent host functions can wait too.
+    ///
+    /// # Errors
+    ///
+    /// `no-such-database`, `too-many-handles`, and those of
+    /// [`Grant::get`](millpond_pool::Grant::get). No message names a file of the host.
+    pub fn get_connection(
         &mut self,
         database: &str,
         access: Access,
-    ) -> Result<Connection, connections::Error> {
+    ) -> impl Future<Output = Result<Connection, connections::Error>> + Send + use<> {
         let request = self.request.clone();
-        let granted = self.granted_mut(database)?;
-        granted
-            .held
-            .retain(|connection| connection.strong_count() > 0);
-        let most = granted.grant.connections_per_request();
-        if granted.held.len() >= most as usize {
-            return Err(connections::Error::too_many("connections", most));
+        let place = self.granted_mut(database).and_then(Granted::take_place);
+        let database = database.to_owned();
+        async move {
+            let (grant, held) = place?;
+            let connection = grant
+                .get(access, &request)
+                .await
+                .map_err(|error| hide_host(&database, &error))?;
+            let connection = Arc::new(connection);
+            match held.upgrade() {
+                Some(held) => lock(&held).push(Arc::downgrade(&connection)),
+                // The request has ended meanwhile.
+                None => connection.give_back(),
+            }
+            Ok(connection)
         }
-        let connection = granted
-            .grant
-            .get(access, &request)
-            .await
-            .map_err(|error| hide_host(database, &error))?;
-        let connection = Arc::new(connection);
-        granted.held.push(Arc::downgrade(&connection));
-        Ok(connection)
     }
 
-    /// A connection for one call of an interface of the embedder's own, and what the grant allows. It
-    /// does not count as one of the request's: return it, by dropping it, before the call ends.
+    /// A place among the request's open cursors ([`max_cursors`](SqliteCtxBuilder::max_cursors)),
+    /// for an interface of the embedder's own whose results are streams. Dropping it frees it.
+    ///
+    /// # Errors
+    ///
+    /// `too-many-handles`.
+    pub fn take_cursor_place(&mut self) -> Result<CursorPlace, connections::Error> {
+        self.check_cursors()?;
+        Ok(CursorPlace(Arc::clone(&self.cursor_places)))
+    }
+
+    /// Returns an error if one more cursor would be too many.
+    pub(crate) fn check_cursors(&self) -> Result<(), connections::Error> {
+        let places = Arc::strong_count(&self.cursor_places) - 1;
+        self.cursors.check_with("cursors", places)
+    }
+
+    /// A connection for one call of an interface of the embedder's own, and what the grant allows.
+    /// It does not count as one of the request's: return it, by dropping it, before the call ends.
     ///
     /// Waits for one for up to the pool's timeout.
     ///
     /// # Errors
     ///
-    /// `no-such-database`, and those of [`Grant::get`](millpond_pool::Grant::get). No message names a
-    /// file of the host.
+    /// `no-such-database`, and those of [`Grant::get`](millpond_pool::Grant::get). No message names
+    /// a file of the host.
     pub async fn lend(
         &mut self,
         database: &str,
@@ -183,6 +233,7 @@ impl SqliteCtx {
             StatsScope::Request => {
                 let mut stats = PoolStats::default();
                 stats.max_size = grant.connections_per_request();
+                let held = lock(held);
                 let held = held.iter().filter(|held| held.strong_count() > 0);
                 stats.in_use = held.count() as u32;
                 Ok(stats)
@@ -216,9 +267,17 @@ impl SqliteCtx {
 
 impl Drop for SqliteCtx {
     fn drop(&mut self) {
-        for connection in self.granted.values().flat_map(|granted| &granted.held) {
-            if let Some(connection) = connection.upgrade() {
-                connection.give_back();
+        for granted in self.granted.values() {
+            let held = std::mem::take(&mut *lock(&granted.held));
+            for connection in held {
+                if let Some(connection) = connection.upgrade() {
+                    // A task that owns it too, besides the table, may be running a statement, for
+                    // whose end this would wait.
+                    if Arc::strong_count(&connection) > 2 {
+                        self.request.interrupt();
+                    }
+                    connection.give_back();
+                }
             }
         }
     }
@@ -242,15 +301,24 @@ pub(crate) struct Count {
     most: u32,
 }
 
+/// One of the request's open cursors. See [`SqliteCtx::take_cursor_place`].
+#[derive(Debug)]
+pub struct CursorPlace(#[expect(dead_code, reason = "counted by its owners")] Arc<()>);
+
 impl Count {
     fn up_to(most: u32) -> Count {
         Count { open: 0, most }
     }
 
     /// Returns an error if one more would be too many.
-    pub(crate) fn check(&self, what: &str) -> Result<(), Failure> {
-        if self.open >= self.most {
-            Err(connections::Error::too_many(what, self.most).into())
+    pub(crate) fn check(&self, what: &str) -> Result<(), connections::Error> {
+        self.check_with(what, 0)
+    }
+
+    /// Like [`check`](Count::check), with some that are counted elsewhere.
+    fn check_with(&self, what: &str, others: usize) -> Result<(), connections::Error> {
+        if self.open as usize + others >= self.most as usize {
+            Err(connections::Error::too_many(what, self.most))
         } else {
             Ok(())
         }

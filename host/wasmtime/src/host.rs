@@ -163,7 +163,7 @@ impl connections::HostStatement for SqliteCtxView<'_> {
         max_rows: u32,
         with_columns: bool,
     ) -> Result<connections::Page, Failure> {
-        self.ctx.cursors.check("cursors")?;
+        self.ctx.check_cursors()?;
         let statement = self.table.get(&this)?;
         let parameters = Parameters::from_bytes(parameters)?;
         let page = statement.query(&parameters, max_rows, with_columns).await?;

@@ -3,6 +3,7 @@
 
 pub mod keyvalue;
 pub mod node;
+pub mod spin;
 
 pub use millpond_guest::Value;
 

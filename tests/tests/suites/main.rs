@@ -25,13 +25,14 @@ mod libsql;
 mod limits;
 mod manifests;
 mod migrate;
-mod node;
 mod new;
+mod node;
 mod notes;
 mod process;
 mod readme;
 mod run;
 mod servers;
+mod spin;
 #[path = "../../../host/libsql/tests/server/sqld.rs"]
 mod sqld;
 mod transactions;

@@ -1,0 +1,195 @@
+//! Results as streams: the rows of one page after another, read from a cursor as the guest reads.
+
+use std::panic::resume_unwind;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use millpond_pool::{Cursor, Parameters, Rows};
+use millpond_wasmtime::CursorPlace;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{
+    Accessor, Destination, FutureReader, HasData, StreamProducer, StreamReader, StreamResult,
+    VecBuffer,
+};
+
+use super::connection::Open;
+use super::types::{Error, RowResult, Value, names, rows};
+
+/// The most rows that are read ahead of a guest, which the pool bounds in bytes too.
+const PAGE_ROWS: u32 = 64;
+
+/// The columns, the rows, and how reading them ended.
+pub(super) type Streams = (
+    Vec<String>,
+    StreamReader<RowResult>,
+    FutureReader<Result<(), Error>>,
+);
+
+/// Run a statement, and return its result as streams.
+pub(super) async fn execute<T: 'static, D: HasData + ?Sized>(
+    accessor: &Accessor<T, D>,
+    open: Open,
+    place: CursorPlace,
+    (statement, parameters): (String, Vec<Value>),
+) -> wasmtime::Result<Result<Streams, Error>> {
+    let page = match first_page(open.clone(), statement, parameters).await {
+        Ok(page) => page,
+        Err(error) => return Ok(Err(error)),
+    };
+    let (ended, end) = oneshot::channel();
+    let columns = names(page.columns.unwrap_or_default());
+    let mut stream = RowStream {
+        page: page.rows,
+        rest: Rest::Ended,
+        ended: Some(ended),
+        _place: place,
+    };
+    match page.rest {
+        Some(cursor) => stream.rest = Rest::Paused(open, cursor),
+        // Whether or not the guest reads them, there are no more.
+        None => stream.end(Ok(())),
+    }
+    // A guest that drops the rows has no error to expect.
+    let end = async { Ok::<_, wasmtime::Error>(end.await.unwrap_or(Ok(()))) };
+    accessor.with(|mut access| {
+        let stream = StreamReader::new(&mut access, stream)?;
+        Ok(Ok((columns, stream, FutureReader::new(&mut access, end)?)))
+    })
+}
+
+/// Run a statement in a task of its own: it may get the turn to write, for which all other writers
+/// wait, while the guest computes and its calls are not polled.
+async fn first_page(
+    open: Open,
+    statement: String,
+    parameters: Vec<Value>,
+) -> Result<millpond_pool::Page, Error> {
+    let taken = open.parameters.take(&parameters)?;
+    let mut task = Task(tokio::spawn(async move {
+        let parameters = Parameters::positional(parameters);
+        let _call = open.begin_call().await;
+        let statement = open.connection.prepare(&statement).await?;
+        let page = statement.query(&parameters, PAGE_ROWS, true).await;
+        drop(taken);
+        page
+    }));
+    match (&mut task.0).await {
+        Ok(page) => Ok(page?),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(error) => Err(Error::Io(format!("other: {error}"))),
+        },
+    }
+}
+
+/// A task that is cancelled when the call that waits for it is dropped.
+struct Task<T>(JoinHandle<T>);
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The rows of a result.
+struct RowStream {
+    /// Those that have been read, but not delivered.
+    page: Rows,
+    rest: Rest,
+    ended: Option<oneshot::Sender<Result<(), Error>>>,
+    _place: CursorPlace,
+}
+
+type Reading = Pin<Box<dyn Future<Output = (Result<Rows, Error>, Open, Option<Cursor>)> + Send>>;
+
+/// What reads the rows that follow. It owns the connection, which the guest may have dropped.
+enum Rest {
+    Paused(Open, Cursor),
+    Reading(Reading),
+    Ended,
+}
+
+impl RowStream {
+    fn end(&mut self, result: Result<(), Error>) {
+        self.rest = Rest::Ended;
+        if let Some(ended) = self.ended.take() {
+            // The guest may have dropped the future.
+            let _ = ended.send(result);
+        }
+    }
+
+    /// Read the page that follows, if any.
+    fn poll_page(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match std::mem::replace(&mut self.rest, Rest::Ended) {
+                Rest::Ended => return Poll::Ready(()),
+                Rest::Paused(open, cursor) => {
+                    self.rest = Rest::Reading(Box::pin(async move {
+                        let _call = open.begin_call().await;
+                        let rows = cursor.next(PAGE_ROWS).await;
+                        let is_more = rows.as_ref().is_ok_and(|rows| !rows.is_empty());
+                        // Otherwise it is dropped here, before the call is over.
+                        let cursor = is_more.then_some(cursor);
+                        (rows.map_err(Error::from), open, cursor)
+                    }));
+                }
+                Rest::Reading(mut reading) => {
+                    let Poll::Ready((rows, open, cursor)) = reading.as_mut().poll(context) else {
+                        self.rest = Rest::Reading(reading);
+                        return Poll::Pending;
+                    };
+                    match (rows, cursor) {
+                        (Ok(rows), Some(cursor)) => {
+                            self.page = rows;
+                            self.rest = Rest::Paused(open, cursor);
+                        }
+                        (rows, _) => self.end(rows.map(drop)),
+                    }
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
+}
+
+impl Drop for RowStream {
+    fn drop(&mut self) {
+        if let Rest::Paused(open, cursor) = std::mem::replace(&mut self.rest, Rest::Ended) {
+            let connection = open.clone();
+            connection.soon(move || drop((cursor, open)));
+        }
+    }
+}
+
+impl<T> StreamProducer<T> for RowStream {
+    type Item = RowResult;
+    type Buffer = VecBuffer<RowResult>;
+
+    fn poll_produce<'a>(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        mut store: StoreContextMut<'a, T>,
+        mut destination: Destination<'a, Self::Item, Self::Buffer>,
+        finish: bool,
+    ) -> Poll<wasmtime::Result<StreamResult>> {
+        let stream = self.get_mut();
+        if stream.page.is_empty() {
+            match stream.poll_page(context) {
+                // What is being read is for the next call.
+                Poll::Pending if finish => return Poll::Ready(Ok(StreamResult::Cancelled)),
+                page => ready!(page),
+            }
+        }
+        if stream.page.is_empty() {
+            return Poll::Ready(Ok(StreamResult::Dropped));
+        }
+        // The guest may ask only whether there are rows.
+        if destination.remaining(&mut store) != Some(0) {
+            let page = std::mem::take(&mut stream.page);
+            destination.set_buffer(rows(&page).into());
+        }
+        Poll::Ready(Ok(StreamResult::Completed))
+    }
+}
