@@ -77,10 +77,7 @@ pub(crate) fn load(
                             reason(refusal)
                         ));
                     }
-                    let mut linker = guest::linker(&engine, concurrency)
-                        .map_err(|error| Failure::mistake(reason(&error)))?;
-                    // A Spin guest imports more of Spin than it calls.
-                    spin::add_traps_to_linker(&mut linker, &component)
+                    let linker = guest::linker(&engine, &component, concurrency)
                         .map_err(|error| Failure::about(path, reason(&error)))?;
                     return Ok(Loaded {
                         engine,

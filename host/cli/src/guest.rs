@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::RangedI64ValueParser;
 use http::{Request, Response};
 use millpond_wasmtime::{InstanceLimits, SqliteCtx, SqliteCtxView, SqliteView};
-use wasmtime::component::{Linker, ResourceTable};
+use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Engine, ResourceLimiter, Store, StoreLimits, WasmBacktraceDetails};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
@@ -206,7 +206,11 @@ impl GuestOptions {
 }
 
 /// Define everything that a guest may import.
-pub(crate) fn linker(engine: &Engine, concurrency: bool) -> wasmtime::Result<Linker<Guest>> {
+pub(crate) fn linker(
+    engine: &Engine,
+    component: &Component,
+    concurrency: bool,
+) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
@@ -215,12 +219,7 @@ pub(crate) fn linker(engine: &Engine, concurrency: bool) -> wasmtime::Result<Lin
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     }
     millpond_wasmtime::add_to_linker(&mut linker)?;
-    millpond_compat::keyvalue::add_to_linker(&mut linker)?;
-    millpond_compat::node::add_to_linker(&mut linker)?;
-    millpond_compat::spin::add_to_linker(&mut linker)?;
-    if concurrency {
-        millpond_compat::spin::add_async_to_linker(&mut linker)?;
-    }
+    millpond_compat::add_to_linker(&mut linker, component, concurrency)?;
     Ok(linker)
 }
 

@@ -12,3 +12,28 @@ pub mod keyvalue;
 pub mod node;
 pub mod spin;
 mod yielding;
+
+use millpond_wasmtime::SqliteView;
+use wasmtime::component::{Component, Linker};
+
+/// Define all of these interfaces, for a guest that may import any of them, and what
+/// [`spin::add_traps_to_linker`] defines for this component. `concurrency` says whether the engine has
+/// [`Config::concurrency_support`](wasmtime::Config::concurrency_support), which asynchronous
+/// functions need.
+///
+/// # Errors
+///
+/// Returns an error if the linker already defines one of the names.
+pub fn add_to_linker<T: SqliteView + 'static>(
+    linker: &mut Linker<T>,
+    component: &Component,
+    concurrency: bool,
+) -> wasmtime::Result<()> {
+    keyvalue::add_to_linker(linker)?;
+    node::add_to_linker(linker)?;
+    spin::add_to_linker(linker)?;
+    if concurrency {
+        spin::add_async_to_linker(linker)?;
+    }
+    spin::add_traps_to_linker(linker, component)
+}

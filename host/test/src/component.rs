@@ -94,7 +94,7 @@ fn link(
 ) -> Result<Compiled, Mistake> {
     let mistake = |error: wasmtime::Error| Mistake::about(path, format!("{error:#}"));
     let mut linker = Linker::new(&engine);
-    guest::add_to_linker(&mut linker, concurrency).map_err(mistake)?;
+    guest::add_to_linker(&mut linker, component, concurrency).map_err(mistake)?;
     let pre = linker.instantiate_pre(component).map_err(mistake)?;
     let exports: Vec<String> = component
         .component_type()

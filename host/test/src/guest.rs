@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use millpond_wasmtime::{InstanceLimits, SqliteCtx, SqliteCtxView, SqliteView};
-use wasmtime::component::{Linker, ResourceTable};
+use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Engine, Store, StoreLimits};
 use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
@@ -13,7 +13,11 @@ use wasmtime_wasi_http::{
     WasiHttpView,
 };
 
-pub(crate) fn add_to_linker(linker: &mut Linker<Guest>, concurrency: bool) -> wasmtime::Result<()> {
+pub(crate) fn add_to_linker(
+    linker: &mut Linker<Guest>,
+    component: &Component,
+    concurrency: bool,
+) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     if concurrency {
@@ -21,7 +25,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>, concurrency: bool) -> wa
         wasmtime_wasi_http::p3::add_to_linker(linker)?;
     }
     millpond_wasmtime::add_to_linker(linker)?;
-    millpond_compat::keyvalue::add_to_linker(linker)
+    millpond_compat::add_to_linker(linker, component, concurrency)
 }
 
 /// The data of a guest's store. Dropping it returns every connection.
