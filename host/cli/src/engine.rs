@@ -138,7 +138,7 @@ impl Loaded {
     }
 }
 
-fn check_header(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn check_header(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     // https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md
     const CORE_LAYER: &[u8] = &[0, 0];
     let Some(rest) = bytes.strip_prefix(b"\0asm") else {

@@ -4,6 +4,7 @@
 //! databases; `engine` loads a component; `guest` is the state of one instance.
 
 mod arguments;
+mod bundle;
 mod databases;
 mod engine;
 mod failure;
@@ -41,6 +42,7 @@ enum Command {
     Migrate(migrate::Migrate),
     Inspect(inspect::Inspect),
     Stats(stats::Stats),
+    Bundle(bundle::Bundle),
 }
 
 const EXAMPLES: &str = "\
@@ -151,6 +153,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Migrate(migrate) => migrate.execute(),
         Command::Inspect(inspect) => inspect.execute(),
         Command::Stats(stats) => stats.execute(),
+        Command::Bundle(bundle) => bundle.execute(),
     }
 }
 
@@ -243,6 +246,7 @@ mod tests {
             "migrate --help",
             "inspect --help",
             "stats --help",
+            "bundle --help",
         ] {
             let args = ["millpond"].into_iter().chain(args.split(' '));
             assert!(matches!(
