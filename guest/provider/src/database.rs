@@ -121,10 +121,13 @@ impl Database {
     ) -> Result<Rc<Connection>> {
         let conn = self.open_file(deadline, install).map_err(|error| {
             let error = Error::from(error);
-            match error.kind() {
-                // What the guest calls it. Its path is for whoever runs it, on stderr.
-                ErrorKind::Io if folder().is_none() => error.with_message(
+            // SQLite's own message names a path.
+            match (error.kind(), folder()) {
+                (ErrorKind::Io, None) => error.with_message(
                     "the database cannot be opened: no folder is preopened (run with `--dir`)",
+                ),
+                (ErrorKind::Io, Some(_)) => error.with_message(
+                    "the database cannot be opened: its folder is missing or cannot be written",
                 ),
                 _ => error,
             }
