@@ -39,7 +39,9 @@ pub(crate) struct Seen {
 /// Install it on a connection.
 pub(crate) fn install(conn: &mut Connection, seen: &Arc<Seen>) -> rusqlite::Result<()> {
     let seen = Arc::clone(seen);
-    conn.authorizer(Some(move |context: AuthContext<'_>| seen.authorize(&context)))
+    conn.authorizer(Some(move |context: AuthContext<'_>| {
+        seen.authorize(&context)
+    }))
 }
 
 impl Seen {
@@ -90,17 +92,20 @@ impl Seen {
             return Authorization::Allow;
         }
         let temporary = context.database_name == Some("temp");
-        self.decide(&context.action, temporary).unwrap_or_else(|what| {
-            *self.refusal() = Some(format!("not allowed: {what}; no grant allows it"));
-            Authorization::Deny
-        })
+        self.decide(&context.action, temporary)
+            .unwrap_or_else(|what| {
+                *self.refusal() = Some(format!("not allowed: {what}; no grant allows it"));
+                Authorization::Deny
+            })
     }
 
     fn decide(&self, action: &AuthAction<'_>, temporary: bool) -> Result<Authorization, String> {
         match *action {
-            AuthAction::Read { table_name, .. } => allow_if(!names::is_closed_table(table_name), || {
-                format!("reading the table {table_name}")
-            }),
+            AuthAction::Read { table_name, .. } => {
+                allow_if(!names::is_closed_table(table_name), || {
+                    format!("reading the table {table_name}")
+                })
+            }
             AuthAction::Insert { table_name }
             | AuthAction::Delete { table_name }
             | AuthAction::Update { table_name, .. } => self.write(table_name, temporary),
@@ -108,11 +113,21 @@ impl Seen {
             | AuthAction::CreateView { view_name: name }
             | AuthAction::DropTable { table_name: name }
             | AuthAction::DropView { view_name: name }
-            | AuthAction::DropVtable { table_name: name, .. }
-            | AuthAction::CreateIndex { table_name: name, .. }
-            | AuthAction::DropIndex { table_name: name, .. }
-            | AuthAction::CreateTrigger { table_name: name, .. }
-            | AuthAction::DropTrigger { table_name: name, .. } => self.define(name),
+            | AuthAction::DropVtable {
+                table_name: name, ..
+            }
+            | AuthAction::CreateIndex {
+                table_name: name, ..
+            }
+            | AuthAction::DropIndex {
+                table_name: name, ..
+            }
+            | AuthAction::CreateTrigger {
+                table_name: name, ..
+            }
+            | AuthAction::DropTrigger {
+                table_name: name, ..
+            } => self.define(name),
             AuthAction::Reindex { .. } | AuthAction::Analyze { .. } => {
                 self.defines.store(true, Ordering::Relaxed);
                 Ok(Authorization::Allow)
@@ -130,7 +145,9 @@ impl Seen {
                 })?;
                 self.define(table_name)
             }
-            AuthAction::Function { function_name: name } => {
+            AuthAction::Function {
+                function_name: name,
+            } => {
                 let by_sqlite =
                     self.alters.load(Ordering::Relaxed) && names::is_function_of_alter(name);
                 allow_if(by_sqlite || names::is_function(name), || {
@@ -182,7 +199,9 @@ impl Seen {
 
     fn define(&self, table: &str) -> Result<Authorization, String> {
         self.defines.store(true, Ordering::Relaxed);
-        allow_if(!is_host_table(table), || format!("changing the table {table}"))
+        allow_if(!is_host_table(table), || {
+            format!("changing the table {table}")
+        })
     }
 }
 
@@ -203,7 +222,9 @@ const HELD: &[(&str, &[&str])] = &[
 
 fn pragma(name: &str, value: Option<&str>) -> Result<Authorization, String> {
     if let Some(value) = value {
-        let held = HELD.iter().find(|(held, _)| held.eq_ignore_ascii_case(name));
+        let held = HELD
+            .iter()
+            .find(|(held, _)| held.eq_ignore_ascii_case(name));
         if held.is_some_and(|(_, values)| names::contains(values, value)) {
             return Ok(Authorization::Ignore);
         }

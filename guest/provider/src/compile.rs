@@ -83,7 +83,10 @@ impl Session {
         check_text(sql)?;
         let start = blank(sql);
         if start == sql.len() {
-            return Err(Error::new(ErrorKind::Sql, "the SQL text holds no statement"));
+            return Err(Error::new(
+                ErrorKind::Sql,
+                "the SQL text holds no statement",
+            ));
         }
         let text = &sql[start..];
         self.seen.start(text);
@@ -121,7 +124,9 @@ pub(crate) fn check_text(sql: &str) -> Result<()> {
             "the SQL text has {} bytes, but at most {MAX_SQL_BYTES} are allowed",
             sql.len()
         );
-        return Err(Error::new(ErrorKind::TooLarge, message).with_code(rusqlite::ffi::SQLITE_TOOBIG));
+        return Err(
+            Error::new(ErrorKind::TooLarge, message).with_code(rusqlite::ffi::SQLITE_TOOBIG)
+        );
     }
     match sql.find('\0') {
         Some(at) => Err(Error::new(ErrorKind::Sql, "the SQL text holds a NUL character").at(at)),

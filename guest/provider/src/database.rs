@@ -25,7 +25,7 @@ pub(crate) const MAX_VALUE_BYTES: i32 = 1 << 20;
 
 thread_local! {
     /// The databases that were used, by name.
-    static DATABASES: RefCell<BTreeMap<String, Rc<Database>>> = const { RefCell::new(BTreeMap::new()) };
+    static DATABASES: RefCell<BTreeMap<String, Rc<Database>>> = RefCell::default();
 }
 
 /// A database of this instance.
@@ -40,7 +40,9 @@ pub(crate) struct Database {
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database").field("path", &self.path).finish()
+        f.debug_struct("Database")
+            .field("path", &self.path)
+            .finish()
     }
 }
 

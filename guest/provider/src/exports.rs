@@ -285,9 +285,8 @@ impl connections::GuestStatement for Statement {
     ) -> Result<wit::Page, wit::Error> {
         check(&CURSORS, "cursors")?;
         let parameters = Parameters::from_bytes(parameters)?;
-        let (rows, described, run) = self.call(|session, open| {
-            session.query_open(open, &parameters, max_rows, with_columns)
-        })?;
+        let (rows, described, run) = self
+            .call(|session, open| session.query_open(open, &parameters, max_rows, with_columns))?;
         let cursor = |run| {
             wit::Cursor::new(Cursor {
                 lent: Rc::clone(&self.lent),
@@ -314,9 +313,9 @@ pub(crate) struct Cursor {
 
 impl connections::GuestCursor for Cursor {
     fn next(&self, max_rows: u32) -> Result<Vec<u8>, wit::Error> {
-        let rows = self.lent.call(|session| {
-            session.next_page(&mut self.open.borrow_mut(), self.run, max_rows)
-        })?;
+        let rows = self
+            .lent
+            .call(|session| session.next_page(&mut self.open.borrow_mut(), self.run, max_rows))?;
         Ok(rows.into_bytes())
     }
 }

@@ -8,7 +8,8 @@ use crate::authorizer::Control;
 use crate::compile::{Compiled, bind, bind_one, columns_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::HEADER;
-use crate::session::{Session, read_row};
+use crate::run::read_row;
+use crate::session::Session;
 use crate::text::begins_with;
 use crate::value::{Column, Parameters, RawValue, Rows, Summary};
 
@@ -28,7 +29,7 @@ pub(crate) struct Open {
     ahead: Option<Result<Rows>>,
 }
 
-/// The first rows of a result, its columns if asked for, and the number of its run if there are more.
+/// The first rows of a result, its columns if asked for, and its run's number if there are more.
 pub(crate) type Page = (Rows, Option<Vec<Column>>, Option<u64>);
 
 impl Open {
@@ -73,7 +74,8 @@ impl Open {
                         None => return Ok(false),
                     },
                 };
-                if (max_rows > 0 && page.len() == max_rows as usize) || page.size() >= MAX_PAGE_BYTES
+                if (max_rows > 0 && page.len() == max_rows as usize)
+                    || page.size() >= MAX_PAGE_BYTES
                 {
                     ahead = Some(row);
                     // Dropping them would reset the statement, which continues with the next page.

@@ -1,10 +1,10 @@
 //! The contract `millpond:sqlite` as a component: SQLite over `wasi:filesystem`. `millpond bundle`
-//! composes it with a guest, so that the guest runs without Millpond. README.md says what it is for,
-//! and how it differs.
+//! composes it with a guest, so that the guest runs without Millpond. README.md says what it is
+//! for, and how it differs.
 //!
-//! `exports` implements the contract's functions. `database` finds and opens the files, `lock` shares
-//! them with other instances. `session` is a connection at work, `compile` and `authorizer` decide
-//! what it may run. Values and errors have the host's own code.
+//! `exports` implements the contract's functions. `database` finds and opens the files, and `lock`
+//! shares them with other instances. `session` is a connection at work: `compile` and `authorizer`
+//! decide what it may run, `run` and `handles` run it. Values and errors have the host's own code.
 
 mod authorizer;
 mod bindings;
@@ -14,6 +14,7 @@ mod database;
 mod exports;
 mod handles;
 mod lock;
+mod run;
 mod session;
 
 // The same files as in the host, so that both treat a guest's bytes and SQLite's codes alike. None

@@ -1,10 +1,10 @@
 //! Shares a database file with other instances. WASI has no file locks, so SQLite creates a folder,
-//! `NAME.db.lock`, for as long as it reads or writes, and removes it when it is done. Here is who waits
-//! for it, for how long, and when it is taken from an owner that no longer exists.
+//! `NAME.db.lock`, for as long as it reads or writes, and removes it when it is done. This module
+//! decides how long to wait for it, and when to take it from an owner that no longer exists.
 //!
-//! An instance that is killed, traps or ends in a transaction leaves the folder behind, and nobody is
-//! told. But no owner keeps it for longer than [`HELD`]: `session` ends its transaction then, and
-//! stops its statement. So a folder that is older than [`STALE`] has no owner.
+//! An instance that is killed, traps or ends in a transaction leaves the folder behind, and no
+//! other is told. But no owner keeps it for longer than [`HELD`]: `session` ends its transaction
+//! then, and stops its statement. So a folder that is older than [`STALE`] has no owner.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,8 @@ use rusqlite::Connection;
 
 /// How long a transaction or a cursor may be open, and a statement may run.
 pub(crate) const HELD: Duration = Duration::from_secs(10);
-/// The age from which a lock has no owner. Longer than [`HELD`] by the time that the last write to the
-/// disk may take.
+/// The age from which a lock has no owner. Longer than [`HELD`] by the time that the last write to
+/// the disk may take.
 pub(crate) const STALE: Duration = Duration::from_secs(12);
 /// How long to wait for a lock: longer than it takes to become stale.
 pub(crate) const WAIT: Duration = Duration::from_secs(15);
@@ -70,8 +70,8 @@ fn after(since: u64) -> u64 {
     since.saturating_add(u64::try_from(HELD.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// Make the connection wait for its file's lock; a call's time begins when it has it. `hopeless` says
-/// whether another connection of this instance has it: that one cannot let go of it meanwhile.
+/// Make the connection wait for its file's lock; a call's time begins when it has it. `hopeless`
+/// says whether another connection of this instance has it: that one cannot let go of it meanwhile.
 pub(crate) fn install(
     conn: &mut Connection,
     file: &Path,
@@ -116,7 +116,11 @@ fn take_if_stale(lock: &Path) -> bool {
 
 fn is_stale(lock: &Path) -> bool {
     let changed = fs::metadata(lock).and_then(|folder| folder.modified());
-    changed.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > STALE))
+    changed.is_ok_and(|at| {
+        SystemTime::now()
+            .duration_since(at)
+            .is_ok_and(|age| age > STALE)
+    })
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
