@@ -111,8 +111,9 @@ impl Session {
     pub(crate) fn kind_of(&self, sql: &str, statement: &Statement<'_>) -> Kind {
         Kind {
             control: self.seen.control(),
-            read_only: statement.readonly()
-                && (statement.is_explain() != 0 || !(self.seen.defines() || is_definition(sql))),
+            // `EXPLAIN` describes a statement, and runs nothing.
+            read_only: statement.is_explain() != 0
+                || (statement.readonly() && !self.seen.defines() && !is_definition(sql)),
         }
     }
 }
