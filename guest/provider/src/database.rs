@@ -162,8 +162,10 @@ impl Database {
         conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)?;
         // The library has no shared memory, so a file in write-ahead logging mode, such as
         // Millpond's, can only be read exclusively; and only outside that mode can it be shared.
+        // The first query takes the lock, or fails: the pragma would only wait.
         conn.execute_batch(
             "PRAGMA locking_mode = EXCLUSIVE;
+             SELECT count(*) FROM sqlite_schema;
              PRAGMA journal_mode = DELETE;
              PRAGMA locking_mode = NORMAL;
              PRAGMA synchronous = FULL;
