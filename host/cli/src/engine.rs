@@ -7,7 +7,6 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use millpond_compat::spin;
 use millpond_wasmtime::{InstanceLimits, recommended_config, start_epochs};
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Cache, CacheConfig, Config, Engine, WasmBacktraceDetails};
@@ -147,7 +146,7 @@ impl Loaded {
     }
 }
 
-fn check_header(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn check_header(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     // https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md
     const CORE_LAYER: &[u8] = &[0, 0];
     let Some(rest) = bytes.strip_prefix(b"\0asm") else {

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod backtrace;
+mod bundle;
 mod databases;
 mod engine;
 mod failure;
@@ -46,6 +47,7 @@ enum Command {
     New(new::New),
     Stats(stats::Stats),
     Test(test::Test),
+    Bundle(bundle::Bundle),
 }
 
 const EXAMPLES: &str = "\
@@ -161,6 +163,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::New(new) => new.execute(),
         Command::Stats(stats) => stats.execute(),
         Command::Test(test) => test.execute(),
+        Command::Bundle(bundle) => bundle.execute(),
     }
 }
 
@@ -258,6 +261,7 @@ mod tests {
             "new --help",
             "stats --help",
             "test --help",
+            "bundle --help",
         ] {
             let args = ["millpond"].into_iter().chain(args.split(' '));
             assert!(matches!(

@@ -93,6 +93,7 @@ mod builder;
 mod deadline;
 mod engine;
 mod error;
+mod error_kind;
 mod ffi;
 mod folder;
 mod like;

@@ -30,30 +30,28 @@ pub(crate) fn leaks() -> Vec<Leak> {
     leaks.leak
 }
 
+/// What guests look at.
+pub(crate) const TABLES: &str = "CREATE TABLE t(a); INSERT INTO t VALUES (1), (2);
+    CREATE TABLE u(a UNIQUE); INSERT INTO u VALUES (1);
+    CREATE TABLE v(a INTEGER PRIMARY KEY);
+    CREATE TABLE parent(id INTEGER PRIMARY KEY);
+    CREATE TABLE child(p REFERENCES parent(id));
+    CREATE TABLE checked(a CHECK (a > 0))";
+
 async fn lab() -> Lab {
     let lab = Lab::with(PoolBuilder::new().max_size(1));
     make_tables(&lab).await;
     lab
 }
 
-/// What guests look at.
+/// Create [`TABLES`].
 pub(crate) async fn make_tables(lab: &Lab) {
     let connection = lab
         .pool()
         .get(Access::ReadWrite)
         .await
         .expect("a connection");
-    connection
-        .execute_script(
-            "CREATE TABLE t(a); INSERT INTO t VALUES (1), (2);
-             CREATE TABLE u(a UNIQUE); INSERT INTO u VALUES (1);
-             CREATE TABLE v(a INTEGER PRIMARY KEY);
-             CREATE TABLE parent(id INTEGER PRIMARY KEY);
-             CREATE TABLE child(p REFERENCES parent(id));
-             CREATE TABLE checked(a CHECK (a > 0))",
-        )
-        .await
-        .expect("tables");
+    connection.execute_script(TABLES).await.expect("tables");
 }
 
 async fn look(lab: &Lab, script: &str) -> String {

@@ -6,6 +6,7 @@ mod admin;
 mod attacks;
 mod blocking;
 mod browser;
+mod bundle;
 mod chromium;
 mod clean;
 mod cli;
