@@ -21,6 +21,7 @@ impl From<ErrorKind> for wit::ErrorKind {
     fn from(kind: ErrorKind) -> wit::ErrorKind {
         use wit::ErrorKind as To;
         match kind {
+            ErrorKind::NoSuchDatabase => To::NoSuchDatabase,
             ErrorKind::NotAuthorized => To::NotAuthorized,
             ErrorKind::PoolTimeout { .. } => To::PoolTimeout,
             ErrorKind::PoolClosed => To::PoolClosed,

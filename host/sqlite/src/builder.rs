@@ -178,7 +178,7 @@ impl PoolBuilder {
     }
 
     pub(crate) fn check(&self) -> millpond_pool::Result<()> {
-        Ok(self.settings.check()?)
+        self.settings.check()
     }
 
     /// Build the pool for the file at `path`. If it does not exist, it is created, readable only by

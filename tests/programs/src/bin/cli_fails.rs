@@ -36,6 +36,7 @@ fn panic_on_purpose() -> Result<(), Error> {
     panic!("on purpose\u{1b}[31m")
 }
 
+#[expect(unconditional_recursion, reason = "it overflows the stack")]
 #[inline(never)]
 fn recurse(depth: u64) -> u64 {
     // Not a tail call.
