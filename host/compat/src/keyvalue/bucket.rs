@@ -206,7 +206,7 @@ impl Bucket {
         &self,
         ctx: &mut SqliteCtx,
         keys: Vec<String>,
-    ) -> Result<Vec<Option<(String, Vec<u8>)>>, Failure> {
+    ) -> Result<Vec<(String, Option<Vec<u8>>)>, Failure> {
         let connection = self.lend(ctx).await?;
         // All of one snapshot.
         let transaction = connection.begin(TransactionMode::Deferred).await?;
@@ -233,7 +233,7 @@ impl Bucket {
                     let message = format!("the answer has more than {MAX_VALUES} bytes: get fewer");
                     Failure::Other(message)
                 })?;
-                pairs.push(value.map(|value| (key.clone(), value)));
+                pairs.push((key.clone(), value));
             }
             yield_now().await;
         }

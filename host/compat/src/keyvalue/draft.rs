@@ -92,7 +92,9 @@ impl batch::Host for SqliteCtxView<'_> {
         this: Handle,
         keys: Vec<String>,
     ) -> Result<Vec<Option<(String, Vec<u8>)>>, Failure> {
-        self.table.get(&this)?.get_many(self.ctx, keys).await
+        let pairs = self.table.get(&this)?.get_many(self.ctx, keys).await?;
+        let pairs = pairs.into_iter();
+        Ok(pairs.map(|(key, value)| Some((key, value?))).collect())
     }
 
     async fn set_many(

@@ -1,4 +1,4 @@
-//! Version 0.2.0-draft2.
+//! Version 0.2.0-draft2, as the SDKs of Spin import it.
 
 use millpond_wasmtime::SqliteCtxView;
 use wasmtime::component::Resource;
@@ -129,7 +129,7 @@ impl batch::Host for SqliteCtxView<'_> {
         &mut self,
         this: Handle,
         keys: Vec<String>,
-    ) -> Result<Vec<Option<(String, Vec<u8>)>>, Failure> {
+    ) -> Result<Vec<(String, Option<Vec<u8>>)>, Failure> {
         self.table.get(&this)?.get_many(self.ctx, keys).await
     }
 
