@@ -12,10 +12,10 @@ use std::sync::Once;
 use std::time::{Duration, SystemTime};
 
 use millpond_tests::{
-    Lab, component, foreach_contract, foreach_guest, foreach_handles, foreach_transactions,
+    component, foreach_contract, foreach_guest, foreach_handles, foreach_transactions,
 };
 use wasmtime::component::{Component, Linker, ResourceTable};
-use wasmtime::{Engine, Store};
+use wasmtime::{Config, Engine, OptLevel, Store};
 use wasmtime_wasi::p2::bindings::sync;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{FsPerms, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -43,9 +43,16 @@ fn provider() -> Option<PathBuf> {
     provider
 }
 
+/// There are many bundles, each with SQLite in it, and each runs for a moment: compile them quickly.
+fn engine() -> Engine {
+    let mut config = Config::new();
+    config.cranelift_opt_level(OptLevel::None);
+    Engine::new(&config).expect("an engine")
+}
+
 /// A folder with bundled guests and a database, and what runs them.
 struct Place {
-    lab: Lab,
+    engine: Engine,
     provider: PathBuf,
     folder: tempfile::TempDir,
 }
@@ -54,7 +61,7 @@ impl Place {
     fn new() -> Option<Place> {
         Some(Place {
             provider: provider()?,
-            lab: Lab::new(),
+            engine: engine(),
             folder: tempfile::tempdir().expect("a folder"),
         })
     }
@@ -72,7 +79,7 @@ impl Place {
     }
 
     fn load(&self, program: &str) -> Component {
-        Component::from_file(self.lab.engine(), self.bundle(program)).expect("a component")
+        Component::from_file(&self.engine, self.bundle(program)).expect("a component")
     }
 
     /// A new folder for a database, with these tables.
@@ -86,19 +93,13 @@ impl Place {
     }
 
     fn run(&self, component: &Component, folder: &Path, args: &[&str]) -> Result<String, String> {
-        run(
-            self.lab.engine(),
-            component,
-            folder,
-            args,
-            &Clock::default(),
-        )
+        run(&self.engine, component, folder, args, &Clock::default())
     }
 
     /// Run it a minute later.
     fn run_later(&self, component: &Component, folder: &Path, args: &[&str]) -> String {
         let later = Clock(Duration::from_secs(60));
-        run(self.lab.engine(), component, folder, args, &later).expect("the guest succeeds")
+        run(&self.engine, component, folder, args, &later).expect("the guest succeeds")
     }
 }
 
@@ -186,7 +187,6 @@ fn call(
         table: ResourceTable::new(),
     };
     let mut store = Store::new(engine, host);
-    store.set_epoch_deadline(1);
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
     let command = sync::Command::instantiate(&mut store, component, &linker)?;
@@ -312,11 +312,11 @@ fn a_process_that_is_killed_as_it_writes() {
     let Some(folder) = std::env::var_os(KILLED).map(PathBuf::from) else {
         return;
     };
-    let lab = Lab::new();
-    let component = Component::from_file(lab.engine(), folder.join("guest.wasm")).expect("it");
+    let engine = engine();
+    let component = Component::from_file(&engine, folder.join("guest.wasm")).expect("it");
     let mut wasi = WasiCtxBuilder::new();
     wasi.args(&["guest", ENDLESS]);
-    let _ = call(lab.engine(), &component, &folder, wasi);
+    let _ = call(&engine, &component, &folder, wasi);
 }
 
 #[test]
