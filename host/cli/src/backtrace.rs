@@ -6,7 +6,7 @@ use std::fmt::Write;
 use rustc_demangle::try_demangle;
 use wasmtime::{FrameInfo, WasmBacktrace};
 
-use crate::failure::one_line;
+use crate::printable::one_line;
 
 const MAX_LINES: usize = 20;
 /// Generic functions have long names, and a guest chooses its names.

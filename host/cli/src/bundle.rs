@@ -11,8 +11,9 @@ use wasm_compose::graph::{Component, CompositionGraph, EncodeOptions, ExportInde
 use wasmparser::{Validator, WasmFeatures};
 
 use crate::engine::check_header;
-use crate::failure::{Failure, one_line};
+use crate::failure::Failure;
 use crate::output::say;
+use crate::printable::one_line;
 
 /// The provider's name next to the command.
 const PROVIDER: &str = "millpond-provider.wasm";

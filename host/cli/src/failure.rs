@@ -9,6 +9,7 @@ use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
 
 use crate::backtrace::backtrace;
+use crate::printable::one_line;
 
 /// The exit code of a mistake in the command line, a file or a setting.
 pub(crate) const MISTAKE: u8 = 2;
@@ -126,33 +127,5 @@ pub(crate) fn reason(error: &wasmtime::Error) -> String {
         one_line(&outer)
     } else {
         one_line(&format!("{outer}: {cause}"))
-    }
-}
-
-/// The text that an error quotes may contain line breaks or terminal controls.
-pub(crate) fn one_line(text: &str) -> String {
-    let words = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    printable(&words.collect::<Vec<_>>().join(" "))
-}
-
-/// Replaces control characters, so that a guest's text cannot control the reader's terminal.
-pub(crate) fn printable(text: &str) -> String {
-    let printable = |c: char| {
-        if c.is_control() && c != '\t' {
-            '\u{fffd}'
-        } else {
-            c
-        }
-    };
-    text.chars().map(printable).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_is_one_line_without_controls() {
-        assert_eq!(one_line("a\n\n  b\u{1b}[2J\r\n"), "a b\u{fffd}[2J");
     }
 }

@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use millpond_pool::Access;
 
 use crate::arguments::{self, DEFAULT, Named};
-use crate::failure::{Failure, printable};
+use crate::failure::Failure;
+use crate::printable::printable;
 
 /// The path that means an in-memory database.
 pub(crate) const MEMORY: &str = ":memory:";

@@ -16,6 +16,7 @@ mod interfaces;
 mod migrate;
 mod new;
 mod output;
+mod printable;
 mod run;
 mod serve;
 mod servers;

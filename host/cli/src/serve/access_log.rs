@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use http::{Method, Request, StatusCode, Uri};
 
-use crate::failure::one_line;
 use crate::output::say;
+use crate::printable::one_line;
 
 /// One request's line in the access log. Dropping it writes it: when the end of the response has
 /// been sent, or cannot be sent any more.

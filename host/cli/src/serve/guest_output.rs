@@ -10,8 +10,8 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use crate::failure::printable;
 use crate::output::say;
+use crate::printable::printable;
 
 /// Longer lines are split.
 const MAX_LINE_BYTES: usize = 4096;

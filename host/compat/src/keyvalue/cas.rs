@@ -6,7 +6,7 @@ use millpond_pool::TransactionMode;
 use millpond_wasmtime::SqliteCtx;
 
 use super::bucket::Bucket;
-use super::failure::{Failure, SwapFailure};
+use super::failure::Failure;
 
 /// The longest key, in bytes: each open handle keeps its own.
 const MAX_KEY: usize = 4 << 10;
@@ -21,6 +21,21 @@ pub struct Cas {
     /// other value of the same hash.
     seen: u64,
     hasher: RandomState,
+}
+
+/// Why a value was not swapped.
+#[derive(Debug)]
+#[expect(unreachable_pub, reason = "generated code exports it")]
+pub enum SwapFailure {
+    /// Another has changed it: a new handle, of what it is now.
+    Changed(Cas),
+    Failed(Failure),
+}
+
+impl<E: Into<Failure>> From<E> for SwapFailure {
+    fn from(error: E) -> SwapFailure {
+        SwapFailure::Failed(error.into())
+    }
 }
 
 impl Cas {

@@ -5,8 +5,8 @@ use wasmtime::component::Resource;
 
 use self::generated::wasi::keyvalue::{atomics, batch, store};
 use super::bucket::Bucket;
-use super::cas::Cas;
-use super::failure::{Failure, SwapFailure};
+use super::cas::{Cas, SwapFailure};
+use super::failure::Failure;
 
 mod generated {
     wasmtime::component::bindgen!({
@@ -19,7 +19,7 @@ mod generated {
         },
         trappable_error_type: {
             "wasi:keyvalue/store.error" => crate::keyvalue::failure::Failure,
-            "wasi:keyvalue/atomics.cas-error" => crate::keyvalue::failure::SwapFailure,
+            "wasi:keyvalue/atomics.cas-error" => crate::keyvalue::cas::SwapFailure,
         },
         require_store_data_send: true,
     });

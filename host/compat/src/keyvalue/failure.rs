@@ -4,7 +4,6 @@ use millpond_pool::Error;
 use millpond_wasmtime::bindings::connections;
 use wasmtime::component::ResourceTableError;
 
-use super::cas::Cas;
 use crate::error::summary;
 
 /// Why a function failed: the guest's mistake, or the host's.
@@ -16,15 +15,6 @@ pub enum Failure {
     Other(String),
     /// Traps: ends the guest.
     Trap(wasmtime::Error),
-}
-
-/// Why a value was not swapped.
-#[derive(Debug)]
-#[expect(unreachable_pub, reason = "generated code exports it")]
-pub enum SwapFailure {
-    /// Another has changed it: a new handle, of what it is now.
-    Changed(Cas),
-    Failed(Failure),
 }
 
 impl From<connections::Error> for Failure {
@@ -46,11 +36,5 @@ impl From<Error> for Failure {
 impl From<ResourceTableError> for Failure {
     fn from(error: ResourceTableError) -> Failure {
         Failure::Trap(error.into())
-    }
-}
-
-impl<E: Into<Failure>> From<E> for SwapFailure {
-    fn from(error: E) -> SwapFailure {
-        SwapFailure::Failed(error.into())
     }
 }

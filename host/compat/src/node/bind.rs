@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use millpond_pool::{Parameters, Value};
 
 use super::failure::{Failure, Result, too_many_values};
-use super::statement::Options;
+use super::options::Options;
 use super::values::bound;
 use super::wit;
 

@@ -8,8 +8,9 @@ use millpond_wasmtime::bindings::connections::ErrorKind;
 
 use super::failure::{Failure, Result};
 use super::opened::Opened;
+use super::options::Options;
 use super::path::Location;
-use super::statement::{Options, Statement};
+use super::statement::Statement;
 use super::tags::TagStore;
 use super::wit;
 

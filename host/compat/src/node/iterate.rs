@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use super::failure::{Failure, Result};
 use super::opened::Opened;
-use super::statement::Options;
+use super::options::Options;
 use super::values::Answer;
 use super::wit;
 

@@ -50,6 +50,7 @@ mod failure;
 mod host;
 mod iterate;
 mod opened;
+mod options;
 mod path;
 mod statement;
 mod tags;

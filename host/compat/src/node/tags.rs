@@ -5,7 +5,8 @@ use std::sync::{Arc, Weak};
 
 use super::failure::{Failure, Result};
 use super::opened::Opened;
-use super::statement::{Options, Statement};
+use super::options::Options;
+use super::statement::Statement;
 
 /// The most statements that a store keeps.
 const MAX_CAPACITY: u32 = 1_000;

@@ -3,7 +3,7 @@
 use millpond_pool::{Column, Row, Rows, Value, ValueRef};
 
 use super::failure::{Failure, Result};
-use super::statement::Options;
+use super::options::Options;
 use super::wit;
 use crate::yielding::yield_now;
 
