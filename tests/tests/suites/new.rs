@@ -32,15 +32,18 @@ fn written(folder: &Path, language: &str, name: &str) -> PathBuf {
     folder.join(name)
 }
 
-/// The files that git knows in a folder of the workspace.
-fn tracked(folder: &str) -> Vec<String> {
-    let output = Command::new("git")
-        .args(["ls-files"])
-        .current_dir(Path::new(WORKSPACE).join(folder))
-        .output()
-        .expect("git");
-    let files: Vec<String> = text(&output.stdout).lines().map(str::to_owned).collect();
-    assert!(!files.is_empty(), "{folder}: {output:?}");
+/// The files in a folder of the workspace, without what Python leaves there.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let entry = entry.expect("an entry");
+        if !entry.file_type().expect("its type").is_dir() {
+            files.push(entry.file_name().into());
+        } else if entry.file_name() != "__pycache__" {
+            let within = self::files(&entry.path()).into_iter();
+            files.extend(within.map(|file| Path::new(&entry.file_name()).join(file)));
+        }
+    }
     files
 }
 
@@ -67,12 +70,15 @@ fn an_application_has_its_library_and_the_example() {
         if !app.exists() {
             written(folder.path(), language, language);
         }
-        for file in tracked(from) {
-            let original = std::fs::read(Path::new(WORKSPACE).join(from).join(&file));
-            let copy = std::fs::read(app.join(to).join(&file)).unwrap_or_else(|error| {
-                panic!("{language}: {to}/{file}: {error}: link it in host/cli/templates")
-            });
-            assert!(copy == original.expect("a file"), "{language}: {to}/{file}");
+        let from = Path::new(WORKSPACE).join(from);
+        for file in files(&from) {
+            let copy = app.join(to).join(&file);
+            let name = copy.display();
+            let copied = std::fs::read(&copy);
+            let copied = copied
+                .unwrap_or_else(|error| panic!("{name}: {error}: link it in host/cli/templates"));
+            let original = std::fs::read(from.join(&file)).expect("a file");
+            assert!(copied == original, "{name}");
         }
     }
     let script = std::fs::metadata(folder.path().join("c/build")).expect("a script");
