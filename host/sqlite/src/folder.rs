@@ -78,8 +78,8 @@ impl Folder {
         }
     }
 
-    /// Whether to create the database of a key that has none. Keys may come from requests: whoever may
-    /// send one can then create files. Defaults to false.
+    /// Whether to create the database of a key that has none. If keys come from requests, each request
+    /// can then create a file. Defaults to false.
     pub fn create(mut self, create: bool) -> Folder {
         self.create = create;
         self

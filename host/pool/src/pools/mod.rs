@@ -33,14 +33,16 @@ use crate::pool::Pool;
 /// callers who need another wait, in order.
 ///
 /// ```
-/// # use std::sync::Arc;
+/// use std::sync::Arc;
 /// use millpond_pool::{Access, Grant, Pool, Pools, PoolsSettings, Result};
 ///
-/// # async fn open_database(_: &str) -> Result<Pool> { unimplemented!() }
+/// async fn open(key: Arc<str>) -> Result<Pool> {
+///     // …
+/// #   Err(millpond_pool::Error::new(millpond_pool::ErrorKind::NoSuchDatabase, key))
+/// }
+///
 /// # async fn serve() -> Result<()> {
-/// let tenants = Pools::new(PoolsSettings::new(1_000), |key: Arc<str>| async move {
-///     open_database(&key).await
-/// })?;
+/// let tenants = Pools::new(PoolsSettings::new(1_000), open)?;
 /// // For each request:
 /// let grant = Grant::new(&tenants.get("a-tenant").await?, Access::ReadWrite);
 /// # Ok(())

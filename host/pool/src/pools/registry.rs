@@ -1,7 +1,7 @@
 //! Which pools are open, which of them are in use, and which was used last.
 //!
-//! Each key has at most one pool, whoever uses it: two pools of one file would queue their writers
-//! apart. A pool is in use as long as a clone of it, a grant or a connection exists; only others are
+//! Each key has at most one pool, which all its users share: two pools of one file would queue their
+//! writers apart. A pool is in use as long as a clone of it, a grant or a connection exists; only others are
 //! closed. While one is opened or closed, callers who want that key wait for the end of it.
 
 use std::collections::{BTreeMap, HashMap};
