@@ -231,13 +231,16 @@ impl PoolBuilder {
     ) -> Result<Pools> {
         self.settings.check()?;
         let shared = Arc::new((self, url.to_owned(), migrate));
-        Pools::new(settings, move |key| {
+        let check = |key: &str| match is_label(key) {
+            true => Ok(()),
+            false => {
+                let message = "there is no such database";
+                Err(Error::new(ErrorKind::NoSuchDatabase, message))
+            }
+        };
+        Pools::new(settings, check, move |key| {
             let shared = Arc::clone(&shared);
             async move {
-                if !is_label(&key) {
-                    let message = "there is no such database";
-                    return Err(Error::new(ErrorKind::NoSuchDatabase, message));
-                }
                 let (builder, url, migrate) = &*shared;
                 let builder = builder.clone().namespace(&*key);
                 if let Some(migrate) = migrate {

@@ -112,7 +112,9 @@ impl Folder {
     pub fn pools(self, settings: PoolsSettings) -> Result<Pools> {
         self.builder.check()?;
         let folder = Arc::new(self);
-        Pools::new(settings, move |key| {
+        let checked = Arc::clone(&folder);
+        let check = move |key: &str| checked.check(key);
+        Pools::new(settings, check, move |key| {
             let folder = Arc::clone(&folder);
             async move {
                 hand_over();
@@ -121,15 +123,19 @@ impl Folder {
         })
     }
 
-    fn pool_of(&self, key: &str) -> Result<Pool> {
-        let file = format!("{key}.db");
-        if !is_key(key) || !(self.create || self.exists(&file)?) {
-            // Not the key, which may be long, and is a guest's or a client's.
-            return Err(Error::new(
-                ErrorKind::NoSuchDatabase,
-                "there is no such database",
-            ));
+    fn check(&self, key: &str) -> Result<()> {
+        if is_key(key) && (self.create || self.exists(&format!("{key}.db"))?) {
+            return Ok(());
         }
+        // Without the key, which may be long, and a client's.
+        let message = "there is no such database";
+        Err(Error::new(ErrorKind::NoSuchDatabase, message))
+    }
+
+    fn pool_of(&self, key: &str) -> Result<Pool> {
+        // The file may have been deleted meanwhile.
+        self.check(key)?;
+        let file = format!("{key}.db");
         if let Some(migrations) = &self.migrations {
             let report = migrations
                 .run_in(&self.dir, &file)
