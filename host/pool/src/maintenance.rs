@@ -29,10 +29,10 @@ static SCHEDULE: Mutex<Schedule> = Mutex::new(Schedule {
 /// Notified when something is scheduled.
 static SCHEDULED: Condvar = Condvar::new();
 
-/// Run `chore` in `time`, unless it is dropped before.
+/// Run `chore` after `time`, unless it has been dropped by then.
 pub(crate) fn schedule(chore: Weak<dyn Chore>, time: Duration) {
     let mut schedule = lock();
-    // So far ahead that it is never due, if the clock cannot say it.
+    // A time that the clock cannot represent is never due.
     let Some(when) = Instant::now().checked_add(time) else {
         return;
     };
@@ -46,7 +46,7 @@ pub(crate) fn schedule(chore: Weak<dyn Chore>, time: Duration) {
         .spawn(run);
     match started {
         Ok(_) => schedule.thread_runs = true,
-        // Tried again with the next.
+        // The next call of `schedule` tries again.
         Err(error) => log::warn!("cannot start the thread that closes what is idle: {error}"),
     }
 }

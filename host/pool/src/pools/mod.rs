@@ -83,9 +83,9 @@ pub struct PoolsStats {
     pub failed: u64,
     /// How many have been closed.
     pub closed: u64,
-    /// Callers that wait until one may be opened.
+    /// Callers waiting for a place, in order.
     pub waiting: u32,
-    /// Callers that waited in vain.
+    /// Calls of `get` that timed out.
     pub timeouts: u64,
 }
 
@@ -119,9 +119,10 @@ impl Pools {
         Ok(Pools { shared })
     }
 
-    /// The pool of this key. If it is not open, opens it; callers who want the same meanwhile wait for
-    /// that. If as many as may be open are all in use, waits for up to
-    /// [`timeout`](PoolsSettings::timeout), without blocking a thread, in the order callers came.
+    /// The pool of this key. Opens it if it is not open. If another caller is opening or closing it,
+    /// waits for that. If as many as may be open are all in use, waits for one to become unused, in
+    /// the order in which callers came. Waits for up to [`timeout`](PoolsSettings::timeout) in all,
+    /// without blocking a thread.
     ///
     /// It stays open as long as the caller keeps it, or a grant or connection of it: keep it for one
     /// request. Closing another blocks the thread for milliseconds, after having handed over its worker.
@@ -132,7 +133,8 @@ impl Pools {
     /// # Errors
     ///
     /// Those of the function that opens it: of a failed opening, all who waited for it get the same.
-    /// [`PoolTimeout`](ErrorKind::PoolTimeout): all were in use for too long; `in_use` is how many.
+    /// [`PoolTimeout`](ErrorKind::PoolTimeout): all were in use for too long, or another caller took
+    /// too long to open or close this one; `in_use` is how many pools are in use.
     /// [`PoolClosed`](ErrorKind::PoolClosed): after [`close`](Pools::close).
     pub async fn get(&self, key: &str) -> Result<Pool> {
         let mut since = None;
@@ -270,7 +272,8 @@ impl Shared {
             let stats = self.registry.stats();
             let (waited, in_use) = (since.elapsed(), stats.open - stats.idle);
             let message = format!(
-                "no database could be opened in {waited:.1?}: {in_use} of {} are in use",
+                "the database could not be opened within {waited:.1?} ({in_use} of {} pools are in \
+                 use)",
                 self.settings.max_open
             );
             Error::new(ErrorKind::PoolTimeout { waited, in_use }, message)

@@ -158,7 +158,8 @@ impl Registry {
         pool
     }
 
-    /// The last use of a pool has ended, or of one that was handed out before.
+    /// The last clone, grant or connection of a pool was dropped. If the pool was handed out again or
+    /// closed since, there is nothing to do.
     fn release(&self, key: &Arc<str>) {
         let mut state = self.lock();
         let number = state.releases;
@@ -170,7 +171,6 @@ impl Registry {
             }) if in_use.strong_count() == 0 => {
                 *unused = Some(number);
             }
-            // It has been handed out again, or closed.
             _ => return,
         }
         state.releases += 1;
@@ -282,7 +282,7 @@ impl Registry {
         }
     }
 
-    /// Count a caller that begins to wait, and return how to count its end.
+    /// Count a waiting caller until the returned guard is dropped.
     pub(super) fn waits(&self) -> Waiting<'_> {
         self.lock().stats.waiting += 1;
         Waiting(self)
