@@ -112,8 +112,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Close a connection that has been idle for this long; it may stay open for up to twice as long.
-    /// More than 0. Defaults to never. One maintenance thread of the process does this.
+    /// Close a connection that has been idle for this long; it may stay open for up to twice as
+    /// long. More than 0. Defaults to never. One maintenance thread of the process does this.
     pub fn max_idle_time(mut self, time: Duration) -> Self {
         self.settings.pool.max_idle_time = Some(time);
         self

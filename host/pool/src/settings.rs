@@ -17,9 +17,9 @@ pub struct Settings {
     pub max_idle: Option<u32>,
     /// How long a caller waits for a connection, at most one hour. Defaults to 10 s.
     pub timeout: Duration,
-    /// Close a connection that has been idle for this long; it may stay open for up to twice as long.
-    /// More than 0; `None` means never. Defaults to `None`. One maintenance thread of the process does
-    /// this.
+    /// Close a connection that has been idle for this long; it may stay open for up to twice as
+    /// long. More than 0; `None` means never. Defaults to `None`. One maintenance thread of the
+    /// process does this.
     pub max_idle_time: Option<Duration>,
 }
 
@@ -51,9 +51,9 @@ impl Settings {
         self
     }
 
-    /// Close a connection that has been idle for this long; it may stay open for up to twice as long.
-    /// More than 0; `None` means never. Defaults to `None`. One maintenance thread of the process does
-    /// this.
+    /// Close a connection that has been idle for this long; it may stay open for up to twice as
+    /// long. More than 0; `None` means never. Defaults to `None`. One maintenance thread of the
+    /// process does this.
     #[must_use]
     pub fn max_idle_time(mut self, time: Option<Duration>) -> Settings {
         self.max_idle_time = time;

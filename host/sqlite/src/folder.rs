@@ -16,9 +16,9 @@ const MAX_KEY: usize = 64;
 
 /// A folder with one database file for each key, such as a tenant's name: `KEY.db`.
 ///
-/// A key has 1 to 64 characters: lower-case ASCII letters, digits, `-` and `_`; the first is a letter
-/// or a digit. Other keys are refused, so no key names a file outside the folder, or another key's
-/// file on a case-insensitive file system. Symbolic links are not followed.
+/// A key has 1 to 64 characters: lower-case ASCII letters, digits, `-` and `_`; the first is a
+/// letter or a digit. Other keys are refused, so no key names a file outside the folder, or another
+/// key's file on a case-insensitive file system. Symbolic links are not followed.
 ///
 /// ```
 /// use millpond_pool::{Access, Parameters, PoolsSettings};

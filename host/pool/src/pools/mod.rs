@@ -119,10 +119,10 @@ impl Pools {
         Ok(Pools { shared })
     }
 
-    /// The pool of this key. Opens it if it is not open. If another caller is opening or closing it,
-    /// waits for that. If as many as may be open are all in use, waits for one to become unused, in
-    /// the order in which callers came. Waits for up to [`timeout`](PoolsSettings::timeout) in all,
-    /// without blocking a thread.
+    /// The pool of this key. Opens it if it is not open. If another caller is opening or closing
+    /// it, waits for that. If as many as may be open are all in use, waits for one to become
+    /// unused, in the order in which callers came. Waits for up to
+    /// [`timeout`](PoolsSettings::timeout) in all, without blocking a thread.
     ///
     /// It stays open as long as the caller keeps it, or a grant or connection of it: keep it for one
     /// request. Closing another blocks the thread for milliseconds, after having handed over its worker.
@@ -132,9 +132,9 @@ impl Pools {
     ///
     /// # Errors
     ///
-    /// Those of the function that opens it: of a failed opening, all who waited for it get the same.
-    /// [`PoolTimeout`](ErrorKind::PoolTimeout): all were in use for too long, or another caller took
-    /// too long to open or close this one; `in_use` is how many pools are in use.
+    /// Those of the function that opens it: of a failed opening, all who waited for it get the
+    /// same. [`PoolTimeout`](ErrorKind::PoolTimeout): all were in use for too long, or another
+    /// caller took too long to open or close this one; `in_use` is how many pools are in use.
     /// [`PoolClosed`](ErrorKind::PoolClosed): after [`close`](Pools::close).
     pub async fn get(&self, key: &str) -> Result<Pool> {
         let mut since = None;

@@ -158,8 +158,8 @@ impl Registry {
         pool
     }
 
-    /// The last clone, grant or connection of a pool was dropped. If the pool was handed out again or
-    /// closed since, there is nothing to do.
+    /// The last clone, grant or connection of a pool was dropped. If the pool was handed out again
+    /// or closed since, there is nothing to do.
     fn release(&self, key: &Arc<str>) {
         let mut state = self.lock();
         let number = state.releases;
