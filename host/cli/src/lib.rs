@@ -1,7 +1,8 @@
 //! The `millpond` command as a library: call [`main_from`].
 //!
 //! There is one file per subcommand. `databases` has the options that they share, and opens the
-//! databases; `engine` loads a component; `guest` is the state of one instance.
+//! databases; `engine` loads a component; `guest` is the state of one instance. `failure` and
+//! `backtrace` say why a guest failed; `new` writes the files in `templates`.
 
 mod arguments;
 mod backtrace;
