@@ -15,8 +15,8 @@ pub struct PoolsSettings {
     /// How long a pool stays open after its last use: more than 0. Defaults to 60 s.
     pub max_idle_time: Duration,
     /// How long a call of [`get`](crate::Pools::get) waits, at most one hour: while as many pools
-    /// as may be open are all in use, and while another caller opens or closes the pool of the same
-    /// key. Opening a pool itself is not limited. Defaults to 10 s.
+    /// as may be open are all in use; and, at least a second, while another caller opens or closes
+    /// the pool of the same key. Opening a pool itself is not limited. Defaults to 10 s.
     pub timeout: Duration,
 }
 
