@@ -61,9 +61,8 @@ Examples:
   millpond new --lang rust shortener
 
 Exit status: 0 done; 2 a mistake in the command line, a file or a setting, in one line on
-stderr. `test` exits with 1 if a test failed. `run` passes the guest's own
-exit code on (see `millpond run --help`), and exits with 134
-where the guest trapped.";
+stderr. `test` exits with 1 if a test failed. `run` passes the guest's own exit code on (see
+`millpond run --help`), and exits with 134 where the guest trapped.";
 
 /// Run the command with `args`, whose first element is the program's name.
 ///
