@@ -101,7 +101,7 @@ func (c *Conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	}
 	c.textTx = c.textTx || begins(query)
 	if len(args) == 0 && maybeScript(query) {
-		return c.execScript(ctx, query)
+		return c.execScript(query)
 	}
 	parameters, err := c.encode(args)
 	if err != nil {
@@ -121,23 +121,6 @@ func (c *Conn) execPrepared(ctx context.Context, query string, args []driver.Nam
 	}
 	defer handle.drop()
 	return c.run(ctx, handle, args)
-}
-
-func (c *Conn) execScript(ctx context.Context, script string) (driver.Result, error) {
-	c.textTx = true
-	if err := c.handle.executeScript(script); err != nil {
-		return nil, c.failed(err, true)
-	}
-	rows, err := c.QueryContext(ctx, "SELECT changes(), last_insert_rowid()", nil)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	values := make([]driver.Value, 2)
-	if err := rows.Next(values); err != nil {
-		return nil, err
-	}
-	return result{values[0].(int64), values[1].(int64)}, nil
 }
 
 // QueryContext runs a statement and returns its rows.
@@ -211,9 +194,3 @@ func (c *Conn) failed(err error, nothingRun bool) error {
 	}
 	return err
 }
-
-// result is what a statement did.
-type result summary
-
-func (r result) LastInsertId() (int64, error) { return r.lastInsertID, nil }
-func (r result) RowsAffected() (int64, error) { return r.changes, nil }

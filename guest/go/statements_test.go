@@ -58,6 +58,17 @@ func TestScripts(t *testing.T) {
 	fails(t, err, millpond.KindSQL, 0)
 	_, err = db.Prepare("SELECT 1; SELECT 2")
 	fails(t, err, millpond.KindSQL, 0)
+
+	// One that ends a transaction that SQLite has rolled back.
+	conn, err := db.Conn(background)
+	check(t, err)
+	defer conn.Close()
+	exec(t, conn, "CREATE TABLE u (u UNIQUE); INSERT INTO u VALUES (1); BEGIN")
+	if _, err := conn.ExecContext(background, "INSERT OR ROLLBACK INTO u VALUES (1)"); err == nil {
+		t.Error("a value was stored twice")
+	}
+	exec(t, conn, "ROLLBACK; INSERT INTO u VALUES (2)")
+	same(t, "rows", one[int](t, conn, "SELECT count(*) FROM u"), 2)
 }
 
 func TestReturning(t *testing.T) {
@@ -211,10 +222,13 @@ func TestManyStatements(t *testing.T) {
 		open = append(open, statement)
 	}
 	same(t, "statements", len(open), 64)
+	// A script either says that it has run, or has not run.
+	_, err := db.Exec("CREATE TABLE m (m); INSERT INTO m VALUES (1)")
+	fails(t, err, millpond.KindTooManyHandles, 0)
 	for _, statement := range open {
 		check(t, statement.Close())
 	}
-	same(t, "after", one[int](t, db, "SELECT 1"), 1)
+	same(t, "after", one[int](t, db, "SELECT count(*) FROM sqlite_schema WHERE name = 'm'"), 0)
 }
 
 func TestTooManyConnections(t *testing.T) {
