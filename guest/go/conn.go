@@ -120,7 +120,7 @@ func (c *Conn) execPrepared(ctx context.Context, query string, args []driver.Nam
 		return nil, err
 	}
 	defer handle.drop()
-	return c.run(ctx, handle, args)
+	return c.run(ctx, handle, query, args)
 }
 
 // QueryContext runs a statement and returns its rows.

@@ -142,6 +142,19 @@ func TestTransactionLeftOpenByText(t *testing.T) {
 		same(t, begin, one[int](t, tx, "SELECT count(*) FROM t"), 0)
 		check(t, tx.Rollback())
 	}
+	db.SetMaxOpenConns(1)
+	for _, begin := range []string{"BEGIN", "SAVEPOINT s", "\ufeffBEGIN"} {
+		statement, err := db.Prepare(begin)
+		check(t, err)
+		_, err = statement.Exec()
+		check(t, err)
+		exec(t, db, "INSERT INTO t VALUES (1)")
+		check(t, statement.Close())
+		tx, err := db.Begin()
+		check(t, err)
+		same(t, begin, one[int](t, tx, "DELETE FROM t RETURNING t"), 1)
+		check(t, tx.Commit())
+	}
 }
 
 func TestCancelledTransaction(t *testing.T) {
