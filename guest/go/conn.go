@@ -54,20 +54,26 @@ func (c *Conn) Ping(ctx context.Context) error {
 	return err
 }
 
-// IsValid returns whether the connection may be used again.
-func (c *Conn) IsValid() bool { return !c.stale }
+// IsValid returns whether the connection may be used again. database/sql calls it when a connection
+// returns: it rolls back a transaction that SQL text has left open.
+func (c *Conn) IsValid() bool {
+	if c.stale {
+		return false
+	}
+	if c.textTx && c.handle.inTransaction() {
+		if _, err := c.handle.execute("ROLLBACK", nil); err != nil {
+			return false
+		}
+	}
+	c.textTx = false
+	return true
+}
 
-// ResetSession rolls back a transaction that SQL text has left open.
+// ResetSession fails if the connection cannot be used again.
 func (c *Conn) ResetSession(context.Context) error {
 	if c.stale {
 		return driver.ErrBadConn
 	}
-	if c.textTx && c.handle.inTransaction() {
-		if _, err := c.handle.execute("ROLLBACK", nil); err != nil {
-			return driver.ErrBadConn
-		}
-	}
-	c.textTx = false
 	return nil
 }
 

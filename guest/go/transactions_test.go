@@ -157,6 +157,21 @@ func TestTransactionLeftOpenByText(t *testing.T) {
 	}
 }
 
+// The turn to write is over when the connection returns, not when it is next taken.
+func TestTransactionLeftOpenByTextEndsAtOnce(t *testing.T) {
+	db := open(t, "CREATE TABLE t (t)")
+	other, err := db.Conn(background)
+	check(t, err)
+	defer other.Close()
+	conn, err := db.Conn(background)
+	check(t, err)
+	exec(t, conn, "BEGIN IMMEDIATE")
+	exec(t, conn, "INSERT INTO t VALUES (1)")
+	check(t, conn.Close())
+	exec(t, other, "INSERT INTO t VALUES (2)")
+	same(t, "sum", one[int](t, other, "SELECT sum(t) FROM t"), 2)
+}
+
 func TestCancelledTransaction(t *testing.T) {
 	db := open(t, "CREATE TABLE t (t)")
 	ctx, cancel := context.WithCancel(background)
