@@ -96,8 +96,10 @@ func (c *Conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 	return prepared, nil
 }
 
-// ExecContext runs a statement or, without arguments, any number of them. Of several, the result is
-// that of the last one.
+// ExecContext runs a statement or, without arguments, any number of them. Of several, the rows
+// affected are those of the last one that inserts, updates or deletes; 0 if none has changed a row.
+// If they cannot be read, because the host took the connection back when the script had run, the
+// methods of the result fail.
 func (c *Conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	if err := c.ready(ctx); err != nil {
 		return nil, err

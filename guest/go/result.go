@@ -17,35 +17,45 @@ type unknownResult struct{ err error }
 func (r unknownResult) LastInsertId() (int64, error) { return 0, r.err }
 func (r unknownResult) RowsAffected() (int64, error) { return 0, r.err }
 
-// countsQuery is how a script's result is read.
-const countsQuery = "SELECT changes(), last_insert_rowid()"
+// countsQuery is how a script's result is read. changes() alone may be that of an earlier call.
+const countsQuery = "SELECT changes(), last_insert_rowid(), total_changes()"
 
 // execScript runs a script. What can fail for lack of a handle, or because the host has taken the
 // connection back, comes before it: once the script has begun, it must not run again.
 func (c *Conn) execScript(script string) (driver.Result, error) {
 	c.textTx = true
 	counts, err := c.handle.prepare(countsQuery)
+	defer func() {
+		if counts != 0 {
+			counts.drop()
+		}
+	}()
+	var before, after [3]int64
+	if err == nil {
+		before, err = counts.numbers()
+	}
 	// If the transaction was rolled back, nothing but a script that ends it can run.
 	if err != nil && !isRolledBack(err) {
 		return nil, c.failed(err, true)
 	}
 	if err := c.handle.executeScript(script); err != nil {
-		if counts != 0 {
-			counts.drop()
-		}
 		return nil, c.failed(err, false)
 	}
 	if counts == 0 {
-		if counts, err = c.handle.prepare(countsQuery); err != nil {
-			return unknownResult{c.failed(err, false)}, nil
-		}
+		counts, err = c.handle.prepare(countsQuery)
+	} else {
+		err = nil
 	}
-	defer counts.drop()
-	values, err := counts.one(2)
+	if err == nil {
+		after, err = counts.numbers()
+	}
 	if err != nil {
 		return unknownResult{c.failed(err, false)}, nil
 	}
-	return result{values[0].(int64), values[1].(int64)}, nil
+	if after[2] == before[2] {
+		after[0] = 0
+	}
+	return result{after[0], after[1]}, nil
 }
 
 func isRolledBack(err error) bool {
@@ -53,16 +63,22 @@ func isRolledBack(err error) bool {
 	return errors.As(err, &failure) && failure.RolledBack
 }
 
-// one returns the first row, of a statement without arguments.
-func (s statement) one(width int) ([]driver.Value, error) {
+// numbers returns the one row of countsQuery.
+func (s statement) numbers() (numbers [3]int64, err error) {
 	first, err := s.query(nil, 1)
 	if err != nil {
-		return nil, err
+		return numbers, err
 	}
 	page, err := newDecoder(first.rows)
 	if err != nil {
-		return nil, err
+		return numbers, err
 	}
-	values := make([]driver.Value, width)
-	return values, page.row(values)
+	var values [3]driver.Value
+	if err := page.row(values[:]); err != nil {
+		return numbers, err
+	}
+	for index, value := range values {
+		numbers[index], _ = value.(int64)
+	}
+	return numbers, nil
 }

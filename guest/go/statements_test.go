@@ -36,6 +36,18 @@ func TestResults(t *testing.T) {
 		check(t, err)
 		same(t, "last insert rowid", last, map[bool]int64{true: 3, false: 6}[index < 4])
 	}
+	for query, want := range map[string]int64{
+		"CREATE TABLE u (u); CREATE TABLE v (v)": 0,
+		"SELECT 1; SELECT 2":                     0,
+		"INSERT INTO r(v) VALUES (7), (8), (9); UPDATE r SET v = 1 WHERE id = 1; SELECT 1": 1,
+		"INSERT INTO r(v) VALUES (7), (8), (9); DELETE FROM r WHERE id = -1":               0,
+		" -- nothing": 0,
+	} {
+		exec(t, db, "INSERT INTO r(v) VALUES (1), (2)")
+		affected, err := exec(t, db, query).RowsAffected()
+		check(t, err)
+		same(t, query, affected, want)
+	}
 }
 
 func TestScripts(t *testing.T) {
