@@ -243,6 +243,26 @@ func TestManyStatements(t *testing.T) {
 	same(t, "after", one[int](t, db, "SELECT count(*) FROM sqlite_schema WHERE name = 'm'"), 0)
 }
 
+// The limit holds for a request, over all its connections.
+func TestManyStatementsOfTwoConnections(t *testing.T) {
+	db := open(t, "")
+	var conns [2]*sql.Conn
+	for index := range conns {
+		conn, err := db.Conn(background)
+		check(t, err)
+		defer conn.Close()
+		conns[index] = conn
+	}
+	for index := range 64 {
+		_, err := conns[index%2].PrepareContext(background, "SELECT 1")
+		check(t, err)
+	}
+	for _, conn := range conns {
+		_, err := conn.PrepareContext(background, "SELECT 1")
+		fails(t, err, millpond.KindTooManyHandles, 0)
+	}
+}
+
 func TestTooManyConnections(t *testing.T) {
 	db := open(t, "")
 	var conns []*sql.Conn
