@@ -16,10 +16,8 @@ mod process;
 mod support;
 
 use millpond_sqlite::Synchronous;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use axum::extract::{Path as Segment, Query, State};
@@ -31,6 +29,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 
 use self::process::{MIGRATIONS, millpond};
+use self::support::load::{self, Load, Server, is_installed};
 use self::support::native::{self, Manager};
 use self::support::table::{Column, Table, mebibytes, number, ratio, time, wanted};
 use self::support::{guests, median};
@@ -142,15 +141,6 @@ fn main() {
     table.finish();
 }
 
-fn is_installed(program: &str) -> bool {
-    let mut command = Command::new(program);
-    command
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command.status().is_ok()
-}
-
 /// Measures every server in turn, several times, and adds the medians to the table. The first is
 /// the reference.
 fn compare(table: &mut Table, row: &str, script: &str, servers: &[Candidate<'_>]) {
@@ -165,26 +155,25 @@ fn compare(table: &mut Table, row: &str, script: &str, servers: &[Candidate<'_>]
             fill(&path);
             let server = Server::start(command(&path));
             // Do not measure the initial compiling, opening and caching.
-            load(server.address, &script_file, 1);
-            let mut load = load(server.address, &script_file, SECONDS);
-            load.memory = server.peak_memory();
-            measured.push(load);
+            load::run(server.address, CLIENTS, &script_file, 1);
+            let load = load::run(server.address, CLIENTS, &script_file, SECONDS);
+            measured.push((load, server.peak_memory()));
         }
     }
-    let of = |loads: &[Load], value: fn(&Load) -> f64| {
+    let of = |loads: &[(Load, f64)], value: fn(&(Load, f64)) -> f64| {
         median(&loads.iter().map(value).collect::<Vec<_>>())
     };
-    let native = of(&measured[0], |load| load.per_second);
+    let native = of(&measured[0], |(load, _)| load.per_second);
     for ((name, _), loads) in servers.iter().zip(&measured) {
-        let per_second = of(loads, |load| load.per_second);
+        let per_second = of(loads, |(load, _)| load.per_second);
         table.row(
             &format!("{row}: {name}"),
             &[
                 Some(per_second),
                 Some(per_second / native),
-                Some(of(loads, |load| load.p50)),
-                Some(of(loads, |load| load.p99)),
-                Some(of(loads, |load| load.memory)),
+                Some(of(loads, |(load, _)| load.p50)),
+                Some(of(loads, |(load, _)| load.p99)),
+                Some(of(loads, |(_, memory)| *memory)),
             ],
         );
     }
@@ -249,111 +238,6 @@ fn native(path: &Path, how: &str) -> Command {
     let mut command = Command::new(program);
     command.arg(SERVE_NATIVE).arg(path).arg(how);
     command
-}
-
-/// A server that has printed its address. Dropping it kills it.
-struct Server {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start(mut command: Command) -> Server {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
-        let mut lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
-        let address = loop {
-            let line = lines
-                .next()
-                .expect("a server that listens")
-                .expect("a line");
-            if let Some((_, address)) = line.split_once("http://") {
-                break address.trim_end_matches('/').parse().expect("an address");
-            }
-        };
-        // Read to the end: a full pipe would stop the server.
-        std::thread::spawn(move || lines.for_each(drop));
-        Server { child, address }
-    }
-
-    fn peak_memory(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kibibytes = peak.and_then(|peak| peak.trim().split(' ').next()?.parse::<f64>().ok());
-        kibibytes.unwrap_or(0.0) * 1024.0
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The results of wrk, in nanoseconds and bytes.
-#[derive(Clone, Copy, Debug)]
-struct Load {
-    per_second: f64,
-    p50: f64,
-    p99: f64,
-    memory: f64,
-}
-
-fn load(address: SocketAddr, script: &Path, seconds: u32) -> Load {
-    let output = Command::new("wrk")
-        .args([
-            "--threads",
-            "1",
-            "--latency",
-            "--timeout",
-            "30s",
-            "--connections",
-        ])
-        .arg(CLIENTS.to_string())
-        .args(["--duration", &format!("{seconds}s"), "--script"])
-        .arg(script)
-        .arg(format!("http://{address}/"))
-        .output()
-        .expect("wrk");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        !text.contains("Non-2xx") && !text.contains("Socket errors"),
-        "{text}"
-    );
-    let after = |label: &str| {
-        let line = text
-            .lines()
-            .find_map(|line| line.trim().strip_prefix(label));
-        line.unwrap_or_else(|| panic!("wrk did not say {label}: {text}"))
-            .trim()
-            .to_owned()
-    };
-    Load {
-        per_second: after("Requests/sec:").parse().expect("a number"),
-        p50: nanos(&after("50%")),
-        p99: nanos(&after("99%")),
-        memory: 0.0,
-    }
-}
-
-/// A time as wrk prints it: `1.25ms`.
-fn nanos(text: &str) -> f64 {
-    let unit = text
-        .find(|c: char| c.is_ascii_alphabetic())
-        .expect("a unit");
-    let (number, unit) = text.split_at(unit);
-    let number: f64 = number.parse().expect("a number");
-    match unit {
-        "us" => number * 1e3,
-        "ms" => number * 1e6,
-        _ => number * 1e9,
-    }
 }
 
 /// Statements run on the thread that handles the request: with the fewest thread switches, but a

@@ -12,7 +12,7 @@ from wit_world.imports import types
 from wit_world.imports.streams import StreamError_Closed
 
 # Python finds these modules late, when it needs them. At run time there are no files to find.
-import encodings.idna  # noqa: F401
+import encodings.idna
 import encodings.latin_1  # noqa: F401
 
 MAX_BODY = 1 << 20

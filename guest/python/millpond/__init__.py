@@ -15,33 +15,37 @@ from datetime import time as Time
 from typing import Any
 
 from .adapt import (
-    PARSE_COLNAMES,
-    PARSE_DECLTYPES,
-    PrepareProtocol,
-    adapt,
-    adapters,
-    converters,
-    register_adapter,
-    register_converter,
+    PARSE_COLNAMES as PARSE_COLNAMES,
+    PARSE_DECLTYPES as PARSE_DECLTYPES,
+    PrepareProtocol as PrepareProtocol,
+    adapt as adapt,
+    adapters as adapters,
+    converters as converters,
+    register_adapter as register_adapter,
+    register_converter as register_converter,
 )
-from .blob import Blob
+from .blob import Blob as Blob
 from .codes import *  # noqa: F403
-from .connection import LEGACY_TRANSACTION_CONTROL, Connection, enable_callback_tracebacks
-from .cursor import Cursor
-from .errors import (
-    DatabaseError,
-    DataError,
-    Error,
-    IntegrityError,
-    InterfaceError,
-    InternalError,
-    NotSupportedError,
-    OperationalError,
-    ProgrammingError,
-    Warning,
+from .connection import (
+    LEGACY_TRANSACTION_CONTROL as LEGACY_TRANSACTION_CONTROL,
+    Connection as Connection,
+    enable_callback_tracebacks as enable_callback_tracebacks,
 )
-from .row import Row
-from .sql import complete_statement
+from .cursor import Cursor as Cursor
+from .errors import (
+    DatabaseError as DatabaseError,
+    DataError as DataError,
+    Error as Error,
+    IntegrityError as IntegrityError,
+    InterfaceError as InterfaceError,
+    InternalError as InternalError,
+    NotSupportedError as NotSupportedError,
+    OperationalError as OperationalError,
+    ProgrammingError as ProgrammingError,
+    Warning as Warning,
+)
+from .row import Row as Row
+from .sql import complete_statement as complete_statement
 
 apilevel = "2.0"
 paramstyle = "qmark"
@@ -76,7 +80,8 @@ def databases() -> list[str]:
     """The names of the databases that the host granted, in alphabetical order."""
     from . import host
 
-    return host.pool.databases()
+    names: list[str] = host.pool.databases()
+    return names
 
 
 def DateFromTicks(ticks: float) -> Date:

@@ -1,7 +1,7 @@
 """Parts of one value, read and written like a file."""
 
-from os import SEEK_CUR, SEEK_END, SEEK_SET
 from operator import index as to_index
+from os import SEEK_CUR, SEEK_END, SEEK_SET
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -185,7 +185,8 @@ class Blob:
         )
         if not rows or rows[0][1:] != self._opened:
             raise _expired()
-        return rows[0][0]
+        data: bytes = rows[0][0]
+        return data
 
     def _write(self, offset: int, data: bytes) -> None:
         if self._readonly:

@@ -339,9 +339,8 @@ class Connection:
         One that was rolled back for another reason stays: until `rollback`, every statement fails,
         so that none runs outside of the transaction that it was meant for.
         """
-        if isinstance(error, Error) and error.rolled_back:
-            if error.kind is not None and error.kind.startswith("constraint-"):
-                host.attempt(self._handle.execute, "ROLLBACK", b"")
+        if isinstance(error, Error) and error.rolled_back and (error.kind or "").startswith("constraint-"):
+            host.attempt(self._handle.execute, "ROLLBACK", b"")
 
     def _query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """The rows of one of this package's own statements."""
@@ -431,9 +430,11 @@ def _level(level: Any) -> str | None:
     )
 
 
-def _autocommit(value: Any) -> Any:
-    if value is True or value is False or value == LEGACY_TRANSACTION_CONTROL:
-        return value
+def _autocommit(value: Any) -> bool | Literal[-1]:
+    if value is True or value is False:
+        return bool(value)
+    if value == LEGACY_TRANSACTION_CONTROL:
+        return LEGACY_TRANSACTION_CONTROL
     raise ValueError(
         "autocommit must be True, False, or millpond.LEGACY_TRANSACTION_CONTROL"
     )

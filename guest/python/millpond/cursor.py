@@ -274,7 +274,8 @@ class Cursor:
         else:
             summary = host.call(statement.handle.execute, b"")
         self.connection._last_rowid = summary.last_insert_rowid
-        return summary.changes
+        changes: int = summary.changes
+        return changes
 
     def _describe(self, columns: Any) -> None:
         names = [column.name for column in columns]

@@ -1,6 +1,7 @@
 //! Shared by the benches: optimised guests, the sandbox that they run in, and tables of results.
 #![allow(dead_code, reason = "each bench uses a part")]
 
+pub(crate) mod load;
 pub(crate) mod native;
 pub(crate) mod sandbox;
 pub(crate) mod table;

@@ -44,7 +44,8 @@ def empty(name):
     try:
         db.execute("PRAGMA defer_foreign_keys = ON")
         for kind in ("trigger", "view", "table"):
-            sql = f"SELECT name FROM sqlite_master WHERE type = '{kind}' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+            sql = (f"SELECT name FROM sqlite_master WHERE type = '{kind}' "
+                   "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
             for (item,) in db.execute(sql).fetchall():
                 db.execute(f"DROP {kind} IF EXISTS " + '"' + item.replace('"', '""') + '"')
     finally:

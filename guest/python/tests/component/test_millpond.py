@@ -41,7 +41,11 @@ class Errors(Case):
         self.assertEqual(caught.exception.sqlite_errorname, "SQLITE_CANTOPEN")
 
     def test_surrogates_never_reach_the_host(self):
-        for sql, parameters in (("SELECT '\ud800'", ()), ("SELECT ?", ("\udfff",)), ("SELECT :a", {"a": "\ud800"})):
+        for sql, parameters in (
+            ("SELECT '\ud800'", ()),
+            ("SELECT ?", ("\udfff",)),
+            ("SELECT :a", {"a": "\ud800"}),
+        ):
             with self.assertRaises(UnicodeEncodeError):
                 self.db.execute(sql, parameters)
         with self.assertRaises(UnicodeEncodeError):
@@ -152,9 +156,8 @@ class Many(Case):
         self.assertEqual(self.db.execute("SELECT count(*) FROM t").fetchone(), (0,))
 
     def test_failure_in_a_transaction(self):
-        with self.assertRaises(millpond.IntegrityError):
-            with self.db:
-                self.db.executemany("INSERT INTO t VALUES (?, 1)", [(1,), (2,)])
+        with self.assertRaises(millpond.IntegrityError), self.db:
+            self.db.executemany("INSERT INTO t VALUES (?, 1)", [(1,), (2,)])
         self.assertFalse(self.db.in_transaction)
         self.assertEqual(self.db.execute("SELECT count(*) FROM t").fetchone(), (0,))
 
