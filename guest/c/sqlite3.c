@@ -872,27 +872,40 @@ const char *sqlite3_db_filename(sqlite3 *db, const char *name) {
   return !name || sqlite3_stricmp(name, "main") == 0 ? "" : NULL;
 }
 
-/* Ask the host for the counters. If it cannot say, the last known ones stay. */
-static void count(sqlite3 *db) {
-  static const char sql[] = "SELECT changes(), total_changes(), last_insert_rowid()";
-  contract_string_t text = text_of(sql, sizeof sql - 1);
+/* Read integers, the only columns of a row. Returns 0 if the host cannot say. */
+static int integers(sqlite3 *db, const char *sql, size_t n, sqlite3_int64 *to) {
+  contract_string_t text = text_of(sql, strlen(sql));
   wit_rows none = {0};
   wit_result_set set;
   wit_error e;
-  if (!db->open) return;
   if (!millpond_sqlite_connections_method_connection_query(CONNECTION(db), &text, &none, false, &set, &e)) {
     millpond_sqlite_connections_error_free(&e);
-    return;
+    return 0;
   }
-  if (set.rows.len == 4 + 3 * 9) {
-    if (db->changes_stale) {
-      memcpy(&db->changes, set.rows.ptr + 5, 8);
-      memcpy(&db->rowid, set.rows.ptr + 23, 8);
-    }
-    memcpy(&db->total_changes, set.rows.ptr + 14, 8);
-    db->changes_stale = db->total_stale = 0;
-  }
+  int known = set.rows.len == 4 + n * 9;
+  for (size_t i = 0; known && i < n; i++) memcpy(&to[i], set.rows.ptr + 5 + i * 9, 8);
   millpond_sqlite_connections_result_set_free(&set);
+  return known;
+}
+
+/* Ask the host for the counters. What it cannot say stays as it was last known: a libSQL server has no
+** rowid before this connection has inserted, and may have no total of this connection alone. */
+static void count(sqlite3 *db) {
+  sqlite3_int64 now[3] = {0};
+  if (!db->open) return;
+  if (integers(db, "SELECT changes(), last_insert_rowid(), total_changes()", 3, now)) {
+    db->total_changes = now[2];
+    db->total_stale = 0;
+  } else {
+    now[1] = db->rowid;
+    if (!integers(db, "SELECT changes(), last_insert_rowid()", 2, now) &&
+        !integers(db, "SELECT changes()", 1, now)) return;
+  }
+  if (db->changes_stale) {
+    db->changes = now[0];
+    db->rowid = now[1];
+  }
+  db->changes_stale = 0;
 }
 
 sqlite3_int64 sqlite3_changes64(sqlite3 *db) {

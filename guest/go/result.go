@@ -34,10 +34,12 @@ func (c *Conn) execScript(script string) (driver.Result, error) {
 	if err == nil {
 		before, err = counts.numbers()
 	}
-	// If the transaction was rolled back, nothing but a script that ends it can run.
-	if err != nil && !isRolledBack(err) {
+	// If the transaction was rolled back, nothing but a script that ends it can run. A libSQL server
+	// may have no count of this connection alone.
+	if err != nil && !isRolledBack(err) && !errors.Is(err, KindUnsupported) {
 		return nil, c.failed(err, true)
 	}
+	uncounted := err
 	if err := c.handle.executeScript(script); err != nil {
 		return nil, c.failed(err, false)
 	}
@@ -45,6 +47,9 @@ func (c *Conn) execScript(script string) (driver.Result, error) {
 		counts, err = c.handle.prepare(countsQuery)
 	} else {
 		err = nil
+	}
+	if err == nil && errors.Is(uncounted, KindUnsupported) {
+		err = uncounted
 	}
 	if err == nil {
 		after, err = counts.numbers()

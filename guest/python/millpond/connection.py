@@ -11,7 +11,7 @@ from . import codes, errors, flat, host, parameters
 from .blob import Blob
 from .cursor import Cursor, check_sql
 from .dump import dump
-from .errors import DataError, Error, OperationalError, ProgrammingError, unsupported
+from .errors import DataError, Error, NotSupportedError, OperationalError, ProgrammingError, unsupported
 from .limits import Limits
 from .statement import Statement, StatementCache
 
@@ -350,10 +350,17 @@ class Connection:
 
     def _counters(self) -> tuple[int, int]:
         """The rows that the last statement changed, and the rowid inserted last."""
-        sql = "SELECT changes(), last_insert_rowid()"
+        try:
+            changes, last_rowid = self._row("SELECT changes(), last_insert_rowid()")
+            return changes, last_rowid
+        except NotSupportedError:
+            # A libSQL server knows the rowid only once this connection has inserted a row.
+            return self._row("SELECT changes()")[0], self._last_rowid
+
+    def _row(self, sql: str) -> tuple[Any, ...]:
         result = host.call(self._open().query, sql, b"", False)
-        changes, last_rowid = next(flat.decode(result.rows, self))
-        return changes, last_rowid
+        row: tuple[Any, ...] = next(flat.decode(result.rows, self))
+        return row
 
     def _trace(self, sql: str) -> None:
         if self._trace_callback is not None:
