@@ -1,7 +1,9 @@
 //! Statements that SQLite might not stop in time run on the connection's own thread, with the same
 //! result, and their caller can abandon them.
 
+use std::pin::pin;
 use std::sync::Mutex;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use millpond_pool::{
@@ -384,6 +386,29 @@ fn running_aside_gives_the_same_result() {
     assert_eq!(number(&connection, found), 2);
     assert_eq!(sqlite.query_row(found, [], |row| row.get(0)), Ok(2));
     assert_eq!(f.pool.stats().abandoned, 0);
+}
+
+/// SQLite takes quadratic time to name many parameters.
+#[test]
+fn many_parameters_are_named_aside() {
+    let f = Fixture::new(1);
+    let connection = f.get();
+    let names: Vec<_> = (0..900).map(|name| format!(":{name:x}")).collect();
+    let sql = format!("SELECT {}, ?32766", names.join(","));
+    assert!(sql.len() < 4_096, "a longer text would be compiled aside");
+    let many = block_on(connection.prepare(&sql)).expect("a statement");
+    let few = block_on(connection.prepare("SELECT :a, ?32766")).expect("a statement");
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(pin!(many.describe()).poll(&mut context).is_pending());
+    assert!(pin!(few.describe()).poll(&mut context).is_ready());
+    drop(few);
+    let many = block_on(connection.prepare(&sql)).expect("a statement");
+    let described = block_on(many.describe()).expect("described");
+    let named = described.parameter_names.iter().flatten();
+    assert_eq!(
+        (described.parameter_names.len(), named.count()),
+        (32_766, 901)
+    );
 }
 
 /// SQLite compiles a statement again if another connection has changed the schema, perhaps to a

@@ -26,8 +26,8 @@
 //!   or when `current` last returned it. Its keys have at most 4 KiB.
 //! - `set-many` and `delete-many` are atomic. `get-many` reads one snapshot, and returns at most 16 MiB of
 //!   keys and values.
-//! - `list-keys` returns up to 1,000 keys at once, in the order of `id`, which is that in which they were
-//!   first set. Keys that SQL has stored as blobs, or with other bytes than UTF-8, are not listed.
+//! - `list-keys` returns up to 1,000 keys at once, in the order of `id`, which is usually that in which
+//!   they were set. Keys that SQL has stored as blobs, or with other bytes than UTF-8, are not listed.
 //!
 //! # Errors
 //!

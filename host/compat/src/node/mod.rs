@@ -13,10 +13,11 @@
 //!
 //! # Limits
 //!
-//! `all` and `get` return up to [`MAX_ANSWER`] bytes, in which each value of a row counts with its
-//! column's name. An open database holds up to [`MAX_HELD`] bytes of SQL, for statements that were not
-//! collected, and up to [`MAX_ITERATORS`] iterators that were not read to their end. A path has up to
-//! 4 KiB.
+//! `all` and `get` return up to [`MAX_ANSWER_BYTES`], in which each value of a row counts with its
+//! column's name. An open database holds up to [`MAX_HELD_BYTES`] for statements that were not
+//! collected, those of tag stores included, and for iterators. An iterator that was not read to its
+//! end is one of the request's cursors
+//! ([`max_cursors`](millpond_wasmtime::SqliteCtxBuilder::max_cursors)). A path has up to 4 KiB.
 //!
 //! # What is missing
 //!
@@ -24,18 +25,24 @@
 //! such functions: `createSession`, `applyChangeset`, `backup`, `serialize`, `deserialize`,
 //! `loadExtension`, `expandedSQL` and `limits`, and the options that loosen what the host fixes
 //! (`enableForeignKeyConstraints: false`, `enableDoubleQuotedStringLiterals`, `allowExtension`,
-//! `defensive: false`). jco itself refuses `function`, `aggregate` and `setAuthorizer`.
+//! `defensive: false`), and `mode=memory` in a URL. jco itself refuses `function`, `aggregate` and
+//! `setAuthorizer`.
 //!
 //! # What differs from Node
 //!
 //! - `columns()` has `null` for `column`, `database` and `table`.
 //! - `prepare` refuses a text with more than one statement; Node ignores all but the first.
 //! - A parameter's prefix is ignored: `:a` also binds to `$a`. Two parameters that differ only in it can't
-//!   be bound by name.
+//!   be bound by name. `:1`, `@1` and `$1` are bound by position, like `?1`.
+//! - `exec` refuses a script with parameters; in Node they are null.
+//! - `get` and an iterator's `next` also compute the row that follows, and throw if that fails.
+//! - `all`, and `get` of a statement that writes, throw after the statement was committed if they cannot
+//!   return its rows: those exceed the limit, or have an integer that is no safe number.
 //! - `run` of a statement that writes nothing returns `changes: 0`.
 //! - The option `timeout` is checked and otherwise ignored: writers wait in order, up to the pool's
 //!   timeout.
 //! - `location()` returns the path that was given.
+//! - A URL's `%20` is not decoded, and of its query only `mode` has a meaning.
 //! - A text that is not UTF-8 is an error.
 //!
 //! # Errors
@@ -45,10 +52,10 @@
 //! allow, 5 for a wait that timed out, 9 for a deadline, 18 for what is too large, 13 for a quota.
 
 mod bind;
+mod cursor;
 mod database;
 mod failure;
 mod host;
-mod iterate;
 mod opened;
 mod options;
 mod path;
@@ -59,8 +66,8 @@ mod values;
 use millpond_wasmtime::{Sqlite, SqliteCtxView, SqliteView};
 use wasmtime::component::Linker;
 
-pub use self::opened::{MAX_HELD, MAX_ITERATORS};
-pub use self::values::MAX_ANSWER;
+pub use self::opened::MAX_HELD_BYTES;
+pub use self::values::MAX_ANSWER_BYTES;
 
 mod generated {
     wasmtime::component::bindgen!({
@@ -70,7 +77,7 @@ mod generated {
         with: {
             "jco:node/sqlite.database": crate::node::database::Database,
             "jco:node/sqlite.statement": crate::node::statement::Statement,
-            "jco:node/sqlite.cursor": crate::node::iterate::Iterator,
+            "jco:node/sqlite.cursor": crate::node::cursor::Cursor,
             "jco:node/sqlite.tag-store": crate::node::tags::TagStore,
         },
         trappable_error_type: { "jco:node/sqlite.error" => crate::node::failure::Failure },

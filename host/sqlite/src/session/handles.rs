@@ -70,6 +70,12 @@ impl Db {
     /// Describe a statement, with the columns of its last rows, or of those that it would yield
     /// now.
     pub(crate) fn describe(&mut self, key: usize) -> Attempt<Description> {
+        if !self.aside
+            && let Some(open) = self.statements.get(key)
+            && takes_long_to_name(&open.compiled)
+        {
+            return Err(Stop::Aside);
+        }
         let may_differ = |open: &Open| open.run == 0 || open.elsewhere;
         // A statement that no longer compiles keeps its last columns: its next run reports why.
         if self.statements.get(key).is_some_and(may_differ)
@@ -396,6 +402,15 @@ impl Db {
             self.settle();
         }
     }
+}
+
+/// Whether reading the names of a statement's parameters takes longer than a call may on the
+/// caller's thread: for each parameter, SQLite scans a list of all names (`sqlite3VListNumToName`),
+/// which is about as long as the text.
+fn takes_long_to_name(compiled: &Compiled) -> bool {
+    const BRIEF_NAMING: usize = 4 << 20;
+    let count = compiled.raw.parameter_count();
+    count.saturating_mul(compiled.sql().len()) > BRIEF_NAMING
 }
 
 fn check_width(rows: &Rows, width: usize) -> Result<()> {
