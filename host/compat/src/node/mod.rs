@@ -14,9 +14,9 @@
 //! # Limits
 //!
 //! `all` and `get` return up to [`MAX_ANSWER_BYTES`], in which each value of a row counts with its
-//! column's name. An open database holds up to [`MAX_HELD_BYTES`] for statements that were not
-//! collected, those of tag stores included, and for iterators. An iterator that was not read to its
-//! end is one of the request's cursors
+//! column's name. An open database holds up to [`MAX_HELD_BYTES`] for iterators and for the statements
+//! that the guest's collector has not freed, those of tag stores included. An iterator that was not read
+//! to its end is one of the request's cursors
 //! ([`max_cursors`](millpond_wasmtime::SqliteCtxBuilder::max_cursors)). A path has up to 4 KiB.
 //!
 //! # What is missing
