@@ -72,7 +72,7 @@ impl Db {
     pub(crate) fn describe(&mut self, key: usize) -> Attempt<Description> {
         if !self.aside
             && let Some(open) = self.statements.get(key)
-            && takes_long_to_name(&open.compiled)
+            && open.compiled.takes_long_to_name()
         {
             return Err(Stop::Aside);
         }
@@ -402,15 +402,6 @@ impl Db {
             self.settle();
         }
     }
-}
-
-/// Whether reading the names of a statement's parameters takes longer than a call may on the
-/// caller's thread: for each parameter, SQLite scans a list of all names (`sqlite3VListNumToName`),
-/// which is about as long as the text.
-fn takes_long_to_name(compiled: &Compiled) -> bool {
-    const BRIEF_NAMING: usize = 4 << 20;
-    let count = compiled.raw.parameter_count();
-    count.saturating_mul(compiled.sql().len()) > BRIEF_NAMING
 }
 
 fn check_width(rows: &Rows, width: usize) -> Result<()> {
