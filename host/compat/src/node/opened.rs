@@ -65,6 +65,7 @@ pub(super) struct OpenRun {
     pub(super) statement: u64,
     pub(super) progress: Progress,
     /// Its place among the request's cursors.
+    #[expect(dead_code, reason = "counted while the run is open")]
     pub(super) place: CursorPlace,
 }
 
