@@ -73,8 +73,8 @@ pub fn component(name: &str) -> &'static Path {
     Path::new(path_of(name).unwrap_or_else(|| panic!("there is no guest program {name}")))
 }
 
-/// Await a future. Returns its output, and how often it was polled: at least once for each time that
-/// it let other tasks run.
+/// Await a future. Returns its output, and how often it was polled: at least once for each time
+/// that it let other tasks run.
 pub async fn count_polls<F: Future>(future: F) -> (F::Output, usize) {
     let (mut future, mut polls) = (pin!(future), 0);
     let output = poll_fn(|context| {

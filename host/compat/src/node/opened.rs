@@ -1,5 +1,5 @@
-//! A database that is open: its connection, and what the guest's handles stand for. Handles refer to
-//! it weakly, so that nothing outlives the connection but the handles themselves.
+//! A database that is open: its connection, and what the guest's handles stand for. Handles refer
+//! to it weakly, so that nothing outlives the connection but the handles themselves.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,8 +10,8 @@ use millpond_wasmtime::CursorPlace;
 use super::failure::{Failure, Result};
 use super::values::Columns;
 
-/// How many bytes an open database holds at most for its statements and iterators: SQL, the names of
-/// parameters and columns, and values that are bound.
+/// How many bytes an open database holds at most for its statements and iterators: SQL, the names
+/// of parameters and columns, and values that are bound.
 pub const MAX_HELD_BYTES: usize = 16 << 20;
 /// What a statement or an iterator takes besides these.
 const HANDLE_BYTES: usize = 200;
@@ -44,8 +44,8 @@ pub(super) struct Prepared {
     pub(super) sql: String,
     /// Only the text determines them.
     pub(super) parameter_names: Vec<Option<String>>,
-    /// Only the text determines this too, as nearly as it matters: whatever the schema, SQLite begins
-    /// to write for each `INSERT`, `UPDATE` and `DELETE`, and for no `SELECT`.
+    /// Only the text determines this too, as nearly as it matters: whatever the schema, SQLite
+    /// begins to write for each `INSERT`, `UPDATE` and `DELETE`, and for no `SELECT`.
     pub(super) read_only: bool,
 }
 

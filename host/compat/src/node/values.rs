@@ -7,8 +7,8 @@ use super::options::Options;
 use super::wit;
 use crate::yielding::Copied;
 
-/// How many bytes `all` and `get` return at most, as the host holds them: each value of a row, with its
-/// column's name.
+/// How many bytes `all` and `get` return at most, as the host holds them: each value of a row, with
+/// its column's name.
 pub const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// JavaScript's largest safe integer.
 const MAX_SAFE: u64 = (1 << 53) - 1;
