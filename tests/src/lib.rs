@@ -12,9 +12,9 @@
 //! Whatever a program does, and however it ends, nothing may be in use afterwards: [`Run::go`]
 //! asserts it every time.
 
-use std::future::{Future, IntoFuture};
+use std::future::{Future, IntoFuture, poll_fn};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::LazyLock;
 use std::time::Instant;
 
@@ -71,6 +71,18 @@ struct WasmtimeReadme;
 /// There is none of that name.
 pub fn component(name: &str) -> &'static Path {
     Path::new(path_of(name).unwrap_or_else(|| panic!("there is no guest program {name}")))
+}
+
+/// Await a future. Returns its output, and how often it was polled: at least once for each time
+/// that it let other tasks run.
+pub async fn count_polls<F: Future>(future: F) -> (F::Output, usize) {
+    let (mut future, mut polls) = (pin!(future), 0);
+    let output = poll_fn(|context| {
+        polls += 1;
+        future.as_mut().poll(context)
+    });
+    let output = output.await;
+    (output, polls)
 }
 
 /// Compiled components are cached, so that each is compiled once.

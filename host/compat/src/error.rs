@@ -7,16 +7,35 @@ pub(crate) fn summary(error: &Error) -> String {
     format!("{}: {}", name(error.kind), error.message)
 }
 
-fn name(kind: ErrorKind) -> String {
-    let mut name = String::new();
-    let debug = format!("{kind:?}");
-    for c in debug.rsplit("::").next().unwrap_or_default().chars() {
-        if c.is_ascii_uppercase() && !name.is_empty() {
-            name.push('-');
-        }
-        name.push(c.to_ascii_lowercase());
+fn name(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::NoSuchDatabase => "no-such-database",
+        ErrorKind::NotAuthorized => "not-authorized",
+        ErrorKind::TooManyHandles => "too-many-handles",
+        ErrorKind::PoolTimeout => "pool-timeout",
+        ErrorKind::PoolClosed => "pool-closed",
+        ErrorKind::Busy => "busy",
+        ErrorKind::BusySnapshot => "busy-snapshot",
+        ErrorKind::DeadlineExceeded => "deadline-exceeded",
+        ErrorKind::TooLarge => "too-large",
+        ErrorKind::QuotaExceeded => "quota-exceeded",
+        ErrorKind::ConstraintUnique => "constraint-unique",
+        ErrorKind::ConstraintPrimaryKey => "constraint-primary-key",
+        ErrorKind::ConstraintForeignKey => "constraint-foreign-key",
+        ErrorKind::ConstraintNotNull => "constraint-not-null",
+        ErrorKind::ConstraintCheck => "constraint-check",
+        ErrorKind::ConstraintOther => "constraint-other",
+        ErrorKind::Sql => "sql",
+        ErrorKind::Parameters => "parameters",
+        ErrorKind::NotUtf8 => "not-utf8",
+        ErrorKind::StaleHandle => "stale-handle",
+        ErrorKind::Corrupt => "corrupt",
+        ErrorKind::Io => "io",
+        ErrorKind::Unsupported => "unsupported",
+        ErrorKind::Unavailable => "unavailable",
+        ErrorKind::OutcomeUnknown => "outcome-unknown",
+        ErrorKind::Other => "other",
     }
-    name
 }
 
 #[cfg(test)]

@@ -3,6 +3,24 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
+/// How many bytes are copied before other tasks may run.
+pub(crate) const COPIED_AT_ONCE: usize = 1 << 20;
+
+/// Counts the bytes of a long copy.
+#[derive(Debug, Default)]
+pub(crate) struct Copied(usize);
+
+impl Copied {
+    /// Note that `bytes` more were copied. Yields after each [`COPIED_AT_ONCE`].
+    pub(crate) async fn add(&mut self, bytes: usize) {
+        self.0 += bytes;
+        if self.0 >= COPIED_AT_ONCE {
+            self.0 = 0;
+            yield_now().await;
+        }
+    }
+}
+
 /// Let the runtime's other tasks run.
 pub(crate) async fn yield_now() {
     let mut yielded = false;

@@ -1,7 +1,9 @@
 //! Statements that SQLite might not stop in time run on the connection's own thread, with the same
 //! result, and their caller can abandon them.
 
+use std::pin::pin;
 use std::sync::Mutex;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use millpond_pool::{
@@ -384,6 +386,34 @@ fn running_aside_gives_the_same_result() {
     assert_eq!(number(&connection, found), 2);
     assert_eq!(sqlite.query_row(found, [], |row| row.get(0)), Ok(2));
     assert_eq!(f.pool.stats().abandoned, 0);
+}
+
+/// Whether a call does not end on the caller's thread.
+fn waits(call: impl Future) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    block_on(async { pin!(call).poll(&mut context).is_pending() })
+}
+
+/// SQLite takes quadratic time to name many parameters, as to describe or to bind them.
+#[test]
+fn many_parameters_are_named_aside() {
+    let f = Fixture::new(3);
+    let many: Vec<_> = (0..800).map(|name| format!("{name:x}")).collect();
+    for (names, waiting) in [(&many[..10], false), (&many[..], true)] {
+        let sql = format!("SELECT 1 WHERE 0 AND 1 IN (:{})", names.join(",:"));
+        assert!(sql.len() < 4_096, "a longer text would be compiled aside");
+        let values = Parameters::named(names.iter().map(|name| (&**name, Value::Null)));
+        // A call that is dropped closes its connection.
+        let connections = [f.get(), f.get(), f.get()];
+        let prepare = |on: &Connection| block_on(on.prepare(&sql)).expect("a statement");
+        let [first, second, third] = connections.each_ref().map(prepare);
+        assert_eq!(waits(first.describe()), waiting);
+        assert_eq!(waits(second.query(&values, 1, true)), waiting);
+        let described = block_on(third.describe()).expect("described");
+        assert!(described.parameter_names.iter().flatten().eq(names));
+        let page = block_on(third.query(&values, 1, true)).expect("a page");
+        assert_eq!(page.rows.len(), 0);
+    }
 }
 
 /// SQLite compiles a statement again if another connection has changed the schema, perhaps to a

@@ -2,7 +2,7 @@
 
 use millpond_pool::{Access, Connection, Parameters, Value};
 use millpond_sqlite::PoolBuilder;
-use millpond_tests::{Lab, foreach_keyvalue};
+use millpond_tests::{Lab, count_polls, foreach_keyvalue};
 use tokio::task::JoinSet;
 
 use crate::assert_test_exists;
@@ -30,6 +30,15 @@ async fn keyvalue_stores() {
     // SQL sees the same.
     let sql = "SELECT value FROM \"keyvalue_default\" WHERE key = 'count'";
     assert_eq!(value(&lab, sql).await, Value::Blob(b"6".to_vec()));
+}
+
+/// Other tasks run between the values of one answer.
+#[tokio::test]
+async fn keyvalue_copies() {
+    let lab = Lab::new();
+    let (ended, polls) = count_polls(lab.run("keyvalue_copies").go()).await;
+    ended.succeeds();
+    assert!(polls > 15, "{polls}");
 }
 
 #[tokio::test]

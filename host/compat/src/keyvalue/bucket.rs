@@ -9,18 +9,16 @@ use millpond_pool::{
 use millpond_wasmtime::SqliteCtx;
 
 use super::failure::Failure;
-use crate::yielding::yield_now;
+use crate::yielding::{COPIED_AT_ONCE, Copied, yield_now};
 
 /// The longest name of a bucket.
 const MAX_NAME: usize = 64;
 /// The most keys in one answer of `list-keys`.
 const MAX_LISTED: i64 = 1_000;
-/// How many keys one statement of `get-many` reads.
+/// How many keys one statement of `get-many` reads at most.
 const CHUNK: usize = 200;
 /// The most bytes of keys and values that `get-many` returns.
-const MAX_VALUES: usize = 16 << 20;
-/// How many bytes of keys and values are copied before other tasks may run.
-const COPIED_AT_ONCE: u64 = 1 << 20;
+const MAX_GET_MANY_BYTES: usize = 16 << 20;
 
 /// A bucket that a guest has opened.
 #[derive(Clone, Debug)]
@@ -36,9 +34,12 @@ impl Bucket {
         let (database, name) = identifier
             .rsplit_once('/')
             .unwrap_or(("default", identifier));
+        let table = table(name).ok_or(Failure::NoSuchStore)?;
+        // Checked before it is copied: the guest may have sent megabytes.
+        ctx.access(database)?;
         let bucket = Bucket {
             database: database.to_owned(),
-            table: table(name).ok_or(Failure::NoSuchStore)?,
+            table,
         };
         let (connection, access) = ctx.lend(&bucket.database).await?;
         let columns = bucket.sql("SELECT id, key, value FROM {} LIMIT 0");
@@ -185,7 +186,7 @@ impl Bucket {
                 .filter(|number| range.contains(number))
                 .ok_or_else(|| {
                     let (least, most) = (range.start(), range.end());
-                    let message = format!("the value of {key:?} is no number of {least} to {most}");
+                    let message = format!("the value is no number of {least} to {most}");
                     Failure::Other(message)
                 })?,
         };
@@ -193,7 +194,7 @@ impl Bucket {
         let after = before + delta;
         if !range.contains(&after) {
             let (least, most) = (range.start(), range.end());
-            let message = format!("the value of {key:?} would not be within {least} to {most}");
+            let message = format!("the value would not be within {least} to {most}");
             return Err(Failure::Other(message));
         }
         self.put(&connection, key, after.to_string().into_bytes())
@@ -207,13 +208,25 @@ impl Bucket {
         ctx: &mut SqliteCtx,
         keys: Vec<String>,
     ) -> Result<Vec<(String, Option<Vec<u8>>)>, Failure> {
+        let too_large = || {
+            let message = format!("the answer has more than {MAX_GET_MANY_BYTES} bytes: get fewer");
+            Failure::Other(message)
+        };
+        // The answer repeats the keys.
+        if keys.iter().map(String::len).sum::<usize>() > MAX_GET_MANY_BYTES {
+            return Err(too_large());
+        }
         let connection = self.lend(ctx).await?;
         // All of one snapshot.
         let transaction = connection.begin(TransactionMode::Deferred).await?;
         let mut pairs = Vec::new();
-        let mut left = MAX_VALUES;
+        let mut left = MAX_GET_MANY_BYTES;
         let select = self.sql("SELECT key, CAST(value AS BLOB) FROM {} WHERE key IN");
-        for chunk in keys.chunks(CHUNK) {
+        let mut copied = Copied::default();
+        let mut rest = &*keys;
+        while !rest.is_empty() {
+            let (chunk, others) = rest.split_at(first_chunk(rest));
+            rest = others;
             let marks = vec!["?"; chunk.len()].join(", ");
             let sql = format!("{select} ({marks})");
             let wanted = Parameters::positional(chunk.iter().map(String::as_str));
@@ -229,11 +242,9 @@ impl Bucket {
                 let value = found.get(&**key).map(|value| bytes(*value));
                 // Each copy counts: a key may be asked for often.
                 let size = key.len() + value.as_ref().map_or(0, Vec::len);
-                left = left.checked_sub(size).ok_or_else(|| {
-                    let message = format!("the answer has more than {MAX_VALUES} bytes: get fewer");
-                    Failure::Other(message)
-                })?;
+                left = left.checked_sub(size).ok_or_else(too_large)?;
                 pairs.push((key.clone(), value));
+                copied.add(size).await;
             }
             yield_now().await;
         }
@@ -269,18 +280,26 @@ impl Bucket {
         values: impl Iterator<Item = [Value; N]> + Send,
     ) -> Result<(), Failure> {
         let mut rows = Rows::new();
-        let mut yielded = 0;
+        let mut copied = Copied::default();
         for row in values {
+            let before = rows.size();
             rows.push(row)?;
-            if rows.size() - yielded >= COPIED_AT_ONCE {
-                yielded = rows.size();
-                yield_now().await;
-            }
+            copied.add((rows.size() - before) as usize).await;
         }
         let connection = self.lend(ctx).await?;
         connection.prepare(sql).await?.execute_many(&rows).await?;
         Ok(())
     }
+}
+
+/// How many of the keys one statement reads: few that are long.
+fn first_chunk(keys: &[String]) -> usize {
+    let mut bytes = 0;
+    let fit = keys.iter().take(CHUNK).take_while(|key| {
+        bytes += key.len();
+        bytes <= COPIED_AT_ONCE
+    });
+    fit.count().max(1)
 }
 
 /// The table of a bucket, quoted; `None` if that is no bucket's name.

@@ -9,7 +9,7 @@ use super::bucket::Bucket;
 use super::failure::Failure;
 
 /// The longest key, in bytes: each open handle keeps its own.
-const MAX_KEY: usize = 4 << 10;
+const MAX_KEY_BYTES: usize = 4 << 10;
 
 /// A key, and what its value was when the guest last looked.
 #[derive(Debug)]
@@ -44,8 +44,9 @@ impl Cas {
         bucket: &Bucket,
         key: String,
     ) -> Result<Cas, Failure> {
-        if key.len() > MAX_KEY {
-            let message = format!("the key has more than {MAX_KEY} bytes: set it without a cas");
+        if key.len() > MAX_KEY_BYTES {
+            let message =
+                format!("the key has more than {MAX_KEY_BYTES} bytes: set it without a cas");
             return Err(Failure::Other(message));
         }
         let mut cas = Cas {

@@ -1,6 +1,6 @@
-//! `wasi:keyvalue` (0.2.0-draft and 0.2.0-draft2: `store`, `atomics` and `batch`) on a granted database,
-//! for guests that were written for it. What they store is persistent, and other guests and SQL can
-//! read it. Both versions see the same buckets.
+//! `wasi:keyvalue` (0.2.0-draft and 0.2.0-draft2: `store`, `atomics` and `batch`) on a granted
+//! database, for guests that were written for it. What they store is persistent, and other guests
+//! and SQL can read it. Both versions see the same buckets.
 //!
 //! A bucket's identifier is `bucket`, in the database that is granted as `default`, or
 //! `database/bucket`. The empty identifier is the bucket `default`. A bucket's name has 1 to 64
@@ -20,20 +20,21 @@
 //! rights and limits, and the request's deadline, apply. A call that writes fails while the same
 //! request has a transaction open that writes.
 //!
-//! - `increment` works on numbers from 0 to 2⁶⁴−1, in draft2 from −2⁶³ to 2⁶³−1, stored as decimal digits,
-//!   and is atomic.
-//! - `swap` is atomic. It fails with `cas-failed` if the value is not what it was when the handle was made,
-//!   or when `current` last returned it. Its keys have at most 4 KiB.
-//! - `set-many` and `delete-many` are atomic. `get-many` reads one snapshot, and returns at most 16 MiB of
-//!   keys and values.
-//! - `list-keys` returns up to 1,000 keys at once, in the order of `id`, which is that in which they were
-//!   first set. Keys that SQL has stored as blobs, or with other bytes than UTF-8, are not listed.
+//! - `increment` works on numbers from 0 to 2⁶⁴−1, in draft2 from −2⁶³ to 2⁶³−1, stored as decimal
+//!   digits, and is atomic.
+//! - `swap` is atomic. It fails with `cas-failed` if the value is not what it was when the handle
+//!   was made, or when `current` last returned it. Its keys have at most 4 KiB.
+//! - `set-many` and `delete-many` are atomic. `get-many` reads one snapshot, and returns at most
+//!   16 MiB of keys and values.
+//! - `list-keys` returns up to 1,000 keys at once, in the order of `id`, which is usually that in
+//!   which they were first set. Keys that SQL has stored as blobs, or with other bytes than UTF-8,
+//!   are not listed.
 //!
 //! # Errors
 //!
-//! `no-such-store`: the database is not granted, the bucket has no valid name, or it has no table and
-//! the grant is read-only. `access-denied`: the grant does not allow it. `other`: the kind of the
-//! contract's error, such as `busy` or `outcome-unknown`, and its message.
+//! `no-such-store`: the database is not granted, the bucket has no valid name, or it has no table
+//! and the grant is read-only. `access-denied`: the grant does not allow it. `other`: the kind of
+//! the contract's error, such as `busy` or `outcome-unknown`, and its message.
 
 mod bucket;
 mod cas;

@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 
 use millpond_pool::{Parameters, Value};
+use tokio::task::spawn_blocking;
 
 use super::failure::{Failure, Result, too_many_values};
 use super::options::Options;
 use super::values::bound;
 use super::wit;
+use crate::yielding::COPIED_AT_ONCE;
 
 /// The values in the order of the statement's parameters, whose names these are without prefix.
 /// A parameter that is not given is null.
-pub(super) fn bind(
+pub(super) async fn bind(
     names: &[Option<String>],
     bindings: wit::Bindings,
     options: Options,
@@ -30,7 +32,21 @@ pub(super) fn bind(
         let place = places.next().ok_or_else(too_many_values)?;
         values[place] = bound(value);
     }
-    Ok(Parameters::positional(values))
+    copied(values).await
+}
+
+/// The values in one piece. A long copy is made on another thread.
+async fn copied(values: Vec<Value>) -> Result<Parameters> {
+    let sizes = values.iter().map(|value| match value {
+        Value::Text(text) => text.len(),
+        Value::Blob(bytes) => bytes.len(),
+        _ => 0,
+    });
+    if sizes.sum::<usize>() <= COPIED_AT_ONCE {
+        return Ok(Parameters::positional(values));
+    }
+    let copy = spawn_blocking(|| Parameters::positional(values)).await;
+    copy.map_err(|error| Failure::Trap(error.into()))
 }
 
 /// `?` and `?1` are bound by position.
@@ -54,6 +70,8 @@ impl<'a> Places<'a> {
 
     /// `None` for a name that the statement does not have, if the options allow it.
     fn find(&self, name: &str, options: Options) -> Result<Option<usize>> {
+        // The guest chose it, and it may be long.
+        let shown = || name.chars().take(64).collect::<String>();
         let bare = name.strip_prefix(['$', ':', '@', '?']);
         let bare = match options.allow_bare {
             true => Some(bare.unwrap_or(name)),
@@ -62,11 +80,15 @@ impl<'a> Places<'a> {
         match bare.and_then(|bare| self.0.get(bare)).map(Vec::as_slice) {
             Some([place]) => Ok(Some(*place)),
             Some(_) => Err(Failure::state(format!(
-                "Cannot bind the parameter '{name}', because others of the statement differ from it \
-                 only in their prefix."
+                "Cannot bind the parameter '{}', because others of the statement differ from it only \
+                 in their prefix.",
+                shown()
             ))),
             None if options.allow_unknown => Ok(None),
-            None => Err(Failure::state(format!("Unknown named parameter '{name}'"))),
+            None => Err(Failure::state(format!(
+                "Unknown named parameter '{}'",
+                shown()
+            ))),
         }
     }
 }

@@ -76,7 +76,7 @@ impl Database {
 
     pub(super) async fn prepare(
         &self,
-        sql: &str,
+        sql: String,
         options: &wit::StatementOptions,
     ) -> Result<Statement> {
         Statement::prepare(self.opened()?, sql, self.options.with(options)).await

@@ -3,9 +3,9 @@
 use millpond_wasmtime::SqliteCtxView;
 use wasmtime::component::Resource;
 
+use super::cursor::Cursor;
 use super::database::Database;
 use super::failure::{Failure, Result};
-use super::iterate::Iterator;
 use super::statement::Statement;
 use super::tags::TagStore;
 use super::wit;
@@ -66,7 +66,7 @@ impl wit::HostDatabase for SqliteCtxView<'_> {
         sql: String,
         options: wit::StatementOptions,
     ) -> Result<Resource<Statement>> {
-        let statement = self.table.get(&this)?.prepare(&sql, &options).await?;
+        let statement = self.table.get(&this)?.prepare(sql, &options).await?;
         Ok(self.table.push(statement)?)
     }
 
@@ -194,9 +194,10 @@ impl wit::HostStatement for SqliteCtxView<'_> {
         &mut self,
         this: Resource<Statement>,
         parameters: wit::Bindings,
-    ) -> Result<Resource<Iterator>> {
-        let iterator = self.table.get(&this)?.iterate(parameters).await?;
-        Ok(self.table.push(iterator)?)
+    ) -> Result<Resource<Cursor>> {
+        let statement = self.table.get(&this)?;
+        let cursor = statement.iterate(self.ctx, parameters).await?;
+        Ok(self.table.push(cursor)?)
     }
 
     async fn columns(&mut self, this: Resource<Statement>) -> Result<Vec<wit::Column>> {
@@ -204,7 +205,7 @@ impl wit::HostStatement for SqliteCtxView<'_> {
     }
 
     async fn source_sql(&mut self, this: Resource<Statement>) -> Result<String> {
-        Ok(self.table.get(&this)?.sql()?.to_string())
+        Ok(self.table.get(&this)?.prepared()?.sql.clone())
     }
 
     async fn expanded_sql(&mut self, this: Resource<Statement>) -> Result<String> {
@@ -255,16 +256,16 @@ impl wit::HostStatement for SqliteCtxView<'_> {
 }
 
 impl wit::HostCursor for SqliteCtxView<'_> {
-    async fn next(&mut self, this: Resource<Iterator>) -> Result<Option<wit::Row>> {
+    async fn next(&mut self, this: Resource<Cursor>) -> Result<Option<wit::Row>> {
         self.table.get_mut(&this)?.next().await
     }
 
-    async fn close(&mut self, this: Resource<Iterator>) -> Result<()> {
+    async fn close(&mut self, this: Resource<Cursor>) -> Result<()> {
         self.table.get_mut(&this)?.close();
         Ok(())
     }
 
-    async fn drop(&mut self, this: Resource<Iterator>) -> wasmtime::Result<()> {
+    async fn drop(&mut self, this: Resource<Cursor>) -> wasmtime::Result<()> {
         self.table.delete(this)?;
         Ok(())
     }
@@ -333,10 +334,10 @@ impl wit::HostTagStore for SqliteCtxView<'_> {
         this: Resource<TagStore>,
         parts: Vec<String>,
         values: Vec<wit::Value>,
-    ) -> Result<Resource<Iterator>> {
+    ) -> Result<Resource<Cursor>> {
         let statement = self.table.get_mut(&this)?.statement(&parts).await?;
-        let iterator = statement.iterate(positional(values)).await?;
-        Ok(self.table.push(iterator)?)
+        let cursor = statement.iterate(self.ctx, positional(values)).await?;
+        Ok(self.table.push(cursor)?)
     }
 
     async fn size(&mut self, this: Resource<TagStore>) -> Result<f64> {

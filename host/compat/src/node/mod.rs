@@ -1,54 +1,64 @@
 //! `jco:node/sqlite@0.1.0` on granted databases: JavaScript that imports `DatabaseSync` from
-//! `node:sqlite` runs unchanged in a component. `jco componentize --bundle` compiles that import into
-//! an import of this interface.
+//! `node:sqlite` runs unchanged in a component. `jco componentize --bundle` compiles that import
+//! into an import of this interface.
 //!
-//! `new DatabaseSync(path)` opens a granted database. Its name is the last part of the path, without an
-//! extension: `default`, `./data/app.db` and `file:app.db?mode=ro` open `default`, `app` and `app`. There
-//! is no other way to a file, and no `:memory:`, unless the host grants a database of that name. The
-//! module's top level runs when the component is built, so open the database in a function.
+//! `new DatabaseSync(path)` opens a granted database. Its name is the last part of the path,
+//! without an extension: `default`, `./data/app.db` and `file:app.db?mode=ro` open `default`, `app`
+//! and `app`. There is no other way to a file, and no `:memory:`, unless the host grants a database
+//! of that name. The module's top level runs when the component is built, so open the database in a
+//! function.
 //!
-//! An open database is one connection of the request, until `close` or the end of the request. It has
-//! the grant's rights and limits. If the grant is read-only, so is the database, with or without
-//! `readOnly`. Everything waits as the contract says, and never for longer than the pool's timeout.
+//! An open database is one connection of the request, until `close` or the end of the request. It
+//! has the grant's rights and limits. If the grant is read-only, so is the database, with or
+//! without `readOnly`. Everything waits as the contract says, and never for longer than the pool's
+//! timeout.
 //!
 //! # Limits
 //!
-//! `all` and `get` return up to [`MAX_ANSWER`] bytes, in which each value of a row counts with its
-//! column's name. An open database holds up to [`MAX_HELD`] bytes: the SQL of statements that the
-//! guest's collector has not freed, and rows that iterators have read ahead. It has up to
-//! [`MAX_ITERATORS`] iterators that were not read to their end. A path has up to 4 KiB.
+//! `all` and `get` return up to [`MAX_ANSWER_BYTES`], in which each value of a row counts with its
+//! column's name. An open database holds up to [`MAX_HELD_BYTES`] for iterators and for the
+//! statements that the guest's collector has not freed, those of tag stores included. An iterator
+//! that was not read to its end is one of the request's cursors
+//! ([`max_cursors`](millpond_wasmtime::SqliteCtxBuilder::max_cursors)). A path has up to 4 KiB.
 //!
 //! # What is missing
 //!
-//! These throw an error whose code is `ERR_FEATURE_UNAVAILABLE_ON_PLATFORM`, because the contract has no
-//! such functions: `createSession`, `applyChangeset`, `backup`, `serialize`, `deserialize`,
+//! These throw an error whose code is `ERR_FEATURE_UNAVAILABLE_ON_PLATFORM`, because the contract
+//! has no such functions: `createSession`, `applyChangeset`, `backup`, `serialize`, `deserialize`,
 //! `loadExtension`, `expandedSQL` and `limits`, and the options that loosen what the host fixes
 //! (`enableForeignKeyConstraints: false`, `enableDoubleQuotedStringLiterals`, `allowExtension`,
-//! `defensive: false`). jco itself refuses `function`, `aggregate` and `setAuthorizer`.
+//! `defensive: false`), and `mode=memory` in a URL. jco itself refuses `function`, `aggregate` and
+//! `setAuthorizer`.
 //!
 //! # What differs from Node
 //!
 //! - `columns()` has `null` for `column`, `database` and `table`.
 //! - `prepare` refuses a text with more than one statement; Node ignores all but the first.
-//! - A parameter's prefix is ignored: `:a` also binds to `$a`. Two parameters that differ only in it can't
-//!   be bound by name.
+//! - A parameter's prefix is ignored: `:a` also binds to `$a`. Two parameters that differ only in
+//!   it can't be bound by name. `:1`, `@1` and `$1` are bound by position, like `?1`.
+//! - `exec` refuses a script with parameters; in Node they are null.
+//! - `get` and an iterator's `next` also compute the row that follows, and throw if that fails.
+//! - `all`, and `get` of a statement that writes, throw after the statement was committed if they
+//!   cannot return its rows: those exceed the limit, or have an integer that is no safe number.
 //! - `run` of a statement that writes nothing returns `changes: 0`.
 //! - The option `timeout` is checked and otherwise ignored: writers wait in order, up to the pool's
 //!   timeout.
 //! - `location()` returns the path that was given.
+//! - A URL's `%20` is not decoded, and of its query only `mode` has a meaning.
 //! - A text that is not UTF-8 is an error.
 //!
 //! # Errors
 //!
-//! They have Node's codes. `ERR_SQLITE_ERROR` has SQLite's extended result code as `errcode`; an error
-//! of the host has the nearest: 14 for a database that is not granted, 23 for what the grant does not
-//! allow, 5 for a wait that timed out, 9 for a deadline, 18 for what is too large, 13 for a quota.
+//! They have Node's codes. `ERR_SQLITE_ERROR` has SQLite's extended result code as `errcode`; an
+//! error of the host has the nearest: 14 for a database that is not granted, 23 for what the grant
+//! does not allow, 5 for a wait that timed out, 9 for a deadline, 18 for what is too large, 13 for
+//! a quota.
 
 mod bind;
+mod cursor;
 mod database;
 mod failure;
 mod host;
-mod iterate;
 mod opened;
 mod options;
 mod path;
@@ -59,8 +69,8 @@ mod values;
 use millpond_wasmtime::{Sqlite, SqliteCtxView, SqliteView};
 use wasmtime::component::Linker;
 
-pub use self::opened::{MAX_HELD, MAX_ITERATORS};
-pub use self::values::MAX_ANSWER;
+pub use self::opened::MAX_HELD_BYTES;
+pub use self::values::MAX_ANSWER_BYTES;
 
 mod generated {
     wasmtime::component::bindgen!({
@@ -70,7 +80,7 @@ mod generated {
         with: {
             "jco:node/sqlite.database": crate::node::database::Database,
             "jco:node/sqlite.statement": crate::node::statement::Statement,
-            "jco:node/sqlite.cursor": crate::node::iterate::Iterator,
+            "jco:node/sqlite.cursor": crate::node::cursor::Cursor,
             "jco:node/sqlite.tag-store": crate::node::tags::TagStore,
         },
         trappable_error_type: { "jco:node/sqlite.error" => crate::node::failure::Failure },

@@ -1,19 +1,20 @@
-//! A database that is open: its connection, and what the guest's handles stand for. Handles refer to
-//! it weakly, so that nothing outlives the connection but the handles themselves.
+//! A database that is open: its connection, and what the guest's handles stand for. Handles refer
+//! to it weakly, so that nothing outlives the connection but the handles themselves.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use millpond_pool::{Connection, Cursor};
+use millpond_pool::{Connection, Cursor, Parameters};
+use millpond_wasmtime::CursorPlace;
 
 use super::failure::{Failure, Result};
 use super::values::Columns;
-use super::wit;
 
-/// How many bytes of SQL, and of rows that iterators have read ahead, an open database holds at most.
-pub const MAX_HELD: usize = 16 << 20;
-/// How many iterators that were not read to their end an open database has at most.
-pub const MAX_ITERATORS: usize = 64;
+/// How many bytes an open database holds at most for its statements and iterators: SQL, the names
+/// of parameters and columns, and values that are bound.
+pub const MAX_HELD_BYTES: usize = 16 << 20;
+/// What a statement or an iterator takes besides these.
+const HANDLE_BYTES: usize = 200;
 
 /// A database that is open.
 #[derive(Debug)]
@@ -26,41 +27,71 @@ pub(super) struct Opened {
 struct Held {
     next: u64,
     bytes: usize,
-    statements: BTreeMap<u64, Prepared>,
-    iterations: BTreeMap<u64, Iteration>,
+    statements: BTreeMap<u64, Statement>,
+    runs: BTreeMap<u64, OpenRun>,
+}
+
+#[derive(Debug)]
+struct Statement {
+    prepared: Arc<Prepared>,
+    /// Its last run, if that is open: the next run ends it.
+    run: Option<u64>,
 }
 
 /// A statement that the guest has prepared.
 #[derive(Debug)]
-struct Prepared {
-    sql: Arc<str>,
-    /// The iteration over its rows, which its next run ends.
-    iteration: Option<u64>,
+pub(super) struct Prepared {
+    pub(super) sql: String,
+    /// Only the text determines them.
+    pub(super) parameter_names: Vec<Option<String>>,
+    /// Only the text determines this too, as nearly as it matters: whatever the schema, SQLite
+    /// begins to write for each `INSERT`, `UPDATE` and `DELETE`, and for no `SELECT`.
+    pub(super) read_only: bool,
 }
 
-/// The rows of a run that the guest has not read.
-#[derive(Debug)]
-pub(super) struct Iteration {
-    /// The statement that was run.
-    pub(super) statement: u64,
-    pub(super) columns: Columns,
-    /// The first row.
-    pub(super) first: Option<wit::Row>,
-    pub(super) rest: Option<Cursor>,
-    /// The size of the first row and the columns' names.
-    pub(super) size: usize,
-}
-
-impl Iteration {
-    /// The first row, if it has not been read.
-    pub(super) fn take_first(&mut self) -> Option<wit::Row> {
-        self.size = size_of_names(&self.columns);
-        self.first.take()
+impl Prepared {
+    fn size(&self) -> usize {
+        let names = self.parameter_names.iter();
+        let names =
+            names.map(|name| size_of::<Option<String>>() + name.as_ref().map_or(0, String::len));
+        HANDLE_BYTES + self.sql.len() + names.sum::<usize>()
     }
 }
 
-pub(super) fn size_of_names(columns: &Columns) -> usize {
-    columns.iter().flatten().map(String::len).sum()
+/// A run whose rows the guest has not all read.
+#[derive(Debug)]
+pub(super) struct OpenRun {
+    /// The key of its statement.
+    pub(super) statement: u64,
+    pub(super) progress: Progress,
+    /// Its place among the request's cursors.
+    #[expect(dead_code, reason = "counted while the run is open")]
+    pub(super) place: CursorPlace,
+}
+
+/// How far a run is.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// Not started. The guest may have dropped the statement.
+    Bound(Arc<Prepared>, Parameters),
+    /// Started; `rest` is `None` after the last row.
+    Reading {
+        columns: Columns,
+        rest: Option<Cursor>,
+    },
+}
+
+impl OpenRun {
+    fn size(&self) -> usize {
+        let held = match &self.progress {
+            Progress::Bound(prepared, parameters) => prepared.size() + parameters.as_bytes().len(),
+            Progress::Reading { columns, .. } => {
+                let names = columns.iter().flatten();
+                names.map(|name| size_of::<String>() + name.len()).sum()
+            }
+        };
+        HANDLE_BYTES + held
+    }
 }
 
 impl Opened {
@@ -75,80 +106,67 @@ impl Opened {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn add_statement(&self, sql: &str) -> Result<u64> {
+    pub(super) fn add_statement(&self, prepared: Prepared) -> Result<u64> {
         let mut held = self.held();
-        held.take(sql.len())?;
+        held.take(prepared.size())?;
         let key = held.number();
-        held.statements.insert(
-            key,
-            Prepared {
-                sql: sql.into(),
-                iteration: None,
-            },
-        );
-        Ok(key)
-    }
-
-    pub(super) fn sql(&self, statement: u64) -> Result<Arc<str>> {
-        let held = self.held();
-        let prepared = held.statements.get(&statement);
-        let prepared = prepared.ok_or_else(Failure::finalized)?;
-        Ok(Arc::clone(&prepared.sql))
-    }
-
-    pub(super) fn remove_statement(&self, statement: u64) {
-        let mut held = self.held();
-        if let Some(prepared) = held.statements.remove(&statement) {
-            held.bytes -= prepared.sql.len();
-        }
-    }
-
-    /// The statement is about to run: end the iteration of its last run.
-    pub(super) fn end_last_run(&self, statement: u64) {
-        let iteration = {
-            let mut held = self.held();
-            let prepared = held.statements.get_mut(&statement);
-            prepared.and_then(|prepared| prepared.iteration.take())
+        let prepared = Arc::new(prepared);
+        let statement = Statement {
+            prepared,
+            run: None,
         };
-        if let Some(iteration) = iteration {
-            self.take_iteration(iteration);
-        }
-    }
-
-    /// Whether there may be another iteration.
-    pub(super) fn check_iterations(&self) -> Result<()> {
-        if self.held().iterations.len() >= MAX_ITERATORS {
-            return Err(Failure::too_large(format!(
-                "{MAX_ITERATORS} iterators are open: read each to its end or leave its loop"
-            )));
-        }
-        Ok(())
-    }
-
-    pub(super) fn add_iteration(&self, iteration: Iteration) -> Result<u64> {
-        let mut held = self.held();
-        held.take(iteration.size)?;
-        let key = held.number();
-        if let Some(prepared) = held.statements.get_mut(&iteration.statement) {
-            prepared.iteration = Some(key);
-        }
-        held.iterations.insert(key, iteration);
+        held.statements.insert(key, statement);
         Ok(key)
     }
 
-    /// Take an iteration out, to read or to end it.
-    pub(super) fn take_iteration(&self, key: u64) -> Option<Iteration> {
-        let mut held = self.held();
-        let iteration = held.iterations.remove(&key)?;
-        held.bytes -= iteration.size;
-        Some(iteration)
+    pub(super) fn statement(&self, key: u64) -> Result<Arc<Prepared>> {
+        let held = self.held();
+        let statement = held.statements.get(&key);
+        let statement = statement.ok_or_else(Failure::finalized)?;
+        Ok(Arc::clone(&statement.prepared))
     }
 
-    /// Put an iteration back whose first row has been read.
-    pub(super) fn put_iteration(&self, key: u64, iteration: Iteration) -> Result<()> {
+    pub(super) fn remove_statement(&self, key: u64) {
         let mut held = self.held();
-        held.take(iteration.size)?;
-        held.iterations.insert(key, iteration);
+        if let Some(statement) = held.statements.remove(&key) {
+            held.bytes -= statement.prepared.size();
+        }
+    }
+
+    /// The statement is about to run: end its last run.
+    pub(super) fn end_last_run(&self, statement: u64) {
+        let run = {
+            let mut held = self.held();
+            let statement = held.statements.get_mut(&statement);
+            statement.and_then(|statement| statement.run.take())
+        };
+        if let Some(run) = run {
+            self.take_run(run);
+        }
+    }
+
+    pub(super) fn add_run(&self, run: OpenRun) -> Result<u64> {
+        let key = self.held().number();
+        self.put_run(key, run)?;
+        Ok(key)
+    }
+
+    /// Take a run out, to read or to end it.
+    pub(super) fn take_run(&self, key: u64) -> Option<OpenRun> {
+        let mut held = self.held();
+        let run = held.runs.remove(&key)?;
+        held.bytes -= run.size();
+        Some(run)
+    }
+
+    /// Put a run back, which may hold more than it did.
+    pub(super) fn put_run(&self, key: u64, run: OpenRun) -> Result<()> {
+        let mut held = self.held();
+        held.take(run.size())?;
+        if let Some(statement) = held.statements.get_mut(&run.statement) {
+            statement.run = Some(key);
+        }
+        held.runs.insert(key, run);
         Ok(())
     }
 }
@@ -160,10 +178,10 @@ impl Held {
     }
 
     fn take(&mut self, bytes: usize) -> Result<()> {
-        if bytes > MAX_HELD - self.bytes {
+        if bytes > MAX_HELD_BYTES - self.bytes {
             return Err(Failure::too_large(format!(
-                "the database's statements and iterators hold more than {MAX_HELD} bytes: prepare \
-                 each statement once"
+                "the database's statements and iterators hold more than {MAX_HELD_BYTES} bytes: \
+                 prepare each statement once"
             )));
         }
         self.bytes += bytes;

@@ -45,6 +45,13 @@ impl Location {
             None if is_url => return Err(Failure::url_scheme()),
             None => (&*path, ""),
         };
+        let mut parameters = query.split('&');
+        if parameters
+            .clone()
+            .any(|parameter| parameter == "mode=memory")
+        {
+            return Err(Failure::unavailable("mode=memory is"));
+        }
         let name = file.rsplit(['/', '\\']).next().unwrap_or_default();
         let name = match name.rsplit_once('.') {
             Some((stem, _)) if !stem.is_empty() => stem,
@@ -52,7 +59,7 @@ impl Location {
         };
         Ok(Location {
             name: name.to_owned(),
-            read_only: query.split('&').any(|parameter| parameter == "mode=ro"),
+            read_only: parameters.any(|parameter| parameter == "mode=ro"),
             path,
         })
     }
@@ -95,6 +102,8 @@ mod tests {
         };
         assert!(read_only("file:app.db?cache=shared&mode=ro"));
         assert!(!read_only("file:app.db?mode=rw"));
+        let memory = "file:app.db?cache=shared&mode=memory";
+        Location::of(wit::Path::Url(memory.to_owned())).expect_err("another database");
         Location::of(wit::Path::Url("http://example.com".to_owned())).expect_err("no file");
         Location::of(wit::Path::Text("a\0".to_owned())).expect_err("a null byte");
         Location::of(wit::Path::Bytes(vec![0xff])).expect_err("no text");

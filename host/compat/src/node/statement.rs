@@ -2,19 +2,19 @@
 
 use std::sync::{Arc, Weak};
 
-use millpond_pool::{Parameters, Statement as Compiled};
+use millpond_pool::Parameters;
+use millpond_wasmtime::SqliteCtx;
 
 use super::bind::bind;
+use super::cursor::Cursor;
 use super::failure::{Failure, Result};
-use super::iterate::Iterator;
-use super::opened::{Iteration, Opened, size_of_names};
+use super::opened::{OpenRun, Opened, Prepared, Progress};
 use super::options::Options;
 use super::values::{Answer, names};
 use super::wit;
 
-/// A statement that the guest has prepared. It is compiled for each run, which costs little: the engine
-/// has the last ones in its cache. So handles that the guest's garbage collector has not found cost no
-/// more than their text.
+/// A statement that the guest has prepared. Each run takes it from the connection's cache, by its
+/// text. So handles that the guest's garbage collector has not found cost no more than their text.
 #[derive(Debug)]
 #[expect(unreachable_pub, reason = "generated code exports it")]
 pub struct Statement {
@@ -25,22 +25,28 @@ pub struct Statement {
 
 /// A statement and its values, about to run.
 struct Ready {
-    compiled: Compiled,
+    opened: Arc<Opened>,
+    prepared: Arc<Prepared>,
     parameters: Parameters,
-    read_only: bool,
 }
 
 impl Statement {
     pub(super) async fn prepare(
         opened: &Arc<Opened>,
-        sql: &str,
+        sql: String,
         options: Options,
     ) -> Result<Statement> {
         // To report mistakes now. It stays in the cache.
-        opened.connection.prepare(sql).await?;
+        let compiled = opened.connection.prepare(&sql).await?;
+        let description = compiled.describe().await?;
+        let key = opened.add_statement(Prepared {
+            sql,
+            parameter_names: description.parameter_names,
+            read_only: description.read_only,
+        })?;
         Ok(Statement {
             opened: Arc::downgrade(opened),
-            key: opened.add_statement(sql)?,
+            key,
             options,
         })
     }
@@ -49,26 +55,27 @@ impl Statement {
         self.opened.upgrade().ok_or_else(Failure::finalized)
     }
 
-    pub(super) fn sql(&self) -> Result<Arc<str>> {
-        self.opened()?.sql(self.key)
+    pub(super) fn prepared(&self) -> Result<Arc<Prepared>> {
+        self.opened()?.statement(self.key)
     }
 
-    async fn ready(&self, opened: &Opened, bindings: wit::Bindings) -> Result<Ready> {
-        let sql = opened.sql(self.key)?;
+    async fn ready(&self, bindings: wit::Bindings) -> Result<Ready> {
+        let opened = self.opened()?;
+        let prepared = opened.statement(self.key)?;
         opened.end_last_run(self.key);
-        let compiled = opened.connection.prepare(&sql).await?;
-        let description = compiled.describe().await?;
+        let parameters = bind(&prepared.parameter_names, bindings, self.options).await?;
         Ok(Ready {
-            compiled,
-            parameters: bind(&description.parameter_names, bindings, self.options)?,
-            read_only: description.read_only,
+            opened,
+            prepared,
+            parameters,
         })
     }
 
     pub(super) async fn run(&self, bindings: wit::Bindings) -> Result<wit::Changes> {
-        let opened = self.opened()?;
-        let ready = self.ready(&opened, bindings).await?;
-        let summary = ready.compiled.execute(&ready.parameters).await?;
+        let ready = self.ready(bindings).await?;
+        let connection = &ready.opened.connection;
+        let ran = connection.execute(&ready.prepared.sql, &ready.parameters);
+        let summary = ran.await?;
         let number = |value: i64| match self.options.read_big_ints {
             true => wit::Value::Bigint(value),
             // Not exact if it is large, as in Node.
@@ -81,58 +88,56 @@ impl Statement {
     }
 
     pub(super) async fn all(&self, bindings: wit::Bindings) -> Result<Vec<wit::Row>> {
-        let opened = self.opened()?;
-        let ready = self.ready(&opened, bindings).await?;
-        let sql = opened.sql(self.key)?;
-        let result = opened.connection.query(&sql, &ready.parameters).await?;
+        let ready = self.ready(bindings).await?;
+        let connection = &ready.opened.connection;
+        let ran = connection.query(&ready.prepared.sql, &ready.parameters);
+        let result = ran.await?;
         let columns = names(result.columns, self.options);
         Answer::new(self.options).rows(&result.rows, &columns).await
     }
 
     pub(super) async fn get(&self, bindings: wit::Bindings) -> Result<Option<wit::Row>> {
-        let opened = self.opened()?;
-        let ready = self.ready(&opened, bindings).await?;
-        let (columns, rows) = match ready.read_only {
+        let ready = self.ready(bindings).await?;
+        let connection = &ready.opened.connection;
+        let sql = &ready.prepared.sql;
+        let (columns, rows) = match ready.prepared.read_only {
             true => {
-                let page = ready.compiled.query(&ready.parameters, 1, true).await?;
+                let compiled = connection.prepare(sql).await?;
+                let page = compiled.query(&ready.parameters, 1, true).await?;
                 (page.columns.unwrap_or_default(), page.rows)
             }
             // Only its end tells whether it was committed.
             false => {
-                let sql = opened.sql(self.key)?;
-                let result = opened.connection.query(&sql, &ready.parameters).await?;
+                let result = connection.query(sql, &ready.parameters).await?;
                 (result.columns, result.rows)
             }
         };
         let columns = names(columns, self.options);
-        let first = rows.iter().next();
-        let row = first.map(|row| Answer::new(self.options).row(row, &columns));
-        row.transpose()
+        match rows.iter().next() {
+            Some(row) => Ok(Some(Answer::new(self.options).row(row, &columns).await?)),
+            None => Ok(None),
+        }
     }
 
-    pub(super) async fn iterate(&self, bindings: wit::Bindings) -> Result<Iterator> {
-        let opened = self.opened()?;
-        let ready = self.ready(&opened, bindings).await?;
-        opened.check_iterations()?;
-        let page = ready.compiled.query(&ready.parameters, 1, true).await?;
-        let columns = names(page.columns.unwrap_or_default(), self.options);
-        let mut answer = Answer::new(self.options);
-        let first = page.rows.iter().next();
-        let first = first.map(|row| answer.row(row, &columns)).transpose()?;
-        let key = opened.add_iteration(Iteration {
+    /// Bind the values. The statement runs when the guest asks for the first row.
+    pub(super) async fn iterate(
+        &self,
+        ctx: &mut SqliteCtx,
+        bindings: wit::Bindings,
+    ) -> Result<Cursor> {
+        let ready = self.ready(bindings).await?;
+        let key = ready.opened.add_run(OpenRun {
             statement: self.key,
-            size: answer.size + size_of_names(&columns),
-            columns,
-            first,
-            rest: page.rest,
+            progress: Progress::Bound(ready.prepared, ready.parameters),
+            place: ctx.take_cursor_place()?,
         })?;
-        Ok(Iterator::new(&opened, key, self.options))
+        Ok(Cursor::new(&ready.opened, key, self.options))
     }
 
     pub(super) async fn columns(&self) -> Result<Vec<wit::Column>> {
         let opened = self.opened()?;
-        let sql = opened.sql(self.key)?;
-        let compiled = opened.connection.prepare(&sql).await?;
+        let prepared = opened.statement(self.key)?;
+        let compiled = opened.connection.prepare(&prepared.sql).await?;
         let columns = compiled.describe().await?.columns;
         let column = |column: millpond_pool::Column| wit::Column {
             name: column.name,

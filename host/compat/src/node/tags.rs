@@ -49,15 +49,15 @@ impl TagStore {
         let place = self
             .statements
             .iter()
-            .position(|statement| statement.sql().is_ok_and(|kept| *kept == *sql));
+            .position(|statement| statement.prepared().is_ok_and(|kept| kept.sql == sql));
         let statement = match place.and_then(|place| self.statements.remove(place)) {
             Some(statement) => statement,
             None => {
-                let statement = Statement::prepare(&opened, &sql, self.options).await?;
+                // First, to make room for the new one.
                 if self.statements.len() == self.capacity {
                     self.statements.pop_front();
                 }
-                statement
+                Statement::prepare(&opened, sql, self.options).await?
             }
         };
         self.statements.push_back(statement);

@@ -5,13 +5,11 @@ use millpond_pool::{Column, Row, Rows, Value, ValueRef};
 use super::failure::{Failure, Result};
 use super::options::Options;
 use super::wit;
-use crate::yielding::yield_now;
+use crate::yielding::Copied;
 
-/// How many bytes `all` and `get` return at most, as the host holds them: each value of a row, with its
-/// column's name.
-pub const MAX_ANSWER: usize = 64 << 20;
-/// How many bytes are converted before other tasks may run.
-const CONVERTED_AT_ONCE: usize = 1 << 20;
+/// How many bytes `all` and `get` return at most, as the host holds them: each value of a row, with
+/// its column's name.
+pub const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// JavaScript's largest safe integer.
 const MAX_SAFE: u64 = (1 << 53) - 1;
 
@@ -71,54 +69,56 @@ fn size(value: ValueRef<'_>, name: &str) -> usize {
 #[derive(Debug)]
 pub(super) struct Answer {
     options: Options,
-    pub(super) size: usize,
+    size: usize,
+    copied: Copied,
 }
 
 impl Answer {
     pub(super) fn new(options: Options) -> Answer {
-        Answer { options, size: 0 }
+        Answer {
+            options,
+            size: 0,
+            copied: Copied::default(),
+        }
     }
 
     pub(super) async fn rows(&mut self, rows: &Rows, columns: &Columns) -> Result<Vec<wit::Row>> {
         let mut all = Vec::new();
-        let mut yielded = self.size;
         for row in rows {
-            all.push(self.row(row, columns)?);
-            if self.size - yielded >= CONVERTED_AT_ONCE {
-                yielded = self.size;
-                yield_now().await;
-            }
+            all.push(self.row(row, columns).await?);
         }
         Ok(all)
     }
 
-    pub(super) fn row(&mut self, row: Row<'_>, columns: &Columns) -> Result<wit::Row> {
+    pub(super) async fn row(&mut self, row: Row<'_>, columns: &Columns) -> Result<wit::Row> {
         let options = self.options;
-        self.take(size_of::<wit::Row>())?;
+        self.take(size_of::<wit::Row>()).await?;
         let Some(names) = columns else {
             let mut values = Vec::with_capacity(row.len());
             for value in row.iter() {
-                self.take(size(value, ""))?;
+                self.take(size(value, "")).await?;
                 values.push(read(value, options)?);
             }
             return Ok(wit::Row::Array(values));
         };
         let mut values = Vec::with_capacity(row.len());
         for (name, value) in names.iter().zip(row.iter()) {
-            self.take(size(value, name))?;
+            self.take(size(value, name)).await?;
             values.push((name.clone(), read(value, options)?));
         }
         Ok(wit::Row::Object(values))
     }
 
-    fn take(&mut self, size: usize) -> Result<()> {
+    /// Take room for what is copied next.
+    async fn take(&mut self, size: usize) -> Result<()> {
         self.size += size;
-        if self.size > MAX_ANSWER {
+        if self.size > MAX_ANSWER_BYTES {
             return Err(Failure::too_large(format!(
-                "the rows have more than {MAX_ANSWER} bytes with their columns' names: iterate over \
+                "the rows have more than {MAX_ANSWER_BYTES} bytes with their columns' names: iterate over \
                  them, or return arrays"
             )));
         }
+        self.copied.add(size).await;
         Ok(())
     }
 }

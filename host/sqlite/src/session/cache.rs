@@ -89,6 +89,14 @@ impl Compiled {
         self.look.aside || self.raw.was_recompiled()
     }
 
+    /// Whether reading the names of its parameters takes longer than a call may on the caller's
+    /// thread: for each parameter, SQLite scans a list of all names, which is about as long as the
+    /// text.
+    pub(crate) fn takes_long_to_name(&self) -> bool {
+        const BRIEF_NAMING: usize = 2 << 20;
+        self.raw.parameter_count().saturating_mul(self.sql().len()) > BRIEF_NAMING
+    }
+
     /// Whether running it may be deferred.
     pub(crate) fn may_be_deferred(&self) -> bool {
         self.look.brief_length.is_some() || self.look.sorts_rows || self.look.is_virtual

@@ -301,14 +301,18 @@ impl Db {
         }
     }
 
-    pub(super) fn bind(&self, compiled: &mut Compiled, parameters: &Parameters) -> Result<()> {
+    pub(super) fn bind(&self, compiled: &mut Compiled, parameters: &Parameters) -> Attempt<()> {
+        if parameters.is_named() {
+            if !self.aside && compiled.takes_long_to_name() {
+                return Err(Stop::Aside);
+            }
+            let bound = bind_named(&self.conn, &mut compiled.raw, parameters);
+            return bound.map_err(|error| self.explain(error).into());
+        }
         let raw = &mut compiled.raw;
         let count = raw.parameter_count();
-        if parameters.is_named() {
-            return bind_named(&self.conn, raw, parameters).map_err(|error| self.explain(error));
-        }
         if parameters.len() != count {
-            return Err(wrong_count(count, parameters.len()));
+            return Err(wrong_count(count, parameters.len()).into());
         }
         for (index, (_, value)) in parameters.raw_values().enumerate() {
             let bound = raw.bind(&self.conn, index + 1, value);

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use millpond_pool::engine::Rights;
 use millpond_pool::{Parameters, Rows, clock};
 
-use super::Db;
 use super::run::columns_of;
+use super::{Db, Stop};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::raw;
 use crate::ffi::statement::StatementId;
@@ -264,6 +264,7 @@ impl Db {
                     .begin(compiled.raw.id(), compiled.kind().is_long);
                 let result = self
                     .bind(&mut compiled, &job.parameters)
+                    .map_err(Stop::into_error)
                     .and_then(|()| self.answer(&mut compiled, job.wants));
                 self.running.end(before);
                 result

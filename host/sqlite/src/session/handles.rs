@@ -70,6 +70,12 @@ impl Db {
     /// Describe a statement, with the columns of its last rows, or of those that it would yield
     /// now.
     pub(crate) fn describe(&mut self, key: usize) -> Attempt<Description> {
+        if !self.aside
+            && let Some(open) = self.statements.get(key)
+            && open.compiled.takes_long_to_name()
+        {
+            return Err(Stop::Aside);
+        }
         let may_differ = |open: &Open| open.run == 0 || open.elsewhere;
         // A statement that no longer compiles keeps its last columns: its next run reports why.
         if self.statements.get(key).is_some_and(may_differ)

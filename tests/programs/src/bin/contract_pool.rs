@@ -15,6 +15,11 @@ fn main() {
         );
         assert_eq!(stats(name).unwrap_err().kind, ErrorKind::NoSuchDatabase);
     }
+    // A message does not repeat a long name.
+    let long = "\0".repeat(1 << 20);
+    let unknown = get_connection(&long, Access::ReadOnly).unwrap_err();
+    assert!(unknown.message.len() < 1_000);
+    assert!(stats(&long).unwrap_err().message.len() < 1_000);
     let start = stats("default").unwrap();
     assert_eq!((start.in_use, start.idle, start.max_size), (0, 1, 5));
 

@@ -86,14 +86,24 @@ fn buckets_apart() {
 
 fn mistakes() {
     let long = "x".repeat(65);
-    for name in ["none/x", "a/b/c", "a b", "\"", "é", "../x", &long] {
+    let database = format!("{}/x", "\0".repeat(1 << 20));
+    for name in [
+        "none/x", "a/b/c", "a b", "\"", "é", "../x", &long, &database,
+    ] {
         let refused = store::open(name).err();
-        assert!(matches!(refused, Some(Error::NoSuchStore)), "{name}");
+        assert!(matches!(refused, Some(Error::NoSuchStore)));
     }
     let bucket = store::open("").unwrap();
     bucket.set("text", b"six").unwrap();
     let no_number = atomics::increment(&bucket, "text", 1);
     assert!(matches!(no_number, Err(Error::Other(_))));
+    // A message does not repeat a long key.
+    let long = "\0".repeat(1 << 19);
+    bucket.set(&long, b"six").unwrap();
+    let Err(Error::Other(message)) = atomics::increment(&bucket, &long, 1) else {
+        panic!("it was incremented");
+    };
+    assert!(message.len() < 1_000);
     bucket.set("most", u64::MAX.to_string().as_bytes()).unwrap();
     let too_large = atomics::increment(&bucket, "most", 1);
     assert!(matches!(too_large, Err(Error::Other(_))));
@@ -103,8 +113,9 @@ fn mistakes() {
     assert!(!bucket.exists("large").unwrap());
     // More than may be returned at once, in one key that is asked for often.
     bucket.set("large", &vec![0; 1 << 20]).unwrap();
-    for often in [17, 3_200] {
-        let names = vec!["large".to_owned(); often];
+    // Nor may the keys alone be longer than an answer.
+    let large = |often| vec!["large".to_owned(); often];
+    for names in [large(17), large(3_200), vec!["x".repeat((16 << 20) + 1)]] {
         assert!(matches!(
             batch::get_many(&bucket, &names),
             Err(Error::Other(_))

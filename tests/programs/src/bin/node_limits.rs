@@ -10,7 +10,9 @@ use millpond_test_programs::node::{
 fn main() {
     answers();
     statements();
+    schemas();
     iterators();
+    unread_iterators();
     bindings();
     tag_stores();
     after_closing();
@@ -72,35 +74,111 @@ fn statements() {
             Err(error) => break error,
         }
     };
-    assert_eq!((prepared.len(), refused.errcode), (186, TOO_LARGE));
-    assert!(prepared[185].get(&none()).unwrap().is_some());
+    // Their texts alone would leave room for one more.
+    assert_eq!((prepared.len(), refused.errcode), (185, TOO_LARGE));
+    assert!(prepared[184].get(&none()).unwrap().is_some());
     // One that is dropped makes room.
-    prepared.truncate(185);
+    prepared.truncate(184);
     let another = database.prepare(&sql(200), OPTIONS).unwrap();
     assert_eq!(another.source_sql().unwrap(), sql(200));
+    // Those of a tag store count too, and its last makes room for its next.
+    drop(another);
+    let store = database.create_tag_store(1.0).unwrap();
+    for number in [300, 301] {
+        assert!(store.get(&[sql(number)], &[]).unwrap().is_some());
+        fails(database.prepare(&sql(400), OPTIONS), TOO_LARGE);
+    }
+    // The names of parameters are held too.
+    drop((prepared, store));
+    let mut named = Vec::new();
+    while let Ok(statement) = database.prepare("SELECT ?32766", OPTIONS) {
+        named.push(statement);
+        assert!(named.len() < 100);
+    }
+}
+
+/// A statement that the schema changes under keeps its parameters.
+fn schemas() {
+    let database = open("default").unwrap();
+    database
+        .exec("CREATE TABLE changes(a); INSERT INTO changes VALUES (1)")
+        .unwrap();
+    let select = database.prepare("SELECT *, $b FROM changes", OPTIONS);
+    let insert = database.prepare("INSERT INTO changes(a) VALUES (?) RETURNING *", OPTIONS);
+    let (select, insert) = (select.unwrap(), insert.unwrap());
+    let width = |row: Option<Row>| match row {
+        Some(Row::Object(row)) => row.len(),
+        _ => panic!("no row"),
+    };
+    for columns in 1..4 {
+        let mut named = none();
+        named.named = Some(vec![("b".to_owned(), Value::Bigint(2))]);
+        assert_eq!(width(select.get(&named).unwrap()), columns + 1);
+        assert_eq!(width(insert.get(&values([Value::Null])).unwrap()), columns);
+        let iterator = select.iterate(&named).unwrap();
+        assert_eq!(width(iterator.next().unwrap()), columns + 1);
+        drop(iterator);
+        let add = format!("ALTER TABLE changes ADD COLUMN c{columns}");
+        database.exec(&add).unwrap();
+    }
+    database.exec("DROP TABLE changes").unwrap();
+    fails(select.all(&none()), Some(1));
+    fails(insert.run(&none()), Some(1));
+    fails(select.iterate(&none()).unwrap().next(), Some(1));
+}
+
+/// An iterator's statement runs when its first row is read.
+fn unread_iterators() {
+    let database = open("default").unwrap();
+    database.exec("CREATE TABLE unread(a)").unwrap();
+    let insert = "INSERT INTO unread VALUES (?), (2) RETURNING a";
+    let insert = database.prepare(insert, OPTIONS).unwrap();
+    let count = database.prepare("SELECT count(*) FROM unread", OPTIONS);
+    let count = count.unwrap();
+    count.set_return_arrays(true).unwrap();
+    let counted = || match count.get(&none()).unwrap() {
+        Some(Row::Array(row)) => matches!(row[0], Value::Number(2.0)),
+        _ => panic!("no row"),
+    };
+    drop(insert.iterate(&values([Value::Bigint(1)])).unwrap());
+    let iterator = insert.iterate(&values([Value::Bigint(1)])).unwrap();
+    fails(
+        insert.iterate(&values([Value::Null, Value::Null])),
+        Some(25),
+    );
+    fails_with(iterator.next(), "ERR_INVALID_STATE");
+    assert!(!counted());
+    let iterator = insert.iterate(&values([Value::Bigint(1)])).unwrap();
+    // It outlives its statement.
+    drop(insert);
+    assert!(!counted());
+    assert!(iterator.next().unwrap().is_some());
+    assert!(counted());
+    assert!(iterator.next().unwrap().is_some());
+    assert!(iterator.next().unwrap().is_none());
+    database.exec("DROP TABLE unread").unwrap();
 }
 
 fn iterators() {
     let database = open("default").unwrap();
-    let sql = "SELECT zeroblob(500000) UNION ALL SELECT zeroblob(1)";
+    let large = || values([Value::Blob(vec![0; 1_000_000])]);
     let mut statements = Vec::new();
     let mut iterators = Vec::new();
-    // Each has read its first row.
+    // Each holds its values until its first row is read.
     let refused = loop {
-        let statement = database.prepare(sql, OPTIONS).unwrap();
-        match statement.iterate(&none()) {
+        let statement = database.prepare("SELECT ?, 1", OPTIONS).unwrap();
+        match statement.iterate(&large()) {
             Ok(iterator) => iterators.push(iterator),
             Err(error) => break error,
         }
         statements.push(statement);
     };
-    assert_eq!((iterators.len(), refused.errcode), (33, TOO_LARGE));
+    assert_eq!((iterators.len(), refused.errcode), (16, TOO_LARGE));
     for iterator in &iterators {
         assert!(iterator.next().unwrap().is_some());
     }
-    // Rows that were read make room for others.
-    statements.push(database.prepare(sql, OPTIONS).unwrap());
-    iterators.push(statements[33].iterate(&none()).unwrap());
+    statements.push(database.prepare("SELECT ?, 1", OPTIONS).unwrap());
+    iterators.push(statements[16].iterate(&large()).unwrap());
     iterators.clear();
     let small = database.prepare("VALUES (1), (2)", OPTIONS).unwrap();
     for _ in 0..64 {
@@ -108,7 +186,16 @@ fn iterators() {
         let statement = statements.last().unwrap();
         iterators.push(statement.iterate(&none()).unwrap());
     }
-    fails(small.iterate(&none()), TOO_LARGE);
+    // Each is one of the request's cursors, which are limited to 64.
+    fails(small.iterate(&none()), Some(7));
+    fails(
+        open("default")
+            .unwrap()
+            .prepare("SELECT 1", OPTIONS)
+            .unwrap()
+            .iterate(&none()),
+        Some(7),
+    );
     // Reading one to its end makes room, and so does closing one.
     while iterators[0].next().unwrap().is_some() {}
     assert!(iterators[0].next().unwrap().is_none());
@@ -131,6 +218,10 @@ fn bindings() {
     let large = Value::Blob(vec![0; (1 << 20) + 1]);
     let one = database.prepare("SELECT ?", OPTIONS).unwrap();
     fails(one.get(&values([large])), TOO_LARGE);
+    // A message does not repeat a long name.
+    let mut unknown = none();
+    unknown.named = Some(vec![("x".repeat(1 << 20), Value::Null)]);
+    assert!(one.get(&unknown).unwrap_err().message.len() < 1_000);
     let both = database.prepare("SELECT $a, @a", OPTIONS).unwrap();
     for name in ["a", "$a"] {
         let mut ambiguous = none();
@@ -199,6 +290,8 @@ fn paths() {
     for path in ["./data/default.db", "file:default.sqlite?mode=ro"] {
         open(path).unwrap();
     }
+    let memory = open("file:default.db?mode=memory");
+    fails_with(memory, "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM");
     let not_text = open_database(&Path::Bytes(vec![0xff]), &options());
     fails_with(not_text, "ERR_INVALID_ARG_TYPE");
 }
