@@ -66,7 +66,7 @@ pub(crate) struct Recorded {
     pub(crate) lent: Option<Lent>,
 }
 
-/// What becomes of a call that a fault may have happened at.
+/// What happens to a call after its faults were checked.
 enum Fate {
     Runs(UnderWay),
     /// It does not run now. If it is still under way, the pool makes it again.
