@@ -23,8 +23,8 @@ pub enum Failure {
     Busy,
     /// `busy-snapshot`: others have written since the transaction first read. Only happens at a
     /// write in a deferred transaction that has read and not yet written; or, outside a
-    /// transaction, at a write while a cursor is open. Until the transaction ends, or the cursor,
-    /// every further write fails in the same way, as with SQLite itself.
+    /// transaction, at a write or an immediate begin while a cursor is open. Until the transaction
+    /// ends, or the cursor, every further write fails in the same way, as with SQLite itself.
     BusySnapshot,
     /// `pool-timeout`, when the guest gets a connection: all were in use for too long.
     PoolTimeout,
@@ -91,7 +91,7 @@ impl Failure {
     /// Whether it can happen at such a call.
     fn can_be(self, at: &Situation) -> bool {
         match self {
-            Failure::BusySnapshot => at.writes && at.holds_snapshot,
+            Failure::BusySnapshot => at.takes_turn && at.holds_snapshot,
             Failure::RolledBack => at.in_transaction,
             Failure::OutcomeUnknown => at.commits || (at.writes && !at.in_transaction),
             _ => true,
@@ -120,6 +120,8 @@ pub(crate) struct Situation {
     /// They have: a [`Failure::BusySnapshot`] has happened.
     pub(crate) is_outdated: bool,
     pub(crate) writes: bool,
+    /// It writes, or begins a transaction that may.
+    pub(crate) takes_turn: bool,
     pub(crate) commits: bool,
 }
 

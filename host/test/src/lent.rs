@@ -60,8 +60,7 @@ impl Lent {
 
     /// What a call finds.
     pub(crate) fn situation(&mut self, asked: &Asked<'_>, in_transaction: bool) -> Situation {
-        let mut cursors = self.cursors.values();
-        let reads = cursors.any(|sql| Verb::of(sql) == Verb::Read);
+        let reads = self.reads();
         if !in_transaction && !reads {
             self.snapshot = Snapshot::default();
         }
@@ -79,15 +78,28 @@ impl Lent {
             },
             is_outdated,
             writes: asked.has(Verb::Write),
+            takes_turn: asked.has(Verb::Write) || asked.has(Verb::Begin { writes: true }),
             commits: asked.commits(),
         }
     }
 
+    /// Whether the cursor of a statement that reads is open, which holds its snapshot.
+    fn reads(&self) -> bool {
+        let mut cursors = self.cursors.values();
+        cursors.any(|sql| Verb::of(sql) == Verb::Read)
+    }
+
     /// A call has succeeded: note what it did to the transaction that is open now.
     pub(crate) fn note(&mut self, asked: &Asked<'_>, is_new: bool) {
+        let reads = self.reads();
         let snapshot = &mut self.snapshot;
-        if is_new {
-            snapshot.is_deferred = !asked.has(Verb::Begin { writes: true });
+        if is_new || asked.has(Verb::Commit) || asked.has(Verb::Rollback) {
+            *snapshot = Snapshot {
+                is_deferred: !asked.has(Verb::Begin { writes: true }),
+                has_read: reads,
+                has_written: false,
+                is_outdated: reads && snapshot.is_outdated,
+            };
         }
         snapshot.has_read |= asked.has(Verb::Read);
         snapshot.has_written |= asked.has(Verb::Write);

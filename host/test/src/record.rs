@@ -40,9 +40,9 @@ pub struct Record {
 
 /// The answer to an HTTP request, and what the guest did.
 ///
-/// Each assertion fails too if the guest failed after its response, or a fault never happened. It
-/// panics with what was expected, what was answered, what the guest printed, and,
-/// if it trapped, its backtrace. It returns the answer, so that assertions can be chained.
+/// Each assertion also fails if the guest failed after its response, or a fault never happened. It
+/// panics with what was expected, what was answered, what the guest printed, and, if it trapped,
+/// its backtrace. It returns the answer, so that assertions can be chained.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Answer {
@@ -148,7 +148,8 @@ impl Record {
         if let Some(name) = &self.unknown_database {
             _ = writeln!(
                 text,
-                "it asked for the database `{name}`, which the test does not have"
+                "the guest asked for the database `{name}`: add it to the test, with \
+                 `databases.{name}` or `AppBuilder::database`"
             );
         }
         for (what, output) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
@@ -180,8 +181,7 @@ macro_rules! record_assertions {
             #[doc = concat!("[`returns_connections`](", stringify!($type), "::returns_connections).")]
             #[track_caller]
             pub fn leaves_nothing(&self) -> &Self {
-                self.record.must(self.record.leaves_something());
-                self
+                self.must(self.record.leaves_something())
             }
 
             /// Assert that the guest returned every connection itself. Guests that use the shared
@@ -189,8 +189,7 @@ macro_rules! record_assertions {
             /// request, which is as good.
             #[track_caller]
             pub fn returns_connections(&self) -> &Self {
-                self.record.must(self.record.keeps_connections());
-                self
+                self.must(self.record.keeps_connections())
             }
 
             /// Assert that the guest ran at most this many statements. A guest that runs one for
@@ -199,8 +198,7 @@ macro_rules! record_assertions {
             /// do not.
             #[track_caller]
             pub fn at_most_statements(&self, most: usize) -> &Self {
-                self.record.must(self.record.exceeds_statements(most));
-                self
+                self.must(self.record.exceeds_statements(most))
             }
 
             /// Assert that no statement reads a whole table without an index.
@@ -219,10 +217,9 @@ macro_rules! record_assertions {
             #[track_caller]
             pub fn no_full_scan_except(&self, tables: &[&str]) -> &Self {
                 match self.record.scans(tables) {
-                    Ok(problem) => self.record.must(problem),
+                    Ok(problem) => self.must(problem),
                     Err(mistake) => panic!("{mistake}"),
                 }
-                self
             }
 
             /// Assert that the journal is this text, and show the difference if not. Leading and
@@ -235,8 +232,7 @@ macro_rules! record_assertions {
                     &compare::trimmed(&actual),
                 );
                 let problem = difference.map(|text| format!("the journal differs:\n{text}"));
-                self.record.must(problem);
-                self
+                self.must(problem)
             }
         }
     };
@@ -261,7 +257,7 @@ impl Answer {
         let value = serde_json::from_slice(&self.body);
         value.unwrap_or_else(|error| {
             let problem = format!("the body is not JSON: {error}: {}", self.text());
-            self.record.must(Some(problem));
+            self.must(Some(problem));
             serde_json::Value::Null
         })
     }
@@ -284,14 +280,13 @@ impl Answer {
 
     /// Why the guest failed although it answered; `None` if it did not, or its status says so.
     pub(crate) fn fails_after(&self) -> Option<String> {
-        let is_hidden = self.record.failure.is_some() && self.status.as_u16() < 499;
+        let is_hidden = self.record.failure.is_some() && !self.status.is_server_error();
         is_hidden.then(|| {
             let status = self.status.as_u16();
             format!("the guest failed after its response, of status {status}\n")
         })
     }
 
-    /// Fail, if there is a problem, or the guest has failed unnoticed.
     #[track_caller]
     fn must(&self, problem: Option<String>) -> &Self {
         self.record.must(problem.or_else(|| self.fails_after()));
@@ -316,12 +311,17 @@ impl Answer {
 }
 
 impl Exit {
+    #[track_caller]
+    fn must(&self, problem: Option<String>) -> &Self {
+        self.record.must(problem);
+        self
+    }
+
     /// Assert the exit code.
     #[track_caller]
     pub fn is(&self, code: i32) -> &Self {
         let problem = || format!("the exit code is {}, not {code}", self.code);
-        self.record.must((self.code != code).then(problem));
-        self
+        self.must((self.code != code).then(problem))
     }
 
     /// Assert what the guest printed.
@@ -340,7 +340,6 @@ impl Exit {
     fn output_is(&self, what: impl Display, expected: &str, actual: &str) -> &Self {
         let difference = compare::lines(expected, actual);
         let problem = difference.map(|text| format!("{what} differs:\n{text}"));
-        self.record.must(problem);
-        self
+        self.must(problem)
     }
 }

@@ -175,7 +175,8 @@ impl Recorder {
         let mut begun = Begun {
             index: state.journal.entries.len(),
             delay: Duration::ZERO,
-            fault: (at.writes && at.is_outdated).then_some(Effect::Error(Failure::BusySnapshot)),
+            fault: (at.takes_turn && at.is_outdated)
+                .then_some(Effect::Error(Failure::BusySnapshot)),
         };
         let faults = state.faults.iter_mut();
         for fault in faults.filter(|fault| (is_call || of_get) && fault.is_of_get() == of_get) {

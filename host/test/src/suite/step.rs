@@ -43,9 +43,10 @@ impl Findings<'_> {
             )),
         };
         match (problem, &mut self.edits) {
-            (None, _) => {}
-            (Some(_), Some(edits)) => edits.push(Edit::file(path, actual)),
+            // Also if it is the same, because another step may write other contents.
+            (_, Some(edits)) => edits.push(Edit::file(path, actual)),
             (Some(problem), None) => self.problems.push(format!("{what} differs:\n{problem}")),
+            (None, None) => {}
         }
     }
 }

@@ -88,7 +88,11 @@ impl Changes {
     }
 
     /// Write the files. Returns those that changed.
-    pub(super) fn write(self) -> Result<Vec<PathBuf>, Mistake> {
+    pub(super) fn write(mut self) -> Result<Vec<PathBuf>, Mistake> {
+        let is_new = |path: &PathBuf, bytes: &mut Vec<u8>| {
+            !fs::read(path).is_ok_and(|known| known == *bytes)
+        };
+        self.0.retain(is_new);
         for (path, bytes) in &self.0 {
             let folder = path.parent().filter(|folder| *folder != Path::new(""));
             let folder = folder.unwrap_or(Path::new("."));

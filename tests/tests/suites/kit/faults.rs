@@ -142,6 +142,7 @@ async fn only_a_new_transaction_cures_an_outdated_snapshot() {
         ("open SELECT id FROM note", "ok"),
         (CHANGE, "BusySnapshot"),
         (CHANGE, "BusySnapshot"),
+        ("begin immediate", "BusySnapshot"),
         ("next", "ok"),
         ("next", "ok"),
         ("next", "ok"),

@@ -309,6 +309,14 @@ fn what_cannot_be_updated_stays_as_it_is() {
         assert_eq!(file.expect("the file"), toml);
         assert!(!folder.path().join("j.txt").exists());
     }
+    // Also if the first of them is in the file already.
+    let folder = copied("kit_leaks", &format!("[[test]]\nname = 'x'\n{step}"));
+    let update = || test("kit_leaks", folder.path(), &["--update"]);
+    assert_eq!(update().0, Some(0));
+    let both = format!("[[test]]\nname = 'x'\n{step}{other}");
+    std::fs::write(folder.path().join("t.toml"), both).expect("the file");
+    let (code, _, stderr) = update();
+    assert_eq!(code, Some(2), "{stderr}");
 }
 
 #[test]
