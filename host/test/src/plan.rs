@@ -135,14 +135,13 @@ impl Planner<'_> {
             table.starts_with('(') || steps.iter().any(made)
         };
         let tables = steps.iter().filter_map(|step| scanned(&step.detail));
-        let scans = tables
-            .filter(|table| !is_temporary(table))
-            .map(|table| FullScan {
-                sql: normal(sql),
-                table: table.to_owned(),
-                plan: plan.clone(),
-            });
-        Ok(scans.collect())
+        let tables: BTreeSet<&str> = tables.filter(|table| !is_temporary(table)).collect();
+        let scan = |table: &str| FullScan {
+            sql: normal(sql),
+            table: table.to_owned(),
+            plan: plan.clone(),
+        };
+        Ok(tables.into_iter().map(scan).collect())
     }
 
     fn plan(&self, sql: &str) -> rusqlite::Result<Vec<Step>> {

@@ -12,7 +12,7 @@ async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
     let length = length.map_or("none", |length| length.to_str().unwrap_or("not text"));
     let answer = Response::builder();
     Ok(match request.uri().path() {
-        "/exit" => std::process::exit(3),
+        "/exit" => std::process::exit(1),
         "/early" => answer.status(103).body(Body::empty())?,
         "/half" => answer.body(Body::from_http_body(Panics { after: false }))?,
         "/late" => answer.body(Body::from_http_body(Panics { after: true }))?,

@@ -23,8 +23,16 @@ fn main() {
     for step in std::env::args().skip(1) {
         match run(&connection, &mut handles, &step) {
             Ok(()) => println!("ok"),
-            Err(error) if error.rolled_back => println!("{:?}, rolled back", error.kind),
-            Err(error) => println!("{:?}", error.kind),
+            Err(error) => {
+                let kind = format!("{:?}", error.kind);
+                let kind = kind.trim_start_matches("ErrorKind::");
+                let rolled_back = if error.rolled_back {
+                    ", rolled back"
+                } else {
+                    ""
+                };
+                println!("{kind}{rolled_back}");
+            }
         }
     }
 }

@@ -251,7 +251,7 @@ fn what_a_test_did_not_ask_for_fails_it() {
         (
             "kit_answers",
             "request = 'GET /exit'\nexpect.leaves_nothing = true",
-            "exit(3)",
+            "exit(1)",
         ),
         (
             "kit_speaks",
