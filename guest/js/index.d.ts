@@ -106,10 +106,10 @@ export class Statement<Params extends readonly unknown[] = Parameter[], Result =
   /** Bind the parameters of every later run. */
   bind(...params: Params): Statement<[], Result>;
   /** Only the first column of each row. */
-  pluck(on?: true): Statement<Params, SqlValue>;
+  pluck<Value = SqlValue>(on?: true): Statement<Params, Value>;
   pluck(on: boolean): Statement<Params, unknown>;
   /** Rows as arrays. */
-  raw(on?: true): Statement<Params, SqlValue[]>;
+  raw<Values = SqlValue[]>(on?: true): Statement<Params, Values>;
   raw(on: boolean): Statement<Params, unknown>;
   /** Integers as bigints. Without it, one that does not fit in a number is a `RangeError`. */
   safeIntegers(on?: boolean): this;

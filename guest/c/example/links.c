@@ -1,9 +1,10 @@
 /*
 ** A URL shortener, as an HTTP component:
 **
-**   POST /          the body is a URL; answers with its short path (201)
-**   GET  /CODE      redirects to the URL, and counts (302)
-**   GET  /          lists the ten most used links
+**   POST /             the body is a URL; answers with its code
+**   GET  /CODE         redirects to the URL, and counts
+**   GET  /CODE/visits  how often that happened
+**   GET  /             the most visited links
 */
 #include "gen/links.h"
 
@@ -80,24 +81,25 @@ static char *read_body(wasi_http_types_borrow_incoming_request_t request) {
   return n ? text : NULL;
 }
 
-static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyz";
+static const char digits[] = "0123456789abcdefghijkmnopqrstuvwxyz"; /* without l, which looks like 1 */
+#define BASE ((sqlite3_int64)(sizeof digits - 1))
 
+/* A link's id as its code. */
 static char *code_of(sqlite3_int64 id) {
   static char code[16];
   char *at = code + sizeof code - 1;
-  for (*at = 0; id > 0; id /= 36) *--at = digits[id % 36];
+  for (*at = 0; id > 0; id /= BASE) *--at = digits[id % BASE];
   return at;
 }
 
-/* 0 if it is not a code. */
+/* A code as a link's id; 0, which no link has, for anything else. */
 static sqlite3_int64 id_of(const char *code) {
   sqlite3_int64 id = 0;
-  size_t n = strlen(code);
-  if (n == 0 || n > 10) return 0;
+  if (strlen(code) > 12) return 0;
   for (; *code; code++) {
     const char *digit = strchr(digits, *code);
     if (!digit) return 0;
-    id = id * 36 + (digit - digits);
+    id = id * BASE + (digit - digits);
   }
   return id;
 }
@@ -125,7 +127,7 @@ static void shorten(sqlite3 *db, const char *url) {
   if (sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK &&
       sqlite3_bind_text(s, 1, url, -1, SQLITE_STATIC) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW) {
     char line[32];
-    sqlite3_snprintf(sizeof line, line, "/%s\n", code_of(sqlite3_column_int64(s, 0)));
+    sqlite3_snprintf(sizeof line, line, "%s\n", code_of(sqlite3_column_int64(s, 0)));
     /* Only the end of the rows confirms the commit. */
     if (sqlite3_step(s) == SQLITE_DONE) answer(201, NULL, line);
     else fail(db);
@@ -137,7 +139,7 @@ static void shorten(sqlite3 *db, const char *url) {
 
 static void follow(sqlite3 *db, const char *code) {
   sqlite3_stmt *s = NULL;
-  const char *sql = "UPDATE links SET hits = hits + 1 WHERE id = ?1 RETURNING url";
+  const char *sql = "UPDATE links SET visits = visits + 1 WHERE id = ?1 RETURNING url";
   int rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
   if (rc == SQLITE_OK) {
     sqlite3_bind_int64(s, 1, id_of(code));
@@ -156,13 +158,32 @@ static void follow(sqlite3 *db, const char *code) {
   sqlite3_finalize(s);
 }
 
+static void visits(sqlite3 *db, const char *code) {
+  sqlite3_stmt *s = NULL;
+  int rc = sqlite3_prepare_v2(db, "SELECT visits FROM links WHERE id = ?1", -1, &s, NULL);
+  if (rc == SQLITE_OK) {
+    sqlite3_bind_int64(s, 1, id_of(code));
+    rc = sqlite3_step(s);
+  }
+  if (rc == SQLITE_ROW) {
+    char line[32];
+    sqlite3_snprintf(sizeof line, line, "%lld\n", sqlite3_column_int64(s, 0));
+    answer(200, NULL, line);
+  } else if (rc == SQLITE_DONE) {
+    answer(404, NULL, "No such link\n");
+  } else {
+    fail(db);
+  }
+  sqlite3_finalize(s);
+}
+
 static void list(sqlite3 *db) {
   sqlite3_stmt *s = NULL;
   char *body = sqlite3_mprintf("%s", "");
-  const char *sql = "SELECT id, hits, url FROM links ORDER BY hits DESC, id LIMIT 10";
+  const char *sql = "SELECT id, visits, url FROM links ORDER BY visits DESC, id LIMIT 10";
   int rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
   while (rc == SQLITE_OK && (rc = sqlite3_step(s)) == SQLITE_ROW) {
-    body = sqlite3_mprintf("%z/%s\t%d\t%s\n", body, code_of(sqlite3_column_int64(s, 0)),
+    body = sqlite3_mprintf("%z%s\t%d\t%s\n", body, code_of(sqlite3_column_int64(s, 0)),
                            sqlite3_column_int(s, 1), sqlite3_column_text(s, 2));
     rc = SQLITE_OK;
   }
@@ -186,12 +207,16 @@ void exports_wasi_http_incoming_handler_handle(
     links_string_free(&target);
   }
   path[strcspn(path, "?")] = 0;
+  char *after = strchr(path + 1, '/');
+  int is_visits = after && strcmp(after, "/visits") == 0;
+  if (is_visits) *after = 0;
 
   sqlite3 *db = NULL;
   if (sqlite3_open("default", &db) != SQLITE_OK) fail(db);
   else if (method.tag == WASI_HTTP_TYPES_METHOD_POST && strcmp(path, "/") == 0) shorten(db, read_body(incoming));
   else if (method.tag != WASI_HTTP_TYPES_METHOD_GET) answer(405, NULL, "Only GET, and POST to /\n");
   else if (strcmp(path, "/") == 0) list(db);
+  else if (is_visits) visits(db, path + 1);
   else follow(db, path + 1);
   sqlite3_close(db);
 

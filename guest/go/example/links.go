@@ -10,9 +10,8 @@ import (
 type links struct{ db *sql.DB }
 
 type link struct {
-	Code   string `json:"code"`
-	URL    string `json:"url"`
-	Visits int    `json:"visits"`
+	id, visits int64
+	url        string
 }
 
 // add returns the id of the link to an address: a new one, or the one that exists.
@@ -28,27 +27,25 @@ func (l links) visit(ctx context.Context, id int64) (address string, err error) 
 	return address, err
 }
 
-func (l links) find(ctx context.Context, id int64) (link, error) {
-	found := link{Code: toCode(id)}
-	err := l.db.QueryRowContext(ctx, "SELECT url, visits FROM links WHERE id = ?", id).Scan(&found.URL, &found.Visits)
-	return found, err
+// count returns how often a link was visited.
+func (l links) count(ctx context.Context, id int64) (visits int64, err error) {
+	err = l.db.QueryRowContext(ctx, "SELECT visits FROM links WHERE id = ?", id).Scan(&visits)
+	return visits, err
 }
 
 // top returns the links that are visited most.
 func (l links) top(ctx context.Context) ([]link, error) {
-	rows, err := l.db.QueryContext(ctx, "SELECT id, url, visits FROM links ORDER BY visits DESC, id LIMIT 100")
+	rows, err := l.db.QueryContext(ctx, "SELECT id, url, visits FROM links ORDER BY visits DESC, id LIMIT 10")
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	top := []link{}
+	var top []link
 	for rows.Next() {
-		var id int64
 		var next link
-		if err := rows.Scan(&id, &next.URL, &next.Visits); err != nil {
+		if err := rows.Scan(&next.id, &next.url, &next.visits); err != nil {
 			return nil, err
 		}
-		next.Code = toCode(id)
 		top = append(top, next)
 	}
 	return top, rows.Err()

@@ -1,15 +1,19 @@
-// A URL shortener: POST a URL, get a short code.
+// A URL shortener:
+//
+//   - POST /: the body is a URL; answers with its code
+//   - GET /CODE: redirects to the URL, and counts
+//   - GET /CODE/visits: how often that happened
+//   - GET /: the most visited links
 package main
 
 import (
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net/http"
-	"net/url"
+	"regexp"
 	"strings"
 
 	"millpond"
@@ -53,33 +57,27 @@ func handle(serve func(http.ResponseWriter, *http.Request) error) http.HandlerFu
 		case errors.Is(err, sql.ErrNoRows):
 			http.Error(w, "No such link", http.StatusNotFound)
 		case errors.Is(err, millpond.KindBusy), errors.Is(err, millpond.KindPoolTimeout):
-			http.Error(w, "Try again", http.StatusServiceUnavailable)
+			http.Error(w, "Busy: try again", http.StatusServiceUnavailable)
 		default:
 			log.Print(err)
-			http.Error(w, "The service failed", http.StatusInternalServerError)
+			http.Error(w, "Internal error", http.StatusInternalServerError)
 		}
 	}
 }
 
+var isURL = regexp.MustCompile("^https?://[!-~]+$")
+
 // read reads the URL to shorten from a request.
 func read(r *http.Request) (string, error) {
-	refused := status{http.StatusBadRequest, "Send one URL, http: or https:, as the body of the request"}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxURL+1))
 	if err != nil {
 		return "", err
 	}
 	text := strings.TrimSpace(string(body))
-	address, err := url.Parse(text)
-	if err != nil || len(body) > maxURL || address.Host == "" || address.Scheme != "http" && address.Scheme != "https" {
-		return "", refused
+	if len(body) > maxURL || !isURL.MatchString(text) {
+		return "", status{http.StatusBadRequest, "Send one URL, https: or http:, as the body of the request"}
 	}
 	return text, nil
-}
-
-// write sends a value as JSON.
-func write(w http.ResponseWriter, value any) error {
-	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(value)
 }
 
 func (l links) index(w http.ResponseWriter, r *http.Request) error {
@@ -87,7 +85,10 @@ func (l links) index(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return write(w, map[string]any{"links": top})
+	for _, link := range top {
+		fmt.Fprintf(w, "%s\t%d\t%s\n", toCode(link.id), link.visits, link.url)
+	}
+	return nil
 }
 
 func (l links) shorten(w http.ResponseWriter, r *http.Request) error {
@@ -114,9 +115,9 @@ func (l links) follow(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (l links) visits(w http.ResponseWriter, r *http.Request) error {
-	link, err := l.find(r.Context(), toID(r.PathValue("code")))
-	if err != nil {
-		return err
+	visits, err := l.count(r.Context(), toID(r.PathValue("code")))
+	if err == nil {
+		_, err = fmt.Fprintln(w, visits)
 	}
-	return write(w, link)
+	return err
 }

@@ -32,6 +32,10 @@ export class Session {
     return this.#statements;
   }
 
+  get isConnected() {
+    return this.#connection !== undefined;
+  }
+
   get inTransaction() {
     return this.#connection !== undefined && this.#connection.inTransaction();
   }

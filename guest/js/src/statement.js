@@ -156,7 +156,8 @@ export class Statement {
   }
 
   #setShape(shape, on) {
-    this.#mustRead();
+    // Without a connection this may be build time: the first use checks it.
+    if (this.#session.isConnected) this.#mustRead();
     if (on) this.#shape = shape;
     else if (this.#shape === shape) this.#shape = 'object';
     return this;

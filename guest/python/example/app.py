@@ -1,4 +1,12 @@
-"""A URL shortener: a Bottle application, served by `wasi:http`."""
+"""A URL shortener: a Bottle application, served by `wasi:http`.
+
+- `POST /`: the body is a URL; answers with its code
+- `GET /CODE`: redirects to the URL, and counts
+- `GET /CODE/visits`: how often that happened
+- `GET /`: the most visited links
+"""
+
+import re
 
 from bottle import Bottle, abort, redirect, request, response
 
@@ -34,15 +42,15 @@ def to_id(code: str) -> int:
 
 @app.get("/")
 def index():
-    rows = db.execute("SELECT * FROM links ORDER BY visits DESC, id LIMIT 100")
-    return {"links": [{**dict(row), "code": to_code(row["id"])} for row in rows]}
+    rows = db.execute("SELECT id, url, visits FROM links ORDER BY visits DESC, id LIMIT 10")
+    return text("".join(f"{to_code(row['id'])}\t{row['visits']}\t{row['url']}\n" for row in rows))
 
 
 @app.post("/")
 def shorten():
     url = request.body.read().decode("utf-8", "replace").strip()
-    if not url.startswith(("http://", "https://")) or len(url) > 2000 or not url.isprintable():
-        abort(400, "Send one URL, http: or https:, as the body of the request")
+    if len(url) > 2000 or not re.fullmatch("https?://[!-~]+", url):
+        abort(400, "Send one URL, https: or http:, as the body of the request")
     with db:
         row = db.execute(
             """INSERT INTO links (url) VALUES (?)
@@ -50,8 +58,7 @@ def shorten():
             (url,),
         ).fetchone()
     response.status = 201
-    response.content_type = "text/plain"
-    return to_code(row["id"]) + "\n"
+    return text(to_code(row["id"]) + "\n")
 
 
 @app.get("/<code>")
@@ -67,10 +74,23 @@ def follow(code):
 
 @app.get("/<code>/visits")
 def visits(code):
-    row = db.execute("SELECT url, visits FROM links WHERE id = ?", (to_id(code),)).fetchone()
+    row = db.execute("SELECT visits FROM links WHERE id = ?", (to_id(code),)).fetchone()
     if row is None:
         abort(404, "No such link")
-    return dict(row)
+    return text(f"{row['visits']}\n")
+
+
+@app.error(500)
+def failed(error):
+    busy = getattr(error.exception, "kind", None) in ("busy", "pool-timeout")
+    if busy:
+        response.status = 503
+    return text("Busy: try again\n" if busy else "Internal error\n")
+
+
+def text(body: str) -> str:
+    response.content_type = "text/plain; charset=utf-8"
+    return body
 
 
 IncomingHandler = handler(app)

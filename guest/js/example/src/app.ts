@@ -1,36 +1,26 @@
-// A URL shortener: POST a URL, get a short code.
+// A URL shortener:
+//
+// - POST /: the body is a URL; answers with its code
+// - GET /CODE: redirects to the URL, and counts
+// - GET /CODE/visits: how often that happened
+// - GET /: the most visited links
 
 import { Hono } from 'hono';
 import { SqliteError } from 'millpond';
-import { find, follow, shorten } from './links.js';
-
-const PAGE = `<!doctype html>
-<title>Links</title>
-<form method="post" action="/"><input name="url" type="url" required autofocus>
-<button>Shorten</button></form>
-`;
+import { follow, mostVisited, shorten, visits } from './links.js';
 
 const app = new Hono();
 
-function webAddress(text: string): string | undefined {
-  try {
-    const url = new URL(text.trim());
-    return url.protocol === 'https:' || url.protocol === 'http:' ? url.href : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-app.get('/', (c) => c.html(PAGE));
+app.get('/', (c) => {
+  const lines = mostVisited().map(({ code, url, visits }) => `${code}\t${visits}\t${url}\n`);
+  return c.text(lines.join(''));
+});
 
 app.post('/', async (c) => {
-  const body = await c.req.text();
-  const isForm = c.req.header('content-type')?.startsWith('application/x-www-form-urlencoded');
-  // `curl -d` sends a URL with this type too.
-  const url = webAddress((isForm ? new URLSearchParams(body).get('url') : null) ?? body);
-  if (url === undefined) return c.text('Send an http or https URL\n', 400);
-  const { code } = shorten(url);
-  return c.text(`/${code}\n`, 201, { location: `/${code}` });
+  const url = (await c.req.text()).trim();
+  const isUrl = /^https?:\/\/[!-~]+$/.test(url) && url.length <= 2000;
+  if (!isUrl) return c.text('Send one URL, https: or http:, as the body of the request\n', 400);
+  return c.text(`${shorten(url)}\n`, 201);
 });
 
 app.get('/:code', (c) => {
@@ -38,15 +28,19 @@ app.get('/:code', (c) => {
   return url === undefined ? c.notFound() : c.redirect(url);
 });
 
-app.get('/:code/stats', (c) => {
-  const link = find(c.req.param('code'));
-  return link === undefined ? c.notFound() : c.json(link);
+app.get('/:code/visits', (c) => {
+  const count = visits(c.req.param('code'));
+  return count === undefined ? c.notFound() : c.text(`${count}\n`);
 });
+
+app.all('*', (c) => c.text('Only GET, and POST to /\n', 405));
+
+app.notFound((c) => c.text('No such link\n', 404));
 
 app.onError((error, c) => {
   console.error(error);
   const busy = error instanceof SqliteError && error.code.startsWith('SQLITE_BUSY');
-  return c.text('The service failed\n', busy ? 503 : 500);
+  return busy ? c.text('Busy: try again\n', 503) : c.text('Internal error\n', 500);
 });
 
 interface FetchEvent {

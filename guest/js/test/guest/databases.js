@@ -6,10 +6,17 @@ import { equal, test, throws } from './harness.js';
 const early = new Database();
 const statement = early.prepare('SELECT ? + 1').pluck();
 const transaction = early.transaction((n) => statement.get(n));
+const returning = early.prepare('INSERT INTO early VALUES (?) RETURNING a').pluck();
+const writing = early.prepare('INSERT INTO early VALUES (?)').raw();
 
 test('databases and statements may be made at the top level', () => {
   equal(statement.get(1), 2);
   equal(transaction(2), 3);
+  early.exec('CREATE TABLE early (a)');
+  equal(returning.get(3), 3);
+  throws(() => writing.get(4), TypeError);
+  equal(writing.run(4).changes, 1);
+  early.exec('DROP TABLE early');
   early.close();
 });
 

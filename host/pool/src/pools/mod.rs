@@ -46,7 +46,7 @@ const CHANGE: Duration = Duration::from_secs(1);
 ///
 /// async fn open(key: Arc<str>) -> Result<Pool> {
 ///     // …
-/// #   Err(millpond_pool::Error::new(millpond_pool::ErrorKind::NoSuchDatabase, key))
+/// #   Err(millpond_pool::Error::new(millpond_pool::ErrorKind::NoSuchDatabase, &*key))
 /// }
 ///
 /// # async fn serve() -> Result<()> {

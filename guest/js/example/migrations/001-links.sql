@@ -1,6 +1,0 @@
-CREATE TABLE links (
-    code TEXT PRIMARY KEY,
-    url TEXT NOT NULL UNIQUE,
-    visits INTEGER NOT NULL DEFAULT 0,
-    created TEXT NOT NULL DEFAULT (datetime())
-) STRICT, WITHOUT ROWID;
