@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use millpond_test::suite::{self, Options, TestResult};
 use millpond_tests::component;
 
 use super::NOTES;
@@ -317,6 +318,21 @@ fn what_cannot_be_updated_stays_as_it_is() {
     std::fs::write(folder.path().join("t.toml"), both).expect("the file");
     let (code, _, stderr) = update();
     assert_eq!(code, Some(2), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_changes_meanwhile_is_not_written() {
+    let toml = "[[test]]\nname = 'x'\n[[test.step]]\nrequest = 'GET /'\n";
+    let folder = copied("kit_leaks", toml);
+    let file = folder.path().join("t.toml");
+    let mut options = Options::new(component("kit_leaks"), folder.path());
+    options.update = true;
+    let edit = |_, _: &TestResult| std::fs::write(&file, "# other\n").expect("it is written");
+    suite::run(&options, |_| (), edit)
+        .await
+        .expect_err("a mistake");
+    let after = std::fs::read_to_string(&file).expect("the file");
+    assert_eq!(after, "# other\n");
 }
 
 #[test]
