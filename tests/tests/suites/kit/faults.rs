@@ -305,5 +305,5 @@ async fn a_call_that_is_given_up_leaves_no_record() {
     let call = app.run([CHANGE]).fault(slow).into_future();
     let given_up = tokio::time::timeout(Duration::from_millis(50), call).await;
     assert!(given_up.is_err());
-    assert!(!format!("{app:?}").contains("Recorder"), "{app:?}");
+    assert!(!format!("{app:?}").contains("Recorder"));
 }
