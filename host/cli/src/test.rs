@@ -47,10 +47,13 @@ Of an expect:   status, headers, body or body_file, json (the string \"…\" mea
                 max_statements, no_full_scan, may_scan (tables), leaves_nothing,
                 returns_connections, journal (a file)
 
+A test fails too if a fault never happens, or if the guest fails and no status or exit code is
+expected.
+
 Write a step without `expect`, run --update, and review what it has written.
 
 Exit status: 0 if all tests passed, 1 if one failed, 2 for a mistake in the command line or in a
-file.")]
+file, or if the filter fits no test.")]
 pub(crate) struct Test {
     /// The component's file.
     component: PathBuf,

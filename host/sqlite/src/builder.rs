@@ -201,8 +201,8 @@ impl PoolBuilder {
         })
     }
 
-    /// Like [`open`](PoolBuilder::open), with the engine that `wrap` makes of this crate's: one that
-    /// delegates to it, to record its calls or to make them fail. For tests.
+    /// Like [`open`](PoolBuilder::open), but passes the engine through `wrap`, which may return one
+    /// that delegates to it, to record its calls or to make them fail. For tests.
     ///
     /// # Errors
     ///

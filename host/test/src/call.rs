@@ -5,9 +5,9 @@ use std::pin::Pin;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Uri};
+use http::{Method, Request, Uri};
 
 use crate::app::App;
 use crate::fault::Fault;
@@ -60,7 +60,8 @@ impl Call {
         self
     }
 
-    /// Let a fault happen. If several could happen at one call, the first does.
+    /// Let a fault happen. If several could happen at one call, only the first does, after all
+    /// delays.
     pub fn fault(mut self, fault: Fault) -> Call {
         self.options.faults.push(fault);
         self
@@ -73,7 +74,8 @@ impl Call {
         self
     }
 
-    /// The request as a server passes it on: with a `Host`, and a target that has an authority.
+    /// The request as a server passes it on: with a `Host`, the length of its body, and a target
+    /// that has an authority.
     fn complete(&mut self) {
         let uri = self.request.uri();
         let authority = uri.authority().cloned().or_else(|| {
@@ -85,6 +87,14 @@ impl Call {
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
         if let Ok(host) = authority.as_str().parse() {
             self.request.headers_mut().entry(HOST).or_insert(host);
+        }
+        let is_body_expected = [Method::POST, Method::PUT, Method::PATCH];
+        let length = self.request.body().len();
+        if (length > 0 || is_body_expected.contains(self.request.method()))
+            && !self.request.headers().contains_key(TRANSFER_ENCODING)
+        {
+            let headers = self.request.headers_mut();
+            headers.entry(CONTENT_LENGTH).or_insert(length.into());
         }
         let complete = Uri::builder().scheme(Scheme::HTTP).authority(authority);
         if let Ok(uri) = complete.path_and_query(path).build() {

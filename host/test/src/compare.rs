@@ -19,6 +19,23 @@ pub(crate) fn lines(expected: &str, actual: &str) -> Option<String> {
     Some(text)
 }
 
+/// Where two files differ: by line if both are text. `None` if they are equal.
+pub(crate) fn bytes(expected: &[u8], actual: &[u8]) -> Option<String> {
+    if expected == actual {
+        return None;
+    }
+    if let (Ok(expected), Ok(actual)) = (str::from_utf8(expected), str::from_utf8(actual)) {
+        return lines(expected, actual);
+    }
+    let same = expected.iter().zip(actual).take_while(|(a, b)| a == b);
+    Some(format!(
+        "{} bytes were answered, not {}: they differ from byte {}\n",
+        actual.len(),
+        expected.len(),
+        same.count()
+    ))
+}
+
 /// The text with each line trimmed, without empty lines, and with a line end after the last.
 pub(crate) fn trimmed(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());

@@ -102,19 +102,20 @@ fn link(
         .map(|(name, _)| name.to_string())
         .collect();
     let has = |name: &str| exports.iter().any(|export| export.starts_with(name));
-    let http = if has("wasi:http/handler@0.3.") {
-        let pre = p3::bindings::ServicePre::new(pre.clone()).map_err(mistake)?;
-        Some(ProxyPre::P3(pre))
-    } else if has("wasi:http/incoming-handler@0.2.") {
+    // Of two versions, the older one, as the command `millpond` does.
+    let http = if has("wasi:http/incoming-handler@0.2.") {
         let pre = p2::bindings::ProxyPre::new(pre.clone()).map_err(mistake)?;
         Some(ProxyPre::P2(pre))
+    } else if has("wasi:http/handler@0.3.") {
+        let pre = p3::bindings::ServicePre::new(pre.clone()).map_err(mistake)?;
+        Some(ProxyPre::P3(pre))
     } else {
         None
     };
-    let command = if has("wasi:cli/run@0.3.") {
-        Some(Command::Wasi03)
-    } else if has("wasi:cli/run@0.2.") {
+    let command = if has("wasi:cli/run@0.2.") {
         Some(Command::Wasi02)
+    } else if has("wasi:cli/run@0.3.") {
+        Some(Command::Wasi03)
     } else {
         None
     };

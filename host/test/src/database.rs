@@ -22,7 +22,7 @@ pub struct Database {
     read_only: bool,
 }
 
-/// How a database comes to be.
+/// How to create a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Plan {
     migrations: Option<PathBuf>,

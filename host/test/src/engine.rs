@@ -1,16 +1,17 @@
 //! The engine of a test's pool: delegates to SQLite's, records every call, and makes calls fail.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::sync::Arc;
 
 use millpond_pool::clock;
 use millpond_pool::engine::{Call, Engine, Limits, Opening, Rights, Session, Step, Stop, StopFlag};
-use millpond_pool::{Access, Error, PoolStats, Result, TransactionMode};
+use millpond_pool::{Access, Error, Parameters, PoolStats, Result};
 
-use crate::fault::{Effect, Failure};
+use crate::fault::{Effect, Failure, Situation};
 use crate::journal::{Action, Entry, Outcome};
-use crate::recorder::{Begun, Calls, Recorder};
+use crate::lent::{Asked, Lent, UnderWay};
+use crate::recorder::Calls;
+use crate::sql::Verb;
 
 /// SQLite, with a recorder in front.
 #[derive(Debug)]
@@ -65,51 +66,11 @@ pub(crate) struct Recorded {
     pub(crate) lent: Option<Lent>,
 }
 
-/// One lending to a guest, and what the guest has open.
-#[derive(Debug)]
-pub(crate) struct Lent {
-    pub(crate) recorder: Arc<Recorder>,
-    pub(crate) connection: u32,
-    /// The call that waits, or runs elsewhere.
-    pub(crate) under_way: Option<UnderWay>,
-    pub(crate) statements: BTreeMap<usize, String>,
-    pub(crate) dropped: BTreeSet<usize>,
-    pub(crate) cursors: BTreeMap<(usize, u64), String>,
-    pub(crate) transactions: BTreeSet<u64>,
-    pub(crate) last_sql: String,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct UnderWay {
-    index: usize,
-    /// The result will be replaced by this error.
-    loses: Option<Failure>,
-    /// The delay of a fault, which the session knows nothing of.
-    delays: bool,
-}
-
 /// What happens to a call after its faults were checked.
 enum Fate {
     Runs(UnderWay),
     /// It does not run now. If it is still under way, the pool makes it again.
     Stops(Stop, Option<UnderWay>),
-}
-
-/// What a call asks for, as it is recorded.
-pub(crate) struct Asked<'a> {
-    action: Action,
-    sql: &'a str,
-    parameters: usize,
-}
-
-impl<'a> Asked<'a> {
-    pub(crate) fn new(action: Action, sql: &'a str, parameters: usize) -> Asked<'a> {
-        Asked {
-            action,
-            sql,
-            parameters,
-        }
-    }
 }
 
 impl Recorded {
@@ -139,45 +100,62 @@ impl Recorded {
         };
         // The pool makes a call again, with an outcome or on another thread, until it is done.
         let is_new = call.outcome.is_none() && !call.aside;
-        let step = match lent.under_way.take().filter(|_| !is_new) {
-            Some(mut under_way) => {
-                if std::mem::take(&mut under_way.delays) {
+        let in_transaction = self.session.in_transaction();
+        let fate = match lent.under_way.take().filter(|_| !is_new) {
+            Some(mut under_way) => match under_way.delays.take() {
+                Some(fault) => {
                     call.outcome = None;
+                    self.strike(&mut lent, (under_way, fault), asked, &call)
                 }
-                self.go_on(&mut lent, under_way, call, work, count)
-            }
-            None => {
-                let sql = fault_sql(asked);
-                let entry = self.entry(&lent, asked, Outcome::Unfinished);
-                let in_transaction = self.session.in_transaction();
-                let begun = lent.recorder.begin(entry, &sql, in_transaction);
-                lent.last_sql = sql;
-                match self.fault(&lent, begun, asked) {
-                    Fate::Runs(under_way) => self.go_on(&mut lent, under_way, call, work, count),
-                    Fate::Stops(stop, under_way) => {
-                        lent.under_way = under_way;
-                        Err(stop)
-                    }
-                }
+                None => Fate::Runs(under_way),
+            },
+            None => self.begin(&mut lent, asked, &call),
+        };
+        let step = match fate {
+            Fate::Runs(under_way) => self.go_on(&mut lent, under_way, call, work, count),
+            Fate::Stops(stop, under_way) => {
+                lent.under_way = under_way;
+                Err(stop)
             }
         };
+        if step.is_ok() && self.session.in_transaction() {
+            lent.note(asked, !in_transaction);
+        }
         self.lent = Some(lent);
         step
     }
 
-    /// Let a fault happen.
-    fn fault(&mut self, lent: &Lent, begun: Begun, asked: &Asked<'_>) -> Fate {
-        let mut under_way = UnderWay {
+    /// Record a call that is new, and let the faults happen that are due.
+    fn begin(&mut self, lent: &mut Lent, asked: &Asked<'_>, call: &Call) -> Fate {
+        let entry = self.entry(lent, asked, Outcome::Unfinished);
+        let at = lent.situation(asked, self.session.in_transaction());
+        let sql = asked.fault_sql();
+        let begun = lent.recorder.begin(entry, &sql, &at);
+        lent.last_sql = sql;
+        let under_way = UnderWay {
             index: begun.index,
             loses: None,
-            delays: false,
+            delays: (!begun.delay.is_zero()).then_some(begun.fault),
         };
-        match begun.fault {
-            None => Fate::Runs(under_way),
-            Some(Effect::Delay(delay)) => {
-                under_way.delays = true;
-                Fate::Stops(Stop::wait(tokio::time::sleep(delay)), Some(under_way))
+        match under_way.delays {
+            Some(_) => {
+                let wait = Stop::wait(tokio::time::sleep(begun.delay));
+                Fate::Stops(wait, Some(under_way))
             }
+            None => self.strike(lent, (under_way, begun.fault), asked, call),
+        }
+    }
+
+    /// Let a fault happen, after its delay.
+    fn strike(
+        &mut self,
+        lent: &mut Lent,
+        (mut under_way, fault): (UnderWay, Option<Effect>),
+        asked: &Asked<'_>,
+        call: &Call,
+    ) -> Fate {
+        match fault {
+            None | Some(Effect::Delay(_)) => Fate::Runs(under_way),
             Some(Effect::ClientLeaves) => {
                 lent.recorder.leave.notify_one();
                 Fate::Stops(Stop::wait(pending::<()>()), None)
@@ -191,24 +169,44 @@ impl Recorded {
                 Fate::Runs(under_way)
             }
             Some(Effect::Error(failure)) => {
-                let mut error = failure.error();
-                if asked.action == Action::Commit {
-                    // The contract promises that it has been rolled back.
-                    for transaction in &lent.transactions {
-                        self.session.drop_transaction(*transaction);
-                    }
-                    error = error.with_rolled_back();
-                } else if failure.ends_transaction()
-                    && writes(asked)
-                    && self.session.in_transaction()
-                {
-                    self.end_transaction();
-                    error = error.with_rolled_back();
-                }
-                lent.recorder.end(begun.index, failed(&error));
+                lent.snapshot.is_outdated |= failure == Failure::BusySnapshot;
+                let error = self.fail(lent, failure, asked, call);
+                lent.recorder.end(under_way.index, failed(&error));
                 Fate::Stops(Stop::Error(error), None)
             }
         }
+    }
+
+    /// The error of a call that fails, after what the failure does to the open transaction.
+    fn fail(&mut self, lent: &Lent, failure: Failure, asked: &Asked<'_>, call: &Call) -> Error {
+        let error = failure.error();
+        if asked.action == Action::Commit {
+            // The contract promises that it has been rolled back.
+            for transaction in &lent.transactions {
+                self.session.drop_transaction(*transaction);
+            }
+        } else if !failure.ends_transaction() || !self.session.in_transaction() {
+            return error;
+        } else if asked.commits() {
+            // Its owner knows now that the transaction has ended, and can begin another.
+            let again = Call {
+                now: call.now,
+                hold_until: call.hold_until,
+                aside: call.aside,
+                at_once: call.at_once,
+                left: None,
+                outcome: None,
+            };
+            let rolled_back = self.session.execute(again, "ROLLBACK", &Parameters::NONE);
+            if rolled_back.is_err() {
+                self.end_transaction();
+            }
+        } else if asked.has(Verb::Write) {
+            self.end_transaction();
+        } else {
+            return error;
+        }
+        error.with_rolled_back()
     }
 
     /// Have the session end its transaction, as if that had been open for too long.
@@ -246,6 +244,40 @@ impl Recorded {
         step
     }
 
+    /// Record that the connection is back, and what the guest has left open.
+    pub(crate) fn record_return(&mut self) {
+        let Some(lent) = self.lent.take() else {
+            return;
+        };
+        let by_guest = !lent.recorder.has_ended();
+        let asked = Asked::new(Action::Return { by_guest }, "", 0);
+        let outcome = Outcome::Done {
+            rows: 0,
+            changes: 0,
+        };
+        let entry = self.entry(&lent, &asked, outcome);
+        lent.recorder.begin(entry, "", &Situation::default());
+        let is_open = self.session.in_transaction();
+        let database = self.database.to_string();
+        let Lent {
+            recorder,
+            connection,
+            mut statements,
+            dropped,
+            cursors,
+            last_sql,
+            ..
+        } = lent;
+        statements.retain(|number, _| !dropped.contains(number));
+        recorder.leave(|left| {
+            left.statements.extend(statements.into_values());
+            left.cursors.extend(cursors.into_values());
+            left.transactions.extend(is_open.then_some(last_sql));
+            left.connections.extend((!by_guest).then_some(database));
+        });
+        recorder.returns(connection);
+    }
+
     /// The SQL of a prepared statement.
     pub(crate) fn sql_of(&self, statement: usize) -> String {
         let lent = self.lent.as_ref();
@@ -260,27 +292,16 @@ impl Recorded {
     }
 }
 
+impl Drop for Recorded {
+    /// The pool drops a session that it does not reset, such as one that it had to abandon.
+    fn drop(&mut self) {
+        self.record_return();
+    }
+}
+
 pub(crate) fn failed(error: &Error) -> Outcome {
     Outcome::Failed {
         kind: error.kind(),
         rolled_back: error.rolled_back(),
     }
-}
-
-/// What faults are matched with.
-fn fault_sql(asked: &Asked<'_>) -> String {
-    match asked.action {
-        Action::Begin(TransactionMode::Deferred) => "BEGIN".to_owned(),
-        Action::Begin(TransactionMode::Immediate) => "BEGIN IMMEDIATE".to_owned(),
-        Action::Commit => "COMMIT".to_owned(),
-        Action::Rollback => "ROLLBACK".to_owned(),
-        _ => asked.sql.to_owned(),
-    }
-}
-
-/// Whether a statement may write, by its first word.
-fn writes(asked: &Asked<'_>) -> bool {
-    let first = asked.sql.split_whitespace().next().unwrap_or_default();
-    let reads = ["SELECT", "EXPLAIN", "VALUES"];
-    asked.action.runs_statement() && !reads.iter().any(|verb| first.eq_ignore_ascii_case(verb))
 }

@@ -1,4 +1,4 @@
-//! Faults on purpose: what fails, how, and when.
+//! Injected faults: what fails, how, and when.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,13 +14,17 @@ use crate::error::Mistake;
 /// The statement does not run, except with [`OutcomeUnknown`](Failure::OutcomeUnknown). As with
 /// SQLite itself, [`DeadlineExceeded`](Failure::DeadlineExceeded),
 /// [`QuotaExceeded`](Failure::QuotaExceeded) and [`Io`](Failure::Io) roll back the open transaction
-/// of a statement that writes.
+/// of a statement that writes, or of a `COMMIT`. A commit by handle that fails rolls back whatever
+/// the failure, as the contract says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {
     /// `busy`: another writer held the database for too long.
     Busy,
-    /// `busy-snapshot`: others have written since the transaction first read.
+    /// `busy-snapshot`: others have written since the transaction first read. Only happens at a
+    /// write in a deferred transaction that has read and not yet written; or, outside a
+    /// transaction, at a write or an immediate begin while a cursor is open. Until the transaction
+    /// ends, or the cursor, every further write fails in the same way, as with SQLite itself.
     BusySnapshot,
     /// `pool-timeout`, when the guest gets a connection: all were in use for too long.
     PoolTimeout,
@@ -31,7 +35,8 @@ pub enum Failure {
     /// `rolled-back`: the host rolls back the open transaction before the statement, which then
     /// fails with `stale-handle`. Only happens in a transaction.
     RolledBack,
-    /// `outcome-unknown`: the statement runs, but its result does not reach the guest.
+    /// `outcome-unknown`: the statement runs, but its result does not reach the guest. Only happens
+    /// at a commit, or at a write outside a transaction.
     OutcomeUnknown,
     /// `unavailable`: the engine could not be reached.
     Unavailable,
@@ -82,6 +87,42 @@ impl Failure {
             Failure::DeadlineExceeded | Failure::QuotaExceeded | Failure::Io
         )
     }
+
+    /// Whether it can happen at such a call.
+    fn can_be(self, at: &Situation) -> bool {
+        match self {
+            Failure::BusySnapshot => at.takes_turn && at.holds_snapshot,
+            Failure::RolledBack => at.in_transaction,
+            Failure::OutcomeUnknown => at.commits || (at.writes && !at.in_transaction),
+            _ => true,
+        }
+    }
+
+    /// Where it happens at all, for messages.
+    fn condition(self) -> &'static str {
+        match self {
+            Failure::BusySnapshot => {
+                ": it needs a write in a deferred transaction that has read and not yet written"
+            }
+            Failure::RolledBack => ": it needs an open transaction",
+            Failure::OutcomeUnknown => ": it needs a commit, or a write outside a transaction",
+            _ => "",
+        }
+    }
+}
+
+/// What a call finds on its connection, and what it does there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Situation {
+    pub(crate) in_transaction: bool,
+    /// It reads an older state of the database than the last, if others have written meanwhile.
+    pub(crate) holds_snapshot: bool,
+    /// They have: a [`Failure::BusySnapshot`] has happened.
+    pub(crate) is_outdated: bool,
+    pub(crate) writes: bool,
+    /// It writes, or begins a transaction that may.
+    pub(crate) takes_turn: bool,
+    pub(crate) commits: bool,
 }
 
 impl fmt::Display for Failure {
@@ -111,7 +152,8 @@ impl FromStr for Failure {
 ///
 /// Without [`at_call`](Fault::at_call), [`on_sql`](Fault::on_sql) or
 /// [`on_pattern`](Fault::on_pattern) it happens at the first call. It happens once, unless
-/// [`times`](Fault::times) says otherwise.
+/// [`times`](Fault::times) says otherwise. A fault that never happens is a mistake in the test, and
+/// every assertion about the call fails.
 ///
 /// ```
 /// use millpond_test::{Failure, Fault};
@@ -125,6 +167,7 @@ pub struct Fault {
     pub(crate) effect: Effect,
     when: When,
     left: u32,
+    has_happened: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +190,7 @@ impl Fault {
             effect,
             when: When::Call(1),
             left: 1,
+            has_happened: false,
         }
     }
 
@@ -180,7 +224,7 @@ impl Fault {
     /// `ROLLBACK`.
     #[must_use]
     pub fn on_sql(mut self, text: &str) -> Fault {
-        self.when = When::Sql(normal(text).to_lowercase());
+        self.when = When::Sql(normal(text));
         self
     }
 
@@ -196,7 +240,8 @@ impl Fault {
         Ok(self)
     }
 
-    /// Happen this many times. Defaults to 1.
+    /// Happen at most this many times; with [`at_call`](Fault::at_call), at that call and at those
+    /// after it. Defaults to 1.
     #[must_use]
     pub fn times(mut self, times: u32) -> Fault {
         self.left = times;
@@ -208,22 +253,49 @@ impl Fault {
         self.effect == Effect::Error(Failure::PoolTimeout)
     }
 
-    /// Whether it only happens in a transaction.
-    pub(crate) fn needs_transaction(&self) -> bool {
-        self.effect == Effect::Error(Failure::RolledBack)
+    /// Whether it can happen at such a call.
+    pub(crate) fn can_be(&self, at: &Situation) -> bool {
+        match self.effect {
+            Effect::Error(failure) => failure.can_be(at),
+            Effect::Delay(_) | Effect::ClientLeaves => true,
+        }
     }
 
     /// Whether it happens at this call; if so, uses up one of its times.
     pub(crate) fn take(&mut self, number: u32, sql: &str) -> bool {
         let is_now = match &self.when {
             // With `times`, also at the calls after the `n`th.
-            When::Call(n) => number >= *n,
-            When::Sql(text) => normal(sql).to_lowercase().contains(text),
+            When::Call(n) => number == *n || (number > *n && self.has_happened),
+            When::Sql(text) => {
+                let text = text.to_lowercase();
+                normal(sql).to_lowercase().contains(&text)
+            }
             When::Pattern(pattern) => pattern.is_match(&normal(sql)),
         };
         let happens = is_now && self.left > 0;
         self.left -= u32::from(happens);
+        self.has_happened |= happens;
         happens
+    }
+
+    /// Why it never happened; `None` if it did.
+    pub(crate) fn unused(&self) -> Option<String> {
+        let what = match self.effect {
+            Effect::Error(failure) => failure.to_string(),
+            Effect::Delay(delay) => format!("a delay of {delay:?}"),
+            Effect::ClientLeaves => "the client leaves".to_owned(),
+        };
+        let calls = if self.is_of_get() { "get" } else { "call" };
+        let place = match &self.when {
+            When::Call(n) => format!("at {calls} {n}"),
+            When::Sql(text) => format!("on `{text}`"),
+            When::Pattern(pattern) => format!("on `{pattern}`"),
+        };
+        let condition = match self.effect {
+            Effect::Error(failure) => failure.condition(),
+            _ => "",
+        };
+        (!self.has_happened).then(|| format!("{what} {place}{condition}"))
     }
 }
 

@@ -1,12 +1,15 @@
-//! The journal: everything that a guest asked of its databases, in order.
+//! The journal: what a guest asked of its databases, in order.
 
 use std::fmt;
 
 use millpond_pool::{Access, ErrorKind, TransactionMode};
 
 use crate::fault::normal;
+use crate::sql::{self, Verb};
 
-/// Everything that a guest asked of its databases during one call, in order.
+/// What a guest asked of its databases during one call, in order. Calls that the pool answers
+/// without its engine are missing: a connection that is not granted or does not become free, and
+/// handles of a connection that was returned.
 ///
 /// It prints as text for a snapshot: one line for each entry, without times, and with white space
 /// in SQL as one space. If a guest makes the same calls, the text is the same. It has at most
@@ -24,6 +27,8 @@ pub struct Journal {
     pub(crate) entries: Vec<Entry>,
     /// How many more there would be.
     pub(crate) omitted: u64,
+    /// The statements of those.
+    pub(crate) omitted_statements: usize,
 }
 
 /// One thing that a guest did.
@@ -126,10 +131,17 @@ impl Journal {
         &self.entries
     }
 
-    /// The statements that ran, without transactions' begin and end by handle.
+    /// The entries that ran statements. Those that only begin or end transactions and savepoints
+    /// are left out, by handle or as SQL.
     pub fn statements(&self) -> impl Iterator<Item = &Entry> {
         let entries = self.entries.iter();
-        entries.filter(|entry| entry.action.runs_statement())
+        entries.filter(|entry| entry.sql_statements().next().is_some())
+    }
+
+    /// Count an entry instead of keeping it.
+    pub(crate) fn omit(&mut self, entry: &Entry) {
+        self.omitted += 1;
+        self.omitted_statements += entry.sql_statements().count();
     }
 
     /// The number of rows that the guest got.
@@ -205,6 +217,18 @@ impl fmt::Display for Entry {
 }
 
 impl Entry {
+    /// The statements that it ran: those of a script are several. Without those that begin or end
+    /// a transaction or a savepoint.
+    pub(crate) fn sql_statements(&self) -> impl Iterator<Item = &str> {
+        let statements = match self.action {
+            Action::Script => sql::statements(&self.sql),
+            action if action.runs_statement() => vec![&*self.sql],
+            _ => Vec::new(),
+        };
+        let statements = statements.into_iter();
+        statements.filter(|sql| !Verb::of(sql).is_control())
+    }
+
     fn sql(&self, f: &mut fmt::Formatter<'_>, verb: &str) -> fmt::Result {
         write!(f, "{verb} {}", normal(&self.sql))?;
         match (self.action, self.parameters) {

@@ -1,6 +1,6 @@
 //! Tests for components that use Millpond's databases: real components and real SQLite files, in
-//! the test's own process and without a port, with a journal of every statement and with faults on
-//! purpose.
+//! the test's own process and without a port, with a journal of every statement and with injected
+//! faults.
 //!
 //! ```no_run
 //! use millpond_test::{App, Failure, Fault};
@@ -52,11 +52,13 @@ mod error;
 mod fault;
 mod guest;
 mod journal;
+mod lent;
 mod plan;
 mod record;
 mod recorder;
 mod run;
 mod session;
+mod sql;
 pub mod suite;
 
 pub use app::{App, AppBuilder};
@@ -95,7 +97,7 @@ pub use millpond_pool::{Access, ErrorKind, PoolStats, TransactionMode};
 pub use millpond_test_macros::test;
 pub use plan::FullScan;
 pub use record::{Answer, Exit, Record};
-pub use recorder::Left;
+pub use recorder::Leftovers;
 pub use {http, serde_json};
 
 /// Run a test of [`test`](macro@test). Panics if the app cannot be built.

@@ -9,11 +9,9 @@ use millpond_pool::PoolStats;
 
 use crate::app::App;
 use crate::compare;
-use crate::error::Mistake;
 use crate::fault::normal;
-use crate::journal::Journal;
-use crate::plan::{FullScan, Planner};
-use crate::recorder::Left;
+use crate::journal::{Entry, Journal};
+use crate::recorder::Leftovers;
 
 /// What a guest did during one call, besides its answer.
 #[derive(Clone, Debug)]
@@ -21,16 +19,18 @@ use crate::recorder::Left;
 pub struct Record {
     /// The call, for messages: `GET /notes`.
     pub name: String,
-    /// Everything that the guest asked of its databases.
+    /// What the guest asked of its databases.
     pub journal: Journal,
     /// What it had not finished when its connections were returned.
-    pub left: Left,
+    pub left: Leftovers,
+    /// The faults that never happened, and where they were meant to. Every assertion fails then.
+    pub unused_faults: Vec<String>,
     /// What it printed.
     pub stdout: String,
     /// What it printed on its standard error.
     pub stderr: String,
-    /// Why it failed, with its backtrace, if it trapped, took too long, or set no response.
-    pub trap: Option<String>,
+    /// Why it failed: it trapped (with its backtrace), took too long, or set no valid response.
+    pub failure: Option<String>,
     /// The first database that it asked for but was not granted.
     pub unknown_database: Option<String>,
     /// Each database's pool counters after the call.
@@ -40,8 +40,9 @@ pub struct Record {
 
 /// The answer to an HTTP request, and what the guest did.
 ///
-/// Each assertion panics with what was expected, what was answered, what the guest printed, and,
-/// if it trapped, its backtrace. It returns the answer, so that assertions can be chained.
+/// Each assertion also fails if the guest failed after its response, or a fault never happened. It
+/// panics with what was expected, what was answered, what the guest printed, and, if it trapped,
+/// its backtrace. It returns the answer, so that assertions can be chained.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Answer {
@@ -67,35 +68,13 @@ pub struct Exit {
 }
 
 impl Record {
-    /// Every statement's full scans of tables, without an index.
-    ///
-    /// # Errors
-    ///
-    /// A database's file cannot be opened.
-    pub fn full_scans(&self) -> Result<Vec<FullScan>, Mistake> {
-        let mut scans: Vec<FullScan> = Vec::new();
-        for opened in &self.app.inner.databases {
-            let statements = self.journal.statements();
-            let mut sql: Vec<&str> = statements
-                .filter(|entry| entry.database == opened.name)
-                .map(|entry| &*entry.sql)
-                .collect();
-            sql.sort_unstable();
-            sql.dedup();
-            if !sql.is_empty() {
-                let planner = Planner::open(&opened.path)?;
-                scans.extend(sql.iter().flat_map(|sql| planner.full_scans(sql)));
-            }
-        }
-        Ok(scans)
-    }
-
     /// Why the guest left something open; `None` if it did not.
     pub(crate) fn leaves_something(&self) -> Option<String> {
-        let Left {
+        let Leftovers {
             statements,
             cursors,
             transactions,
+            unreturned,
             ..
         } = &self.left;
         let mut text = String::new();
@@ -103,27 +82,46 @@ impl Record {
             ("a statement that was not dropped", statements),
             ("rows that were not read to the end", cursors),
             ("a transaction that was not ended, after", transactions),
+            (
+                "a statement that did not stop, on a connection to",
+                unreturned,
+            ),
         ] {
             for sql in list {
                 _ = writeln!(text, "  {what}: {}", normal(sql));
             }
         }
-        (!text.is_empty()).then(|| format!("the guest leaves open:\n{text}"))
+        (!text.is_empty()).then(|| format!("the guest left open:\n{text}"))
     }
 
     /// Why the end of the request had to return connections; `None` if it had not.
     pub(crate) fn keeps_connections(&self) -> Option<String> {
-        let names = self.left.connections.join(", ");
+        let Leftovers {
+            connections,
+            unreturned,
+            ..
+        } = &self.left;
+        let names = [connections.as_slice(), unreturned].concat().join(", ");
         (!names.is_empty())
             .then(|| format!("the end of the request returned connections to: {names}\n"))
     }
 
+    /// Why the test's faults had no effect; `None` if all happened.
+    pub(crate) fn misses_faults(&self) -> Option<String> {
+        let mut text = String::new();
+        for fault in &self.unused_faults {
+            _ = writeln!(text, "the fault did not happen: {fault}");
+        }
+        (!text.is_empty()).then_some(text)
+    }
+
     pub(crate) fn exceeds_statements(&self, most: usize) -> Option<String> {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for entry in self.journal.statements() {
-            *counts.entry(normal(&entry.sql)).or_default() += 1;
+        let entries = self.journal.entries().iter();
+        for sql in entries.flat_map(Entry::sql_statements) {
+            *counts.entry(normal(sql)).or_default() += 1;
         }
-        let total: usize = counts.values().sum();
+        let total = counts.values().sum::<usize>() + self.journal.omitted_statements;
         if total <= most {
             return None;
         }
@@ -141,28 +139,17 @@ impl Record {
         Some(text)
     }
 
-    /// Why a table is scanned; `None` if none is, except those of `except`.
-    pub(crate) fn scans(&self, except: &[impl AsRef<str>]) -> Result<Option<String>, Mistake> {
-        let mut scans = self.full_scans()?;
-        scans.retain(|scan| except.iter().all(|table| table.as_ref() != scan.table));
-        let mut text = String::new();
-        for FullScan { sql, table, plan } in scans {
-            _ = writeln!(text, "the guest scans all of `{table}`: {sql}");
-            plan.lines().for_each(|line| _ = writeln!(text, "  {line}"));
-        }
-        Ok((!text.is_empty()).then_some(text))
-    }
-
     /// What helps to understand a failure: how the guest ended, and what it printed.
     pub(crate) fn context(&self) -> String {
         let mut text = String::new();
-        if let Some(trap) = &self.trap {
-            _ = writeln!(text, "the guest failed: {}", trap.trim_end());
+        if let Some(failure) = &self.failure {
+            _ = writeln!(text, "the guest failed: {}", failure.trim_end());
         }
         if let Some(name) = &self.unknown_database {
             _ = writeln!(
                 text,
-                "it asked for the database `{name}`, which the test does not have"
+                "the guest asked for the database `{name}`: add it to the test, with \
+                 `databases.{name}` or `AppBuilder::database`"
             );
         }
         for (what, output) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
@@ -175,7 +162,9 @@ impl Record {
 
     #[track_caller]
     fn must(&self, problem: Option<String>) {
-        if let Some(problem) = problem {
+        let problems = [problem, self.misses_faults()];
+        let problem: String = problems.into_iter().flatten().collect();
+        if !problem.is_empty() {
             let (name, context) = (&self.name, self.context());
             panic!("{name}: {}\n{context}", problem.trim_end());
         }
@@ -192,8 +181,7 @@ macro_rules! record_assertions {
             #[doc = concat!("[`returns_connections`](", stringify!($type), "::returns_connections).")]
             #[track_caller]
             pub fn leaves_nothing(&self) -> &Self {
-                self.record.must(self.record.leaves_something());
-                self
+                self.must(self.record.leaves_something())
             }
 
             /// Assert that the guest returned every connection itself. Guests that use the shared
@@ -201,23 +189,22 @@ macro_rules! record_assertions {
             /// request, which is as good.
             #[track_caller]
             pub fn returns_connections(&self) -> &Self {
-                self.record.must(self.record.keeps_connections());
-                self
+                self.must(self.record.keeps_connections())
             }
 
             /// Assert that the guest ran at most this many statements. A guest that runs one for
-            /// each row of another's result runs more of them when there is more data.
+            /// each row of another's result runs more of them when there is more data. Each
+            /// statement of a script counts; the begin and the end of a transaction or a savepoint
+            /// do not.
             #[track_caller]
             pub fn at_most_statements(&self, most: usize) -> &Self {
-                self.record.must(self.record.exceeds_statements(most));
-                self
+                self.must(self.record.exceeds_statements(most))
             }
 
             /// Assert that no statement reads a whole table without an index.
             ///
-            /// Asks SQLite for the plan of each statement, now, on a connection of its own.
-            /// Statements of temporary tables, and scripts after their first statement, are not
-            /// checked.
+            /// Asks SQLite for the plan of each statement, now, on another connection. Statements of
+            /// tables that no longer exist are not checked.
             #[track_caller]
             pub fn no_full_scan(&self) -> &Self {
                 self.no_full_scan_except(&[])
@@ -230,10 +217,9 @@ macro_rules! record_assertions {
             #[track_caller]
             pub fn no_full_scan_except(&self, tables: &[&str]) -> &Self {
                 match self.record.scans(tables) {
-                    Ok(problem) => self.record.must(problem),
+                    Ok(problem) => self.must(problem),
                     Err(mistake) => panic!("{mistake}"),
                 }
-                self
             }
 
             /// Assert that the journal is this text, and show the difference if not. Leading and
@@ -241,10 +227,12 @@ macro_rules! record_assertions {
             #[track_caller]
             pub fn journal_is(&self, expected: &str) -> &Self {
                 let actual = self.record.journal.to_string();
-                let difference = compare::lines(&compare::trimmed(expected), &actual);
+                let difference = compare::lines(
+                    &compare::trimmed(expected),
+                    &compare::trimmed(&actual),
+                );
                 let problem = difference.map(|text| format!("the journal differs:\n{text}"));
-                self.record.must(problem);
-                self
+                self.must(problem)
             }
         }
     };
@@ -269,7 +257,7 @@ impl Answer {
         let value = serde_json::from_slice(&self.body);
         value.unwrap_or_else(|error| {
             let problem = format!("the body is not JSON: {error}: {}", self.text());
-            self.record.must(Some(problem));
+            self.must(Some(problem));
             serde_json::Value::Null
         })
     }
@@ -287,7 +275,21 @@ impl Answer {
             let body: String = self.text().chars().take(1000).collect();
             format!("the status is {actual}, not {status}\nbody: {body}")
         };
-        self.record.must((actual != status).then(problem));
+        self.must((actual != status).then(problem))
+    }
+
+    /// Why the guest failed although it answered; `None` if it did not, or its status says so.
+    pub(crate) fn fails_after(&self) -> Option<String> {
+        let is_hidden = self.record.failure.is_some() && !self.status.is_server_error();
+        is_hidden.then(|| {
+            let status = self.status.as_u16();
+            format!("the guest failed after its response, of status {status}\n")
+        })
+    }
+
+    #[track_caller]
+    fn must(&self, problem: Option<String>) -> &Self {
+        self.record.must(problem.or_else(|| self.fails_after()));
         self
     }
 
@@ -296,8 +298,7 @@ impl Answer {
     pub fn body_is(&self, expected: &str) -> &Self {
         let difference = compare::lines(expected, &self.text());
         let problem = difference.map(|text| format!("the body differs:\n{text}"));
-        self.record.must(problem);
-        self
+        self.must(problem)
     }
 
     /// Assert that the body is JSON of this value. A string `…` in it means any value.
@@ -305,18 +306,22 @@ impl Answer {
     pub fn json_is(&self, expected: &serde_json::Value) -> &Self {
         let difference = compare::json(expected, &self.json());
         let problem = difference.map(|text| format!("the body differs:\n{text}"));
-        self.record.must(problem);
-        self
+        self.must(problem)
     }
 }
 
 impl Exit {
+    #[track_caller]
+    fn must(&self, problem: Option<String>) -> &Self {
+        self.record.must(problem);
+        self
+    }
+
     /// Assert the exit code.
     #[track_caller]
     pub fn is(&self, code: i32) -> &Self {
         let problem = || format!("the exit code is {}, not {code}", self.code);
-        self.record.must((self.code != code).then(problem));
-        self
+        self.must((self.code != code).then(problem))
     }
 
     /// Assert what the guest printed.
@@ -335,7 +340,6 @@ impl Exit {
     fn output_is(&self, what: impl Display, expected: &str, actual: &str) -> &Self {
         let difference = compare::lines(expected, actual);
         let problem = difference.map(|text| format!("{what} differs:\n{text}"));
-        self.record.must(problem);
-        self
+        self.must(problem)
     }
 }

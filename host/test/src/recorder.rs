@@ -1,24 +1,29 @@
 //! What one call of a guest does, as it does it: the journal so far, the faults to come, and what
 //! is left open.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use millpond_pool::engine::RequestId;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
-use crate::fault::{Effect, Fault};
+use crate::fault::{Effect, Failure, Fault, Situation};
 use crate::journal::{Action, Entry, Journal, Outcome};
 
 /// The maximum number of entries of a journal. Later ones are only counted.
 const MAX_ENTRIES: usize = 100_000;
+/// How long to wait for connections that a statement still uses when the guest has ended.
+const RETURN_TIME: Duration = Duration::from_millis(300);
 
 /// The calls that run now, by their request.
 #[derive(Debug, Default)]
 pub(crate) struct Calls(Mutex<HashMap<RequestId, Arc<Recorder>>>);
 
 impl Calls {
-    pub(crate) fn begin(&self, request: RequestId, faults: Vec<Fault>) -> Arc<Recorder> {
+    /// Record what a request does, until the result is dropped.
+    pub(crate) fn begin(self: &Arc<Calls>, request: RequestId, faults: Vec<Fault>) -> Ongoing {
         let state = State {
             faults,
             ..State::default()
@@ -26,13 +31,14 @@ impl Calls {
         let recorder = Arc::new(Recorder {
             state: Mutex::new(state),
             leave: Notify::new(),
+            returned: Notify::new(),
         });
         self.lock().insert(request, Arc::clone(&recorder));
-        recorder
-    }
-
-    pub(crate) fn end(&self, request: RequestId) {
-        self.lock().remove(&request);
+        Ongoing {
+            calls: Arc::clone(self),
+            request,
+            recorder,
+        }
     }
 
     /// The recorder of a request; `None` if it is not a guest's.
@@ -45,12 +51,28 @@ impl Calls {
     }
 }
 
+/// A call that is being recorded.
+#[derive(Debug)]
+pub(crate) struct Ongoing {
+    calls: Arc<Calls>,
+    request: RequestId,
+    pub(crate) recorder: Arc<Recorder>,
+}
+
+impl Drop for Ongoing {
+    fn drop(&mut self) {
+        self.calls.lock().remove(&self.request);
+    }
+}
+
 /// Records one call.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     state: Mutex<State>,
     /// Notified when the client goes away.
     pub(crate) leave: Notify,
+    /// Notified when a connection is returned.
+    returned: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -59,15 +81,17 @@ struct State {
     faults: Vec<Fault>,
     gets: u32,
     calls: u32,
+    /// The connections that are lent now, and their databases.
+    lent: BTreeMap<u32, String>,
     /// From now on, connections are returned by the end of the request.
     has_ended: bool,
-    left: Left,
+    left: Leftovers,
 }
 
 /// What a guest had not finished when its connections were returned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Left {
+pub struct Leftovers {
     /// The SQL of statements whose handles were not dropped.
     pub statements: Vec<String>,
     /// The SQL of statements whose rows were not read to the end.
@@ -76,6 +100,9 @@ pub struct Left {
     pub transactions: Vec<String>,
     /// The databases of connections that the end of the request returned, not the guest.
     pub connections: Vec<String>,
+    /// The databases of connections that were not back 300 ms after the guest's end, because a
+    /// statement still ran. What is open on them is not known.
+    pub unreturned: Vec<String>,
 }
 
 /// An entry of the journal that has begun.
@@ -83,6 +110,8 @@ pub struct Left {
 pub(crate) struct Begun {
     /// Of no entry if the journal is full.
     pub(crate) index: usize,
+    /// How long it is delayed, before anything else happens.
+    pub(crate) delay: Duration,
     pub(crate) fault: Option<Effect>,
 }
 
@@ -107,9 +136,34 @@ impl Recorder {
         state.gets
     }
 
-    /// Begin an entry, and decide which fault happens at it. `sql` is what faults are matched with.
-    pub(crate) fn begin(&self, entry: Entry, sql: &str, in_transaction: bool) -> Begun {
+    /// A connection has been lent to the guest.
+    pub(crate) fn lends(&self, connection: u32, database: &str) {
+        self.state().lent.insert(connection, database.to_owned());
+    }
+
+    /// The connection is back.
+    pub(crate) fn returns(&self, connection: u32) {
+        self.state().lent.remove(&connection);
+        self.returned.notify_one();
+    }
+
+    /// Wait until every connection is back, or note those that are not.
+    pub(crate) async fn all_returned(&self) {
+        let all = async {
+            while !self.state().lent.is_empty() {
+                self.returned.notified().await;
+            }
+        };
+        if timeout(RETURN_TIME, all).await.is_err() {
+            let mut state = self.state();
+            state.left.unreturned = state.lent.values().cloned().collect();
+        }
+    }
+
+    /// Begin an entry, and decide which faults happen at it. `sql` is what faults are matched with.
+    pub(crate) fn begin(&self, entry: Entry, sql: &str, at: &Situation) -> Begun {
         let mut state = self.state();
+        let state = &mut *state;
         let of_get = matches!(entry.action, Action::Get(_));
         let is_call = entry.action.runs_statement()
             || matches!(
@@ -118,23 +172,36 @@ impl Recorder {
             );
         state.calls += u32::from(is_call);
         let number = if of_get { state.gets } else { state.calls };
-        let mut faults = state.faults.iter_mut();
-        let fault = faults.find_map(|fault| {
-            let is_here = (is_call || of_get) && fault.is_of_get() == of_get;
-            let can_be = in_transaction || !fault.needs_transaction();
-            (is_here && can_be && fault.take(number, sql)).then_some(fault.effect)
-        });
-        let index = state.journal.entries.len();
-        if index < MAX_ENTRIES {
+        let mut begun = Begun {
+            index: state.journal.entries.len(),
+            delay: Duration::ZERO,
+            fault: (at.takes_turn && at.is_outdated)
+                .then_some(Effect::Error(Failure::BusySnapshot)),
+        };
+        let faults = state.faults.iter_mut();
+        for fault in faults.filter(|fault| (is_call || of_get) && fault.is_of_get() == of_get) {
+            let can_be = match fault.effect {
+                Effect::Delay(_) => true,
+                // Of several, only the first.
+                _ => begun.fault.is_none() && fault.can_be(at),
+            };
+            if can_be && fault.take(number, sql) {
+                match fault.effect {
+                    Effect::Delay(delay) => begun.delay += delay,
+                    effect => begun.fault = Some(effect),
+                }
+            }
+        }
+        if begun.index < MAX_ENTRIES {
             state.journal.entries.push(Entry {
-                fault: fault.is_some(),
+                fault: begun.fault.is_some() || !begun.delay.is_zero(),
                 ..entry
             });
-            return Begun { index, fault };
+        } else {
+            state.journal.omit(&entry);
+            begun.index = usize::MAX;
         }
-        state.journal.omitted += 1;
-        let index = usize::MAX;
-        Begun { index, fault }
+        begun
     }
 
     pub(crate) fn waits(&self, index: usize) {
@@ -149,16 +216,18 @@ impl Recorder {
         }
     }
 
-    pub(crate) fn leave(&self, work: impl FnOnce(&mut Left)) {
+    pub(crate) fn leave(&self, work: impl FnOnce(&mut Leftovers)) {
         work(&mut self.state().left);
     }
 
-    /// What was recorded, once the call is over.
-    pub(crate) fn take(&self) -> (Journal, Left) {
+    /// What was recorded, once the call is over; and the faults that never happened.
+    pub(crate) fn take(&self) -> (Journal, Leftovers, Vec<String>) {
         let mut state = self.state();
+        let unused = state.faults.iter().filter_map(Fault::unused).collect();
         (
             std::mem::take(&mut state.journal),
             std::mem::take(&mut state.left),
+            unused,
         )
     }
 }

@@ -21,7 +21,7 @@ use crate::call::Options;
 use crate::component::Command;
 use crate::guest::{Frozen, Guest};
 use crate::record::{Answer, Exit, Record};
-use crate::recorder::Recorder;
+use crate::recorder::Ongoing;
 
 /// How much a guest may write to its stdout, and to its stderr, in one call.
 const MAX_OUTPUT_BYTES: usize = 16 << 20;
@@ -40,8 +40,7 @@ type Received = Result<Response<WasiBody>, wasmtime::Error>;
 struct Instance {
     app: App,
     store: Store<Guest>,
-    recorder: Arc<Recorder>,
-    request: millpond_wasmtime::Request,
+    ongoing: Ongoing,
     stdout: MemoryOutputPipe,
     stderr: MemoryOutputPipe,
     deadline: Instant,
@@ -90,13 +89,11 @@ impl Instance {
             sqlite = sqlite.grant(&opened.name, grant);
         }
         let sqlite = sqlite.build();
-        let request = sqlite.request().clone();
-        let recorder = inner.calls.begin(request.id(), options.faults);
+        let ongoing = inner.calls.begin(sqlite.request().id(), options.faults);
         Instance {
             app: app.clone(),
             store: Guest::store(&inner.component.engine, wasi.build(), sqlite),
-            recorder,
-            request,
+            ongoing,
             stdout,
             stderr,
             deadline,
@@ -111,27 +108,30 @@ impl Instance {
         work: impl AsyncFnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> (Ended<T>, Record) {
         let mut store = self.store;
+        let recorder = &self.ongoing.recorder;
         let ended = tokio::select! {
             biased;
             () = tokio::time::sleep_until(self.deadline.into()) => Ended::TimedOut,
-            () = self.recorder.leave.notified() => Ended::ClientLeft,
+            () = recorder.leave.notified() => Ended::ClientLeft,
             outcome = work(&mut store) => Ended::Done(outcome),
         };
         let unknown_database = store.data().unknown_database().map(str::to_owned);
-        self.recorder.guest_has_ended();
-        drop(store); // Every connection that the guest still held is back now.
+        recorder.guest_has_ended();
+        drop(store);
+        // Every connection that the guest still held is back now, unless a statement did not stop.
+        recorder.all_returned().await;
         let inner = &self.app.inner;
-        inner.calls.end(self.request.id());
-        let (journal, left) = self.recorder.take();
+        let (journal, left, unused_faults) = recorder.take();
         let text = |pipe: &MemoryOutputPipe| String::from_utf8_lossy(&pipe.contents()).into_owned();
         let stats = inner.databases.iter();
         let record = Record {
             name,
             journal,
             left,
+            unused_faults,
             stdout: text(&self.stdout),
             stderr: text(&self.stderr),
-            trap: match &ended {
+            failure: match &ended {
                 Ended::Done(Err(error)) if error.downcast_ref::<I32Exit>().is_none() => {
                     Some(format!("{error:?}"))
                 }
@@ -181,22 +181,32 @@ pub(crate) async fn request(app: App, request: Request<Bytes>, options: Options)
         }
     };
     let ((ended, mut record), response) = tokio::join!(guest, response);
+    if let Ended::Done(Err(error)) = &ended
+        && let Some(I32Exit(code)) = error.downcast_ref()
+    {
+        record.failure = Some(format!(
+            "it called exit({code}): an HTTP handler must return, and set a response"
+        ));
+    }
     let mut status = |status: StatusCode, error: Option<String>| {
-        record.trap = error.or(record.trap.take());
+        // The guest's own failure is why its response is not complete.
+        record.failure = record.failure.take().or(error);
         (status, HeaderMap::new(), Bytes::new())
     };
+    let failed = StatusCode::INTERNAL_SERVER_ERROR;
     let (status, headers, body) = match (ended, response) {
         (Ended::ClientLeft, _) => {
             let left = StatusCode::from_u16(CLIENT_LEFT);
             status(left.unwrap_or(StatusCode::BAD_REQUEST), None)
         }
+        (_, Some(Ok((code, ..)))) if code.is_informational() => {
+            let problem = format!("its response has the status {code}, which is not final");
+            status(failed, Some(problem))
+        }
         (_, Some(Ok(answer))) => answer,
         (Ended::TimedOut, _) => status(StatusCode::GATEWAY_TIMEOUT, None),
-        (_, Some(Err(error))) => status(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            Some(format!("{error:?}")),
-        ),
-        (Ended::Done(_), None) => status(StatusCode::INTERNAL_SERVER_ERROR, None),
+        (_, Some(Err(error))) => status(failed, Some(format!("{error:?}"))),
+        (Ended::Done(_), None) => status(failed, None),
     };
     Answer {
         status,

@@ -1,15 +1,16 @@
-//! A session that records: each function says what is asked for, and delegates to SQLite's.
+//! A session that records each call and delegates to SQLite's session.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::Cell;
 
 use millpond_pool::engine::{Call, Reset, Session, Step, Stop, Terms};
 use millpond_pool::{
     Access, Column, Description, Parameters, Result, ResultSet, Rows, Summary, TransactionMode,
 };
 
-use crate::engine::{Asked, Lent, Recorded, failed};
-use crate::fault::Effect;
+use crate::engine::{Recorded, failed};
+use crate::fault::{Effect, Situation};
 use crate::journal::{Action, Outcome};
+use crate::lent::{Asked, Lent};
 
 impl Session for Recorded {
     fn suits(&self, access: Access) -> bool {
@@ -20,19 +21,10 @@ impl Session for Recorded {
         let Some(recorder) = self.calls.get(terms.request) else {
             return self.session.lend(terms);
         };
-        let lent = Lent {
-            connection: recorder.next_connection(),
-            recorder,
-            under_way: None,
-            statements: BTreeMap::new(),
-            dropped: BTreeSet::new(),
-            cursors: BTreeMap::new(),
-            transactions: BTreeSet::new(),
-            last_sql: String::new(),
-        };
+        let lent = Lent::new(recorder);
         let asked = Asked::new(Action::Get(terms.access), "", 0);
         let entry = self.entry(&lent, &asked, Outcome::Unfinished);
-        let begun = lent.recorder.begin(entry, "", false);
+        let begun = lent.recorder.begin(entry, "", &Situation::default());
         let result = match begun.fault {
             Some(Effect::Error(failure)) => Err(failure.error()),
             _ => self.session.lend(terms),
@@ -45,38 +37,15 @@ impl Session for Recorded {
             Err(error) => failed(error),
         };
         lent.recorder.end(begun.index, outcome);
-        self.lent = result.is_ok().then_some(lent);
+        if result.is_ok() {
+            lent.recorder.lends(lent.connection, &self.database);
+            self.lent = Some(lent);
+        }
         result
     }
 
     fn reset(&mut self) -> Reset {
-        if let Some(lent) = self.lent.take() {
-            let by_guest = !lent.recorder.has_ended();
-            let asked = Asked::new(Action::Return { by_guest }, "", 0);
-            let outcome = Outcome::Done {
-                rows: 0,
-                changes: 0,
-            };
-            let entry = self.entry(&lent, &asked, outcome);
-            lent.recorder.begin(entry, "", false);
-            let is_open = self.session.in_transaction();
-            let database = self.database.to_string();
-            let Lent {
-                recorder,
-                mut statements,
-                dropped,
-                cursors,
-                last_sql,
-                ..
-            } = lent;
-            statements.retain(|number, _| !dropped.contains(number));
-            recorder.leave(|left| {
-                left.statements.extend(statements.into_values());
-                left.cursors.extend(cursors.into_values());
-                left.transactions.extend(is_open.then_some(last_sql));
-                left.connections.extend((!by_guest).then_some(database));
-            });
-        }
+        self.record_return();
         self.session.reset()
     }
 
@@ -179,14 +148,25 @@ impl Session for Recorded {
     ) -> Step<(Rows, Option<Vec<Column>>, Option<u64>)> {
         let sql = self.sql_of(statement);
         let asked = Asked::new(Action::Query, &sql, parameters.len());
+        let cursor = Cell::new(None);
         let page = self.run(
             call,
             &asked,
             |session, call| {
-                session.query_prepared(call, statement, parameters, max_rows, with_columns)
+                let page =
+                    session.query_prepared(call, statement, parameters, max_rows, with_columns);
+                cursor.set(page.as_ref().ok().and_then(|page| page.2));
+                page
             },
             |(rows, ..)| (rows.len(), 0),
-        )?;
+        );
+        if page.is_err()
+            && let Some(cursor) = cursor.get()
+        {
+            // The result is lost, so the guest cannot drop it.
+            self.session.drop_cursor(statement, cursor);
+        }
+        let page = page?;
         self.on_lent(|lent| {
             // A new run ends the statement's former cursor.
             lent.cursors.retain(|(of, _), _| *of != statement);
@@ -279,7 +259,7 @@ impl Session for Recorded {
                     changes: 0,
                 };
                 let entry = self.entry(&lent, &asked, outcome);
-                lent.recorder.begin(entry, "", false);
+                lent.recorder.begin(entry, "", &Situation::default());
             }
             self.lent = Some(lent);
         }

@@ -108,6 +108,10 @@ impl File {
                 let message = format!("there is another test named {name:?}");
                 return Err(places.mistake(test.name.span(), message));
             }
+            if test.step.is_empty() {
+                let message = "the test has no [[test.step]]";
+                return Err(places.mistake(test.name.span(), message));
+            }
             let mut databases = databases.clone();
             if let Some(sql) = test.seed_sql {
                 let default = databases.remove("default").unwrap_or_default();

@@ -86,7 +86,8 @@ pub struct Report {
 /// # Errors
 ///
 /// The component cannot be used. A test file cannot be read; the message begins with its name, line
-/// and column. Then no test has run.
+/// and column. The filter fits no test. Then no test has run. Or a file cannot be updated: then all
+/// have run, and no file has changed.
 pub async fn run(
     options: &Options,
     begin: impl FnOnce(usize),
@@ -111,6 +112,10 @@ pub async fn run(
             running.push((number, tokio::spawn(run)));
         }
     }
+    if let (true, Some(filter)) = (running.is_empty(), &options.filter) {
+        let message = format!("no test's `FILE: NAME` contains {filter:?}");
+        return Err(Mistake::about(&options.tests, message));
+    }
     begin(running.len());
     let mut report = Report::default();
     let mut edits: Vec<Vec<Edit>> = vec![Vec::new(); files.len()];
@@ -122,11 +127,11 @@ pub async fn run(
         each(report.results.len() + 1, &result);
         report.results.push(result);
     }
+    let mut changes = update::Changes::default();
     for (file, edits) in files.iter().zip(edits) {
-        report
-            .updated
-            .extend(update::apply(&file.path, &file.text, edits)?);
+        changes.add(file, edits)?;
     }
+    report.updated = changes.write()?;
     Ok(report)
 }
 

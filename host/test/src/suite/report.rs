@@ -74,7 +74,7 @@ fn case(xml: &mut String, result: &TestResult) {
     xml.push_str("    </testcase>\n");
 }
 
-/// Text for XML, which allows no control characters.
+/// Text for XML, which does not allow all characters.
 fn escaped(text: &str) -> String {
     let mut xml = String::new();
     for c in text.chars() {
@@ -84,6 +84,7 @@ fn escaped(text: &str) -> String {
             '>' => xml.push_str("&gt;"),
             '"' => xml.push_str("&quot;"),
             '\n' | '\t' => xml.push(c),
+            '\u{fffe}' | '\u{ffff}' => xml.push('\u{fffd}'),
             c if c.is_control() => xml.push('\u{fffd}'),
             c => xml.push(c),
         }
@@ -96,30 +97,28 @@ impl TestResult {
     /// as a YAML block.
     pub fn tap(&self, number: usize) -> String {
         let what = format!("{}: {}", self.file, self.name);
-        let what = what
-            .replace('\\', "\\\\")
-            .replace('#', "\\#")
-            .replace('\n', " ");
+        let what = what.replace('\\', "\\\\").replace('#', "\\#");
+        let what = printable(&what.replace('\n', " "));
         if self.problems.is_empty() {
             return format!("ok {number} - {what}\n");
         }
-        let mut tap = format!(
-            "not ok {number} - {what}\n  ---\n  at: {}:{}\n",
-            self.file, self.line
-        );
+        let at = printable(&format!("{}:{}", self.file, self.line)).replace('\'', "''");
+        let mut tap = format!("not ok {number} - {what}\n  ---\n  at: '{at}'\n");
         tap.push_str("  message: |\n");
         for line in self.problems.iter().flat_map(|problem| problem.lines()) {
-            let printable = |c: char| {
-                if c.is_control() && c != '\t' {
-                    '\u{fffd}'
-                } else {
-                    c
-                }
-            };
-            let line: String = line.chars().map(printable).collect();
+            let line = printable(line);
             _ = writeln!(tap, "    {line}");
         }
         tap.push_str("  ...\n");
         tap
     }
+}
+
+/// The text without control characters, but for tabs.
+fn printable(text: &str) -> String {
+    let shown = |c: char| match c.is_control() && c != '\t' {
+        true => '\u{fffd}',
+        false => c,
+    };
+    text.chars().map(shown).collect()
 }

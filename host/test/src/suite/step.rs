@@ -34,19 +34,19 @@ impl Findings<'_> {
     }
 
     /// Compare with a file, or write it.
-    fn file(&mut self, path: &std::path::Path, actual: &str, what: &str) {
-        let expected = fs::read_to_string(path);
-        let problem = match &expected {
-            Ok(expected) => compare::lines(expected, actual),
+    fn file(&mut self, path: &std::path::Path, actual: &[u8], what: &str) {
+        let problem = match &fs::read(path) {
+            Ok(expected) => compare::bytes(expected, actual),
             Err(error) => Some(format!(
                 "{}: {error}: write it with --update",
                 path.display()
             )),
         };
         match (problem, &mut self.edits) {
-            (None, _) => {}
-            (Some(_), Some(edits)) => edits.push(Edit::file(path, actual)),
+            // Also if it is the same, because another step may write other contents.
+            (_, Some(edits)) => edits.push(Edit::file(path, actual)),
             (Some(problem), None) => self.problems.push(format!("{what} differs:\n{problem}")),
+            (None, None) => {}
         }
     }
 }
@@ -64,6 +64,7 @@ impl Step {
                 let faults = self.faults.iter().cloned();
                 let call = faults.fold(app.call(request.clone()), |call, fault| call.fault(fault));
                 let answer = call.await;
+                findings.add(answer.fails_after());
                 match &self.expect {
                     Some(expect) => self.check_answer(expect, &answer, &mut findings),
                     None => self.write_answer(&answer, &mut findings),
@@ -87,7 +88,11 @@ impl Step {
         };
         if let Some(expect) = &self.expect {
             self.check_record(expect, &record, &mut findings);
+            if record.failure.is_some() && expect.status.is_none() && expect.exit_code.is_none() {
+                findings.add(Some("the guest failed: if it must, expect that".to_owned()));
+            }
         }
+        findings.add(record.misses_faults());
         let mut problems = findings.problems;
         for problem in &mut problems {
             *problem = format!("{}: {}", record.name, problem.trim_end());
@@ -128,7 +133,7 @@ impl Step {
             check_json(expected, &text, findings);
         }
         if let Some(file) = &expect.body_file {
-            findings.file(&self.folder.join(file), &text, "the body");
+            findings.file(&self.folder.join(file), &answer.body, "the body");
         }
         check_parts(expect, "the body", &text, findings);
     }
@@ -184,7 +189,7 @@ impl Step {
         }
         if let Some(file) = &expect.journal {
             let journal = record.journal.to_string();
-            findings.file(&self.folder.join(file), &journal, "the journal");
+            findings.file(&self.folder.join(file), journal.as_bytes(), "the journal");
         }
     }
 }
