@@ -3,10 +3,13 @@
 //! decides how long to wait for it, and when to take it from an owner that no longer exists.
 //!
 //! An instance that is killed, traps or ends in a transaction leaves the folder behind, and no
-//! other is told. But no owner keeps it for longer than [`HELD`]: `session` ends its transaction
-//! then, and stops its statement. So a folder that is older than [`STALE`] has no owner.
+//! other is told. So others take a folder that is older than [`STALE`]. Its owner may exist, because
+//! nothing of it runs between the guest's calls, but it has stopped by then: a statement ends after
+//! [`HELD`], a transaction or a cursor at the guest's first call after that, and a connection that
+//! has held its lock for [`LOST`] never uses its file again: see `Session::abandon`.
 
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -16,8 +19,10 @@ use rusqlite::Connection;
 
 /// How long a transaction or a cursor may be open, and a statement may run.
 pub(crate) const HELD: Duration = Duration::from_secs(10);
-/// The age from which a lock has no owner. Longer than [`HELD`] by the time that the last write to
-/// the disk may take.
+/// The age from which a connection does not use its file, because another may take its lock. What
+/// has begun by then has a second to end.
+const LOST: Duration = Duration::from_secs(11);
+/// The age from which a lock is taken from its owner.
 pub(crate) const STALE: Duration = Duration::from_secs(12);
 /// How long to wait for a lock: longer than it takes to become stale.
 pub(crate) const WAIT: Duration = Duration::from_secs(15);
@@ -32,7 +37,7 @@ impl Deadline {
     /// A call begins. What is open was begun at `since`.
     pub(crate) fn start(&self, since: Option<u64>) {
         let began = now();
-        self.set(began, after(since.unwrap_or(began)));
+        self.set(began, after(since.unwrap_or(began), HELD));
     }
 
     /// From now on nothing stops the call.
@@ -51,7 +56,12 @@ impl Deadline {
 
     /// Whether what was begun at `since` is open for too long.
     pub(crate) fn has_passed(since: u64) -> bool {
-        now() >= after(since)
+        now() >= after(since, HELD)
+    }
+
+    /// Whether another may have taken the lock that was got at `since`, or may do so soon.
+    pub(crate) fn is_lost(since: u64) -> bool {
+        now() >= after(since, LOST)
     }
 
     fn set(&self, began: u64, until: u64) {
@@ -66,8 +76,8 @@ fn now() -> u64 {
     u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn after(since: u64) -> u64 {
-    since.saturating_add(u64::try_from(HELD.as_nanos()).unwrap_or(u64::MAX))
+fn after(since: u64, time: Duration) -> u64 {
+    since.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// Make the connection wait for its file's lock; a call's time begins when it has it. `hopeless`
@@ -98,7 +108,7 @@ pub(crate) fn install(
     }))
 }
 
-/// Remove a lock without an owner. Returns whether it is worth trying again at once.
+/// Take a stale lock from its owner. Returns whether it is worth trying again at once.
 fn take_if_stale(lock: &Path) -> bool {
     if !is_stale(lock) {
         return false;
@@ -107,11 +117,30 @@ fn take_if_stale(lock: &Path) -> bool {
     let mutex = with_suffix(lock, ".takeover");
     if fs::create_dir(&mutex).is_err() {
         // Its owner can have been killed too.
-        return is_stale(&mutex) && fs::remove_dir(&mutex).is_ok();
+        return remove_if_stale(&mutex);
     }
-    let removed = is_stale(lock) && fs::remove_dir(lock).is_ok();
+    let removed = remove_if_stale(lock);
     let _ = fs::remove_dir(&mutex);
     removed
+}
+
+/// Remove a folder, unless another has replaced it by a new one. If this instance is suspended after
+/// the first look, the folder can be replaced: so rename it, which only one instance can, and look
+/// again.
+fn remove_if_stale(folder: &Path) -> bool {
+    let aside = with_suffix(
+        folder,
+        &format!(".{:016x}", RandomState::new().hash_one(folder)),
+    );
+    if !is_stale(folder) || fs::rename(folder, &aside).is_err() {
+        return false;
+    }
+    if !is_stale(&aside) {
+        let _ = fs::rename(&aside, folder);
+        return false;
+    }
+    let _ = fs::remove_dir(&aside);
+    true
 }
 
 fn is_stale(lock: &Path) -> bool {

@@ -1,6 +1,7 @@
 //! A connection at work: what it has open, and since when. `run` runs its statements.
 
 use std::cell::RefCell;
+use std::mem;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ pub(crate) enum Aborted {
     Sqlite,
     /// It was open for too long.
     Overdue,
+    /// It had the file's lock for so long that another may have it.
+    Lost,
 }
 
 impl Aborted {
@@ -37,6 +40,10 @@ impl Aborted {
             Aborted::Overdue => {
                 "the transaction was open for too long and has been rolled back: end it before \
                  anything else"
+            }
+            Aborted::Lost => {
+                "the transaction was open for too long, and its connection is closed: get another \
+                 connection"
             }
         };
         Error::new(ErrorKind::StaleHandle, message).with_rolled_back()
@@ -57,6 +64,8 @@ pub(crate) struct Session {
     pub(crate) aborted: Option<Aborted>,
     /// When what is open now began: a transaction, or a cursor outside one.
     since: Option<u64>,
+    /// When the connection got the file's lock, if it has it now.
+    locked: Option<u64>,
     pub(crate) deadline: Deadline,
     pub(crate) seen: Arc<Seen>,
     pub(crate) conn: Rc<Connection>,
@@ -89,6 +98,7 @@ impl Session {
             ended: 0,
             aborted: None,
             since: None,
+            locked: None,
             deadline,
             seen,
             conn,
@@ -109,6 +119,32 @@ impl Session {
             let _ = self.seen.trusting(|| self.conn.execute_batch("ROLLBACK"));
         }
         open || self.aborted.is_some()
+    }
+
+    /// Whether another instance may have taken the file's lock, or may do so soon.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.locked.is_some_and(Deadline::is_lost)
+    }
+
+    /// Leak the connection and its statements. Ending or closing anything would make SQLite use the
+    /// file: it would undo what another has written, and remove the other's lock. Returns the error
+    /// for the calls that follow, and whether a transaction was open, which is never committed.
+    pub(crate) fn abandon(self, database: &Database) -> (Error, bool) {
+        for open in self.opened.iter().filter_map(Weak::upgrade) {
+            open.borrow_mut().abandon();
+        }
+        database.forget(&self.conn);
+        let open = self.aborted.is_some() || !self.conn.is_autocommit();
+        mem::forget(self);
+        let error = match open {
+            true => Aborted::Lost.into_error(),
+            false => Error::new(
+                ErrorKind::StaleHandle,
+                "a cursor was open for too long, and its connection is closed: get another \
+                 connection",
+            ),
+        };
+        (error, open)
     }
 
     /// Begin a call, and end what has been open for too long.
@@ -218,6 +254,7 @@ impl Session {
         let open = !self.conn.is_autocommit() || is_open(&self.conn);
         let began = self.deadline.began();
         self.since = open.then(|| self.since.unwrap_or(began));
+        self.locked = is_open(&self.conn).then(|| self.locked.unwrap_or(began));
         self.opened.retain(|open| open.strong_count() > 0);
     }
 

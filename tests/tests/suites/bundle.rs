@@ -4,12 +4,15 @@
 //! The provider is built with clang: `guest/provider/build FILE`, and MILLPOND_PROVIDER=FILE runs
 //! this suite. Without it, the suite passes without running.
 
+mod late;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Once;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Once};
+use std::time::{Duration, Instant, SystemTime};
 
 use millpond_tests::{
     component, foreach_contract, foreach_guest, foreach_handles, foreach_transactions,
@@ -18,7 +21,9 @@ use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Config, Engine, OptLevel, Store};
 use wasmtime_wasi::p2::bindings::sync;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
-use wasmtime_wasi::{FsPerms, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{
+    FsPerms, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
+};
 
 use crate::clean::leaks;
 
@@ -98,7 +103,8 @@ impl Place {
 
     /// Run it a minute later.
     fn run_later(&self, component: &Component, folder: &Path, args: &[&str]) -> String {
-        let later = Clock(Duration::from_secs(60));
+        let later = Clock::default();
+        later.forward(Duration::from_secs(60));
         run(&self.engine, component, folder, args, &later).expect("the guest succeeds")
     }
 }
@@ -135,9 +141,19 @@ impl WasiView for Host {
     }
 }
 
-/// The time, moved forward.
-#[derive(Clone, Copy, Default)]
-struct Clock(Duration);
+/// Both of a guest's clocks, which a test moves forward.
+#[derive(Clone, Default)]
+struct Clock(Arc<AtomicU64>);
+
+impl Clock {
+    fn forward(&self, time: Duration) {
+        self.0.fetch_add(nanos(time), Ordering::SeqCst);
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).expect("less than 500 years")
+}
 
 impl HostWallClock for Clock {
     fn resolution(&self) -> Duration {
@@ -146,7 +162,18 @@ impl HostWallClock for Clock {
 
     fn now(&self) -> Duration {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        now.expect("a time after 1970") + self.0
+        now.expect("a time after 1970") + Duration::from_nanos(self.0.load(Ordering::SeqCst))
+    }
+}
+
+impl HostMonotonicClock for Clock {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        nanos(START.elapsed()) + self.0.load(Ordering::SeqCst)
     }
 }
 
@@ -159,12 +186,26 @@ fn run(
     args: &[&str],
     clock: &Clock,
 ) -> Result<String, String> {
+    run_with(engine, component, folder, args, clock, |_, _| ())
+}
+
+/// Like [`run`], after `set` has changed its surroundings. It gets the pipe for its output too.
+fn run_with(
+    engine: &Engine,
+    component: &Component,
+    folder: &Path,
+    args: &[&str],
+    clock: &Clock,
+    set: impl FnOnce(&mut WasiCtxBuilder, MemoryOutputPipe),
+) -> Result<String, String> {
     let pipe = MemoryOutputPipe::new(1 << 20);
     let mut wasi = WasiCtxBuilder::new();
     wasi.args(&[&["guest"], args].concat())
         .stdout(pipe.clone())
         .stderr(pipe.clone())
-        .wall_clock(*clock);
+        .wall_clock(clock.clone())
+        .monotonic_clock(clock.clone());
+    set(&mut wasi, pipe.clone());
     let ended = call(engine, component, folder, wasi);
     let printed = String::from_utf8_lossy(&pipe.contents()).into_owned();
     match ended {
@@ -372,6 +413,30 @@ fn what_cannot_be_bundled_is_a_mistake() {
         ExitCode::from(2),
         "no provider"
     );
+    let hostile = folder.path().join("hostile.wasm");
+    let empty = folder.path().join("empty.wasm");
+    let write = |path: &Path, text| {
+        std::fs::write(path, wat::parse_str(text).expect("a component")).expect("a file");
+    };
+    write(
+        &empty,
+        r#"(component (instance $i) (export "millpond:sqlite/pool@0.1.0" (instance $i)))"#,
+    );
+    for module in [
+        // The type of its import cannot be written in a composed component.
+        r#"(import "m" (core module (type $f (func)) (import "" "g" (global (ref null $f)))))"#,
+        r#"(import "i" (instance (export "m" (core module))))"#,
+        r#"(import "c" (component))"#,
+        r#"(component $c) (export "c" (component $c))"#,
+    ] {
+        let import = r#"(import "millpond:sqlite/pool@0.1.0" (instance))"#;
+        write(&hostile, &format!("(component {import} {module})"));
+        assert_eq!(
+            bundle(&hostile, &output, &empty),
+            ExitCode::from(2),
+            "{module}"
+        );
+    }
     std::fs::write(&none, "no component").expect("a file");
     assert_eq!(
         bundle(guest, &output, &none),
