@@ -68,7 +68,7 @@ impl Session {
         let mut batch = Batch::new(&conn, sql);
         let mut rest = sql;
         loop {
-            self.seen.start(rest);
+            self.authorizer.start(rest);
             let next = next_of(&mut batch).map_err(|error| {
                 let rest = match &error {
                     rusqlite::Error::SqlInputError { sql: rest, .. } => rest.len(),
