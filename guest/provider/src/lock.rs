@@ -6,13 +6,15 @@
 //! other is told. So others take a folder that is older than [`STALE`]. Its owner may exist, because
 //! nothing of it runs between the guest's calls, but it has stopped by then: a statement ends after
 //! [`HELD`], a transaction or a cursor at the guest's first call after that, and a connection that
-//! has held its lock for [`LOST`] never uses its file again: see `Session::abandon`.
+//! has held its lock for [`LOST`] never uses its file again: see `Session::abandon`. A call that
+//! finds itself beyond [`STALE`] ends the instance: see [`Deadline::is_over`].
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::process;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::Connection;
@@ -29,55 +31,106 @@ pub(crate) const WAIT: Duration = Duration::from_secs(15);
 /// The longest pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// When a connection's call began, and when it must end.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Deadline(Arc<[AtomicU64; 2]>);
+/// When something began, by both clocks. Others tell the age of a lock by the wall clock, which can
+/// be set; the monotonic one can stop while the machine sleeps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    monotonic: Instant,
+    wall: SystemTime,
+}
+
+impl Moment {
+    fn now() -> Moment {
+        Moment {
+            monotonic: Instant::now(),
+            wall: SystemTime::now(),
+        }
+    }
+
+    /// The time since then, by the clock that counted more.
+    fn age(self) -> Duration {
+        let wall = self.wall.elapsed().unwrap_or_default();
+        wall.max(self.monotonic.elapsed())
+    }
+
+    /// Whether what began then has been open for too long.
+    pub(crate) fn is_overdue(self) -> bool {
+        self.age() >= HELD
+    }
+
+    /// Whether another may have taken a lock that was got then, or may do so soon.
+    pub(crate) fn is_lost(self) -> bool {
+        self.age() >= LOST
+    }
+}
+
+/// When a connection's call began, and until when it may run.
+#[derive(Clone, Debug)]
+pub(crate) struct Deadline(Arc<Mutex<Call>>);
+
+#[derive(Debug)]
+struct Call {
+    /// When it began, or got its lock.
+    began: Moment,
+    /// What its time counts from. `None` if nothing stops it.
+    since: Option<Moment>,
+}
 
 impl Deadline {
+    /// A call begins now.
+    pub(crate) fn new() -> Deadline {
+        let began = Moment::now();
+        Deadline(Arc::new(Mutex::new(Call {
+            began,
+            since: Some(began),
+        })))
+    }
+
     /// A call begins. What is open was begun at `since`.
-    pub(crate) fn start(&self, since: Option<u64>) {
-        let began = now();
-        self.set(began, after(since.unwrap_or(began), HELD));
+    pub(crate) fn start(&self, since: Option<Moment>) {
+        let began = Moment::now();
+        *self.call() = Call {
+            began,
+            since: Some(since.unwrap_or(began)),
+        };
     }
 
     /// From now on nothing stops the call.
     pub(crate) fn unset(&self) {
-        self.set(self.began(), u64::MAX);
+        self.call().since = None;
+    }
+
+    /// What was open has ended: from now on only the call's own time counts.
+    pub(crate) fn resume(&self) {
+        let mut call = self.call();
+        call.since = Some(call.began);
     }
 
     /// When the call began, or got its lock.
-    pub(crate) fn began(&self) -> u64 {
-        self.0[0].load(Ordering::Relaxed)
+    pub(crate) fn began(&self) -> Moment {
+        self.call().began
     }
 
+    /// Whether the call's time is over. Does not return if another may have taken the lock: an error
+    /// would make SQLite undo what it did in the file, which may be the other's by now.
     pub(crate) fn is_over(&self) -> bool {
-        now() >= self.0[1].load(Ordering::Relaxed)
+        let since = self.call().since;
+        let age = since.map_or(Duration::ZERO, Moment::age);
+        if age >= STALE {
+            let _ = writeln!(
+                io::stderr(),
+                "the database's lock is too old to go on: this process was suspended, or one step \
+                 took more than {} seconds",
+                (STALE - HELD).as_secs()
+            );
+            process::abort();
+        }
+        age >= HELD
     }
 
-    /// Whether what was begun at `since` is open for too long.
-    pub(crate) fn has_passed(since: u64) -> bool {
-        now() >= after(since, HELD)
+    fn call(&self) -> MutexGuard<'_, Call> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Whether another may have taken the lock that was got at `since`, or may do so soon.
-    pub(crate) fn is_lost(since: u64) -> bool {
-        now() >= after(since, LOST)
-    }
-
-    fn set(&self, began: u64, until: u64) {
-        self.0[0].store(began, Ordering::Relaxed);
-        self.0[1].store(until, Ordering::Relaxed);
-    }
-}
-
-/// Nanoseconds since the instance first asked.
-fn now() -> u64 {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn after(since: u64, time: Duration) -> u64 {
-    since.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// Make the connection wait for its file's lock; a call's time begins when it has it. `hopeless`

@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use rusqlite::ffi::{SQLITE_CONSTRAINT_DATATYPE, SQLITE_TOOBIG};
+use rusqlite::fallible_iterator::FallibleIterator;
+use rusqlite::ffi::{SQLITE_CONSTRAINT_DATATYPE, SQLITE_NOMEM, SQLITE_TOOBIG};
 use rusqlite::{Batch, Statement};
 
 use crate::authorizer::Control;
@@ -10,6 +11,7 @@ use crate::compile::{Compiled, Kind, bind, check_text, columns_of};
 use crate::database::MAX_VALUE_BYTES;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::{Aborted, Session};
+use crate::text::blank;
 use crate::value::{Parameters, RawValue, ResultSet, Rows, Summary};
 
 /// The largest result, in bytes.
@@ -65,16 +67,12 @@ impl Session {
     pub(crate) fn execute_script(&mut self, sql: &str) -> Result<()> {
         check_text(sql)?;
         let conn = Rc::clone(&self.conn);
-        let mut batch = Batch::new(&conn, sql);
         let mut rest = sql;
         loop {
+            rest = &rest[blank(rest)..];
             self.authorizer.start(rest);
-            let next = next_of(&mut batch).map_err(|error| {
-                let rest = match &error {
-                    rusqlite::Error::SqlInputError { sql: rest, .. } => rest.len(),
-                    _ => sql.len(),
-                };
-                let error = self.explain(error.into()).shifted(sql.len() - rest);
+            let next = Batch::new(&conn, rest).next().map_err(|error| {
+                let error = self.explain(error.into()).shifted(sql.len() - rest.len());
                 self.aborted.map_or(error, Aborted::into_error)
             })?;
             let Some(mut statement) = next else {
@@ -85,7 +83,9 @@ impl Session {
                 return Err(Error::new(ErrorKind::Parameters, message));
             }
             let kind = self.kind_of(rest, &statement);
-            rest = rest.get(length_of(&statement, rest)..).unwrap_or_default();
+            // It has no parameters, so this is its own text.
+            let text = statement.expanded_sql().ok_or_else(out_of_memory)?;
+            rest = rest.get(text.len()..).unwrap_or_default();
             if self.admit(kind)? {
                 self.run(kind, |session| session.run_to_end(&mut statement))?;
             }
@@ -205,18 +205,8 @@ fn keeps_part(error: &Error) -> bool {
     error.code() == SQLITE_CONSTRAINT_DATATYPE || error.code() & 0xff == SQLITE_TOOBIG
 }
 
-/// The length in bytes of a statement without parameters, with which `text` begins.
-fn length_of(statement: &Statement<'_>, text: &str) -> usize {
-    let own = statement.expanded_sql().unwrap_or_default();
-    match text.starts_with(&own) {
-        true => own.len(),
-        // While two cursors are open, SQLite puts `-- ` before each line.
-        false => own.len() - 3 * own.split_inclusive('\n').count(),
-    }
-}
-
-fn next_of<'c>(batch: &mut Batch<'c, '_>) -> rusqlite::Result<Option<Statement<'c>>> {
-    rusqlite::fallible_iterator::FallibleIterator::next(batch)
+fn out_of_memory() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(SQLITE_NOMEM), None)
 }
 
 fn read_all(statement: &mut Statement<'_>, with_columns: bool) -> Result<ResultSet> {

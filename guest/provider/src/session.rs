@@ -14,7 +14,7 @@ use crate::compile::{Compiled, Kind};
 use crate::database::Database;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handles::Open;
-use crate::lock::{self, Deadline};
+use crate::lock::{self, Deadline, Moment};
 
 /// Statements that are kept compiled.
 const CACHED: usize = 128;
@@ -63,9 +63,9 @@ pub(crate) struct Session {
     /// Set if a transaction ended by itself, and its owner has not ended it too.
     pub(crate) aborted: Option<Aborted>,
     /// When what is open now began: a transaction, or a cursor outside one.
-    since: Option<u64>,
+    since: Option<Moment>,
     /// When the connection got the file's lock, if it has it now.
-    locked: Option<u64>,
+    locked: Option<Moment>,
     pub(crate) deadline: Deadline,
     pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) conn: Rc<Connection>,
@@ -83,11 +83,16 @@ impl Session {
     /// Open a connection. Waits for the file's lock.
     pub(crate) fn open(database: &Rc<Database>, read_only: bool) -> Result<Session> {
         let authorizer = Arc::new(Authorizer::default());
-        let deadline = Deadline::default();
-        deadline.start(None);
+        let deadline = Deadline::new();
         let conn = database.open(&deadline, |conn| {
             let over = deadline.clone();
             conn.progress_handler(PROGRESS_INTERVAL, Some(move || over.is_over()))?;
+            // The last instructions may have taken long. What is over but safe is committed.
+            let late = deadline.clone();
+            conn.commit_hook(Some(move || {
+                late.is_over();
+                false
+            }))?;
             authorizer::install(conn, &authorizer)
         })?;
         Ok(Session {
@@ -125,7 +130,7 @@ impl Session {
 
     /// Whether another instance may have taken the file's lock, or may do so soon.
     pub(crate) fn is_lost(&self) -> bool {
-        self.locked.is_some_and(Deadline::is_lost)
+        self.locked.is_some_and(Moment::is_lost)
     }
 
     /// Leak the connection and its statements. Ending or closing anything would make SQLite use the
@@ -151,7 +156,7 @@ impl Session {
 
     /// Begin a call, and end what has been open for too long.
     pub(crate) fn start_call(&mut self) {
-        let overdue = self.since.is_some_and(Deadline::has_passed);
+        let overdue = self.since.is_some_and(Moment::is_overdue);
         if overdue {
             self.deadline.unset();
             self.end_cursors();
@@ -234,6 +239,10 @@ impl Session {
             self.deadline.unset();
         }
         let mut result = work(self).map_err(|error| self.explain(error));
+        if kind.control == Control::Rollback {
+            // A script goes on.
+            self.deadline.resume();
+        }
         // If the outermost savepoint cannot be committed, SQLite rolls everything back but keeps
         // the savepoint, empty: releasing it again would succeed.
         if ends_savepoint && result.is_err() && !self.conn.is_autocommit() && !self.writes() {
