@@ -4,6 +4,7 @@
 //! The suite needs the provider. Build it with `guest/provider/build FILE`, which needs clang, and
 //! set `MILLPOND_PROVIDER=FILE`. Without it the suite passes without running.
 
+mod answers;
 mod late;
 
 use std::collections::BTreeSet;
@@ -415,7 +416,7 @@ fn what_cannot_be_bundled_is_a_mistake() {
     );
     let hostile = folder.path().join("hostile.wasm");
     let empty = folder.path().join("empty.wasm");
-    let write = |path: &Path, text| {
+    let write = |path: &Path, text: &str| {
         std::fs::write(path, wat::parse_str(text).expect("a component")).expect("a file");
     };
     write(

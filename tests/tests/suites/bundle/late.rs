@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime};
 use axum::body::Bytes;
 use millpond_tests::foreach_bundle;
 use wasmtime::component::Component;
-use wasmtime_wasi::HostWallClock;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::{HostWallClock, WasiCtxBuilder};
 
 use super::{Clock, Place, native, run, run_with};
 use crate::assert_test_exists;
@@ -90,39 +90,56 @@ fn files(folder: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
     entries.map(file).collect()
 }
 
-/// Runs the guest. While it is paused, for 13 seconds, another instance writes and ends, and then
-/// `meanwhile` runs. Returns what the guest said.
+/// What happens while a guest is paused: 13 seconds pass, another instance runs `sql` and ends, and
+/// then `meanwhile` runs.
+fn pause(
+    place: &Place,
+    folder: &Path,
+    sql: &'static str,
+    clock: &Clock,
+    meanwhile: impl FnOnce() + Send + 'static,
+) -> Pause {
+    let (engine, clock, folder) = (place.engine.clone(), clock.clone(), folder.to_owned());
+    let other = place.load("clean_plant");
+    Box::new(move || {
+        assert!(folder.join(LOCK).exists(), "the guest has the file");
+        clock.forward(Duration::from_secs(13));
+        let wrote = run(&engine, &other, &folder, &[sql], &clock);
+        assert_eq!(wrote.as_deref(), Ok("Ok(())\n"));
+        meanwhile();
+    })
+}
+
+/// Runs the guest, which is paused. `set` changes its surroundings. Returns what the guest said.
 fn paused(
     place: &Place,
     guest: &Component,
     folder: &Path,
     args: &[&str],
+    set: impl FnOnce(&mut WasiCtxBuilder),
     meanwhile: impl FnOnce() + Send + 'static,
 ) -> String {
     let clock = Clock::default();
-    let pause = {
-        let (engine, clock, folder) = (place.engine.clone(), clock.clone(), folder.to_owned());
-        let other = place.load("clean_plant");
-        Box::new(move || {
-            assert!(folder.join(LOCK).exists(), "the guest has the file");
-            clock.forward(Duration::from_secs(13));
-            let wrote = run(&engine, &other, &folder, &[OTHER], &clock);
-            assert_eq!(wrote.as_deref(), Ok("Ok(())\n"));
-            meanwhile();
-        })
-    };
+    let pause = pause(place, folder, OTHER, &clock, meanwhile);
     let said = run_with(&place.engine, guest, folder, args, &clock, |wasi, pipe| {
-        let pause: Pause = pause;
         wasi.stdout(Pausing {
             pipe,
             pause: Arc::new(Mutex::new(Some(pause))),
         });
+        set(wasi);
     });
     said.expect("the guest succeeds")
 }
 
+/// A third instance begins to write, and has the lock. Returns the files as they are then.
+fn a_third_writes(folder: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
+    fs::create_dir(folder.join(LOCK)).expect("its lock");
+    fs::write(folder.join(JOURNAL), "its journal").expect("its journal");
+    files(folder)
+}
+
 /// How many rows have this in their first column.
-fn count(folder: &Path, a: &str) -> u32 {
+pub(super) fn count(folder: &Path, a: &str) -> u32 {
     let database = native(folder);
     let ok = database.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0));
     assert_eq!(ok.as_deref(), Ok("ok"));
@@ -156,14 +173,9 @@ fn bundle_does_as_told() {
         let left = Arc::new(Mutex::new(BTreeMap::new()));
         let meanwhile = {
             let (folder, left) = (folder.clone(), Arc::clone(&left));
-            move || {
-                // A third instance is writing.
-                fs::create_dir(folder.join(LOCK)).expect("its lock");
-                fs::write(folder.join(JOURNAL), "its journal").expect("its journal");
-                *left.lock().expect("it") = files(&folder);
-            }
+            move || *left.lock().expect("it") = a_third_writes(&folder)
         };
-        let heard = paused(&place, &guest, &folder, &[what, how], meanwhile);
+        let heard = paused(&place, &guest, &folder, &[what, how], |_| (), meanwhile);
         assert_eq!(heard, said, "{what} {how}");
         let is_same = files(&folder) == *left.lock().expect("it");
         assert!(is_same, "{what} {how}: the guest has changed a file");
@@ -177,7 +189,9 @@ fn a_guest_that_lost_its_connection_gets_another() {
     let Some(place) = Place::new() else { return };
     let guest = place.load("bundle_does_as_told");
     let folder = place.database("another", TABLE);
-    let said = paused(&place, &guest, &folder, &["get another"], || ());
+    // The machine sleeps, and only one clock goes on.
+    let stopped = |wasi: &mut WasiCtxBuilder| _ = wasi.monotonic_clock(Clock::default());
+    let said = paused(&place, &guest, &folder, &["get another"], stopped, || ());
     assert_eq!(said.lines().last(), Some("ok"), "{said}");
     assert!(!folder.join(LOCK).exists());
     assert_eq!(
@@ -187,7 +201,7 @@ fn a_guest_that_lost_its_connection_gets_another() {
 }
 
 /// A clock that does something each time that it is read.
-struct Watching<F>(F);
+struct Watching<F>(Clock, F);
 
 impl<F: Fn() + Send + 'static> HostWallClock for Watching<F> {
     fn resolution(&self) -> Duration {
@@ -195,9 +209,91 @@ impl<F: Fn() + Send + 'static> HostWallClock for Watching<F> {
     }
 
     fn now(&self) -> Duration {
-        self.0();
-        HostWallClock::now(&Clock::default())
+        self.1();
+        HostWallClock::now(&self.0)
     }
+}
+
+/// Does `once` as soon as the guest, which looks at this clock, has begun to write.
+fn when_it_writes(
+    clock: &Clock,
+    folder: &Path,
+    once: impl FnOnce() + Send + 'static,
+) -> impl HostWallClock + 'static {
+    let journal = folder.join(JOURNAL);
+    let once = Mutex::new(Some(once));
+    Watching(clock.clone(), move || {
+        if journal.exists()
+            && let Some(once) = once.lock().expect("it").take()
+        {
+            // Another guest runs meanwhile, and one thread cannot run both.
+            std::thread::spawn(once).join().expect("it");
+        }
+    })
+}
+
+/// Takes long, but ends. Stopped, it has written to the file: its rows do not fit into memory.
+const LONG: &str =
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000000)
+    INSERT INTO t SELECT i FROM n";
+
+#[test]
+fn a_call_that_was_suspended_does_not_go_on() {
+    let Some(place) = Place::new() else { return };
+    let guest = place.load("clean_plant");
+    for (number, sql) in [LONG, "INSERT INTO t VALUES ('guest')"]
+        .into_iter()
+        .enumerate()
+    {
+        let folder = place.database(&format!("suspended{number}"), "CREATE TABLE t(a)");
+        let clock = Clock::default();
+        let left = Arc::new(Mutex::new(BTreeMap::new()));
+        let meanwhile = {
+            let (folder, left) = (folder.clone(), Arc::clone(&left));
+            move || *left.lock().expect("it") = a_third_writes(&folder)
+        };
+        let other = "INSERT INTO t VALUES ('other')";
+        let suspended = pause(&place, &folder, other, &clock, meanwhile);
+        let watching = when_it_writes(&clock, &folder, suspended);
+        let said = run_with(&place.engine, &guest, &folder, &[sql], &clock, |wasi, _| {
+            wasi.wall_clock(watching);
+        });
+        let said = said.expect_err("a trap");
+        assert!(said.contains("unreachable"), "{said}");
+        let is_same = files(&folder) == *left.lock().expect("it");
+        assert!(is_same, "{sql}: the guest has changed a file");
+        fs::remove_file(folder.join(JOURNAL)).expect("the journal");
+        assert_eq!(count(&folder, "other"), 1, "{sql}");
+        assert_eq!(count(&folder, "guest"), 0, "{sql}");
+    }
+}
+
+#[test]
+fn the_time_of_a_script_counts_after_a_rollback_too() {
+    let Some(place) = Place::new() else { return };
+    let guest = place.load("clean_plant");
+    let folder = place.database("script", "CREATE TABLE t(a)");
+    let clock = Clock::default();
+    let watching = {
+        let forward = clock.clone();
+        when_it_writes(&clock, &folder, move || {
+            forward.forward(Duration::from_secs(10))
+        })
+    };
+    let script = format!("BEGIN IMMEDIATE; ROLLBACK; {LONG}");
+    let said = run_with(
+        &place.engine,
+        &guest,
+        &folder,
+        &[&script],
+        &clock,
+        |wasi, _| {
+            wasi.wall_clock(watching);
+        },
+    );
+    let said = said.expect("the guest ends");
+    assert!(said.contains("DeadlineExceeded"), "{said}");
+    assert!(!folder.join(LOCK).exists());
 }
 
 #[test]
@@ -248,81 +344,11 @@ fn a_lock_that_is_new_is_not_taken_for_the_stale_one_before() {
         &[],
         &clock,
         |wasi, _| {
-            wasi.wall_clock(Watching(watch));
+            wasi.wall_clock(Watching(Clock::default(), watch));
         },
     );
     assert_eq!(said.as_deref(), Ok("1 visits\n"));
     assert_eq!(*state.lock().expect("it"), Lock::Released);
     let names: Vec<_> = files(&folder).into_keys().collect();
     assert_eq!(names, ["default.db"]);
-}
-
-#[test]
-fn a_file_with_two_names_is_one() {
-    let Some(place) = Place::new() else { return };
-    let guest = place.load("bundle_does_as_told");
-    let folder = place.database("names", "");
-    std::os::unix::fs::symlink("default.db", folder.join("link.db")).expect("a link");
-    for path in ["default.db", "/data/./default.db", "link.db"] {
-        let said = run_with(
-            &place.engine,
-            &guest,
-            &folder,
-            &["two names", "x"],
-            &Clock::default(),
-            |wasi, _| _ = wasi.env("MILLPOND_DB_x", path),
-        );
-        assert_eq!(said.as_deref(), Ok("Busy, rolled back: false\n"), "{path}");
-    }
-}
-
-#[test]
-fn a_variable_whose_name_is_no_databases_is_ignored() {
-    let Some(place) = Place::new() else { return };
-    let guest = place.load("bundle_does_as_told");
-    let folder = place.database("variables", "");
-    let said = run_with(
-        &place.engine,
-        &guest,
-        &folder,
-        &["databases"],
-        &Clock::default(),
-        |wasi, _| {
-            wasi.env("MILLPOND_DB_a b", "x.db")
-                .env("MILLPOND_DB_", "x.db");
-            wasi.env("MILLPOND_DB_x", "x.db");
-        },
-    );
-    assert_eq!(said.as_deref(), Ok("[\"default\", \"x\"]\n"));
-}
-
-#[test]
-fn a_script_analyzes_twice() {
-    let Some(place) = Place::new() else { return };
-    let plant = place.load("clean_plant");
-    let folder = place.database("analyzes", "");
-    let script = "CREATE TABLE t(a); CREATE INDEX i ON t(a); INSERT INTO t VALUES (1);
-        ANALYZE t; /* again */ ANALYZE t; INSERT INTO t VALUES (2)";
-    let said = place.run(&plant, &folder, &[script]);
-    assert_eq!(said.as_deref(), Ok("Ok(())\n"));
-}
-
-#[test]
-fn a_statement_that_fails_in_a_transaction_leaves_no_row() {
-    let Some(place) = Place::new() else { return };
-    let guest = place.load("bundle_does_as_told");
-    let alone = "ConstraintOther, rolled back: false\nok\n[0] rows\n";
-    let all = "ConstraintOther, rolled back: true\nStaleHandle, rolled back: true\n[0] rows\n";
-    for (how, said) in [
-        ("execute", alone.to_owned()),
-        ("query", alone.to_owned()),
-        ("query rows", alone.to_owned()),
-        ("statement", alone.to_owned()),
-        ("statement rows", all.to_owned()),
-        ("beside a cursor", format!("ok\n{all}")),
-    ] {
-        let folder = place.database(how, "");
-        let heard = place.run(&guest, &folder, &["partly", how]);
-        assert_eq!(heard, Ok(said), "{how}");
-    }
 }
