@@ -7,12 +7,12 @@
 mod answers;
 mod late;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Once};
+use std::sync::{Arc, LazyLock, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use millpond_tests::{
@@ -51,9 +51,12 @@ fn provider() -> Option<PathBuf> {
 
 /// There are many bundles, each with SQLite in it, and each runs for a moment: compile them quickly.
 fn engine() -> Engine {
-    let mut config = Config::new();
-    config.cranelift_opt_level(OptLevel::None);
-    Engine::new(&config).expect("an engine")
+    static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
+        let mut config = Config::new();
+        config.cranelift_opt_level(OptLevel::None);
+        Engine::new(&config).expect("an engine")
+    });
+    ENGINE.clone()
 }
 
 /// A folder with bundled guests and a database, and what runs them.
@@ -86,6 +89,14 @@ impl Place {
 
     fn load(&self, program: &str) -> Component {
         Component::from_file(&self.engine, self.bundle(program)).expect("a component")
+    }
+
+    /// Like `load`, of a program that several tests run.
+    fn shared(&self, program: &'static str) -> Component {
+        static LOADED: Mutex<BTreeMap<&str, Component>> = Mutex::new(BTreeMap::new());
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let component = loaded.entry(program).or_insert_with(|| self.load(program));
+        component.clone()
     }
 
     /// A new folder for a database, with these tables.
@@ -286,7 +297,7 @@ fn each_program_passes_unless_the_readme_says_why_not() {
 #[test]
 fn the_next_process_finds_nothing_of_the_last_one() {
     let Some(place) = Place::new() else { return };
-    let (plant, look) = (place.load("clean_plant"), place.load("clean_look"));
+    let (plant, look) = (place.shared("clean_plant"), place.shared("clean_look"));
     for (number, leak) in leaks().into_iter().enumerate() {
         let fresh = place.database(&format!("fresh{number}"), crate::clean::TABLES);
         let fresh = place.run(&look, &fresh, &[&leak.look]).expect("a look");
@@ -305,7 +316,7 @@ fn instances_wait_for_each_other() {
     const INSTANCES: usize = 4;
     const RUNS: usize = 10;
     let Some(place) = Place::new() else { return };
-    let component = place.load("cli_counts_visits");
+    let component = place.shared("cli_counts_visits");
     let folder = place.database("visits", "");
     std::thread::scope(|scope| {
         for _ in 0..INSTANCES {
@@ -325,7 +336,7 @@ fn instances_wait_for_each_other() {
 fn a_database_of_millponds_is_used_and_given_back() {
     let Some(place) = Place::new() else { return };
     let folder = place.database("wal", "PRAGMA journal_mode = WAL; CREATE TABLE t(a)");
-    let component = place.load("cli_counts_visits");
+    let component = place.shared("cli_counts_visits");
     assert_eq!(
         place.run(&component, &folder, &[]).as_deref(),
         Ok("1 visits\n")
@@ -383,7 +394,7 @@ fn a_killed_process_is_undone_and_its_lock_taken() {
     assert!(folder.join("default.db.lock").exists());
     assert!(folder.join("default.db-journal").exists());
 
-    let component = place.load("cli_counts_visits");
+    let component = place.shared("cli_counts_visits");
     assert_eq!(place.run_later(&component, &folder, &[]), "1 visits\n");
     assert!(!folder.join("default.db.lock").exists());
     let database = native(&folder);
@@ -425,7 +436,7 @@ fn what_cannot_be_bundled_is_a_mistake() {
     );
     for module in [
         // The type of its import cannot be written in a composed component.
-        r#"(import "m" (core module (type $f (func)) (import "" "g" (global (ref null $f)))))"#,
+        r#"(import "m" (core module (type (func)) (import "" "g" (global (ref null 0)))))"#,
         r#"(import "i" (instance (export "m" (core module))))"#,
         r#"(import "c" (component))"#,
         r#"(component $c) (export "c" (component $c))"#,

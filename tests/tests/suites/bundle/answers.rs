@@ -6,10 +6,10 @@ use super::{Clock, Place, run_with};
 #[test]
 fn a_file_with_two_names_is_one() {
     let Some(place) = Place::new() else { return };
-    let guest = place.load("bundle_does_as_told");
+    let guest = place.shared("bundle_does_as_told");
     let folder = place.database("names", "");
     std::os::unix::fs::symlink("default.db", folder.join("link.db")).expect("a link");
-    for path in ["default.db", "/data/./default.db", "link.db"] {
+    for path in ["data/default.db", "/data/./default.db", "/data/link.db"] {
         let said = run_with(
             &place.engine,
             &guest,
@@ -18,14 +18,18 @@ fn a_file_with_two_names_is_one() {
             &Clock::default(),
             |wasi, _| _ = wasi.env("MILLPOND_DB_x", path),
         );
-        assert_eq!(said.as_deref(), Ok("Busy, rolled back: false\n"), "{path}");
+        assert_eq!(
+            said.as_deref(),
+            Ok("ErrorKind::Busy, rolled back: false\n"),
+            "{path}"
+        );
     }
 }
 
 #[test]
 fn a_variable_whose_name_is_no_databases_is_ignored() {
     let Some(place) = Place::new() else { return };
-    let guest = place.load("bundle_does_as_told");
+    let guest = place.shared("bundle_does_as_told");
     let folder = place.database("variables", "");
     let said = run_with(
         &place.engine,
@@ -45,7 +49,7 @@ fn a_variable_whose_name_is_no_databases_is_ignored() {
 #[test]
 fn a_script_analyzes_twice() {
     let Some(place) = Place::new() else { return };
-    let plant = place.load("clean_plant");
+    let plant = place.shared("clean_plant");
     let folder = place.database("analyzes", "");
     let script = "CREATE TABLE t(a); CREATE INDEX i ON t(a); INSERT INTO t VALUES (1);
         ANALYZE t;; ; /* again */; ANALYZE t; INSERT INTO t VALUES ('ü'); -- the end";
@@ -57,9 +61,9 @@ fn a_script_analyzes_twice() {
 #[test]
 fn a_statement_that_fails_in_a_transaction_leaves_no_row() {
     let Some(place) = Place::new() else { return };
-    let guest = place.load("bundle_does_as_told");
-    let alone = "ConstraintOther, rolled back: false\nok\n[0] rows\n";
-    let all = "ConstraintOther, rolled back: true\nStaleHandle, rolled back: true\n[0] rows\n";
+    let guest = place.shared("bundle_does_as_told");
+    let alone = "ErrorKind::ConstraintOther, rolled back: false\nok\n[0] rows\n";
+    let all = "ErrorKind::ConstraintOther, rolled back: true\nErrorKind::StaleHandle, rolled back: true\n[0] rows\n";
     for (how, said) in [
         ("execute", alone.to_owned()),
         ("query", alone.to_owned()),

@@ -100,7 +100,7 @@ fn pause(
     meanwhile: impl FnOnce() + Send + 'static,
 ) -> Pause {
     let (engine, clock, folder) = (place.engine.clone(), clock.clone(), folder.to_owned());
-    let other = place.load("clean_plant");
+    let other = place.shared("clean_plant");
     Box::new(move || {
         assert!(folder.join(LOCK).exists(), "the guest has the file");
         clock.forward(Duration::from_secs(13));
@@ -149,10 +149,10 @@ pub(super) fn count(folder: &Path, a: &str) -> u32 {
 
 #[test]
 fn bundle_does_as_told() {
-    const LOST: &str = "StaleHandle, rolled back: true\n";
-    const CURSOR_LOST: &str = "StaleHandle, rolled back: false\n";
+    const LOST: &str = "ErrorKind::StaleHandle, rolled back: true\n";
+    const CURSOR_LOST: &str = "ErrorKind::StaleHandle, rolled back: false\n";
     let Some(place) = Place::new() else { return };
-    let guest = place.load("bundle_does_as_told");
+    let guest = place.shared("bundle_does_as_told");
     let template = place.database("template", TABLE);
     for (what, how, said) in [
         ("transaction", "commit", [LOST, LOST].concat()),
@@ -187,7 +187,7 @@ fn bundle_does_as_told() {
 #[test]
 fn a_guest_that_lost_its_connection_gets_another() {
     let Some(place) = Place::new() else { return };
-    let guest = place.load("bundle_does_as_told");
+    let guest = place.shared("bundle_does_as_told");
     let folder = place.database("another", TABLE);
     // The machine sleeps, and only one clock goes on.
     let stopped = |wasi: &mut WasiCtxBuilder| _ = wasi.monotonic_clock(Clock::default());
@@ -240,7 +240,7 @@ const LONG: &str =
 #[test]
 fn a_call_that_was_suspended_does_not_go_on() {
     let Some(place) = Place::new() else { return };
-    let guest = place.load("clean_plant");
+    let guest = place.shared("clean_plant");
     for (number, sql) in [LONG, "INSERT INTO t VALUES ('guest')"]
         .into_iter()
         .enumerate()
@@ -271,7 +271,7 @@ fn a_call_that_was_suspended_does_not_go_on() {
 #[test]
 fn the_time_of_a_script_counts_after_a_rollback_too() {
     let Some(place) = Place::new() else { return };
-    let guest = place.load("clean_plant");
+    let guest = place.shared("clean_plant");
     let folder = place.database("script", "CREATE TABLE t(a)");
     let clock = Clock::default();
     let watching = {
@@ -305,7 +305,7 @@ fn a_lock_that_is_new_is_not_taken_for_the_stale_one_before() {
         Released,
     }
     let Some(place) = Place::new() else { return };
-    let component = place.load("cli_counts_visits");
+    let component = place.shared("cli_counts_visits");
     let folder = place.database("replaced", "");
     let lock = folder.join(LOCK);
     let is_taken_over = folder.join("default.db.lock.takeover");
