@@ -114,8 +114,8 @@ mod tests {
         assert_eq!(numbered(many).len(), MAX_LINES);
     }
 
-    /// The name of a function that is generic over a tuple of two tuples, each of two tuples, and so
-    /// on: each is two references to the one before.
+    /// The name of a function that is generic over a tuple, a tuple of two of these, and so on: each
+    /// is two references to the one before.
     fn nested(depth: usize) -> String {
         const DIGITS: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
         // References count from behind this.
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_name_that_would_be_endless_in_the_source_is_not_written_to_its_end() {
         let shown = name(Some(&nested(1)));
-        assert_eq!(shown, "a::f::<((u32, u32), (u32, u32))>");
+        assert_eq!(shown, "a::f::<(u32, u32), ((u32, u32), (u32, u32))>");
         let endless = nested(40);
         assert_eq!(name(Some(&endless)).chars().count(), MAX_NAME_CHARS);
         let counted = Counted {
