@@ -11,8 +11,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use millpond_build::Guests;
 
-const SUITES: [&str; 16] = [
+const SUITES: [&str; 17] = [
     "attacks",
+    "bundle",
     "clean",
     "cli",
     "contract",

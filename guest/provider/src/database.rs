@@ -4,12 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::rc::{Rc, Weak};
 
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
+use wasip2::filesystem::types::PathFlags;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::{self, Deadline};
@@ -22,6 +23,8 @@ const VARIABLE: &str = "MILLPOND_DB_";
 pub(crate) const MAX_CONNECTIONS: u32 = 4;
 /// The largest value, in bytes.
 pub(crate) const MAX_VALUE_BYTES: i32 = 1 << 20;
+/// The longest pattern of `LIKE` and `GLOB`, in bytes.
+const MAX_PATTERN_BYTES: i32 = 1_000;
 
 thread_local! {
     /// The databases that were used, by name.
@@ -50,7 +53,8 @@ impl fmt::Debug for Database {
 pub(crate) fn names() -> Vec<String> {
     let mut names = BTreeSet::from([DEFAULT.to_owned()]);
     for (variable, _) in std::env::vars() {
-        names.extend(variable.strip_prefix(VARIABLE).map(str::to_owned));
+        let name = variable.strip_prefix(VARIABLE);
+        names.extend(name.filter(|name| is_name(name)).map(str::to_owned));
     }
     let files = folder().and_then(|folder| fs::read_dir(folder).ok());
     for file in files.into_iter().flatten().flatten() {
@@ -115,6 +119,12 @@ impl Database {
         u32::try_from(lent.len()).unwrap_or(u32::MAX)
     }
 
+    /// Count a connection as lent no longer, though it is not closed.
+    pub(crate) fn forget(&self, conn: &Rc<Connection>) {
+        let mut lent = self.lent.borrow_mut();
+        lent.retain(|lent| lent.as_ptr() != Rc::as_ptr(conn));
+    }
+
     /// Open a connection. Waits for the file's lock.
     pub(crate) fn open(
         self: &Rc<Database>,
@@ -160,6 +170,7 @@ impl Database {
             conn.set_db_config(setting, value)?;
         }
         conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)?;
+        conn.set_limit(Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, MAX_PATTERN_BYTES)?;
         // The library has no shared memory, so a file in write-ahead logging mode, such as
         // Millpond's, can only be read exclusively; and only outside that mode can it be shared.
         // The first query takes the lock, or fails: the pragma would only wait.
@@ -181,9 +192,35 @@ impl Database {
 /// Whether a connection of this instance has the file's lock. The connection that asks has not.
 fn is_busy(path: &Path) -> bool {
     DATABASES.with_borrow(|databases| {
-        let same = databases.values().filter(|database| database.path == path);
+        let same = databases
+            .values()
+            .filter(|database| is_same_file(&database.path, path));
         same.flat_map(|database| database.lent.borrow().clone())
             .filter_map(|conn| conn.upgrade())
             .any(|conn| crate::session::is_open(&conn))
     })
+}
+
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    a == b || identity(a).is_some_and(|file| identity(b) == Some(file))
+}
+
+/// What tells a file from all others, whatever its name. `None` if it does not exist.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let relative = |path: &Path| -> PathBuf {
+        let parts = path.components();
+        parts
+            .filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir))
+            .collect()
+    };
+    let path = relative(path);
+    // As the library finds it: in the folder with the longest name.
+    let folders = wasip2::filesystem::preopens::get_directories().into_iter();
+    let (folder, name) = folders
+        .map(|(folder, name)| (folder, relative(Path::new(&name))))
+        .filter(|(_, name)| path.starts_with(name))
+        .max_by_key(|(_, name)| name.components().count())?;
+    let path = path.strip_prefix(name).ok()?.to_str()?;
+    let hash = folder.metadata_hash_at(PathFlags::SYMLINK_FOLLOW, path);
+    hash.ok().map(|hash| (hash.upper, hash.lower))
 }

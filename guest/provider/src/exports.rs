@@ -10,45 +10,12 @@ use crate::convert::columns;
 use crate::database::{self, Database, MAX_CONNECTIONS};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handles::Open;
+use crate::lent::Lent;
 use crate::session::Session;
 use crate::value::{Parameters, Rows};
 
 /// The most handles of each kind that a guest may have.
 const MAX_HANDLES: u32 = 64;
-
-/// A connection that is lent.
-struct Lent {
-    /// `None` once it was returned.
-    session: RefCell<Option<Session>>,
-    database: Rc<Database>,
-}
-
-impl Lent {
-    /// Run a call on the session.
-    fn call<T>(&self, work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T, wit::Error> {
-        let mut session = self.session.borrow_mut();
-        let session = session.as_mut().ok_or_else(Error::stale_connection)?;
-        session.start_call();
-        Ok(work(session)?)
-    }
-
-    /// Run `work`, which nothing stops, unless the connection was returned.
-    fn unless_returned(&self, work: impl FnOnce(&mut Session)) {
-        if let Some(session) = self.session.borrow_mut().as_mut() {
-            work(session);
-        }
-    }
-
-    fn give_back(&self) {
-        if let Some(session) = self.session.take() {
-            let count = |counter: &Cell<u64>| counter.set(counter.get() + 1);
-            if session.end() {
-                count(&self.database.rolled_back);
-            }
-            count(&self.database.closed);
-        }
-    }
-}
 
 thread_local! {
     static STATEMENTS: Cell<u32> = const { Cell::new(0) };
@@ -116,10 +83,8 @@ impl pool::Guest for Provider {
             return Err(too_many("connections", MAX_CONNECTIONS));
         }
         let session = Session::open(&database, access == wit_pool::Access::ReadOnly)?;
-        Ok(wit::Connection::new(Connection(Rc::new(Lent {
-            session: RefCell::new(Some(session)),
-            database,
-        }))))
+        let lent = Lent::new(session, database);
+        Ok(wit::Connection::new(Connection(Rc::new(lent))))
     }
 
     fn return_connection(connection: wit::Connection) {
@@ -232,8 +197,7 @@ impl connections::GuestConnection for Connection {
     }
 
     fn in_transaction(&self) -> bool {
-        let session = self.0.session.borrow();
-        session.as_ref().is_some_and(Session::in_transaction)
+        self.0.in_transaction()
     }
 }
 
@@ -340,7 +304,11 @@ impl connections::GuestTransaction for Transaction {
     }
 
     fn rollback(&self) -> Result<(), wit::Error> {
-        self.lent.call(|session| session.rollback(self.number))
+        match self.lent.call(|session| session.rollback(self.number)) {
+            // An abandoned connection's.
+            Err(error) if error.rolled_back => Ok(()),
+            result => result,
+        }
     }
 }
 
@@ -389,7 +357,7 @@ impl Session {
         }
     }
 
-    fn in_transaction(&self) -> bool {
+    pub(crate) fn in_transaction(&self) -> bool {
         self.aborted.is_some() || !self.conn.is_autocommit()
     }
 }

@@ -43,6 +43,12 @@ impl Open {
         self.ahead = None;
     }
 
+    /// Its connection is abandoned: the statement must not even be finalised.
+    pub(crate) fn abandon(&mut self) {
+        mem::forget(self.compiled.take());
+        self.ahead = None;
+    }
+
     /// End the current run, whose cursor becomes stale.
     pub(crate) fn end_run(&mut self, next: u64) {
         if let Some(compiled) = &mut self.compiled {
@@ -198,7 +204,12 @@ impl Session {
             return Ok((Rows::new(), with_columns.then(Vec::new), None));
         }
         let mut rows = Rows::with_capacity(0);
-        let more = self.tracked(kind, |_| open.read_page(max_rows, &mut rows));
+        let yields_rows = compiled.with(|statement| statement.column_count() > 0);
+        let read = |_: &mut Session| open.read_page(max_rows, &mut rows);
+        let more = match yields_rows {
+            true => self.run_open(kind, read),
+            false => self.run(kind, read),
+        };
         open.cursor = matches!(more, Ok(true));
         let more = more?;
         // After a step, so that a changed schema has been noticed.

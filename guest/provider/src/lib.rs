@@ -3,8 +3,9 @@
 //! for, and how it differs.
 //!
 //! `exports` implements the contract's functions. `database` finds and opens the files, and `lock`
-//! shares them with other instances. `session` is a connection at work: `compile` and `authorizer`
-//! decide what it may run, `run` and `handles` run it. Values and errors have the host's own code.
+//! shares them with other instances. `lent` is a connection that a guest has, and `session` one at
+//! work: `compile` and `authorizer` decide what it may run, `run` and `handles` run it. Values and
+//! errors have the host's own code.
 
 mod authorizer;
 mod bindings;
@@ -13,6 +14,7 @@ mod convert;
 mod database;
 mod exports;
 mod handles;
+mod lent;
 mod lock;
 mod run;
 mod session;

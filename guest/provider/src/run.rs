@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use rusqlite::ffi::{SQLITE_CONSTRAINT_DATATYPE, SQLITE_TOOBIG};
+use rusqlite::fallible_iterator::FallibleIterator;
+use rusqlite::ffi::{SQLITE_CONSTRAINT_DATATYPE, SQLITE_NOMEM, SQLITE_TOOBIG};
 use rusqlite::{Batch, Statement};
 
 use crate::authorizer::Control;
@@ -10,6 +11,7 @@ use crate::compile::{Compiled, Kind, bind, check_text, columns_of};
 use crate::database::MAX_VALUE_BYTES;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::{Aborted, Session};
+use crate::text::blank;
 use crate::value::{Parameters, RawValue, ResultSet, Rows, Summary};
 
 /// The largest result, in bytes.
@@ -52,11 +54,12 @@ impl Session {
                     });
                 }
                 // If the whole result cannot be returned, none of the changes may be kept.
-                let undoable = !kind.read_only && statement.column_count() > 0;
-                session.tracked(kind, |session| match undoable {
-                    true => session.atomically(|_| read_all(statement, with_columns)),
-                    false => read_all(statement, with_columns),
-                })
+                if !kind.read_only && statement.column_count() > 0 {
+                    return session.tracked(kind, |session| {
+                        session.atomically(|_| read_all(statement, with_columns))
+                    });
+                }
+                session.run(kind, |_| read_all(statement, with_columns))
             })
         })
     }
@@ -64,15 +67,12 @@ impl Session {
     pub(crate) fn execute_script(&mut self, sql: &str) -> Result<()> {
         check_text(sql)?;
         let conn = Rc::clone(&self.conn);
-        let mut batch = Batch::new(&conn, sql);
+        let mut rest = sql;
         loop {
-            self.authorizer.start("");
-            let next = next_of(&mut batch).map_err(|error| {
-                let rest = match &error {
-                    rusqlite::Error::SqlInputError { sql: rest, .. } => rest.len(),
-                    _ => sql.len(),
-                };
-                let error = self.explain(error.into()).shifted(sql.len() - rest);
+            rest = &rest[blank(rest)..];
+            self.authorizer.start(rest);
+            let next = Batch::new(&conn, rest).next().map_err(|error| {
+                let error = self.explain(error.into()).shifted(sql.len() - rest.len());
                 self.aborted.map_or(error, Aborted::into_error)
             })?;
             let Some(mut statement) = next else {
@@ -82,8 +82,10 @@ impl Session {
                 let message = "a script's statements take no parameters";
                 return Err(Error::new(ErrorKind::Parameters, message));
             }
-            let text = statement.expanded_sql().unwrap_or_default();
-            let kind = self.kind_of(&text, &statement);
+            let kind = self.kind_of(rest, &statement);
+            // It has no parameters, so this is its own text.
+            let text = statement.expanded_sql().ok_or_else(out_of_memory)?;
+            rest = rest.get(text.len()..).unwrap_or_default();
             if self.admit(kind)? {
                 self.run(kind, |session| session.run_to_end(&mut statement))?;
             }
@@ -103,35 +105,51 @@ impl Session {
         result
     }
 
-    /// Run an admitted statement. What it cannot undo by itself is undone.
-    fn run(
+    /// Run an admitted statement to its end. What it cannot undo by itself is undone.
+    pub(crate) fn run<T>(
         &mut self,
         kind: Kind,
-        work: impl FnOnce(&mut Session) -> Result<Summary>,
-    ) -> Result<Summary> {
-        let in_transaction = !self.conn.is_autocommit();
-        let partly = !kind.read_only && kind.control == Control::None && in_transaction;
-        self.tracked(kind, |session| match partly {
-            true => session.in_savepoint(work),
-            false => work(session),
+        work: impl FnOnce(&mut Session) -> Result<T>,
+    ) -> Result<T> {
+        // No savepoint begins or ends while a statement writes.
+        if !self.can_keep_part(kind) || self.has_writing_cursor() {
+            return self.run_open(kind, work);
+        }
+        self.tracked(kind, |session| {
+            session.control("SAVEPOINT millpond")?;
+            let result = work(session);
+            if !session.conn.is_autocommit() {
+                if result.as_ref().is_err_and(keeps_part) {
+                    session.control("ROLLBACK TO millpond")?;
+                }
+                session.control("RELEASE millpond")?;
+            }
+            result
         })
     }
 
-    /// SQLite keeps the rows before the one that failed for these two reasons, and for `OR FAIL`,
-    /// which asks for that.
-    fn in_savepoint<T>(&mut self, work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
-        self.control("SAVEPOINT millpond")?;
-        let result = work(self);
-        let keeps_part = |error: &Error| {
-            error.code() == SQLITE_CONSTRAINT_DATATYPE || error.code() & 0xff == SQLITE_TOOBIG
-        };
-        if !self.conn.is_autocommit() {
-            if result.as_ref().is_err_and(keeps_part) {
-                self.control("ROLLBACK TO millpond")?;
+    /// Like [`run`](Session::run), for a statement that may stay open. What it cannot undo by itself
+    /// ends the transaction.
+    pub(crate) fn run_open<T>(
+        &mut self,
+        kind: Kind,
+        work: impl FnOnce(&mut Session) -> Result<T>,
+    ) -> Result<T> {
+        let can_keep_part = self.can_keep_part(kind);
+        self.tracked(kind, |session| {
+            let result = work(session);
+            let keeps_part = can_keep_part && result.as_ref().is_err_and(keeps_part);
+            if keeps_part && !session.conn.is_autocommit() {
+                session.deadline.unset();
+                session.control("ROLLBACK")?;
             }
-            self.control("RELEASE millpond")?;
-        }
-        result
+            result
+        })
+    }
+
+    /// Whether a failed statement may leave a part of its work in its transaction.
+    fn can_keep_part(&self, kind: Kind) -> bool {
+        !kind.read_only && kind.control == Control::None && !self.conn.is_autocommit()
     }
 
     /// Run `work` so that all or nothing of it is kept, inside or outside a transaction.
@@ -181,8 +199,14 @@ impl Session {
     }
 }
 
-fn next_of<'c>(batch: &mut Batch<'c, '_>) -> rusqlite::Result<Option<Statement<'c>>> {
-    rusqlite::fallible_iterator::FallibleIterator::next(batch)
+/// SQLite keeps the rows before the one that failed for these two reasons, and for `OR FAIL`, which
+/// asks for that.
+fn keeps_part(error: &Error) -> bool {
+    error.code() == SQLITE_CONSTRAINT_DATATYPE || error.code() & 0xff == SQLITE_TOOBIG
+}
+
+fn out_of_memory() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(SQLITE_NOMEM), None)
 }
 
 fn read_all(statement: &mut Statement<'_>, with_columns: bool) -> Result<ResultSet> {

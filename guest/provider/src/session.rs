@@ -1,6 +1,7 @@
 //! A connection at work: what it has open, and since when. `run` runs its statements.
 
 use std::cell::RefCell;
+use std::mem;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::compile::{Compiled, Kind};
 use crate::database::Database;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handles::Open;
-use crate::lock::{self, Deadline};
+use crate::lock::{self, Deadline, Moment};
 
 /// Statements that are kept compiled.
 const CACHED: usize = 128;
@@ -26,6 +27,8 @@ pub(crate) enum Aborted {
     Sqlite,
     /// It was open for too long.
     Overdue,
+    /// It had the file's lock for so long that another may have it.
+    Lost,
 }
 
 impl Aborted {
@@ -37,6 +40,10 @@ impl Aborted {
             Aborted::Overdue => {
                 "the transaction was open for too long and has been rolled back: end it before \
                  anything else"
+            }
+            Aborted::Lost => {
+                "the transaction was open for too long, and its connection is closed: get another \
+                 connection"
             }
         };
         Error::new(ErrorKind::StaleHandle, message).with_rolled_back()
@@ -56,7 +63,9 @@ pub(crate) struct Session {
     /// Set if a transaction ended by itself, and its owner has not ended it too.
     pub(crate) aborted: Option<Aborted>,
     /// When what is open now began: a transaction, or a cursor outside one.
-    since: Option<u64>,
+    since: Option<Moment>,
+    /// When the connection got the file's lock, if it has it now.
+    locked: Option<Moment>,
     pub(crate) deadline: Deadline,
     pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) conn: Rc<Connection>,
@@ -74,11 +83,16 @@ impl Session {
     /// Open a connection. Waits for the file's lock.
     pub(crate) fn open(database: &Rc<Database>, read_only: bool) -> Result<Session> {
         let authorizer = Arc::new(Authorizer::default());
-        let deadline = Deadline::default();
-        deadline.start(None);
+        let deadline = Deadline::new();
         let conn = database.open(&deadline, |conn| {
             let over = deadline.clone();
             conn.progress_handler(PROGRESS_INTERVAL, Some(move || over.is_over()))?;
+            // The last instructions may have taken long. What is over but safe is committed.
+            let late = deadline.clone();
+            conn.commit_hook(Some(move || {
+                late.is_over();
+                false
+            }))?;
             authorizer::install(conn, &authorizer)
         })?;
         Ok(Session {
@@ -89,6 +103,7 @@ impl Session {
             ended: 0,
             aborted: None,
             since: None,
+            locked: None,
             deadline,
             authorizer,
             conn,
@@ -113,9 +128,35 @@ impl Session {
         open || self.aborted.is_some()
     }
 
+    /// Whether another instance may have taken the file's lock, or may do so soon.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.locked.is_some_and(Moment::is_lost)
+    }
+
+    /// Leak the connection and its statements. Ending or closing anything would make SQLite use the
+    /// file: it would undo what another has written, and remove the other's lock. Returns the error
+    /// for the calls that follow, and whether a transaction was open, which is never committed.
+    pub(crate) fn abandon(self, database: &Database) -> (Error, bool) {
+        for open in self.opened.iter().filter_map(Weak::upgrade) {
+            open.borrow_mut().abandon();
+        }
+        database.forget(&self.conn);
+        let open = self.aborted.is_some() || !self.conn.is_autocommit();
+        mem::forget(self);
+        let error = match open {
+            true => Aborted::Lost.into_error(),
+            false => Error::new(
+                ErrorKind::StaleHandle,
+                "a cursor was open for too long, and its connection is closed: get another \
+                 connection",
+            ),
+        };
+        (error, open)
+    }
+
     /// Begin a call, and end what has been open for too long.
     pub(crate) fn start_call(&mut self) {
-        let overdue = self.since.is_some_and(Deadline::has_passed);
+        let overdue = self.since.is_some_and(Moment::is_overdue);
         if overdue {
             self.deadline.unset();
             self.end_cursors();
@@ -198,6 +239,10 @@ impl Session {
             self.deadline.unset();
         }
         let mut result = work(self).map_err(|error| self.explain(error));
+        if kind.control == Control::Rollback {
+            // A script goes on.
+            self.deadline.resume();
+        }
         // If the outermost savepoint cannot be committed, SQLite rolls everything back but keeps
         // the savepoint, empty: releasing it again would succeed.
         if ends_savepoint && result.is_err() && !self.conn.is_autocommit() && !self.writes() {
@@ -222,6 +267,7 @@ impl Session {
         let open = !self.conn.is_autocommit() || is_open(&self.conn);
         let began = self.deadline.began();
         self.since = open.then(|| self.since.unwrap_or(began));
+        self.locked = is_open(&self.conn).then(|| self.locked.unwrap_or(began));
         self.opened.retain(|open| open.strong_count() > 0);
     }
 

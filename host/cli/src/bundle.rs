@@ -1,6 +1,7 @@
 //! `millpond bundle`: composes a guest with the provider, SQLite as a component, so that it runs
 //! without Millpond.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Args;
 use wasm_compose::graph::{Component, CompositionGraph, EncodeOptions, ExportIndex, ImportIndex};
+use wasmparser::component_types::{ComponentAnyTypeId, ComponentEntityType};
 use wasmparser::{Validator, WasmFeatures};
 
 use crate::engine::check_header;
@@ -106,6 +108,7 @@ fn compose(guest: Vec<u8>, provider: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     let mut validator = all_features();
     let guest = Component::from_bytes(&mut validator, "guest", guest)?;
     let provider = Component::from_bytes(&mut validator, "provider", provider)?;
+    refuse_modules(&guest)?;
     let connections = connections(&guest, &provider)?;
 
     let mut graph = CompositionGraph::new();
@@ -124,6 +127,41 @@ fn compose(guest: Vec<u8>, provider: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     })?;
     all_features().validate_all(&composed)?;
     Ok(composed)
+}
+
+/// Refuse a guest that imports or exports a core module or a component, also within an instance: the
+/// library panics on the types of some.
+fn refuse_modules(guest: &Component<'_>) -> anyhow::Result<()> {
+    let types = guest.types();
+    let imports = guest.imports().map(|(_, name, _)| name);
+    let imports = imports.map(|name| (name, types.component_item_for_import(name)));
+    let exports = guest.exports().map(|(_, name, ..)| name);
+    let exports = exports.map(|name| (name, types.component_item_for_export(name)));
+    let mut known = HashSet::new();
+    for (name, item) in imports.chain(exports) {
+        let mut left: Vec<_> = item.map(|item| item.ty).into_iter().collect();
+        while let Some(ty) = left.pop() {
+            match ty {
+                ComponentEntityType::Module(_)
+                | ComponentEntityType::Component(_)
+                | ComponentEntityType::Type {
+                    referenced: ComponentAnyTypeId::Component(_),
+                    ..
+                } => {
+                    bail!("{name} is or has a core module or a component, which cannot be composed")
+                }
+                ComponentEntityType::Instance(instance)
+                | ComponentEntityType::Type {
+                    referenced: ComponentAnyTypeId::Instance(instance),
+                    ..
+                } if known.insert(instance) => {
+                    left.extend(types[instance].exports.values().map(|item| item.ty));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Each import of the guest that is the contract's, and the provider's export for it.

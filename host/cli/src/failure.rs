@@ -8,10 +8,13 @@ use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
 
 use crate::backtrace::backtrace;
-use crate::printable::one_line;
+use crate::printable::{one_line, start_of};
 
 /// The exit code of a mistake in the command line, a file or a setting.
 pub(crate) const MISTAKE: u8 = 2;
+/// A guest can write a part of its error, such as the reason in its response.
+const MAX_CAUSE_CHARS: usize = 1000;
+
 /// The exit code of a guest that trapped, as in the wasmtime command.
 pub(crate) const TRAPPED: u8 = 134;
 
@@ -79,7 +82,7 @@ pub(crate) fn guest_failure(error: &wasmtime::Error) -> Vec<String> {
         Some(reached) => format!(" (it {reached})"),
         None => String::new(),
     };
-    let cause = error.root_cause();
+    let cause = cause(error);
     let mut lines = vec![one_line(&format!("{what}: {cause}{limit}"))];
     lines.extend(backtrace(error));
     lines
@@ -114,17 +117,42 @@ fn limit(error: &wasmtime::Error) -> Option<Reached> {
         ("memory count", "--max-memories"),
         ("table count", "--max-tables"),
     ];
-    let cause = error.root_cause().to_string();
+    let cause = cause(error);
     let limit = LIMITS.iter().find(|(text, _)| cause.contains(text));
     limit.map(|(_, flag)| Reached(flag))
 }
 
+/// The start of the innermost cause.
+fn cause(error: &wasmtime::Error) -> String {
+    start_of(error.root_cause(), MAX_CAUSE_CHARS)
+}
+
 /// The outermost explanation and the innermost cause; those in between rarely help.
 pub(crate) fn reason(error: &wasmtime::Error) -> String {
-    let (outer, cause) = (error.to_string(), error.root_cause().to_string());
+    let (outer, cause) = (start_of(error, MAX_CAUSE_CHARS), cause(error));
     if outer == cause {
-        one_line(&outer)
+        outer
     } else {
-        one_line(&format!("{outer}: {cause}"))
+        format!("{outer}: {cause}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_cannot_make_its_failure_long() {
+        let error = wasmtime::Error::msg("a\n".repeat(1 << 20)).context(Reached("--max-handles"));
+        let lines = guest_failure(&error);
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].len() < 2 * MAX_CAUSE_CHARS);
+        // What the host adds is not cut off.
+        assert!(lines[0].contains("--max-handles"));
+        assert!(
+            Failure::trapped(&error, "; more")
+                .to_string()
+                .contains("; more")
+        );
     }
 }

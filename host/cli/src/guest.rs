@@ -261,12 +261,15 @@ struct Limits {
 }
 
 impl Limits {
+    /// Note that a limit refused `desired`, unless the module's own `maximum` did.
     fn note(
         &mut self,
         flag: &'static str,
+        desired: usize,
+        maximum: Option<usize>,
         allowed: wasmtime::Result<bool>,
     ) -> wasmtime::Result<bool> {
-        if !matches!(allowed, Ok(true)) {
+        if !matches!(allowed, Ok(true)) && maximum.is_none_or(|most| desired <= most) {
             self.reached = Some(Reached(flag));
         }
         allowed
@@ -281,7 +284,7 @@ impl ResourceLimiter for Limits {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let allowed = self.inner.memory_growing(current, desired, maximum);
-        self.note("--max-memory-size", allowed)
+        self.note("--max-memory-size", desired, maximum, allowed)
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
@@ -295,7 +298,7 @@ impl ResourceLimiter for Limits {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let allowed = self.inner.table_growing(current, desired, maximum);
-        self.note("--max-table-entries", allowed)
+        self.note("--max-table-entries", desired, maximum, allowed)
     }
 
     fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
@@ -356,5 +359,40 @@ impl WasiHttpHooks for NoRequests {
         _: Io,
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Io), HttpError>> + Send> {
         Box::new(async { Err(HttpError::HttpRequestDenied) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_limits_of_the_host_are_noted() {
+        const PAGE: usize = 64 << 10;
+        let mut limits = Limits {
+            inner: InstanceLimits::new()
+                .max_memory_size(4 * PAGE)
+                .max_table_entries(4)
+                .store_limits(),
+            reached: None,
+        };
+        let refused = |allowed: wasmtime::Result<bool>| !allowed.expect("no error");
+        assert!(refused(limits.memory_growing(PAGE, 2 * PAGE, Some(PAGE))));
+        assert!(refused(limits.table_growing(1, 2, Some(1))));
+        assert!(limits.reached.is_none());
+        assert!(refused(limits.memory_growing(
+            PAGE,
+            5 * PAGE,
+            Some(8 * PAGE)
+        )));
+        assert_eq!(
+            limits.reached.take().map(|limit| limit.0),
+            Some("--max-memory-size")
+        );
+        assert!(refused(limits.table_growing(1, 5, None)));
+        assert_eq!(
+            limits.reached.take().map(|limit| limit.0),
+            Some("--max-table-entries")
+        );
     }
 }

@@ -12,6 +12,7 @@ use crate::engine::{self, Instances};
 use crate::failure::{Failure, MISTAKE};
 use crate::interfaces::{self, Support};
 use crate::output::print;
+use crate::printable::one_line;
 
 /// Show what a component imports and exports, and whether it can run here
 ///
@@ -61,14 +62,14 @@ impl Inspect {
                 Support::Traps => "traps   ",
                 Support::Missing => "missing ",
             };
-            line(format_args!("  {mark}  {}", import.name));
+            line(format_args!("  {mark}  {}", one_line(&import.name)));
         }
         line(format_args!("exports"));
         for export in &exports {
-            line(format_args!("  {export}"));
+            line(format_args!("  {}", one_line(export)));
         }
         if let Err(reason) = &linked {
-            line(format_args!("cannot run: {reason}"));
+            line(format_args!("cannot run: {}", one_line(reason)));
         }
         print(&text);
         match linked.is_ok() && !roles.is_empty() {

@@ -100,13 +100,14 @@ const LANGUAGES: &[Language] = &[
 ];
 
 /// Names that cargo or npm refuse, or that a dependency has.
-const TAKEN: [&str; 7] = [
+const RESERVED_NAMES: [&str; 8] = [
     "build",
     "deps",
     "examples",
     "incremental",
     "millpond",
     "millpond-guest",
+    "node_modules",
     "wstd",
 ];
 
@@ -151,7 +152,7 @@ fn name(text: &str) -> Result<String, String> {
     if !begins || text.len() > 64 || !text.chars().all(is_allowed) {
         return Err("write a letter, then letters, digits, `-` and `_`, at most 64".to_string());
     }
-    if TAKEN.contains(&text.to_ascii_lowercase().as_str()) {
+    if RESERVED_NAMES.contains(&text.to_ascii_lowercase().as_str()) {
         return Err(
             "this name is reserved by cargo, npm or a dependency: choose another".to_string(),
         );
@@ -323,7 +324,17 @@ mod tests {
         }
         let long = "x".repeat(65);
         for bad in [
-            "", "1a", "-a", "a/b", "..", "a b", "ä", "build", "Millpond", &long,
+            "",
+            "1a",
+            "-a",
+            "a/b",
+            "..",
+            "a b",
+            "ä",
+            "build",
+            "Millpond",
+            "node_modules",
+            &long,
         ] {
             assert!(name(bad).is_err(), "{bad}");
         }

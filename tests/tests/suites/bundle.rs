@@ -4,12 +4,16 @@
 //! The suite needs the provider. Build it with `guest/provider/build FILE`, which needs clang, and
 //! set `MILLPOND_PROVIDER=FILE`. Without it the suite passes without running.
 
-use std::collections::BTreeSet;
+mod answers;
+mod late;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Once;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, Once, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use millpond_tests::{
     component, foreach_contract, foreach_guest, foreach_handles, foreach_transactions,
@@ -18,7 +22,9 @@ use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Config, Engine, OptLevel, Store};
 use wasmtime_wasi::p2::bindings::sync;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
-use wasmtime_wasi::{FsPerms, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{
+    FsPerms, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
+};
 
 use crate::clean::leaks;
 
@@ -45,9 +51,12 @@ fn provider() -> Option<PathBuf> {
 
 /// There are many bundles, each with SQLite in it, and each runs for a moment: compile them quickly.
 fn engine() -> Engine {
-    let mut config = Config::new();
-    config.cranelift_opt_level(OptLevel::None);
-    Engine::new(&config).expect("an engine")
+    static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
+        let mut config = Config::new();
+        config.cranelift_opt_level(OptLevel::None);
+        Engine::new(&config).expect("an engine")
+    });
+    ENGINE.clone()
 }
 
 /// A folder with bundled guests and a database, and what runs them.
@@ -82,6 +91,14 @@ impl Place {
         Component::from_file(&self.engine, self.bundle(program)).expect("a component")
     }
 
+    /// Like `load`, of a program that several tests run.
+    fn shared(&self, program: &'static str) -> Component {
+        static LOADED: Mutex<BTreeMap<&str, Component>> = Mutex::new(BTreeMap::new());
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let component = loaded.entry(program).or_insert_with(|| self.load(program));
+        component.clone()
+    }
+
     /// A new folder for a database, with these tables.
     fn database(&self, name: &str, sql: &str) -> PathBuf {
         let folder = self.path(name);
@@ -98,7 +115,8 @@ impl Place {
 
     /// Run it a minute later.
     fn run_later(&self, component: &Component, folder: &Path, args: &[&str]) -> String {
-        let later = Clock(Duration::from_secs(60));
+        let later = Clock::default();
+        later.forward(Duration::from_secs(60));
         run(&self.engine, component, folder, args, &later).expect("the guest succeeds")
     }
 }
@@ -135,9 +153,19 @@ impl WasiView for Host {
     }
 }
 
-/// The time, moved forward.
-#[derive(Clone, Copy, Default)]
-struct Clock(Duration);
+/// Both of a guest's clocks, which a test moves forward.
+#[derive(Clone, Default)]
+struct Clock(Arc<AtomicU64>);
+
+impl Clock {
+    fn forward(&self, time: Duration) {
+        self.0.fetch_add(nanos(time), Ordering::SeqCst);
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).expect("less than 500 years")
+}
 
 impl HostWallClock for Clock {
     fn resolution(&self) -> Duration {
@@ -146,7 +174,18 @@ impl HostWallClock for Clock {
 
     fn now(&self) -> Duration {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        now.expect("a time after 1970") + self.0
+        now.expect("a time after 1970") + Duration::from_nanos(self.0.load(Ordering::SeqCst))
+    }
+}
+
+impl HostMonotonicClock for Clock {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        nanos(START.elapsed()) + self.0.load(Ordering::SeqCst)
     }
 }
 
@@ -159,12 +198,26 @@ fn run(
     args: &[&str],
     clock: &Clock,
 ) -> Result<String, String> {
+    run_with(engine, component, folder, args, clock, |_, _| ())
+}
+
+/// Like [`run`], after `set` has changed its surroundings. It gets the pipe for its output too.
+fn run_with(
+    engine: &Engine,
+    component: &Component,
+    folder: &Path,
+    args: &[&str],
+    clock: &Clock,
+    set: impl FnOnce(&mut WasiCtxBuilder, MemoryOutputPipe),
+) -> Result<String, String> {
     let pipe = MemoryOutputPipe::new(1 << 20);
     let mut wasi = WasiCtxBuilder::new();
     wasi.args(&[&["guest"], args].concat())
         .stdout(pipe.clone())
         .stderr(pipe.clone())
-        .wall_clock(*clock);
+        .wall_clock(clock.clone())
+        .monotonic_clock(clock.clone());
+    set(&mut wasi, pipe.clone());
     let ended = call(engine, component, folder, wasi);
     let printed = String::from_utf8_lossy(&pipe.contents()).into_owned();
     match ended {
@@ -244,7 +297,7 @@ fn each_program_passes_unless_the_readme_says_why_not() {
 #[test]
 fn the_next_process_finds_nothing_of_the_last_one() {
     let Some(place) = Place::new() else { return };
-    let (plant, look) = (place.load("clean_plant"), place.load("clean_look"));
+    let (plant, look) = (place.shared("clean_plant"), place.shared("clean_look"));
     for (number, leak) in leaks().into_iter().enumerate() {
         let fresh = place.database(&format!("fresh{number}"), crate::clean::TABLES);
         let fresh = place.run(&look, &fresh, &[&leak.look]).expect("a look");
@@ -263,7 +316,7 @@ fn instances_wait_for_each_other() {
     const INSTANCES: usize = 4;
     const RUNS: usize = 10;
     let Some(place) = Place::new() else { return };
-    let component = place.load("cli_counts_visits");
+    let component = place.shared("cli_counts_visits");
     let folder = place.database("visits", "");
     std::thread::scope(|scope| {
         for _ in 0..INSTANCES {
@@ -283,7 +336,7 @@ fn instances_wait_for_each_other() {
 fn a_database_of_millponds_is_used_and_given_back() {
     let Some(place) = Place::new() else { return };
     let folder = place.database("wal", "PRAGMA journal_mode = WAL; CREATE TABLE t(a)");
-    let component = place.load("cli_counts_visits");
+    let component = place.shared("cli_counts_visits");
     assert_eq!(
         place.run(&component, &folder, &[]).as_deref(),
         Ok("1 visits\n")
@@ -341,7 +394,7 @@ fn a_killed_process_is_undone_and_its_lock_taken() {
     assert!(folder.join("default.db.lock").exists());
     assert!(folder.join("default.db-journal").exists());
 
-    let component = place.load("cli_counts_visits");
+    let component = place.shared("cli_counts_visits");
     assert_eq!(place.run_later(&component, &folder, &[]), "1 visits\n");
     assert!(!folder.join("default.db.lock").exists());
     let database = native(&folder);
@@ -372,6 +425,30 @@ fn what_cannot_be_bundled_is_a_mistake() {
         ExitCode::from(2),
         "no provider"
     );
+    let hostile = folder.path().join("hostile.wasm");
+    let empty = folder.path().join("empty.wasm");
+    let write = |path: &Path, text: &str| {
+        std::fs::write(path, wat::parse_str(text).expect("a component")).expect("a file");
+    };
+    write(
+        &empty,
+        r#"(component (instance $i) (export "millpond:sqlite/pool@0.1.0" (instance $i)))"#,
+    );
+    for module in [
+        // The type of its import cannot be written in a composed component.
+        r#"(import "m" (core module (type (func)) (import "" "g" (global (ref null 0)))))"#,
+        r#"(import "i" (instance (export "m" (core module))))"#,
+        r#"(import "c" (component))"#,
+        r#"(component $c) (export "c" (component $c))"#,
+    ] {
+        let import = r#"(import "millpond:sqlite/pool@0.1.0" (instance))"#;
+        write(&hostile, &format!("(component {import} {module})"));
+        assert_eq!(
+            bundle(&hostile, &output, &empty),
+            ExitCode::from(2),
+            "{module}"
+        );
+    }
     std::fs::write(&none, "no component").expect("a file");
     assert_eq!(
         bundle(guest, &output, &none),

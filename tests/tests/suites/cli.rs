@@ -280,6 +280,21 @@ fn a_component_is_inspected() {
 }
 
 #[test]
+fn a_name_in_a_component_cannot_control_the_terminal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("hostile.wasm");
+    let name = r#""url=<\1b[2J\0d\0aexports\0a  forged>""#;
+    let text = format!("(component (import {name} (func)))");
+    std::fs::write(&path, wat::parse_str(text).expect("a component")).expect("a file");
+    let output = output(&["inspect"], &[&path]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let shown = self::text(&output.stdout);
+    assert!(shown.contains("forged"), "{shown}");
+    assert!(!shown.contains('\u{1b}'), "{shown}");
+    assert_eq!(shown.lines().filter(|line| *line == "exports").count(), 1);
+}
+
+#[test]
 fn a_command_is_not_served_and_a_handler_not_run() {
     let served = output(
         &["serve", "--listen", "127.0.0.1:0"],
