@@ -71,8 +71,9 @@ impl SqliteCtxBuilder {
 
 /// One request's state: its grants, and what it holds.
 ///
-/// Create one for each request. Dropping it ends the request: every connection that the guest still
-/// holds is returned to its pool, and every remaining handle becomes stale. Dropping the
+/// Create one for each request. Dropping it ends the request: its statements and waits are
+/// [interrupted](Request::interrupt), every connection that the guest still holds is returned to its
+/// pool, and every remaining handle becomes stale. Dropping the
 /// [`Store`](wasmtime::Store) that owns it does this too, after a trap or a cancelled call.
 #[derive(Debug)]
 pub struct SqliteCtx {
@@ -267,15 +268,12 @@ impl SqliteCtx {
 
 impl Drop for SqliteCtx {
     fn drop(&mut self) {
+        // A task may be running a statement on one of them, and giving it back waits for its end.
+        self.request.interrupt();
         for granted in self.granted.values() {
             let held = std::mem::take(&mut *lock(&granted.held));
             for connection in held {
                 if let Some(connection) = connection.upgrade() {
-                    // A task that owns it too, besides the table, may be running a statement, for
-                    // whose end this would wait.
-                    if Arc::strong_count(&connection) > 2 {
-                        self.request.interrupt();
-                    }
                     connection.give_back();
                 }
             }
