@@ -49,6 +49,41 @@ func TestExecMany(t *testing.T) {
 	same(t, "affected", affected, 0)
 }
 
+// The rows may come from the same connection.
+func TestExecManyReadsItsConnection(t *testing.T) {
+	db := open(t, "CREATE TABLE m (id INTEGER PRIMARY KEY, v)")
+	conn, err := db.Conn(background)
+	check(t, err)
+	defer conn.Close()
+	tx, err := conn.BeginTx(background, nil)
+	check(t, err)
+	_, err = millpond.ExecMany(background, conn, "INSERT INTO m(v) VALUES (?)", func(yield func([]any) bool) {
+		rows, err := tx.Query("SELECT printf('%01000d', value) FROM generate_series(1, 3000)")
+		check(t, err)
+		defer rows.Close()
+		for rows.Next() {
+			var v string
+			check(t, rows.Scan(&v))
+			if !yield([]any{v}) {
+				return
+			}
+		}
+		check(t, rows.Err())
+		same(t, "the first batch", one[int](t, tx, "SELECT count(*) > 1000 FROM m"), 1)
+	})
+	check(t, err)
+	check(t, tx.Commit())
+	same(t, "rows", one[int](t, conn, "SELECT count(*) FROM m"), 3000)
+
+	// A connection that is closed meanwhile.
+	_, err = millpond.ExecMany(background, conn, "INSERT INTO m(v) VALUES (?)", func(yield func([]any) bool) {
+		yield([]any{"never"})
+		check(t, conn.Close())
+	})
+	same(t, "closed", err, sql.ErrConnDone)
+	same(t, "rows", one[int](t, db, "SELECT count(*) FROM m"), 3000)
+}
+
 func TestExecManyAllTypes(t *testing.T) {
 	db := open(t, "CREATE TABLE m (v)")
 	conn, err := db.Conn(background)

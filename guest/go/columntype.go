@@ -44,17 +44,22 @@ func typeOf(declared string) columnType {
 	return typeAny
 }
 
-// The forms of times that SQLite's own functions know, and RFC 3339.
+// The forms of a date, with or without a time and a zone, that SQLite's own functions know. Parsing
+// accepts a fraction of a second after each.
 var timeFormats = [...]string{
-	"2006-01-02 15:04:05.999999999-07:00",
-	"2006-01-02T15:04:05.999999999Z07:00",
-	"2006-01-02 15:04:05.999999999Z07:00",
-	"2006-01-02 15:04:05.999999999",
-	"2006-01-02T15:04:05.999999999",
-	"2006-01-02 15:04-07:00",
+	"2006-01-02 15:04:05Z07:00",
+	"2006-01-02T15:04:05Z07:00",
+	"2006-01-02 15:04:05",
+	"2006-01-02T15:04:05",
+	"2006-01-02 15:04Z07:00",
+	"2006-01-02T15:04Z07:00",
 	"2006-01-02 15:04",
 	"2006-01-02T15:04",
 	"2006-01-02",
+	"2006-01-02 15:04:05 Z07:00",
+	"2006-01-02T15:04:05 Z07:00",
+	"2006-01-02 15:04 Z07:00",
+	"2006-01-02T15:04 Z07:00",
 }
 
 // Seconds up to the year 33658: a larger number is milliseconds.

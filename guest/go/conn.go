@@ -54,20 +54,26 @@ func (c *Conn) Ping(ctx context.Context) error {
 	return err
 }
 
-// IsValid returns whether the connection may be used again.
-func (c *Conn) IsValid() bool { return !c.stale }
+// IsValid returns whether the connection may be used again. database/sql calls it when a connection
+// returns: it rolls back a transaction that SQL text has left open.
+func (c *Conn) IsValid() bool {
+	if c.stale {
+		return false
+	}
+	if c.textTx && c.handle.inTransaction() {
+		if _, err := c.handle.execute("ROLLBACK", nil); err != nil {
+			return false
+		}
+	}
+	c.textTx = false
+	return true
+}
 
-// ResetSession rolls back a transaction that SQL text has left open.
+// ResetSession fails if the connection cannot be used again.
 func (c *Conn) ResetSession(context.Context) error {
 	if c.stale {
 		return driver.ErrBadConn
 	}
-	if c.textTx && c.handle.inTransaction() {
-		if _, err := c.handle.execute("ROLLBACK", nil); err != nil {
-			return driver.ErrBadConn
-		}
-	}
-	c.textTx = false
 	return nil
 }
 
@@ -90,8 +96,10 @@ func (c *Conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 	return prepared, nil
 }
 
-// ExecContext runs a statement or, without arguments, any number of them. Of several, the result is
-// that of the last one.
+// ExecContext runs a statement or, without arguments, any number of them. Of several, the rows
+// affected are those of the last one that inserts, updates or deletes; 0 if none has changed a row.
+// If they cannot be read, because the host took the connection back when the script had run, the
+// methods of the result fail.
 func (c *Conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	if err := c.ready(ctx); err != nil {
 		return nil, err
@@ -101,7 +109,7 @@ func (c *Conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	}
 	c.textTx = c.textTx || begins(query)
 	if len(args) == 0 && maybeScript(query) {
-		return c.execScript(ctx, query)
+		return c.execScript(query)
 	}
 	parameters, err := c.encode(args)
 	if err != nil {
@@ -120,24 +128,7 @@ func (c *Conn) execPrepared(ctx context.Context, query string, args []driver.Nam
 		return nil, err
 	}
 	defer handle.drop()
-	return c.run(ctx, handle, args)
-}
-
-func (c *Conn) execScript(ctx context.Context, script string) (driver.Result, error) {
-	c.textTx = true
-	if err := c.handle.executeScript(script); err != nil {
-		return nil, c.failed(err, true)
-	}
-	rows, err := c.QueryContext(ctx, "SELECT changes(), last_insert_rowid()", nil)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	values := make([]driver.Value, 2)
-	if err := rows.Next(values); err != nil {
-		return nil, err
-	}
-	return result{values[0].(int64), values[1].(int64)}, nil
+	return c.run(ctx, handle, query, args)
 }
 
 // QueryContext runs a statement and returns its rows.
@@ -211,9 +202,3 @@ func (c *Conn) failed(err error, nothingRun bool) error {
 	}
 	return err
 }
-
-// result is what a statement did.
-type result summary
-
-func (r result) LastInsertId() (int64, error) { return r.lastInsertID, nil }
-func (r result) RowsAffected() (int64, error) { return r.changes, nil }

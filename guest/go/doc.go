@@ -9,9 +9,9 @@
 //
 //	db, err := sql.Open("millpond", "default") // the name of a granted database
 //
-// A connection is got from the host's pool when one is needed first. [NewConnector] documents the
-// data source name, [Conn.BeginTx] the kinds of transactions, [ExecMany] bulk writes, and [Error]
-// what fails.
+// The driver gets a connection from the host's pool when it first needs one. [NewConnector]
+// documents the data source name, [Conn.BeginTx] the kinds of transactions, [ExecMany] bulk writes,
+// and [Error] what fails.
 //
 // # Contexts
 //

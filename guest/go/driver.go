@@ -69,8 +69,9 @@ func NewConnector(name string) (*Connector, error) {
 // Driver returns the driver.
 func (*Connector) Driver() driver.Driver { return Driver{} }
 
-// Connect gets a connection from the host's pool. It blocks until one is free, up to the host's
-// timeout (10 seconds unless the host chose otherwise), whatever ctx says.
+// Connect gets a connection from the host's pool. It checks ctx, and then blocks until a connection
+// is free, up to the host's timeout (10 seconds unless the host chose otherwise): a wait that has
+// begun is not interrupted.
 func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -24,9 +24,13 @@ const maxScratch = 64 << 10
 // SQLite read it.
 const timeFormat = "2006-01-02 15:04:05.999999999-07:00"
 
+// The largest offset of a zone that SQLite reads, in seconds.
+const maxOffset = 14 * 60 * 60
+
 // CheckNamedValue converts an argument to a type that SQLite stores: int64, float64, string,
 // []byte, bool (as 0 or 1), time.Time (as text), or nil. Types based on these, pointers, and those
-// with a Value method are converted as database/sql does by default.
+// with a Value method are converted as database/sql does by default. The text of a time has its zone
+// if that is of whole minutes, up to 14 hours; otherwise it is in UTC.
 func (c *Conn) CheckNamedValue(argument *driver.NamedValue) error {
 	value, err := checkValue(argument.Value)
 	argument.Value = value
@@ -87,9 +91,19 @@ func appendValue(row []byte, value driver.Value) ([]byte, error) {
 		}
 		return binary.LittleEndian.AppendUint64(append(row, codeInteger), number), nil
 	case time.Time:
-		return appendBytes(append(row, codeText), value.Format(timeFormat)), nil
+		return appendTime(row, value)
 	}
 	return nil, newError(KindParameters, "an argument has the type %T", value)
+}
+
+func appendTime(row []byte, value time.Time) ([]byte, error) {
+	if _, offset := value.Zone(); offset%60 != 0 || offset > maxOffset || offset < -maxOffset {
+		value = value.UTC()
+	}
+	if year := value.Year(); year < 0 || year > 9999 {
+		return nil, newError(KindParameters, "a time is of the year %d: SQLite knows the years 0 to 9999", year)
+	}
+	return appendBytes(append(row, codeText), value.Format(timeFormat)), nil
 }
 
 func appendBytes[T string | []byte](row []byte, value T) []byte {

@@ -91,7 +91,10 @@ func (c connection) prepare(sql string) (statement, error) {
 	abi.Begin()
 	defer abi.End()
 	importPrepare(uint32(c), text(sql), size(sql), abi.Result())
-	return statement(abi.U32(payload)), failure(payload)
+	if err := failure(payload); err != nil {
+		return 0, err
+	}
+	return statement(abi.U32(payload)), nil
 }
 
 func (c connection) begin(mode uint32) (transaction, error) {

@@ -13,7 +13,7 @@ type Kind uint8
 const (
 	KindNoSuchDatabase       Kind = iota // the host granted no database of that name
 	KindNotAuthorized                    // the grant does not allow this
-	KindTooManyHandles                   // the request holds too many connections or statements
+	KindTooManyHandles                   // too many connections, statements, cursors or transactions
 	KindPoolTimeout                      // every connection was in use for too long
 	KindPoolClosed                       // the host is shutting down
 	KindBusy                             // another writer held the database for too long

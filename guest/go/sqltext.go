@@ -2,10 +2,11 @@ package millpond
 
 import "strings"
 
-// firstWord returns the first word of SQL text in upper case, after blanks and comments.
+// firstWord returns the first word of SQL text in upper case, after blanks and comments. SQLite reads
+// a byte order mark as a blank.
 func firstWord(query string) string {
 	for {
-		query = strings.TrimLeft(query, " \t\r\n\f;")
+		query = strings.TrimLeft(query, " \t\r\n\f;\ufeff")
 		switch {
 		case strings.HasPrefix(query, "--"):
 			_, query, _ = strings.Cut(query, "\n")

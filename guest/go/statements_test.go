@@ -36,6 +36,18 @@ func TestResults(t *testing.T) {
 		check(t, err)
 		same(t, "last insert rowid", last, map[bool]int64{true: 3, false: 6}[index < 4])
 	}
+	for query, want := range map[string]int64{
+		"CREATE TABLE u (u); CREATE TABLE v (v)": 0,
+		"SELECT 1; SELECT 2":                     0,
+		"INSERT INTO r(v) VALUES (7), (8), (9); UPDATE r SET v = 1 WHERE id = 1; SELECT 1": 1,
+		"INSERT INTO r(v) VALUES (7), (8), (9); DELETE FROM r WHERE id = -1":               0,
+		" -- nothing": 0,
+	} {
+		exec(t, db, "INSERT INTO r(v) VALUES (1), (2)")
+		affected, err := exec(t, db, query).RowsAffected()
+		check(t, err)
+		same(t, query, affected, want)
+	}
 }
 
 func TestScripts(t *testing.T) {
@@ -58,6 +70,17 @@ func TestScripts(t *testing.T) {
 	fails(t, err, millpond.KindSQL, 0)
 	_, err = db.Prepare("SELECT 1; SELECT 2")
 	fails(t, err, millpond.KindSQL, 0)
+
+	// One that ends a transaction that SQLite has rolled back.
+	conn, err := db.Conn(background)
+	check(t, err)
+	defer conn.Close()
+	exec(t, conn, "CREATE TABLE u (u UNIQUE); INSERT INTO u VALUES (1); BEGIN")
+	if _, err := conn.ExecContext(background, "INSERT OR ROLLBACK INTO u VALUES (1)"); err == nil {
+		t.Error("a value was stored twice")
+	}
+	exec(t, conn, "ROLLBACK; INSERT INTO u VALUES (2)")
+	same(t, "rows", one[int](t, conn, "SELECT count(*) FROM u"), 2)
 }
 
 func TestReturning(t *testing.T) {
@@ -211,10 +234,33 @@ func TestManyStatements(t *testing.T) {
 		open = append(open, statement)
 	}
 	same(t, "statements", len(open), 64)
+	// A script either says that it has run, or has not run.
+	_, err := db.Exec("CREATE TABLE m (m); INSERT INTO m VALUES (1)")
+	fails(t, err, millpond.KindTooManyHandles, 0)
 	for _, statement := range open {
 		check(t, statement.Close())
 	}
-	same(t, "after", one[int](t, db, "SELECT 1"), 1)
+	same(t, "after", one[int](t, db, "SELECT count(*) FROM sqlite_schema WHERE name = 'm'"), 0)
+}
+
+// The limit holds for a request, over all its connections.
+func TestManyStatementsOfTwoConnections(t *testing.T) {
+	db := open(t, "")
+	var conns [2]*sql.Conn
+	for index := range conns {
+		conn, err := db.Conn(background)
+		check(t, err)
+		defer conn.Close()
+		conns[index] = conn
+	}
+	for index := range 64 {
+		_, err := conns[index%2].PrepareContext(background, "SELECT 1")
+		check(t, err)
+	}
+	for _, conn := range conns {
+		_, err := conn.PrepareContext(background, "SELECT 1")
+		fails(t, err, millpond.KindTooManyHandles, 0)
+	}
 }
 
 func TestTooManyConnections(t *testing.T) {

@@ -47,7 +47,7 @@ func (s *Stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 	if s.isReading() {
 		return s.conn.execPrepared(ctx, s.query, args)
 	}
-	return s.conn.run(ctx, s.handle, args)
+	return s.conn.run(ctx, s.handle, s.query, args)
 }
 
 // QueryContext runs the statement and returns its rows.
@@ -66,7 +66,7 @@ func (s *Stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 func (s *Stmt) isReading() bool { return s.reading != nil && s.reading.rest != 0 }
 
 // run runs a statement for its effect.
-func (c *Conn) run(ctx context.Context, handle statement, args []driver.NamedValue) (driver.Result, error) {
+func (c *Conn) run(ctx context.Context, handle statement, query string, args []driver.NamedValue) (driver.Result, error) {
 	if err := c.allow(ctx, handle); err != nil {
 		return nil, err
 	}
@@ -74,6 +74,7 @@ func (c *Conn) run(ctx context.Context, handle statement, args []driver.NamedVal
 	if err != nil {
 		return nil, err
 	}
+	c.textTx = c.textTx || begins(query)
 	done, err := handle.execute(parameters)
 	if err != nil {
 		return nil, c.failed(err, true)

@@ -142,6 +142,34 @@ func TestTransactionLeftOpenByText(t *testing.T) {
 		same(t, begin, one[int](t, tx, "SELECT count(*) FROM t"), 0)
 		check(t, tx.Rollback())
 	}
+	db.SetMaxOpenConns(1)
+	for _, begin := range []string{"BEGIN", "SAVEPOINT s", "\ufeffBEGIN"} {
+		statement, err := db.Prepare(begin)
+		check(t, err)
+		_, err = statement.Exec()
+		check(t, err)
+		exec(t, db, "INSERT INTO t VALUES (1)")
+		check(t, statement.Close())
+		tx, err := db.Begin()
+		check(t, err)
+		same(t, begin, one[int](t, tx, "DELETE FROM t RETURNING t"), 1)
+		check(t, tx.Commit())
+	}
+}
+
+// The turn to write is over when the connection returns, not when it is next taken.
+func TestTransactionLeftOpenByTextEndsAtOnce(t *testing.T) {
+	db := open(t, "CREATE TABLE t (t)")
+	other, err := db.Conn(background)
+	check(t, err)
+	defer other.Close()
+	conn, err := db.Conn(background)
+	check(t, err)
+	exec(t, conn, "BEGIN IMMEDIATE")
+	exec(t, conn, "INSERT INTO t VALUES (1)")
+	check(t, conn.Close())
+	exec(t, other, "INSERT INTO t VALUES (2)")
+	same(t, "sum", one[int](t, other, "SELECT sum(t) FROM t"), 2)
 }
 
 func TestCancelledTransaction(t *testing.T) {

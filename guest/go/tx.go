@@ -6,7 +6,9 @@ type tx struct {
 	handle transaction
 }
 
-// Commit commits. If it fails, the transaction has been rolled back.
+// Commit commits. If it fails, the transaction has been rolled back, with two exceptions: with
+// [KindOutcomeUnknown] it may have been committed; and with [KindStaleHandle], SQL text may have ended
+// it before, by COMMIT or ROLLBACK.
 func (t *tx) Commit() error { return t.end(transaction.commit) }
 
 // Rollback rolls back.

@@ -181,10 +181,21 @@ func TestTimes(t *testing.T) {
 	for _, c := range []struct{ in, want any }{
 		{time.Date(2026, 2, 3, 4, 5, 6, 789000000, zone), time.Date(2026, 2, 3, 4, 5, 6, 789000000, zone)},
 		{time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC), time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC)},
+		{time.Date(1888, 1, 1, 0, 0, 0, 0, time.FixedZone("LMT", 53*60+28)), time.Date(1887, 12, 31, 23, 6, 32, 0, time.UTC)},
+		{time.Date(2026, 1, 1, 0, 0, 0, 0, time.FixedZone("far", 100*60*60)), time.Date(2025, 12, 27, 20, 0, 0, 0, time.UTC)},
+		{time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)},
+		{time.Date(9999, 12, 31, 23, 59, 59, 999999999, zone), time.Date(9999, 12, 31, 23, 59, 59, 999999999, zone)},
 		{"2026-02-03 04:05:06", time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)},
 		{"2026-02-03T04:05:06.5Z", time.Date(2026, 2, 3, 4, 5, 6, 500000000, time.UTC)},
 		{"2026-02-03T04:05:06-01:00", time.Date(2026, 2, 3, 5, 5, 6, 0, time.UTC)},
 		{"2026-02-03 04:05", time.Date(2026, 2, 3, 4, 5, 0, 0, time.UTC)},
+		{"2026-02-03T04:05", time.Date(2026, 2, 3, 4, 5, 0, 0, time.UTC)},
+		{"2026-02-03 04:05Z", time.Date(2026, 2, 3, 4, 5, 0, 0, time.UTC)},
+		{"2026-02-03T04:05Z", time.Date(2026, 2, 3, 4, 5, 0, 0, time.UTC)},
+		{"2026-02-03 04:05+01:00", time.Date(2026, 2, 3, 3, 5, 0, 0, time.UTC)},
+		{"2026-02-03T04:05+01:00", time.Date(2026, 2, 3, 3, 5, 0, 0, time.UTC)},
+		{"2026-02-03 04:05:06.25-01:00", time.Date(2026, 2, 3, 5, 5, 6, 250000000, time.UTC)},
+		{"2026-02-03 04:05:06 -01:00", time.Date(2026, 2, 3, 5, 5, 6, 0, time.UTC)},
 		{"2026-02-03", time.Date(2026, 2, 3, 0, 0, 0, 0, time.UTC)},
 		{0, time.Unix(0, 0)},
 		{1770000000, time.Unix(1770000000, 0)},
@@ -199,6 +210,10 @@ func TestTimes(t *testing.T) {
 		if moment, ok := got.(time.Time); isTime && (!ok || !moment.Equal(want)) || !isTime && got != c.want {
 			t.Errorf("%v: got %v, want %v", c.in, got, c.want)
 		}
+	}
+	for _, year := range []int{-1, 10000} {
+		_, err := db.Exec("INSERT INTO t VALUES (?)", time.Date(year, 6, 1, 0, 0, 0, 0, time.UTC))
+		fails(t, err, millpond.KindParameters, 0)
 	}
 	same(t, "a time is understood by SQLite", one[string](t, db, "SELECT datetime(?)",
 		time.Date(2026, 2, 3, 4, 5, 6, 0, zone)), "2026-02-03 01:35:06")

@@ -114,8 +114,8 @@ func build(o options) error {
 	return execute(wasm(exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", o.core, o.program)))
 }
 
-// componentize wraps a core module. The linker wants to link it first: this program stands in for
-// wasm-ld, and only copies it.
+// componentize wraps a core module. The linker links the module first: this program runs as its
+// wasm-ld, and only copies the module.
 func componentize(linker string, worlds []string, o options) error {
 	self, err := os.Executable()
 	if err != nil {

@@ -41,7 +41,7 @@ type status struct {
 
 func (s status) Error() string { return s.message }
 
-// handle answers for the errors of a handler.
+// handle writes the response for an error of a handler.
 func handle(serve func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		err := serve(w, r)

@@ -13,7 +13,7 @@ import (
 // How much of a request's body is read at once, at most.
 const readBytes = 64 << 10
 
-// errStream is that a stream failed: usually, the client has gone.
+// errStream reports a failed stream, usually because the client disconnected.
 var errStream = errors.New("wasihttp: the stream failed")
 
 // requestBody reads a request's body. Nothing is asked for before the first read.

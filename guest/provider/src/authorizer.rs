@@ -24,9 +24,9 @@ pub(crate) enum Control {
     Savepoint = 4,
 }
 
-/// What the authorizer saw of the statement that was compiled last.
+/// Decides what a statement may do, and remembers what the last one compiled does.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct Authorizer {
     /// The provider's own statement is being compiled.
     trusted: AtomicBool,
     control: AtomicU8,
@@ -37,14 +37,14 @@ pub(crate) struct Seen {
 }
 
 /// Install it on a connection.
-pub(crate) fn install(conn: &mut Connection, seen: &Arc<Seen>) -> rusqlite::Result<()> {
-    let seen = Arc::clone(seen);
+pub(crate) fn install(conn: &mut Connection, authorizer: &Arc<Authorizer>) -> rusqlite::Result<()> {
+    let authorizer = Arc::clone(authorizer);
     conn.authorizer(Some(move |context: AuthContext<'_>| {
-        seen.authorize(&context)
+        authorizer.authorize(&context)
     }))
 }
 
-impl Seen {
+impl Authorizer {
     /// A statement is about to be compiled.
     pub(crate) fn start(&self, sql: &str) {
         self.control.store(Control::None as u8, Ordering::Relaxed);

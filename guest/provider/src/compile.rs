@@ -89,7 +89,7 @@ impl Session {
             ));
         }
         let text = &sql[start..];
-        self.seen.start(text);
+        self.authorizer.start(text);
         let statement = Owned::try_new(Rc::clone(&self.conn), |conn| conn.prepare(text));
         let statement = statement.map_err(|error| {
             let error = self.explain(error.into());
@@ -110,10 +110,10 @@ impl Session {
     /// What the statement is that was compiled last.
     pub(crate) fn kind_of(&self, sql: &str, statement: &Statement<'_>) -> Kind {
         Kind {
-            control: self.seen.control(),
+            control: self.authorizer.control(),
             // `EXPLAIN` describes a statement, and runs nothing.
             read_only: statement.is_explain() != 0
-                || (statement.readonly() && !self.seen.defines() && !is_definition(sql)),
+                || (statement.readonly() && !self.authorizer.defines() && !is_definition(sql)),
         }
     }
 }

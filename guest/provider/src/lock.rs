@@ -71,7 +71,8 @@ fn after(since: u64) -> u64 {
 }
 
 /// Make the connection wait for its file's lock; a call's time begins when it has it. `hopeless`
-/// says whether another connection of this instance has it: that one cannot let go of it meanwhile.
+/// returns whether another connection of this instance holds the lock, and cannot release it while
+/// this one waits.
 pub(crate) fn install(
     conn: &mut Connection,
     file: &Path,

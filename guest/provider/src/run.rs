@@ -66,7 +66,7 @@ impl Session {
         let conn = Rc::clone(&self.conn);
         let mut batch = Batch::new(&conn, sql);
         loop {
-            self.seen.start("");
+            self.authorizer.start("");
             let next = next_of(&mut batch).map_err(|error| {
                 let rest = match &error {
                     rusqlite::Error::SqlInputError { sql: rest, .. } => rest.len(),

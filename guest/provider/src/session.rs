@@ -8,7 +8,7 @@ use hashlink::LruCache;
 use rusqlite::ffi::{SQLITE_AUTH, SQLITE_READONLY};
 use rusqlite::{Connection, TransactionState};
 
-use crate::authorizer::{self, Control, Seen};
+use crate::authorizer::{self, Authorizer, Control};
 use crate::compile::{Compiled, Kind};
 use crate::database::Database;
 use crate::error::{Error, ErrorKind, Result};
@@ -58,7 +58,7 @@ pub(crate) struct Session {
     /// When what is open now began: a transaction, or a cursor outside one.
     since: Option<u64>,
     pub(crate) deadline: Deadline,
-    pub(crate) seen: Arc<Seen>,
+    pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) conn: Rc<Connection>,
 }
 
@@ -73,13 +73,13 @@ pub(crate) fn is_open(conn: &Connection) -> bool {
 impl Session {
     /// Open a connection. Waits for the file's lock.
     pub(crate) fn open(database: &Rc<Database>, read_only: bool) -> Result<Session> {
-        let seen = Arc::new(Seen::default());
+        let authorizer = Arc::new(Authorizer::default());
         let deadline = Deadline::default();
         deadline.start(None);
         let conn = database.open(&deadline, |conn| {
             let over = deadline.clone();
             conn.progress_handler(PROGRESS_INTERVAL, Some(move || over.is_over()))?;
-            authorizer::install(conn, &seen)
+            authorizer::install(conn, &authorizer)
         })?;
         Ok(Session {
             cache: LruCache::new(CACHED),
@@ -90,7 +90,7 @@ impl Session {
             aborted: None,
             since: None,
             deadline,
-            seen,
+            authorizer,
             conn,
         })
     }
@@ -106,7 +106,9 @@ impl Session {
         if open {
             self.deadline.unset();
             // Closing rolls back too, but not before the last statement is gone.
-            let _ = self.seen.trusting(|| self.conn.execute_batch("ROLLBACK"));
+            let _ = self
+                .authorizer
+                .trusting(|| self.conn.execute_batch("ROLLBACK"));
         }
         open || self.aborted.is_some()
     }
@@ -118,7 +120,9 @@ impl Session {
             self.deadline.unset();
             self.end_cursors();
             if !self.conn.is_autocommit() {
-                let _ = self.seen.trusting(|| self.conn.execute_batch("ROLLBACK"));
+                let _ = self
+                    .authorizer
+                    .trusting(|| self.conn.execute_batch("ROLLBACK"));
                 self.ended += 1;
                 self.aborted = Some(Aborted::Overdue);
             }
@@ -179,7 +183,7 @@ impl Session {
     }
 
     pub(crate) fn control(&mut self, sql: &str) -> Result<()> {
-        Ok(self.seen.trusting(|| self.conn.execute_batch(sql))?)
+        Ok(self.authorizer.trusting(|| self.conn.execute_batch(sql))?)
     }
 
     /// Run `work` and track whether a transaction ended, and who ended it.
@@ -231,7 +235,7 @@ impl Session {
 
     /// Replace SQLite's error with the real reason.
     pub(crate) fn explain(&self, error: Error) -> Error {
-        if let Some(refusal) = self.seen.take_refusal() {
+        if let Some(refusal) = self.authorizer.take_refusal() {
             return error
                 .with_kind(ErrorKind::NotAuthorized)
                 .with_message(refusal);
@@ -240,8 +244,8 @@ impl Session {
             ErrorKind::DeadlineExceeded => error.with_message("the statement ran out of time"),
             ErrorKind::Busy if error.code() & 0xff == rusqlite::ffi::SQLITE_BUSY => error
                 .with_message(format!(
-                    "another connection has the database locked (one that no longer exists has it \
-                     for at most {} seconds)",
+                    "another connection has locked the database: try again (the lock of an \
+                     instance that has ended expires after {} seconds)",
                     lock::STALE.as_secs()
                 )),
             ErrorKind::NotAuthorized if error.code() == SQLITE_AUTH => {

@@ -20,7 +20,7 @@ pub(crate) fn backtrace(error: &wasmtime::Error) -> Vec<String> {
     numbered(frames.iter().flat_map(functions))
 }
 
-/// Numbers lines. Equal lines in a row, as of a recursion, become one.
+/// Numbers the lines, and merges equal consecutive ones, such as those of a recursion.
 fn numbered(functions: impl Iterator<Item = String>) -> Vec<String> {
     let mut lines: Vec<(usize, String, usize)> = Vec::new();
     for (number, function) in functions.enumerate() {

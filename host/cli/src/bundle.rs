@@ -22,7 +22,8 @@ const CONTRACT: &str = "millpond:sqlite/";
 
 /// Make a component that needs no Millpond: a guest together with SQLite
 ///
-/// The result runs under `wasmtime run`, `wasmtime serve` and, with jco, Node. It is for tests,
+/// Besides the guest's other imports, the result needs only WASI 0.2. Bundled commands are tested
+/// with wasmtime as a library; bundled HTTP components are not tested yet. It is for tests,
 /// demonstrations and single users: nothing is pooled, one instance at a time uses the database, and
 /// no limit protects the host.
 #[derive(Args)]
@@ -30,8 +31,6 @@ const CONTRACT: &str = "millpond:sqlite/";
 Examples:
   millpond bundle guest.wasm -o app.wasm
   wasmtime run --dir . app.wasm
-  millpond bundle notes.wasm -o app.wasm
-  wasmtime serve -S cli --dir . app.wasm
 
 The database `default` is the file `default.db` in the first folder of `--dir`; MILLPOND_DB_default=PATH
 in the guest's environment (`--env`) names another file. For a database NAME, the same holds for NAME.db,
@@ -61,9 +60,9 @@ impl Bundle {
         if !provider_path.exists() {
             return Err(Failure::about(
                 &provider_path,
-                "there is no provider: build it with `guest/provider/build FILE` in Millpond's \
-                 repository, and name it with --provider FILE, with MILLPOND_PROVIDER, or by that \
-                 place",
+                "the provider is missing: build it with `guest/provider/build FILE` in Millpond's \
+                 repository, with this path as FILE, or name another with --provider or \
+                 MILLPOND_PROVIDER",
             ));
         }
         let provider = read(&provider_path)?;
@@ -83,7 +82,7 @@ impl Bundle {
     }
 }
 
-/// Whatever the runtime may support: it checks again.
+/// Accepts every WebAssembly feature: the runtime that loads the result validates it again.
 fn all_features() -> Validator {
     Validator::new_with_features(WasmFeatures::all())
 }

@@ -1,5 +1,4 @@
-//! Why the command, or a guest, failed: one line for the user, for a guest also where, and an exit
-//! code.
+//! Why the command or a guest failed: a line for the user, a guest's backtrace, and the exit code.
 
 use std::fmt;
 use std::path::Path;

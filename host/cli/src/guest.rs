@@ -239,8 +239,7 @@ impl Guest {
         self.sqlite.unknown_database()
     }
 
-    /// Adds to the guest's error which limit it had reached. Programs rarely survive that, but end
-    /// in ways that do not tell it.
+    /// Add the limit that the guest reached to its error: the error alone rarely says it.
     pub(crate) fn explain(&mut self, error: wasmtime::Error) -> wasmtime::Error {
         match self.limits.reached.take() {
             Some(reached) => error.context(reached),

@@ -23,8 +23,8 @@ Examples:
 
 Exit status: 0 if `millpond run` or `millpond serve` can run the component; 2 if not.
 `millpond:sqlite` is always provided. The guest reaches the databases that `--db` grants, or
-none. Imports marked `traps` are those of a Spin guest that it may have without calling them: it runs, and
-calling one ends it.")]
+none. `traps` marks an interface of Spin that the host does not provide: the guest runs, and traps
+if it calls one of its functions.")]
 pub(crate) struct Inspect {
     /// The component's file.
     component: PathBuf,

@@ -1,7 +1,8 @@
 //! The `millpond` command as a library: call [`main_from`].
 //!
 //! There is one file per subcommand. `databases` has the options that they share, and opens the
-//! databases; `engine` loads a component; `guest` is the state of one instance.
+//! databases; `engine` loads a component; `guest` is the state of one instance. `failure` and
+//! `backtrace` say why a guest failed; `new` writes the files in `templates`.
 
 mod arguments;
 mod backtrace;
@@ -60,9 +61,8 @@ Examples:
   millpond new --lang rust shortener
 
 Exit status: 0 done; 2 a mistake in the command line, a file or a setting, in one line on
-stderr. `test` exits with 1 if a test failed. `run` passes the guest's own
-exit code on (see `millpond run --help`), and exits with 134
-where the guest trapped.";
+stderr. `test` exits with 1 if a test failed. `run` passes the guest's own exit code on (see
+`millpond run --help`), and exits with 134 where the guest trapped.";
 
 /// Run the command with `args`, whose first element is the program's name.
 ///

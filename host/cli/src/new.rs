@@ -121,6 +121,7 @@ Examples:
   millpond new --lang python shortener
   millpond new --lang js shortener
   millpond new --lang c shortener
+  millpond new --lang go shortener
 
 Never overwrites anything: the folder NAME must not exist, or be empty.
 
@@ -152,7 +153,7 @@ fn name(text: &str) -> Result<String, String> {
     }
     if TAKEN.contains(&text.to_ascii_lowercase().as_str()) {
         return Err(
-            "another program or folder needs this name: choose a different one".to_string(),
+            "this name is reserved by cargo, npm or a dependency: choose another".to_string(),
         );
     }
     Ok(text.to_string())
@@ -224,7 +225,7 @@ fn make_folder(folder: &Path) -> Result<(), Failure> {
         )),
         Err(error) => Err(Failure::about(
             folder,
-            format_args!("it exists, and is not a folder to write to: {error}"),
+            format_args!("cannot be used as the folder: {error}"),
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! Text of a guest, or that an error quotes, for a terminal or a log.
+//! Makes text from guests and errors safe for a terminal or a log.
 
 /// The text that an error quotes may contain line breaks or terminal controls.
 pub(crate) fn one_line(text: &str) -> String {

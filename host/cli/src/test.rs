@@ -55,7 +55,7 @@ pub(crate) struct Test {
     /// The component's file.
     component: PathBuf,
 
-    /// The folder with the test files, or one of them.
+    /// The folder with the test files, or a single test file.
     #[arg(value_name = "DIR")]
     tests: PathBuf,
 

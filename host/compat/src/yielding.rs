@@ -1,4 +1,4 @@
-//! Long copies, in parts.
+//! Yields to other tasks during long copies.
 
 use std::future::poll_fn;
 use std::task::Poll;

@@ -112,8 +112,8 @@ impl PoolBuilder {
         self
     }
 
-    /// How long a connection stays open that no one uses; up to twice that. Default: as long as the
-    /// pool; more than 0. One thread of the process looks for them.
+    /// Close a connection that has been idle for this long; it may stay open for up to twice as
+    /// long. More than 0. Defaults to never. One maintenance thread of the process does this.
     pub fn max_idle_time(mut self, time: Duration) -> Self {
         self.settings.pool.max_idle_time = Some(time);
         self
@@ -162,6 +162,8 @@ impl PoolBuilder {
     /// as it must be. [`Unavailable`](millpond_pool::ErrorKind::Unavailable): the server cannot be
     /// reached. [`CannotOpen`](millpond_pool::ErrorKind::CannotOpen): it refuses the token, does
     /// not speak Hrana 3, or sends its clients to another server.
+    /// [`NoSuchDatabase`](millpond_pool::ErrorKind::NoSuchDatabase): the server has no namespace of
+    /// this name.
     pub async fn open(self, url: &str) -> Result<Pool> {
         self.settings.check()?;
         let pool = self.settings.pool;
@@ -231,13 +233,16 @@ impl PoolBuilder {
     ) -> Result<Pools> {
         self.settings.check()?;
         let shared = Arc::new((self, url.to_owned(), migrate));
-        Pools::new(settings, move |key| {
+        let check = |key: &str| match is_label(key) {
+            true => Ok(()),
+            false => {
+                let message = "there is no such database";
+                Err(Error::new(ErrorKind::NoSuchDatabase, message))
+            }
+        };
+        Pools::new(settings, check, move |key| {
             let shared = Arc::clone(&shared);
             async move {
-                if !is_label(&key) {
-                    let message = "there is no such database";
-                    return Err(Error::new(ErrorKind::NoSuchDatabase, message));
-                }
                 let (builder, url, migrate) = &*shared;
                 let builder = builder.clone().namespace(&*key);
                 if let Some(migrate) = migrate {

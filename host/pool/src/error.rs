@@ -14,17 +14,20 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum ErrorKind {
     /// A setting of the pool is out of its bounds. Only returned when building a pool.
     Config,
-    /// There is no database of that key ([`Pools`](crate::Pools)).
+    /// There is no database of this key ([`Pools`](crate::Pools)), or no such namespace on the
+    /// server.
     NoSuchDatabase,
     /// The database file could not be opened: it is missing, a directory, or inaccessible.
     CannotOpen,
     /// The statement, table, function, pragma or write is not allowed.
     NotAuthorized,
-    /// Every connection was in use until the caller's wait timed out.
+    /// Every connection was in use until the caller's wait timed out. From
+    /// [`Pools`](crate::Pools): every pool was in use, or another caller was opening or closing the
+    /// pool of the same key.
     PoolTimeout {
         /// How long the caller waited.
         waited: Duration,
-        /// Connections in use when it timed out.
+        /// Connections in use when it timed out; from [`Pools`](crate::Pools), pools.
         in_use: u32,
     },
     /// The pool is closed, or closing.

@@ -47,7 +47,7 @@ impl InUse {
         })
     }
 
-    /// What to keep for using the pool again.
+    /// The pool itself, which outlives its use.
     pub(crate) fn lending(&self) -> &Arc<Lending> {
         &self.lending
     }

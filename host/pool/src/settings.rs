@@ -17,8 +17,9 @@ pub struct Settings {
     pub max_idle: Option<u32>,
     /// How long a caller waits for a connection, at most one hour. Defaults to 10 s.
     pub timeout: Duration,
-    /// How long a connection stays open that no one uses; up to twice that. `None` means until the
-    /// pool closes. Defaults to `None`; more than 0.
+    /// Close a connection that has been idle for this long; it may stay open for up to twice as
+    /// long. More than 0; `None` means never. Defaults to `None`. One maintenance thread of the
+    /// process does this.
     pub max_idle_time: Option<Duration>,
 }
 
@@ -50,7 +51,9 @@ impl Settings {
         self
     }
 
-    /// Close a connection that no one has used for this long, at most twice that; `None` means never.
+    /// Close a connection that has been idle for this long; it may stay open for up to twice as
+    /// long. More than 0; `None` means never. Defaults to `None`. One maintenance thread of the
+    /// process does this.
     #[must_use]
     pub fn max_idle_time(mut self, time: Option<Duration>) -> Settings {
         self.max_idle_time = time;

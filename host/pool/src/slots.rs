@@ -336,6 +336,8 @@ impl<R> Slots<R> {
     /// Close those that have been idle since before the last call of this. Returns whether any are
     /// left.
     pub(crate) fn close_idle(&self) -> bool {
+        // Locked before they are taken: closing the slots must not end before they are gone.
+        let _one_by_one = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.lock();
         let round = state.rounds;
         state.rounds += 1;

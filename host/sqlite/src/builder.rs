@@ -63,8 +63,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Set how long a connection stays open that no one uses; up to twice that. Defaults to as long as
-    /// the pool; more than 0. One thread of the process looks for them.
+    /// Close a connection that has been idle for this long; it may stay open for up to twice as
+    /// long. More than 0. Defaults to never. One maintenance thread of the process does this.
     pub fn max_idle_time(mut self, time: Duration) -> Self {
         self.settings.pool.max_idle_time = Some(time);
         self

@@ -16,9 +16,9 @@ const MAX_KEY: usize = 64;
 
 /// A folder with one database file for each key, such as a tenant's name: `KEY.db`.
 ///
-/// A key has 1 to 64 lower-case letters, digits, `-` and `_` of ASCII, and begins with a letter or digit.
-/// There are no others, however a request encodes them: so no key names a file outside of the folder, or
-/// that of another key, even where names of files have no case. Symbolic links are not followed.
+/// A key has 1 to 64 characters: lower-case ASCII letters, digits, `-` and `_`; the first is a
+/// letter or a digit. Other keys are refused, so no key names a file outside the folder, or another
+/// key's file on a case-insensitive file system. Symbolic links are not followed.
 ///
 /// ```
 /// use millpond_pool::{Access, Parameters, PoolsSettings};
@@ -98,8 +98,8 @@ impl Folder {
         self
     }
 
-    /// Pools of these databases. The first use of a key opens its pool, on the calling thread, whose
-    /// worker is handed over: about a millisecond, and as long as its migrations take.
+    /// Pools of these databases. The first use of a key opens its pool. Opening a pool blocks the
+    /// calling thread, after handing over its worker: about a millisecond, plus the migrations.
     ///
     /// [`Pools::get`] returns, besides its own errors:
     /// [`NoSuchDatabase`](ErrorKind::NoSuchDatabase): the key is not one, or it has no file and
@@ -112,7 +112,9 @@ impl Folder {
     pub fn pools(self, settings: PoolsSettings) -> Result<Pools> {
         self.builder.check()?;
         let folder = Arc::new(self);
-        Pools::new(settings, move |key| {
+        let checked = Arc::clone(&folder);
+        let check = move |key: &str| checked.check(key);
+        Pools::new(settings, check, move |key| {
             let folder = Arc::clone(&folder);
             async move {
                 hand_over();
@@ -121,15 +123,19 @@ impl Folder {
         })
     }
 
-    fn pool_of(&self, key: &str) -> Result<Pool> {
-        let file = format!("{key}.db");
-        if !is_key(key) || !(self.create || self.exists(&file)?) {
-            // Not the key, which may be long, and is a guest's or a client's.
-            return Err(Error::new(
-                ErrorKind::NoSuchDatabase,
-                "there is no such database",
-            ));
+    fn check(&self, key: &str) -> Result<()> {
+        if is_key(key) && (self.create || self.exists(&format!("{key}.db"))?) {
+            return Ok(());
         }
+        // Without the key, which may be long, and a client's.
+        let message = "there is no such database";
+        Err(Error::new(ErrorKind::NoSuchDatabase, message))
+    }
+
+    fn pool_of(&self, key: &str) -> Result<Pool> {
+        // The file may have been deleted meanwhile.
+        self.check(key)?;
+        let file = format!("{key}.db");
         if let Some(migrations) = &self.migrations {
             let report = migrations
                 .run_in(&self.dir, &file)

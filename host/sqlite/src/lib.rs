@@ -77,9 +77,9 @@
 //!
 //! # Where to find what
 //!
-//! `engine` is a database, `session` a connection at work, `folder` many databases. `open` sets up a connection, `policy`
-//! decides what it may run, `deadline` when it must stop. `writers` has the queue of
-//! writers, group commit, and checkpoints. All unsafe code is in `ffi`.
+//! `engine` is a database, `session` a connection at work, and `folder` has many databases. `open`
+//! sets up a connection, `policy` decides what it may run, `deadline` when it must stop. `writers`
+//! has the queue of writers, group commit, and checkpoints. All unsafe code is in `ffi`.
 
 #![cfg_attr(
     test,

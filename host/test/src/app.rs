@@ -19,7 +19,7 @@ use crate::recorder::Calls;
 /// The name of the database that guest libraries use by default.
 const DEFAULT: &str = "default";
 
-/// A component, and databases of its own for one test. Clones are the same.
+/// A component, and databases of its own for one test. Clones share the same databases.
 ///
 /// Every call runs in a new instance, like a request to `millpond serve`, but in this process and
 /// without a port. Calls need a multi-thread tokio runtime; [`test`](macro@crate::test) starts one.

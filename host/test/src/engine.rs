@@ -88,7 +88,7 @@ pub(crate) struct UnderWay {
     delays: bool,
 }
 
-/// What becomes of a call that a fault may have happened at.
+/// What happens to a call after its faults were checked.
 enum Fate {
     Runs(UnderWay),
     /// It does not run now. If it is still under way, the pool makes it again.

@@ -175,8 +175,9 @@ impl Fault {
         self
     }
 
-    /// Happen at a call whose SQL contains `text`, without regard to case. Any white space is one
-    /// space. Transactions by handle are `BEGIN`, `BEGIN IMMEDIATE`, `COMMIT` and `ROLLBACK`.
+    /// Happen at a call whose SQL contains `text`, without regard to case. A run of white space
+    /// counts as one space. Transactions by handle are `BEGIN`, `BEGIN IMMEDIATE`, `COMMIT` and
+    /// `ROLLBACK`.
     #[must_use]
     pub fn on_sql(mut self, text: &str) -> Fault {
         self.when = When::Sql(normal(text).to_lowercase());
@@ -212,7 +213,7 @@ impl Fault {
         self.effect == Effect::Error(Failure::RolledBack)
     }
 
-    /// Whether it happens now, at this call of its sort; it is used up then.
+    /// Whether it happens at this call; if so, uses up one of its times.
     pub(crate) fn take(&mut self, number: u32, sql: &str) -> bool {
         let is_now = match &self.when {
             // With `times`, also at the calls after the `n`th.

@@ -34,8 +34,8 @@
 //! # How it works
 //!
 //! The pool and the engine are those of a real host. Between them is an engine of this crate, which
-//! delegates to SQLite's: it records each call, and lets faults happen there. So a fault comes
-//! before the statement, and the database itself stays sound.
+//! delegates to SQLite's: it records each call, and lets faults happen there. Except
+//! `outcome-unknown`, a fault comes before the statement runs. The database itself stays sound.
 //!
 //! # What blocks
 //!

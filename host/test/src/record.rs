@@ -162,7 +162,7 @@ impl Record {
         if let Some(name) = &self.unknown_database {
             _ = writeln!(
                 text,
-                "it asked for the database `{name}`, which the test has not"
+                "it asked for the database `{name}`, which the test does not have"
             );
         }
         for (what, output) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {

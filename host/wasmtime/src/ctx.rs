@@ -82,7 +82,7 @@ pub struct SqliteCtx {
     unknown: Option<String>,
     pub(crate) statements: Count,
     pub(crate) cursors: Count,
-    /// Has one more owner for each [`CursorPlace`].
+    /// Its strong count, less one, is the number of [`CursorPlace`]s.
     cursor_places: Arc<()>,
     pub(crate) transactions: Count,
 }
@@ -102,7 +102,7 @@ fn lock(held: &Held) -> MutexGuard<'_, Vec<Weak<millpond_pool::Connection>>> {
 }
 
 impl Granted {
-    /// What a call needs to wait for one more connection, unless that would be too many.
+    /// Reserve one more connection, or fail if the request may hold no more.
     fn take_place(&mut self) -> Result<(Grant, Weak<Held>), connections::Error> {
         let mut held = lock(&self.held);
         held.retain(|connection| connection.strong_count() > 0);

@@ -1,8 +1,8 @@
-//! Guests that `millpond bundle` has composed with SQLite run on WASI alone: nothing here links
-//! Millpond.
+//! Guests that `millpond bundle` has composed with SQLite run on WASI alone: no linker here defines
+//! `millpond:sqlite`.
 //!
-//! The provider is built with clang: `guest/provider/build FILE`, and MILLPOND_PROVIDER=FILE runs
-//! this suite. Without it, the suite passes without running.
+//! The suite needs the provider. Build it with `guest/provider/build FILE`, which needs clang, and
+//! set `MILLPOND_PROVIDER=FILE`. Without it the suite passes without running.
 
 use std::collections::BTreeSet;
 use std::io::Write;

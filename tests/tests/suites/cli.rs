@@ -136,13 +136,17 @@ fn cli_two_names() {
     assert_eq!(text(&output.stdout), "busy\n");
 }
 
+const RUN: &[&str] = &["run"];
+/// On any port: the default one may be taken.
+const SERVE: &[&str] = &["serve", "--listen", "127.0.0.1:0"];
+
 #[test]
 fn a_component_that_needs_more_memory_than_it_may_have() {
     let (_folder, database) = here();
-    for command in ["run", "serve"] {
-        let name = ["cli_counts_visits", "millpond_notes"][usize::from(command == "serve")];
+    for (command, name) in [(RUN, "cli_counts_visits"), (SERVE, "millpond_notes")] {
         let output = millpond()
-            .args([command, "--max-memory-size", "64KiB", "--db"])
+            .args(command)
+            .args(["--max-memory-size", "64KiB", "--db"])
             .arg(&database)
             .arg(component(name))
             .output()
@@ -428,7 +432,7 @@ fn a_database_granted_for_reading_refuses_writes() {
 fn an_import_that_this_host_lacks_is_named() {
     const HAS: &[u8] = b"millpond:sqlite/";
     const LACKS: &[u8] = b"millpond:other0/";
-    for (subcommand, guest) in [("run", "cli_counts_visits"), ("serve", "millpond_notes")] {
+    for (command, guest) in [(RUN, "cli_counts_visits"), (SERVE, "millpond_notes")] {
         let (folder, database) = here();
         // Names are replaced by others of the same length, so that the component stays valid.
         let mut renamed = std::fs::read(component(guest)).expect("the component");
@@ -438,12 +442,12 @@ fn an_import_that_this_host_lacks_is_named() {
         let path = folder.path().join("renamed.wasm");
         std::fs::write(&path, renamed).expect("the renamed component");
 
-        let output = output(&[subcommand, "--db"], &[&database, &path]);
+        let output = output(&[command, &["--db"]].concat(), &[&database, &path]);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         let line = text(&output.stderr);
         assert!(line.contains("millpond:other0/pool@0.1.0"), "{line}");
         assert_eq!(line.lines().count(), 1, "{line}");
-        assert!(!database.exists(), "{subcommand}");
+        assert!(!database.exists(), "{command:?}");
     }
 }
 

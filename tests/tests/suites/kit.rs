@@ -1,5 +1,5 @@
-//! The crate `millpond-test`: green on a good guest, and red on guests with the mistakes that it is
-//! there to find.
+//! The crate `millpond-test` passes a good guest, and fails guests with the mistakes that it must
+//! find.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

@@ -151,23 +151,30 @@ fn a_server_uses_what_another_process_migrates() {
 fn an_empty_folder_is_a_mistake_everywhere() {
     let f = Fixture::new(&[]);
     for (command, guest) in [
-        ("migrate", None),
-        ("run", Some("cli_counts_visits")),
-        ("serve", Some("hostile_serves")),
+        (&["migrate"][..], None),
+        (&["run"], Some("cli_counts_visits")),
+        (
+            &["serve", "--listen", "127.0.0.1:0"],
+            Some("hostile_serves"),
+        ),
     ] {
         let mut line = millpond();
-        line.arg(command).arg("--db").arg(f.database());
+        line.args(command).arg("--db").arg(f.database());
         line.arg("--migrations").arg(f.migrations());
         if let Some(guest) = guest {
             line.arg(component(guest));
         }
         let output = line.output().expect("the command runs");
-        assert_eq!(output.status.code(), Some(MISTAKE), "{command}: {output:?}");
+        assert_eq!(
+            output.status.code(),
+            Some(MISTAKE),
+            "{command:?}: {output:?}"
+        );
         let folder = f.migrations();
         let folder = folder.to_str().expect("text");
         assert!(
             text(&output.stderr).contains(folder),
-            "{command}: {output:?}"
+            "{command:?}: {output:?}"
         );
     }
 }

@@ -6,10 +6,10 @@
 //! `database/bucket`. The empty identifier is the bucket `default`. A bucket's name has 1 to 64
 //! letters, digits, `-`, `_` and `.`.
 //!
-//! A bucket is one table, `keyvalue_` and its name, of the columns `id`, `key` and `value`. An upper-case
-//! letter is `^` and its lower case there, because SQLite's names have no case. Opening
-//! creates it, if there is none and the grant allows that ([`Grant::schema`](millpond_pool::Grant::schema)). Otherwise
-//! create it in a migration:
+//! A bucket is a table named `keyvalue_` and the bucket's name, with the columns `id`, `key` and
+//! `value`. SQLite's names are case-insensitive, so an upper-case letter is written as `^` and its
+//! lower case. Opening a bucket creates its table if there is none and the grant allows it
+//! ([`Grant::schema`](millpond_pool::Grant::schema)). Otherwise create it in a migration:
 //!
 //! ```sql
 //! CREATE TABLE "keyvalue_default" (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, value BLOB NOT NULL);

@@ -93,7 +93,7 @@ impl Database {
     }
 }
 
-/// Options that cannot be had must not be ignored.
+/// Refuse options that this host cannot provide.
 fn check(options: &wit::DatabaseOptions) -> Result<()> {
     if options
         .timeout

@@ -83,7 +83,7 @@ impl From<connections::Error> for Failure {
             code => code,
         };
         match code & 0xff {
-            // Programs of Node know these words; ours speak of another interface.
+            // Use SQLite's message, which Node programs match; ours describes Millpond's interface.
             code::READONLY => Failure::sqlite(code, meaning(code)),
             _ => Failure::sqlite(code, error.message),
         }

@@ -14,9 +14,9 @@
 //! # Limits
 //!
 //! `all` and `get` return up to [`MAX_ANSWER`] bytes, in which each value of a row counts with its
-//! column's name. An open database holds up to [`MAX_HELD`] bytes of SQL, for statements that were not
-//! collected, and up to [`MAX_ITERATORS`] iterators that were not read to their end. A path has up to
-//! 4 KiB.
+//! column's name. An open database holds up to [`MAX_HELD`] bytes: the SQL of statements that the
+//! guest's collector has not freed, and rows that iterators have read ahead. It has up to
+//! [`MAX_ITERATORS`] iterators that were not read to their end. A path has up to 4 KiB.
 //!
 //! # What is missing
 //!

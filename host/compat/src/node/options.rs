@@ -19,7 +19,7 @@ impl Options {
         allow_unknown: false,
     };
 
-    /// These, where `options` sets no others.
+    /// These options, overridden by those set in `options`.
     pub(super) fn with(self, options: &wit::StatementOptions) -> Options {
         let bare = options.allow_bare_named_parameters;
         let unknown = options.allow_unknown_named_parameters;

@@ -67,7 +67,7 @@ fn size(value: ValueRef<'_>, name: &str) -> usize {
     size_of::<(String, wit::Value)>() + name.len() + data
 }
 
-/// What rows take, and how much more they may.
+/// Converts rows, and limits their total size.
 #[derive(Debug)]
 pub(super) struct Answer {
     options: Options,

@@ -11,14 +11,17 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
-use self::registry::{Found, Place, Registry, Reserved, Taking, Victim};
+use self::registry::{Found, Registry, Reservation, Room, Victim};
 pub use self::settings::PoolsSettings;
 use crate::block_on::block_on;
 use crate::error::{Error, ErrorKind, Result};
 use crate::maintenance::{self, Chore};
 use crate::pool::Pool;
+
+/// How long to wait, at least, for another caller to open or close a pool.
+const CHANGE: Duration = Duration::from_secs(1);
 
 /// Pools of many databases, by key: a tenant's name, for instance. Clones share them.
 ///
@@ -36,13 +39,18 @@ use crate::pool::Pool;
 /// use std::sync::Arc;
 /// use millpond_pool::{Access, Grant, Pool, Pools, PoolsSettings, Result};
 ///
+/// fn check(key: &str) -> Result<()> {
+///     // …
+/// #   Ok(())
+/// }
+///
 /// async fn open(key: Arc<str>) -> Result<Pool> {
 ///     // …
 /// #   Err(millpond_pool::Error::new(millpond_pool::ErrorKind::NoSuchDatabase, key))
 /// }
 ///
 /// # async fn serve() -> Result<()> {
-/// let tenants = Pools::new(PoolsSettings::new(1_000), open)?;
+/// let tenants = Pools::new(PoolsSettings::new(1_000), check, open)?;
 /// // For each request:
 /// let grant = Grant::new(&tenants.get("a-tenant").await?, Access::ReadWrite);
 /// # Ok(())
@@ -57,14 +65,16 @@ pub struct Pools {
 struct Shared {
     registry: Arc<Registry>,
     settings: PoolsSettings,
+    check: Box<Check>,
     open: Box<Open>,
-    /// Those who need a place queue here. The first waits for one.
-    door: Mutex<()>,
+    /// Those who need room wait here. The first of them looks for it.
+    queue: Mutex<()>,
     /// Whether the maintenance thread looks for what is idle.
     is_scheduled: AtomicBool,
     this: Weak<Shared>,
 }
 
+type Check = dyn Fn(&str) -> Result<()> + Send + Sync;
 type Open = dyn Fn(Arc<str>) -> Opening + Send + Sync;
 type Opening = Pin<Box<dyn Future<Output = Result<Pool>> + Send>>;
 
@@ -73,35 +83,40 @@ type Opening = Pin<Box<dyn Future<Output = Result<Pool>> + Send>>;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PoolsStats {
-    /// Pools that are open, or are being opened or closed.
+    /// Pools that are open, or are being opened or closed: at most
+    /// [`max_open`](PoolsSettings::max_open).
     pub open: u32,
     /// Of these, open and not in use.
     pub idle: u32,
     /// How many have been opened.
     pub opened: u64,
-    /// How many could not be opened.
+    /// How often opening one returned an error.
     pub failed: u64,
     /// How many have been closed.
     pub closed: u64,
-    /// Callers that wait until one may be opened.
+    /// Keys that wait for room, in order.
     pub waiting: u32,
-    /// Callers that waited in vain.
+    /// Calls of [`get`](Pools::get) that timed out.
     pub timeouts: u64,
 }
 
 impl Pools {
-    /// Create an empty set of pools. `open` opens the pool of a key, and does not keep a clone of it. It
-    /// is called for one key at a time, and for several keys at once. If it blocks the thread, let it
-    /// call [`hand_over`](crate::engine::hand_over) first.
+    /// Create an empty set of pools.
     ///
-    /// A key may come from a request. `open` must check it, and return
-    /// [`NoSuchDatabase`](ErrorKind::NoSuchDatabase) if it is no database's.
+    /// `check` says whether a key may be a database's: it is called for each key that has no open pool,
+    /// before anything is closed or opened for it, on the calling thread. Keys may come from requests,
+    /// so let it refuse, quickly, what is none, with [`NoSuchDatabase`](ErrorKind::NoSuchDatabase).
+    ///
+    /// `open` opens the pool of a key, and does not keep a clone of it. It is called for one key at a
+    /// time, and for several keys at once. If it blocks the thread, let it call
+    /// [`hand_over`](crate::engine::hand_over) first.
     ///
     /// # Errors
     ///
     /// [`Config`](ErrorKind::Config): a setting is out of its bounds.
     pub fn new<F>(
         settings: PoolsSettings,
+        check: impl Fn(&str) -> Result<()> + Send + Sync + 'static,
         open: impl Fn(Arc<str>) -> F + Send + Sync + 'static,
     ) -> Result<Pools>
     where
@@ -111,45 +126,54 @@ impl Pools {
         let shared = Arc::new_cyclic(|this| Shared {
             registry: Registry::new(settings.max_open),
             settings,
+            check: Box::new(check),
             open: Box::new(move |key| Box::pin(open(key))),
-            door: Mutex::new(()),
+            queue: Mutex::new(()),
             is_scheduled: AtomicBool::new(false),
             this: this.clone(),
         });
         Ok(Pools { shared })
     }
 
-    /// The pool of this key. If it is not open, opens it; callers who want the same meanwhile wait for
-    /// that. If as many as may be open are all in use, waits for up to
-    /// [`timeout`](PoolsSettings::timeout), without blocking a thread, in the order callers came.
+    /// Get the pool of this key, and open it if it is not open. Waits, without blocking a thread, for
+    /// up to [`timeout`](PoolsSettings::timeout): in order, for room, while all pools that may be open
+    /// are in use. And for as long, at least a second, while another caller waits for room for the same
+    /// key, or opens or closes its pool.
     ///
     /// It stays open as long as the caller keeps it, or a grant or connection of it: keep it for one
-    /// request. Closing another blocks the thread for milliseconds, after having handed over its worker.
+    /// request. Closing another to make room blocks the thread for milliseconds, after having handed
+    /// over its worker.
     ///
     /// Must be awaited within a tokio runtime with time enabled; elsewhere use
     /// [`get_blocking`](Pools::get_blocking).
     ///
     /// # Errors
     ///
-    /// Those of the function that opens it: of a failed opening, all who waited for it get the same.
-    /// [`PoolTimeout`](ErrorKind::PoolTimeout): all were in use for too long; `in_use` is how many.
-    /// [`PoolClosed`](ErrorKind::PoolClosed): after [`close`](Pools::close).
+    /// Those of the functions that check the key and open its pool: of a failed opening, all who waited
+    /// for it get the same. [`PoolTimeout`](ErrorKind::PoolTimeout): the wait exceeded the timeout;
+    /// `in_use` is how many pools were in use. [`PoolClosed`](ErrorKind::PoolClosed): after
+    /// [`close`](Pools::close).
     pub async fn get(&self, key: &str) -> Result<Pool> {
-        let mut since = None;
+        let Shared {
+            registry, settings, ..
+        } = &*self.shared;
+        let since = Instant::now();
         loop {
-            let mut changing = match self.shared.registry.find(key)? {
+            let mut changing = match registry.find(key, &self.shared.check)? {
                 Found::Pool(pool) => return Ok(pool),
-                Found::Nothing => match self.shared.place(key, &mut since).await? {
-                    Some((place, victim)) => return self.shared.open(key, place, victim).await,
-                    None => continue,
-                },
+                Found::Nothing(reservation) => return self.shared.open(reservation, since).await,
+                Found::ToClose(victim) => {
+                    victim.close(settings.timeout).await;
+                    continue;
+                }
                 Found::Changing(changing) => changing,
             };
             let ended = async {
                 let ended = changing.wait_for(Option::is_some).await;
                 ended.ok().and_then(|outcome| outcome.clone())
             };
-            if let Some(Err(error)) = self.shared.in_time(&mut since, ended).await? {
+            let time = settings.timeout.max(CHANGE);
+            if let Some(Err(error)) = self.shared.in_time(since, time, ended).await? {
                 return Err(error);
             }
         }
@@ -170,26 +194,31 @@ impl Pools {
     }
 
     /// Close the pool of this key, even if it is in use, as [`Pool::close`] does: to delete or restore
-    /// its database, for instance. Does nothing if it is not open. Callers who ask for it meanwhile
-    /// wait, and then open it again.
+    /// its database, for instance. Does nothing if it is not open. If it is being opened, waits for
+    /// that. Callers who ask for it meanwhile wait, and then open it again. If this future is dropped,
+    /// the maintenance thread closes the pool, without `grace`.
     pub async fn close_one(&self, key: &str, grace: Duration) {
         loop {
-            match self.shared.registry.take_key(key) {
-                Taking::Nothing => return,
-                Taking::Victim(victim) => return victim.close(grace).await,
+            match self.shared.registry.find_to_close(key) {
+                Some(Found::ToClose(victim)) => return victim.close(grace).await,
                 // Fails if the other ends without an outcome, which is an end too.
-                Taking::Changing(mut changing) => drop(changing.wait_for(Option::is_some).await),
+                Some(Found::Changing(mut changing)) => {
+                    drop(changing.wait_for(Option::is_some).await);
+                }
+                _ => return,
             }
         }
     }
 
     /// Close all pools, as [`Pool::close`] does, within one `grace`. From now on getting one fails with
-    /// [`PoolClosed`](ErrorKind::PoolClosed).
+    /// [`PoolClosed`](ErrorKind::PoolClosed). One that is being opened is closed as soon as it is open,
+    /// by the maintenance thread if that takes longer than `grace`.
     pub async fn close(&self, grace: Duration) {
         let since = Instant::now();
         for key in self.shared.registry.close() {
-            self.close_one(&key, grace.saturating_sub(since.elapsed()))
-                .await;
+            let left = grace.saturating_sub(since.elapsed());
+            // Longer than closing takes by itself.
+            let _ = timeout(left + CHANGE, self.close_one(&key, left)).await;
         }
     }
 }
@@ -207,70 +236,69 @@ impl fmt::Debug for Pools {
 }
 
 impl Shared {
-    /// Wait for a place. `None` if another caller has reserved one for this key.
-    async fn place(
-        &self,
-        key: &str,
-        since: &mut Option<Instant>,
-    ) -> Result<Option<(Place, Option<Victim>)>> {
-        // Unless others wait.
-        if let Ok(_first) = self.door.try_lock() {
-            match self.registry.reserve(key) {
-                Reserved::Place(place, victim) => return Ok(Some((place, victim))),
-                Reserved::LookAgain => return Ok(None),
-                Reserved::Full => {}
-            }
-        }
-        let _waiting = self.registry.waits();
-        let reserved = async {
-            let _first = self.door.lock().await;
-            loop {
-                let mut changed = pin!(self.registry.changed.notified());
-                changed.as_mut().enable();
-                match self.registry.reserve(key) {
-                    Reserved::Place(place, victim) => return Some((place, victim)),
-                    Reserved::LookAgain => return None,
-                    Reserved::Full => changed.await,
-                }
-            }
-        };
-        self.in_time(since, reserved).await
-    }
-
-    /// Open the pool, after having closed another.
-    async fn open(&self, key: &str, place: Place, victim: Option<Victim>) -> Result<Pool> {
-        if let Some(victim) = victim {
+    /// Open the pool, once there is room for it.
+    async fn open(&self, mut reservation: Reservation, since: Instant) -> Result<Pool> {
+        if let Some(victim) = self.room(&mut reservation, since).await? {
             victim.close(Duration::ZERO).await;
         }
-        match (self.open)(key.into()).await {
+        match (self.open)(Arc::clone(reservation.key())).await {
             Ok(pool) => {
-                let pool = place.opened(pool)?;
+                let pool = reservation.opened(pool)?;
                 if !self.is_scheduled.swap(true, Ordering::AcqRel) {
                     maintenance::schedule(self.this.clone(), self.settings.max_idle_time);
                 }
                 Ok(pool)
             }
             Err(error) => {
-                place.failed(&error);
+                reservation.failed(&error);
                 Err(error)
             }
         }
     }
 
-    /// Await something for what is left of the timeout, which began at `since`, or begins now.
+    /// Wait for room. Returns what must be closed first.
+    async fn room(&self, reservation: &mut Reservation, since: Instant) -> Result<Option<Victim>> {
+        // Unless others wait.
+        if let Ok(_first) = self.queue.try_lock() {
+            match reservation.try_room() {
+                Room::Yes => return Ok(None),
+                Room::After(victim) => return Ok(Some(victim)),
+                Room::No => {}
+            }
+        }
+        let _waiting = self.registry.waits();
+        let room = async {
+            let _first = self.queue.lock().await;
+            loop {
+                let mut room = pin!(self.registry.room.notified());
+                room.as_mut().enable();
+                if self.registry.is_closed() {
+                    return Err(Error::closed());
+                }
+                match reservation.try_room() {
+                    Room::Yes => return Ok(None),
+                    Room::After(victim) => return Ok(Some(victim)),
+                    Room::No => room.await,
+                }
+            }
+        };
+        self.in_time(since, self.settings.timeout, room).await?
+    }
+
+    /// Await something until `time` after `since`.
     async fn in_time<T>(
         &self,
-        since: &mut Option<Instant>,
+        since: Instant,
+        time: Duration,
         wait: impl Future<Output = T>,
     ) -> Result<T> {
-        let since = *since.get_or_insert_with(Instant::now);
-        let until = since + self.settings.timeout;
+        let until = since + time;
         timeout_at(until.into(), wait).await.map_err(|_| {
             self.registry.timed_out();
             let stats = self.registry.stats();
             let (waited, in_use) = (since.elapsed(), stats.open - stats.idle);
             let message = format!(
-                "no database could be opened in {waited:.1?}: {in_use} of {} are in use",
+                "the database could not be opened within {waited:.1?} ({in_use} of {} pools are in use)",
                 self.settings.max_open
             );
             Error::new(ErrorKind::PoolTimeout { waited, in_use }, message)
@@ -283,8 +311,7 @@ impl Chore for Shared {
         let time = self.settings.max_idle_time;
         loop {
             match self.registry.take_idle(time) {
-                // Closes it.
-                Ok(victim) => drop(victim),
+                Ok(victim) => victim.close_blocking(),
                 Err(Some(due)) => return Some(due),
                 Err(None) => break,
             }

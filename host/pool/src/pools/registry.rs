@@ -1,8 +1,9 @@
 //! Which pools are open, which of them are in use, and which was used last.
 //!
 //! Each key has at most one pool, which all its users share: two pools of one file would queue their
-//! writers apart. A pool is in use as long as a clone of it, a grant or a connection exists; only others are
-//! closed. While one is opened or closed, callers who want that key wait for the end of it.
+//! writers apart. A pool is in use as long as a clone of it, a grant or a connection exists; only
+//! others are closed to make room. While a caller waits for room for a key, or its pool is opened or
+//! closed, others who want that key wait for the end of it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -13,14 +14,15 @@ use tokio::sync::{Notify, watch};
 use super::PoolsStats;
 use crate::error::{Error, Result};
 use crate::lending::{InUse, Lending};
+use crate::maintenance;
 use crate::pool::Pool;
 
 #[derive(Debug)]
 pub(super) struct Registry {
     state: Mutex<State>,
-    /// Notified when a pool may be closed, or one has been.
-    pub(super) changed: Notify,
-    max_open: usize,
+    /// Notified when there may be room.
+    pub(super) room: Notify,
+    max_open: u32,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +33,7 @@ struct State {
     /// How often a pool has become unused.
     releases: u64,
     is_closed: bool,
+    /// `idle` is in `unused`.
     stats: PoolsStats,
 }
 
@@ -42,7 +45,6 @@ struct Unused {
 
 #[derive(Debug)]
 enum Entry {
-    /// Is being opened or closed.
     Changing(Changing),
     Open {
         lending: Arc<Lending>,
@@ -52,91 +54,103 @@ enum Entry {
     },
 }
 
-/// The end of an opening, with its outcome, or of a closing. If the sender is dropped without one,
-/// look again.
+/// The end of a change, with the outcome of an opening. If the sender is dropped without one, look
+/// again.
 pub(super) type Changing = watch::Receiver<Option<Result<()>>>;
 
-/// What a caller gets.
+/// What there is for a key.
 #[derive(Debug)]
 pub(super) enum Found {
     Pool(Pool),
     /// Wait for this, then look again.
     Changing(Changing),
-    /// None is open: [reserve](Registry::reserve) a place for it.
-    Nothing,
+    /// Close it, then look again.
+    ToClose(Victim),
+    /// It is the caller's to open.
+    Nothing(Reservation),
 }
 
-/// What a caller who wants a place gets.
+/// A key that a caller changes: no other does. Dropping it without a pool ends that.
 #[derive(Debug)]
-pub(super) enum Reserved {
-    /// A place, and what to close before it is used.
-    Place(Place, Option<Victim>),
-    /// Another caller has reserved one for this key, or all are closed.
-    LookAgain,
-    /// All pools that may be open are in use.
-    Full,
-}
-
-/// A place, for the pool of one key. Dropping it without a pool frees it.
-#[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Reservation {
     registry: Arc<Registry>,
     key: Arc<str>,
     end: watch::Sender<Option<Result<()>>>,
+    /// Whether it counts as one of the open pools.
+    has_room: bool,
 }
 
-/// A pool to be closed. Dropping this closes it: for milliseconds, while it writes to the disk.
+/// A pool to be closed. Dropping it has the maintenance thread close it.
 #[derive(Debug)]
 pub(super) struct Victim {
-    /// Held until it has been closed.
-    _place: Place,
-    lending: Option<Arc<Lending>>,
+    /// `None` once another has them.
+    held: Option<(Arc<Lending>, Reservation)>,
+}
+
+/// Whether there is room for one more.
+#[derive(Debug)]
+pub(super) enum Room {
+    Yes,
+    /// After closing this one.
+    After(Victim),
+    /// All that may be open are in use, or are changing.
+    No,
 }
 
 impl Registry {
     pub(super) fn new(max_open: u32) -> Arc<Registry> {
         Arc::new(Registry {
             state: Mutex::default(),
-            changed: Notify::new(),
-            max_open: max_open as usize,
+            room: Notify::new(),
+            max_open,
         })
     }
 
-    /// The pool of this key.
-    pub(super) fn find(self: &Arc<Self>, key: &str) -> Result<Found> {
+    /// The pool of this key. If there is none, `check` the key first.
+    pub(super) fn find(
+        self: &Arc<Self>,
+        key: &str,
+        check: impl Fn(&str) -> Result<()>,
+    ) -> Result<Found> {
         let mut state = self.lock();
+        if !state.is_closed && !state.entries.contains_key(key) {
+            drop(state);
+            check(key)?;
+            state = self.lock();
+        }
         if state.is_closed {
             return Err(Error::closed());
         }
-        let (name, lending, last) = match state.entries.get_key_value(key) {
-            None => return Ok(Found::Nothing),
+        let (name, lending) = match state.entries.get_key_value(key) {
+            None => return Ok(Found::Nothing(self.reserve(&mut state, key.into(), false))),
             Some((_, Entry::Changing(changing))) => return Ok(Found::Changing(changing.clone())),
-            Some((_, Entry::Open { lending, .. })) if lending.slots.is_closed() => {
-                // By a caller who has a clone: this one gets a new pool.
-                let removed = state.remove(key);
-                drop(state);
-                // Outside the lock, because it may write to the disk.
-                drop(removed);
-                return Ok(Found::Nothing);
-            }
             Some((
                 name,
                 Entry::Open {
-                    lending,
-                    in_use,
-                    unused,
+                    lending, in_use, ..
                 },
-            )) => {
-                if let Some(in_use) = in_use.upgrade() {
-                    return Ok(Found::Pool(Pool::shared(in_use)));
+            )) => match in_use.upgrade() {
+                // A caller who has a clone is closing it, or has.
+                _ if lending.slots.is_closed() => {
+                    let name = Arc::clone(name);
+                    return Ok(Found::ToClose(self.take(&mut state, name)));
                 }
-                (Arc::clone(name), Arc::clone(lending), *unused)
-            }
+                Some(in_use) => return Ok(Found::Pool(Pool::shared(in_use))),
+                None => (Arc::clone(name), Arc::clone(lending)),
+            },
         };
-        if let Some(last) = last {
-            state.unused.remove(&last);
-        }
+        state.forget_unused(key);
         Ok(Found::Pool(self.hand_out(&mut state, name, lending)))
+    }
+
+    /// What must be closed for this key to have no pool, or `None`.
+    pub(super) fn find_to_close(self: &Arc<Self>, key: &str) -> Option<Found> {
+        let mut state = self.lock();
+        let name = match state.entries.get_key_value(key)? {
+            (_, Entry::Changing(changing)) => return Some(Found::Changing(changing.clone())),
+            (name, Entry::Open { .. }) => Arc::clone(name),
+        };
+        Some(Found::ToClose(self.take(&mut state, name)))
     }
 
     /// Record that the pool of this key is in use.
@@ -158,7 +172,8 @@ impl Registry {
         pool
     }
 
-    /// The last use of a pool has ended, or of one that was handed out before.
+    /// The last clone, grant or connection of a pool was dropped. If the pool was handed out again
+    /// or closed since, there is nothing to do.
     fn release(&self, key: &Arc<str>) {
         let mut state = self.lock();
         let number = state.releases;
@@ -167,10 +182,7 @@ impl Registry {
                 in_use,
                 unused: unused @ None,
                 ..
-            }) if in_use.strong_count() == 0 => {
-                *unused = Some(number);
-            }
-            // It has been handed out again, or closed.
+            }) if in_use.strong_count() == 0 => *unused = Some(number),
             _ => return,
         }
         state.releases += 1;
@@ -180,34 +192,31 @@ impl Registry {
         };
         state.unused.insert(number, unused);
         drop(state);
-        self.changed.notify_one();
+        self.room.notify_one();
     }
 
-    /// Reserve a place for the pool of this key. There is room if fewer are open than may be, or one is
-    /// not in use: that one must be closed first.
-    pub(super) fn reserve(self: &Arc<Self>, key: &str) -> Reserved {
-        let mut state = self.lock();
-        if state.is_closed || state.entries.contains_key(key) {
-            return Reserved::LookAgain;
-        }
-        let victim = match state.entries.len() < self.max_open {
-            true => None,
-            false => match self.take_unused(&mut state, |_| true) {
-                None => return Reserved::Full,
-                victim => victim,
-            },
-        };
-        Reserved::Place(self.place(&mut state, key.into()), victim)
-    }
-
-    fn place(self: &Arc<Self>, state: &mut State, key: Arc<str>) -> Place {
+    fn reserve(self: &Arc<Self>, state: &mut State, key: Arc<str>, has_room: bool) -> Reservation {
         let (end, changing) = watch::channel(None);
         let entry = Entry::Changing(changing);
         state.entries.insert(Arc::clone(&key), entry);
-        Place {
+        Reservation {
             registry: Arc::clone(self),
             key,
             end,
+            has_room,
+        }
+    }
+
+    /// Take an open pool, to close it.
+    fn take(self: &Arc<Self>, state: &mut State, key: Arc<str>) -> Victim {
+        state.forget_unused(&key);
+        let lending = match state.entries.get(&key) {
+            Some(Entry::Open { lending, .. }) => Some(Arc::clone(lending)),
+            _ => None,
+        };
+        let reserve = |lending| (lending, self.reserve(state, key, true));
+        Victim {
+            held: lending.map(reserve),
         }
     }
 
@@ -217,25 +226,9 @@ impl Registry {
         state: &mut State,
         is_wanted: impl FnOnce(&Unused) -> bool,
     ) -> Option<Victim> {
-        let oldest = state
-            .unused
-            .first_entry()
-            .filter(|oldest| is_wanted(oldest.get()))?;
-        let key = oldest.remove().key;
-        self.take(state, key)
-    }
-
-    fn take(self: &Arc<Self>, state: &mut State, key: Arc<str>) -> Option<Victim> {
-        let Some(Entry::Open { lending, .. }) = state.entries.get(&key) else {
-            return None;
-        };
-        let lending = Some(Arc::clone(lending));
-        state.stats.closed += 1;
-        let place = self.place(state, key);
-        Some(Victim {
-            _place: place,
-            lending,
-        })
+        let oldest = state.unused.values().next();
+        let key = Arc::clone(&oldest.filter(|oldest| is_wanted(oldest))?.key);
+        Some(self.take(state, key))
     }
 
     /// Take a pool that has not been used for `time`; or say when there will be one.
@@ -246,43 +239,29 @@ impl Registry {
         taken.ok_or_else(|| since(&state).and_then(|since| since.checked_add(time)))
     }
 
-    /// Take the pool of this key, to end its use.
-    pub(super) fn take_key(self: &Arc<Self>, key: &str) -> Taking {
-        let mut state = self.lock();
-        let (name, unused) = match state.entries.get_key_value(key) {
-            None => return Taking::Nothing,
-            Some((_, Entry::Changing(changing))) => return Taking::Changing(changing.clone()),
-            Some((name, Entry::Open { unused, .. })) => (Arc::clone(name), *unused),
-        };
-        if let Some(unused) = unused {
-            state.unused.remove(&unused);
-        }
-        match self.take(&mut state, name) {
-            Some(victim) => Taking::Victim(victim),
-            None => Taking::Nothing,
-        }
-    }
-
     /// Refuse all callers from now on, and return the keys.
     pub(super) fn close(&self) -> Vec<Arc<str>> {
         let mut state = self.lock();
         state.is_closed = true;
         let keys = state.entries.keys().cloned().collect();
         drop(state);
-        self.changed.notify_waiters();
+        self.room.notify_waiters();
         keys
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().is_closed
     }
 
     pub(super) fn stats(&self) -> PoolsStats {
         let state = self.lock();
         PoolsStats {
-            open: state.entries.len() as u32,
             idle: state.unused.len() as u32,
             ..state.stats
         }
     }
 
-    /// Count a caller that begins to wait, and return how to count its end.
+    /// Count a waiting caller until the returned guard is dropped.
     pub(super) fn waits(&self) -> Waiting<'_> {
         self.lock().stats.waiting += 1;
         Waiting(self)
@@ -298,15 +277,6 @@ impl Registry {
     }
 }
 
-/// What there is to close.
-#[derive(Debug)]
-pub(super) enum Taking {
-    Victim(Victim),
-    /// Wait for this, then take again.
-    Changing(Changing),
-    Nothing,
-}
-
 /// Counts a caller while it waits.
 #[derive(Debug)]
 pub(super) struct Waiting<'a>(&'a Registry);
@@ -318,38 +288,53 @@ impl Drop for Waiting<'_> {
 }
 
 impl State {
-    fn remove(&mut self, key: &str) -> Option<Entry> {
-        let removed = self.entries.remove(key);
-        if let Some(Entry::Open {
-            unused: Some(unused),
-            ..
-        }) = &removed
+    fn forget_unused(&mut self, key: &str) {
+        if let Some(Entry::Open { unused, .. }) = self.entries.get_mut(key)
+            && let Some(unused) = unused.take()
         {
-            self.unused.remove(unused);
+            self.unused.remove(&unused);
         }
-        removed
     }
 }
 
-impl Place {
+impl Reservation {
+    pub(super) fn key(&self) -> &Arc<str> {
+        &self.key
+    }
+
+    /// Have room for a pool, if there is any.
+    pub(super) fn try_room(&mut self) -> Room {
+        let mut state = self.registry.lock();
+        if state.stats.open < self.registry.max_open {
+            state.stats.open += 1;
+            self.has_room = true;
+            return Room::Yes;
+        }
+        let Some(mut victim) = self.registry.take_unused(&mut state, |_| true) else {
+            return Room::No;
+        };
+        // Its room is this one's from now on.
+        if let Some((_, of_victim)) = &mut victim.held {
+            of_victim.has_room = false;
+            self.has_room = true;
+        }
+        Room::After(victim)
+    }
+
     /// The pool is open: hand it out.
     pub(super) fn opened(self, pool: Pool) -> Result<Pool> {
         let lending = Arc::clone(pool.in_use().lending());
         drop(pool);
         let mut state = self.registry.lock();
+        state.stats.opened += 1;
         if state.is_closed {
             drop(state);
-            // Closed as a victim, so that this waits for it.
-            drop(Victim {
-                _place: self,
-                lending: Some(lending),
-            });
+            let held = Some((lending, self));
+            drop(Victim { held });
             return Err(Error::closed());
         }
-        state.stats.opened += 1;
-        let pool = self
-            .registry
-            .hand_out(&mut state, Arc::clone(&self.key), lending);
+        let key = Arc::clone(&self.key);
+        let pool = self.registry.hand_out(&mut state, key, lending);
         drop(state);
         self.end.send_replace(Some(Ok(())));
         Ok(pool)
@@ -362,15 +347,18 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Reservation {
     fn drop(&mut self) {
         let mut state = self.registry.lock();
         if let Some(Entry::Changing(changing)) = state.entries.get(&self.key)
             && changing.same_channel(&self.end.subscribe())
         {
             state.entries.remove(&self.key);
-            drop(state);
-            self.registry.changed.notify_one();
+            if self.has_room {
+                state.stats.open -= 1;
+                drop(state);
+                self.registry.room.notify_one();
+            }
         }
     }
 }
@@ -378,18 +366,34 @@ impl Drop for Place {
 impl Victim {
     /// Close it, with `grace` for those that use it.
     pub(super) async fn close(mut self, grace: Duration) {
-        if let Some(lending) = &self.lending {
-            // If this is dropped meanwhile, it is closed without waiting.
+        if let Some((lending, _)) = &self.held {
             Pool::of(Arc::clone(lending), None).close(grace).await;
-            self.lending = None;
+        }
+        self.closed();
+    }
+
+    /// Close it on this thread, which may block.
+    pub(super) fn close_blocking(mut self) {
+        if let Some((lending, _)) = &self.held {
+            Pool::of(Arc::clone(lending), None).close_blocking(Duration::ZERO);
+        }
+        self.closed();
+    }
+
+    fn closed(&mut self) {
+        if let Some((_, reservation)) = self.held.take() {
+            reservation.registry.lock().stats.closed += 1;
         }
     }
 }
 
 impl Drop for Victim {
     fn drop(&mut self) {
-        if let Some(lending) = self.lending.take() {
-            Pool::of(lending, None).close_blocking(Duration::ZERO);
+        // The future that was closing it is gone. Closing may block, and may have to wait for a future
+        // that only this thread polls.
+        if let Some(held) = self.held.take() {
+            let victim = Victim { held: Some(held) };
+            maintenance::run(Box::new(move || victim.close_blocking()));
         }
     }
 }

@@ -14,8 +14,9 @@ pub struct PoolsSettings {
     pub max_open: u32,
     /// How long a pool stays open after its last use: more than 0. Defaults to 60 s.
     pub max_idle_time: Duration,
-    /// How long a caller waits while as many pools as may be open are all in use: at most one hour.
-    /// Defaults to 10 s.
+    /// How long a call of [`get`](crate::Pools::get) waits, at most one hour: while as many pools
+    /// as may be open are all in use; and, at least a second, while another caller opens or closes
+    /// the pool of the same key. Opening a pool itself is not limited. Defaults to 10 s.
     pub timeout: Duration,
 }
 
@@ -45,7 +46,8 @@ impl PoolsSettings {
         self
     }
 
-    /// Wait this long while all are in use.
+    /// Let a call of [`get`](crate::Pools::get) wait at most this long: while all pools are in use,
+    /// and while another caller opens or closes the pool of the same key.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> PoolsSettings {
         self.timeout = timeout;

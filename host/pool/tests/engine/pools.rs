@@ -70,8 +70,15 @@ impl Databases {
 fn pools(settings: PoolsSettings) -> (Pools, Databases) {
     let databases = Databases::default();
     let of_pools = databases.clone();
-    let pools = Pools::new(settings, move |key| of_pools.clone().pool(key));
+    let pools = Pools::new(settings, check, move |key| of_pools.clone().pool(key));
     (pools.expect("valid settings"), databases)
+}
+
+fn check(key: &str) -> Result<(), Error> {
+    match key {
+        "malformed" => Err(Error::new(ErrorKind::NoSuchDatabase, "malformed")),
+        _ => Ok(()),
+    }
 }
 
 async fn use_once(pool: &Pool) {
@@ -281,6 +288,99 @@ async fn one_can_be_closed_although_it_is_in_use() {
 }
 
 #[tokio::test]
+async fn a_pool_that_a_holder_closes_makes_room_for_who_waits() {
+    let (pools, _) = pools(PoolsSettings::new(1));
+    let held = pools.get("a").await.expect("open");
+    let mut waits = Box::pin(pools.get("b"));
+    begin(&mut waits).await;
+    held.close(Duration::ZERO).await;
+    let first = async { drop(waits.await.expect("room")) };
+    let (again, ()) = tokio::join!(pools.get("a"), first);
+    use_once(&again.expect("open again")).await;
+    assert_eq!(
+        kind(held.get(Access::ReadOnly).await),
+        ErrorKind::PoolClosed
+    );
+    drop(held);
+    let stats = pools.stats();
+    assert_eq!((stats.open, stats.opened, stats.closed), (1, 3, 2));
+}
+
+#[tokio::test]
+async fn a_key_has_no_second_pool_while_the_first_ends() {
+    let (pools, databases) = pools(PoolsSettings::new(2));
+    let pool = pools.get("tenant").await.expect("open");
+    let connection = pool.get(Access::ReadWrite).await.expect("a connection");
+    let mut closes = Box::pin(pool.close(HOUR));
+    begin(&mut closes).await;
+    let mut again = Box::pin(pools.get("tenant"));
+    begin(&mut again).await;
+    connection
+        .execute("quick", &NONE)
+        .await
+        .expect("within the grace");
+    assert_eq!(databases.sessions("tenant"), (1, 0));
+    drop(connection);
+    let (again, ()) = tokio::join!(again, closes);
+    use_once(&again.expect("open again")).await;
+    assert_eq!(databases.sessions("tenant"), (2, 1));
+    assert_eq!(databases.alive.most.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_key_that_another_has_opened_waits_no_longer() {
+    let (pools, _) = pools(PoolsSettings::new(1));
+    let held = pools.get("a").await.expect("open");
+    let mut first = Box::pin(pools.get("b"));
+    let mut second = Box::pin(pools.get("c"));
+    let mut third = Box::pin(pools.get("b"));
+    begin(&mut first).await;
+    begin(&mut second).await;
+    begin(&mut third).await;
+    drop(held);
+    let first = first.await.expect("room");
+    begin(&mut second).await;
+    use_once(&third.await.expect("open already")).await;
+    drop(first);
+    second.await.expect("room");
+}
+
+#[tokio::test]
+async fn a_key_that_is_none_closes_nothing_and_waits_for_nothing() {
+    let (pools, databases) = pools(PoolsSettings::new(1));
+    let held = pools.get("a").await.expect("open");
+    assert_eq!(
+        kind(pools.get("malformed").await),
+        ErrorKind::NoSuchDatabase
+    );
+    drop(held);
+    assert_eq!(
+        kind(pools.get("malformed").await),
+        ErrorKind::NoSuchDatabase
+    );
+    assert_eq!(databases.sessions("a"), (1, 0));
+    pools.close(Duration::ZERO).await;
+    assert_eq!(kind(pools.get("malformed").await), ErrorKind::PoolClosed);
+}
+
+#[tokio::test]
+async fn a_closing_that_is_dropped_is_finished_by_another_thread() {
+    let (pools, databases) = pools(PoolsSettings::new(1));
+    let pool = pools.get("a").await.expect("open");
+    let connection = pool.get(Access::ReadWrite).await.expect("a connection");
+    let mut closes = Box::pin(pools.close_one("a", HOUR));
+    begin(&mut closes).await;
+    drop(closes);
+    // Waits for the end of it.
+    use_once(&pools.get("a").await.expect("open again")).await;
+    assert_eq!(databases.sessions("a"), (2, 1));
+    assert_eq!(
+        kind(connection.execute("quick", &NONE).await),
+        ErrorKind::StaleHandle
+    );
+}
+
+#[tokio::test]
 async fn closing_all_refuses_who_comes_and_who_waits() {
     let (pools, databases) = pools(PoolsSettings::new(1));
     let held = pools.get("a").await.expect("open");
@@ -344,7 +444,7 @@ async fn none_of_many_calls_fails_and_no_more_are_open_than_may_be() {
 
 #[test]
 fn settings_have_bounds() {
-    let of = |settings| Pools::new(settings, |_| async { unreachable!() });
+    let of = |settings| Pools::new(settings, check, |_| async { unreachable!() });
     for settings in [
         PoolsSettings::new(0),
         PoolsSettings::new(100_001),

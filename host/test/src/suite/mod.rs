@@ -26,11 +26,11 @@ use update::Edit;
 pub struct Options {
     /// The component's file.
     pub component: PathBuf,
-    /// The folder with the test files, or one of them.
+    /// The folder with the test files, or a single test file.
     pub tests: PathBuf,
     /// Run only tests whose `FILE: NAME` contains this. Defaults to all.
     pub filter: Option<String>,
-    /// How many tests run at the same time. Defaults to 1.
+    /// How many tests run at the same time: 1 or more; 0 means 1. Defaults to 1.
     pub jobs: usize,
     /// Write what was answered into the files. Defaults to false.
     pub update: bool,
@@ -80,7 +80,8 @@ pub struct Report {
 /// Run the tests. Calls `begin` with their number, then `each` with the number of each test, from
 /// 1, and its result, in order, as soon as it is there.
 ///
-/// Needs a multi-thread tokio runtime.
+/// Needs a multi-thread tokio runtime. Blocks its thread while it reads the files and compiles the
+/// component.
 ///
 /// # Errors
 ///

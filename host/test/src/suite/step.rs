@@ -165,7 +165,7 @@ impl Step {
         edits.push(Edit::insert(self.end, lines));
     }
 
-    /// What only Millpond can check.
+    /// Check statements, scans, leaks and the journal.
     fn check_record(&self, expect: &Expect, record: &Record, findings: &mut Findings<'_>) {
         if expect.leaves_nothing {
             findings.add(record.leaves_something());

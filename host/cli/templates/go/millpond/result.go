@@ -1,0 +1,1 @@
+../../../../../guest/go/result.go
