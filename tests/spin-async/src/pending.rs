@@ -29,6 +29,7 @@ pub(super) async fn run(name: &str) {
                 read(&db, cancelled).await;
             }
         }
+        "texts" => texts(&db).await,
         "open" => open_late(&db).await,
         other => panic!("{other}"),
     }
@@ -135,6 +136,16 @@ async fn read(db: &Connection, cancelled: bool) {
         }
     };
     assert_eq!(number(&next.unwrap()), 65);
+}
+
+/// Statements that wait may have 32 MiB together.
+async fn texts(db: &Connection) {
+    let other = open().await;
+    begin_transaction(db).await;
+    let _calls = run_after_commit(db, &other, ENDLESS).await;
+    let text = format!("SELECT 1 -- {}", " ".repeat(17 << 20));
+    let _waiting = begin(execute(db, &text, &[])).await;
+    super::fails(execute(db, &text, &[]).await, "too-large");
 }
 
 /// Waits for a connection, and polls no call until another request has used the place.

@@ -42,6 +42,11 @@ async fn calls_that_wait_do_not_hold_up_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn statements_that_wait_are_bounded() {
+    ends_soon(&["texts"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_guest_that_waits_for_a_connection_keeps_none_from_others() {
     let lab = Lab::with(PoolBuilder::new().max_size(2));
     let held = lab.pool().get(Access::ReadWrite).await.expect("one");

@@ -9,7 +9,7 @@ use millpond_pool::{
 use millpond_wasmtime::SqliteCtx;
 
 use super::failure::Failure;
-use crate::yielding::yield_now;
+use crate::yielding::{COPIED_AT_ONCE, yield_now};
 
 /// The longest name of a bucket.
 const MAX_NAME: usize = 64;
@@ -19,8 +19,6 @@ const MAX_LISTED: i64 = 1_000;
 const CHUNK: usize = 200;
 /// The most bytes of keys and values that `get-many` returns.
 const MAX_VALUES: usize = 16 << 20;
-/// How many bytes of keys and values are copied before other tasks may run.
-const COPIED_AT_ONCE: u64 = 1 << 20;
 
 /// A bucket that a guest has opened.
 #[derive(Clone, Debug)]
@@ -272,7 +270,7 @@ impl Bucket {
         let mut yielded = 0;
         for row in values {
             rows.push(row)?;
-            if rows.size() - yielded >= COPIED_AT_ONCE {
+            if rows.size() - yielded >= COPIED_AT_ONCE as u64 {
                 yielded = rows.size();
                 yield_now().await;
             }

@@ -5,13 +5,11 @@ use millpond_pool::{Column, Row, Rows, Value, ValueRef};
 use super::failure::{Failure, Result};
 use super::options::Options;
 use super::wit;
-use crate::yielding::yield_now;
+use crate::yielding::{COPIED_AT_ONCE, yield_now};
 
 /// How many bytes `all` and `get` return at most, as the host holds them: each value of a row, with its
 /// column's name.
 pub const MAX_ANSWER: usize = 64 << 20;
-/// How many bytes are converted before other tasks may run.
-const CONVERTED_AT_ONCE: usize = 1 << 20;
 /// JavaScript's largest safe integer.
 const MAX_SAFE: u64 = (1 << 53) - 1;
 
@@ -84,7 +82,7 @@ impl Answer {
         let mut yielded = self.size;
         for row in rows {
             all.push(self.row(row, columns)?);
-            if self.size - yielded >= CONVERTED_AT_ONCE {
+            if self.size - yielded >= COPIED_AT_ONCE {
                 yielded = self.size;
                 yield_now().await;
             }

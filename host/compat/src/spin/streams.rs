@@ -1,13 +1,11 @@
 //! Results as streams: the rows of one page after another, read from a cursor as the guest reads.
 
-use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use millpond_pool::{Cursor, Parameters, Rows};
 use millpond_wasmtime::CursorPlace;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{
     Accessor, Destination, FutureReader, HasData, StreamProducer, StreamReader, StreamResult,
@@ -15,6 +13,7 @@ use wasmtime::component::{
 };
 
 use super::connection::Open;
+use super::task::Task;
 use super::types::{Error, RowResult, Value, names, rows};
 
 /// The most rows that are read ahead of a guest, which the pool bounds in bytes too.
@@ -66,15 +65,14 @@ pub(super) async fn execute<T: 'static, D: HasData + ?Sized>(
     })
 }
 
-/// Run a statement in a task of its own: it may get the turn to write, for which all other writers
-/// wait, while the guest computes and its calls are not polled.
+/// Run a statement, and read its first rows.
 async fn first_page(
     open: Open,
     statement: String,
     parameters: Vec<Value>,
 ) -> Result<FirstPage, Error> {
-    let taken = open.parameters.take(&parameters)?;
-    let mut task = Task(tokio::spawn(async move {
+    let taken = open.running.take(&statement, &parameters)?;
+    let page = Task::spawn(async move {
         let parameters = Parameters::positional(parameters);
         let _call = open.begin_call().await;
         let statement = open.connection.prepare(&statement).await?;
@@ -85,23 +83,8 @@ async fn first_page(
             rows: page.rows,
             rest: page.rest.map(|cursor| Rest::new(open.clone(), cursor)),
         })
-    }));
-    match (&mut task.0).await {
-        Ok(page) => page,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            Err(error) => Err(Error::Io(format!("other: {error}"))),
-        },
-    }
-}
-
-/// A task that is cancelled when the call that waits for it is dropped.
-struct Task<T>(JoinHandle<T>);
-
-impl<T> Drop for Task<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    });
+    page.await?
 }
 
 /// The rows of a result that have not been read. It owns the connection, which the guest may have
@@ -118,21 +101,20 @@ impl Rest {
         Rest { open, cursor }
     }
 
-    /// The page that follows, and the rest unless that was the last.
-    async fn next(mut self) -> (Result<Rows, Error>, Option<Rest>) {
+    /// Read the page that follows, unless that was the last.
+    async fn next(mut self) -> Result<Option<(Rows, Rest)>, Error> {
         let _call = self.open.begin_call().await;
-        let rows = match &self.cursor {
-            Some(cursor) => cursor.next(PAGE_ROWS).await,
-            None => Ok(Rows::new()),
+        let Some(cursor) = &self.cursor else {
+            return Ok(None);
         };
-        match rows {
-            Ok(rows) if !rows.is_empty() => (Ok(rows), Some(self)),
-            rows => {
-                // Before the call is over.
-                self.cursor = None;
-                (rows.map_err(Error::from), None)
-            }
+        let rows = cursor.next(PAGE_ROWS).await;
+        if rows.as_ref().is_ok_and(|rows| !rows.is_empty()) {
+            return Ok(Some((rows?, self)));
         }
+        // Before the call is over.
+        self.cursor = None;
+        rows?;
+        Ok(None)
     }
 }
 
@@ -153,12 +135,10 @@ struct RowStream {
     _place: CursorPlace,
 }
 
-type Reading = Pin<Box<dyn Future<Output = (Result<Rows, Error>, Option<Rest>)> + Send>>;
-
 /// What reads the rows that follow.
 enum State {
     Paused(Rest),
-    Reading(Reading),
+    Reading(Task<Result<Option<(Rows, Rest)>, Error>>),
     Ended,
 }
 
@@ -173,26 +153,23 @@ impl RowStream {
 
     /// Read the page that follows, if any.
     fn poll_page(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            match std::mem::replace(&mut self.state, State::Ended) {
-                State::Ended => return Poll::Ready(()),
-                State::Paused(rest) => self.state = State::Reading(Box::pin(rest.next())),
-                State::Reading(mut reading) => {
-                    let Poll::Ready((rows, rest)) = reading.as_mut().poll(context) else {
-                        self.state = State::Reading(reading);
-                        return Poll::Pending;
-                    };
-                    match (rows, rest) {
-                        (Ok(rows), Some(rest)) => {
-                            self.page = rows;
-                            self.state = State::Paused(rest);
-                        }
-                        (rows, _) => self.end(rows.map(drop)),
-                    }
-                    return Poll::Ready(());
-                }
+        let mut reading = match std::mem::replace(&mut self.state, State::Ended) {
+            State::Ended => return Poll::Ready(()),
+            State::Paused(rest) => Task::spawn(rest.next()),
+            State::Reading(reading) => reading,
+        };
+        let Poll::Ready(page) = Pin::new(&mut reading).poll(context) else {
+            self.state = State::Reading(reading);
+            return Poll::Pending;
+        };
+        match page.map_err(Error::from).flatten() {
+            Ok(Some((rows, rest))) => {
+                self.page = rows;
+                self.state = State::Paused(rest);
             }
+            page => self.end(page.map(drop)),
         }
+        Poll::Ready(())
     }
 }
 
