@@ -288,7 +288,8 @@ impl<'a> Run<'a> {
     }
 
     /// Like [`go`](Run::go), for a program whose functions are asynchronous, a command of WASI 0.3.
-    /// Imports of `wasi:http` trap.
+    /// Imports of `wasi:http` trap. So do those of other versions of WASI 0.2 than wasmtime's: the
+    /// backtrace of a panic shows where it was, but its message is lost.
     pub async fn go_concurrently(self) -> Ended {
         let lab = self.lab;
         let held = lab.pool.stats().in_use;

@@ -1,7 +1,7 @@
 //! Calls that wait while a statement runs on another thread of the host. The host's runtime must have
 //! one worker, so that calls begin in their order.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, poll_fn, ready};
 use std::pin::Pin;
 use std::task::Poll;
 
@@ -38,14 +38,14 @@ pub(super) async fn run(name: &str) {
 type Call<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// Begin a call, without waiting for it.
-async fn begin<'a, T>(call: impl Future<Output = T> + 'a) -> Call<'a, T> {
+async fn begin<'a, T: 'a>(call: impl Future<Output = T> + 'a) -> Call<'a, T> {
     let mut call: Call<'a, T> = Box::pin(call);
-    poll_fn(|context| {
-        assert!(call.as_mut().poll(context).is_pending());
-        Poll::Ready(())
-    })
-    .await;
-    call
+    let now = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
+    match now {
+        Poll::Pending => call,
+        // The host may be that quick.
+        Poll::Ready(done) => Box::pin(ready(done)),
+    }
 }
 
 /// Begin to write, so that [`run_after_commit`] can tell when that has ended.
