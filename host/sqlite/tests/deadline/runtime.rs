@@ -208,7 +208,7 @@ async fn calls_on_a_busy_connection_do_not_block_the_runtime() {
     });
     let quick = tokio::spawn(tokio::time::sleep(Duration::from_millis(1)));
     quick.await.expect("no panic");
-    assert!(since.elapsed() < limit);
+    assert!(since.elapsed() < limit / 2);
     request.interrupt();
     endless
         .await
