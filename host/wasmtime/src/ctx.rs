@@ -106,8 +106,8 @@ impl Granted {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reserve one more connection, or fail if the request may hold no more. The second part is
-    /// counted.
+    /// Reserve one more connection, or fail if the request may hold no more. Until the weak reference
+    /// is dropped, the connection counts.
     fn take_place(
         self: &Arc<Granted>,
     ) -> Result<(Arc<Granted>, Weak<Granted>), connections::Error> {

@@ -111,7 +111,7 @@ impl Rest {
         if rows.as_ref().is_ok_and(|rows| !rows.is_empty()) {
             return Ok(Some((rows?, self)));
         }
-        // Before the call is over.
+        // Before the call ends: dropping it later might have to wait for another call.
         self.cursor = None;
         rows?;
         Ok(None)
