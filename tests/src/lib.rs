@@ -23,10 +23,11 @@ use millpond_sqlite::PoolBuilder;
 use millpond_wasmtime::{
     Grant, SqliteCtx, SqliteCtxBuilder, SqliteCtxView, SqliteView, StatsScope,
 };
-use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::component::{Accessor, Component, Linker, ResourceTable};
 use wasmtime::{Cache, CacheConfig, Config, Engine, Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::p2::bindings;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
+use wasmtime_wasi::p3;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 include!(concat!(env!("OUT_DIR"), "/components.rs"));
@@ -137,7 +138,10 @@ impl Lab {
     /// A pool on a server. Programs learn that it is one: see `differs` in their library.
     pub fn on_server(pool: Pool) -> Lab {
         let mut config = Config::new();
-        config.epoch_interruption(true).cache(Some(CACHE.clone()));
+        config
+            .epoch_interruption(true)
+            .wasm_component_model_async(true)
+            .cache(Some(CACHE.clone()));
         Lab {
             path: None,
             _folder: None,
@@ -291,6 +295,31 @@ impl<'a> Run<'a> {
             .await
             .expect("an instance");
         let result = command.wasi_cli_run().call_run(&mut store).await;
+        drop(store);
+        Ended::look(result, &pipes, lab, held)
+    }
+
+    /// Like [`go`](Run::go), for a program whose functions are asynchronous, a command of WASI 0.3.
+    /// Imports of `wasi:http` trap. So do those of other versions of WASI 0.2 than wasmtime's: the
+    /// backtrace of a panic shows where it was, but its message is lost.
+    pub async fn go_concurrently(self) -> Ended {
+        let lab = self.lab;
+        let held = lab.pool.stats().in_use;
+        let (mut store, component, pipes) = self.store();
+        let mut linker = Linker::new(&lab.engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI 0.2");
+        wasmtime_wasi::p3::add_to_linker(&mut linker).expect("WASI 0.3");
+        millpond_compat::spin::add_to_linker(&mut linker).expect("Spin's SQLite");
+        millpond_compat::spin::add_async_to_linker(&mut linker)
+            .expect("its asynchronous functions");
+        linker
+            .define_unknown_imports_as_traps(&component)
+            .expect("the rest");
+        let command = p3::bindings::Command::instantiate_async(&mut store, &component, &linker)
+            .await
+            .expect("an instance");
+        let run = async |store: &Accessor<_>| command.wasi_cli_run().call_run(store).await;
+        let result = store.run_concurrent(run).await.and_then(|result| result);
         drop(store);
         Ended::look(result, &pipes, lab, held)
     }

@@ -138,11 +138,11 @@ pub(crate) enum Support {
 pub(crate) fn imports(engine: &Engine, component: &Component) -> Vec<Import> {
     let component_type = component.component_type();
     let imports = || component_type.imports(engine);
-    let is_spin_guest = imports().any(|(name, _)| spin::is_spins(name));
+    let is_spin_guest = imports().any(|(name, _)| spin::is_spin_interface(name));
     let imports = imports().map(|(name, import)| {
         let support = if is_provided(name) || needs_nothing(engine, &import.ty) {
             Support::Provided
-        } else if is_spin_guest && spin::traps(name) {
+        } else if is_spin_guest && spin::is_trapping_interface(name) {
             Support::Traps
         } else {
             Support::Missing

@@ -276,10 +276,14 @@ impl Lent {
             .take_back(held.entry, held.pooled, held.place, returned);
     }
 
-    /// Lock the session, once it is not aside. Abandons the call there if its caller should, who may
-    /// not be polled meanwhile: it can be waiting for this thread.
+    /// Lock the session, once no other thread uses it and it is not aside. Abandons the call there if
+    /// its caller should, who may not be polled meanwhile: it can be waiting for this thread.
     fn held(&self) -> MutexGuard<'_, Holding> {
-        let holding = self.lock();
+        let holding = self.try_lock().unwrap_or_else(|| {
+            // Another thread may be running a statement, until its deadline.
+            hand_over();
+            self.lock()
+        });
         if !matches!(*holding, Holding::Aside(_)) {
             return holding;
         }

@@ -1,6 +1,5 @@
 //! One request's state: its grants, and what it holds.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
@@ -24,13 +23,15 @@ impl SqliteCtxBuilder {
     /// Grant a database under `name`, which is all that the guest knows of it. Guest libraries use
     /// the name `default` by default. A second grant of the same name replaces the first.
     pub fn grant(mut self, name: impl Into<String>, grant: Grant) -> Self {
-        self.ctx.granted.insert(
-            name.into(),
-            Granted {
-                grant,
-                held: Arc::default(),
-            },
-        );
+        let granted = Arc::new(Granted {
+            name: name.into(),
+            grant,
+            held: Mutex::new(Some(Vec::new())),
+        });
+        match self.ctx.index_of(&granted.name) {
+            Ok(index) => self.ctx.granted[index] = granted,
+            Err(index) => self.ctx.granted.insert(index, granted),
+        }
         self
     }
 
@@ -71,45 +72,62 @@ impl SqliteCtxBuilder {
 
 /// One request's state: its grants, and what it holds.
 ///
-/// Create one for each request. Dropping it ends the request: every connection that the guest still
-/// holds is returned to its pool, and every remaining handle becomes stale. Dropping the
+/// Create one for each request. Dropping it ends the request: its statements and waits are
+/// [interrupted](Request::interrupt), every connection that the guest still holds is returned to its
+/// pool, and every remaining handle becomes stale. Dropping the
 /// [`Store`](wasmtime::Store) that owns it does this too, after a trap or a cancelled call.
 #[derive(Debug)]
 pub struct SqliteCtx {
-    granted: BTreeMap<String, Granted>,
+    /// In the order of their names.
+    granted: Vec<Arc<Granted>>,
     request: Request,
     unknown: Option<String>,
     pub(crate) statements: Count,
     pub(crate) cursors: Count,
-    /// Its strong count, less one, is the number of [`CursorPlace`]s.
-    cursor_places: Arc<()>,
+    /// Its strong count is the number of [`CursorPlace`]s.
+    cursor_places: Weak<()>,
     pub(crate) transactions: Count,
 }
 
+/// A grant. Its weak count is the number of calls that wait for a connection.
 #[derive(Debug)]
 struct Granted {
+    name: String,
     grant: Grant,
-    held: Arc<Held>,
+    held: Mutex<Held>,
 }
 
-/// The connections lent under a grant, some of which may have been returned. Each call that waits
-/// for another has a weak reference to this list.
-type Held = Mutex<Vec<Weak<millpond_pool::Connection>>>;
-
-fn lock(held: &Held) -> MutexGuard<'_, Vec<Weak<millpond_pool::Connection>>> {
-    held.lock().unwrap_or_else(PoisonError::into_inner)
-}
+/// The connections lent under a grant, some of which may have been returned. `None` once the request
+/// has ended.
+type Held = Option<Vec<Weak<millpond_pool::Connection>>>;
 
 impl Granted {
-    /// Reserve one more connection, or fail if the request may hold no more.
-    fn take_place(&mut self) -> Result<(Grant, Weak<Held>), connections::Error> {
-        let mut held = lock(&self.held);
-        held.retain(|connection| connection.strong_count() > 0);
-        let most = self.grant.connections_per_request();
-        if held.len() + Arc::weak_count(&self.held) >= most as usize {
-            return Err(connections::Error::too_many("connections", most));
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reserve one more connection, or fail if the request may hold no more. Until the weak reference
+    /// is dropped, the connection counts.
+    fn take_place(
+        self: &Arc<Granted>,
+    ) -> Result<(Arc<Granted>, Weak<Granted>), connections::Error> {
+        if let Some(held) = &mut *self.held() {
+            held.retain(|connection| connection.strong_count() > 0);
+            let most = self.grant.connections_per_request();
+            if held.len() + Arc::weak_count(self) >= most as usize {
+                return Err(connections::Error::too_many("connections", most));
+            }
         }
-        Ok((self.grant.clone(), Arc::downgrade(&self.held)))
+        Ok((Arc::clone(self), Arc::downgrade(self)))
+    }
+
+    async fn get(
+        &self,
+        access: Access,
+        request: &Request,
+    ) -> Result<millpond_pool::Connection, connections::Error> {
+        let connection = self.grant.get(access, request).await;
+        connection.map_err(|error| hide_host(&self.name, &error))
     }
 }
 
@@ -118,12 +136,12 @@ impl SqliteCtx {
     pub fn builder() -> SqliteCtxBuilder {
         SqliteCtxBuilder {
             ctx: SqliteCtx {
-                granted: BTreeMap::new(),
+                granted: Vec::new(),
                 request: Request::new(),
                 unknown: None,
                 statements: Count::up_to(64),
                 cursors: Count::up_to(64),
-                cursor_places: Arc::default(),
+                cursor_places: Weak::new(),
                 transactions: Count::up_to(64),
             },
         }
@@ -147,7 +165,7 @@ impl SqliteCtx {
     ///
     /// `no-such-database`.
     pub fn access(&mut self, database: &str) -> Result<Access, connections::Error> {
-        Ok(self.granted_mut(database)?.grant.access())
+        Ok(self.find(database)?.grant.access())
     }
 
     /// A connection that the guest holds until it drops it or the request ends, for an interface of
@@ -168,17 +186,16 @@ impl SqliteCtx {
         access: Access,
     ) -> impl Future<Output = Result<Connection, connections::Error>> + Send + use<> {
         let request = self.request.clone();
-        let place = self.granted_mut(database).and_then(Granted::take_place);
-        let database = database.to_owned();
+        let place = self.find(database).and_then(Granted::take_place);
         async move {
-            let (grant, held) = place?;
-            let connection = grant
-                .get(access, &request)
-                .await
-                .map_err(|error| hide_host(&database, &error))?;
-            let connection = Arc::new(connection);
-            match held.upgrade() {
-                Some(held) => lock(&held).push(Arc::downgrade(&connection)),
+            let (granted, place) = place?;
+            let connection = Arc::new(granted.get(access, &request).await?);
+            match &mut *granted.held() {
+                Some(held) => {
+                    held.push(Arc::downgrade(&connection));
+                    // While the list is locked: it counts once.
+                    drop(place);
+                }
                 // The request has ended meanwhile.
                 None => connection.give_back(),
             }
@@ -194,12 +211,14 @@ impl SqliteCtx {
     /// `too-many-handles`.
     pub fn take_cursor_place(&mut self) -> Result<CursorPlace, connections::Error> {
         self.check_cursors()?;
-        Ok(CursorPlace(Arc::clone(&self.cursor_places)))
+        let place = self.cursor_places.upgrade().unwrap_or_default();
+        self.cursor_places = Arc::downgrade(&place);
+        Ok(CursorPlace(place))
     }
 
     /// Returns an error if one more cursor would be too many.
     pub(crate) fn check_cursors(&self) -> Result<(), connections::Error> {
-        let places = Arc::strong_count(&self.cursor_places) - 1;
+        let places = self.cursor_places.strong_count();
         self.cursors.check_with("cursors", places)
     }
 
@@ -216,26 +235,22 @@ impl SqliteCtx {
         &mut self,
         database: &str,
     ) -> Result<(millpond_pool::Connection, Access), connections::Error> {
-        let request = self.request.clone();
-        let grant = &self.granted_mut(database)?.grant;
-        let access = grant.access();
-        let connection = grant.get(access, &request).await;
-        Ok((
-            connection.map_err(|error| hide_host(database, &error))?,
-            access,
-        ))
+        let granted = Arc::clone(self.find(database)?);
+        let access = granted.grant.access();
+        Ok((granted.get(access, &self.request).await?, access))
     }
 
     pub(crate) fn stats(&mut self, database: &str) -> Result<PoolStats, connections::Error> {
-        let Granted { grant, held } = self.granted_mut(database)?;
+        let granted = self.find(database)?;
+        let grant = &granted.grant;
         match grant.stats_scope() {
             StatsScope::Pool => Ok(grant.pool().stats()),
             StatsScope::Request => {
                 let mut stats = PoolStats::default();
                 stats.max_size = grant.connections_per_request();
-                let held = lock(held);
-                let held = held.iter().filter(|held| held.strong_count() > 0);
-                stats.in_use = held.count() as u32;
+                let held = granted.held();
+                let held = held.iter().flatten();
+                stats.in_use = held.filter(|held| held.strong_count() > 0).count() as u32;
                 Ok(stats)
             }
             StatsScope::Nothing => Err(connections::Error::new(
@@ -248,34 +263,42 @@ impl SqliteCtx {
     /// Replace the grant of a name, for the tests of this crate.
     #[cfg(test)]
     pub(crate) fn set_grant(&mut self, database: &str, grant: Grant) {
-        self.granted.get_mut(database).expect("a grant").grant = grant;
+        let index = self.index_of(database).expect("a grant");
+        let granted = Arc::get_mut(&mut self.granted[index]);
+        granted.expect("no call waits").grant = grant;
     }
 
     pub(crate) fn databases(&self) -> Vec<String> {
-        self.granted.keys().cloned().collect()
+        let names = self.granted.iter().map(|granted| granted.name.clone());
+        names.collect()
     }
 
-    fn granted_mut(&mut self, database: &str) -> Result<&mut Granted, connections::Error> {
-        if self.unknown.is_none() && !self.granted.contains_key(database) {
-            self.unknown = Some(database.chars().take(64).collect());
-        }
+    /// Where the grant of this name is, or belongs.
+    fn index_of(&self, database: &str) -> Result<usize, usize> {
         self.granted
-            .get_mut(database)
-            .ok_or_else(|| connections::Error::no_such_database(database))
+            .binary_search_by(|granted| granted.name.as_str().cmp(database))
+    }
+
+    fn find(&mut self, database: &str) -> Result<&Arc<Granted>, connections::Error> {
+        match self.index_of(database) {
+            Ok(index) => Ok(&self.granted[index]),
+            Err(_) => {
+                let unknown = || database.chars().take(64).collect();
+                self.unknown.get_or_insert_with(unknown);
+                Err(connections::Error::no_such_database(database))
+            }
+        }
     }
 }
 
 impl Drop for SqliteCtx {
     fn drop(&mut self) {
-        for granted in self.granted.values() {
-            let held = std::mem::take(&mut *lock(&granted.held));
-            for connection in held {
+        // A task may be running a statement on one of them, and giving it back waits for its end.
+        self.request.interrupt();
+        for granted in &self.granted {
+            let held = granted.held().take();
+            for connection in held.into_iter().flatten() {
                 if let Some(connection) = connection.upgrade() {
-                    // A task that owns it too, besides the table, may be running a statement, for
-                    // whose end this would wait.
-                    if Arc::strong_count(&connection) > 2 {
-                        self.request.interrupt();
-                    }
                     connection.give_back();
                 }
             }

@@ -1,6 +1,9 @@
 //! Calls the contract's functions directly, as a guest would: hostile input gets an error value,
 //! and keeps no connection.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use millpond_pool::{Access, Pool, PoolStats, StatsScope, block_on};
 use millpond_sqlite::PoolBuilder;
 use wasmtime::component::{Resource, ResourceTable};
@@ -252,6 +255,31 @@ fn an_error_keeps_its_code_and_its_place() {
             .execute_script(lend(&connection), "SELECT 1; SELECT missing".into()),
     );
     assert_eq!(f.error(result).offset, Some(17));
+}
+
+#[test]
+fn a_call_that_waits_is_counted_and_keeps_nothing_after_the_request() {
+    let pool = PoolBuilder::new().max_size(1).open_in_memory();
+    let pool = pool.expect("a pool");
+    let other = pool.get_blocking(Access::ReadWrite).expect("another's");
+    let grant = Grant::new(&pool, Access::ReadWrite).max_connections(1);
+    let mut ctx = SqliteCtx::builder().grant("default", grant).build();
+    let connection = block_on(async {
+        let mut waiting = Box::pin(ctx.get_connection("default", Access::ReadWrite));
+        poll_fn(|context| {
+            assert!(waiting.as_mut().poll(context).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        let second = ctx.get_connection("default", Access::ReadWrite).await;
+        let error = second.expect_err("the request may have one");
+        assert_eq!(error.kind, ErrorKind::TooManyHandles);
+        // From now on the first one has it.
+        drop(other);
+        drop(ctx);
+        waiting.await
+    });
+    assert_eq!(pool.stats().in_use, 0, "{connection:?}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The asynchronous functions of Spin's SQLite: results as streams, and calls at the same time. As an
-//! HTTP handler:
+//! The asynchronous functions of Spin's SQLite: results as streams, and calls at the same time. With an
+//! argument, it does what [`pending`] does under this name. As an HTTP handler:
 //!
 //! - `/hold` writes in a transaction that it commits at the end of the request's body.
 //! - `/compute` begins to write, and computes for 3 seconds before it looks at the result.
@@ -13,12 +13,15 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use wasip3::cli::environment::get_arguments;
 use wasip3::exports::{cli, http};
 use wasip3::http::types::{ErrorCode, Fields, Request, Response};
 use wasip3::wit_bindgen::StreamResult;
 use wasip3::wit_future;
 
 use self::generated::spin::sqlite3_1_0::sqlite::{Connection, Error, RowResult, Value};
+
+mod pending;
 
 mod generated {
     wit_bindgen::generate!({
@@ -35,6 +38,10 @@ wasip3::http::service::export!(Program);
 
 impl cli::run::Guest for Program {
     async fn run() -> Result<(), ()> {
+        if let Some(name) = get_arguments().get(1) {
+            pending::run(name).await;
+            return Ok(());
+        }
         rows_arrive_in_order().await;
         the_end_tells_of_errors().await;
         rows_may_be_left().await;

@@ -34,6 +34,7 @@ mod readme;
 mod run;
 mod servers;
 mod spin;
+mod spin_async;
 #[path = "../../../host/libsql/tests/server/sqld.rs"]
 mod sqld;
 mod transactions;

@@ -3,6 +3,7 @@
 use wasmtime::component::{Accessor, LinkerInstance};
 
 use super::connection::Open;
+use super::task::Task;
 use super::types::{Error, Value};
 use super::{Getter, This, begin_open, streams};
 
@@ -38,7 +39,8 @@ pub(super) fn add_to_instance<T: Send + 'static>(
         move |accessor, (this,): (This,)| {
             Box::pin(async move {
                 let open = find(accessor, get, &this)?;
-                Ok((open.last_insert_rowid().await?,))
+                let task = Task::spawn(async move { open.last_insert_rowid().await });
+                Ok((task.await??,))
             })
         },
     )?;
@@ -47,7 +49,8 @@ pub(super) fn add_to_instance<T: Send + 'static>(
         move |accessor, (this,): (This,)| {
             Box::pin(async move {
                 let open = find(accessor, get, &this)?;
-                Ok((open.changes().await?,))
+                let task = Task::spawn(async move { open.changes().await });
+                Ok((task.await??,))
             })
         },
     )
@@ -59,7 +62,7 @@ async fn open<T: Send + 'static>(
     database: String,
 ) -> wasmtime::Result<Result<This, Error>> {
     let opening = accessor.with(|mut access| begin_open(get(access.data_mut()).ctx, &database));
-    match opening.await {
+    match Task::spawn(opening).await.map_err(Error::from).flatten() {
         Ok(open) => {
             Ok(Ok(accessor.with(|mut access| {
                 get(access.data_mut()).table.push(open)

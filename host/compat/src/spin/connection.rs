@@ -9,17 +9,17 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use wasmtime::component::Resource;
 
-use super::types::{Error, QueryResult, Value, names, rows};
+use super::types::{Error, QueryResult, Value, all_rows, names};
 
-/// The most bytes of parameters of a connection's statements that run at the same time, in
-/// addition to the first of them.
-const MAX_PARAMETERS: usize = 32 << 20;
+/// The most bytes of a connection's statements that run or wait at the same time, with their
+/// parameters, in addition to the first of them.
+const MAX_RUNNING_BYTES: usize = 32 << 20;
 
 /// The data of a connection's handle.
 #[derive(Clone, Debug)]
 pub(super) struct Open {
     pub(super) connection: Arc<Connection>,
-    pub(super) parameters: Budget,
+    pub(super) running: Budget,
     /// Held for each call, because the pool's calls block while another thread makes one.
     call: Arc<Mutex<()>>,
 }
@@ -31,7 +31,7 @@ impl Open {
     pub(super) fn new(connection: Arc<Connection>) -> Open {
         Open {
             connection,
-            parameters: Budget::default(),
+            running: Budget::default(),
             call: Arc::default(),
         }
     }
@@ -68,10 +68,11 @@ impl Open {
         parameters: Vec<Value>,
     ) -> Result<QueryResult, Error> {
         let parameters = Parameters::positional(parameters);
-        let _call = self.begin_call().await;
+        let call = self.begin_call().await;
         let result = self.connection.query(statement, &parameters).await?;
+        drop(call);
         Ok(QueryResult {
-            rows: rows(&result.rows),
+            rows: all_rows(&result.rows).await?,
             columns: names(result.columns),
         })
     }
@@ -100,30 +101,30 @@ impl Open {
     }
 }
 
-/// The bytes of parameters of a connection's statements that are running.
+/// The bytes of a connection's statements that run or wait, with their parameters.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Budget(Arc<AtomicUsize>);
 
 impl Budget {
-    /// Count the parameters of a statement that begins, until the answer is dropped.
-    pub(super) fn take(&self, parameters: &[Value]) -> Result<Taken, Error> {
-        let bytes = parameters.iter().map(Value::size).sum();
+    /// Count a statement that begins, until the answer is dropped.
+    pub(super) fn take(&self, statement: &str, parameters: &[Value]) -> Result<Taken, Error> {
+        let bytes = statement.len() + parameters.iter().map(Value::size).sum::<usize>();
         let before = self.0.fetch_add(bytes, Ordering::Relaxed);
         let taken = Taken {
             budget: self.clone(),
             bytes,
         };
-        if before > 0 && before + bytes > MAX_PARAMETERS {
+        if before > 0 && before + bytes > MAX_RUNNING_BYTES {
             return Err(Error::Io(format!(
-                "too-large: the parameters of the statements that are running have more than \
-                 {MAX_PARAMETERS} bytes: wait until one has ended"
+                "too-large: the statements that are running have more than {MAX_RUNNING_BYTES} bytes \
+                 with their parameters: wait until one has ended"
             )));
         }
         Ok(taken)
     }
 }
 
-/// The parameters of a statement that is running.
+/// A statement that runs or waits.
 #[derive(Debug)]
 pub(super) struct Taken {
     budget: Budget,
@@ -141,18 +142,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_that_wait_are_bounded() {
+    fn statements_that_wait_are_bounded() {
         let budget = Budget::default();
-        let large = [Value::Blob(vec![0; MAX_PARAMETERS])];
+        let text = " ".repeat(MAX_RUNNING_BYTES);
+        let large = [Value::Blob(vec![0; MAX_RUNNING_BYTES])];
         let small = [Value::Integer(1)];
-        let first = budget.take(&large).expect("the first, of any size");
-        for more in [&large, &small] {
-            assert!(matches!(budget.take(more), Err(Error::Io(_))));
+        for (statement, parameters) in [("", &large), (&text, &small)] {
+            let first = budget.take(statement, parameters);
+            let first = first.expect("the first, of any size");
+            for (statement, parameters) in [("", &large), (&text, &small), ("", &small)] {
+                let more = budget.take(statement, parameters);
+                assert!(matches!(more, Err(Error::Io(_))));
+            }
+            drop(first);
+            let taken = [&small, &small].map(|small| budget.take("", small).expect("room"));
+            assert!(budget.take(statement, parameters).is_err());
+            drop(taken);
         }
-        drop(first);
-        let taken = [&small, &small].map(|small| budget.take(small).expect("room"));
-        assert!(budget.take(&large).is_err());
-        drop(taken);
-        assert!(budget.take(&large).is_ok());
     }
 }

@@ -18,7 +18,7 @@
 //! | a transaction left open | lasts while its connection does | rolled back when its time or the request ends |
 //! | `ATTACH` of `''` and `':memory:'`, pragmas, functions | all but `ATTACH` of a file | those that the contract allows; otherwise `io` |
 //! | more than one statement in a text, or none | depends on the version | `io` |
-//! | a result of `execute` | up to 128 MiB | up to the pool's limit, 16 MiB by default, and 1 MiB for each value |
+//! | a result of `execute` | up to 128 MiB | up to the pool's limit, 16 MiB by default, 1 MiB for each value, and [`MAX_RESULT_BYTES`] |
 //! | a statement that fails in `execute-async` | reported by the future | reported by the call itself; by the future if it fails after its first rows |
 //! | other statements of a connection, while rows of `execute-async` are left | may wait until they have been read | run |
 //! | dropping rows before their end | an error in the future | not an error |
@@ -33,7 +33,11 @@
 //!
 //! A request may have [`max_cursors`] calls of `execute-async` under way or with rows left, 64 by
 //! default. At most 64 rows of each, and one page of the pool's in bytes, are read ahead. The
-//! parameters of a connection's calls that run at the same time may have 32 MiB together.
+//! statements of a connection's calls that run or wait at the same time may have 32 MiB together, with
+//! their parameters.
+//!
+//! `execute` returns up to [`MAX_RESULT_BYTES`]. If its rows have more, it fails with `io`
+//! (`too-large`), but what a statement with `RETURNING` has written stays.
 //!
 //! # Errors
 //!
@@ -58,6 +62,7 @@ mod concurrent;
 mod connection;
 mod rest;
 mod streams;
+mod task;
 mod types;
 
 use millpond_wasmtime::{SqliteCtx, SqliteCtxView, SqliteView};
@@ -65,7 +70,8 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType};
 
 use self::connection::Open;
-pub use self::rest::{add_traps_to_linker, is_spins, traps};
+pub use self::rest::{add_traps_to_linker, is_spin_interface, is_trapping_interface};
+pub use self::types::MAX_RESULT_BYTES;
 use self::types::{Error, Value};
 
 const VERSION_2: &str = "fermyon:spin/sqlite@2.0.0";
@@ -104,11 +110,17 @@ pub fn add_to_linker_with<T: Send + 'static>(
 
 /// Define the asynchronous functions of `spin:sqlite/sqlite@3.1.0` too, after [`add_to_linker`].
 /// They need an engine with [`Config::concurrency_support`](wasmtime::Config::concurrency_support).
+/// A call runs in tasks of the tokio runtime that the store is polled in.
 ///
 /// # Errors
 ///
 /// Returns an error if the engine has no such support, or if the linker already defines one of the
 /// names.
+///
+/// # Panics
+///
+/// This function does not panic, but a guest's call does if the store is polled outside of a tokio
+/// runtime.
 pub fn add_async_to_linker<T: SqliteView + 'static>(
     linker: &mut Linker<T>,
 ) -> wasmtime::Result<()> {
@@ -118,7 +130,7 @@ pub fn add_async_to_linker<T: SqliteView + 'static>(
 /// Like [`add_async_to_linker`], for store data whose type belongs to another crate: see
 /// [`millpond_wasmtime::add_to_linker_with`].
 ///
-/// # Errors
+/// # Errors and panics
 ///
 /// As [`add_async_to_linker`].
 pub fn add_async_to_linker_with<T: Send + 'static>(

@@ -3,8 +3,8 @@
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, LinkerInstance, ResourceType};
 
-/// Define the imports of a Spin guest for which [`traps`] is true, such that calling one traps and
-/// says which it was. Spin's SDKs import many interfaces into every guest.
+/// Define the imports of a Spin guest for which [`is_trapping_interface`] is true, such that calling
+/// one traps and says which it was. Spin's SDKs import many interfaces into every guest.
 ///
 /// Does nothing for a component that imports neither `fermyon:spin` nor a package `spin:…`.
 ///
@@ -18,12 +18,12 @@ pub fn add_traps_to_linker<T: Send + 'static>(
     let engine = linker.engine().clone();
     let component_type = component.component_type();
     let imports = || component_type.imports(&engine);
-    if !imports().any(|(name, _)| is_spins(name)) {
+    if !imports().any(|(name, _)| is_spin_interface(name)) {
         return Ok(());
     }
     for (name, import) in imports() {
         if let ComponentItem::ComponentInstance(instance) = import.ty
-            && traps(name)
+            && is_trapping_interface(name)
         {
             let mut defined = linker.instance(name)?;
             for (item, export) in instance.exports(&engine) {
@@ -35,7 +35,7 @@ pub fn add_traps_to_linker<T: Send + 'static>(
 }
 
 /// Whether this is a name of an interface of Spin itself.
-pub fn is_spins(name: &str) -> bool {
+pub fn is_spin_interface(name: &str) -> bool {
     name.starts_with("fermyon:spin/") || name.starts_with("spin:")
 }
 
@@ -43,7 +43,7 @@ pub fn is_spins(name: &str) -> bool {
 /// Spin itself except SQLite, and those that its worlds contain besides and that have no final
 /// version: `wasi:config`, `wasi:otel` and the release candidates of WASI 0.3. Spin's
 /// `wasi:keyvalue` is [`keyvalue`](crate::keyvalue)'s.
-pub fn traps(name: &str) -> bool {
+pub fn is_trapping_interface(name: &str) -> bool {
     let is_provided =
         name.starts_with("fermyon:spin/sqlite@2.") || name.starts_with("spin:sqlite/sqlite@3.");
     let (package, version) = (
@@ -51,7 +51,7 @@ pub fn traps(name: &str) -> bool {
         name.rsplit('@').next().unwrap_or_default(),
     );
     !is_provided
-        && (is_spins(name)
+        && (is_spin_interface(name)
             || matches!(package, "wasi:config" | "wasi:otel")
             || package.starts_with("wasi:") && version.starts_with("0.3.0-rc"))
 }
@@ -96,7 +96,7 @@ mod tests {
             "wasi:config/store@0.2.0-draft-2024-09-27",
             "wasi:cli/exit@0.3.0-rc-2026-03-15",
         ] {
-            assert!(traps(name), "{name}");
+            assert!(is_trapping_interface(name), "{name}");
         }
         for name in [
             "fermyon:spin/sqlite@2.0.0",
@@ -108,7 +108,7 @@ mod tests {
             "wasi:nn/graph@0.2.0",
             "acme:spin/sqlite@2.0.0",
         ] {
-            assert!(!traps(name), "{name}");
+            assert!(!is_trapping_interface(name), "{name}");
         }
     }
 }

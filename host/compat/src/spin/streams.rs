@@ -1,13 +1,11 @@
 //! Results as streams: the rows of one page after another, read from a cursor as the guest reads.
 
-use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use millpond_pool::{Cursor, Parameters, Rows};
 use millpond_wasmtime::CursorPlace;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{
     Accessor, Destination, FutureReader, HasData, StreamProducer, StreamReader, StreamResult,
@@ -15,6 +13,7 @@ use wasmtime::component::{
 };
 
 use super::connection::Open;
+use super::task::Task;
 use super::types::{Error, RowResult, Value, names, rows};
 
 /// The most rows that are read ahead of a guest, which the pool bounds in bytes too.
@@ -27,6 +26,13 @@ pub(super) type Streams = (
     FutureReader<Result<(), Error>>,
 );
 
+/// The first rows of a result.
+struct FirstPage {
+    columns: Vec<String>,
+    rows: Rows,
+    rest: Option<Rest>,
+}
+
 /// Run a statement, and return its result as streams.
 pub(super) async fn execute<T: 'static, D: HasData + ?Sized>(
     accessor: &Accessor<T, D>,
@@ -34,20 +40,19 @@ pub(super) async fn execute<T: 'static, D: HasData + ?Sized>(
     place: CursorPlace,
     (statement, parameters): (String, Vec<Value>),
 ) -> wasmtime::Result<Result<Streams, Error>> {
-    let page = match first_page(open.clone(), statement, parameters).await {
+    let page = match first_page(open, statement, parameters).await {
         Ok(page) => page,
         Err(error) => return Ok(Err(error)),
     };
     let (ended, end) = oneshot::channel();
-    let columns = names(page.columns.unwrap_or_default());
     let mut stream = RowStream {
         page: page.rows,
-        rest: Rest::Ended,
+        state: State::Ended,
         ended: Some(ended),
         _place: place,
     };
     match page.rest {
-        Some(cursor) => stream.rest = Rest::Paused(open, cursor),
+        Some(rest) => stream.state = State::Paused(rest),
         // Whether or not the guest reads them, there are no more.
         None => stream.end(Ok(())),
     }
@@ -55,41 +60,69 @@ pub(super) async fn execute<T: 'static, D: HasData + ?Sized>(
     let end = async { Ok::<_, wasmtime::Error>(end.await.unwrap_or(Ok(()))) };
     accessor.with(|mut access| {
         let stream = StreamReader::new(&mut access, stream)?;
-        Ok(Ok((columns, stream, FutureReader::new(&mut access, end)?)))
+        let end = FutureReader::new(&mut access, end)?;
+        Ok(Ok((page.columns, stream, end)))
     })
 }
 
-/// Run a statement in a task of its own: it may get the turn to write, for which all other writers
-/// wait, while the guest computes and its calls are not polled.
+/// Run a statement, and read its first rows.
 async fn first_page(
     open: Open,
     statement: String,
     parameters: Vec<Value>,
-) -> Result<millpond_pool::Page, Error> {
-    let taken = open.parameters.take(&parameters)?;
-    let mut task = Task(tokio::spawn(async move {
+) -> Result<FirstPage, Error> {
+    let taken = open.running.take(&statement, &parameters)?;
+    let page = Task::spawn(async move {
         let parameters = Parameters::positional(parameters);
         let _call = open.begin_call().await;
         let statement = open.connection.prepare(&statement).await?;
-        let page = statement.query(&parameters, PAGE_ROWS, true).await;
+        let page = statement.query(&parameters, PAGE_ROWS, true).await?;
         drop(taken);
-        page
-    }));
-    match (&mut task.0).await {
-        Ok(page) => Ok(page?),
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            Err(error) => Err(Error::Io(format!("other: {error}"))),
-        },
+        Ok(FirstPage {
+            columns: names(page.columns.unwrap_or_default()),
+            rows: page.rows,
+            rest: page.rest.map(|cursor| Rest::new(open.clone(), cursor)),
+        })
+    });
+    page.await?
+}
+
+/// The rows of a result that have not been read. It owns the connection, which the guest may have
+/// dropped. Dropping it does not wait for a call on the connection that is running.
+struct Rest {
+    open: Open,
+    /// `None` at the end.
+    cursor: Option<Cursor>,
+}
+
+impl Rest {
+    fn new(open: Open, cursor: Cursor) -> Rest {
+        let cursor = Some(cursor);
+        Rest { open, cursor }
+    }
+
+    /// Read the page that follows, unless that was the last.
+    async fn next(mut self) -> Result<Option<(Rows, Rest)>, Error> {
+        let _call = self.open.begin_call().await;
+        let Some(cursor) = &self.cursor else {
+            return Ok(None);
+        };
+        let rows = cursor.next(PAGE_ROWS).await;
+        if rows.as_ref().is_ok_and(|rows| !rows.is_empty()) {
+            return Ok(Some((rows?, self)));
+        }
+        // Before the call ends: dropping it later might have to wait for another call.
+        self.cursor = None;
+        rows?;
+        Ok(None)
     }
 }
 
-/// A task that is cancelled when the call that waits for it is dropped.
-struct Task<T>(JoinHandle<T>);
-
-impl<T> Drop for Task<T> {
+impl Drop for Rest {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(cursor) = self.cursor.take() {
+            self.open.soon(move || drop(cursor));
+        }
     }
 }
 
@@ -97,23 +130,21 @@ impl<T> Drop for Task<T> {
 struct RowStream {
     /// Those that have been read, but not delivered.
     page: Rows,
-    rest: Rest,
+    state: State,
     ended: Option<oneshot::Sender<Result<(), Error>>>,
     _place: CursorPlace,
 }
 
-type Reading = Pin<Box<dyn Future<Output = (Result<Rows, Error>, Open, Option<Cursor>)> + Send>>;
-
-/// What reads the rows that follow. It owns the connection, which the guest may have dropped.
-enum Rest {
-    Paused(Open, Cursor),
-    Reading(Reading),
+/// What reads the rows that follow.
+enum State {
+    Paused(Rest),
+    Reading(Task<Result<Option<(Rows, Rest)>, Error>>),
     Ended,
 }
 
 impl RowStream {
     fn end(&mut self, result: Result<(), Error>) {
-        self.rest = Rest::Ended;
+        self.state = State::Ended;
         if let Some(ended) = self.ended.take() {
             // The guest may have dropped the future.
             let _ = ended.send(result);
@@ -122,44 +153,23 @@ impl RowStream {
 
     /// Read the page that follows, if any.
     fn poll_page(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            match std::mem::replace(&mut self.rest, Rest::Ended) {
-                Rest::Ended => return Poll::Ready(()),
-                Rest::Paused(open, cursor) => {
-                    self.rest = Rest::Reading(Box::pin(async move {
-                        let _call = open.begin_call().await;
-                        let rows = cursor.next(PAGE_ROWS).await;
-                        let is_more = rows.as_ref().is_ok_and(|rows| !rows.is_empty());
-                        // Otherwise it is dropped here, before the call is over.
-                        let cursor = is_more.then_some(cursor);
-                        (rows.map_err(Error::from), open, cursor)
-                    }));
-                }
-                Rest::Reading(mut reading) => {
-                    let Poll::Ready((rows, open, cursor)) = reading.as_mut().poll(context) else {
-                        self.rest = Rest::Reading(reading);
-                        return Poll::Pending;
-                    };
-                    match (rows, cursor) {
-                        (Ok(rows), Some(cursor)) => {
-                            self.page = rows;
-                            self.rest = Rest::Paused(open, cursor);
-                        }
-                        (rows, _) => self.end(rows.map(drop)),
-                    }
-                    return Poll::Ready(());
-                }
+        let mut reading = match std::mem::replace(&mut self.state, State::Ended) {
+            State::Ended => return Poll::Ready(()),
+            State::Paused(rest) => Task::spawn(rest.next()),
+            State::Reading(reading) => reading,
+        };
+        let Poll::Ready(page) = Pin::new(&mut reading).poll(context) else {
+            self.state = State::Reading(reading);
+            return Poll::Pending;
+        };
+        match page.map_err(Error::from).flatten() {
+            Ok(Some((rows, rest))) => {
+                self.page = rows;
+                self.state = State::Paused(rest);
             }
+            page => self.end(page.map(drop)),
         }
-    }
-}
-
-impl Drop for RowStream {
-    fn drop(&mut self) {
-        if let Rest::Paused(open, cursor) = std::mem::replace(&mut self.rest, Rest::Ended) {
-            let connection = open.clone();
-            connection.soon(move || drop((cursor, open)));
-        }
+        Poll::Ready(())
     }
 }
 

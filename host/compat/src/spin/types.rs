@@ -3,9 +3,15 @@
 use millpond_pool as pool;
 use millpond_pool::{Row, Rows, ValueRef};
 use millpond_wasmtime::bindings::connections::{self, ErrorKind};
+use tokio::task::JoinError;
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 use crate::error::summary;
+use crate::yielding::{COPIED_AT_ONCE, yield_now};
+
+/// The most bytes of a result of `execute`, as the host holds it for the guest: each row counts with
+/// 24, and each value with 32 besides its text or blob.
+pub const MAX_RESULT_BYTES: usize = 64 << 20;
 
 #[derive(Clone, Debug, ComponentType, Lift, Lower)]
 #[component(variant)]
@@ -64,6 +70,13 @@ pub(super) struct RowResult {
     values: Vec<Value>,
 }
 
+impl RowResult {
+    /// Its size on the host, in bytes.
+    fn size(&self) -> usize {
+        size_of::<RowResult>() + self.values.iter().map(Value::size).sum::<usize>()
+    }
+}
+
 impl From<Row<'_>> for RowResult {
     fn from(row: Row<'_>) -> RowResult {
         let mut values = Vec::with_capacity(row.len());
@@ -72,8 +85,30 @@ impl From<Row<'_>> for RowResult {
     }
 }
 
+/// All rows of a page, which are few.
 pub(super) fn rows(rows: &Rows) -> Vec<RowResult> {
     rows.iter().map(RowResult::from).collect()
+}
+
+/// The rows of a whole result.
+pub(super) async fn all_rows(rows: &Rows) -> Result<Vec<RowResult>, Error> {
+    let (mut all, mut size, mut yielded) = (Vec::new(), 0, 0);
+    for row in rows {
+        let row = RowResult::from(row);
+        size += row.size();
+        if size > MAX_RESULT_BYTES {
+            return Err(Error::Io(format!(
+                "too-large: the rows have more than {MAX_RESULT_BYTES} bytes with 24 for each row and \
+                 32 for each value: select fewer at a time, or use execute-async"
+            )));
+        }
+        all.push(row);
+        if size - yielded >= COPIED_AT_ONCE {
+            yielded = size;
+            yield_now().await;
+        }
+    }
+    Ok(all)
 }
 
 #[derive(Clone, Debug, ComponentType, Lift, Lower)]
@@ -111,6 +146,12 @@ impl From<connections::Error> for Error {
             ErrorKind::QuotaExceeded => Error::DatabaseFull,
             _ => Error::Io(summary(&error)),
         }
+    }
+}
+
+impl From<JoinError> for Error {
+    fn from(error: JoinError) -> Error {
+        Error::Io(format!("other: {error}"))
     }
 }
 

@@ -176,3 +176,46 @@ async fn endless_statements_do_not_block_the_runtime() {
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
     }
 }
+
+/// Calls on a connection whose statement is running block their threads, and not the runtime.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_on_a_busy_connection_do_not_block_the_runtime() {
+    let limit = Duration::from_secs(10);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.db");
+    let pool = PoolBuilder::new().max_size(2).open(path).expect("a pool");
+    let grant = Grant::new(&pool, Access::ReadWrite).max_statement_time(limit);
+    let request = Request::new();
+    let connection = grant.get(Access::ReadWrite, &request).await;
+    let connection = Arc::new(connection.expect("one"));
+    let created = connection.execute("CREATE TABLE t(a)", &NONE).await;
+    created.expect("a table");
+    let endless = tokio::spawn({
+        let connection = Arc::clone(&connection);
+        let sql = format!("INSERT INTO t {ENDLESS}");
+        async move { connection.execute(&sql, &NONE).await }
+    });
+    let other = pool.get(Access::ReadWrite).await.expect("another");
+    let waiting = tokio::spawn(async move { other.execute("DELETE FROM t", &NONE).await });
+    // A statement that waits shows that the other has begun.
+    while pool.stats().writers_waiting != 1 {
+        tokio::task::yield_now().await;
+    }
+    let since = Instant::now();
+    let blocked = [(); 4].map(|()| {
+        let connection = Arc::clone(&connection);
+        tokio::spawn(async move { connection.in_transaction() })
+    });
+    let quick = tokio::spawn(tokio::time::sleep(Duration::from_millis(1)));
+    quick.await.expect("no panic");
+    assert!(since.elapsed() < limit / 2);
+    request.interrupt();
+    endless
+        .await
+        .expect("no panic")
+        .expect_err("it was interrupted");
+    for task in blocked {
+        assert!(!task.await.expect("no panic"));
+    }
+    waiting.await.expect("no panic").expect("its turn");
+}

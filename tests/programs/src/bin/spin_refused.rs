@@ -1,4 +1,4 @@
-//! A database that is granted read-only.
+//! A database that is granted read-only, and a result that is too large.
 
 use millpond_test_programs::spin::fails;
 use millpond_test_programs::spin::v2::Connection;
@@ -13,4 +13,12 @@ fn main() {
     ] {
         fails(db.execute(sql, &[]), "not-authorized");
     }
+
+    // 2.5 million values, of a byte each in the pool and 32 here.
+    let columns = ["NULL"; 1_000].join(", ");
+    let sql = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)
+         SELECT {columns} FROM n"
+    );
+    fails(db.execute(&sql, &[]), "too-large");
 }
