@@ -6,6 +6,7 @@
 
 mod answers;
 mod late;
+mod serve;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
