@@ -3,8 +3,8 @@
 //! decides how long to wait for it, and when to take it from an owner that no longer exists.
 //!
 //! An instance that is killed, traps or ends in a transaction leaves the folder behind, and no
-//! other is told. So others take a folder that is older than [`STALE`]. Its owner may exist, because
-//! nothing of it runs between the guest's calls, but it has stopped by then: a statement ends after
+//! other is told. So others take a folder that is older than [`STALE`]. Its owner may exist:
+//! nothing of it runs between the guest's calls. But it has stopped by then: a statement ends after
 //! [`HELD`], a transaction or a cursor at the guest's first call after that, and a connection that
 //! has held its lock for [`LOST`] never uses its file again: see `Session::abandon`. A call that
 //! finds itself beyond [`STALE`] ends the instance: see [`Deadline::is_over`].
@@ -111,8 +111,8 @@ impl Deadline {
         self.call().began
     }
 
-    /// Whether the call's time is over. Does not return if another may have taken the lock: an error
-    /// would make SQLite undo what it did in the file, which may be the other's by now.
+    /// Whether the call's time is over. Does not return if another may have taken the lock: an
+    /// error would make SQLite undo what it did in the file, which may be the other's by now.
     pub(crate) fn is_over(&self) -> bool {
         let since = self.call().since;
         let age = since.map_or(Duration::ZERO, Moment::age);
@@ -178,9 +178,9 @@ fn take_if_stale(lock: &Path) -> bool {
     removed
 }
 
-/// Remove a folder, unless another has replaced it by a new one. If this instance is suspended after
-/// the first look, the folder can be replaced: so rename it, which only one instance can, and look
-/// again.
+/// Remove a folder, unless another has replaced it by a new one. If this instance is suspended
+/// after the first look, the folder can be replaced: so rename it, which only one instance can, and
+/// look again.
 fn remove_if_stale(folder: &Path) -> bool {
     let aside = with_suffix(
         folder,

@@ -128,8 +128,8 @@ impl Session {
         })
     }
 
-    /// Like [`run`](Session::run), for a statement that may stay open. What it cannot undo by itself
-    /// ends the transaction.
+    /// Like [`run`](Session::run), for a statement that may stay open. What it cannot undo by
+    /// itself ends the transaction.
     pub(crate) fn run_open<T>(
         &mut self,
         kind: Kind,

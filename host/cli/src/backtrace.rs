@@ -114,8 +114,8 @@ mod tests {
         assert_eq!(numbered(many).len(), MAX_LINES);
     }
 
-    /// The name of a function that is generic over a tuple, a tuple of two of these, and so on: each
-    /// is two references to the one before.
+    /// The name of a function that is generic over a tuple, a tuple of two of these, and so on:
+    /// each is two references to the one before.
     fn nested(depth: usize) -> String {
         const DIGITS: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
         // References count from behind this.

@@ -129,8 +129,8 @@ fn compose(guest: Vec<u8>, provider: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     Ok(composed)
 }
 
-/// Refuse a guest that imports or exports a core module or a component, also within an instance: the
-/// library panics on the types of some.
+/// Refuse a guest that imports or exports a core module or a component, also within an instance:
+/// the library panics on the types of some.
 fn refuse_modules(guest: &Component<'_>) -> anyhow::Result<()> {
     let types = guest.types();
     let imports = guest.imports().map(|(_, name, _)| name);

@@ -63,7 +63,8 @@ fn a_statement_that_fails_in_a_transaction_leaves_no_row() {
     let Some(place) = Place::new() else { return };
     let guest = place.shared("bundle_does_as_told");
     let alone = "ErrorKind::ConstraintOther, rolled back: false\nok\n[0] rows\n";
-    let all = "ErrorKind::ConstraintOther, rolled back: true\nErrorKind::StaleHandle, rolled back: true\n[0] rows\n";
+    let all = "ErrorKind::ConstraintOther, rolled back: true\n\
+               ErrorKind::StaleHandle, rolled back: true\n[0] rows\n";
     for (how, said) in [
         ("execute", alone.to_owned()),
         ("query", alone.to_owned()),
