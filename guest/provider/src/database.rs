@@ -35,10 +35,17 @@ thread_local! {
 pub(crate) struct Database {
     path: PathBuf,
     /// The connections that are lent.
-    lent: RefCell<Vec<Weak<Connection>>>,
+    lent: RefCell<Vec<Lent>>,
     pub(crate) created: Cell<u64>,
     pub(crate) closed: Cell<u64>,
     pub(crate) rolled_back: Cell<u64>,
+}
+
+/// A connection that is lent, and its deadline, which tells it from others.
+#[derive(Clone)]
+struct Lent {
+    conn: Weak<Connection>,
+    deadline: Deadline,
 }
 
 impl fmt::Debug for Database {
@@ -115,14 +122,14 @@ impl Database {
     /// The connections that are lent now.
     pub(crate) fn in_use(&self) -> u32 {
         let mut lent = self.lent.borrow_mut();
-        lent.retain(|conn| conn.strong_count() > 0);
+        lent.retain(|lent| lent.conn.strong_count() > 0);
         u32::try_from(lent.len()).unwrap_or(u32::MAX)
     }
 
     /// Count a connection as lent no longer, though it is not closed.
     pub(crate) fn forget(&self, conn: &Rc<Connection>) {
         let mut lent = self.lent.borrow_mut();
-        lent.retain(|lent| lent.as_ptr() != Rc::as_ptr(conn));
+        lent.retain(|lent| lent.conn.as_ptr() != Rc::as_ptr(conn));
     }
 
     /// Open a connection. Waits for the file's lock.
@@ -145,7 +152,10 @@ impl Database {
             }
         })?;
         let conn = Rc::new(conn);
-        self.lent.borrow_mut().push(Rc::downgrade(&conn));
+        self.lent.borrow_mut().push(Lent {
+            conn: Rc::downgrade(&conn),
+            deadline: deadline.clone(),
+        });
         self.created.set(self.created.get() + 1);
         Ok(conn)
     }
@@ -160,8 +170,10 @@ impl Database {
             | OpenFlags::SQLITE_OPEN_EXRESCODE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut conn = Connection::open_with_flags(&self.path, flags)?;
-        let path = self.path.clone();
-        lock::install(&mut conn, &self.path, deadline, move || is_busy(&path))?;
+        let (path, waiting) = (self.path.clone(), deadline.clone());
+        lock::install(&mut conn, &self.path, deadline, move || {
+            is_busy(&path, &waiting)
+        })?;
         for (setting, value) in [
             (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
             (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
@@ -189,14 +201,16 @@ impl Database {
     }
 }
 
-/// Whether a connection of this instance has the file's lock. The connection that asks has not.
-fn is_busy(path: &Path) -> bool {
+/// Whether another connection of this instance has the file's lock. The one that is `waiting` for it
+/// must not be asked: it can be compiling a statement, which reads the schema.
+fn is_busy(path: &Path, waiting: &Deadline) -> bool {
     DATABASES.with_borrow(|databases| {
         let same = databases
             .values()
             .filter(|database| is_same_file(&database.path, path));
         same.flat_map(|database| database.lent.borrow().clone())
-            .filter_map(|conn| conn.upgrade())
+            .filter(|lent| !lent.deadline.is_same(waiting))
+            .filter_map(|lent| lent.conn.upgrade())
             .any(|conn| crate::session::is_open(&conn))
     })
 }

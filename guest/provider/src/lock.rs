@@ -128,6 +128,11 @@ impl Deadline {
         age >= HELD
     }
 
+    /// Whether both are the deadline of one connection.
+    pub(crate) fn is_same(&self, other: &Deadline) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     fn call(&self) -> MutexGuard<'_, Call> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -141,7 +141,7 @@ async fn the_notes_are_served_on_wasi_alone() {
     let note = r#"{"title": "Tea", "body": "Black"}"#;
     let request = |request, body| ask(&place, &component, &folder, request, body);
     assert_eq!(request(("POST", "/api/notes"), note).await.0, 201);
-    assert_eq!(request(("POST", "/api/notes"), "{}").await.0, 400);
+    assert_eq!(request(("POST", "/api/notes"), "{}").await.0, 422);
     let writers = (0..4).map(|_| request(("POST", "/api/notes"), note));
     let [a, b, c, d] = writers.collect::<Vec<_>>().try_into().ok().expect("four");
     let ended = tokio::join!(a, b, c, d);
