@@ -41,7 +41,6 @@ struct Watched {
 pub(super) struct WatchGuard<'a> {
     watcher: &'a DisconnectWatcher,
     number: u64,
-    answered: bool,
 }
 
 impl DisconnectWatcher {
@@ -65,7 +64,6 @@ impl DisconnectWatcher {
         let guard = WatchGuard {
             watcher: self,
             number,
-            answered: false,
         };
         (guard, is_gone)
     }
@@ -116,16 +114,16 @@ impl Watched {
 }
 
 impl WatchGuard<'_> {
-    /// From now on a disconnect does not end the guest.
-    pub(super) fn answered(mut self) {
-        self.answered = true;
+    /// From now on a disconnect does not end the guest. Returns whether the client is gone already.
+    pub(super) fn answered(self) -> bool {
+        let watched = self.watcher.requests().remove(&self.number);
+        watched.is_none_or(|watched| watched.gone.is_none())
     }
 }
 
 impl Drop for WatchGuard<'_> {
     fn drop(&mut self) {
-        let watched = self.watcher.requests().remove(&self.number);
-        if let (Some(mut watched), false) = (watched, self.answered) {
+        if let Some(mut watched) = self.watcher.requests().remove(&self.number) {
             watched.disconnected();
         }
     }

@@ -184,7 +184,6 @@ impl Handler {
         let (number, deadline) = (line.number, line.since + self.request_timeout);
         let (answer, mut answered) = oneshot::channel();
         let sqlite = self.databases.grant(Some(deadline));
-        let statements = sqlite.request().clone();
         let broken = Arc::new(AtomicBool::new(false));
         let is_http_11 = request.version() >= Version::HTTP_11;
         let request = request.map(|body| {
@@ -192,11 +191,11 @@ impl Handler {
             body.map_err(Error::from).boxed_unsync()
         });
         let is_alone = client.is_alone;
-        let (watched, is_gone) =
+        let (watched, client_left) =
             self.disconnects
-                .watch(number, client, is_http_11, statements.clone());
+                .watch(number, client, is_http_11, sqlite.request().clone());
         let gone = async {
-            if is_gone.await.is_err() {
+            if client_left.await.is_err() {
                 // The response has been sent.
                 pending().await
             }
@@ -231,7 +230,7 @@ impl Handler {
             let answer = tokio::time::timeout_at(deadline.into(), answered).await;
             answer.ok().and_then(Result::ok)
         };
-        watched.answered();
+        let is_gone = watched.answered();
         let error = match answer {
             Some(Ok(response)) if response.status().is_informational() => {
                 let status = response.status().as_u16();
@@ -256,7 +255,7 @@ impl Handler {
                 );
                 return Some((response, None));
             }
-            None if statements.is_interrupted() => return None,
+            None if is_gone => return None,
             // The guest ended without a response, and its thread has reported why.
             None => None,
         };
