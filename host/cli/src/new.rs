@@ -99,15 +99,19 @@ const LANGUAGES: &[Language] = &[
     },
 ];
 
-/// Names that cargo or npm refuse, or that a dependency has.
-const RESERVED_NAMES: [&str; 8] = [
+/// Names that cargo, npm or Go refuse, or that a dependency has.
+const RESERVED_NAMES: [&str; 12] = [
     "build",
+    "cmd",
     "deps",
     "examples",
+    "go",
     "incremental",
     "millpond",
     "millpond-guest",
     "node_modules",
+    "std",
+    "toolchain",
     "wstd",
 ];
 
@@ -154,7 +158,7 @@ fn name(text: &str) -> Result<String, String> {
     }
     if RESERVED_NAMES.contains(&text.to_ascii_lowercase().as_str()) {
         return Err(
-            "this name is reserved by cargo, npm or a dependency: choose another".to_string(),
+            "this name is reserved by cargo, npm, Go or a dependency: choose another".to_string(),
         );
     }
     Ok(text.to_string())

@@ -97,7 +97,7 @@ fn nothing_is_overwritten() {
     written(folder.path(), "python", "empty");
     std::fs::write(folder.path().join("empty/app.py"), "mine").expect("a file");
     std::fs::write(folder.path().join("file"), "mine").expect("a file");
-    for name in ["empty", "file", "../x", "1a", "a b", "build"] {
+    for name in ["empty", "file", "../x", "1a", "a b", "build", "go"] {
         let output = new(folder.path(), "python", name);
         assert_eq!(output.status.code(), Some(MISTAKE), "{name}: {output:?}");
         assert_eq!(
