@@ -71,9 +71,10 @@ fn an_application_has_its_library_and_the_example() {
         ("python", "guest/rust/example/tests", "tests"),
         ("rust", "guest/rust/example/tests", "tests"),
     ] {
-        let app = folder.path().join(language);
+        let name = format!("in-{language}");
+        let app = folder.path().join(&name);
         if !app.exists() {
-            written(folder.path(), language, language);
+            written(folder.path(), language, &name);
         }
         let from = Path::new(WORKSPACE).join(from);
         for file in files(&from) {
@@ -86,7 +87,7 @@ fn an_application_has_its_library_and_the_example() {
             assert!(copied == original, "{name}");
         }
     }
-    let script = std::fs::metadata(folder.path().join("c/build")).expect("a script");
+    let script = std::fs::metadata(folder.path().join("in-c/build")).expect("a script");
     assert!(std::os::unix::fs::PermissionsExt::mode(&script.permissions()) & 0o111 != 0);
 }
 
