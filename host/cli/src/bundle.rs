@@ -24,15 +24,16 @@ const CONTRACT: &str = "millpond:sqlite/";
 
 /// Make a component that needs no Millpond: a guest together with SQLite
 ///
-/// Besides the guest's other imports, the result needs only WASI 0.2. Bundled commands are tested
-/// with wasmtime as a library; bundled HTTP components are not tested yet. It is for tests,
-/// demonstrations and single users: nothing is pooled, one instance at a time uses the database, and
-/// no limit protects the host.
+/// Besides the guest's other imports, the result needs only WASI 0.2: it runs under `wasmtime run` and
+/// `wasmtime serve`. It is for tests, demonstrations and single users: nothing is pooled, one instance
+/// at a time uses the database, and no limit protects the host.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   millpond bundle guest.wasm -o app.wasm
   wasmtime run --dir . app.wasm
+  millpond bundle notes.wasm -o app.wasm
+  wasmtime serve -S cli --dir . app.wasm
 
 The database `default` is the file `default.db` in the first folder of `--dir`; MILLPOND_DB_default=PATH
 in the guest's environment (`--env`) names another file. For a database NAME, the same holds for NAME.db,

@@ -7,7 +7,7 @@ use tokio::task::JoinError;
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 use crate::error::summary;
-use crate::yielding::{COPIED_AT_ONCE, yield_now};
+use crate::yielding::Copied;
 
 /// The most bytes of a result of `execute`, as the host holds it for the guest: each row counts with
 /// 24, and each value with 32 besides its text or blob.
@@ -92,10 +92,11 @@ pub(super) fn rows(rows: &Rows) -> Vec<RowResult> {
 
 /// The rows of a whole result.
 pub(super) async fn all_rows(rows: &Rows) -> Result<Vec<RowResult>, Error> {
-    let (mut all, mut size, mut yielded) = (Vec::new(), 0, 0);
+    let (mut all, mut size, mut copied) = (Vec::new(), 0, Copied::default());
     for row in rows {
         let row = RowResult::from(row);
-        size += row.size();
+        let bytes = row.size();
+        size += bytes;
         if size > MAX_RESULT_BYTES {
             return Err(Error::Io(format!(
                 "too-large: the rows have more than {MAX_RESULT_BYTES} bytes with 24 for each row and \
@@ -103,10 +104,7 @@ pub(super) async fn all_rows(rows: &Rows) -> Result<Vec<RowResult>, Error> {
             )));
         }
         all.push(row);
-        if size - yielded >= COPIED_AT_ONCE {
-            yielded = size;
-            yield_now().await;
-        }
+        copied.add(bytes).await;
     }
     Ok(all)
 }
