@@ -1,0 +1,1 @@
+//! A server of WebAssembly components that use pooled SQLite connections.
