@@ -12,6 +12,7 @@ mod engine;
 mod failure;
 mod granted;
 mod guest;
+mod init;
 mod inspect;
 mod interfaces;
 mod migrate;
@@ -46,6 +47,7 @@ enum Command {
     Serve(serve::Serve),
     Migrate(migrate::Migrate),
     Inspect(inspect::Inspect),
+    Init(init::Init),
     New(new::New),
     Stats(stats::Stats),
     Test(test::Test),
@@ -161,6 +163,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Serve(serve) => serve.execute(),
         Command::Migrate(migrate) => migrate.execute(),
         Command::Inspect(inspect) => inspect.execute(),
+        Command::Init(init) => init.execute(),
         Command::New(new) => new.execute(),
         Command::Stats(stats) => stats.execute(),
         Command::Test(test) => test.execute(),
@@ -259,6 +262,7 @@ mod tests {
             "serve --help",
             "migrate --help",
             "inspect --help",
+            "init --help",
             "new --help",
             "stats --help",
             "test --help",

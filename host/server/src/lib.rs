@@ -1,1 +1,3 @@
 //! A server of WebAssembly components that use pooled SQLite connections.
+
+pub mod config;
