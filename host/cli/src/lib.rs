@@ -6,10 +6,12 @@
 
 mod arguments;
 mod bundle;
+mod configuration;
 mod databases;
 mod failure;
 mod granted;
 mod guest;
+mod init;
 mod inspect;
 mod migrate;
 mod new;
@@ -42,6 +44,7 @@ enum Command {
     Serve(serve::Serve),
     Migrate(migrate::Migrate),
     Inspect(inspect::Inspect),
+    Init(init::Init),
     New(new::New),
     Stats(stats::Stats),
     Test(test::Test),
@@ -157,6 +160,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Serve(serve) => serve.execute(),
         Command::Migrate(migrate) => migrate.execute(),
         Command::Inspect(inspect) => inspect.execute(),
+        Command::Init(init) => init.execute(),
         Command::New(new) => new.execute(),
         Command::Stats(stats) => stats.execute(),
         Command::Test(test) => test.execute(),
@@ -255,6 +259,7 @@ mod tests {
             "serve --help",
             "migrate --help",
             "inspect --help",
+            "init --help",
             "new --help",
             "stats --help",
             "test --help",

@@ -7,26 +7,23 @@
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
 
 use futures_channel::oneshot;
 use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use millpond_wasmtime::SqliteCtx;
+use millpond_wasmtime::{SqliteCtx, pool};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use wasmtime::component::InstancePre;
-use wasmtime::{AsContextMut, Engine, PoolConcurrencyLimitError, Store};
+use wasmtime::{AsContextMut, PoolConcurrencyLimitError, Store};
 use wasmtime_wasi_http::handler::{Prepared, Proxy, ProxyPre};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
-use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView, p2, p3};
+use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView, p2};
 
-use crate::databases::Databases;
 use crate::failure::{guest_ended, guest_failure};
-use crate::guest::{Guest, GuestSettings};
-use crate::http::HttpSettings;
+use crate::guest::Guest;
 use crate::http::access_log::{Line, log_refusal};
 use crate::http::answer::{self, Outgoing};
 use crate::http::disconnect::DisconnectWatcher;
@@ -34,31 +31,16 @@ use crate::http::exchange::{Client, Upload};
 use crate::http::guest_output::GuestOutput;
 use crate::http::listener::Service;
 use crate::http::request;
-use crate::interfaces::Role;
 use crate::log::{Event, Log};
+use crate::printable::one_line;
+use crate::site::{Component, Site, Target};
 
 type Answer = Result<Response<WasiBody>, wasmtime::Error>;
 
-/// The component's handler, ready to be instantiated.
-pub(super) fn proxy(role: Role, pre: InstancePre<Guest>) -> wasmtime::Result<ProxyPre<Guest>> {
-    match role {
-        Role::Http03 => Ok(ProxyPre::P3(p3::bindings::ServicePre::new(pre)?)),
-        _ => Ok(ProxyPre::P2(p2::bindings::ProxyPre::new(pre)?)),
-    }
-}
-
 /// What all requests share.
 pub(super) struct Handler {
-    engine: Engine,
-    pre: ProxyPre<Guest>,
-    guest: GuestSettings,
-    databases: Databases,
+    site: RwLock<Arc<Site>>,
     log: Arc<dyn Log>,
-    request_timeout: Duration,
-    access_log: bool,
-    max_output_size: usize,
-    /// The message that a database is not granted has been written.
-    told_of_database: AtomicBool,
     max_requests: u32,
     /// A permit for every request that may run. A guest keeps its permit until its store is
     /// dropped.
@@ -71,27 +53,14 @@ pub(super) struct Handler {
 }
 
 impl Handler {
-    pub(super) fn new(
-        engine: Engine,
-        pre: ProxyPre<Guest>,
-        guest: GuestSettings,
-        databases: Databases,
-        http: &HttpSettings,
-        log: Arc<dyn Log>,
-    ) -> Handler {
+    pub(super) fn new(site: Site, log: Arc<dyn Log>) -> Handler {
         let (end, ended) = watch::channel(());
+        let max_requests = site.settings.max_requests;
         Handler {
-            engine,
-            pre,
-            guest,
-            databases,
+            site: RwLock::new(Arc::new(site)),
             log,
-            request_timeout: http.request_timeout,
-            access_log: http.access_log,
-            max_output_size: http.max_output_size,
-            told_of_database: AtomicBool::new(false),
-            max_requests: http.max_requests,
-            places: Arc::new(Semaphore::new(http.max_requests as usize)),
+            max_requests,
+            places: Arc::new(Semaphore::new(max_requests as usize)),
             requests: AtomicU64::new(0),
             end: Mutex::new(Some(end)),
             ended,
@@ -99,13 +68,20 @@ impl Handler {
         }
     }
 
+    /// What the configuration means now. A request uses the same one until its end.
+    pub(super) fn site(&self) -> Arc<Site> {
+        Arc::clone(&self.site.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Handle the requests from now on as this says.
+    pub(super) fn replace_site(&self, site: Site) -> Arc<Site> {
+        let mut current = self.site.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *current, Arc::new(site))
+    }
+
     /// Background work. Never returns.
     pub(super) async fn watch_clients(&self) {
         self.disconnects.look().await;
-    }
-
-    pub(super) fn databases(&self) -> &Databases {
-        &self.databases
     }
 
     /// Wait until no guest runs.
@@ -133,19 +109,25 @@ impl Handler {
         client: Client,
     ) -> Response<Outgoing> {
         let number = self.next_number();
-        let mut line = Line::new(
-            number,
-            &request,
-            self.access_log.then(|| Arc::clone(&self.log)),
-        );
+        let site = self.site();
+        let log = site.settings.access_log.then(|| Arc::clone(&self.log));
+        let mut line = Line::new(number, &request, log);
         let cut = Arc::new(AtomicBool::new(false));
         let exchange = Arc::clone(&client.exchange);
-        let refused = request::check(&mut request, client.socket.local_addr().ok()).err();
-        let response = match (refused, Arc::clone(&self.places).try_acquire_owned()) {
-            (Some((status, text)), _) => answer::text(status, text),
-            (None, Ok(place)) => {
-                let cut = Arc::clone(&cut);
-                match self.run(request, client, &line, place, cut).await {
+        let local = client.socket.local_addr().ok();
+        let placed = request::check(&mut request, local)
+            .map_err(|(status, text)| answer::text(status, text))
+            .and_then(|()| self.place(&site, &request, &mut line));
+        let response = match placed {
+            Err(response) => response,
+            Ok((target, place)) => {
+                let run = Run {
+                    site: &site,
+                    target,
+                    place,
+                    cut: Arc::clone(&cut),
+                };
+                match self.run(run, request, client, &mut line).await {
                     Some((response, hint)) => {
                         line.hint = hint;
                         response
@@ -153,21 +135,35 @@ impl Handler {
                     None => return Outgoing::unread(line, exchange),
                 }
             }
-            (None, Err(_)) => {
-                line.hint = Some("see max-requests");
-                answer::text(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "the server runs its maximum number of requests: try again\n",
-                )
-            }
         };
         Outgoing::wrap(response, line, exchange, cut)
     }
 
+    /// Where a request goes, and a place for it; or the response of the host.
+    fn place<'a>(
+        &self,
+        site: &'a Site,
+        request: &Request<Incoming>,
+        line: &mut Line,
+    ) -> Result<(&'a Target, OwnedSemaphorePermit), Response<WasiBody>> {
+        let target = site
+            .route(request)
+            .ok_or_else(|| answer::text(StatusCode::NOT_FOUND, "no route of this server fits\n"))?;
+        line.component = site.shown(&target.component).cloned();
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        place.map(|place| (target, place)).map_err(|_| {
+            line.hint = Some("see max-requests");
+            answer::text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the server runs its maximum number of requests: try again\n",
+            )
+        })
+    }
+
     /// Report once that a guest asks for what it was not granted.
-    fn tell_of_database(&self, request: u64, guest: &Guest) {
+    fn tell_of_database(&self, request: u64, component: &Component, guest: &Guest) {
         if let Some(name) = guest.unknown_database()
-            && !self.told_of_database.swap(true, Ordering::Relaxed)
+            && !component.told_of_database.swap(true, Ordering::Relaxed)
         {
             self.log.event(&Event::UnknownDatabase { request, name });
         }
@@ -180,15 +176,19 @@ impl Handler {
     /// The response, and a hint for the log if it is the host's. `None`: the client disconnected.
     async fn run(
         self: Arc<Self>,
+        run: Run<'_>,
         request: Request<Incoming>,
         client: Client,
-        line: &Line,
-        place: OwnedSemaphorePermit,
-        cut: Arc<AtomicBool>,
+        line: &mut Line,
     ) -> Option<(Response<WasiBody>, Option<&'static str>)> {
-        let (number, deadline) = (line.number, line.since + self.request_timeout);
+        let number = line.number;
+        let deadline = line.since + run.site.settings.request_timeout;
+        let component = &run.target.component;
         let (answer, mut answered) = oneshot::channel();
-        let sqlite = self.databases.grant(Some(deadline));
+        let sqlite = match component.grants.context(Some(deadline), None).await {
+            Ok(sqlite) => sqlite,
+            Err(error) => return Some((self.without_database(number, &error), None)),
+        };
         let broken = Arc::new(AtomicBool::new(false));
         let is_http_11 = request.version() >= Version::HTTP_11;
         let request = request.map(|body| {
@@ -209,8 +209,10 @@ impl Handler {
             number,
             deadline,
             sqlite,
-            place,
-            cut,
+            component: Arc::clone(component),
+            max_output_size: run.site.max_output_size(),
+            place: run.place,
+            cut: run.cut,
         };
         let handler = Arc::clone(&self);
         let task = async move { task.run(&handler, request, answer, gone).await };
@@ -279,6 +281,37 @@ impl Handler {
     }
 }
 
+impl Handler {
+    /// The response to a request whose tenant's database cannot be had.
+    fn without_database(&self, request: u64, error: &pool::Error) -> Response<WasiBody> {
+        match error.kind() {
+            pool::ErrorKind::NoSuchDatabase => {
+                answer::text(StatusCode::NOT_FOUND, "there is no such tenant\n")
+            }
+            pool::ErrorKind::Unavailable | pool::ErrorKind::PoolTimeout { .. } => answer::text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the database is not available: try again\n",
+            ),
+            _ => {
+                let reason = &one_line(&error.to_string());
+                self.log.event(&Event::DatabaseFailed { request, reason });
+                answer::text(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the database cannot be opened\n",
+                )
+            }
+        }
+    }
+}
+
+/// What is needed to run a request.
+struct Run<'a> {
+    site: &'a Site,
+    target: &'a Target,
+    place: OwnedSemaphorePermit,
+    cut: Arc<AtomicBool>,
+}
+
 /// Handles a client's requests.
 #[derive(Clone)]
 pub(super) struct Requests(pub(super) Arc<Handler>);
@@ -293,7 +326,7 @@ impl Service for Requests {
     }
 
     fn refused(&self, status: StatusCode, reason: &hyper::Error) {
-        if self.0.access_log {
+        if self.0.site().settings.access_log {
             log_refusal(&*self.0.log, self.0.next_number(), status, reason);
         }
     }
@@ -309,7 +342,7 @@ impl Service for Counters {
         request: Request<Incoming>,
         client: Client,
     ) -> impl Future<Output = Response<Outgoing>> + Send {
-        let answer = answer::json(&self.0.databases.stats_json());
+        let answer = answer::json(&self.0.site().databases.stats_json());
         let line = Line::new(0, &request, None);
         let answer = Outgoing::wrap(answer, line, client.exchange, Arc::default());
         std::future::ready(answer)
@@ -344,6 +377,8 @@ struct Task {
     number: u64,
     deadline: Instant,
     sqlite: SqliteCtx,
+    component: Arc<Component>,
+    max_output_size: usize,
     place: OwnedSemaphorePermit,
     cut: Arc<AtomicBool>,
 }
@@ -357,16 +392,13 @@ impl Task {
         answer: oneshot::Sender<Answer>,
         client_gone: impl Future<Output = ()>,
     ) {
-        let output = GuestOutput::new(
-            self.number,
-            handler.max_output_size,
-            Arc::clone(&handler.log),
-        );
-        let mut wasi = handler.guest.wasi();
+        let component = &*self.component;
+        let log = Arc::clone(&handler.log);
+        let output = GuestOutput::new(self.number, self.max_output_size, log);
+        let mut wasi = component.guest.wasi();
         wasi.stdout(output.clone()).stderr(output);
-        let mut store = handler
-            .guest
-            .store(&handler.engine, wasi.build(), self.sqlite);
+        let guest = &component.guest;
+        let mut store = guest.store(&component.engine, wasi.build(), self.sqlite);
 
         let mut ended = handler.ended.clone();
         let outcome = tokio::select! {
@@ -375,7 +407,7 @@ impl Task {
             () = tokio::time::sleep_until(self.deadline.into()) => None,
             () = client_gone => None,
             _ = ended.changed() => None,
-            outcome = call(&mut store, &handler.pre, request, answer) => Some(outcome),
+            outcome = call(&mut store, &component.pre, request, answer) => Some(outcome),
         };
         if !matches!(outcome, Some(Ok(()))) {
             // Before the store is dropped, and with it the sending end of the body.
@@ -388,7 +420,7 @@ impl Task {
             let request = self.number;
             handler.log.event(&Event::LimitReached { request, limit });
         }
-        handler.tell_of_database(self.number, store.data());
+        handler.tell_of_database(self.number, component, store.data());
         drop(store); // Every connection that the guest still held is back now.
         drop(self.place);
     }

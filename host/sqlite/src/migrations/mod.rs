@@ -109,6 +109,11 @@ pub struct Report {
 }
 
 impl Migrations {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// Read the migrations in a folder. Blocks while reading; opens no database.
     ///
     /// # Errors
