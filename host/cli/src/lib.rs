@@ -6,6 +6,7 @@
 
 mod arguments;
 mod bundle;
+mod check;
 mod configuration;
 mod databases;
 mod failure;
@@ -45,6 +46,7 @@ enum Command {
     Migrate(migrate::Migrate),
     Inspect(inspect::Inspect),
     Init(init::Init),
+    Check(check::Check),
     New(new::New),
     Stats(stats::Stats),
     Test(test::Test),
@@ -161,6 +163,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Migrate(migrate) => migrate.execute(),
         Command::Inspect(inspect) => inspect.execute(),
         Command::Init(init) => init.execute(),
+        Command::Check(check) => check.execute(),
         Command::New(new) => new.execute(),
         Command::Stats(stats) => stats.execute(),
         Command::Test(test) => test.execute(),
@@ -260,6 +263,7 @@ mod tests {
             "migrate --help",
             "inspect --help",
             "init --help",
+            "check --help",
             "new --help",
             "stats --help",
             "test --help",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use millpond_server::config::{Address, Config, Listener, Size};
-use millpond_server::{Server, Sockets};
+use millpond_server::{Server, Serving, Sockets};
 
 use crate::arguments;
 use crate::configuration;
@@ -20,7 +20,9 @@ use crate::stats;
 ///
 /// Every request gets a new instance and its own grant of the databases. When it ends, however it
 /// ends, everything it holds is returned to the pool. The guest has no files and no network.
-/// SIGTERM or Ctrl-C shuts down gracefully; a second one stops immediately.
+/// SIGTERM or Ctrl-C shuts down gracefully; a second one stops immediately. SIGHUP reads the
+/// configuration and the component again: running requests continue, new ones see the change. If
+/// something is wrong with it, stderr says what, and the server goes on as before.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -165,7 +167,7 @@ impl Serve {
             ))
         })?;
         let runtime = server.runtime().map_err(Failure::mistake)?;
-        let outcome = runtime.block_on(serve(server, sockets, grace));
+        let outcome = runtime.block_on(self.serve(server, sockets, grace));
         // A guest's thread that did not notice in time ends with the process.
         runtime.shutdown_background();
         outcome.map(|()| ExitCode::SUCCESS)
@@ -186,6 +188,49 @@ impl Serve {
         configuration::of_flags(config, component)
     }
 
+    async fn serve(
+        &self,
+        server: Server,
+        sockets: Sockets,
+        grace: Duration,
+    ) -> Result<(), Failure> {
+        let mut signals = Signals::new()?;
+        let mut serving = server.serve(sockets)?;
+        for address in serving.addresses() {
+            say(format_args!("Serving HTTP on http://{address}/"));
+        }
+        if let Some(address) = serving.admin_address() {
+            say(format_args!("Serving pool counters on http://{address}/"));
+        }
+        while let Told::Reload = signals.next().await {
+            self.reload(&mut serving).await;
+        }
+        say(format_args!(
+            "Shutting down: waiting up to {grace:?} for running requests (Ctrl-C again to stop now)"
+        ));
+        serving.shut_down(signals.end()).await;
+        for line in stats::to_table(&serving.databases().stats_json()).lines() {
+            say(format_args!("{line}"));
+        }
+        Ok(())
+    }
+
+    /// Serve what the file or the flags mean now. If that is wrong, go on as before.
+    async fn reload(&self, serving: &mut Serving) {
+        let reloaded = match self.config() {
+            Ok(config) => serving.reload(config).await.map_err(Failure::from),
+            Err(failure) => Err(failure),
+        };
+        match reloaded {
+            Ok(later) if later.is_empty() => say(format_args!("Reloaded")),
+            Ok(later) => say(format_args!(
+                "Reloaded, but these take effect when the server is started again: {}",
+                later.join(", ")
+            )),
+            Err(failure) => say(format_args!("{failure}\nNot reloaded: serving as before")),
+        }
+    }
+
     /// Where the operator wrote the addresses.
     fn how(&self) -> &'static str {
         match (&self.config, &self.http.stats) {
@@ -196,31 +241,18 @@ impl Serve {
     }
 }
 
-async fn serve(server: Server, sockets: Sockets, grace: Duration) -> Result<(), Failure> {
-    let mut signals = Signals::new()?;
-    let mut serving = server.serve(sockets)?;
-    for address in serving.addresses() {
-        say(format_args!("Serving HTTP on http://{address}/"));
-    }
-    if let Some(address) = serving.admin_address() {
-        say(format_args!("Serving pool counters on http://{address}/"));
-    }
-
-    signals.next().await;
-    say(format_args!(
-        "Shutting down: waiting up to {grace:?} for running requests (Ctrl-C again to stop now)"
-    ));
-    serving.shut_down(signals.next()).await;
-    for line in stats::to_table(&serving.databases().stats_json()).lines() {
-        say(format_args!("{line}"));
-    }
-    Ok(())
+/// What a signal tells the server to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Reload,
+    End,
 }
 
-/// The signals that end the server. Listened for from the start: otherwise an early signal would
-/// kill the process.
+/// The signals for the server. Listened for from the start: otherwise an early signal would kill the
+/// process.
 #[cfg(unix)]
 struct Signals {
+    hangup: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
@@ -230,15 +262,17 @@ impl Signals {
     fn new() -> Result<Signals, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Signals {
+            hangup: signal(SignalKind::hangup()).map_err(Failure::mistake)?,
             interrupt: signal(SignalKind::interrupt()).map_err(Failure::mistake)?,
             terminate: signal(SignalKind::terminate()).map_err(Failure::mistake)?,
         })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Told {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => Told::Reload,
+            _ = self.interrupt.recv() => Told::End,
+            _ = self.terminate.recv() => Told::End,
         }
     }
 }
@@ -252,7 +286,15 @@ impl Signals {
         Ok(Signals)
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Told {
         let _ = tokio::signal::ctrl_c().await;
+        Told::End
+    }
+}
+
+impl Signals {
+    /// Wait until the server is told to end.
+    async fn end(&mut self) {
+        while self.next().await != Told::End {}
     }
 }

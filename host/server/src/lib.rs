@@ -5,6 +5,7 @@
 //! databases. When it ends, however it ends, everything that it holds is returned.
 
 mod backtrace;
+mod check;
 mod component;
 pub mod config;
 mod databases;
@@ -18,6 +19,7 @@ pub mod printable;
 mod route;
 mod site;
 
+pub use self::check::check;
 pub use self::component::{Instances, LoadedComponent, check_header, load};
 pub use self::databases::{Databases, Grants, Stats, migrate};
 pub use self::error::{Error, Result};

@@ -27,7 +27,7 @@ pub(crate) struct Compiled {
     components: BTreeMap<Name, CompiledComponent>,
 }
 
-struct CompiledComponent {
+pub(crate) struct CompiledComponent {
     engine: Engine,
     pre: ProxyPre<Guest>,
     guest: GuestSettings,
@@ -45,7 +45,8 @@ impl Compiled {
     }
 }
 
-fn compile(
+/// Compile a component, and check that it can be served.
+pub(crate) fn compile(
     settings: &config::Component,
     instances: Instances,
     log: &Arc<dyn Log>,

@@ -10,6 +10,7 @@ mod bundle;
 mod chromium;
 mod clean;
 mod cli;
+mod configured;
 mod contract;
 mod deadlines;
 mod differential;

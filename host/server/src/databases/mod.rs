@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 pub use self::grants::Grants;
 pub use self::open::migrate;
+pub(crate) use self::open::migrations;
 use crate::config::{Config, Database, Location, Name};
 use crate::error::{Error, Result};
 
