@@ -121,7 +121,7 @@ mod tests {
         bounds: Option<&Bounds>,
         driver: &mut D,
     ) -> Option<Written> {
-        let mut few = |driver: &mut D| driver.produce::<u8>().map(|number| number % 3);
+        let few = |driver: &mut D| driver.produce::<u8>().map(|number| number % 3);
         Some(match kind {
             Kind::Flag => Written::Value(driver.produce::<bool>()?.into()),
             Kind::Count => Written::Value(i64::from(count(bounds, driver)?).into()),
