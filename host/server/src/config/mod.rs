@@ -67,7 +67,7 @@ pub use grant::{Grant, Operation, Table};
 pub use name::Name;
 pub use problem::{Key, Place, Problem, ProblemKind, Problems};
 pub use reference::reference;
-pub use route::{Route, Tenant, TenantSource};
+pub use route::{Route, Tenant, TenantFrom, TokenAlgorithm};
 pub use schema::schema;
 pub use secret::Secret;
 pub use server::{Admin, Listener, LogFormat, Server, Tls};

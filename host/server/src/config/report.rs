@@ -48,7 +48,11 @@ impl Report {
     pub(crate) fn besides(self, earlier: &[Problem]) -> impl Iterator<Item = Problem> {
         self.problems.into_iter().filter(|problem| {
             let mut earlier = earlier.iter();
-            !earlier.any(|earlier| problem.key.is_in(&earlier.key))
+            // Mistakes in the syntax have no key.
+            let follows = |earlier: &Problem| {
+                earlier.kind != ProblemKind::Syntax && problem.key.is_in(&earlier.key)
+            };
+            !earlier.any(follows)
         })
     }
 }

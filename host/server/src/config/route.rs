@@ -33,32 +33,49 @@ settings! {
     /// `-` and `_`, and begins with a letter or digit.
     Tenant {
         /// What has the name.
-        from: Option<TenantSource>, required "host-label";
+        from: Option<TenantFrom>, required "host-label";
 
-        /// The header with the name. Only from `header`.
+        /// A host without a port, of which the label `*` is the tenant, such as `*.example.com`. Only
+        /// from `host-label`.
+        host: Option<String>, unset "the route's `host`, which must then have a `*`",
+            example "*.example.com";
+
+        /// The beginning of a path, of which the segment `{tenant}` is the tenant, such as
+        /// `/t/{tenant}`. Only from `path-segment`.
+        path: Option<String>, unset "required from `path-segment`", example "/t/{tenant}";
+
+        /// Whether the component sees only what follows this beginning, `/` if nothing does. Only from
+        /// `path-segment`.
+        strip: bool, default false;
+
+        /// The header with the name. A request must have it once. Only from `header`.
         header: Option<String>, unset "required from `header`", example "x-tenant";
 
         /// The claim with the name. Only from `claim`.
         claim: Option<String>, unset "required from `claim`", example "tenant";
 
-        /// A file with the public keys that tokens are signed with, as a JSON Web Key Set. Only from
-        /// `claim`.
-        keys: Option<PathBuf>, unset "required from `claim`", example "keys.json";
+        /// How tokens are signed. A token that names another algorithm is refused. Only from `claim`.
+        algorithm: Option<TokenAlgorithm>, unset "required from `claim`", example "RS256";
 
-        /// The issuer that a token must name. Only from `claim`.
+        /// Files with what verifies signatures; one that fits is enough, so that keys can be replaced.
+        /// For `HS256` a secret of at least 32 bytes, without the line's end; otherwise a public key in
+        /// PEM. Only from `claim`.
+        keys: Vec<PathBuf>, unset "required from `claim`", example r#"["issuer.pem"]"#;
+
+        /// The issuer (`iss`) that a token must name. Only from `claim`.
         issuer: Option<String>, unset "any", example "https://login.example.com";
 
-        /// The audience that a token must name. Only from `claim`.
-        audience: Option<String>, unset "any", example "notes";
+        /// The audience (`aud`) that a token must name. Only from `claim`.
+        audience: Option<String>, unset "a token with an audience is refused", example "notes";
     }
 }
 
 /// What has the name of a request's tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TenantSource {
-    /// The first label of the host.
+pub enum TenantFrom {
+    /// A label of the host.
     HostLabel,
-    /// The first segment of the path after the route's.
+    /// A segment of the path.
     PathSegment,
     /// A header, which a proxy sets.
     Header,
@@ -66,12 +83,31 @@ pub enum TenantSource {
     Claim,
 }
 
-choices!(TenantSource {
-    TenantSource::HostLabel = "host-label",
-        "the label of the host that the `*` of the route's `host` stands for";
-    TenantSource::PathSegment = "path-segment", "the first segment of the path after the route's";
-    TenantSource::Header = "header",
+choices!(TenantFrom {
+    TenantFrom::HostLabel = "host-label", "a label of the host";
+    TenantFrom::PathSegment = "path-segment", "a segment of the path";
+    TenantFrom::Header = "header",
         "a header, which a proxy in front of the server must set, and remove from clients' requests";
-    TenantSource::Claim = "claim",
+    TenantFrom::Claim = "claim",
         "a claim of the JSON Web Token in the header `authorization`, whose signature is verified";
+});
+
+/// How tokens are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenAlgorithm {
+    /// HMAC with SHA-256 and a secret that the issuer and this server share.
+    Hs256,
+    /// RSA (PKCS #1 v1.5) with SHA-256.
+    Rs256,
+    /// ECDSA with the curve P-256 and SHA-256.
+    Es256,
+    /// EdDSA with the curve Ed25519.
+    EdDsa,
+}
+
+choices!(TokenAlgorithm {
+    TokenAlgorithm::Hs256 = "HS256", "HMAC with SHA-256 and a shared secret";
+    TokenAlgorithm::Rs256 = "RS256", "RSA (PKCS #1 v1.5) with SHA-256";
+    TokenAlgorithm::Es256 = "ES256", "ECDSA with the curve P-256 and SHA-256";
+    TokenAlgorithm::EdDsa = "EdDSA", "EdDSA with the curve Ed25519";
 });

@@ -129,7 +129,9 @@ fn what_is_missing_is_named() {
         "listeners[0].tls.certificate",
     );
     missing(
-        &small("[[routes]]\ncomponent = 'app'\ntenant = { from = 'claim', keys = 'k' }"),
+        &small(
+            "[[routes]]\ncomponent = 'app'\ntenant = { from = 'claim', keys = ['k'], algorithm = 'EdDSA' }",
+        ),
         "routes[0].tenant.claim",
     );
     missing(
@@ -344,7 +346,24 @@ fn a_database_for_each_tenant_needs_a_tenant() {
     let route = "[[routes]]\ncomponent = 'app'\n";
     assert_eq!(with(route), key(Contradiction, "routes[0].component"));
     let tenant = |tenant: &str| with(&format!("{route}tenant = {{ {tenant} }}"));
-    assert_eq!(tenant("from = 'path-segment'"), []);
+    let path = |path: &str| tenant(&format!("from = 'path-segment', path = '{path}'"));
+    assert_eq!(path("/t/{tenant}"), []);
+    assert_eq!(path("/{tenant}/x"), []);
+    for wrong in [
+        "/t",
+        "/t/{tenant}/",
+        "t/{tenant}",
+        "/{tenant}/{tenant}",
+        "/x{tenant}",
+    ] {
+        let expected = key(InvalidValue, "routes[0].tenant.path");
+        assert_eq!(path(wrong), expected, "{wrong}");
+    }
+    let other =
+        format!("{route}path = '/u'\ntenant = {{ from = 'path-segment', path = '/t/{{tenant}}' }}");
+    assert_eq!(with(&other), key(Contradiction, "routes[0].tenant.path"));
+    let claim = "from = 'claim', claim = 'tenant', algorithm = 'RS256', keys = ['k.pem']";
+    assert_eq!(tenant(claim), []);
     assert_eq!(tenant("from = 'header', header = 'x-tenant'"), []);
     assert_eq!(
         tenant("from = 'header', header = 'x tenant'"),
@@ -352,10 +371,15 @@ fn a_database_for_each_tenant_needs_a_tenant() {
     );
     assert_eq!(
         tenant("from = 'host-label'"),
-        key(Contradiction, "routes[0].tenant.from")
+        key(MissingKey, "routes[0].tenant.host")
+    );
+    assert_eq!(tenant("from = 'host-label', host = '*.a'"), []);
+    assert_eq!(
+        tenant("from = 'host-label', host = 'a'"),
+        key(InvalidValue, "routes[0].tenant.host")
     );
     assert_eq!(
-        tenant("from = 'path-segment', claim = 'x'"),
+        tenant("from = 'path-segment', path = '/{tenant}', claim = 'x'"),
         key(Contradiction, "routes[0].tenant.claim")
     );
     let host = format!("{route}host = '*.example.com'\ntenant = {{ from = 'host-label' }}");

@@ -5,6 +5,7 @@ mod database;
 mod paths;
 mod route;
 mod server;
+mod tenant;
 
 use crate::config::Config;
 use crate::config::report::Report;

@@ -1,10 +1,11 @@
 //! Routes: each to a component that exists, no two alike, with a tenant where one is needed.
 
+use crate::config::check::tenant;
 use crate::config::problem::ProblemKind::{
     Contradiction, Duplicate, InvalidValue, MissingKey, UnknownName,
 };
 use crate::config::report::{Report, did_you_mean};
-use crate::config::{Component, Config, Name, Route, Tenant, TenantSource};
+use crate::config::{Component, Config, Name, Route};
 
 pub(super) fn check(config: &Config, report: &mut Report) {
     if config.routes.is_empty() {
@@ -94,11 +95,11 @@ fn check_route(route: &Route, report: &mut Report) {
         report.under("path", |report| report.value(InvalidValue, message));
     }
     if let Some(tenant) = &route.tenant {
-        report.under("tenant", |report| check_tenant(tenant, route, report));
+        report.under("tenant", |report| tenant::check(tenant, route, report));
     }
 }
 
-fn is_host(host: &str) -> bool {
+pub(super) fn is_host(host: &str) -> bool {
     let is_label = |label: &str| {
         let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         (1..=63).contains(&label.len()) && label.chars().all(is_allowed)
@@ -111,48 +112,11 @@ fn is_host(host: &str) -> bool {
     is_ip_v6 || (name.len() <= 253 && name.split('.').all(is_label))
 }
 
-fn is_path(path: &str) -> bool {
+pub(super) fn is_path(path: &str) -> bool {
     let is_allowed = |c: char| c.is_ascii_graphic() && !"?#%\\\"<>^`{|}".contains(c);
     let is_segment = |segment: &str| !matches!(segment, "." | "..");
     path.starts_with('/')
         && !path.contains("//")
         && path.chars().all(is_allowed)
         && path.split('/').all(is_segment)
-}
-
-fn check_tenant(tenant: &Tenant, route: &Route, report: &mut Report) {
-    use TenantSource::{Claim, Header, HostLabel};
-    let Some(from) = tenant.from else {
-        return;
-    };
-    let is_wildcard = |host: &String| host.starts_with("*.");
-    if from == HostLabel && !route.host.as_ref().is_some_and(is_wildcard) {
-        let message = "the label of a tenant needs a `*` in the route's `host`, such as \
-                       `host = \"*.example.com\"`";
-        report.under("from", |report| report.value(Contradiction, message));
-    }
-    for (key, is_set, of, is_required) in [
-        ("header", tenant.header.is_some(), Header, true),
-        ("claim", tenant.claim.is_some(), Claim, true),
-        ("keys", tenant.keys.is_some(), Claim, true),
-        ("issuer", tenant.issuer.is_some(), Claim, false),
-        ("audience", tenant.audience.is_some(), Claim, false),
-    ] {
-        report.under(key, |report| match (is_set, from == of) {
-            (true, false) => {
-                let message = "it has no effect with this `from`: leave it out";
-                report.key(Contradiction, message);
-            }
-            (false, true) if is_required => {
-                report.key(MissingKey, "it is missing, and must be written");
-            }
-            _ => {}
-        });
-    }
-    if let Some(header) = &tenant.header
-        && header.parse::<http::HeaderName>().is_err()
-    {
-        let message = "it is not the name of a header: write one such as \"x-tenant\"";
-        report.under("header", |report| report.value(InvalidValue, message));
-    }
 }
