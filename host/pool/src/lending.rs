@@ -15,10 +15,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{timeout, timeout_at};
 
 use crate::clock::{self, NEVER};
-use crate::engine::{Engine, Outcome, Terms, Wait};
+use crate::engine::{Engine, Outcome, Reset, Terms, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lent::Lent;
 use crate::maintenance::{self, Chore};
+use crate::observe::{Close, Ending, Event, GetWatch, Reporter, ReturnWatch};
 use crate::pooled::Pooled;
 use crate::request::Request;
 use crate::rights::{Limits, Rights};
@@ -86,6 +87,9 @@ pub(crate) struct Lending {
     lent: Mutex<Slab<Weak<Lent>>>,
     /// Whether the maintenance thread looks for idle connections.
     is_scheduled: AtomicBool,
+    pub(crate) reporter: Reporter,
+    /// Whether the observer knows that the pool is closed.
+    pub(crate) is_closed_told: AtomicBool,
     this: Weak<Lending>,
 }
 
@@ -97,15 +101,22 @@ pub(crate) struct Ask<'a> {
     pub(crate) limits: Limits,
     /// The share of all callers under the same grant.
     pub(crate) share: Option<&'a Arc<Semaphore>>,
+    /// The borrower's name.
+    pub(crate) guest: Option<&'a Arc<str>>,
 }
 
 impl Lending {
     pub(crate) async fn new(engine: Arc<dyn Engine>, settings: Settings) -> Result<Arc<Lending>> {
         settings.check()?;
-        let first = Pooled::open(&*engine, NEVER).await?;
+        let reporter = Reporter::new(&settings, engine.name());
+        let since = reporter.now();
+        let first = Pooled::open(&*engine, reporter.is_on(), NEVER).await?;
+        reporter.told_since(since, |time| Event::ConnectionOpened { time });
         let slots = Slots::new(settings.max_size, settings.most_idle());
-        if settings.most_idle() > 0 {
-            slots.add_idle(first);
+        let is_kept = settings.most_idle() > 0;
+        match is_kept {
+            true => slots.add_idle(first),
+            false => drop(first),
         }
         let lending = Arc::new_cyclic(|this| Lending {
             engine,
@@ -113,9 +124,16 @@ impl Lending {
             slots,
             lent: Mutex::default(),
             is_scheduled: AtomicBool::new(false),
+            reporter,
+            is_closed_told: AtomicBool::new(false),
             this: this.clone(),
         });
         lending.look_for_idle();
+        if !is_kept {
+            lending.tell_all_closed(1, Close::Excess);
+        }
+        let reporter = &lending.reporter;
+        reporter.told_since(since, |time| Event::PoolOpened { time });
         Ok(lending)
     }
 
@@ -139,6 +157,19 @@ impl Lending {
         ask: &Ask<'_>,
         request: &Request,
     ) -> Result<Arc<Lent>> {
+        let mut watch = GetWatch::new(self, ask, request);
+        let result = self.lend_watched(in_use, ask, request, &mut watch).await;
+        watch.end(&result);
+        result
+    }
+
+    async fn lend_watched(
+        &self,
+        in_use: &Arc<InUse>,
+        ask: &Ask<'_>,
+        request: &Request,
+        watch: &mut GetWatch<'_>,
+    ) -> Result<Arc<Lent>> {
         self.check(ask)?;
         let share = self.share(ask, request).await?;
         let place = match self.slots.try_place().map_err(|Closed| Error::closed())? {
@@ -155,7 +186,8 @@ impl Lending {
                 }
             }
         };
-        self.lend_in(in_use, (place, share), ask, request).await
+        self.lend_in(in_use, (place, share), ask, request, watch)
+            .await
     }
 
     async fn lend_in(
@@ -164,6 +196,7 @@ impl Lending {
         (place, share): (Place, Option<OwnedSemaphorePermit>),
         ask: &Ask<'_>,
         request: &Request,
+        watch: &mut GetWatch<'_>,
     ) -> Result<Arc<Lent>> {
         let taken = self
             .slots
@@ -175,8 +208,15 @@ impl Lending {
                 // Opening may take longer than a worker may be blocked.
                 hand_over();
                 let until = clock::at(request.ends_at());
-                let opened = Box::pin(Pooled::open(&*self.engine, until)).await?;
-                opening.opened(opened).map_err(|Closed| Error::closed())?
+                let (reporter, since) = (&self.reporter, self.reporter.now());
+                let opened = Pooled::open(&*self.engine, reporter.is_on(), until);
+                let opened = Box::pin(opened).await?;
+                reporter.told_since(since, |time| Event::ConnectionOpened { time });
+                watch.opened();
+                opening.opened(opened).map_err(|Closed| {
+                    self.tell_all_closed(1, Close::PoolClosed);
+                    Error::closed()
+                })?
             }
         };
         let terms = Terms {
@@ -188,6 +228,7 @@ impl Lending {
         if let Err(error) = pooled.session.lend(&terms) {
             self.slots
                 .give_back(place, pooled, Returned::Discard, false);
+            self.tell_all_closed(1, Close::Unusable);
             return Err(error);
         }
         let lending = pooled.stop.lend();
@@ -196,7 +237,9 @@ impl Lending {
         let hold_until = clock::after(ask.limits.hold);
         let place = (place, share);
         let lending = (lending, hold_until);
-        Ok(Lent::new(Arc::clone(in_use), pooled, place, lending))
+        let borrower = watch.lent();
+        let in_use = Arc::clone(in_use);
+        Ok(Lent::new(in_use, pooled, place, lending, borrower))
     }
 
     /// Acquire a permit of the grant's share, behind other callers under the same grant only.
@@ -316,7 +359,7 @@ impl Lending {
         entry: usize,
         mut pooled: Box<Pooled>,
         place: Place,
-        returned: Returned,
+        ending: Ending<'_>,
     ) {
         self.lent().try_remove(entry);
         // A stop that was meant for the borrower must not stop the reset. But what was told to be
@@ -326,18 +369,28 @@ impl Lending {
         if is_abandoned {
             pooled.stop.abandon();
         }
+        let watch = ReturnWatch::new(ending);
         // If it panics, its place must not be lost: closing would wait for it.
         let reset = catch_unwind(AssertUnwindSafe(|| pooled.session.reset()));
-        let (clean, rolled_back) = match &reset {
-            Ok(reset) => (reset.clean, reset.rolled_back),
-            Err(_) => (false, false),
-        };
-        let returned = match returned {
-            Returned::Abandoned | Returned::Dropped => returned,
-            _ if !clean => Returned::Discard,
+        let after = *reset.as_ref().unwrap_or(&Reset {
+            clean: false,
+            rolled_back: false,
+        });
+        let returned = match ending.returned {
+            Returned::Abandoned | Returned::Dropped => ending.returned,
+            _ if !after.clean => Returned::Discard,
             returned => returned,
         };
-        self.slots.give_back(place, pooled, returned, rolled_back);
+        let is_watched = watch.is_some();
+        if let Some(watch) = watch {
+            watch.reset(self, &pooled, after);
+        }
+        let given = self
+            .slots
+            .give_back(place, pooled, returned, after.rolled_back);
+        if is_watched {
+            self.tell_closed(Ending { returned, ..ending }, given);
+        }
         self.look_for_idle();
         if let Err(panic) = reset
             && !std::thread::panicking()
@@ -378,7 +431,9 @@ impl Chore for Lending {
         let time = self.settings.max_idle_time?;
         // Before looking: one that is returned meanwhile schedules this again.
         self.is_scheduled.store(false, Ordering::Release);
-        let again = self.slots.close_idle() && !self.is_scheduled.swap(true, Ordering::AcqRel);
+        let (is_left, closed) = self.slots.close_idle();
+        self.tell_all_closed(closed, Close::Idle);
+        let again = is_left && !self.is_scheduled.swap(true, Ordering::AcqRel);
         again.then(|| Instant::now().checked_add(time)).flatten()
     }
 }
@@ -386,5 +441,10 @@ impl Chore for Lending {
 impl Drop for Lending {
     fn drop(&mut self) {
         self.engine.finish();
+        if self.reporter.is_on() && !self.is_closed_told.load(Ordering::Acquire) {
+            let idle = self.slots.empty(|_| {});
+            self.tell_all_closed(idle, Close::PoolClosed);
+            self.tell_pool_closed();
+        }
     }
 }

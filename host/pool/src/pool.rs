@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::lending::{Ask, InUse, Lending, OnRelease};
 use crate::lent::PATIENCE;
+use crate::observe::Close;
 use crate::request::Request;
 use crate::rights::Limits;
 use crate::settings::Settings;
@@ -77,6 +78,7 @@ impl Pool {
             rights: &Arc::default(),
             limits: Limits::default(),
             share: None,
+            guest: None,
         };
         self.lend(&ask, &Request::new()).await
     }
@@ -165,7 +167,16 @@ impl Pool {
         // The last steps block while they write to the disk.
         hand_over();
         lending.engine.finish();
-        lending.slots.empty(|last| last.session.finish(until));
+        let mut stop = None;
+        let idle = lending.slots.empty(|last| {
+            last.session.finish(until);
+            stop = last.stop.notes().map(|_| Arc::clone(&last.stop));
+        });
+        lending.tell_all_closed(idle, Close::PoolClosed);
+        if let Some(notes) = stop.as_ref().and_then(|stop| stop.notes()) {
+            lending.reporter.tell_notes(None, notes, None, None);
+        }
+        lending.tell_pool_closed();
     }
 
     /// Like [`close`](Pool::close), but blocks the thread.

@@ -109,7 +109,8 @@ impl Pools {
     ///
     /// `open` opens the pool of a key, and does not keep a clone of it. It is called for one key at a
     /// time, and for several keys at once. If it blocks the thread, let it call
-    /// [`hand_over`](crate::engine::hand_over) first.
+    /// [`hand_over`](crate::engine::hand_over) first. Let it set the key as the pool's
+    /// [`tenant`](crate::Settings::tenant), for observers.
     ///
     /// # Errors
     ///
