@@ -25,6 +25,7 @@ use crate::request::Request;
 use crate::rights::{Limits, Rights};
 use crate::settings::Settings;
 use crate::slots::{Closed, Place, Returned, Risk, Slots, Taken};
+use crate::stats::PoolStats;
 use crate::value::Access;
 use crate::worker::hand_over;
 
@@ -156,19 +157,7 @@ impl Lending {
         in_use: &Arc<InUse>,
         ask: &Ask<'_>,
         request: &Request,
-    ) -> Result<Arc<Lent>> {
-        let mut watch = GetWatch::new(self, ask, request);
-        let result = self.lend_watched(in_use, ask, request, &mut watch).await;
-        watch.end(&result);
-        result
-    }
-
-    async fn lend_watched(
-        &self,
-        in_use: &Arc<InUse>,
-        ask: &Ask<'_>,
-        request: &Request,
-        watch: &mut GetWatch<'_>,
+        watch: Option<&mut GetWatch<'_>>,
     ) -> Result<Arc<Lent>> {
         self.check(ask)?;
         let share = self.share(ask, request).await?;
@@ -190,13 +179,27 @@ impl Lending {
             .await
     }
 
+    /// Like [`lend`](Lending::lend), and tell the observer.
+    pub(crate) async fn lend_observed(
+        &self,
+        in_use: &Arc<InUse>,
+        ask: &Ask<'_>,
+        request: &Request,
+    ) -> Result<Arc<Lent>> {
+        let mut watch = GetWatch::new(self, ask, request);
+        let lending = self.lend(in_use, ask, request, Some(&mut watch));
+        let result = lending.await;
+        watch.end(&result);
+        result
+    }
+
     async fn lend_in(
         &self,
         in_use: &Arc<InUse>,
         (place, share): (Place, Option<OwnedSemaphorePermit>),
         ask: &Ask<'_>,
         request: &Request,
-        watch: &mut GetWatch<'_>,
+        mut watch: Option<&mut GetWatch<'_>>,
     ) -> Result<Arc<Lent>> {
         let taken = self
             .slots
@@ -208,11 +211,10 @@ impl Lending {
                 // Opening may take longer than a worker may be blocked.
                 hand_over();
                 let until = clock::at(request.ends_at());
-                let (reporter, since) = (&self.reporter, self.reporter.now());
-                let opened = Pooled::open(&*self.engine, reporter.is_on(), until);
-                let opened = Box::pin(opened).await?;
-                reporter.told_since(since, |time| Event::ConnectionOpened { time });
-                watch.opened();
+                let opened = Box::pin(self.open(until)).await?;
+                if let Some(watch) = &mut watch {
+                    watch.opened();
+                }
                 opening.opened(opened).map_err(|Closed| {
                     self.tell_all_closed(1, Close::PoolClosed);
                     Error::closed()
@@ -237,9 +239,16 @@ impl Lending {
         let hold_until = clock::after(ask.limits.hold);
         let place = (place, share);
         let lending = (lending, hold_until);
-        let borrower = watch.lent();
+        let borrower = watch.and_then(GetWatch::lent);
         let in_use = Arc::clone(in_use);
         Ok(Lent::new(in_use, pooled, place, lending, borrower))
+    }
+
+    async fn open(&self, until: u64) -> Result<Box<Pooled>> {
+        let (reporter, since) = (&self.reporter, self.reporter.now());
+        let opened = Pooled::open(&*self.engine, reporter.is_on(), until).await?;
+        reporter.told_since(since, |time| Event::ConnectionOpened { time });
+        Ok(opened)
     }
 
     /// Acquire a permit of the grant's share, behind other callers under the same grant only.
@@ -369,7 +378,9 @@ impl Lending {
         if is_abandoned {
             pooled.stop.abandon();
         }
-        let watch = ReturnWatch::new(ending);
+        let watch = ending
+            .borrower
+            .map(|borrower| ReturnWatch::new(borrower, ending.why));
         // If it panics, its place must not be lost: closing would wait for it.
         let reset = catch_unwind(AssertUnwindSafe(|| pooled.session.reset()));
         let after = *reset.as_ref().unwrap_or(&Reset {
@@ -381,14 +392,13 @@ impl Lending {
             _ if !after.clean => Returned::Discard,
             returned => returned,
         };
-        let is_watched = watch.is_some();
         if let Some(watch) = watch {
             watch.reset(self, &pooled, after);
         }
         let given = self
             .slots
             .give_back(place, pooled, returned, after.rolled_back);
-        if is_watched {
+        if ending.borrower.is_some() {
             self.tell_closed(Ending { returned, ..ending }, given);
         }
         self.look_for_idle();
@@ -397,6 +407,13 @@ impl Lending {
         {
             resume_unwind(panic);
         }
+    }
+
+    /// The pool's counters, with the engine's own.
+    pub(crate) fn stats(&self) -> PoolStats {
+        let mut stats = self.slots.stats();
+        self.engine.count(&mut stats);
+        stats
     }
 
     /// Record that a call did not end, and its caller continued without it; log it for the operator.

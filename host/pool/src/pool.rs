@@ -104,7 +104,12 @@ impl Pool {
     }
 
     pub(crate) async fn lend(&self, ask: &Ask<'_>, request: &Request) -> Result<Connection> {
-        let lent = self.lending.lend(&self.lending, ask, request).await?;
+        let in_use = &self.lending;
+        let lent = match in_use.reporter.is_on() {
+            false => in_use.lend(in_use, ask, request, None).await?,
+            // Boxed, because most pools are not observed.
+            true => Box::pin(in_use.lend_observed(in_use, ask, request)).await?,
+        };
         Ok(Connection::new(lent))
     }
 
@@ -121,9 +126,7 @@ impl Pool {
     /// The pool's counters. Those of connections are one consistent snapshot, those of writers
     /// another.
     pub fn stats(&self) -> PoolStats {
-        let mut stats = self.lending.slots.stats();
-        self.lending.engine.count(&mut stats);
-        stats
+        self.lending.stats()
     }
 
     /// Close the pool. From now on, and for callers in the queue, getting a connection fails with

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::Borrower;
 use super::event::{Event, StatementResult, TransactionEnd, TurnEnd};
 use crate::engine::Outcome;
 use crate::error::{ErrorKind, Result};
@@ -94,18 +95,10 @@ impl<'a> CallWatch<'a> {
     }
 
     fn start(lent: &'a Lent, of: Of<'a>) -> CallWatch<'a> {
-        let watched = lent.borrower().map(|borrower| {
-            borrower.take_turn_wait();
-            if let Some(notes) = lent.notes() {
-                notes.take_wrote();
-            }
-            Watched {
-                lent,
-                of,
-                since: Instant::now(),
-            }
-        });
-        CallWatch { watched }
+        let borrower = lent.borrower();
+        CallWatch {
+            watched: borrower.map(|borrower| Watched::start(lent, borrower, of)),
+        }
     }
 
     /// The call has ended.
@@ -150,7 +143,20 @@ impl Drop for CallWatch<'_> {
     }
 }
 
-impl Watched<'_> {
+impl<'a> Watched<'a> {
+    #[cold]
+    fn start(lent: &'a Lent, borrower: &Borrower, of: Of<'a>) -> Watched<'a> {
+        borrower.take_turn_wait();
+        if let Some(notes) = lent.notes() {
+            notes.take_wrote();
+        }
+        Watched {
+            lent,
+            of,
+            since: Instant::now(),
+        }
+    }
+
     fn so_far(&self, figures: Figures) -> SoFar {
         let turn_wait = self
             .lent
@@ -168,6 +174,7 @@ impl Watched<'_> {
         self.lent.tell_notes(end, Some((sql, self.since)));
     }
 
+    #[cold]
     fn end(self, figures: Figures, result: StatementResult) {
         let so_far = self.so_far(figures);
         let end = match result {

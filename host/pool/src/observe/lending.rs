@@ -112,18 +112,19 @@ pub(crate) struct ReturnWatch<'a> {
 }
 
 impl<'a> ReturnWatch<'a> {
-    pub(crate) fn new(ending: Ending<'a>) -> Option<ReturnWatch<'a>> {
-        let borrower = ending.borrower?;
+    #[cold]
+    pub(crate) fn new(borrower: &'a Borrower, why: Return) -> ReturnWatch<'a> {
         let since = Instant::now();
-        Some(ReturnWatch {
+        ReturnWatch {
             borrower,
-            why: ending.why,
+            why,
             held: since.saturating_duration_since(borrower.since),
             since,
-        })
+        }
     }
 
     /// It has been reset.
+    #[cold]
     pub(crate) fn reset(self, lending: &Lending, pooled: &Pooled, reset: Reset) {
         let time = self.since.elapsed();
         let (borrower, reporter) = (Some(self.borrower), &lending.reporter);
@@ -153,6 +154,7 @@ impl<'a> ReturnWatch<'a> {
 
 impl Lending {
     /// A connection came back, and perhaps was closed.
+    #[cold]
     pub(crate) fn tell_closed(&self, ending: Ending<'_>, given: GivenBack) {
         let GivenBack::Dropped { closed } = given else {
             return;
@@ -173,6 +175,7 @@ impl Lending {
     }
 
     /// Connections were closed that no caller held.
+    #[cold]
     pub(crate) fn tell_all_closed(&self, count: usize, why: Close) {
         for _ in 0..count {
             self.reporter.tell(None, Event::ConnectionClosed { why });

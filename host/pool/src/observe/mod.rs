@@ -54,6 +54,9 @@
 //! }
 //! ```
 //!
+//! Two observers are here: with the feature `tracing`, one that passes events on to the crate
+//! [`tracing`](https://docs.rs/tracing), and with the feature `prometheus`, one with metrics.
+//!
 //! # When an observer is called
 //!
 //! On the thread where the event happened: that of the caller, one of the pool's own, or one of a caller
@@ -81,7 +84,11 @@ mod call;
 mod event;
 mod lending;
 mod notes;
+#[cfg(feature = "prometheus")]
+pub mod prometheus;
 mod reporter;
+#[cfg(feature = "tracing")]
+pub mod tracing;
 
 use std::fmt;
 use std::sync::Arc;

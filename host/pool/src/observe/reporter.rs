@@ -111,6 +111,8 @@ impl Reporter {
     }
 
     /// Call the observer. No lock may be held.
+    // Out of the way of those that have none.
+    #[cold]
     pub(crate) fn tell(&self, borrower: Option<&Borrower>, event: Event<'_>) {
         let Some(target) = &self.to else { return };
         let source = Source {
