@@ -91,9 +91,16 @@ fn lock(conn: &Connection) -> Result<(), Error> {
 }
 
 /// A transaction that takes the file for an empty one, and so need not read it. It is rolled back
-/// without having written anything: its journal is in memory.
+/// without having written anything.
 fn lock_damaged(conn: &Connection) -> Result<(), Error> {
     prepare(conn)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, true)?;
-    Ok(conn.execute_batch("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE")?)
+    let mode = "PRAGMA journal_mode";
+    let mode: String = conn.query_row(mode, [], |row| row.get(0))?;
+    // With a log, nothing is written before a commit, but leaving its mode writes. Without, a
+    // journal would be a file.
+    if mode != "wal" {
+        conn.execute_batch("PRAGMA journal_mode = MEMORY")?;
+    }
+    Ok(conn.execute_batch("BEGIN EXCLUSIVE")?)
 }

@@ -58,7 +58,7 @@ impl<'a> Restore<'a> {
         self
     }
 
-    /// Whether to keep the file that is replaced, as `NAME.before-TIMESTAMP` beside the database.
+    /// Whether to keep the file that is replaced, beside the database: `NAME.before-20261127T184342Z`.
     /// Defaults to true.
     pub fn keep_old(mut self, keep: bool) -> Self {
         self.keep_old = keep;
@@ -131,7 +131,7 @@ impl<'a> Restore<'a> {
         let swap = Swap {
             dir: part.dir(),
             target: file,
-            aside: self.keep_old.then(|| aside(file)),
+            aside: self.keep_old.then(|| aside(part.dir(), file)),
         };
         let swapped = swap.run(&part, old.as_ref(), alone.as_ref())?;
         // Only now may others open it.
@@ -147,12 +147,15 @@ impl<'a> Restore<'a> {
     }
 }
 
-/// The name of the old file.
-fn aside(file: &OsStr) -> OsString {
+/// A free name for the old file.
+fn aside(dir: &Dir, file: &OsStr) -> OsString {
     let mut name = file.to_owned();
     name.push(".before-");
     name.push(names::timestamp(SystemTime::now()));
-    name
+    let is_free = |name: &OsString| dir.symlink_metadata(name).is_err();
+    let others = (2_u32..).map(|number| with_suffix(&name, &format!("-{number}")));
+    let mut names = std::iter::once(name.clone()).chain(others);
+    names.find(is_free).unwrap_or(name)
 }
 
 struct Swap<'a> {
