@@ -5,6 +5,7 @@
 //! is in the crate `millpond-server`.
 
 mod arguments;
+mod backup;
 mod bundle;
 mod check;
 mod configuration;
@@ -14,15 +15,18 @@ mod granted;
 mod guest;
 mod init;
 mod inspect;
+mod keeping;
 mod migrate;
 mod new;
 mod output;
+mod restore;
 mod run;
 mod serve;
 mod servers;
 mod stats;
 mod stdio;
 mod test;
+mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -51,6 +55,9 @@ enum Command {
     Stats(stats::Stats),
     Test(test::Test),
     Bundle(bundle::Bundle),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
+    Verify(verify::Verify),
 }
 
 const EXAMPLES: &str = "\
@@ -62,7 +69,8 @@ Examples:
   millpond new --lang rust shortener
 
 Exit status: 0 done; 2 a mistake in the command line, a file or a setting, in one line on
-stderr. `test` exits with 1 if a test failed. `run` passes the guest's own exit code on (see
+stderr. `test` exits with 1 if a test failed, and `backup`, `restore` and `verify` if the
+database is damaged. `run` passes the guest's own exit code on (see
 `millpond run --help`), and exits with 134 where the guest trapped.";
 
 /// Run the command with `args`, whose first element is the program's name.
@@ -168,6 +176,9 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Stats(stats) => stats.execute(),
         Command::Test(test) => test.execute(),
         Command::Bundle(bundle) => bundle.execute(),
+        Command::Backup(backup) => backup.execute(),
+        Command::Restore(restore) => restore.execute(),
+        Command::Verify(verify) => verify.execute(),
     }
 }
 
@@ -268,6 +279,9 @@ mod tests {
             "stats --help",
             "test --help",
             "bundle --help",
+            "backup --help",
+            "restore --help",
+            "verify --help",
         ] {
             let args = ["millpond"].into_iter().chain(args.split(' '));
             assert!(matches!(

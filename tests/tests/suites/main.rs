@@ -21,6 +21,7 @@ mod guest;
 mod handles;
 mod hostile;
 mod http;
+mod keep;
 mod keyvalue;
 mod kit;
 mod libsql;
