@@ -13,7 +13,7 @@ use self::aside::{LOOK_EVERY, Overdue};
 use crate::clock;
 use crate::engine::{Call, Left, Outcome, Session, Step, Stop};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lending::InUse;
+use crate::lending::{InUse, Lending};
 use crate::pooled::Pooled;
 use crate::slots::{Place, Returned, Risk};
 use crate::stop_flag::StopFlag;
@@ -22,7 +22,7 @@ use crate::worker::hand_over;
 /// What the handles of a connection, its statements, cursors and transaction share.
 #[derive(Debug)]
 pub(crate) struct Lent {
-    pool: Arc<InUse>,
+    pool: Arc<Lending>,
     stop: Arc<StopFlag>,
     /// The number of this lending, for the stop flag.
     lending: u64,
@@ -60,6 +60,8 @@ struct Held {
     place: Place,
     /// A permit of its grant's share.
     _share: Option<OwnedSemaphorePermit>,
+    /// Stale handles do not keep the pool in use.
+    _in_use: Arc<InUse>,
     /// Its index in the pool's list of connections in use.
     entry: usize,
     /// The last call on its own thread.
@@ -84,16 +86,16 @@ impl Holding {
 
 impl Lent {
     pub(crate) fn new(
-        pool: Arc<InUse>,
+        in_use: Arc<InUse>,
         pooled: Box<Pooled>,
         (place, share): (Place, Option<OwnedSemaphorePermit>),
         (lending, hold_until): (u64, u64),
     ) -> Arc<Lent> {
         let stop = Arc::clone(&pooled.stop);
         Arc::new_cyclic(|lent| {
-            let entry = pool.enter(lent.clone());
+            let entry = in_use.enter(lent.clone());
             Lent {
-                pool,
+                pool: Arc::clone(in_use.lending()),
                 stop,
                 lending,
                 hold_until,
@@ -102,6 +104,7 @@ impl Lent {
                     pooled,
                     place,
                     _share: share,
+                    _in_use: in_use,
                     entry,
                     last_aside: CallId(0),
                 })),
@@ -239,6 +242,8 @@ impl Lent {
         };
         if let Some(held) = holding.take() {
             self.overdue.store(true, Ordering::Relaxed);
+            // It may be the last use of the pool.
+            drop(holding);
             self.take_back(held, self.returned(false));
         }
     }
