@@ -18,26 +18,25 @@ use millpond_wasmtime::SqliteCtx;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use wasmtime::component::InstancePre;
-use wasmtime::{AsContextMut, Engine, PoolConcurrencyLimitError, Store};
-use wasmtime_wasi_http::handler::{Prepared, Proxy, ProxyPre};
-use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
-use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView, p2, p3};
+use wasmtime::{Engine, PoolConcurrencyLimitError};
+use wasmtime_wasi_http::handler::ProxyPre;
+use wasmtime_wasi_http::{Error, WasiBody, p2, p3};
 
 use crate::databases::Databases;
 use crate::failure::{guest_ended, guest_failure};
 use crate::guest::{Guest, GuestSettings};
 use crate::http::HttpSettings;
 use crate::http::access_log::{Line, log_refusal};
-use crate::http::answer::{self, Outgoing};
+use crate::http::answer::{self, Ending, Outgoing};
+use crate::http::call::Answer;
 use crate::http::disconnect::DisconnectWatcher;
-use crate::http::exchange::{Client, Upload};
+use crate::http::exchange::{Client, Exchange, Upload};
 use crate::http::guest_output::GuestOutput;
+use crate::http::instances::{Idle, Instance};
 use crate::http::listener::Service;
 use crate::http::request;
 use crate::interfaces::Role;
 use crate::log::{Event, Log};
-
-type Answer = Result<Response<WasiBody>, wasmtime::Error>;
 
 /// The component's handler, ready to be instantiated.
 pub(super) fn proxy(role: Role, pre: InstancePre<Guest>) -> wasmtime::Result<ProxyPre<Guest>> {
@@ -60,8 +59,9 @@ pub(super) struct Handler {
     /// The message that a database is not granted has been written.
     told_of_database: AtomicBool,
     max_requests: u32,
+    idle: Idle,
     /// A permit for every request that may run. A guest keeps its permit until its store is
-    /// dropped.
+    /// dropped, or waits for another request.
     places: Arc<Semaphore>,
     requests: AtomicU64,
     /// Dropped when every guest must end.
@@ -91,6 +91,7 @@ impl Handler {
             max_output_size: http.max_output_size,
             told_of_database: AtomicBool::new(false),
             max_requests: http.max_requests,
+            idle: Idle::new(http.max_instance_reuse, http.idle_instance_timeout),
             places: Arc::new(Semaphore::new(http.max_requests as usize)),
             requests: AtomicU64::new(0),
             end: Mutex::new(Some(end)),
@@ -101,7 +102,7 @@ impl Handler {
 
     /// Background work. Never returns.
     pub(super) async fn watch_clients(&self) {
-        self.disconnects.look().await;
+        tokio::join!(self.disconnects.look(), self.idle.expire());
     }
 
     pub(super) fn databases(&self) -> &Databases {
@@ -119,6 +120,7 @@ impl Handler {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
+        self.idle.clear();
     }
 
     fn is_ending(&self) -> bool {
@@ -138,16 +140,18 @@ impl Handler {
             &request,
             self.access_log.then(|| Arc::clone(&self.log)),
         );
-        let cut = Arc::new(AtomicBool::new(false));
+        let mut ending = Ending::default();
+        let (taken, was_taken) = oneshot::channel();
         let exchange = Arc::clone(&client.exchange);
         let refused = request::check(&mut request, client.socket.local_addr().ok()).err();
         let response = match (refused, Arc::clone(&self.places).try_acquire_owned()) {
             (Some((status, text)), _) => answer::text(status, text),
             (None, Ok(place)) => {
-                let cut = Arc::clone(&cut);
-                match self.run(request, client, &line, place, cut).await {
+                let task_ending = (Arc::clone(&ending.cut), was_taken);
+                match self.run(request, client, &line, place, task_ending).await {
                     Some((response, hint)) => {
                         line.hint = hint;
+                        ending.taken = hint.is_none().then_some(taken);
                         response
                     }
                     None => return Outgoing::unread(line, exchange),
@@ -161,7 +165,7 @@ impl Handler {
                 )
             }
         };
-        Outgoing::wrap(response, line, exchange, cut)
+        Outgoing::wrap(response, line, exchange, ending)
     }
 
     /// Report once that a guest asks for what it was not granted.
@@ -171,6 +175,20 @@ impl Handler {
         {
             self.log.event(&Event::UnknownDatabase { request, name });
         }
+    }
+
+    /// An instance for a request: one that waits for it, or a new one.
+    fn instance(&self, number: u64, sqlite: SqliteCtx) -> Instance {
+        // All requests are the same tenant's.
+        let tenant = None;
+        if self.idle.is_on()
+            && let Some(mut instance) = self.idle.take(tenant, self.places.available_permits())
+        {
+            instance.begin_request(number, sqlite);
+            return instance;
+        }
+        let output = GuestOutput::new(number, self.max_output_size, Arc::clone(&self.log));
+        Instance::new(&self.engine, &self.guest, sqlite, output, None)
     }
 
     fn next_number(&self) -> u64 {
@@ -184,7 +202,7 @@ impl Handler {
         client: Client,
         line: &Line,
         place: OwnedSemaphorePermit,
-        cut: Arc<AtomicBool>,
+        (cut, taken): (Arc<AtomicBool>, oneshot::Receiver<bool>),
     ) -> Option<(Response<WasiBody>, Option<&'static str>)> {
         let (number, deadline) = (line.number, line.since + self.request_timeout);
         let (answer, mut answered) = oneshot::channel();
@@ -196,6 +214,7 @@ impl Handler {
             body.map_err(Error::from).boxed_unsync()
         });
         let is_alone = client.is_alone;
+        let exchange = Arc::clone(&client.exchange);
         let (watched, client_left) =
             self.disconnects
                 .watch(number, client, is_http_11, sqlite.request().clone());
@@ -211,6 +230,8 @@ impl Handler {
             sqlite,
             place,
             cut,
+            taken,
+            exchange,
         };
         let handler = Arc::clone(&self);
         let task = async move { task.run(&handler, request, answer, gone).await };
@@ -311,7 +332,7 @@ impl Service for Counters {
     ) -> impl Future<Output = Response<Outgoing>> + Send {
         let answer = answer::json(&self.0.databases.stats_json());
         let line = Line::new(0, &request, None);
-        let answer = Outgoing::wrap(answer, line, client.exchange, Arc::default());
+        let answer = Outgoing::wrap(answer, line, client.exchange, Ending::default());
         std::future::ready(answer)
     }
 
@@ -346,6 +367,9 @@ struct Task {
     sqlite: SqliteCtx,
     place: OwnedSemaphorePermit,
     cut: Arc<AtomicBool>,
+    /// Completes when the connection has taken the response, or dropped it.
+    taken: oneshot::Receiver<bool>,
+    exchange: Arc<Exchange>,
 }
 
 impl Task {
@@ -357,16 +381,7 @@ impl Task {
         answer: oneshot::Sender<Answer>,
         client_gone: impl Future<Output = ()>,
     ) {
-        let output = GuestOutput::new(
-            self.number,
-            handler.max_output_size,
-            Arc::clone(&handler.log),
-        );
-        let mut wasi = handler.guest.wasi();
-        wasi.stdout(output.clone()).stderr(output);
-        let mut store = handler
-            .guest
-            .store(&handler.engine, wasi.build(), self.sqlite);
+        let mut instance = handler.instance(self.number, self.sqlite);
 
         let mut ended = handler.ended.clone();
         let outcome = tokio::select! {
@@ -375,12 +390,14 @@ impl Task {
             () = tokio::time::sleep_until(self.deadline.into()) => None,
             () = client_gone => None,
             _ = ended.changed() => None,
-            outcome = call(&mut store, &handler.pre, request, answer) => Some(outcome),
+            outcome = instance.call(&handler.pre, request, answer) => Some(outcome),
         };
-        if !matches!(outcome, Some(Ok(()))) {
+        let responded = matches!(outcome, Some(Ok(true)));
+        if !matches!(outcome, Some(Ok(_))) {
             // Before the store is dropped, and with it the sending end of the body.
             self.cut.store(true, Ordering::Release);
         }
+        let store = &mut instance.store;
         if let Some(Err(error)) = outcome {
             log_failure(&*handler.log, self.number, &store.data_mut().explain(error));
         } else if let Some(limit) = store.data().reached() {
@@ -389,87 +406,13 @@ impl Task {
             handler.log.event(&Event::LimitReached { request, limit });
         }
         handler.tell_of_database(self.number, store.data());
-        drop(store); // Every connection that the guest still held is back now.
+        // The guest may keep its end of an upload that it does not read, and with it the connection.
+        let is_done = responded && !self.exchange.has_unread();
+        if is_done && handler.idle.is_on() {
+            handler.idle.keep(instance, self.taken).await;
+        } else {
+            drop(instance); // Every connection that the guest still held is back now.
+        }
         drop(self.place);
     }
-}
-
-/// Run a new instance to its end. An error before the response replaces the response; one after it
-/// is returned.
-async fn call(
-    store: &mut Store<Guest>,
-    pre: &ProxyPre<Guest>,
-    request: Request<WasiBody>,
-    answer: oneshot::Sender<Answer>,
-) -> wasmtime::Result<()> {
-    let proxy = match pre.instantiate_async(&mut *store).await {
-        Ok(proxy) => proxy,
-        Err(error) => {
-            let _ = answer.send(Err(store.data_mut().explain(error)));
-            return Ok(());
-        }
-    };
-    match &proxy {
-        Proxy::P2(proxy) => call_02(store, proxy, request, answer).await,
-        Proxy::P3(_) => call_03(store, &proxy, request, answer).await,
-    }
-}
-
-async fn call_02(
-    store: &mut Store<Guest>,
-    proxy: &p2::bindings::Proxy,
-    request: Request<WasiBody>,
-    answer: oneshot::Sender<Answer>,
-) -> wasmtime::Result<()> {
-    let answer = Arc::new(Mutex::new(Some(answer)));
-    let take =
-        |answer: &Mutex<Option<_>>| answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let request = store
-        .data_mut()
-        .http()
-        .new_incoming_request(Scheme::Http, request)?;
-    let outparam = store
-        .data_mut()
-        .http()
-        .new_response_outparam_from_callback({
-            let answer = Arc::clone(&answer);
-            move |response| {
-                if let Some(answer) = take(&answer) {
-                    let _ = answer.send(response.map_err(wasmtime::Error::from));
-                }
-            }
-        })?;
-    let outcome = proxy
-        .wasi_http_incoming_handler()
-        .call_handle(&mut *store, request, outparam)
-        .await;
-    let Some(answer) = take(&answer) else {
-        return outcome;
-    };
-    let error = match outcome {
-        Ok(()) => wasmtime::format_err!("it returned without setting a response"),
-        Err(error) => error,
-    };
-    let _ = answer.send(Err(store.data_mut().explain(error)));
-    Ok(())
-}
-
-async fn call_03(
-    store: &mut Store<Guest>,
-    proxy: &Proxy,
-    request: Request<WasiBody>,
-    answer: oneshot::Sender<Answer>,
-) -> wasmtime::Result<()> {
-    store
-        .run_concurrent(async |accessor| {
-            let prepared = accessor.with(|mut store| {
-                Prepared::new(store.as_context_mut(), proxy, request, Guest::http, answer)
-            })?;
-            // The caller enforces the deadline.
-            prepared.run(accessor, pending()).await?;
-            // The response's body, and the guest's work after it, are separate tasks.
-            poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-            Ok(())
-        })
-        .await?
 }

@@ -1,4 +1,5 @@
-//! An HTTP server that handles each request in a new instance of a guest.
+//! An HTTP server that handles each request in an instance of a guest: a new one, unless
+//! [`max_instance_reuse`](HttpSettings::max_instance_reuse) allows more requests.
 //!
 //! Each guest runs on its own thread (see `handler`), which is also its connection's, unless there
 //! are many connections (see `listener`): statements, and a guest's own computing, block no other
@@ -6,10 +7,12 @@
 
 mod access_log;
 mod answer;
+mod call;
 mod disconnect;
 mod exchange;
 mod guest_output;
 mod handler;
+mod instances;
 mod listener;
 mod request;
 
@@ -45,6 +48,18 @@ pub struct HttpSettings {
     /// The maximum number of requests that run at the same time, each with a thread and an
     /// instance: 1 to 4096. Others are refused with the status 503. Defaults to 128.
     pub max_requests: u32,
+    /// How many requests one instance handles, one after another, before it is dropped: 1 or more.
+    /// Defaults to 1: each request gets a new instance.
+    ///
+    /// With more, what a request leaves in the memory of the guest is there in the next one, which may
+    /// be another client's; its connections, statements and transactions are not. An instance
+    /// handles no other request after it trapped, timed out, reached a limit, did not respond, did not
+    /// read the request's body to its end, or its client disconnected. Nor does one that has more than
+    /// half of the memory (unless it started with more) or of the handles that it may have, or
+    /// whose response is not complete 100 ms after the guest has ended.
+    pub max_instance_reuse: u32,
+    /// How long an instance waits for another request before it is dropped. Defaults to 1 s.
+    pub idle_instance_timeout: Duration,
     /// How long a request's head may take to arrive. Defaults to 30 s.
     pub head_timeout: Duration,
     /// How long a graceful shutdown waits for running requests. Defaults to 10 s.
@@ -61,6 +76,8 @@ impl Default for HttpSettings {
         HttpSettings {
             request_timeout: Duration::from_secs(30),
             max_requests: 128,
+            max_instance_reuse: 1,
+            idle_instance_timeout: Duration::from_secs(1),
             head_timeout: Duration::from_secs(30),
             grace: Duration::from_secs(10),
             max_output_size: 64 << 10,
