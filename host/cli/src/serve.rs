@@ -18,11 +18,12 @@ use crate::stats;
 
 /// Serve an HTTP component
 ///
-/// Every request gets a new instance and its own grant of the databases. When it ends, however it
-/// ends, everything it holds is returned to the pool. The guest has no files and no network.
-/// SIGTERM or Ctrl-C shuts down gracefully; a second one stops immediately. SIGHUP reads the
-/// configuration and the component again: running requests continue, new ones see the change. If
-/// something is wrong with it, stderr says what, and the server goes on as before.
+/// Every request gets a new instance, unless --max-instance-reuse is more than 1, and its own grant
+/// of the databases. When it ends, however it ends, everything it holds is returned to the pool. The
+/// guest has no files and no network. SIGTERM or Ctrl-C shuts down gracefully; a second one stops
+/// immediately. SIGHUP reads the configuration and the component again: running requests continue,
+/// new ones see the change. If something is wrong with it, stderr says what, and the server goes on
+/// as before.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -95,6 +96,32 @@ struct HttpOptions {
     )]
     max_requests: u32,
 
+    /// How many requests one instance may handle, one after another: 1 to 1000000
+    ///
+    /// With 1, each request gets a new instance. With more, the guest's memory stays from one request
+    /// to the next, which may be another client's. Connections, statements and transactions do not.
+    /// An instance handles no other request if it traps, times out, reaches a limit, does not respond
+    /// or does not read the request's body, if its client disconnects, or if it has more than half of
+    /// --max-memory-size or --max-handles.
+    #[arg(
+        long,
+        alias = "max-instance-reuse-count",
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    max_instance_reuse: u32,
+
+    /// How long an instance waits for another request before it is dropped: more than 0, to 10000h.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "1s",
+        value_parser = arguments::positive_duration,
+        hide_short_help = true
+    )]
+    idle_instance_timeout: Duration,
+
     /// How long a request's head may take to arrive: more than 0, to 1h.
     #[arg(
         long,
@@ -137,6 +164,8 @@ impl HttpOptions {
         let server = &mut config.server;
         server.request_timeout = self.request_timeout;
         server.max_requests = self.max_requests;
+        server.max_instance_reuse = self.max_instance_reuse;
+        server.idle_instance_timeout = self.idle_instance_timeout;
         server.head_timeout = self.head_timeout;
         server.grace = self.grace;
         server.max_output_size = Size(self.max_output_size as u64);

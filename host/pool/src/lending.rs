@@ -32,7 +32,7 @@ use crate::worker::hand_over;
 /// How often a waiter checks whether what it waits for has been held for too long.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// A pool that is in use: its clones, grants and connections share this.
+/// A pool that is in use: its clones, grants and the connections that it lends share this.
 pub(crate) struct InUse {
     lending: Arc<Lending>,
     on_release: Option<Box<OnRelease>>,

@@ -13,7 +13,7 @@ use self::aside::{LOOK_EVERY, Overdue};
 use crate::clock;
 use crate::engine::{Call, Left, Outcome, Session, Step, Stop, Wait};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lending::InUse;
+use crate::lending::{InUse, Lending};
 use crate::observe::{Borrower, Ending, Event, Notes, Return, TransactionEnd, TurnWatch};
 use crate::pooled::Pooled;
 use crate::slots::{Place, Returned, Risk};
@@ -23,7 +23,7 @@ use crate::worker::hand_over;
 /// What the handles of a connection, its statements, cursors and transaction share.
 #[derive(Debug)]
 pub(crate) struct Lent {
-    pool: Arc<InUse>,
+    pool: Arc<Lending>,
     stop: Arc<StopFlag>,
     /// The number of this lending, for the stop flag.
     lending: u64,
@@ -63,6 +63,8 @@ struct Held {
     place: Place,
     /// A permit of its grant's share.
     _share: Option<OwnedSemaphorePermit>,
+    /// Stale handles do not keep the pool in use.
+    _in_use: Arc<InUse>,
     /// Its index in the pool's list of connections in use.
     entry: usize,
     /// The last call on its own thread.
@@ -87,7 +89,7 @@ impl Holding {
 
 impl Lent {
     pub(crate) fn new(
-        pool: Arc<InUse>,
+        in_use: Arc<InUse>,
         pooled: Box<Pooled>,
         (place, share): (Place, Option<OwnedSemaphorePermit>),
         (lending, hold_until): (u64, u64),
@@ -95,9 +97,9 @@ impl Lent {
     ) -> Arc<Lent> {
         let stop = Arc::clone(&pooled.stop);
         Arc::new_cyclic(|lent| {
-            let entry = pool.enter(lent.clone());
+            let entry = in_use.enter(lent.clone());
             Lent {
-                pool,
+                pool: Arc::clone(in_use.lending()),
                 stop,
                 lending,
                 hold_until,
@@ -106,6 +108,7 @@ impl Lent {
                     pooled,
                     place,
                     _share: share,
+                    _in_use: in_use,
                     entry,
                     last_aside: CallId(0),
                 })),

@@ -33,6 +33,7 @@ mod node;
 mod notes;
 mod process;
 mod readme;
+mod reuse;
 mod run;
 mod servers;
 mod spin;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
+use futures_channel::oneshot;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -62,8 +63,16 @@ pub(super) struct Outgoing {
     length: Option<u64>,
     ended: bool,
     failed: bool,
+    ending: Ending,
+}
+
+/// What a response's body and the guest that sends it tell each other of its end.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
     /// Set before the guest is dropped with its work unfinished.
-    cut: Arc<AtomicBool>,
+    pub(super) cut: Arc<AtomicBool>,
+    /// Told whether hyper has taken the whole body, once it drops it.
+    pub(super) taken: Option<oneshot::Sender<bool>>,
 }
 
 impl Outgoing {
@@ -71,7 +80,7 @@ impl Outgoing {
         response: Response<WasiBody>,
         line: Line,
         exchange: Arc<Exchange>,
-        cut: Arc<AtomicBool>,
+        ending: Ending,
     ) -> Response<Outgoing> {
         let status = response.status();
         let has_none = line.method == Method::HEAD
@@ -91,7 +100,7 @@ impl Outgoing {
             exchange,
             bytes: 0,
             failed: false,
-            cut,
+            ending,
         })
     }
 
@@ -100,7 +109,7 @@ impl Outgoing {
         drop(line);
         let response = text(StatusCode::INTERNAL_SERVER_ERROR, "");
         let line = Line::new(0, &Request::new(()), None);
-        Outgoing::wrap(response, line, exchange, Arc::default())
+        Outgoing::wrap(response, line, exchange, Ending::default())
     }
 }
 
@@ -114,7 +123,7 @@ impl Body for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let mut frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         // The body of a guest that was stopped must not look complete to the client.
-        if frame.is_none() && self.cut.load(Ordering::Acquire) {
+        if frame.is_none() && self.ending.cut.load(Ordering::Acquire) {
             frame = Some(Err(Error::ConnectionTerminated));
         }
         match &frame {
@@ -126,7 +135,7 @@ impl Body for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream() && !self.cut.load(Ordering::Acquire)
+        self.body.is_end_stream() && !self.ending.cut.load(Ordering::Acquire)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -143,6 +152,9 @@ impl Drop for Outgoing {
         // polling for its end.
         let has_all = self.length.is_some_and(|length| self.bytes >= length);
         let is_whole = !self.failed && (self.ended || has_all || self.body.is_end_stream());
+        if let Some(taken) = self.ending.taken.take() {
+            let _ = taken.send(is_whole);
+        }
         line.outcome = Some(Sent {
             status: self.status,
             bytes: self.bytes,
@@ -166,8 +178,11 @@ mod tests {
     fn received(cut: bool) -> Option<Bytes> {
         let response = text(StatusCode::OK, "hello");
         let line = Line::new(1, &Request::new(()), None);
-        let cut = Arc::new(AtomicBool::new(cut));
-        let body = Outgoing::wrap(response, line, Arc::default(), cut);
+        let ending = Ending {
+            cut: Arc::new(AtomicBool::new(cut)),
+            taken: None,
+        };
+        let body = Outgoing::wrap(response, line, Arc::default(), ending);
         let collected = millpond_pool::block_on(body.into_body().collect());
         collected.ok().map(|body| body.to_bytes())
     }

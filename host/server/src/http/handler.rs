@@ -17,33 +17,32 @@ use hyper::body::Incoming;
 use millpond_wasmtime::{SqliteCtx, pool};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use wasmtime::{AsContextMut, PoolConcurrencyLimitError, Store};
-use wasmtime_wasi_http::handler::{Prepared, Proxy, ProxyPre};
-use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
-use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView, p2};
+use wasmtime::PoolConcurrencyLimitError;
+use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::failure::{guest_ended, guest_failure};
 use crate::guest::Guest;
 use crate::http::access_log::{Line, log_refusal};
-use crate::http::answer::{self, Outgoing};
+use crate::http::answer::{self, Ending, Outgoing};
+use crate::http::call::Answer;
 use crate::http::disconnect::DisconnectWatcher;
-use crate::http::exchange::{Client, Upload};
+use crate::http::exchange::{Client, Exchange, Upload};
 use crate::http::guest_output::GuestOutput;
+use crate::http::instances::{Idle, Instance};
 use crate::http::listener::Service;
 use crate::http::request;
 use crate::log::{Event, Log};
 use crate::printable::one_line;
 use crate::site::{Component, Site, Target};
 
-type Answer = Result<Response<WasiBody>, wasmtime::Error>;
-
 /// What all requests share.
 pub(super) struct Handler {
     site: RwLock<Arc<Site>>,
     log: Arc<dyn Log>,
     max_requests: u32,
+    idle: Idle,
     /// A permit for every request that may run. A guest keeps its permit until its store is
-    /// dropped.
+    /// dropped, or waits for another request.
     places: Arc<Semaphore>,
     requests: AtomicU64,
     /// Dropped when every guest must end.
@@ -60,6 +59,7 @@ impl Handler {
             site: RwLock::new(Arc::new(site)),
             log,
             max_requests,
+            idle: Idle::default(),
             places: Arc::new(Semaphore::new(max_requests as usize)),
             requests: AtomicU64::new(0),
             end: Mutex::new(Some(end)),
@@ -76,12 +76,16 @@ impl Handler {
     /// Handle the requests from now on as this says.
     pub(super) fn replace_site(&self, site: Site) -> Arc<Site> {
         let mut current = self.site.write().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *current, Arc::new(site))
+        let before = std::mem::replace(&mut *current, Arc::new(site));
+        drop(current);
+        // Those that wait are instances of the components before.
+        self.idle.clear();
+        before
     }
 
     /// Background work. Never returns.
     pub(super) async fn watch_clients(&self) {
-        self.disconnects.look().await;
+        tokio::join!(self.disconnects.look(), self.idle.expire());
     }
 
     /// Wait until no guest runs.
@@ -95,6 +99,7 @@ impl Handler {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
+        self.idle.clear();
     }
 
     fn is_ending(&self) -> bool {
@@ -112,7 +117,8 @@ impl Handler {
         let site = self.site();
         let log = site.settings.access_log.then(|| Arc::clone(&self.log));
         let mut line = Line::new(number, &request, log);
-        let cut = Arc::new(AtomicBool::new(false));
+        let mut ending = Ending::default();
+        let (taken, was_taken) = oneshot::channel();
         let exchange = Arc::clone(&client.exchange);
         let local = client.socket.local_addr().ok();
         let placed = request::check(&mut request, local)
@@ -125,18 +131,20 @@ impl Handler {
                     site: &site,
                     target,
                     place,
-                    cut: Arc::clone(&cut),
+                    cut: Arc::clone(&ending.cut),
+                    taken: was_taken,
                 };
                 match self.run(run, request, client, &mut line).await {
                     Some((response, hint)) => {
                         line.hint = hint;
+                        ending.taken = hint.is_none().then_some(taken);
                         response
                     }
                     None => return Outgoing::unread(line, exchange),
                 }
             }
         };
-        Outgoing::wrap(response, line, exchange, cut)
+        Outgoing::wrap(response, line, exchange, ending)
     }
 
     /// Where a request goes, and a place for it; or the response of the host.
@@ -169,6 +177,28 @@ impl Handler {
         }
     }
 
+    /// An instance for a request: one that waits for it, or a new one.
+    /// An instance for a request: one that waits for another, or a new one.
+    fn instance(
+        &self,
+        number: u64,
+        site: &Site,
+        component: &Arc<Component>,
+        sqlite: SqliteCtx,
+    ) -> Instance {
+        // All requests are the same tenant's.
+        let tenant = None;
+        let room = self.places.available_permits();
+        if site.settings.max_instance_reuse > 1
+            && let Some(mut instance) = self.idle.take(component, tenant, room)
+        {
+            instance.begin_request(number, sqlite);
+            return instance;
+        }
+        let output = GuestOutput::new(number, site.max_output_size(), Arc::clone(&self.log));
+        Instance::new(Arc::clone(component), sqlite, output, None)
+    }
+
     fn next_number(&self) -> u64 {
         self.requests.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -196,6 +226,7 @@ impl Handler {
             body.map_err(Error::from).boxed_unsync()
         });
         let is_alone = client.is_alone;
+        let exchange = Arc::clone(&client.exchange);
         let (watched, client_left) =
             self.disconnects
                 .watch(number, client, is_http_11, sqlite.request().clone());
@@ -210,9 +241,11 @@ impl Handler {
             deadline,
             sqlite,
             component: Arc::clone(component),
-            max_output_size: run.site.max_output_size(),
+            site: Arc::clone(run.site),
             place: run.place,
             cut: run.cut,
+            taken: run.taken,
+            exchange,
         };
         let handler = Arc::clone(&self);
         let task = async move { task.run(&handler, request, answer, gone).await };
@@ -306,10 +339,12 @@ impl Handler {
 
 /// What is needed to run a request.
 struct Run<'a> {
-    site: &'a Site,
+    site: &'a Arc<Site>,
     target: &'a Target,
     place: OwnedSemaphorePermit,
     cut: Arc<AtomicBool>,
+    /// Completes when the connection has taken the response, or dropped it.
+    taken: oneshot::Receiver<bool>,
 }
 
 /// Handles a client's requests.
@@ -344,7 +379,7 @@ impl Service for Counters {
     ) -> impl Future<Output = Response<Outgoing>> + Send {
         let answer = answer::json(&self.0.site().databases.stats_json());
         let line = Line::new(0, &request, None);
-        let answer = Outgoing::wrap(answer, line, client.exchange, Arc::default());
+        let answer = Outgoing::wrap(answer, line, client.exchange, Ending::default());
         std::future::ready(answer)
     }
 
@@ -377,10 +412,13 @@ struct Task {
     number: u64,
     deadline: Instant,
     sqlite: SqliteCtx,
+    site: Arc<Site>,
     component: Arc<Component>,
-    max_output_size: usize,
     place: OwnedSemaphorePermit,
     cut: Arc<AtomicBool>,
+    /// Completes when the connection has taken the response, or dropped it.
+    taken: oneshot::Receiver<bool>,
+    exchange: Arc<Exchange>,
 }
 
 impl Task {
@@ -392,13 +430,7 @@ impl Task {
         answer: oneshot::Sender<Answer>,
         client_gone: impl Future<Output = ()>,
     ) {
-        let component = &*self.component;
-        let log = Arc::clone(&handler.log);
-        let output = GuestOutput::new(self.number, self.max_output_size, log);
-        let mut wasi = component.guest.wasi();
-        wasi.stdout(output.clone()).stderr(output);
-        let guest = &component.guest;
-        let mut store = guest.store(&component.engine, wasi.build(), self.sqlite);
+        let mut instance = handler.instance(self.number, &self.site, &self.component, self.sqlite);
 
         let mut ended = handler.ended.clone();
         let outcome = tokio::select! {
@@ -407,12 +439,14 @@ impl Task {
             () = tokio::time::sleep_until(self.deadline.into()) => None,
             () = client_gone => None,
             _ = ended.changed() => None,
-            outcome = call(&mut store, &component.pre, request, answer) => Some(outcome),
+            outcome = instance.call(request, answer) => Some(outcome),
         };
-        if !matches!(outcome, Some(Ok(()))) {
+        let responded = matches!(outcome, Some(Ok(true)));
+        if !matches!(outcome, Some(Ok(_))) {
             // Before the store is dropped, and with it the sending end of the body.
             self.cut.store(true, Ordering::Release);
         }
+        let store = &mut instance.store;
         if let Some(Err(error)) = outcome {
             log_failure(&*handler.log, self.number, &store.data_mut().explain(error));
         } else if let Some(limit) = store.data().reached() {
@@ -420,88 +454,15 @@ impl Task {
             let request = self.number;
             handler.log.event(&Event::LimitReached { request, limit });
         }
-        handler.tell_of_database(self.number, component, store.data());
-        drop(store); // Every connection that the guest still held is back now.
+        handler.tell_of_database(self.number, &self.component, store.data());
+        // The guest may keep its end of an upload that it does not read, and with it the connection.
+        let is_done = responded && !self.exchange.has_unread();
+        let settings = &self.site.settings;
+        if is_done && settings.max_instance_reuse > 1 {
+            handler.idle.keep(instance, self.taken, settings).await;
+        } else {
+            drop(instance); // Every connection that the guest still held is back now.
+        }
         drop(self.place);
     }
-}
-
-/// Run a new instance to its end. An error before the response replaces the response; one after it
-/// is returned.
-async fn call(
-    store: &mut Store<Guest>,
-    pre: &ProxyPre<Guest>,
-    request: Request<WasiBody>,
-    answer: oneshot::Sender<Answer>,
-) -> wasmtime::Result<()> {
-    let proxy = match pre.instantiate_async(&mut *store).await {
-        Ok(proxy) => proxy,
-        Err(error) => {
-            let _ = answer.send(Err(store.data_mut().explain(error)));
-            return Ok(());
-        }
-    };
-    match &proxy {
-        Proxy::P2(proxy) => call_02(store, proxy, request, answer).await,
-        Proxy::P3(_) => call_03(store, &proxy, request, answer).await,
-    }
-}
-
-async fn call_02(
-    store: &mut Store<Guest>,
-    proxy: &p2::bindings::Proxy,
-    request: Request<WasiBody>,
-    answer: oneshot::Sender<Answer>,
-) -> wasmtime::Result<()> {
-    let answer = Arc::new(Mutex::new(Some(answer)));
-    let take =
-        |answer: &Mutex<Option<_>>| answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let request = store
-        .data_mut()
-        .http()
-        .new_incoming_request(Scheme::Http, request)?;
-    let outparam = store
-        .data_mut()
-        .http()
-        .new_response_outparam_from_callback({
-            let answer = Arc::clone(&answer);
-            move |response| {
-                if let Some(answer) = take(&answer) {
-                    let _ = answer.send(response.map_err(wasmtime::Error::from));
-                }
-            }
-        })?;
-    let outcome = proxy
-        .wasi_http_incoming_handler()
-        .call_handle(&mut *store, request, outparam)
-        .await;
-    let Some(answer) = take(&answer) else {
-        return outcome;
-    };
-    let error = match outcome {
-        Ok(()) => wasmtime::format_err!("it returned without setting a response"),
-        Err(error) => error,
-    };
-    let _ = answer.send(Err(store.data_mut().explain(error)));
-    Ok(())
-}
-
-async fn call_03(
-    store: &mut Store<Guest>,
-    proxy: &Proxy,
-    request: Request<WasiBody>,
-    answer: oneshot::Sender<Answer>,
-) -> wasmtime::Result<()> {
-    store
-        .run_concurrent(async |accessor| {
-            let prepared = accessor.with(|mut store| {
-                Prepared::new(store.as_context_mut(), proxy, request, Guest::http, answer)
-            })?;
-            // The caller enforces the deadline.
-            prepared.run(accessor, pending()).await?;
-            // The response's body, and the guest's work after it, are separate tasks.
-            poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-            Ok(())
-        })
-        .await?
 }
