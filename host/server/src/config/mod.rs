@@ -5,7 +5,8 @@
 //! addresses are only named.
 //!
 //! Each setting is declared once, by `settings!` (see `macros`), in `server`, `component`, `database`,
-//! `grant` and `route`. From that come the types, [`schema`], [`commented`] and [`reference`].
+//! `grant` and `route`. From that come the types, [`schema()`], [`commented()`] and
+//! [`reference()`].
 //!
 //! ```
 //! use millpond_server::config::Config;
