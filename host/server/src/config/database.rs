@@ -126,21 +126,29 @@ settings! {
 
         /// Scheduled copies of its files.
         backup: Option<Backup>, unset "none",
-            example r#"{ folder = "backups", every = "24h", keep = 7 }"#;
+            example r#"{ folder = "backups", every = "24h", keep-last = 7 }"#;
     }
 }
 
 settings! {
     /// Scheduled copies of a database's files, made while the database is used.
     Backup {
-        /// The folder to write them to. It must be outside of a folder of tenants.
+        /// The folder to write them to, which must exist, outside of a folder of tenants. A backup's name
+        /// has its database's and the time: `app-20261127T184342Z.db`.
         folder: PathBuf, required "backups";
 
         /// How long to wait between two of them.
         every: Duration, default "24h", from "1m" to "10000h";
 
-        /// How many are kept of each database; older ones are deleted.
-        keep: u32, default 7, from 1 to 10000;
+        /// How many of the newest are kept of each database. Older ones are deleted, after a backup has
+        /// succeeded.
+        keep_last: u32, default 7, from 1 to 10000;
+
+        /// Of how many of the last days, in UTC, the newest is kept too.
+        keep_days: u32, default 0, from 0 to 10000;
+
+        /// Of how many of the last weeks, in UTC, from Monday, the newest is kept too.
+        keep_weeks: u32, default 0, from 0 to 10000;
     }
 }
 

@@ -183,9 +183,14 @@ fn databases_do_not_share_files() {
     assert_after_small(text, &[(4, 10, Duplicate, "databases.c.folder")]);
     let text = "[databases.b]\nfolder = 't'\nbackup = { folder = 't/b' }\n";
     assert_after_small(text, &[(3, 21, Contradiction, "databases.b.backup.folder")]);
-    let text =
-        "backup = { folder = 'b' }\n[databases.b]\nfolder = 't'\nbackup = { folder = 'b/' }\n";
-    assert_after_small(text, &[(4, 21, Duplicate, "databases.b.backup.folder")]);
+    let backups = |place: &str| {
+        format!(
+            "backup = {{ folder = 'b' }}\n[databases.b]\n{place}\nbackup = {{ folder = 'b/' }}\n"
+        )
+    };
+    let twice = [(4, 21, Duplicate, "databases.b.backup.folder")];
+    assert_after_small(&backups("file = 'x/app.db'"), &twice);
+    assert_after_small(&backups("file = 'other.db'"), &[]);
 }
 
 #[test]
