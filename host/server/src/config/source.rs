@@ -56,8 +56,8 @@ impl<'a> Source<'a> {
         &self.root
     }
 
-    /// Add their places to the problems, and sort them by these. Problems in a line that is not TOML
-    /// follow from that.
+    /// Add their places to the problems, and sort them by these. Problems in a line that is not
+    /// TOML follow from that.
     pub(crate) fn locate(&self, problems: &mut Vec<Problem>) {
         let lines: Vec<_> = problems
             .iter()
@@ -135,8 +135,8 @@ impl<'a> Source<'a> {
         start..end.map_or(self.text.len(), |end| offset + end)
     }
 
-    /// The line of a place, without what may be secret: of values, it shows only the marked one, and
-    /// that not if it `is_hidden`.
+    /// The line of a place, without what may be secret: of values, it shows only the marked one,
+    /// and that not if it `is_hidden`.
     fn quote(&self, span: Range<usize>, is_hidden: bool) -> Quote {
         let line = self.line(span.start);
         let end = span.end.min(line.end);
