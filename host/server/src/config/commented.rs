@@ -81,7 +81,11 @@ fn section(
         }
         let mark = if key.name == active { "" } else { "#" };
         text.push('\n');
-        text.push_str(&wrapped(&about(key), "# ", WIDTH));
+        let example = match (key.name == active, key.example) {
+            (false, Some(_)) => " Example:",
+            _ => "",
+        };
+        text.push_str(&wrapped(&(about(key) + example), "# ", WIDTH));
         for inner in key.kind.table().iter().flat_map(|table| &table.keys) {
             let about = format!("`{}`: {}", inner.name, about(inner));
             text.push_str(&wrapped(&about, "#   ", WIDTH));
@@ -130,7 +134,7 @@ fn about(key: &Described) -> String {
     let presence = match (key.presence, key.default()) {
         (Presence::Required(_), _) => " Required.".to_owned(),
         (_, Some(default)) => format!(" Default: {default}."),
-        (Presence::Unset(meaning), None) => format!(" Default: {meaning}. Example:"),
+        (Presence::Unset(meaning), None) => format!(" Default: {meaning}."),
         (Presence::Default(_), None) => String::new(),
     };
     about + &presence

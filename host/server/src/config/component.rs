@@ -63,9 +63,9 @@ settings! {
         /// Maximum number of transaction handles that a request may have open.
         max_transactions: u32, default 64, from 0 to 1000000;
 
-        /// Whether backtraces show source lines, if the component has DWARF. Reading it takes tens to
-        /// hundreds of milliseconds, each time that a guest traps. Do not use it for components that
-        /// you do not trust.
+        /// Whether backtraces show source lines, if the component has DWARF. Reading it takes tens
+        /// to hundreds of milliseconds, each time that a guest traps. Do not use it for components
+        /// that you do not trust.
         source_lines: bool, default false;
 
         /// The databases that the component may use, each under the name by which it asks for it.

@@ -10,9 +10,9 @@ use crate::config::secret::Secret;
 use crate::config::size::Size;
 
 settings! {
-    /// A database, or one for each tenant. It is in one of four places: a `file`; a `folder`, with a
-    /// file for each tenant; a server, by its `url`; or memory. Each pool of connections has these
-    /// settings.
+    /// A database, or one for each tenant. It is in one of four places: a `file`; a `folder`, with
+    /// a file for each tenant; a server, by its `url`; or memory. Each pool of connections has
+    /// these settings.
     Database {
         /// The database's file.
         file: Option<PathBuf>, unset "the database is elsewhere", example "app.db";
@@ -27,17 +27,17 @@ settings! {
         /// Whether it is a new database in memory, which ends with the server. For tests.
         memory: bool, default false;
 
-        /// Whether a file that does not exist is created. In a `folder`, each tenant of a request can
-        /// then create a file.
+        /// Whether a file that does not exist is created. In a `folder`, each tenant of a request
+        /// can then create a file.
         create: Option<bool>, unset "yes for a `file` that is not `read-only`, no for a `folder`",
             example true;
 
-        /// Open it read-only, and leave its files unchanged. A file may then be on a read-only disk.
-        /// `migrations` still run first, if they are set.
+        /// Open it read-only, and leave its files unchanged. A file may then be on a read-only
+        /// disk. `migrations` still run first, if they are set.
         read_only: bool, default false;
 
-        /// A folder with migrations, which run before the database is used; in a `folder`, before each
-        /// tenant's is opened.
+        /// A folder with migrations, which run before the database is used; in a `folder`, before
+        /// each tenant's is opened.
         migrations: Option<PathBuf>, unset "none", example "migrations";
 
         /// Maximum number of connections of each pool.
@@ -68,8 +68,8 @@ settings! {
         /// server.
         max_transaction_size: Option<Size>, unset "64MiB", from "1MiB" to "16384GiB";
 
-        /// SQLite's memory limit for each connection, at least `cache-size` and 2MiB. A statement that
-        /// needs more fails. Not on a server.
+        /// SQLite's memory limit for each connection, at least `cache-size` and 2MiB. A statement
+        /// that needs more fails. Not on a server.
         max_connection_memory: Option<Size>, unset "64MiB", from "2112KiB" to "64GiB";
 
         /// How long a statement waits for a writer in another process. Not on a server.
@@ -78,8 +78,8 @@ settings! {
         /// Page cache of each connection. Not on a server.
         cache_size: Option<Size>, unset "2MiB", from "64KiB" to "1GiB";
 
-        /// How much of its file each connection maps into memory. Then an I/O error of the disk ends
-        /// the process. Only for files.
+        /// How much of its file each connection maps into memory. Then an I/O error of the disk
+        /// ends the process. Only for files.
         mmap_size: Option<Size>, unset "0", from "0" to "64GiB";
 
         /// How many compiled statements each connection caches. Not on a server.
@@ -88,12 +88,12 @@ settings! {
         /// When to sync to disk. Only for files.
         synchronous: Option<Synchronous>, unset "full";
 
-        /// Maximum number of tenants whose database is open at the same time. Further ones wait. Only
-        /// for one database for each tenant.
+        /// Maximum number of tenants whose database is open at the same time. Further ones wait.
+        /// Only for one database for each tenant.
         max_open_pools: Option<u32>, unset 100, from 1 to 100000;
 
-        /// How long a tenant's database stays open after its last use. Only for one database for each
-        /// tenant.
+        /// How long a tenant's database stays open after its last use. Only for one database for
+        /// each tenant.
         pool_idle_timeout: Option<Duration>, unset "1m", from ">0s" to "10000h";
 
         /// A file with the token that the server asks for. It is read again when the server refuses
@@ -106,7 +106,8 @@ settings! {
         /// change everything, the token included. Only on a server.
         allow_plain_http: bool, default false;
 
-        /// Whether each tenant has a namespace of the server, of the tenant's name. Only on a server.
+        /// Whether each tenant has a namespace of the server, of the tenant's name. Only on a
+        /// server.
         tenant_namespaces: bool, default false;
 
         /// The database's namespace on the server: 1 to 63 letters, digits, `-` and `_`. Only on a
@@ -126,21 +127,29 @@ settings! {
 
         /// Scheduled copies of its files.
         backup: Option<Backup>, unset "none",
-            example r#"{ folder = "backups", every = "24h", keep = 7 }"#;
+            example r#"{ folder = "backups", every = "24h", keep-last = 7 }"#;
     }
 }
 
 settings! {
     /// Scheduled copies of a database's files, made while the database is used.
     Backup {
-        /// The folder to write them to. It must be outside of a folder of tenants.
+        /// The folder to write them to, which must exist, outside of a folder of tenants. A
+        /// backup's name has its database's and the time: `app-20261127T184342Z.db`.
         folder: PathBuf, required "backups";
 
         /// How long to wait between two of them.
         every: Duration, default "24h", from "1m" to "10000h";
 
-        /// How many are kept of each database; older ones are deleted.
-        keep: u32, default 7, from 1 to 10000;
+        /// How many of the newest are kept of each database. Older ones are deleted, after a backup
+        /// has succeeded.
+        keep_last: u32, default 7, from 1 to 10000;
+
+        /// Of how many of the last days, in UTC, the newest is kept too.
+        keep_days: u32, default 0, from 0 to 10000;
+
+        /// Of how many of the last weeks, in UTC, from Monday, the newest is kept too.
+        keep_weeks: u32, default 0, from 0 to 10000;
     }
 }
 

@@ -17,8 +17,8 @@ settings! {
         access: Access, default "read-write";
 
         /// The tables that the component may use, each with what is allowed on it. Names are
-        /// case-insensitive. The tables behind a view, and those that a trigger reads and writes, must
-        /// be listed too.
+        /// case-insensitive. The tables behind a view, and those that a trigger reads and writes,
+        /// must be listed too.
         tables: BTreeMap<String, Table>, unset "all tables",
             example r#"{ note = { allow = ["read", "insert"] } }"#;
 
@@ -47,12 +47,12 @@ settings! {
         max_statement_steps: Option<u64>, unset "no limit", from 1 to 9223372036854775807,
             example 100000000;
 
-        /// How long a transaction may stay open while others wait for their turn to write. After that
-        /// it is rolled back.
+        /// How long a transaction may stay open while others wait for their turn to write. After
+        /// that it is rolled back.
         max_transaction_time: Duration, default "10s", from "0s" to "10000h";
 
-        /// How long a request may hold a connection while others wait for one. After that it is taken
-        /// back.
+        /// How long a request may hold a connection while others wait for one. After that it is
+        /// taken back.
         max_hold_time: Option<Duration>, unset "as long as the request takes",
             from "0s" to "10000h", example "20s";
 
@@ -76,8 +76,8 @@ choices!(StatsScope {
 settings! {
     /// What a grant allows on one table.
     Table {
-        /// What is allowed: `read`, `insert`, `update` and `delete`. A condition needs `read` too, and
-        /// `REPLACE` needs `delete`.
+        /// What is allowed: `read`, `insert`, `update` and `delete`. A condition needs `read` too,
+        /// and `REPLACE` needs `delete`.
         allow: Vec<Operation>, unset "nothing", example r#"["read"]"#;
 
         /// Columns that read as null and cannot be updated. A failing unique constraint still

@@ -1,6 +1,6 @@
-//! `settings!` and `choices!`: one declaration of each setting, from which come its type and default,
-//! the documentation of the crate, reading, writing and checking, the JSON schema, the file of
-//! `millpond init`, and the reference.
+//! `settings!` and `choices!`: one declaration of each setting, from which come its type and
+//! default, the documentation of the crate, reading, writing and checking, the JSON schema, the
+//! file of `millpond init`, and the reference.
 
 /// Declares a table of settings: a struct with a field for each key of the file.
 ///

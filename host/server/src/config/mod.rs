@@ -1,11 +1,12 @@
 //! The configuration of a server: `millpond.toml`, and the same as data.
 //!
-//! A [`Config`] is read from a file's text by [`Config::parse`], or made of its fields and checked by
-//! [`Config::check`]: the checks are the same. Nothing here opens anything; files, servers and
+//! A [`Config`] is read from a file's text by [`Config::parse`], or made of its fields and checked
+//! by [`Config::check`]: the checks are the same. Nothing here opens anything; files, servers and
 //! addresses are only named.
 //!
-//! Each setting is declared once, by `settings!` (see `macros`), in `server`, `component`, `database`,
-//! `grant` and `route`. From that come the types, [`schema`], [`commented`] and [`reference`].
+//! Each setting is declared once, by `settings!` (see `macros`), in `server`, `component`,
+//! `database`, `grant` and `route`. From that come the types, [`schema()`], [`commented()`] and
+//! [`reference()`].
 //!
 //! ```
 //! use millpond_server::config::Config;

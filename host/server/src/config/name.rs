@@ -1,4 +1,5 @@
-//! Names that an operator gives: of components, of databases, and of databases as a guest knows them.
+//! Names that an operator gives: of components, of databases, and of databases as a guest knows
+//! them.
 
 use std::borrow::Borrow;
 use std::fmt;

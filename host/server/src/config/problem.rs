@@ -68,8 +68,8 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A name from the file as it is shown: in one line, not long, and without what follows a `=`, which
-/// is a variable's value in the wrong place.
+/// A name from the file as it is shown: in one line, not long, and without what follows a `=`,
+/// which is a variable's value in the wrong place.
 fn shown(name: &str) -> String {
     const MAX_CHARS: usize = 64;
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';

@@ -43,8 +43,8 @@ impl Report {
         });
     }
 
-    /// The problems, without those that only follow from one of the `earlier`: about a setting that is
-    /// already known to be wrong, or about one in it.
+    /// The problems, without those that only follow from one of the `earlier`: about a setting that
+    /// is already known to be wrong, or about one in it.
     pub(crate) fn besides(self, earlier: &[Problem]) -> impl Iterator<Item = Problem> {
         self.problems.into_iter().filter(|problem| {
             let mut earlier = earlier.iter();

@@ -6,9 +6,9 @@ use crate::config::macros::{choices, settings};
 
 settings! {
     /// Which component handles which requests. The most specific route that fits is used, whatever
-    /// their order: an exact host comes before a `*.` host, a longer `*.` host before a shorter one, and
-    /// each before a route without a host; among those, the longest path. A request that no route
-    /// fits gets the status 404. Without routes, the only component handles all requests.
+    /// their order: an exact host comes before a `*.` host, a longer `*.` host before a shorter
+    /// one, and each before a route without a host; among those, the longest path. A request that
+    /// no route fits gets the status 404. Without routes, the only component handles all requests.
     Route {
         /// The host that the client names, without a port: exact, or `*.example.com` for all hosts
         /// that end in `.example.com`. Case-insensitive.
@@ -29,14 +29,14 @@ settings! {
 }
 
 settings! {
-    /// Where the name of a request's tenant comes from. A name has 1 to 64 lower-case letters, digits,
-    /// `-` and `_`, and begins with a letter or digit.
+    /// Where the name of a request's tenant comes from. A name has 1 to 64 lower-case letters,
+    /// digits, `-` and `_`, and begins with a letter or digit.
     Tenant {
         /// What has the name.
         from: Option<TenantFrom>, required "host-label";
 
-        /// A host without a port, of which the label `*` is the tenant, such as `*.example.com`. Only
-        /// from `host-label`.
+        /// A host without a port, of which the label `*` is the tenant, such as `*.example.com`.
+        /// Only from `host-label`.
         host: Option<String>, unset "the route's `host`, which must then have a `*`",
             example "*.example.com";
 
@@ -44,8 +44,8 @@ settings! {
         /// `/t/{tenant}`. Only from `path-segment`.
         path: Option<String>, unset "required from `path-segment`", example "/t/{tenant}";
 
-        /// Whether the component sees only what follows this beginning, `/` if nothing does. Only from
-        /// `path-segment`.
+        /// Whether the component sees only what follows this beginning, `/` if nothing does. Only
+        /// from `path-segment`.
         strip: bool, default false;
 
         /// The header with the name. A request must have it once. Only from `header`.
@@ -54,12 +54,13 @@ settings! {
         /// The claim with the name. Only from `claim`.
         claim: Option<String>, unset "required from `claim`", example "tenant";
 
-        /// How tokens are signed. A token that names another algorithm is refused. Only from `claim`.
+        /// How tokens are signed. A token that names another algorithm is refused. Only from
+        /// `claim`.
         algorithm: Option<TokenAlgorithm>, unset "required from `claim`", example "RS256";
 
-        /// Files with what verifies signatures; one that fits is enough, so that keys can be replaced.
-        /// For `HS256` a secret of at least 32 bytes, without the line's end; otherwise a public key in
-        /// PEM. Only from `claim`.
+        /// Files with what verifies signatures; one that fits is enough, so that keys can be
+        /// replaced. For `HS256` a secret of at least 32 bytes, without the line's end; otherwise a
+        /// public key in PEM. Only from `claim`.
         keys: Vec<PathBuf>, unset "required from `claim`", example r#"["issuer.pem"]"#;
 
         /// The issuer (`iss`) that a token must name. Only from `claim`.

@@ -7,9 +7,9 @@ use crate::config::{Config, address, name, size, time};
 
 /// The JSON schema of a configuration file, with each setting's meaning, default and bounds.
 ///
-/// Sizes, durations and addresses are checked by patterns. Bounds of sizes and durations, which JSON
-/// Schema cannot express, are in the descriptions, and what settings say about one another is only
-/// checked by [`Config::parse`].
+/// Sizes, durations and addresses are checked by patterns. Bounds of sizes and durations, which
+/// JSON Schema cannot express, are in the descriptions, and what settings say about one another is
+/// only checked by [`Config::parse`].
 pub fn schema() -> Value {
     let mut schema = of_kind(&Config::kind());
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");

@@ -13,8 +13,8 @@ settings! {
         /// How long a request may take, until the end of its response.
         request_timeout: Duration, default "30s", from ">0s" to "10000h";
 
-        /// Maximum number of requests that run at the same time, each with a thread and an instance.
-        /// A request beyond it gets the status 503.
+        /// Maximum number of requests that run at the same time, each with a thread and an
+        /// instance. A request beyond it gets the status 503.
         max_requests: u32, default 128, from 1 to 4096;
 
         /// Maximum number of requests of one client address that run at the same time. A request
@@ -45,8 +45,8 @@ settings! {
         compression: bool, default false;
 
         /// How many requests an instance of a component handles, one after the other. 1 means a new
-        /// instance for each request. More is faster, but whatever a request leaves in the instance's
-        /// memory is there for the next one, which may be another client's.
+        /// instance for each request. More is faster, but whatever a request leaves in the
+        /// instance's memory is there for the next one, which may be another client's.
         max_instance_reuse: u32, default 1, from 1 to 1000000;
 
         /// How long an instance waits for its next request before it is dropped. Only has an effect
@@ -94,8 +94,8 @@ settings! {
     /// Where clients connect: one table for each address. Without any, one with the defaults. Each
     /// listener speaks HTTP/1.1.
     Listener {
-        /// Address and port, such as `127.0.0.1:8080`, `localhost:8080`, or `:8080` for all addresses
-        /// of this machine. Port 0 chooses a free port.
+        /// Address and port, such as `127.0.0.1:8080`, `localhost:8080`, or `:8080` for all
+        /// addresses of this machine. Port 0 chooses a free port.
         address: Address, default "127.0.0.1:8080";
 
         /// Whether to speak HTTP/2 too: with TLS if the client chooses it, without TLS if the
@@ -111,7 +111,8 @@ settings! {
 settings! {
     /// The certificate of a listener.
     Tls {
-        /// A file with the certificate in PEM, then those of the authorities between it and the root.
+        /// A file with the certificate in PEM, then those of the authorities between it and the
+        /// root.
         certificate: PathBuf, required "certificate.pem";
 
         /// A file with the certificate's private key in PEM.

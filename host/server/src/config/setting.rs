@@ -1,6 +1,7 @@
 //! What every setting can do: be read from a file, be written to one, be checked, and be described.
 //!
-//! `settings!` implements [`Setting`] for a struct from its fields, `values` for the types of fields.
+//! `settings!` implements [`Setting`] for a struct from its fields, `values` for the types of
+//! fields.
 
 use std::path::Path;
 
@@ -17,8 +18,8 @@ pub(crate) trait Setting: Sized {
     /// What to write for it in a file.
     fn kind() -> Kind;
 
-    /// Read it. Paths are relative to `folder`. Reports what is wrong with its type; `None` if there
-    /// is no value then. Bounds are not checked.
+    /// Read it. Paths are relative to `folder`. Reports what is wrong with its type; `None` if
+    /// there is no value then. Bounds are not checked.
     fn read(value: &Value<'_>, folder: &Path, report: &mut Report) -> Option<Self>;
 
     /// What to write; `None` if it is unset.

@@ -14,6 +14,8 @@ use crate::config::setting::{Kind, Setting, Value};
 #[derive(Debug)]
 pub(crate) struct Source<'a> {
     text: &'a str,
+    /// Where each line begins.
+    lines: Vec<usize>,
     root: Value<'a>,
 }
 
@@ -26,7 +28,9 @@ impl<'a> Source<'a> {
         let (root, errors) = DeTable::parse_recoverable(text);
         let span = root.span();
         let root = Spanned::new(span, DeValue::Table(root.into_inner()));
-        let source = Source { text, root };
+        let ends = text.match_indices('\n').map(|(end, _)| end + 1);
+        let lines = std::iter::once(0).chain(ends).collect();
+        let source = Source { text, lines, root };
         let mut problems: Vec<Problem> = Vec::new();
         for error in errors {
             let span = source.within(error.span().unwrap_or(0..0));
@@ -52,8 +56,8 @@ impl<'a> Source<'a> {
         &self.root
     }
 
-    /// Add their places to the problems, and sort them by these. Problems in a line that is not TOML
-    /// follow from that.
+    /// Add their places to the problems, and sort them by these. Problems in a line that is not
+    /// TOML follow from that.
     pub(crate) fn locate(&self, problems: &mut Vec<Problem>) {
         let lines: Vec<_> = problems
             .iter()
@@ -116,22 +120,23 @@ impl<'a> Source<'a> {
     }
 
     fn place(&self, offset: usize) -> Place {
-        let start = self.line(offset).start;
+        // The first line begins at 0.
+        let line = self.lines.partition_point(|start| *start <= offset);
         Place {
-            line: self.text[..start].matches('\n').count() + 1,
-            column: self.text[start..offset].chars().count() + 1,
+            line,
+            column: self.text[self.lines[line - 1]..offset].chars().count() + 1,
         }
     }
 
     /// The line around a place, without its end.
     fn line(&self, offset: usize) -> Range<usize> {
-        let start = self.text[..offset].rfind('\n').map_or(0, |end| end + 1);
+        let start = self.lines[self.place(offset).line - 1];
         let end = self.text[offset..].find(['\n', '\r']);
         start..end.map_or(self.text.len(), |end| offset + end)
     }
 
-    /// The line of a place, without what may be secret: of values, it shows only the marked one, and
-    /// that not if it `is_hidden`.
+    /// The line of a place, without what may be secret: of values, it shows only the marked one,
+    /// and that not if it `is_hidden`.
     fn quote(&self, span: Range<usize>, is_hidden: bool) -> Quote {
         let line = self.line(span.start);
         let end = span.end.min(line.end);

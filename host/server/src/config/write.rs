@@ -91,6 +91,7 @@ fn key(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use bolero::Driver;
 
@@ -193,6 +194,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_as_the_same() {
+        let tried = AtomicUsize::new(0);
         bolero::check!()
             .with_generator(AnySettings)
             .for_each(|Anything(text)| {
@@ -203,6 +205,11 @@ mod tests {
                 assert_eq!(report.problems, [], "{written}");
                 assert_eq!(config, again, "{written}");
                 assert_eq!(written, again.to_toml());
+                tried.fetch_add(usize::from(config != Config::default()), Ordering::Relaxed);
             });
+        assert!(
+            tried.into_inner() > 0,
+            "only what has no settings was tried"
+        );
     }
 }

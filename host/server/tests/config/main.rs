@@ -3,6 +3,7 @@
 mod defaults;
 mod documents;
 mod mistakes;
+mod routes;
 
 use std::path::Path;
 

@@ -8,7 +8,7 @@ use millpond_server::config::ProblemKind::{
 use crate::{SMALL, parse};
 
 /// The line, column, kind and key of each mistake.
-fn mistakes(text: &str) -> Vec<(usize, usize, ProblemKind, String)> {
+pub(crate) fn mistakes(text: &str) -> Vec<(usize, usize, ProblemKind, String)> {
     let Err(problems) = parse(text) else {
         return Vec::new();
     };
@@ -23,7 +23,7 @@ fn mistakes(text: &str) -> Vec<(usize, usize, ProblemKind, String)> {
 }
 
 /// Asserts the mistakes of a text that follows `SMALL`, whose lines are counted from 1.
-fn assert_after_small(text: &str, expected: &[(usize, usize, ProblemKind, &str)]) {
+pub(crate) fn assert_after_small(text: &str, expected: &[(usize, usize, ProblemKind, &str)]) {
     let lines = SMALL.lines().count();
     let expected: Vec<_> = expected
         .iter()
@@ -183,9 +183,14 @@ fn databases_do_not_share_files() {
     assert_after_small(text, &[(4, 10, Duplicate, "databases.c.folder")]);
     let text = "[databases.b]\nfolder = 't'\nbackup = { folder = 't/b' }\n";
     assert_after_small(text, &[(3, 21, Contradiction, "databases.b.backup.folder")]);
-    let text =
-        "backup = { folder = 'b' }\n[databases.b]\nfolder = 't'\nbackup = { folder = 'b/' }\n";
-    assert_after_small(text, &[(4, 21, Duplicate, "databases.b.backup.folder")]);
+    let backups = |place: &str| {
+        format!(
+            "backup = {{ folder = 'b' }}\n[databases.b]\n{place}\nbackup = {{ folder = 'b/' }}\n"
+        )
+    };
+    let twice = [(4, 21, Duplicate, "databases.b.backup.folder")];
+    assert_after_small(&backups("file = 'x/app.db'"), &twice);
+    assert_after_small(&backups("file = 'other.db'"), &[]);
 }
 
 #[test]
@@ -310,80 +315,6 @@ fn grants_of_tables_are_checked() {
         key(InvalidValue, "tables.t.allow[1]")
     );
     assert_eq!(grant("tables.t = { allow = ['read'], hidden = ['x'] }"), []);
-}
-
-#[test]
-fn routes_are_distinct() {
-    let route = |line: &str| format!("[[routes]]\ncomponent = 'app'\n{line}\n");
-    let two = |one: &str, two: &str| route(one) + &route(two);
-    let duplicate = [(4, 1, Duplicate, "routes[1]")];
-    assert_after_small(&two("path = '/'", ""), &duplicate);
-    assert_after_small(&two("path = '/a'", "path = '/a/'"), &duplicate);
-    assert_after_small(&two("host = 'A.b'", "host = 'a.B'"), &duplicate);
-    assert_after_small(&two("host = '*.b'", "host = 'b'"), &[]);
-    for path in ["api", "", "/a//b", "/../a", "/a?b", "/%61"] {
-        let expected = [(3, 8, InvalidValue, "routes[0].path")];
-        assert_after_small(&route(&format!("path = '{path}'")), &expected);
-    }
-    for host in ["http://a", "a:80", "a/b", "*", "*a.b", "a.*", "", "a..b"] {
-        let expected = [(3, 8, InvalidValue, "routes[0].host")];
-        assert_after_small(&route(&format!("host = '{host}'")), &expected);
-    }
-    for host in ["a", "*.a-b.c", "127.0.0.1", "[::1]"] {
-        assert_after_small(&route(&format!("host = '{host}'")), &[]);
-    }
-}
-
-#[test]
-fn a_database_for_each_tenant_needs_a_tenant() {
-    let tenants = SMALL.replace("file = \"app.db\"", "folder = \"tenants\"");
-    let with = |route: &str| {
-        let found = mistakes(&format!("{tenants}{route}")).into_iter();
-        found.map(|(.., kind, key)| (kind, key)).collect::<Vec<_>>()
-    };
-    let key = |kind, key: &str| vec![(kind, key.to_owned())];
-    assert_eq!(with(""), key(MissingKey, "components"));
-    let route = "[[routes]]\ncomponent = 'app'\n";
-    assert_eq!(with(route), key(Contradiction, "routes[0].component"));
-    let tenant = |tenant: &str| with(&format!("{route}tenant = {{ {tenant} }}"));
-    let path = |path: &str| tenant(&format!("from = 'path-segment', path = '{path}'"));
-    assert_eq!(path("/t/{tenant}"), []);
-    assert_eq!(path("/{tenant}/x"), []);
-    for wrong in [
-        "/t",
-        "/t/{tenant}/",
-        "t/{tenant}",
-        "/{tenant}/{tenant}",
-        "/x{tenant}",
-    ] {
-        let expected = key(InvalidValue, "routes[0].tenant.path");
-        assert_eq!(path(wrong), expected, "{wrong}");
-    }
-    let other =
-        format!("{route}path = '/u'\ntenant = {{ from = 'path-segment', path = '/t/{{tenant}}' }}");
-    assert_eq!(with(&other), key(Contradiction, "routes[0].tenant.path"));
-    let claim = "from = 'claim', claim = 'tenant', algorithm = 'RS256', keys = ['k.pem']";
-    assert_eq!(tenant(claim), []);
-    assert_eq!(tenant("from = 'header', header = 'x-tenant'"), []);
-    assert_eq!(
-        tenant("from = 'header', header = 'x tenant'"),
-        key(InvalidValue, "routes[0].tenant.header")
-    );
-    assert_eq!(
-        tenant("from = 'host-label'"),
-        key(MissingKey, "routes[0].tenant.host")
-    );
-    assert_eq!(tenant("from = 'host-label', host = '*.a'"), []);
-    assert_eq!(
-        tenant("from = 'host-label', host = 'a'"),
-        key(InvalidValue, "routes[0].tenant.host")
-    );
-    assert_eq!(
-        tenant("from = 'path-segment', path = '/{tenant}', claim = 'x'"),
-        key(Contradiction, "routes[0].tenant.claim")
-    );
-    let host = format!("{route}host = '*.example.com'\ntenant = {{ from = 'host-label' }}");
-    assert_eq!(with(&host), []);
 }
 
 #[test]

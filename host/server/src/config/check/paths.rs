@@ -1,6 +1,7 @@
 //! Databases that would share files.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 use crate::config::problem::ProblemKind::{Contradiction, Duplicate};
@@ -53,22 +54,27 @@ pub(super) fn check(databases: &BTreeMap<Name, Database>, report: &mut Report) {
     check_backups(databases, report);
 }
 
-/// Two databases of the same name in one folder would overwrite each other's backups.
+/// Databases of the same name would mix their backups in one folder, as would two folders, of which
+/// each has a folder for each tenant.
 fn check_backups(databases: &BTreeMap<Name, Database>, report: &mut Report) {
-    let mut earlier: Vec<(&Name, PathBuf)> = Vec::new();
+    let mut earlier: Vec<(&Name, PathBuf, Option<&OsStr>)> = Vec::new();
     for (name, database) in databases {
         let Some(backup) = &database.backup else {
             continue;
         };
+        let stem = database.file.as_deref().and_then(Path::file_stem);
         let path = normal(&backup.folder);
-        if let Some((other, _)) = earlier.iter().find(|(_, other)| *other == path) {
-            let message =
-                format!("the backups of the database `{other}` are there: choose another folder");
+        let is_same = |(_, other, of): &&(_, PathBuf, _)| *other == path && *of == stem;
+        if let Some((other, ..)) = earlier.iter().find(is_same) {
+            let message = format!(
+                "the backups of the database `{other}` are there, with the same names: choose another \
+                 folder"
+            );
             under(report, name, &["backup", "folder"], |report| {
                 report.value(Duplicate, message);
             });
         }
-        earlier.push((name, path));
+        earlier.push((name, path, stem));
     }
 }
 
