@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use serde_json::Value;
@@ -22,7 +22,10 @@ pub(super) fn text(status: StatusCode, text: &'static str) -> Response<WasiBody>
         "text/plain; charset=utf-8",
         Bytes::from_static(text.as_bytes()),
     );
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(
+        status,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+    ) {
         response
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -60,6 +63,8 @@ pub(super) struct Outgoing {
     bytes: u64,
     /// The length of the body, if the response declares it: hyper does not poll beyond it.
     length: Option<u64>,
+    /// There is none, whatever the guest writes. hyper sees to that for HTTP/1 only.
+    is_omitted: bool,
     ended: bool,
     failed: bool,
     /// Set before the guest is dropped with its work unfinished.
@@ -69,6 +74,7 @@ pub(super) struct Outgoing {
 impl Outgoing {
     pub(super) fn wrap(
         response: Response<WasiBody>,
+        version: Version,
         line: Line,
         exchange: Arc<Exchange>,
         cut: Arc<AtomicBool>,
@@ -79,6 +85,7 @@ impl Outgoing {
         let length = response.headers().get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
         response.map(|body| Outgoing {
+            is_omitted: has_none && version == Version::HTTP_2,
             ended: body.is_end_stream(),
             length: if has_none {
                 Some(0)
@@ -100,7 +107,7 @@ impl Outgoing {
         drop(line);
         let response = text(StatusCode::INTERNAL_SERVER_ERROR, "");
         let line = Line::new(0, &Request::new(()), None);
-        Outgoing::wrap(response, line, exchange, Arc::default())
+        Outgoing::wrap(response, Version::HTTP_11, line, exchange, Arc::default())
     }
 }
 
@@ -126,7 +133,7 @@ impl Body for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream() && !self.cut.load(Ordering::Acquire)
+        self.is_omitted || self.body.is_end_stream() && !self.cut.load(Ordering::Acquire)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -152,7 +159,10 @@ impl Drop for Outgoing {
             true => self.exchange.hand_over(line),
             false => {
                 drop(line);
-                self.exchange.break_off();
+                match self.failed {
+                    true => self.exchange.break_off(),
+                    false => self.exchange.abandon(),
+                }
             }
         }
     }
@@ -167,7 +177,7 @@ mod tests {
         let response = text(StatusCode::OK, "hello");
         let line = Line::new(1, &Request::new(()), None);
         let cut = Arc::new(AtomicBool::new(cut));
-        let body = Outgoing::wrap(response, line, Arc::default(), cut);
+        let body = Outgoing::wrap(response, Version::HTTP_11, line, Arc::default(), cut);
         let collected = millpond_pool::block_on(body.into_body().collect());
         collected.ok().map(|body| body.to_bytes())
     }
