@@ -225,8 +225,8 @@ impl Serve {
     ) -> Result<(), Failure> {
         let mut signals = Signals::new()?;
         let mut serving = server.serve(sockets)?;
-        for address in serving.addresses() {
-            say(format_args!("Serving HTTP on http://{address}/"));
+        for url in serving.urls() {
+            say(format_args!("Serving HTTP on {url}"));
         }
         if let Some(address) = serving.admin_address() {
             say(format_args!("Serving pool counters on http://{address}/"));

@@ -1,6 +1,7 @@
 //! What a server reports: requests, failures of guests, and their output.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -78,6 +79,26 @@ pub enum Event<'a> {
         /// The request's number.
         request: u64,
         /// Why.
+        reason: &'a str,
+    },
+    /// A client has as many connections as one client may have, so another was closed. Reported at
+    /// most once a minute.
+    TooManyConnections {
+        /// Its address.
+        client: IpAddr,
+        /// How many it may have.
+        most: u32,
+    },
+    /// The certificate of a listener has changed, and is served from now on.
+    CertificateReloaded {
+        /// Its file.
+        certificate: &'a Path,
+    },
+    /// A certificate that clients refuse is served, or one that has changed cannot be served.
+    CertificateProblem {
+        /// Its file.
+        certificate: &'a Path,
+        /// What is wrong, and what the server does.
         reason: &'a str,
     },
     /// A guest asked for a database that it was not granted. Reported once.
@@ -162,6 +183,17 @@ impl fmt::Display for Event<'_> {
             Event::DatabaseFailed { request, reason } => {
                 write!(f, "[{request}] the tenant's database: {reason}")
             }
+            Event::TooManyConnections { client, most } => write!(
+                f,
+                "{client} has {most} connections, as many as one client may have: others are closed"
+            ),
+            Event::CertificateReloaded { certificate } => {
+                write!(f, "{}: read again", certificate.display())
+            }
+            Event::CertificateProblem {
+                certificate,
+                reason,
+            } => write!(f, "{}: {reason}", certificate.display()),
             Event::UnknownDatabase { request, name } => write!(
                 f,
                 "[{request}] the guest asked for the database `{name}`, which is not granted"

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use futures_channel::oneshot;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use serde_json::Value;
@@ -23,7 +23,10 @@ pub(super) fn text(status: StatusCode, text: &'static str) -> Response<WasiBody>
         "text/plain; charset=utf-8",
         Bytes::from_static(text.as_bytes()),
     );
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(
+        status,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+    ) {
         response
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -61,6 +64,8 @@ pub(super) struct Outgoing {
     bytes: u64,
     /// The length of the body, if the response declares it: hyper does not poll beyond it.
     length: Option<u64>,
+    /// There is none, whatever the guest writes. hyper sees to that for HTTP/1 only.
+    is_omitted: bool,
     ended: bool,
     failed: bool,
     ending: Ending,
@@ -78,6 +83,7 @@ pub(super) struct Ending {
 impl Outgoing {
     pub(super) fn wrap(
         response: Response<WasiBody>,
+        version: Version,
         line: Line,
         exchange: Arc<Exchange>,
         ending: Ending,
@@ -88,6 +94,7 @@ impl Outgoing {
         let length = response.headers().get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
         response.map(|body| Outgoing {
+            is_omitted: has_none && version == Version::HTTP_2,
             ended: body.is_end_stream(),
             length: if has_none {
                 Some(0)
@@ -109,7 +116,13 @@ impl Outgoing {
         drop(line);
         let response = text(StatusCode::INTERNAL_SERVER_ERROR, "");
         let line = Line::new(0, &Request::new(()), None);
-        Outgoing::wrap(response, line, exchange, Ending::default())
+        Outgoing::wrap(
+            response,
+            Version::HTTP_11,
+            line,
+            exchange,
+            Ending::default(),
+        )
     }
 }
 
@@ -135,7 +148,7 @@ impl Body for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream() && !self.ending.cut.load(Ordering::Acquire)
+        self.is_omitted || self.body.is_end_stream() && !self.ending.cut.load(Ordering::Acquire)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -164,7 +177,10 @@ impl Drop for Outgoing {
             true => self.exchange.hand_over(line),
             false => {
                 drop(line);
-                self.exchange.break_off();
+                match self.failed {
+                    true => self.exchange.break_off(),
+                    false => self.exchange.abandon(),
+                }
             }
         }
     }
@@ -182,7 +198,7 @@ mod tests {
             cut: Arc::new(AtomicBool::new(cut)),
             taken: None,
         };
-        let body = Outgoing::wrap(response, line, Arc::default(), ending);
+        let body = Outgoing::wrap(response, Version::HTTP_11, line, Arc::default(), ending);
         let collected = millpond_pool::block_on(body.into_body().collect());
         collected.ok().map(|body| body.to_bytes())
     }

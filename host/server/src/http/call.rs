@@ -4,7 +4,7 @@ use std::future::{pending, poll_fn};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_channel::oneshot;
-use http::{Request, Response};
+use http::{Request, Response, uri};
 use wasmtime::{AsContextMut, Store};
 use wasmtime_wasi_http::handler::{Prepared, Proxy};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
@@ -25,10 +25,14 @@ pub(super) async fn call_02(
     let answer = Arc::new(Mutex::new(Some(answer)));
     let take =
         |answer: &Mutex<Option<_>>| answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let scheme = match request.uri().scheme() {
+        Some(scheme) if *scheme == uri::Scheme::HTTPS => Scheme::Https,
+        _ => Scheme::Http,
+    };
     let request = store
         .data_mut()
         .http()
-        .new_incoming_request(Scheme::Http, request)?;
+        .new_incoming_request(scheme, request)?;
     let outparam = store
         .data_mut()
         .http()

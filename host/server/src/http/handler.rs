@@ -5,32 +5,37 @@
 //! runtime.
 
 use std::future::{pending, poll_fn};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use futures_channel::oneshot;
-use http::{Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version, uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use millpond_wasmtime::{SqliteCtx, pool};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use wasmtime::PoolConcurrencyLimitError;
-use wasmtime_wasi_http::{Error, WasiBody};
+use wasmtime_wasi_http::WasiBody;
 
+use crate::config::Size;
 use crate::failure::{guest_ended, guest_failure};
 use crate::guest::Guest;
 use crate::http::access_log::{Line, log_refusal};
 use crate::http::answer::{self, Ending, Outgoing};
+use crate::http::bounds::{Full, RequestPlace, Tally, counted_as};
 use crate::http::call::Answer;
+use crate::http::compression::{Coding, compress};
 use crate::http::disconnect::DisconnectWatcher;
-use crate::http::exchange::{Client, Exchange, Upload};
+use crate::http::exchange::{Client, Exchange};
 use crate::http::guest_output::GuestOutput;
 use crate::http::instances::{Idle, Instance};
 use crate::http::listener::Service;
-use crate::http::request;
+use crate::http::request::{self, Limits};
+use crate::http::upload::{Fault, Upload};
 use crate::log::{Event, Log};
 use crate::printable::one_line;
 use crate::site::{Component, Site, Target};
@@ -44,6 +49,8 @@ pub(super) struct Handler {
     /// A permit for every request that may run. A guest keeps its permit until its store is
     /// dropped, or waits for another request.
     places: Arc<Semaphore>,
+    by_client: Tally<IpAddr>,
+    by_tenant: Tally<String>,
     requests: AtomicU64,
     /// Dropped when every guest must end.
     end: Mutex<Option<watch::Sender<()>>>,
@@ -61,6 +68,8 @@ impl Handler {
             max_requests,
             idle: Idle::default(),
             places: Arc::new(Semaphore::new(max_requests as usize)),
+            by_client: Tally::default(),
+            by_tenant: Tally::default(),
             requests: AtomicU64::new(0),
             end: Mutex::new(Some(end)),
             ended,
@@ -120,10 +129,15 @@ impl Handler {
         let mut ending = Ending::default();
         let (taken, was_taken) = oneshot::channel();
         let exchange = Arc::clone(&client.exchange);
+        let version = request.version();
+        let compression = site.settings.compression;
+        let coding = compression.then(|| Coding::preferred(request.headers()));
         let local = client.socket.local_addr().ok();
-        let placed = request::check(&mut request, local)
+        let limits = Limits::new(&site.settings);
+        let placed = request::check(&mut request, &client.scheme, local)
+            .and_then(|()| limits.check(&request))
             .map_err(|(status, text)| answer::text(status, text))
-            .and_then(|()| self.place(&site, &request, &mut line));
+            .and_then(|()| self.place(&site, &request, client.address, &mut line));
         let response = match placed {
             Err(response) => response,
             Ok((target, place)) => {
@@ -138,13 +152,17 @@ impl Handler {
                     Some((response, hint)) => {
                         line.hint = hint;
                         ending.taken = hint.is_none().then_some(taken);
-                        response
+                        let is_head = line.method == Method::HEAD;
+                        match coding {
+                            Some(coding) => compress(response, coding, is_head),
+                            None => response,
+                        }
                     }
                     None => return Outgoing::unread(line, exchange),
                 }
             }
         };
-        Outgoing::wrap(response, line, exchange, ending)
+        Outgoing::wrap(response, version, line, exchange, ending)
     }
 
     /// Where a request goes, and a place for it; or the response of the host.
@@ -152,20 +170,48 @@ impl Handler {
         &self,
         site: &'a Site,
         request: &Request<Incoming>,
+        client: IpAddr,
         line: &mut Line,
-    ) -> Result<(&'a Target, OwnedSemaphorePermit), Response<WasiBody>> {
+    ) -> Result<(&'a Target, RequestPlace), Response<WasiBody>> {
         let target = site
             .route(request)
             .ok_or_else(|| answer::text(StatusCode::NOT_FOUND, "no route of this server fits\n"))?;
         line.component = site.shown(&target.component).cloned();
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        place.map(|place| (target, place)).map_err(|_| {
-            line.hint = Some("see max-requests");
-            answer::text(
+        let settings = &site.settings;
+        let tenant = line.tenant.clone();
+        let mut busy = |hint, status, text| {
+            line.hint = Some(hint);
+            answer::text(status, text)
+        };
+        let of_client = self
+            .by_client
+            .limited(Some(counted_as(client)), settings.max_client_requests)
+            .map_err(|Full| {
+                busy(
+                    "see max-client-requests",
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "the server runs as many requests for you as it may: try again\n",
+                )
+            })?;
+        let of_tenant = self
+            .by_tenant
+            .limited(tenant, settings.max_tenant_requests)
+            .map_err(|Full| {
+                busy(
+                    "see max-tenant-requests",
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "the server runs as many requests for this tenant as it may: try again\n",
+                )
+            })?;
+        let of_all = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            busy(
+                "see max-requests",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the server runs its maximum number of requests: try again\n",
             )
-        })
+        })?;
+        let place = RequestPlace::new(of_all, of_client, of_tenant);
+        Ok((target, place))
     }
 
     /// Report once that a guest asks for what it was not granted.
@@ -219,17 +265,18 @@ impl Handler {
             Ok(sqlite) => sqlite,
             Err(error) => return Some((self.without_database(number, &error), None)),
         };
-        let broken = Arc::new(AtomicBool::new(false));
-        let is_http_11 = request.version() >= Version::HTTP_11;
-        let request = request.map(|body| {
-            let body = Upload::new(body, &client, Arc::clone(&broken));
-            body.map_err(Error::from).boxed_unsync()
-        });
+        let fault = Arc::new(Fault::default());
+        // A probe goes around hyper, and TLS. There, as with HTTP/2, hyper notices.
+        let may_be_probed =
+            request.version() == Version::HTTP_11 && client.scheme == uri::Scheme::HTTP;
+        let most = run.site.settings.max_body_size.map(Size::bytes);
+        let request =
+            request.map(|body| Upload::new(body, &client, most, Arc::clone(&fault)).boxed_unsync());
         let is_alone = client.is_alone;
         let exchange = Arc::clone(&client.exchange);
         let (watched, client_left) =
             self.disconnects
-                .watch(number, client, is_http_11, sqlite.request().clone());
+                .watch(number, client, may_be_probed, sqlite.request().clone());
         let gone = async {
             if client_left.await.is_err() {
                 // The response has been sent.
@@ -272,6 +319,7 @@ impl Handler {
         };
         let is_gone = watched.answered();
         let error = match answer {
+            _ if fault.is_too_large() => None,
             Some(Ok(response)) if response.status().is_informational() => {
                 let status = response.status().as_u16();
                 // RFC 9110, 15.2: the client would wait for another response.
@@ -300,14 +348,10 @@ impl Handler {
             None => None,
         };
         let hint = error.as_ref().map_or("the guest failed", guest_ended);
+        if let Some((status, text)) = fault.refusal() {
+            return Some((answer::text(status, text), None));
+        }
         Some(match error {
-            _ if broken.load(Ordering::Acquire) => {
-                let response = answer::text(
-                    StatusCode::BAD_REQUEST,
-                    "the request's body is incomplete or malformed\n",
-                );
-                (response, None)
-            }
             Some(error) => (failed(&*self.log, number, &error), Some(hint)),
             None => (guest_failed(), Some(hint)),
         })
@@ -341,7 +385,7 @@ impl Handler {
 struct Run<'a> {
     site: &'a Arc<Site>,
     target: &'a Target,
-    place: OwnedSemaphorePermit,
+    place: RequestPlace,
     cut: Arc<AtomicBool>,
     /// Completes when the connection has taken the response, or dropped it.
     taken: oneshot::Receiver<bool>,
@@ -379,7 +423,9 @@ impl Service for Counters {
     ) -> impl Future<Output = Response<Outgoing>> + Send {
         let answer = answer::json(&self.0.site().databases.stats_json());
         let line = Line::new(0, &request, None);
-        let answer = Outgoing::wrap(answer, line, client.exchange, Ending::default());
+        let version = request.version();
+        let exchange = client.exchange;
+        let answer = Outgoing::wrap(answer, version, line, exchange, Ending::default());
         std::future::ready(answer)
     }
 
@@ -414,7 +460,7 @@ struct Task {
     sqlite: SqliteCtx,
     site: Arc<Site>,
     component: Arc<Component>,
-    place: OwnedSemaphorePermit,
+    place: RequestPlace,
     cut: Arc<AtomicBool>,
     /// Completes when the connection has taken the response, or dropped it.
     taken: oneshot::Receiver<bool>,

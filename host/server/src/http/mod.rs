@@ -7,14 +7,21 @@
 
 mod access_log;
 mod answer;
+mod bounds;
 mod call;
+mod compression;
+mod connection;
 mod disconnect;
 mod exchange;
 mod guest_output;
 mod handler;
+mod http2;
 mod instances;
 mod listener;
 mod request;
+mod tls;
+mod upload;
+mod wire;
 
 use std::fmt;
 use std::io;
@@ -27,8 +34,10 @@ use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
+use self::bounds::Connections;
 use self::handler::{Counters, Handler, Requests};
-use self::listener::{Phase, Service};
+use self::listener::{Phase, Service, Settings};
+use self::tls::Identity;
 use crate::config::{self, Address, Config};
 use crate::databases::Databases;
 use crate::error::{Error, Result};
@@ -46,6 +55,8 @@ const LAST_GRACE: Duration = Duration::from_secs(2);
 pub struct Server {
     config: Config,
     compiled: Compiled,
+    /// The certificates of the listeners that have one, in their order.
+    identities: Vec<Option<Arc<Identity>>>,
     log: Arc<dyn Log>,
 }
 
@@ -68,16 +79,24 @@ pub struct Sockets {
 }
 
 impl Server {
-    /// Compile the components of `config`, and check that they can be served. Blocks meanwhile.
+    /// Read the certificates of `config`, compile its components, and check that they can be served.
+    /// Blocks meanwhile.
     ///
     /// # Errors
     ///
-    /// The first component that cannot be: the message begins with its file.
+    /// The first certificate or component that cannot be: the message begins with its file.
     pub fn load(config: Config, log: Arc<dyn Log>) -> Result<Server> {
+        let listeners = config.listeners.iter();
+        let identities = listeners.map(|listener| {
+            let tls = listener.tls.as_ref();
+            tls.map(|files| Identity::load(files, &*log)).transpose()
+        });
+        let identities = identities.collect::<Result<_>>()?;
         let compiled = Compiled::new(&config, &log)?;
         Ok(Server {
             config,
             compiled,
+            identities,
             log,
         })
     }
@@ -135,6 +154,7 @@ impl Server {
         let (site, site_in_use) = Site::new(&self.config, self.compiled, databases)?;
         let (phase, _) = watch::channel(Phase::Serving);
         let handler = Arc::new(Handler::new(site, Arc::clone(&self.log)));
+        let connections = Connections::new(self.config.server.max_requests, Arc::clone(&self.log));
         let mut serving = Serving {
             addresses: Vec::new(),
             admin: None,
@@ -145,16 +165,34 @@ impl Server {
             phase,
             requests: JoinSet::new(),
         };
-        for socket in sockets.listeners {
-            let handler = Arc::clone(&serving.handler);
-            let requests = Requests(handler);
-            let address = serving.listen(socket, CONNECTION_THREADS, requests)?;
+        let mut identities = self.identities.into_iter();
+        let mut watched = Vec::new();
+        for (index, socket) in sockets.listeners.into_iter().enumerate() {
+            let requests = Requests(Arc::clone(&serving.handler));
+            let listener = serving.config.listeners.get(index);
+            let http2 = listener.is_none_or(|listener| listener.http2);
+            let identity = identities.next().flatten();
+            let tls = identity.as_ref().map(|identity| identity.acceptor(http2));
+            watched.extend(identity.clone());
+            let settings = Settings::new(
+                &serving.config.server,
+                CONNECTION_THREADS,
+                http2,
+                tls.transpose()?,
+                connections.clone(),
+            );
+            let address = serving.listen(socket, settings, requests)?;
             serving.addresses.push(address);
         }
         if let Some(socket) = sockets.admin {
             let counters = Counters(Arc::clone(&serving.handler));
-            serving.admin = Some(serving.listen(socket, 0, counters)?);
+            let server = &serving.config.server;
+            // Its own, so that clients cannot take them.
+            let connections = Connections::new(1, Arc::clone(&serving.log));
+            let settings = Settings::new(server, 0, false, None, connections);
+            serving.admin = Some(serving.listen(socket, settings, counters)?);
         }
+        tokio::spawn(tls::watch(watched, Arc::clone(&serving.log)));
         let handler = Arc::clone(&serving.handler);
         tokio::spawn(async move { handler.watch_clients().await });
         Ok(serving)
@@ -181,6 +219,11 @@ fn only_at_start(before: &Config, after: &Config) -> Vec<&'static str> {
             "server.head-timeout",
             one.head_timeout != other.head_timeout,
         ),
+        (
+            "server.max-head-size",
+            one.max_head_size != other.max_head_size,
+        ),
+        ("server.max-headers", one.max_headers != other.max_headers),
     ];
     let differing = differing.into_iter().filter(|(_, differs)| *differs);
     differing.map(|(key, _)| key).collect()
@@ -218,15 +261,14 @@ impl Serving {
     fn listen(
         &mut self,
         socket: TcpListener,
-        threads: usize,
+        settings: Settings,
         service: impl Service,
     ) -> Result<SocketAddr> {
         let listen = || {
             let address = socket.local_addr()?;
             socket.set_nonblocking(true)?;
             let phases = self.phase.subscribe();
-            let head_timeout = self.config.server.head_timeout;
-            let serving = listener::serve(socket, phases, threads, head_timeout, service)?;
+            let serving = listener::serve(socket, phases, settings, service)?;
             self.requests.spawn(serving);
             Ok(address)
         };
@@ -236,6 +278,19 @@ impl Serving {
     /// The addresses that it listens on, in the order of the configuration's listeners.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The URLs that it serves, in the same order: of each address, with the scheme.
+    pub fn urls(&self) -> impl Iterator<Item = String> {
+        let listeners = self.config.listeners.iter().map(Some);
+        let addresses = self.addresses.iter();
+        addresses
+            .zip(listeners.chain(std::iter::repeat(None)))
+            .map(|(address, listener)| {
+                let has_tls = listener.is_some_and(|listener| listener.tls.is_some());
+                let scheme = if has_tls { "https" } else { "http" };
+                format!("{scheme}://{address}/")
+            })
     }
 
     /// The address of the admin server, if there is one.
