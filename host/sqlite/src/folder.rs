@@ -20,6 +20,8 @@ const MAX_KEY: usize = 64;
 /// letter or a digit. Other keys are refused, so no key names a file outside the folder, or another
 /// key's file on a case-insensitive file system. Symbolic links are not followed.
 ///
+/// [`BackupSchedule::of_folder`](crate::backup::BackupSchedule::of_folder) backs all of them up.
+///
 /// ```
 /// use millpond_pool::{Access, Parameters, PoolsSettings};
 /// use millpond_sqlite::{Folder, PoolBuilder, migrations::Migrations};
