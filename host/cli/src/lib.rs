@@ -5,21 +5,28 @@
 //! is in the crate `millpond-server`.
 
 mod arguments;
+mod backup;
 mod bundle;
+mod check;
+mod configuration;
 mod databases;
 mod failure;
 mod granted;
 mod guest;
+mod init;
 mod inspect;
+mod keeping;
 mod migrate;
 mod new;
 mod output;
+mod restore;
 mod run;
 mod serve;
 mod servers;
 mod stats;
 mod stdio;
 mod test;
+mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -42,10 +49,15 @@ enum Command {
     Serve(serve::Serve),
     Migrate(migrate::Migrate),
     Inspect(inspect::Inspect),
+    Init(init::Init),
+    Check(check::Check),
     New(new::New),
     Stats(stats::Stats),
     Test(test::Test),
     Bundle(bundle::Bundle),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
+    Verify(verify::Verify),
 }
 
 const EXAMPLES: &str = "\
@@ -57,7 +69,8 @@ Examples:
   millpond new --lang rust shortener
 
 Exit status: 0 done; 2 a mistake in the command line, a file or a setting, in one line on
-stderr. `test` exits with 1 if a test failed. `run` passes the guest's own exit code on (see
+stderr. `test` exits with 1 if a test failed, and `backup`, `restore` and `verify` if the
+database is damaged. `run` passes the guest's own exit code on (see
 `millpond run --help`), and exits with 134 where the guest trapped.";
 
 /// Run the command with `args`, whose first element is the program's name.
@@ -157,10 +170,15 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Serve(serve) => serve.execute(),
         Command::Migrate(migrate) => migrate.execute(),
         Command::Inspect(inspect) => inspect.execute(),
+        Command::Init(init) => init.execute(),
+        Command::Check(check) => check.execute(),
         Command::New(new) => new.execute(),
         Command::Stats(stats) => stats.execute(),
         Command::Test(test) => test.execute(),
         Command::Bundle(bundle) => bundle.execute(),
+        Command::Backup(backup) => backup.execute(),
+        Command::Restore(restore) => restore.execute(),
+        Command::Verify(verify) => verify.execute(),
     }
 }
 
@@ -255,10 +273,15 @@ mod tests {
             "serve --help",
             "migrate --help",
             "inspect --help",
+            "init --help",
+            "check --help",
             "new --help",
             "stats --help",
             "test --help",
             "bundle --help",
+            "backup --help",
+            "restore --help",
+            "verify --help",
         ] {
             let args = ["millpond"].into_iter().chain(args.split(' '));
             assert!(matches!(

@@ -19,6 +19,8 @@ use crate::failure::Reached;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct GuestSettings {
+    /// The arguments: by convention the first is the program's name. Defaults to none.
+    pub args: Vec<String>,
     /// The environment variables. The guest gets no others. Defaults to none.
     pub env: BTreeMap<String, String>,
     /// The limits on an instance. Defaults to those of [`InstanceLimits::new`].
@@ -30,6 +32,7 @@ pub struct GuestSettings {
 impl Default for GuestSettings {
     fn default() -> GuestSettings {
         GuestSettings {
+            args: Vec::new(),
             env: BTreeMap::new(),
             limits: InstanceLimits::new(),
             max_random_size: 64 << 10,
@@ -38,9 +41,10 @@ impl Default for GuestSettings {
 }
 
 impl GuestSettings {
-    /// WASI for a guest: the environment, and no files and no network.
+    /// WASI for a guest: the arguments, the environment, and no files and no network.
     pub fn wasi(&self) -> WasiCtxBuilder {
         let mut wasi = WasiCtx::builder();
+        wasi.args(&self.args);
         for (name, value) in &self.env {
             wasi.env(name, value);
         }

@@ -7,25 +7,21 @@
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
 
 use futures_channel::oneshot;
 use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use millpond_wasmtime::SqliteCtx;
+use millpond_wasmtime::{SqliteCtx, pool};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use wasmtime::component::InstancePre;
-use wasmtime::{Engine, PoolConcurrencyLimitError};
-use wasmtime_wasi_http::handler::ProxyPre;
-use wasmtime_wasi_http::{Error, WasiBody, p2, p3};
+use wasmtime::PoolConcurrencyLimitError;
+use wasmtime_wasi_http::{Error, WasiBody};
 
-use crate::databases::Databases;
 use crate::failure::{guest_ended, guest_failure};
-use crate::guest::{Guest, GuestSettings};
-use crate::http::HttpSettings;
+use crate::guest::Guest;
 use crate::http::access_log::{Line, log_refusal};
 use crate::http::answer::{self, Ending, Outgoing};
 use crate::http::call::Answer;
@@ -35,29 +31,14 @@ use crate::http::guest_output::GuestOutput;
 use crate::http::instances::{Idle, Instance};
 use crate::http::listener::Service;
 use crate::http::request;
-use crate::interfaces::Role;
 use crate::log::{Event, Log};
-
-/// The component's handler, ready to be instantiated.
-pub(super) fn proxy(role: Role, pre: InstancePre<Guest>) -> wasmtime::Result<ProxyPre<Guest>> {
-    match role {
-        Role::Http03 => Ok(ProxyPre::P3(p3::bindings::ServicePre::new(pre)?)),
-        _ => Ok(ProxyPre::P2(p2::bindings::ProxyPre::new(pre)?)),
-    }
-}
+use crate::printable::one_line;
+use crate::site::{Component, Site, Target};
 
 /// What all requests share.
 pub(super) struct Handler {
-    engine: Engine,
-    pre: ProxyPre<Guest>,
-    guest: GuestSettings,
-    databases: Databases,
+    site: RwLock<Arc<Site>>,
     log: Arc<dyn Log>,
-    request_timeout: Duration,
-    access_log: bool,
-    max_output_size: usize,
-    /// The message that a database is not granted has been written.
-    told_of_database: AtomicBool,
     max_requests: u32,
     idle: Idle,
     /// A permit for every request that may run. A guest keeps its permit until its store is
@@ -71,28 +52,15 @@ pub(super) struct Handler {
 }
 
 impl Handler {
-    pub(super) fn new(
-        engine: Engine,
-        pre: ProxyPre<Guest>,
-        guest: GuestSettings,
-        databases: Databases,
-        http: &HttpSettings,
-        log: Arc<dyn Log>,
-    ) -> Handler {
+    pub(super) fn new(site: Site, log: Arc<dyn Log>) -> Handler {
         let (end, ended) = watch::channel(());
+        let max_requests = site.settings.max_requests;
         Handler {
-            engine,
-            pre,
-            guest,
-            databases,
+            site: RwLock::new(Arc::new(site)),
             log,
-            request_timeout: http.request_timeout,
-            access_log: http.access_log,
-            max_output_size: http.max_output_size,
-            told_of_database: AtomicBool::new(false),
-            max_requests: http.max_requests,
-            idle: Idle::new(http.max_instance_reuse, http.idle_instance_timeout),
-            places: Arc::new(Semaphore::new(http.max_requests as usize)),
+            max_requests,
+            idle: Idle::default(),
+            places: Arc::new(Semaphore::new(max_requests as usize)),
             requests: AtomicU64::new(0),
             end: Mutex::new(Some(end)),
             ended,
@@ -100,13 +68,24 @@ impl Handler {
         }
     }
 
+    /// What the configuration means now. A request uses the same one until its end.
+    pub(super) fn site(&self) -> Arc<Site> {
+        Arc::clone(&self.site.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Handle the requests from now on as this says.
+    pub(super) fn replace_site(&self, site: Site) -> Arc<Site> {
+        let mut current = self.site.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *current, Arc::new(site));
+        drop(current);
+        // Those that wait are instances of the components before.
+        self.idle.clear();
+        before
+    }
+
     /// Background work. Never returns.
     pub(super) async fn watch_clients(&self) {
         tokio::join!(self.disconnects.look(), self.idle.expire());
-    }
-
-    pub(super) fn databases(&self) -> &Databases {
-        &self.databases
     }
 
     /// Wait until no guest runs.
@@ -135,20 +114,27 @@ impl Handler {
         client: Client,
     ) -> Response<Outgoing> {
         let number = self.next_number();
-        let mut line = Line::new(
-            number,
-            &request,
-            self.access_log.then(|| Arc::clone(&self.log)),
-        );
+        let site = self.site();
+        let log = site.settings.access_log.then(|| Arc::clone(&self.log));
+        let mut line = Line::new(number, &request, log);
         let mut ending = Ending::default();
         let (taken, was_taken) = oneshot::channel();
         let exchange = Arc::clone(&client.exchange);
-        let refused = request::check(&mut request, client.socket.local_addr().ok()).err();
-        let response = match (refused, Arc::clone(&self.places).try_acquire_owned()) {
-            (Some((status, text)), _) => answer::text(status, text),
-            (None, Ok(place)) => {
-                let task_ending = (Arc::clone(&ending.cut), was_taken);
-                match self.run(request, client, &line, place, task_ending).await {
+        let local = client.socket.local_addr().ok();
+        let placed = request::check(&mut request, local)
+            .map_err(|(status, text)| answer::text(status, text))
+            .and_then(|()| self.place(&site, &request, &mut line));
+        let response = match placed {
+            Err(response) => response,
+            Ok((target, place)) => {
+                let run = Run {
+                    site: &site,
+                    target,
+                    place,
+                    cut: Arc::clone(&ending.cut),
+                    taken: was_taken,
+                };
+                match self.run(run, request, client, &mut line).await {
                     Some((response, hint)) => {
                         line.hint = hint;
                         ending.taken = hint.is_none().then_some(taken);
@@ -157,38 +143,60 @@ impl Handler {
                     None => return Outgoing::unread(line, exchange),
                 }
             }
-            (None, Err(_)) => {
-                line.hint = Some("see max-requests");
-                answer::text(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "the server runs its maximum number of requests: try again\n",
-                )
-            }
         };
         Outgoing::wrap(response, line, exchange, ending)
     }
 
+    /// Where a request goes, and a place for it; or the response of the host.
+    fn place<'a>(
+        &self,
+        site: &'a Site,
+        request: &Request<Incoming>,
+        line: &mut Line,
+    ) -> Result<(&'a Target, OwnedSemaphorePermit), Response<WasiBody>> {
+        let target = site
+            .route(request)
+            .ok_or_else(|| answer::text(StatusCode::NOT_FOUND, "no route of this server fits\n"))?;
+        line.component = site.shown(&target.component).cloned();
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        place.map(|place| (target, place)).map_err(|_| {
+            line.hint = Some("see max-requests");
+            answer::text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the server runs its maximum number of requests: try again\n",
+            )
+        })
+    }
+
     /// Report once that a guest asks for what it was not granted.
-    fn tell_of_database(&self, request: u64, guest: &Guest) {
+    fn tell_of_database(&self, request: u64, component: &Component, guest: &Guest) {
         if let Some(name) = guest.unknown_database()
-            && !self.told_of_database.swap(true, Ordering::Relaxed)
+            && !component.told_of_database.swap(true, Ordering::Relaxed)
         {
             self.log.event(&Event::UnknownDatabase { request, name });
         }
     }
 
     /// An instance for a request: one that waits for it, or a new one.
-    fn instance(&self, number: u64, sqlite: SqliteCtx) -> Instance {
+    /// An instance for a request: one that waits for another, or a new one.
+    fn instance(
+        &self,
+        number: u64,
+        site: &Site,
+        component: &Arc<Component>,
+        sqlite: SqliteCtx,
+    ) -> Instance {
         // All requests are the same tenant's.
         let tenant = None;
-        if self.idle.is_on()
-            && let Some(mut instance) = self.idle.take(tenant, self.places.available_permits())
+        let room = self.places.available_permits();
+        if site.settings.max_instance_reuse > 1
+            && let Some(mut instance) = self.idle.take(component, tenant, room)
         {
             instance.begin_request(number, sqlite);
             return instance;
         }
-        let output = GuestOutput::new(number, self.max_output_size, Arc::clone(&self.log));
-        Instance::new(&self.engine, &self.guest, sqlite, output, None)
+        let output = GuestOutput::new(number, site.max_output_size(), Arc::clone(&self.log));
+        Instance::new(Arc::clone(component), sqlite, output, None)
     }
 
     fn next_number(&self) -> u64 {
@@ -198,15 +206,19 @@ impl Handler {
     /// The response, and a hint for the log if it is the host's. `None`: the client disconnected.
     async fn run(
         self: Arc<Self>,
+        run: Run<'_>,
         request: Request<Incoming>,
         client: Client,
-        line: &Line,
-        place: OwnedSemaphorePermit,
-        (cut, taken): (Arc<AtomicBool>, oneshot::Receiver<bool>),
+        line: &mut Line,
     ) -> Option<(Response<WasiBody>, Option<&'static str>)> {
-        let (number, deadline) = (line.number, line.since + self.request_timeout);
+        let number = line.number;
+        let deadline = line.since + run.site.settings.request_timeout;
+        let component = &run.target.component;
         let (answer, mut answered) = oneshot::channel();
-        let sqlite = self.databases.grant(Some(deadline));
+        let sqlite = match component.grants.context(Some(deadline), None).await {
+            Ok(sqlite) => sqlite,
+            Err(error) => return Some((self.without_database(number, &error), None)),
+        };
         let broken = Arc::new(AtomicBool::new(false));
         let is_http_11 = request.version() >= Version::HTTP_11;
         let request = request.map(|body| {
@@ -228,9 +240,11 @@ impl Handler {
             number,
             deadline,
             sqlite,
-            place,
-            cut,
-            taken,
+            component: Arc::clone(component),
+            site: Arc::clone(run.site),
+            place: run.place,
+            cut: run.cut,
+            taken: run.taken,
             exchange,
         };
         let handler = Arc::clone(&self);
@@ -300,6 +314,39 @@ impl Handler {
     }
 }
 
+impl Handler {
+    /// The response to a request whose tenant's database cannot be had.
+    fn without_database(&self, request: u64, error: &pool::Error) -> Response<WasiBody> {
+        match error.kind() {
+            pool::ErrorKind::NoSuchDatabase => {
+                answer::text(StatusCode::NOT_FOUND, "there is no such tenant\n")
+            }
+            pool::ErrorKind::Unavailable | pool::ErrorKind::PoolTimeout { .. } => answer::text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the database is not available: try again\n",
+            ),
+            _ => {
+                let reason = &one_line(&error.to_string());
+                self.log.event(&Event::DatabaseFailed { request, reason });
+                answer::text(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the database cannot be opened\n",
+                )
+            }
+        }
+    }
+}
+
+/// What is needed to run a request.
+struct Run<'a> {
+    site: &'a Arc<Site>,
+    target: &'a Target,
+    place: OwnedSemaphorePermit,
+    cut: Arc<AtomicBool>,
+    /// Completes when the connection has taken the response, or dropped it.
+    taken: oneshot::Receiver<bool>,
+}
+
 /// Handles a client's requests.
 #[derive(Clone)]
 pub(super) struct Requests(pub(super) Arc<Handler>);
@@ -314,7 +361,7 @@ impl Service for Requests {
     }
 
     fn refused(&self, status: StatusCode, reason: &hyper::Error) {
-        if self.0.access_log {
+        if self.0.site().settings.access_log {
             log_refusal(&*self.0.log, self.0.next_number(), status, reason);
         }
     }
@@ -330,7 +377,7 @@ impl Service for Counters {
         request: Request<Incoming>,
         client: Client,
     ) -> impl Future<Output = Response<Outgoing>> + Send {
-        let answer = answer::json(&self.0.databases.stats_json());
+        let answer = answer::json(&self.0.site().databases.stats_json());
         let line = Line::new(0, &request, None);
         let answer = Outgoing::wrap(answer, line, client.exchange, Ending::default());
         std::future::ready(answer)
@@ -365,6 +412,8 @@ struct Task {
     number: u64,
     deadline: Instant,
     sqlite: SqliteCtx,
+    site: Arc<Site>,
+    component: Arc<Component>,
     place: OwnedSemaphorePermit,
     cut: Arc<AtomicBool>,
     /// Completes when the connection has taken the response, or dropped it.
@@ -381,7 +430,7 @@ impl Task {
         answer: oneshot::Sender<Answer>,
         client_gone: impl Future<Output = ()>,
     ) {
-        let mut instance = handler.instance(self.number, self.sqlite);
+        let mut instance = handler.instance(self.number, &self.site, &self.component, self.sqlite);
 
         let mut ended = handler.ended.clone();
         let outcome = tokio::select! {
@@ -390,7 +439,7 @@ impl Task {
             () = tokio::time::sleep_until(self.deadline.into()) => None,
             () = client_gone => None,
             _ = ended.changed() => None,
-            outcome = instance.call(&handler.pre, request, answer) => Some(outcome),
+            outcome = instance.call(request, answer) => Some(outcome),
         };
         let responded = matches!(outcome, Some(Ok(true)));
         if !matches!(outcome, Some(Ok(_))) {
@@ -405,11 +454,12 @@ impl Task {
             let request = self.number;
             handler.log.event(&Event::LimitReached { request, limit });
         }
-        handler.tell_of_database(self.number, store.data());
+        handler.tell_of_database(self.number, &self.component, store.data());
         // The guest may keep its end of an upload that it does not read, and with it the connection.
         let is_done = responded && !self.exchange.has_unread();
-        if is_done && handler.idle.is_on() {
-            handler.idle.keep(instance, self.taken).await;
+        let settings = &self.site.settings;
+        if is_done && settings.max_instance_reuse > 1 {
+            handler.idle.keep(instance, self.taken, settings).await;
         } else {
             drop(instance); // Every connection that the guest still held is back now.
         }

@@ -8,13 +8,15 @@ use futures_channel::oneshot;
 use http::Request;
 use millpond_wasmtime::SqliteCtx;
 use tokio::sync::Notify;
-use wasmtime::{Engine, Store};
+use wasmtime::Store;
 use wasmtime_wasi_http::WasiBody;
-use wasmtime_wasi_http::handler::{Proxy, ProxyPre};
+use wasmtime_wasi_http::handler::Proxy;
 
-use crate::guest::{Guest, GuestSettings};
+use crate::config;
+use crate::guest::Guest;
 use crate::http::call::{Answer, call_02, call_03};
 use crate::http::guest_output::GuestOutput;
+use crate::site::Component;
 
 /// How long an instance waits until its last response has been taken by its connection. A guest may
 /// have left it unfinished, so that it only ends when the instance does.
@@ -23,6 +25,7 @@ const RESPONSE_PATIENCE: Duration = Duration::from_millis(100);
 /// An instance, and its store.
 pub(super) struct Instance {
     pub(super) store: Store<Guest>,
+    component: Arc<Component>,
     /// `None` until it is instantiated.
     proxy: Option<Proxy>,
     output: GuestOutput,
@@ -35,16 +38,17 @@ pub(super) struct Instance {
 impl Instance {
     /// A new one, which is instantiated when it is called, for a request of this tenant.
     pub(super) fn new(
-        engine: &Engine,
-        settings: &GuestSettings,
+        component: Arc<Component>,
         sqlite: SqliteCtx,
         output: GuestOutput,
         tenant: Option<Arc<str>>,
     ) -> Instance {
-        let mut wasi = settings.wasi();
+        let guest = &component.guest;
+        let mut wasi = guest.wasi();
         wasi.stdout(output.clone()).stderr(output.clone());
         Instance {
-            store: settings.store(engine, wasi.build(), sqlite),
+            store: guest.store(&component.engine, wasi.build(), sqlite),
+            component,
             proxy: None,
             output,
             tenant,
@@ -63,12 +67,11 @@ impl Instance {
     /// returned. Returns whether the guest has responded itself.
     pub(super) async fn call(
         &mut self,
-        pre: &ProxyPre<Guest>,
         request: Request<WasiBody>,
         answer: oneshot::Sender<Answer>,
     ) -> wasmtime::Result<bool> {
         if self.proxy.is_none() {
-            match pre.instantiate_async(&mut self.store).await {
+            match self.component.pre.instantiate_async(&mut self.store).await {
                 Ok(proxy) => self.proxy = Some(proxy),
                 Err(error) => {
                     let _ = answer.send(Err(self.store.data_mut().explain(error)));
@@ -93,10 +96,8 @@ impl Instance {
 }
 
 /// The instances that wait for another request.
+#[derive(Default)]
 pub(super) struct Idle {
-    /// How many requests an instance handles at most.
-    most_requests: u32,
-    timeout: Duration,
     /// The one that waits for longest is first.
     waiting: Mutex<VecDeque<Waiting>>,
     added: Notify,
@@ -108,25 +109,18 @@ struct Waiting {
 }
 
 impl Idle {
-    pub(super) fn new(most_requests: u32, timeout: Duration) -> Idle {
-        Idle {
-            most_requests,
-            timeout,
-            waiting: Mutex::default(),
-            added: Notify::new(),
-        }
-    }
-
-    /// Whether instances handle more than one request.
-    pub(super) fn is_on(&self) -> bool {
-        self.most_requests > 1
-    }
-
-    /// Take the instance that has waited for the shortest time for this tenant. If there is none, drop
-    /// others' until there are no more than `room`.
-    pub(super) fn take(&self, tenant: Option<&str>, room: usize) -> Option<Instance> {
+    /// Take the instance of this component that has waited for the shortest time for this tenant. If
+    /// there is none, drop others until there are no more than `room`.
+    pub(super) fn take(
+        &self,
+        component: &Arc<Component>,
+        tenant: Option<&str>,
+        room: usize,
+    ) -> Option<Instance> {
         let mut waiting = self.waiting();
-        let is_its = |waiting: &Waiting| waiting.instance.tenant.as_deref() == tenant;
+        let is_its = |Waiting { instance, .. }: &Waiting| {
+            Arc::ptr_eq(&instance.component, component) && instance.tenant.as_deref() == tenant
+        };
         if let Some(place) = waiting.iter().rposition(is_its) {
             return Some(waiting.remove(place)?.instance);
         }
@@ -140,14 +134,20 @@ impl Idle {
 
     /// Keep an instance whose guest has responded, if it may handle another request, once `taken`
     /// says that its response is complete. Otherwise drop it.
-    pub(super) async fn keep(&self, mut instance: Instance, taken: oneshot::Receiver<bool>) {
-        let is_kept = instance.end_request() && instance.requests < self.most_requests;
+    pub(super) async fn keep(
+        &self,
+        mut instance: Instance,
+        taken: oneshot::Receiver<bool>,
+        settings: &config::Server,
+    ) {
+        let most = settings.max_instance_reuse;
+        let is_kept = instance.end_request() && instance.requests < most;
         if !is_kept {
             return;
         }
         let taken = tokio::time::timeout(RESPONSE_PATIENCE, taken).await;
         if matches!(taken, Ok(Ok(true))) {
-            let until = Instant::now() + self.timeout;
+            let until = Instant::now() + settings.idle_instance_timeout;
             self.waiting().push_back(Waiting { instance, until });
             self.added.notify_one();
         }

@@ -50,6 +50,7 @@ use std::path::Path;
 use cap_std::fs::Dir;
 pub use error::MigrationError;
 pub use remote::Database;
+use rusqlite::Connection;
 
 use crate::open::Location;
 
@@ -109,6 +110,11 @@ pub struct Report {
 }
 
 impl Migrations {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// Read the migrations in a folder. Blocks while reading; opens no database.
     ///
     /// # Errors
@@ -195,6 +201,19 @@ impl Migrations {
     pub fn run_in(&self, dir: &Dir, name: &str) -> Result<Report, MigrationError> {
         let database = Location::in_dir(dir, name).map_err(MigrationError::database)?;
         run::run(&self.files, &database)
+    }
+
+    /// The files that a database has, and those that it does not have yet, if they match.
+    ///
+    /// # Errors
+    ///
+    /// [`Changed`](MigrationError::Changed), [`Missing`](MigrationError::Missing),
+    /// [`OutOfOrder`](MigrationError::OutOfOrder), [`Database`](MigrationError::Database).
+    pub(crate) fn compare(
+        &self,
+        conn: &Connection,
+    ) -> Result<(Vec<String>, Vec<String>), MigrationError> {
+        run::compare(&self.files, conn)
     }
 
     /// Like [`run`](Migrations::run), on a database that is not a file of this crate, such as one

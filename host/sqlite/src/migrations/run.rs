@@ -159,6 +159,26 @@ fn pending<'a>(
     next(files, &recorded(conn).map_err(MigrationError::database)?)
 }
 
+/// The names of those that have been applied, and of those that have not, after checking that they
+/// match.
+pub(super) fn compare(
+    files: &[Migration],
+    conn: &Connection,
+) -> Result<(Vec<String>, Vec<String>), MigrationError> {
+    let recorded = recorded(conn).map_err(MigrationError::database)?;
+    next(files, &recorded)?;
+    let is_applied = |migration: &&Migration| {
+        let mut numbers = recorded.iter().map(|(number, ..)| *number);
+        numbers.any(|number| number == migration.number)
+    };
+    let (applied, pending): (Vec<_>, Vec<_>) = files.iter().partition(is_applied);
+    let names = |migrations: Vec<&Migration>| {
+        let names = migrations.iter().map(|migration| migration.file.clone());
+        names.collect()
+    };
+    Ok((names(applied), names(pending)))
+}
+
 /// The number, name and hash of an applied migration.
 pub(super) type Recorded = (i64, String, String);
 
