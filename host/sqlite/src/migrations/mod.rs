@@ -197,6 +197,15 @@ impl Migrations {
         run::run(&self.files, &database)
     }
 
+    /// No migrations: running them creates the database.
+    pub(crate) fn none() -> Migrations {
+        Migrations { files: Vec::new() }
+    }
+
+    pub(crate) fn run_at(&self, database: &Location) -> Result<Report, MigrationError> {
+        run::run(&self.files, database)
+    }
+
     /// Like [`run`](Migrations::run), on a database that is not a file of this crate, such as one
     /// on a server. It has the same table of applied migrations. Does not check what guests can
     /// use, and returns no warnings about it.
