@@ -8,14 +8,14 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Args;
+use millpond_server::check_header;
+use millpond_server::printable::one_line;
 use wasm_compose::graph::{Component, CompositionGraph, EncodeOptions, ExportIndex, ImportIndex};
 use wasmparser::component_types::{ComponentAnyTypeId, ComponentEntityType};
 use wasmparser::{Validator, WasmFeatures};
 
-use crate::engine::check_header;
 use crate::failure::Failure;
 use crate::output::say;
-use crate::printable::one_line;
 
 /// The provider's name next to the command.
 const PROVIDER: &str = "millpond-provider.wasm";

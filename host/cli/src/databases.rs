@@ -1,17 +1,16 @@
-//! The databases on the command line: opened before anything runs, granted to every guest, and
-//! closed at the end.
+//! The databases on the command line: opened before anything runs, and granted to every guest.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::builder::RangedI64ValueParser;
 use clap::{Args, ValueEnum};
-use millpond_pool::{Access, Pool, PoolStats};
+use millpond_pool::{Access, Pool};
+use millpond_server::Databases;
 use millpond_sqlite::{PoolBuilder, Synchronous};
-use millpond_wasmtime::{Grant, SqliteCtx, StatsScope};
-use tokio::task::JoinSet;
+use millpond_wasmtime::{Grant, StatsScope};
 
 use crate::arguments::{self, Named};
 use crate::failure::Failure;
@@ -452,20 +451,20 @@ impl DatabaseOptions {
         self.servers.check(&granted)?;
         self.pool.check_flags(&granted)?;
         migrate::apply_all(&self.migrations, &granted, &self.servers)?;
-        let mut open = Vec::new();
+        let mut databases = Databases::default();
+        databases.max_statements = self.pool.max_statements;
+        databases.max_cursors = self.pool.max_cursors;
+        databases.max_transactions = self.pool.max_transactions;
         let mut pools = Vec::new();
         for Granted { named, access } in granted {
             let pool = match named.server() {
                 Some(url) => self.open_server(&named.name, url, access)?,
                 None => self.open_file(&named.path, access, borrowers, &mut pools)?,
             };
-            open.push(Database {
-                grant: self.pool.grant(&pool, access, borrowers),
-                name: named.name,
-            });
+            let grant = self.pool.grant(&pool, access, borrowers);
+            databases.grants.push((named.name, grant));
         }
-        let pool = self.pool.clone();
-        Ok(Databases { open, pool })
+        Ok(databases)
     }
 }
 
@@ -508,51 +507,5 @@ impl DatabaseOptions {
     #[cfg(not(feature = "libsql"))]
     fn open_server(&self, name: &str, _: &str, _: Access) -> Result<Pool, Failure> {
         Err(crate::servers::not_built(name))
-    }
-}
-
-/// The open databases.
-#[derive(Clone, Debug)]
-pub(crate) struct Databases {
-    open: Vec<Database>,
-    pool: PoolOptions,
-}
-
-#[derive(Clone, Debug)]
-struct Database {
-    name: String,
-    grant: Grant,
-}
-
-impl Databases {
-    /// The grants of one guest. Its statements and waits end at `deadline`.
-    pub(crate) fn grant(&self, deadline: Option<Instant>) -> SqliteCtx {
-        let mut ctx = SqliteCtx::builder()
-            .max_statements(self.pool.max_statements)
-            .max_cursors(self.pool.max_cursors)
-            .max_transactions(self.pool.max_transactions);
-        if let Some(deadline) = deadline {
-            ctx = ctx.deadline(deadline);
-        }
-        for database in &self.open {
-            ctx = ctx.grant(&database.name, database.grant.clone());
-        }
-        ctx.build()
-    }
-
-    pub(crate) fn stats(&self) -> Vec<(&str, PoolStats)> {
-        let databases = self.open.iter();
-        databases
-            .map(|database| (database.name.as_str(), database.grant.pool().stats()))
-            .collect()
-    }
-
-    /// Close all pools at the same time. Connections still in use are ended after `grace`.
-    pub(crate) async fn close(&self, grace: Duration) {
-        let mut closing = JoinSet::new();
-        for Database { grant, .. } in self.open.clone() {
-            closing.spawn(async move { grant.pool().close(grace).await });
-        }
-        closing.join_all().await;
     }
 }

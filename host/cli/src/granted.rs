@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 
 use millpond_pool::Access;
+use millpond_server::printable::printable;
 
 use crate::arguments::{self, DEFAULT, Named};
 use crate::failure::Failure;
-use crate::printable::printable;
 
 /// The path that means an in-memory database.
 pub(crate) const MEMORY: &str = ":memory:";

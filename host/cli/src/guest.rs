@@ -1,21 +1,12 @@
-//! What one instance gets: its streams, its databases and its limits. No files, no network.
-
-use std::collections::BTreeMap;
+//! The options for a guest.
 
 use clap::Args;
 use clap::builder::RangedI64ValueParser;
-use http::{Request, Response};
-use millpond_wasmtime::{InstanceLimits, SqliteCtx, SqliteCtxView, SqliteView};
-use wasmtime::component::{Component, Linker, ResourceTable};
-use wasmtime::{Engine, ResourceLimiter, Store, StoreLimits, WasmBacktraceDetails};
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{
-    Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
-    WasiHttpView,
-};
+use millpond_server::GuestSettings;
+use millpond_wasmtime::InstanceLimits;
+use wasmtime::WasmBacktraceDetails;
 
 use crate::arguments;
-use crate::failure::Reached;
 
 /// The options for every guest.
 #[derive(Args, Clone, Debug)]
@@ -150,24 +141,18 @@ fn max_memory(text: &str) -> Result<usize, String> {
 }
 
 impl GuestOptions {
-    /// A guest without files and network.
-    pub(crate) fn wasi(&self) -> WasiCtxBuilder {
-        let mut wasi = WasiCtx::builder();
+    /// The settings that these options mean.
+    pub(crate) fn settings(&self) -> GuestSettings {
+        let mut settings = GuestSettings::default();
         // If a variable is set twice, the last value counts, as in a shell; a guest uses the first
         // that it finds.
-        let env: BTreeMap<_, _> = self.env.iter().map(|(name, value)| (name, value)).collect();
-        for (name, value) in env {
-            wasi.env(name, value);
-        }
-        wasi.allow_tcp(false)
-            .allow_udp(false)
-            .allow_ip_name_lookup(false);
-        wasi.max_random_size(self.wasm.max_random_size as u64);
-        wasi
+        settings.env = self.env.iter().cloned().collect();
+        settings.limits = self.limits();
+        settings.max_random_size = self.wasm.max_random_size;
+        settings
     }
 
-    /// The limits of an instance.
-    pub(crate) fn limits(&self) -> InstanceLimits {
+    fn limits(&self) -> InstanceLimits {
         let wasm = &self.wasm;
         InstanceLimits::new()
             .max_memory_size(self.max_memory_size)
@@ -186,213 +171,5 @@ impl GuestOptions {
             true => WasmBacktraceDetails::Enable,
             false => WasmBacktraceDetails::Disable,
         }
-    }
-
-    pub(crate) fn store(&self, engine: &Engine, wasi: WasiCtx, sqlite: SqliteCtx) -> Store<Guest> {
-        let limits = self.limits();
-        let guest = Guest {
-            wasi,
-            sqlite,
-            http: WasiHttpCtx::new(),
-            no_requests: NoRequests,
-            table: limits.resource_table(),
-            limits: Limits {
-                inner: limits.store_limits(),
-                reached: None,
-            },
-        };
-        limits.store(engine, guest, |guest| &mut guest.limits)
-    }
-}
-
-/// Define everything that a guest may import.
-pub(crate) fn linker(
-    engine: &Engine,
-    component: &Component,
-    concurrency: bool,
-) -> wasmtime::Result<Linker<Guest>> {
-    let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    if concurrency {
-        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-    }
-    millpond_wasmtime::add_to_linker(&mut linker)?;
-    millpond_compat::add_to_linker(&mut linker, component, concurrency)?;
-    Ok(linker)
-}
-
-/// The data of a guest's store. Dropping it returns every connection.
-pub(crate) struct Guest {
-    wasi: WasiCtx,
-    sqlite: SqliteCtx,
-    http: WasiHttpCtx,
-    no_requests: NoRequests,
-    table: ResourceTable,
-    limits: Limits,
-}
-
-impl Guest {
-    /// The first database that the guest asked for but was not granted.
-    pub(crate) fn unknown_database(&self) -> Option<&str> {
-        self.sqlite.unknown_database()
-    }
-
-    /// Add the limit that the guest reached to its error: the error alone rarely says it.
-    pub(crate) fn explain(&mut self, error: wasmtime::Error) -> wasmtime::Error {
-        match self.limits.reached.take() {
-            Some(reached) => error.context(reached),
-            None => error,
-        }
-    }
-
-    /// The last limit that refused the instance something, unless an error was
-    /// [explained](Guest::explain) by it.
-    pub(crate) fn reached(&self) -> Option<Reached> {
-        self.limits.reached
-    }
-}
-
-/// The limits of an instance, and the last one that refused it something.
-struct Limits {
-    inner: StoreLimits,
-    reached: Option<Reached>,
-}
-
-impl Limits {
-    /// Note that a limit refused `desired`, unless the module's own `maximum` did.
-    fn note(
-        &mut self,
-        flag: &'static str,
-        desired: usize,
-        maximum: Option<usize>,
-        allowed: wasmtime::Result<bool>,
-    ) -> wasmtime::Result<bool> {
-        if !matches!(allowed, Ok(true)) && maximum.is_none_or(|most| desired <= most) {
-            self.reached = Some(Reached(flag));
-        }
-        allowed
-    }
-}
-
-impl ResourceLimiter for Limits {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let allowed = self.inner.memory_growing(current, desired, maximum);
-        self.note("--max-memory-size", desired, maximum, allowed)
-    }
-
-    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.inner.memory_grow_failed(error)
-    }
-
-    fn table_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let allowed = self.inner.table_growing(current, desired, maximum);
-        self.note("--max-table-entries", desired, maximum, allowed)
-    }
-
-    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.inner.table_grow_failed(error)
-    }
-
-    fn instances(&self) -> usize {
-        self.inner.instances()
-    }
-
-    fn tables(&self) -> usize {
-        self.inner.tables()
-    }
-
-    fn memories(&self) -> usize {
-        self.inner.memories()
-    }
-}
-
-impl WasiView for Guest {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
-        }
-    }
-}
-
-impl SqliteView for Guest {
-    fn sqlite(&mut self) -> SqliteCtxView<'_> {
-        SqliteCtxView {
-            ctx: &mut self.sqlite,
-            table: &mut self.table,
-        }
-    }
-}
-
-impl WasiHttpView for Guest {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView {
-            hooks: &mut self.no_requests,
-            table: &mut self.table,
-            ctx: &mut self.http,
-        }
-    }
-}
-
-/// Refuses outgoing HTTP requests of a guest: `http-request-denied`.
-struct NoRequests;
-
-type Io = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
-
-impl WasiHttpHooks for NoRequests {
-    fn send_request(
-        &mut self,
-        _: Request<WasiBody>,
-        _: Option<RequestOptions>,
-        _: Io,
-    ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Io), HttpError>> + Send> {
-        Box::new(async { Err(HttpError::HttpRequestDenied) })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_limits_of_the_host_are_noted() {
-        const PAGE: usize = 64 << 10;
-        let mut limits = Limits {
-            inner: InstanceLimits::new()
-                .max_memory_size(4 * PAGE)
-                .max_table_entries(4)
-                .store_limits(),
-            reached: None,
-        };
-        let refused = |allowed: wasmtime::Result<bool>| !allowed.expect("no error");
-        assert!(refused(limits.memory_growing(PAGE, 2 * PAGE, Some(PAGE))));
-        assert!(refused(limits.table_growing(1, 2, Some(1))));
-        assert!(limits.reached.is_none());
-        assert!(refused(limits.memory_growing(
-            PAGE,
-            5 * PAGE,
-            Some(8 * PAGE)
-        )));
-        assert_eq!(
-            limits.reached.take().map(|limit| limit.0),
-            Some("--max-memory-size")
-        );
-        assert!(refused(limits.table_growing(1, 5, None)));
-        assert_eq!(
-            limits.reached.take().map(|limit| limit.0),
-            Some("--max-table-entries")
-        );
     }
 }

@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use millpond_server::printable::one_line;
+use millpond_server::{Instances, Support};
 use millpond_wasmtime::InstanceLimits;
 use wasmtime::WasmBacktraceDetails;
 
-use crate::engine::{self, Instances};
 use crate::failure::{Failure, MISTAKE};
-use crate::interfaces::{self, Support};
-use crate::output::print;
-use crate::printable::one_line;
+use crate::output::{print, terminal};
 
 /// Show what a component imports and exports, and whether it can run here
 ///
@@ -33,14 +32,15 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
-        let loaded = engine::load(
+        let loaded = millpond_server::load(
             &self.component,
             Instances::One,
             &InstanceLimits::new(),
             WasmBacktraceDetails::Disable,
+            &terminal(),
         )?;
         let (imports, exports) = (loaded.imports(), loaded.exports());
-        let roles = interfaces::roles(&exports);
+        let roles = loaded.roles();
         let linked = loaded.link();
 
         let mut text = String::new();
@@ -60,7 +60,7 @@ impl Inspect {
             let mark = match import.support {
                 Support::Provided => "provided",
                 Support::Traps => "traps   ",
-                Support::Missing => "missing ",
+                _ => "missing ",
             };
             line(format_args!("  {mark}  {}", one_line(&import.name)));
         }

@@ -1,23 +1,19 @@
 //! The `millpond` command as a library: call [`main_from`].
 //!
-//! There is one file per subcommand. `databases` has the options that they share, and opens the
-//! databases; `engine` loads a component; `guest` is the state of one instance. `failure` and
-//! `backtrace` say why a guest failed; `new` writes the files in `templates`.
+//! There is one file per subcommand. `databases` and `guest` have the options that they share;
+//! `databases` opens the databases. `new` writes the files in `templates`. What serves a component
+//! is in the crate `millpond-server`.
 
 mod arguments;
-mod backtrace;
 mod bundle;
 mod databases;
-mod engine;
 mod failure;
 mod granted;
 mod guest;
 mod inspect;
-mod interfaces;
 mod migrate;
 mod new;
 mod output;
-mod printable;
 mod run;
 mod serve;
 mod servers;

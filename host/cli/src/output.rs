@@ -1,12 +1,38 @@
 //! Output on the command's own streams.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+
+use millpond_server::{Event, Log};
+
+use crate::granted::how_to_grant;
 
 /// Print one line on stderr. A closed stderr is not an error.
 pub(crate) fn say(line: fmt::Arguments<'_>) {
     let mut stderr = io::stderr().lock();
     let _ = stderr.write_all(format!("{line}\n").as_bytes());
+}
+
+/// A log on stderr.
+pub(crate) fn terminal() -> Arc<dyn Log> {
+    Arc::new(Stderr)
+}
+
+#[derive(Debug)]
+struct Stderr;
+
+impl Log for Stderr {
+    fn event(&self, event: &Event<'_>) {
+        match event {
+            // Only a user who waits wants to know.
+            Event::Compiling { .. } if !io::stderr().is_terminal() => {}
+            Event::UnknownDatabase { request, name } => {
+                say(format_args!("[{request}] {}", how_to_grant(name)));
+            }
+            _ => say(format_args!("{event}")),
+        }
+    }
 }
 
 /// Print the warnings of the pools, but not the log messages of other crates.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use millpond_server::{Guest, Instances, Reached, Role};
 use tokio::sync::Notify;
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
@@ -16,12 +17,10 @@ use wasmtime_wasi::{p2, p3};
 
 use crate::arguments;
 use crate::databases::{Borrowers, DatabaseOptions};
-use crate::engine::{self, Instances};
-use crate::failure::{Failure, Reached};
+use crate::failure::Failure;
 use crate::granted::how_to_grant;
-use crate::guest::{Guest, GuestOptions};
-use crate::interfaces::{self, Role};
-use crate::output::say;
+use crate::guest::GuestOptions;
+use crate::output::{say, terminal};
 use crate::stdio::{self, GuestStream, Stream};
 
 /// Run a command component
@@ -66,13 +65,15 @@ impl Run {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
         let component = Path::new(&self.command[0]);
         let args = self.args()?;
-        let loaded = engine::load(
+        let guest = self.guest.settings();
+        let loaded = millpond_server::load(
             component,
             Instances::One,
-            &self.guest.limits(),
+            &guest.limits,
             self.guest.lines(),
+            &terminal(),
         )?;
-        let roles = interfaces::roles(&loaded.exports());
+        let roles = loaded.roles();
         let is_command = |role: &&Role| matches!(role, Role::Command02 | Role::Command03);
         let role = *roles.iter().find(is_command).ok_or_else(|| {
             Failure::about(
@@ -98,15 +99,13 @@ impl Run {
             .and_then(|time| Instant::now().checked_add(time));
         let broken = Arc::new(Notify::new());
         let stream = |stream| GuestStream::new(stream, Arc::clone(&broken));
-        let mut wasi = self.guest.wasi();
+        let mut wasi = guest.wasi();
         wasi.arg(component.file_name().unwrap_or_default().to_string_lossy())
             .args(&args)
             .inherit_stdin()
             .stdout(stream(Stream::Stdout))
             .stderr(stream(Stream::Stderr));
-        let mut store = self
-            .guest
-            .store(&loaded.engine, wasi.build(), databases.grant(deadline));
+        let mut store = guest.store(loaded.engine(), wasi.build(), databases.grant(deadline));
 
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

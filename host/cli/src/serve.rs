@@ -1,38 +1,18 @@
 //! `millpond serve`: an HTTP server that handles each request in a new instance of a guest.
-//!
-//! Each guest runs on its own thread (see `handler`), which is also its connection's, unless there
-//! are many connections (see `listener`): statements, and a guest's own computing, block no other
-//! client.
-
-mod access_log;
-mod answer;
-mod disconnect;
-mod exchange;
-mod guest_output;
-mod handler;
-mod listener;
-mod request;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use millpond_server::{Databases, HttpSettings, Server};
 
 use crate::arguments::{self, Address};
 use crate::databases::{Borrowers, DatabaseOptions};
-use crate::engine::{self, Instances};
-use crate::failure::{Failure, reason};
+use crate::failure::Failure;
 use crate::guest::GuestOptions;
-use crate::interfaces::{self, Role};
-use crate::output::say;
-use crate::serve::handler::{Counters, Handler, Requests};
-use crate::serve::listener::Phase;
+use crate::output::{say, terminal};
 use crate::stats;
 
 /// Serve an HTTP component
@@ -137,116 +117,59 @@ fn max_output(text: &str) -> Result<usize, String> {
     arguments::size_within(text, 0..=1 << 30, "0", "1GiB")
 }
 
-/// The maximum number of client connections with their own thread, which uses five descriptors
-/// each.
-const CONNECTION_THREADS: usize = 64;
-
-/// How long a shutdown continues after `--grace`: time for the threads to notice.
-const LAST_GRACE: Duration = Duration::from_secs(2);
+impl HttpOptions {
+    fn settings(&self) -> HttpSettings {
+        let mut settings = HttpSettings::default();
+        settings.request_timeout = self.request_timeout;
+        settings.max_requests = self.max_requests;
+        settings.head_timeout = self.head_timeout;
+        settings.grace = self.grace;
+        settings.max_output_size = self.max_output_size;
+        settings.access_log = !self.no_access_log;
+        settings
+    }
+}
 
 impl Serve {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
         // Databases last: a mistake in anything else must not create a file.
-        let server = bind("--listen", &self.http.listen)?;
-        let stats_server = self
-            .http
-            .stats
-            .as_ref()
-            .map(|address| bind("--stats", address));
-        let stats_server = stats_server.transpose()?;
-        let handler = self.load()?;
+        let listener = bind("--listen", &self.http.listen)?;
+        let stats = self.http.stats.as_ref();
+        let stats = stats.map(|address| bind("--stats", address)).transpose()?;
+        let server = Server::load(
+            &self.component,
+            self.guest.settings(),
+            self.guest.lines(),
+            self.http.settings(),
+            terminal(),
+        )?;
         let databases = self.databases.open(Borrowers::Many)?;
 
-        let runtime = self.runtime()?;
-        let handler = Arc::new(handler(databases));
-        let outcome = runtime.block_on(self.serve(handler, server, stats_server));
+        let runtime = server.runtime().map_err(Failure::mistake)?;
+        let outcome = runtime.block_on(self.serve(server, databases, listener, stats));
         // A guest's thread that did not notice in time ends with the process.
         runtime.shutdown_background();
         outcome.map(|()| ExitCode::SUCCESS)
     }
 
-    /// Load the component, and check that it can be served. The result only needs the databases.
-    fn load(&self) -> Result<impl FnOnce(crate::databases::Databases) -> Handler, Failure> {
-        let instances = Instances::Pooled(self.http.max_requests);
-        let loaded = engine::load(
-            &self.component,
-            instances,
-            &self.guest.limits(),
-            self.guest.lines(),
-        )?;
-        let roles = interfaces::roles(&loaded.exports());
-        let is_http = |role: &&Role| matches!(role, Role::Http02 | Role::Http03);
-        let role = *roles.iter().find(is_http).ok_or_else(|| {
-            Failure::about(
-                &self.component,
-                match roles.is_empty() {
-                    true => {
-                        "not an HTTP handler: it exports neither wasi:http/incoming-handler@0.2 \
-                         nor wasi:http/handler@0.3"
-                    }
-                    false => "a command, not an HTTP handler: run it with `millpond run`",
-                },
-            )
-        })?;
-        let pre = loaded
-            .check_memory(self.guest.max_memory_size)
-            .and_then(|()| loaded.link())
-            .map_err(|reason| Failure::about(&self.component, reason))?;
-        let pre = handler::proxy(role, pre)
-            .map_err(|error| Failure::about(&self.component, reason(&error)))?;
-        loaded.start_epochs()?;
-        let (guest, http) = (self.guest.clone(), self.http.clone());
-        Ok(move |databases| Handler::new(loaded.engine, pre, guest, databases, http))
-    }
-
-    fn runtime(&self) -> Result<Runtime, Failure> {
-        /// Threads for the runtime's own blocking work, in addition to those of the guests.
-        const SPARE_THREADS: usize = 8;
-        /// After how many polls, each of which a guest can make take 10 ms, the runtime looks for due
-        /// timers and sockets. With 1, a task that yields runs before all others.
-        const EVENT_INTERVAL: u32 = 8;
-        tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .event_interval(EVENT_INTERVAL)
-            .max_blocking_threads(
-                self.http.max_requests as usize + CONNECTION_THREADS + SPARE_THREADS,
-            )
-            .build()
-            .map_err(Failure::mistake)
-    }
-
     async fn serve(
         &self,
-        handler: Arc<Handler>,
-        server: TcpListener,
-        stats_server: Option<TcpListener>,
+        server: Server,
+        databases: Databases,
+        listener: TcpListener,
+        stats: Option<TcpListener>,
     ) -> Result<(), Failure> {
-        let (phase, phases) = watch::channel(Phase::Serving);
-        let head_timeout = self.http.head_timeout;
         let mut signals = Signals::new()?;
-
-        let address = server.local_addr().map_err(Failure::mistake)?;
-        let service = Requests(Arc::clone(&handler));
-        let requests = listener::serve(
-            server,
-            phases.clone(),
-            CONNECTION_THREADS,
-            head_timeout,
-            service,
-        )
-        .map_err(Failure::mistake)?;
-        let requests = tokio::spawn(requests);
-        tokio::spawn({
-            let handler = Arc::clone(&handler);
-            async move { handler.watch_clients().await }
-        });
-        say(format_args!("Serving HTTP on http://{address}/"));
-        if let Some(server) = stats_server {
-            let address = server.local_addr().map_err(Failure::mistake)?;
-            let service = Counters(Arc::clone(&handler));
-            let counters = listener::serve(server, phases, 0, head_timeout, service)
-                .map_err(Failure::mistake)?;
-            tokio::spawn(counters);
+        let mut serving = server
+            .serve(listener, databases)
+            .map_err(Failure::mistake)?;
+        say(format_args!(
+            "Serving HTTP on http://{}/",
+            serving.address()
+        ));
+        if let Some(listener) = stats {
+            let address = listener.local_addr().map_err(Failure::mistake)?;
+            serving.serve_counters(listener).map_err(Failure::mistake)?;
             say(format_args!("Serving pool counters on http://{address}/"));
         }
 
@@ -255,26 +178,8 @@ impl Serve {
             "Shutting down: waiting up to {:?} for running requests (Ctrl-C again to stop now)",
             self.http.grace
         ));
-        phase.send_replace(Phase::Finishing);
-        let mut finish = pin!(async {
-            // The first completes when all connections have ended, the second when all guests have.
-            let _ = requests.await;
-            handler.finished().await;
-        });
-        let finished = tokio::select! {
-            finished = tokio::time::timeout(self.http.grace, &mut finish) => finished.is_ok(),
-            () = signals.next() => false,
-        };
-        handler.end_all();
-        phase.send_replace(Phase::Ending);
-        let close = async {
-            handler.databases().close(Duration::ZERO).await;
-            if !finished {
-                finish.await;
-            }
-        };
-        let _ = tokio::time::timeout(LAST_GRACE, close).await;
-        for line in stats::to_table(&handler.databases().stats()).lines() {
+        serving.shut_down(signals.next()).await;
+        for line in stats::to_table(&serving.databases().stats_json()).lines() {
             say(format_args!("{line}"));
         }
         Ok(())
@@ -285,7 +190,6 @@ fn bind(flag: &str, address: &Address) -> Result<TcpListener, Failure> {
     let addresses = address.resolve();
     addresses
         .and_then(|addresses| TcpListener::bind(&*addresses))
-        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .map_err(|error| {
             Failure::mistake(format_args!(
                 "cannot listen on {address}: {error}: choose another address by {flag}"

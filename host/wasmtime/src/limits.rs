@@ -89,6 +89,11 @@ impl InstanceLimits {
         self
     }
 
+    /// The maximum size of each linear memory, in bytes.
+    pub fn memory_size(&self) -> usize {
+        self.memory_size
+    }
+
     /// Set the maximum number of linear memories. Defaults to 2.
     pub fn max_memories(mut self, memories: u32) -> Self {
         self.memories = memories;

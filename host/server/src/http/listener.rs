@@ -21,8 +21,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::LocalSet;
 
-use crate::serve::answer::Outgoing;
-use crate::serve::exchange::{Client, Wire};
+use crate::http::answer::Outgoing;
+use crate::http::exchange::{Client, Wire};
 
 /// How long to wait when the system refuses a connection, usually because it is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

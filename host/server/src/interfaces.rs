@@ -95,10 +95,15 @@ const PROVIDED: &[(&str, &str, &[&str])] = &[
 
 /// How a component can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+#[non_exhaustive]
+pub enum Role {
+    /// A command: it exports `wasi:cli/run` 0.2.
     Command02,
+    /// A command: it exports `wasi:cli/run` 0.3.
     Command03,
+    /// An HTTP handler: it exports `wasi:http/incoming-handler` 0.2.
     Http02,
+    /// An HTTP handler: it exports `wasi:http/handler` 0.3.
     Http03,
 }
 
@@ -110,7 +115,8 @@ impl Role {
         (Role::Command03, "wasi:cli", "run", "0.3"),
     ];
 
-    pub(crate) fn describe(self) -> &'static str {
+    /// A line for an operator.
+    pub fn describe(self) -> &'static str {
         match self {
             Role::Command02 => "a command (WASI 0.2): run it with `millpond run`",
             Role::Command03 => "a command (WASI 0.3): run it with `millpond run`",
@@ -122,16 +128,22 @@ impl Role {
 
 /// One import, and what the host has for it.
 #[derive(Debug)]
-pub(crate) struct Import {
-    pub(crate) name: String,
-    pub(crate) support: Support,
+pub struct Import {
+    /// Its name.
+    pub name: String,
+    /// What the host has for it.
+    pub support: Support,
 }
 
+/// What the host has for an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Support {
+#[non_exhaustive]
+pub enum Support {
+    /// The host provides it.
     Provided,
     /// The component runs, and traps when it calls a function of it.
     Traps,
+    /// The host does not provide it, so the component cannot run.
     Missing,
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use millpond_wasmtime::Request;
 use tokio::sync::oneshot;
 
-use crate::serve::exchange::Client;
+use crate::http::exchange::Client;
 
 /// How often to check, and how long a request runs before the first check.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

@@ -12,8 +12,9 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use serde_json::Value;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use crate::serve::access_log::{Line, Outcome};
-use crate::serve::exchange::Exchange;
+use crate::http::access_log::Line;
+use crate::http::exchange::Exchange;
+use crate::log::Sent;
 
 pub(super) fn text(status: StatusCode, text: &'static str) -> Response<WasiBody> {
     let mut response = response(
@@ -98,7 +99,7 @@ impl Outgoing {
     pub(super) fn unread(line: Line, exchange: Arc<Exchange>) -> Response<Outgoing> {
         drop(line);
         let response = text(StatusCode::INTERNAL_SERVER_ERROR, "");
-        let line = Line::new(0, &Request::new(()), false);
+        let line = Line::new(0, &Request::new(()), None);
         Outgoing::wrap(response, line, exchange, Arc::default())
     }
 }
@@ -142,7 +143,7 @@ impl Drop for Outgoing {
         // polling for its end.
         let has_all = self.length.is_some_and(|length| self.bytes >= length);
         let is_whole = !self.failed && (self.ended || has_all || self.body.is_end_stream());
-        line.outcome = Some(Outcome {
+        line.outcome = Some(Sent {
             status: self.status,
             bytes: self.bytes,
             is_whole,
@@ -164,7 +165,7 @@ mod tests {
     /// The bytes of a response's body, or `None` if it breaks off.
     fn received(cut: bool) -> Option<Bytes> {
         let response = text(StatusCode::OK, "hello");
-        let line = Line::new(1, &Request::new(()), false);
+        let line = Line::new(1, &Request::new(()), None);
         let cut = Arc::new(AtomicBool::new(cut));
         let body = Outgoing::wrap(response, line, Arc::default(), cut);
         let collected = millpond_pool::block_on(body.into_body().collect());

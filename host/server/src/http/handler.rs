@@ -25,19 +25,17 @@ use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView, p2, p3};
 
 use crate::databases::Databases;
 use crate::failure::{guest_ended, guest_failure};
-use crate::granted::how_to_grant;
-use crate::guest::{Guest, GuestOptions};
+use crate::guest::{Guest, GuestSettings};
+use crate::http::HttpSettings;
+use crate::http::access_log::{Line, log_refusal};
+use crate::http::answer::{self, Outgoing};
+use crate::http::disconnect::DisconnectWatcher;
+use crate::http::exchange::{Client, Upload};
+use crate::http::guest_output::GuestOutput;
+use crate::http::listener::Service;
+use crate::http::request;
 use crate::interfaces::Role;
-use crate::output::say;
-use crate::serve::HttpOptions;
-use crate::serve::access_log::{Line, log_refusal};
-use crate::serve::answer::{self, Outgoing};
-use crate::serve::disconnect::DisconnectWatcher;
-use crate::serve::exchange::{Client, Upload};
-use crate::serve::guest_output::GuestOutput;
-use crate::serve::listener::Service;
-use crate::serve::request;
-use crate::stats;
+use crate::log::{Event, Log};
 
 type Answer = Result<Response<WasiBody>, wasmtime::Error>;
 
@@ -53,8 +51,9 @@ pub(super) fn proxy(role: Role, pre: InstancePre<Guest>) -> wasmtime::Result<Pro
 pub(super) struct Handler {
     engine: Engine,
     pre: ProxyPre<Guest>,
-    guest: GuestOptions,
+    guest: GuestSettings,
     databases: Databases,
+    log: Arc<dyn Log>,
     request_timeout: Duration,
     access_log: bool,
     max_output_size: usize,
@@ -75,9 +74,10 @@ impl Handler {
     pub(super) fn new(
         engine: Engine,
         pre: ProxyPre<Guest>,
-        guest: GuestOptions,
+        guest: GuestSettings,
         databases: Databases,
-        http: HttpOptions,
+        http: &HttpSettings,
+        log: Arc<dyn Log>,
     ) -> Handler {
         let (end, ended) = watch::channel(());
         Handler {
@@ -85,8 +85,9 @@ impl Handler {
             pre,
             guest,
             databases,
+            log,
             request_timeout: http.request_timeout,
-            access_log: !http.no_access_log,
+            access_log: http.access_log,
             max_output_size: http.max_output_size,
             told_of_database: AtomicBool::new(false),
             max_requests: http.max_requests,
@@ -132,7 +133,11 @@ impl Handler {
         client: Client,
     ) -> Response<Outgoing> {
         let number = self.next_number();
-        let mut line = Line::new(number, &request, self.access_log);
+        let mut line = Line::new(
+            number,
+            &request,
+            self.access_log.then(|| Arc::clone(&self.log)),
+        );
         let cut = Arc::new(AtomicBool::new(false));
         let exchange = Arc::clone(&client.exchange);
         let refused = request::check(&mut request, client.socket.local_addr().ok()).err();
@@ -149,7 +154,7 @@ impl Handler {
                 }
             }
             (None, Err(_)) => {
-                line.hint = Some("see --max-requests");
+                line.hint = Some("see max-requests");
                 answer::text(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "the server runs its maximum number of requests: try again\n",
@@ -159,12 +164,12 @@ impl Handler {
         Outgoing::wrap(response, line, exchange, cut)
     }
 
-    /// Write once which flag grants what a guest asks for.
-    fn tell_of_database(&self, number: u64, guest: &Guest) {
+    /// Report once that a guest asks for what it was not granted.
+    fn tell_of_database(&self, request: u64, guest: &Guest) {
         if let Some(name) = guest.unknown_database()
             && !self.told_of_database.swap(true, Ordering::Relaxed)
         {
-            say(format_args!("[{number}] {}", how_to_grant(name)));
+            self.log.event(&Event::UnknownDatabase { request, name });
         }
     }
 
@@ -246,7 +251,7 @@ impl Handler {
                     StatusCode::GATEWAY_TIMEOUT,
                     "the request took longer than this server allows\n",
                 );
-                return Some((response, Some("see --request-timeout")));
+                return Some((response, Some("see request-timeout")));
             }
             None if self.is_ending() => {
                 let response = answer::text(
@@ -268,7 +273,7 @@ impl Handler {
                 );
                 (response, None)
             }
-            Some(error) => (failed(number, &error), Some(hint)),
+            Some(error) => (failed(&*self.log, number, &error), Some(hint)),
             None => (guest_failed(), Some(hint)),
         })
     }
@@ -289,7 +294,7 @@ impl Service for Requests {
 
     fn refused(&self, status: StatusCode, reason: &hyper::Error) {
         if self.0.access_log {
-            log_refusal(self.0.next_number(), status, reason);
+            log_refusal(&*self.0.log, self.0.next_number(), status, reason);
         }
     }
 }
@@ -304,8 +309,8 @@ impl Service for Counters {
         request: Request<Incoming>,
         client: Client,
     ) -> impl Future<Output = Response<Outgoing>> + Send {
-        let answer = answer::json(&stats::to_json(&self.0.databases.stats()));
-        let line = Line::new(0, &request, false);
+        let answer = answer::json(&self.0.databases.stats_json());
+        let line = Line::new(0, &request, None);
         let answer = Outgoing::wrap(answer, line, client.exchange, Arc::default());
         std::future::ready(answer)
     }
@@ -313,8 +318,8 @@ impl Service for Counters {
     fn refused(&self, _: StatusCode, _: &hyper::Error) {}
 }
 
-fn failed(number: u64, error: &wasmtime::Error) -> Response<WasiBody> {
-    log_failure(number, error);
+fn failed(log: &dyn Log, number: u64, error: &wasmtime::Error) -> Response<WasiBody> {
+    log_failure(log, number, error);
     match error.downcast_ref::<PoolConcurrencyLimitError>() {
         Some(_) => answer::text(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -324,11 +329,10 @@ fn failed(number: u64, error: &wasmtime::Error) -> Response<WasiBody> {
     }
 }
 
-/// Write why a guest failed, all lines together. Its client learns nothing of it.
-fn log_failure(number: u64, error: &wasmtime::Error) {
-    let lines = guest_failure(error).into_iter();
-    let lines: Vec<_> = lines.map(|line| format!("[{number}] {line}")).collect();
-    say(format_args!("{}", lines.join("\n")));
+/// Report why a guest failed. Its client learns nothing of it.
+fn log_failure(log: &dyn Log, request: u64, error: &wasmtime::Error) {
+    let lines = &guest_failure(error);
+    log.event(&Event::GuestFailed { request, lines });
 }
 
 fn guest_failed() -> Response<WasiBody> {
@@ -353,7 +357,11 @@ impl Task {
         answer: oneshot::Sender<Answer>,
         client_gone: impl Future<Output = ()>,
     ) {
-        let output = GuestOutput::new(self.number, handler.max_output_size);
+        let output = GuestOutput::new(
+            self.number,
+            handler.max_output_size,
+            Arc::clone(&handler.log),
+        );
         let mut wasi = handler.guest.wasi();
         wasi.stdout(output.clone()).stderr(output);
         let mut store = handler
@@ -374,10 +382,11 @@ impl Task {
             self.cut.store(true, Ordering::Release);
         }
         if let Some(Err(error)) = outcome {
-            log_failure(self.number, &store.data_mut().explain(error));
-        } else if let Some(reached) = store.data().reached() {
+            log_failure(&*handler.log, self.number, &store.data_mut().explain(error));
+        } else if let Some(limit) = store.data().reached() {
             // It went on, and may have responded with an error of its own.
-            say(format_args!("[{}] the guest {reached}", self.number));
+            let request = self.number;
+            handler.log.event(&Event::LimitReached { request, limit });
         }
         handler.tell_of_database(self.number, store.data());
         drop(store); // Every connection that the guest still held is back now.

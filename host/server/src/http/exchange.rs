@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::serve::access_log::Line;
+use crate::http::access_log::Line;
 
 /// The client of a request.
 #[derive(Clone, Debug)]

@@ -38,14 +38,16 @@ impl Write for Start {
     }
 }
 
-/// The text that an error quotes may contain line breaks or terminal controls.
-pub(crate) fn one_line(text: &str) -> String {
+/// Returns a text as one line: each line break becomes a space, each control character U+FFFD. The
+/// text that an error quotes may contain line breaks or terminal controls.
+pub fn one_line(text: &str) -> String {
     let words = text.lines().map(str::trim).filter(|line| !line.is_empty());
     printable(&words.collect::<Vec<_>>().join(" "))
 }
 
-/// Replaces control characters, so that a guest's text cannot control the reader's terminal.
-pub(crate) fn printable(text: &str) -> String {
+/// Replaces control characters with U+FFFD, so that a guest's text cannot control the reader's
+/// terminal.
+pub fn printable(text: &str) -> String {
     let printable = |c: char| {
         if c.is_control() && c != '\t' {
             '\u{fffd}'

@@ -1,4 +1,4 @@
-//! Writes the output of served guests to the host's log, by line.
+//! Passes the output of served guests to the host's log, by line.
 
 use std::io;
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use crate::output::say;
+use crate::log::{Event, Log};
 use crate::printable::printable;
 
 /// Longer lines are split.
@@ -18,16 +18,17 @@ const MAX_LINE_BYTES: usize = 4096;
 /// The maximum size of one write of a guest.
 const MAX_WRITE_BYTES: usize = 64 * 1024;
 
-/// A served guest's stdout and stderr: complete lines on the host's stderr, with the number of the
+/// A served guest's stdout and stderr: complete lines in the host's log, with the number of the
 /// request.
 #[derive(Clone)]
-pub(crate) struct GuestOutput(Arc<Mutex<Lines>>);
+pub(super) struct GuestOutput(Arc<Mutex<Lines>>);
 
 impl GuestOutput {
     /// For a request that may write up to `most` bytes: otherwise a guest that writes in a loop
     /// could fill the host's disk.
-    pub(crate) fn new(request: u64, most: usize) -> GuestOutput {
+    pub(super) fn new(request: u64, most: usize, log: Arc<dyn Log>) -> GuestOutput {
         GuestOutput(Arc::new(Mutex::new(Lines {
+            log,
             request,
             partial: Vec::new(),
             most,
@@ -38,11 +39,12 @@ impl GuestOutput {
 
     fn take(&self, bytes: &[u8]) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.take(bytes, &mut |line| say(format_args!("{line}")));
+        lines.take(bytes);
     }
 }
 
 struct Lines {
+    log: Arc<dyn Log>,
     request: u64,
     partial: Vec<u8>,
     /// How many bytes the request may write, and how many of them are left.
@@ -53,40 +55,42 @@ struct Lines {
 }
 
 impl Lines {
-    fn take(&mut self, bytes: &[u8], print: &mut dyn FnMut(&str)) {
+    fn take(&mut self, bytes: &[u8]) {
         let taken = &bytes[..bytes.len().min(self.left)];
         for byte in taken {
             if *byte == b'\n' {
-                self.end_line(print);
+                self.end_line();
             } else {
                 self.partial.push(*byte);
                 if self.partial.len() == MAX_LINE_BYTES {
-                    self.end_line(print);
+                    self.end_line();
                 }
             }
         }
         self.left -= taken.len();
         if bytes.len() > taken.len() && !self.is_full {
             self.is_full = true;
-            self.end_line(print);
-            print(&format!(
-                "[{}] guest: (more than {} bytes: the rest is dropped; see --max-output-size)",
-                self.request, self.most
-            ));
+            self.end_line();
+            self.log.event(&Event::OutputDropped {
+                request: self.request,
+                most: self.most,
+            });
         }
     }
 
-    fn end_line(&mut self, print: &mut dyn FnMut(&str)) {
+    fn end_line(&mut self) {
         let line = std::mem::take(&mut self.partial);
-        let line = printable(&String::from_utf8_lossy(&line));
-        print(&format!("[{}] guest: {line}", self.request));
+        self.log.event(&Event::Output {
+            request: self.request,
+            line: &printable(&String::from_utf8_lossy(&line)),
+        });
     }
 }
 
 impl Drop for Lines {
     fn drop(&mut self) {
         if !self.partial.is_empty() {
-            self.end_line(&mut |line| say(format_args!("{line}")));
+            self.end_line();
         }
     }
 }
@@ -152,19 +156,23 @@ mod tests {
 
     const MOST: usize = 64 * 1024;
 
-    fn lines_of(writes: &[&[u8]]) -> Vec<String> {
-        let mut printed = Vec::new();
-        let mut lines = Lines {
-            request: 7,
-            partial: Vec::new(),
-            most: MOST,
-            left: MOST,
-            is_full: false,
-        };
-        for write in writes {
-            lines.take(write, &mut |line| printed.push(line.to_string()));
+    /// Keeps the lines.
+    #[derive(Debug, Default)]
+    struct Kept(Mutex<Vec<String>>);
+
+    impl Log for Kept {
+        fn event(&self, event: &Event<'_>) {
+            self.0.lock().expect("the lines").push(event.to_string());
         }
-        printed
+    }
+
+    fn lines_of(writes: &[&[u8]]) -> Vec<String> {
+        let kept = Arc::new(Kept::default());
+        let output = GuestOutput::new(7, MOST, Arc::clone(&kept) as Arc<dyn Log>);
+        for write in writes {
+            output.take(write);
+        }
+        std::mem::take(&mut *kept.0.lock().expect("the lines"))
     }
 
     #[test]

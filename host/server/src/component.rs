@@ -1,9 +1,9 @@
 //! Compiles a component, or loads it from the cache, in an engine configured for hostile guests.
 
+use std::fmt;
 use std::fs;
-use std::io::{self, IsTerminal};
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -11,45 +11,51 @@ use millpond_wasmtime::{InstanceLimits, recommended_config, start_epochs};
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Cache, CacheConfig, Config, Engine, WasmBacktraceDetails};
 
-use crate::failure::{Failure, reason};
+use crate::error::{Error, Result};
+use crate::failure::reason;
 use crate::guest::{self, Guest};
-use crate::interfaces::{self, Import, Support};
-use crate::output::say;
+use crate::interfaces::{self, Import, Role, Support};
+use crate::log::{Event, Log};
 
 /// How instances are created.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Instances {
-    /// One, for as long as the command runs.
+pub enum Instances {
+    /// One, for as long as its program runs.
     One,
     /// One per request: memory and stacks come from a pool for up to this many at once.
     Pooled(u32),
 }
 
-/// A compiled component, with its engine and linker.
-pub(crate) struct Loaded {
-    pub(crate) engine: Engine,
-    pub(crate) component: Component,
+/// A compiled component, with its engine, and a linker that has all that a guest may import.
+pub struct LoadedComponent {
+    engine: Engine,
+    component: Component,
     linker: Linker<Guest>,
 }
 
-/// Load the component at `path`.
+/// Load the component in the file `path`: compile it, or take it from wasmtime's cache. Compiling
+/// takes seconds, and blocks the thread.
 ///
 /// Uses the first engine that accepts it, from the most restricted on. Only WASI 0.3 needs
 /// concurrency within an instance, which is the newest code in wasmtime; and a component that does
-/// not fit the instance pool allocates its own memory. `lines` says whether backtraces have source
-/// lines.
-pub(crate) fn load(
+/// not fit the instance pool allocates its own memory, which `log` is told. `lines` says whether
+/// backtraces have source lines.
+///
+/// # Errors
+///
+/// The file cannot be read, or is not a component that wasmtime accepts.
+pub fn load(
     path: &Path,
     instances: Instances,
     limits: &InstanceLimits,
     lines: WasmBacktraceDetails,
-) -> Result<Loaded, Failure> {
-    let bytes = fs::read(path).map_err(|error| {
-        Failure::about(path, format_args!("cannot read the component: {error}"))
-    })?;
+    log: &Arc<dyn Log>,
+) -> Result<LoadedComponent> {
+    let bytes = fs::read(path)
+        .map_err(|error| Error::about(path, format_args!("cannot read the component: {error}")))?;
     check_header(path, &bytes)?;
     let cache = Cache::new(CacheConfig::new()).ok();
-    let _notice = SlowNotice::after(Duration::from_secs(1), path);
+    let _notice = SlowNotice::after(Duration::from_secs(1), path, Arc::clone(log));
 
     let alone = match instances {
         Instances::One => &[Instances::One][..],
@@ -70,15 +76,14 @@ pub(crate) fn load(
                     if let (Instances::One, Some(refusal)) = (instances, &refusal)
                         && alone.len() > 1
                     {
-                        say(format_args!(
-                            "{} does not fit the instance pool, so each request is slower: {}",
-                            path.display(),
-                            reason(refusal)
-                        ));
+                        log.event(&Event::NoInstancePool {
+                            component: path,
+                            reason: &reason(refusal),
+                        });
                     }
                     let linker = guest::linker(&engine, &component, concurrency)
-                        .map_err(|error| Failure::about(path, reason(&error)))?;
-                    return Ok(Loaded {
+                        .map_err(|error| Error::about(path, reason(&error)))?;
+                    return Ok(LoadedComponent {
                         engine,
                         component,
                         linker,
@@ -89,23 +94,45 @@ pub(crate) fn load(
         }
     }
     let refusal = refusal.map(|error| reason(&error)).unwrap_or_default();
-    Err(Failure::about(
+    Err(Error::about(
         path,
         format_args!("not a component that can be run: {refusal}"),
     ))
 }
 
-impl Loaded {
-    pub(crate) fn imports(&self) -> Vec<Import> {
+impl fmt::Debug for LoadedComponent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadedComponent").finish_non_exhaustive()
+    }
+}
+
+impl LoadedComponent {
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What it imports.
+    pub fn imports(&self) -> Vec<Import> {
         interfaces::imports(&self.engine, &self.component)
     }
 
-    pub(crate) fn exports(&self) -> Vec<String> {
+    /// The names of what it exports.
+    pub fn exports(&self) -> Vec<String> {
         interfaces::exports(&self.engine, &self.component)
     }
 
-    /// Link every import, or report which cannot be linked.
-    pub(crate) fn link(&self) -> Result<InstancePre<Guest>, String> {
+    /// How it can run.
+    pub fn roles(&self) -> Vec<Role> {
+        interfaces::roles(&self.exports())
+    }
+
+    /// Link every import.
+    ///
+    /// # Errors
+    ///
+    /// The host does not provide an import: the message says which.
+    pub fn link(&self) -> Result<InstancePre<Guest>, String> {
         self.linker
             .instantiate_pre(&self.component)
             .map_err(|error| {
@@ -125,7 +152,11 @@ impl Loaded {
     }
 
     /// Check that an instance fits into `max_memory` bytes of memory when it starts.
-    pub(crate) fn check_memory(&self, max_memory: usize) -> Result<(), String> {
+    ///
+    /// # Errors
+    ///
+    /// It does not: the message says how much it needs.
+    pub fn check_memory(&self, max_memory: usize) -> Result<(), String> {
         /// The unit of WebAssembly's memory sizes.
         const PAGE: u64 = 64 * 1024;
         let required = self.component.resources_required();
@@ -133,7 +164,7 @@ impl Loaded {
         let needed = pages.unwrap_or(0).saturating_mul(PAGE);
         if needed > max_memory as u64 {
             return Err(format!(
-                "it needs {} KiB of memory from the start: raise --max-memory-size",
+                "it needs {} KiB of memory from the start: raise max-memory-size",
                 needed / 1024
             ));
         }
@@ -141,12 +172,21 @@ impl Loaded {
     }
 
     /// Start the epochs, to interrupt a guest that computes.
-    pub(crate) fn start_epochs(&self) -> Result<(), Failure> {
-        start_epochs(&self.engine).map_err(Failure::mistake)
+    ///
+    /// # Errors
+    ///
+    /// The system has no more threads.
+    pub fn start_epochs(&self) -> Result<()> {
+        start_epochs(&self.engine).map_err(Error::new)
     }
 }
 
-pub(crate) fn check_header(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+/// Check that `bytes`, the contents of the file `path`, begin like a component.
+///
+/// # Errors
+///
+/// They do not: the message says what they are instead.
+pub fn check_header(path: &Path, bytes: &[u8]) -> Result<()> {
     // https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md
     const CORE_LAYER: &[u8] = &[0, 0];
     let Some(rest) = bytes.strip_prefix(b"\0asm") else {
@@ -157,14 +197,14 @@ pub(crate) fn check_header(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
             }
             _ => "not a WebAssembly file",
         };
-        return Err(Failure::about(path, what));
+        return Err(Error::about(path, what));
     };
     match rest.get(2..4) {
-        None => Err(Failure::about(
+        None => Err(Error::about(
             path,
             "the file ends in its header: it is truncated",
         )),
-        Some(CORE_LAYER) => Err(Failure::about(
+        Some(CORE_LAYER) => Err(Error::about(
             path,
             "a core module, not a component: build it for wasm32-wasip2, or make a component of \
              it with `wasm-tools component new`",
@@ -192,25 +232,21 @@ fn config(
     config
 }
 
-/// Tells a user at a terminal why it takes long.
+/// Reports a component that takes long to compile.
 struct SlowNotice {
     /// Dropping this cancels the notice.
     _done: mpsc::Sender<()>,
 }
 
 impl SlowNotice {
-    fn after(patience: Duration, path: &Path) -> SlowNotice {
+    fn after(patience: Duration, path: &Path, log: Arc<dyn Log>) -> SlowNotice {
         let (done, is_done) = mpsc::channel::<()>();
-        if io::stderr().is_terminal() {
-            let path = path.display().to_string();
-            thread::spawn(move || {
-                if is_done.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
-                    say(format_args!(
-                        "Compiling {path} (next time it comes from the cache)"
-                    ));
-                }
-            });
-        }
+        let path = path.to_path_buf();
+        thread::spawn(move || {
+            if is_done.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
+                log.event(&Event::Compiling { component: &path });
+            }
+        });
         SlowNotice { _done: done }
     }
 }

@@ -1,0 +1,184 @@
+//! What a server reports: requests, failures of guests, and their output.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+
+use crate::failure::Reached;
+
+/// Receives what a server reports, such as a line for each request.
+///
+/// It is called on the threads that run guests, and holds them up while it writes. A guest can choose
+/// parts of a report: each is bounded in length, and has no control characters.
+pub trait Log: fmt::Debug + Send + Sync {
+    /// Write this down.
+    fn event(&self, event: &Event<'_>);
+}
+
+/// Something that a server reports. Its `Display` is a line for an operator; that of
+/// [`GuestFailed`](Event::GuestFailed) has more lines, for the backtrace.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A component has been compiling for a second. The next time it comes from wasmtime's cache.
+    Compiling {
+        /// The component's file.
+        component: &'a Path,
+    },
+    /// A component does not fit the instance pool, so each request is slower.
+    NoInstancePool {
+        /// The component's file.
+        component: &'a Path,
+        /// What does not fit.
+        reason: &'a str,
+    },
+    /// A request has ended.
+    Request(&'a Access<'a>),
+    /// A client sent something that is not a valid HTTP request.
+    BadRequest {
+        /// The request's number.
+        request: u64,
+        /// The status of the response.
+        status: StatusCode,
+        /// What is invalid.
+        reason: &'a str,
+    },
+    /// A guest wrote a line to its stdout or stderr.
+    Output {
+        /// The request's number.
+        request: u64,
+        /// The line, without its end. A line longer than 4,096 bytes arrives in parts.
+        line: &'a str,
+    },
+    /// A guest wrote more than it may. The rest is dropped.
+    OutputDropped {
+        /// The request's number.
+        request: u64,
+        /// How many bytes it may write.
+        most: usize,
+    },
+    /// A guest trapped, returned an error, or set no valid response.
+    GuestFailed {
+        /// The request's number.
+        request: u64,
+        /// The cause, and the lines of the backtrace.
+        lines: &'a [String],
+    },
+    /// A guest reached a limit, and went on.
+    LimitReached {
+        /// The request's number.
+        request: u64,
+        /// The limit.
+        limit: Reached,
+    },
+    /// A guest asked for a database that it was not granted. Reported once.
+    UnknownDatabase {
+        /// The request's number.
+        request: u64,
+        /// The name, up to 64 characters of it.
+        name: &'a str,
+    },
+}
+
+/// One request, for an access log.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Access<'a> {
+    /// The request's number: 1 for the first one of the server.
+    pub request: u64,
+    /// The method.
+    pub method: &'a Method,
+    /// The path without the query, up to 512 characters of it.
+    pub path: &'a str,
+    /// The response. `None`: the client disconnected before there was one.
+    pub response: Option<Sent>,
+    /// Why the host answered instead of the guest.
+    pub hint: Option<&'a str>,
+    /// The time from the request's head to the end of its response.
+    pub time: Duration,
+}
+
+/// A response as far as it was sent.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Sent {
+    /// The status.
+    pub status: StatusCode,
+    /// How many bytes of the body were sent.
+    pub bytes: u64,
+    /// Whether that was the whole body.
+    pub is_whole: bool,
+}
+
+impl fmt::Display for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Compiling { component } => write!(
+                f,
+                "Compiling {} (next time it comes from the cache)",
+                component.display()
+            ),
+            Event::NoInstancePool { component, reason } => write!(
+                f,
+                "{} does not fit the instance pool, so each request is slower: {reason}",
+                component.display()
+            ),
+            Event::Request(access) => access.fmt(f),
+            Event::BadRequest {
+                request,
+                status,
+                reason,
+            } => {
+                let status = status.as_u16();
+                write!(f, "[{request}] - - {status} 0 bytes ({reason})")
+            }
+            Event::Output { request, line } => write!(f, "[{request}] guest: {line}"),
+            Event::OutputDropped { request, most } => write!(
+                f,
+                "[{request}] guest: (more than {most} bytes: the rest is dropped; see \
+                 max-output-size)"
+            ),
+            Event::GuestFailed { request, lines } => {
+                for (index, line) in lines.iter().enumerate() {
+                    let end = if index == 0 { "" } else { "\n" };
+                    write!(f, "{end}[{request}] {line}")?;
+                }
+                Ok(())
+            }
+            Event::LimitReached { request, limit } => write!(f, "[{request}] the guest {limit}"),
+            Event::UnknownDatabase { request, name } => write!(
+                f,
+                "[{request}] the guest asked for the database `{name}`, which is not granted"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Access<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Access {
+            request,
+            method,
+            path,
+            response,
+            hint,
+            time,
+        } = self;
+        let ms = time.as_secs_f64() * 1e3;
+        let Some(sent) = response else {
+            return write!(
+                f,
+                "[{request}] {method} {path} - (the client disconnected) {ms:.1} ms"
+            );
+        };
+        let (status, bytes) = (sent.status.as_u16(), sent.bytes);
+        let cut = if sent.is_whole { "" } else { " (cut short)" };
+        write!(f, "[{request}] {method} {path} {status} {bytes} bytes{cut}")?;
+        if let Some(hint) = hint {
+            write!(f, " ({hint})")?;
+        }
+        write!(f, " {ms:.1} ms")
+    }
+}
