@@ -13,6 +13,7 @@ mod http;
 mod interfaces;
 mod log;
 pub mod printable;
+pub mod tenant;
 
 pub use self::component::{Instances, LoadedComponent, check_header, load};
 pub use self::databases::Databases;

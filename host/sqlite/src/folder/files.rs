@@ -29,7 +29,7 @@ pub(super) fn marker(key: &str) -> String {
 /// The key whose database has this name.
 pub(super) fn key_of(name: &OsStr) -> Option<&str> {
     let key = name.to_str()?.strip_suffix(".db")?;
-    super::key::is_key(key).then_some(key)
+    super::is_key(key).then_some(key)
 }
 
 /// What is known of a file.

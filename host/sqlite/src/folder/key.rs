@@ -77,7 +77,7 @@ impl fmt::Display for InvalidKey {
 
 impl std::error::Error for InvalidKey {}
 
-pub(super) fn is_key(key: &str) -> bool {
+pub(crate) fn is_key(key: &str) -> bool {
     let is_plain = |c: u8| matches!(c, b'a'..=b'z' | b'0'..=b'9');
     let bytes = key.as_bytes();
     bytes.first().is_some_and(|first| is_plain(*first))

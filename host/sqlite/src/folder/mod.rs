@@ -15,6 +15,7 @@ use millpond_pool::engine::hand_over;
 use millpond_pool::{Error, ErrorKind, Pool, Pools, PoolsSettings, Result};
 
 pub use self::error::FolderError;
+pub(crate) use self::key::is_key;
 pub use self::key::{InvalidKey, TenantKey};
 pub use self::list::{Tenant, Tenants};
 pub use self::migrate::{Migrated, MigratedAll};
@@ -144,7 +145,7 @@ impl Folder {
             let about = |error| Error::new(ErrorKind::CannotOpen, format!("{file}: {error}"));
             found.map(|found| found.is_some()).map_err(about)
         };
-        if !key::is_key(key) || !(self.create || find(files::database(key))?) {
+        if !is_key(key) || !(self.create || find(files::database(key))?) {
             // Without the key, which may be long, and a client's.
             let message = "there is no such database";
             return Err(Error::new(ErrorKind::NoSuchDatabase, message));

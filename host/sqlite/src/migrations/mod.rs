@@ -165,6 +165,11 @@ impl Migrations {
         })
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// Run the migrations that the database does not have yet, each on its own connection. Creates
     /// the database if it does not exist.
     ///
