@@ -19,6 +19,7 @@ mod serve;
 mod servers;
 mod stats;
 mod stdio;
+mod tenants;
 mod test;
 
 use std::ffi::OsString;
@@ -44,6 +45,7 @@ enum Command {
     Inspect(inspect::Inspect),
     New(new::New),
     Stats(stats::Stats),
+    Tenants(tenants::Tenants),
     Test(test::Test),
     Bundle(bundle::Bundle),
 }
@@ -159,6 +161,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Inspect(inspect) => inspect.execute(),
         Command::New(new) => new.execute(),
         Command::Stats(stats) => stats.execute(),
+        Command::Tenants(tenants) => tenants.execute(),
         Command::Test(test) => test.execute(),
         Command::Bundle(bundle) => bundle.execute(),
     }
@@ -257,6 +260,8 @@ mod tests {
             "inspect --help",
             "new --help",
             "stats --help",
+            "tenants --help",
+            "tenants migrate --help",
             "test --help",
             "bundle --help",
         ] {
