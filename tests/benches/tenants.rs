@@ -4,9 +4,11 @@
 //! after another, and read a row; every tenth visit also writes one. Prints, for each number of open
 //! pools, the times of visits to a database that was open and to one that was not, and the most file
 //! descriptors and memory of the process (on Linux). The last rows visit 1 % of the databases in 9 of
-//! 10 visits.
+//! 10 visits. Then it lists and migrates all of them, and gets the pool of one that is open, of one
+//! that is suspended, and of one that does not exist.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,11 +16,13 @@ use std::time::{Duration, Instant};
 
 use millpond_pool::{Access, Parameters, Pools, PoolsSettings};
 use millpond_sqlite::migrations::Migrations;
-use millpond_sqlite::{Folder, PoolBuilder};
+use millpond_sqlite::{Folder, PoolBuilder, TenantKey};
 
 const TENANTS: u64 = 10_000;
 const TASKS: u64 = 8;
 const VISITS: u64 = 5_000;
+const VISIT: &str = "CREATE TABLE visit(id INTEGER PRIMARY KEY, n INTEGER NOT NULL);
+    INSERT INTO visit(n) VALUES (0);";
 
 fn main() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -42,12 +46,59 @@ fn main() {
             runtime.block_on(measure(folder.path(), max_open, of_ten, name));
         }
     }
+    manage(folder.path());
+    runtime.block_on(get(folder.path()));
+}
+
+/// List and migrate all.
+fn manage(path: &Path) {
+    let migrations = Migrations::from_texts([
+        ("1-visit.sql", VISIT),
+        (
+            "2-more.sql",
+            "CREATE TABLE more(id INTEGER PRIMARY KEY, text TEXT);",
+        ),
+    ]);
+    let folder = Folder::open(path).expect("the folder");
+    let folder = folder.migrations(migrations.expect("migrations"));
+    let since = Instant::now();
+    let listed = folder.list().expect("a list").filter(Result::is_ok).count();
+    println!("{listed} listed in {:.1?}", since.elapsed());
+    for what in ["without the last migration", "that are current"] {
+        let since = Instant::now();
+        let all = folder.migrate_all(2, |_| ControlFlow::Continue(()));
+        let all = all.expect("a folder");
+        assert_eq!((all.failed, all.skipped), (0, 0));
+        println!(
+            "{TENANTS} {what}: migrated in {:.1?}, in 2 threads",
+            since.elapsed()
+        );
+    }
+}
+
+/// Get pools of tenants, without using them.
+async fn get(path: &Path) {
+    const TIMES: u32 = 100_000;
+    let folder = Folder::open(path).expect("the folder");
+    let pools = folder.pools(PoolsSettings::new(10)).expect("pools");
+    let _open = pools.get("tenant-1").await.expect("a pool");
+    let suspended = TenantKey::new("tenant-2").expect("a key");
+    folder.suspend(&suspended).expect("suspended");
+    for (key, what) in [
+        ("tenant-1", "one that is open"),
+        ("tenant-2", "one that is suspended"),
+        ("tenant-x", "one that does not exist"),
+    ] {
+        let since = Instant::now();
+        for _ in 0..TIMES {
+            drop(pools.get(key).await);
+        }
+        println!("get the pool of {what}: {:.2?}", since.elapsed() / TIMES);
+    }
 }
 
 fn pools(folder: &Path, max_open: u32, create: bool) -> Pools {
-    let sql = "CREATE TABLE visit(id INTEGER PRIMARY KEY, n INTEGER NOT NULL);
-        INSERT INTO visit(n) VALUES (0);";
-    let migrations = Migrations::from_texts([("1-visit.sql", sql)]).expect("a migration");
+    let migrations = Migrations::from_texts([("1-visit.sql", VISIT)]).expect("a migration");
     Folder::open(folder)
         .expect("the folder")
         .create(create)

@@ -25,6 +25,7 @@ mod serve;
 mod servers;
 mod stats;
 mod stdio;
+mod tenants;
 mod test;
 mod verify;
 
@@ -53,6 +54,7 @@ enum Command {
     Check(check::Check),
     New(new::New),
     Stats(stats::Stats),
+    Tenants(tenants::Tenants),
     Test(test::Test),
     Bundle(bundle::Bundle),
     Backup(backup::Backup),
@@ -174,6 +176,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Check(check) => check.execute(),
         Command::New(new) => new.execute(),
         Command::Stats(stats) => stats.execute(),
+        Command::Tenants(tenants) => tenants.execute(),
         Command::Test(test) => test.execute(),
         Command::Bundle(bundle) => bundle.execute(),
         Command::Backup(backup) => backup.execute(),
@@ -277,6 +280,8 @@ mod tests {
             "check --help",
             "new --help",
             "stats --help",
+            "tenants --help",
+            "tenants migrate --help",
             "test --help",
             "bundle --help",
             "backup --help",

@@ -74,7 +74,8 @@ pub enum ErrorKind {
     Io,
     /// The engine does not support this.
     Unsupported,
-    /// The engine could not be reached; nothing was sent to it.
+    /// The engine could not be reached; nothing was sent to it. From [`Pools`](crate::Pools): the
+    /// database may be suspended.
     Unavailable,
     /// The statement may or may not have run. Either the engine stopped answering after it was sent,
     /// or another writer ran it (group commit) and the pool took the connection back before the

@@ -18,6 +18,7 @@ mod log;
 pub mod printable;
 mod route;
 mod site;
+pub mod tenant;
 
 pub use self::check::check;
 pub use self::component::{Instances, LoadedComponent, check_header, load};

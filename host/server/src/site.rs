@@ -20,6 +20,7 @@ use crate::guest::{Guest, GuestSettings};
 use crate::interfaces::Role;
 use crate::log::Log;
 use crate::route::{Router, to_all};
+use crate::tenant::{TenantResolver, TenantSource};
 
 /// The components of a configuration, compiled, and checked as far as that is possible without opening
 /// a database.
@@ -162,9 +163,11 @@ impl std::fmt::Debug for Component {
 }
 
 /// What a route leads to.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) component: Arc<Component>,
+    /// Which tenant a request is for, if each tenant has its own database.
+    pub(crate) tenant: Option<TenantResolver>,
 }
 
 impl Site {
@@ -199,8 +202,13 @@ impl Site {
             let component = components.get(route.component.as_str()).ok_or_else(|| {
                 Error::new(format_args!("there is no component `{}`", route.component))
             })?;
-            let component = Arc::clone(component);
-            targets.push((route, Target { component }));
+            let source = TenantSource::of(&route);
+            let tenant = source.map(|source| source.open());
+            let target = Target {
+                component: Arc::clone(component),
+                tenant: tenant.transpose()?,
+            };
+            targets.push((route, target));
         }
         let (in_use, is_in_use) = oneshot::channel();
         let site = Site {

@@ -204,6 +204,10 @@ impl PoolBuilder {
         self.settings.check()
     }
 
+    pub(crate) fn settings(&self) -> Settings {
+        self.settings.clone()
+    }
+
     /// Build the pool for the file at `path`. If it does not exist, it is created, readable only by
     /// its owner. Symbolic links in the path are resolved once, now.
     ///
@@ -272,7 +276,7 @@ impl PoolBuilder {
     }
 }
 
-fn open(
+pub(crate) fn open(
     location: Location,
     settings: Settings,
     wrap: impl FnOnce(Arc<dyn Engine>) -> Arc<dyn Engine>,

@@ -113,5 +113,7 @@ mod writers;
 
 pub use builder::PoolBuilder;
 pub use ffi::memory::set_process_memory_limit;
-pub use folder::Folder;
+pub use folder::{
+    Folder, FolderError, InvalidKey, Migrated, MigratedAll, Tenant, TenantKey, Tenants,
+};
 pub use open::settings::Synchronous;

@@ -115,9 +115,11 @@ pub struct PoolsStats {
 impl Pools {
     /// Create an empty set of pools.
     ///
-    /// `check` says whether a key may be a database's: it is called for each key that has no open pool,
-    /// before anything is closed or opened for it, on the calling thread. Keys may come from requests,
-    /// so let it refuse, quickly, what is none, with [`NoSuchDatabase`](ErrorKind::NoSuchDatabase).
+    /// `check` says whether a key may be a database's: each [`get`](Pools::get) calls it, on the
+    /// calling thread, before anything is closed or opened for the key, and whether or not its pool is
+    /// open. So it can refuse a database that is open, from one call to the next. Keys may come from
+    /// requests: let it refuse, quickly, what is none, with
+    /// [`NoSuchDatabase`](ErrorKind::NoSuchDatabase).
     ///
     /// `open` opens the pool of a key, and does not keep a clone of it. It is called for one key at a
     /// time, and for several keys at once. If it blocks the thread, let it call

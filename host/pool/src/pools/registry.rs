@@ -106,18 +106,16 @@ impl Registry {
         })
     }
 
-    /// The pool of this key. If there is none, `check` the key first.
+    /// The pool of this key, after `check` has accepted it.
     pub(super) fn find(
         self: &Arc<Self>,
         key: &str,
         check: impl Fn(&str) -> Result<()>,
     ) -> Result<Found> {
-        let mut state = self.lock();
-        if !state.is_closed && !state.entries.contains_key(key) {
-            drop(state);
+        if !self.is_closed() {
             check(key)?;
-            state = self.lock();
         }
+        let mut state = self.lock();
         if state.is_closed {
             return Err(Error::closed());
         }

@@ -460,3 +460,23 @@ fn settings_have_bounds() {
         assert_eq!(kind(of(settings)), ErrorKind::Config, "{settings:?}");
     }
 }
+
+#[tokio::test]
+async fn a_key_whose_pool_is_open_is_checked_each_time() {
+    let databases = Databases::default();
+    let is_refused = Arc::new(AtomicU32::new(0));
+    let refused = Arc::clone(&is_refused);
+    let check = move |_: &str| match refused.load(Ordering::SeqCst) {
+        0 => Ok(()),
+        _ => Err(Error::new(ErrorKind::Unavailable, "suspended")),
+    };
+    let open = move |key| databases.clone().pool(key);
+    let pools = Pools::new(PoolsSettings::new(2), check, open).expect("valid settings");
+    let in_use = pools.get("a").await.expect("open");
+    is_refused.store(1, Ordering::SeqCst);
+    assert_eq!(kind(pools.get("a").await), ErrorKind::Unavailable);
+    use_once(&in_use).await;
+    is_refused.store(0, Ordering::SeqCst);
+    use_once(&pools.get("a").await.expect("open")).await;
+    assert_eq!(pools.stats().opened, 1);
+}

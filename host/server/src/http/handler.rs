@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use futures_channel::oneshot;
-use http::{Method, Request, Response, StatusCode, Version, uri};
+use http::header::{HeaderValue, WWW_AUTHENTICATE};
+use http::{Method, Request, Response, StatusCode, Uri, Version, uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use millpond_wasmtime::{SqliteCtx, pool};
@@ -39,6 +40,7 @@ use crate::http::upload::{Fault, Upload};
 use crate::log::{Event, Log};
 use crate::printable::one_line;
 use crate::site::{Component, Site, Target};
+use crate::tenant::{Refusal, TenantResolver};
 
 /// What all requests share.
 pub(super) struct Handler {
@@ -137,7 +139,7 @@ impl Handler {
         let placed = request::check(&mut request, &client.scheme, local)
             .and_then(|()| limits.check(&request))
             .map_err(|(status, text)| answer::text(status, text))
-            .and_then(|()| self.place(&site, &request, client.address, &mut line));
+            .and_then(|()| self.place(&site, &mut request, client.address, &mut line));
         let response = match placed {
             Err(response) => response,
             Ok((target, place)) => {
@@ -169,7 +171,7 @@ impl Handler {
     fn place<'a>(
         &self,
         site: &'a Site,
-        request: &Request<Incoming>,
+        request: &mut Request<Incoming>,
         client: IpAddr,
         line: &mut Line,
     ) -> Result<(&'a Target, RequestPlace), Response<WasiBody>> {
@@ -177,6 +179,9 @@ impl Handler {
             .route(request)
             .ok_or_else(|| answer::text(StatusCode::NOT_FOUND, "no route of this server fits\n"))?;
         line.component = site.shown(&target.component).cloned();
+        if let Some(resolver) = &target.tenant {
+            line.tenant = Some(tenant_of(resolver, request)?);
+        }
         let settings = &site.settings;
         let tenant = line.tenant.clone();
         let mut busy = |hint, status, text| {
@@ -223,17 +228,15 @@ impl Handler {
         }
     }
 
-    /// An instance for a request: one that waits for it, or a new one.
     /// An instance for a request: one that waits for another, or a new one.
     fn instance(
         &self,
-        number: u64,
         site: &Site,
         component: &Arc<Component>,
+        number: u64,
+        tenant: Option<&str>,
         sqlite: SqliteCtx,
     ) -> Instance {
-        // All requests are the same tenant's.
-        let tenant = None;
         let room = self.places.available_permits();
         if site.settings.max_instance_reuse > 1
             && let Some(mut instance) = self.idle.take(component, tenant, room)
@@ -242,7 +245,7 @@ impl Handler {
             return instance;
         }
         let output = GuestOutput::new(number, site.max_output_size(), Arc::clone(&self.log));
-        Instance::new(Arc::clone(component), sqlite, output, None)
+        Instance::new(Arc::clone(component), sqlite, output, tenant.map(Arc::from))
     }
 
     fn next_number(&self) -> u64 {
@@ -261,7 +264,11 @@ impl Handler {
         let deadline = line.since + run.site.settings.request_timeout;
         let component = &run.target.component;
         let (answer, mut answered) = oneshot::channel();
-        let sqlite = match component.grants.context(Some(deadline), None).await {
+        let sqlite = match component
+            .grants
+            .context(Some(deadline), line.tenant.as_deref())
+            .await
+        {
             Ok(sqlite) => sqlite,
             Err(error) => return Some((self.without_database(number, &error), None)),
         };
@@ -288,6 +295,7 @@ impl Handler {
             deadline,
             sqlite,
             component: Arc::clone(component),
+            tenant: line.tenant.clone(),
             site: Arc::clone(run.site),
             place: run.place,
             cut: run.cut,
@@ -362,9 +370,7 @@ impl Handler {
     /// The response to a request whose tenant's database cannot be had.
     fn without_database(&self, request: u64, error: &pool::Error) -> Response<WasiBody> {
         match error.kind() {
-            pool::ErrorKind::NoSuchDatabase => {
-                answer::text(StatusCode::NOT_FOUND, "there is no such tenant\n")
-            }
+            pool::ErrorKind::NoSuchDatabase => answer::text(StatusCode::NOT_FOUND, NO_TENANT),
             pool::ErrorKind::Unavailable | pool::ErrorKind::PoolTimeout { .. } => answer::text(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the database is not available: try again\n",
@@ -380,6 +386,43 @@ impl Handler {
         }
     }
 }
+
+/// The tenant of a request, whose target becomes what the guest is to see; or the response to a
+/// request without one.
+fn tenant_of(
+    resolver: &TenantResolver,
+    request: &mut Request<Incoming>,
+) -> Result<String, Response<WasiBody>> {
+    let tenant = resolver.resolve(request);
+    let tenant = tenant.map_err(|refusal| without_tenant(&refusal))?;
+    if let Some(path) = tenant.path {
+        let mut parts = request.uri().clone().into_parts();
+        parts.path_and_query = Some(path);
+        // The parts of a URI, with another path, are a URI.
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+    Ok(tenant.key.to_string())
+}
+
+/// The response to a request that names no tenant. It says no more than its status.
+fn without_tenant(refusal: &Refusal) -> Response<WasiBody> {
+    let text = match refusal.status() {
+        StatusCode::BAD_REQUEST => "the request names no tenant, or more than one\n",
+        StatusCode::UNAUTHORIZED => "the request has no valid token\n",
+        _ => NO_TENANT,
+    };
+    let mut response = answer::text(refusal.status(), text);
+    if let Some(challenge) = refusal.challenge() {
+        let challenge = HeaderValue::from_static(challenge);
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+/// The same for a name that is none as for a tenant without a database.
+const NO_TENANT: &str = "there is no such tenant\n";
 
 /// What is needed to run a request.
 struct Run<'a> {
@@ -460,6 +503,7 @@ struct Task {
     sqlite: SqliteCtx,
     site: Arc<Site>,
     component: Arc<Component>,
+    tenant: Option<String>,
     place: RequestPlace,
     cut: Arc<AtomicBool>,
     /// Completes when the connection has taken the response, or dropped it.
@@ -476,7 +520,13 @@ impl Task {
         answer: oneshot::Sender<Answer>,
         client_gone: impl Future<Output = ()>,
     ) {
-        let mut instance = handler.instance(self.number, &self.site, &self.component, self.sqlite);
+        let mut instance = handler.instance(
+            &self.site,
+            &self.component,
+            self.number,
+            self.tenant.as_deref(),
+            self.sqlite,
+        );
 
         let mut ended = handler.ended.clone();
         let outcome = tokio::select! {

@@ -134,7 +134,7 @@ pub enum MigrationError {
 }
 
 impl MigrationError {
-    pub(super) fn database(error: impl Into<crate::error::Error>) -> MigrationError {
+    pub(crate) fn database(error: impl Into<crate::error::Error>) -> MigrationError {
         MigrationError::Database(error.into().into())
     }
 

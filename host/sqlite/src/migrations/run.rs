@@ -12,8 +12,9 @@ use super::check::Made;
 use super::foreign_keys::{Orphan, Orphans};
 use super::{Migration, MigrationError, Report, Warning};
 use crate::error::{Error, ErrorKind};
+use crate::ffi::leaves_log::LeavesLog;
 use crate::ffi::statement::{RawStatement, Step};
-use crate::open::Location;
+use crate::open::{LOST, Location};
 use crate::text::{SqlText, blank};
 
 /// How long to wait for another process that writes or migrates. Longer than the pool's busy
@@ -26,19 +27,21 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 pub(super) fn run(files: &[Migration], database: &Location) -> Result<Report, MigrationError> {
     let failed = |error: Error| MigrationError::database(about(database, error));
     database.create(false).map_err(MigrationError::database)?;
+    database.remember();
     // Kept open, so that the log is not truncated after each migration.
     let first = open(database).map_err(failed)?;
     let mut report = Report::default();
     // Usually there is nothing to do: find that out without waiting for a writer.
-    while pending(files, &first)
+    while pending(files, &first.conn)
         .map_err(|stop| stop.about(database))?
         .is_some()
     {
         // A new connection, so that the state of one migration does not affect the next.
-        let mut conn = open(database).map_err(failed)?;
+        let mut opened = open(database).map_err(failed)?;
+        let conn = &mut opened.conn;
         conn.execute_batch("BEGIN IMMEDIATE")
             .map_err(|error| failed(error.into()))?;
-        let applied = apply_next(files, &mut conn, &mut report);
+        let applied = apply_next(files, conn, &mut report);
         // SQLite may have ended the transaction itself, for example because of a full disk.
         if !conn.is_autocommit() {
             let _ = conn.execute_batch("ROLLBACK");
@@ -77,18 +80,31 @@ fn about(database: &Location, error: Error) -> Error {
     error.with_message(message)
 }
 
-fn open(database: &Location) -> Result<Connection, Error> {
+#[derive(Debug)]
+struct Opened {
+    // Before the connection: see there.
+    _log: LeavesLog,
+    conn: Connection,
+}
+
+fn open(database: &Location) -> Result<Opened, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let conn = database.connect(flags)?;
+    let log = LeavesLog::new(&conn, database.identity());
     conn.busy_timeout(LOCK_TIMEOUT)?;
     write_ahead_logging(&conn)?;
+    // Deleted while it was being opened, or replaced: the log of its name is not this one's.
+    if database.is_lost() {
+        return Err(Error::new(ErrorKind::CannotOpen, LOST));
+    }
+    log.confirm();
     // The file may contain triggers and views that a guest has created.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF")?;
-    Ok(conn)
+    Ok(Opened { _log: log, conn })
 }
 
 /// Turn on write-ahead logging. If two connections do this at once they would deadlock, so SQLite

@@ -29,6 +29,8 @@ pub(crate) struct Location {
     pub(super) identity: Option<Arc<Identity>>,
     /// Whether the schema has had slow functions in it: see [`Hints`].
     pub(super) slow_schema: Arc<AtomicBool>,
+    /// Whether a missing file is an error: it is not created.
+    must_exist: bool,
 }
 
 #[derive(Debug)]
@@ -87,6 +89,7 @@ impl Location {
             name,
             identity: Some(Arc::new(identity)),
             slow_schema: Arc::default(),
+            must_exist: false,
         }
     }
 
@@ -117,7 +120,14 @@ impl Location {
             name: ":memory:".to_owned(),
             identity: None,
             slow_schema: Arc::default(),
+            must_exist: false,
         }
+    }
+
+    /// The same database, and whether not to create its file if it is missing.
+    pub(crate) fn must_exist(mut self, must_exist: bool) -> Location {
+        self.must_exist = must_exist;
+        self
     }
 
     /// Remember which file it is: no other will be opened in its place.
@@ -125,6 +135,16 @@ impl Location {
         if let Some(identity) = &self.identity {
             identity.remember();
         }
+    }
+
+    /// Whether the file has been moved, replaced or deleted since.
+    pub(crate) fn is_lost(&self) -> bool {
+        let identity = self.identity.as_ref();
+        identity.is_some_and(|identity| identity.is_lost())
+    }
+
+    pub(crate) fn identity(&self) -> &Option<Arc<Identity>> {
+        &self.identity
     }
 
     /// For a connection that [`connect`](Location::connect) opened: see there.
@@ -195,6 +215,9 @@ impl Location {
                 &self.name,
                 "it does not exist, and a read-only pool does not create it",
             )),
+            Err(error) if error.kind() == IoErrorKind::NotFound && self.must_exist => {
+                Err(cannot_open(&self.name, "it does not exist"))
+            }
             Err(error) if error.kind() == IoErrorKind::NotFound => {
                 create_private(folder.dir(), file)
                     .map_err(|error| cannot_open(&self.name, &error.to_string()))

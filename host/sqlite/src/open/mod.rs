@@ -1,6 +1,7 @@
 //! Opens an SQLite connection with everything installed on it, and the errors for databases that
 //! cannot be used.
 
+mod alone;
 mod configure;
 mod location;
 pub(crate) mod self_test;
@@ -14,6 +15,7 @@ use rusqlite::ffi::{SQLITE_CANTOPEN, SQLITE_READONLY};
 use rusqlite::hooks::{AuthAction, Authorization};
 use rusqlite::{Connection, OpenFlags};
 
+pub(crate) use self::alone::Alone;
 use self::configure::standing;
 pub(crate) use self::location::{LOST, Location, cannot_open};
 use self::settings::Settings;
@@ -74,19 +76,14 @@ impl Location {
         stop: Arc<StopFlag>,
         until: u64,
     ) -> Result<Opened> {
-        let is_lost = || {
-            self.identity
-                .as_ref()
-                .is_some_and(|identity| identity.is_lost())
-        };
-        if is_lost() {
+        if self.is_lost() {
             return Err(cannot_open(&self.name, LOST));
         }
         let opened = self
             .open_inner(settings, stop, until)
             .map_err(|error| self.explain(error, settings.read_only))?;
         // Again: SQLite has resolved the name in between.
-        if is_lost() {
+        if self.is_lost() {
             return Err(cannot_open(&self.name, LOST));
         }
         opened.log.confirm();

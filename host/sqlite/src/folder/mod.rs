@@ -1,6 +1,12 @@
 //! A folder with a database for each key.
 
-use std::io::ErrorKind as IoErrorKind;
+mod error;
+mod files;
+mod key;
+mod lifecycle;
+mod list;
+mod migrate;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,17 +14,25 @@ use cap_std::fs::Dir;
 use millpond_pool::engine::hand_over;
 use millpond_pool::{Error, ErrorKind, Pool, Pools, PoolsSettings, Result};
 
-use crate::builder::PoolBuilder;
+pub use self::error::FolderError;
+pub(crate) use self::key::is_key;
+pub use self::key::{InvalidKey, TenantKey};
+pub use self::list::{Tenant, Tenants};
+pub use self::migrate::{Migrated, MigratedAll};
+use crate::builder::{PoolBuilder, open};
 use crate::migrations::Migrations;
-
-/// The longest key, in bytes.
-const MAX_KEY: usize = 64;
+use crate::open::Location;
 
 /// A folder with one database file for each key, such as a tenant's name: `KEY.db`.
 ///
-/// A key has 1 to 64 characters: lower-case ASCII letters, digits, `-` and `_`; the first is a
-/// letter or a digit. Other keys are refused, so no key names a file outside the folder, or another
-/// key's file on a case-insensitive file system. Symbolic links are not followed.
+/// A key is a [`TenantKey`]. Others are refused. Symbolic links are not followed. Clones are the same
+/// folder, with the same settings.
+///
+/// [`pools`](Folder::pools) serves the databases. [`list`](Folder::list),
+/// [`migrate_all`](Folder::migrate_all), [`create_database`](Folder::create_database),
+/// [`suspend`](Folder::suspend), [`resume`](Folder::resume) and
+/// [`delete_database`](Folder::delete_database) manage them, also beside other processes that serve
+/// them.
 ///
 /// [`BackupSchedule::of_folder`](crate::backup::BackupSchedule::of_folder) backs all of them up.
 ///
@@ -44,13 +58,13 @@ const MAX_KEY: usize = 64;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "a folder opens nothing until it is made into pools"]
 pub struct Folder {
-    dir: Dir,
+    dir: Arc<Dir>,
     create: bool,
     builder: PoolBuilder,
-    migrations: Option<Migrations>,
+    migrations: Option<Arc<Migrations>>,
 }
 
 impl Folder {
@@ -73,7 +87,7 @@ impl Folder {
     /// A folder that is open.
     pub fn new(dir: Dir) -> Folder {
         Folder {
-            dir,
+            dir: Arc::new(dir),
             create: false,
             builder: PoolBuilder::new(),
             migrations: None,
@@ -97,7 +111,7 @@ impl Folder {
     /// Run these migrations on a database before its pool opens: each runs once, as
     /// [`Migrations::run`] says. Their warnings are logged.
     pub fn migrations(mut self, migrations: Migrations) -> Folder {
-        self.migrations = Some(migrations);
+        self.migrations = Some(Arc::new(migrations));
         self
     }
 
@@ -106,15 +120,16 @@ impl Folder {
     ///
     /// [`Pools::get`] returns, besides its own errors:
     /// [`NoSuchDatabase`](ErrorKind::NoSuchDatabase): the key is not one, or it has no file and
-    /// [`create`](Folder::create) is not set. [`CannotOpen`](ErrorKind::CannotOpen): a migration
-    /// failed; those before it are kept. And those of [`PoolBuilder::open_in`].
+    /// [`create`](Folder::create) is not set. [`Unavailable`](ErrorKind::Unavailable): the database is
+    /// [suspended](Folder::suspend). [`CannotOpen`](ErrorKind::CannotOpen): a migration failed; those
+    /// before it are kept. And those of [`PoolBuilder::open_in`].
     ///
     /// # Errors
     ///
     /// [`Config`](ErrorKind::Config): a setting is out of its bounds.
-    pub fn pools(self, settings: PoolsSettings) -> Result<Pools> {
+    pub fn pools(&self, settings: PoolsSettings) -> Result<Pools> {
         self.builder.check()?;
-        let folder = Arc::new(self);
+        let folder = Arc::new(self.clone());
         let checked = Arc::clone(&folder);
         let check = move |key: &str| checked.check(key);
         Pools::new(settings, check, move |key| {
@@ -126,49 +141,43 @@ impl Folder {
         })
     }
 
+    /// Two system calls, for each [`Pools::get`].
     fn check(&self, key: &str) -> Result<()> {
-        if is_key(key) && (self.create || self.exists(&format!("{key}.db"))?) {
-            return Ok(());
+        let find = |file: String| {
+            let found = files::find(&self.dir, &file);
+            let about = |error| Error::new(ErrorKind::CannotOpen, format!("{file}: {error}"));
+            found.map(|found| found.is_some()).map_err(about)
+        };
+        if !is_key(key) || !(self.create || find(files::database(key))?) {
+            // Without the key, which may be long, and a client's.
+            let message = "there is no such database";
+            return Err(Error::new(ErrorKind::NoSuchDatabase, message));
         }
-        // Without the key, which may be long, and a client's.
-        let message = "there is no such database";
-        Err(Error::new(ErrorKind::NoSuchDatabase, message))
+        if find(files::marker(key))? {
+            let message = "the database is suspended";
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
+        Ok(())
     }
 
     fn pool_of(&self, key: &str) -> Result<Pool> {
-        // The file may have been deleted meanwhile.
+        // It may have been suspended or deleted meanwhile.
         self.check(key)?;
-        let file = format!("{key}.db");
+        let file = files::database(key);
+        let location = || {
+            let location = Location::in_dir(&self.dir, &file)?;
+            // A file that is deleted after the check must not reappear empty.
+            Ok::<_, crate::error::Error>(location.must_exist(!self.create))
+        };
         if let Some(migrations) = &self.migrations {
             let report = migrations
-                .run_in(&self.dir, &file)
+                .run_at(&location()?)
                 .map_err(|error| Error::new(ErrorKind::CannotOpen, format!("{file}: {error}")))?;
             for warning in report.warnings {
                 log::warn!("{file}: {warning}");
             }
         }
         let builder = self.builder.clone().tenant(key);
-        builder.open_in(&self.dir, &file)
+        open(location()?, builder.settings(), |engine| engine)
     }
-
-    fn exists(&self, file: &str) -> Result<bool> {
-        match self.dir.symlink_metadata(file) {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == IoErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Error::new(
-                ErrorKind::CannotOpen,
-                format!("{file}: {error}"),
-            )),
-        }
-    }
-}
-
-pub(crate) fn is_key(key: &str) -> bool {
-    let is_plain = |c: u8| matches!(c, b'a'..=b'z' | b'0'..=b'9');
-    let bytes = key.as_bytes();
-    bytes.first().is_some_and(|first| is_plain(*first))
-        && bytes.len() <= MAX_KEY
-        && bytes
-            .iter()
-            .all(|c| is_plain(*c) || matches!(c, b'-' | b'_'))
 }

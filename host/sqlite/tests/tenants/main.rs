@@ -1,16 +1,37 @@
 //! A folder with one database for each key.
 
+mod lifecycle;
+mod links;
+mod list;
+mod migrate;
+mod other_process;
+
 use std::collections::BTreeMap;
-use std::fs;
+use std::path::Path;
 use std::time::Duration;
+use std::{fs, io};
 
 use millpond_pool::{Access, ErrorKind, Parameters, Pools, PoolsSettings, Value};
 use millpond_sqlite::migrations::Migrations;
-use millpond_sqlite::{Folder, PoolBuilder};
+use millpond_sqlite::{Folder, PoolBuilder, TenantKey};
 
 fn migrations(texts: &[(&str, &str)]) -> Migrations {
     let texts = texts.iter().map(|(name, text)| (*name, *text));
     Migrations::from_texts(texts).expect("valid migrations")
+}
+
+fn key(key: &str) -> TenantKey {
+    TenantKey::new(key).expect("a key")
+}
+
+/// The names in a folder, sorted.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("the folder");
+    let name = |entry: io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
+    let names = entries.map(|entry| name(entry).into_string().expect("text"));
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
 }
 
 static NONE: Parameters = Parameters::NONE;

@@ -1,0 +1,118 @@
+//! The files of one key, by name, in a folder that is open. Symbolic links are not followed.
+
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind};
+use std::time::SystemTime;
+
+use cap_std::fs::{Dir, OpenOptions};
+
+/// What SQLite keeps next to a database.
+const SIDE_FILES: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+pub(super) fn database(key: &str) -> String {
+    format!("{key}.db")
+}
+
+pub(super) fn log(key: &str) -> String {
+    format!("{key}.db-wal")
+}
+
+pub(super) fn side_files(key: &str) -> [String; 3] {
+    SIDE_FILES.map(|suffix| format!("{key}.db{suffix}"))
+}
+
+/// The marker of a database that is suspended.
+pub(super) fn marker(key: &str) -> String {
+    format!("{key}.suspended")
+}
+
+/// The key whose database has this name.
+pub(super) fn key_of(name: &OsStr) -> Option<&str> {
+    let key = name.to_str()?.strip_suffix(".db")?;
+    super::is_key(key).then_some(key)
+}
+
+/// What is known of a file.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// False for folders, symbolic links and devices.
+    pub(super) is_file: bool,
+    pub(super) bytes: u64,
+    pub(super) changed: SystemTime,
+}
+
+/// The file of this name, or `None`.
+pub(super) fn find(dir: &Dir, name: &str) -> io::Result<Option<Found>> {
+    match stat(dir, name) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// One system call, where cap-std has three: each request for a tenant waits for two of these.
+#[cfg(unix)]
+fn stat(dir: &Dir, name: &str) -> io::Result<Found> {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use rustix::fs::{AtFlags, FileType, statat};
+
+    let found = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let since = Duration::new(
+        u64::try_from(found.st_mtime).unwrap_or(0),
+        u32::try_from(found.st_mtime_nsec).unwrap_or(0),
+    );
+    Ok(Found {
+        is_file: FileType::from_raw_mode(found.st_mode) == FileType::RegularFile,
+        bytes: u64::try_from(found.st_size).unwrap_or(0),
+        changed: UNIX_EPOCH + since,
+    })
+}
+
+#[cfg(not(unix))]
+fn stat(dir: &Dir, name: &str) -> io::Result<Found> {
+    let found = dir.symlink_metadata(name)?;
+    Ok(Found {
+        is_file: found.is_file(),
+        bytes: found.len(),
+        changed: found.modified()?.into_std(),
+    })
+}
+
+/// Create an empty file that only its owner may read. False if there is something of this name.
+pub(super) fn create(dir: &Dir, name: &str) -> io::Result<bool> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    cap_std::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match dir.open_with(name, &options) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Remove a file, or the symbolic link of that name. False if there is none.
+pub(super) fn remove(dir: &Dir, name: &str) -> io::Result<bool> {
+    match dir.remove_file(name) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Make the names in the folder durable.
+#[cfg(unix)]
+pub(super) fn sync(dir: &Dir) -> io::Result<()> {
+    use rustix::fs::{Mode, OFlags, fsync, openat};
+
+    // The embedder's own descriptor may be one that cannot be synced (`O_PATH`).
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = openat(dir, ".", flags, Mode::empty())?;
+    Ok(fsync(folder)?)
+}
+
+#[cfg(not(unix))]
+pub(super) fn sync(_: &Dir) -> io::Result<()> {
+    Ok(())
+}
