@@ -135,15 +135,15 @@ impl PoolBuilder {
         self
     }
 
-    /// Say whose database it is, in [events](millpond_pool::observe). [`pools`](PoolBuilder::pools) sets this by
-    /// itself. Defaults to none.
+    /// Say whose database it is, in [events](millpond_pool::observe). [`pools`](PoolBuilder::pools)
+    /// sets this by itself. Defaults to none.
     pub fn tenant(mut self, key: impl Into<Arc<str>>) -> Self {
         self.settings.pool = self.settings.pool.tenant(Some(key.into()));
         self
     }
 
-    /// Tell this observer what happens in the pool: see [`observe`](millpond_pool::observe). Defaults to
-    /// none, which costs nothing.
+    /// Tell this observer what happens in the pool: see [`observe`](millpond_pool::observe).
+    /// Defaults to none, which costs nothing.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.settings.pool = self.settings.pool.observer(Some(observer));
         self

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::engine::{Call, Session};
 use crate::error::Result;
 use crate::lent::Lent;
-use crate::observe::{CallWatch, Figures, Return};
+use crate::observe::{CallWatch, Event, Figures, Return};
 use crate::statement::Statement;
 use crate::transaction::Transaction;
 use crate::value::{Parameters, ResultSet, Rows, Summary, TransactionMode};
@@ -48,6 +48,16 @@ pub struct Connection {
 impl Connection {
     pub(crate) fn new(lent: Arc<Lent>) -> Connection {
         Connection { lent }
+    }
+
+    /// Tell the observer that its borrower has got it.
+    pub(crate) fn tell_got(&self) {
+        if let Some(borrower) = self.lent.borrower() {
+            self.lent.tell(Event::ConnectionGot {
+                waited: borrower.waited,
+                is_new: borrower.is_new,
+            });
+        }
     }
 
     /// Run one statement for its effect. Rows that it yields are discarded.

@@ -8,6 +8,10 @@
 //! once, and this way allocates nothing. A call that cannot continue returns what it waits for
 //! ([`Stop::Wait`]); the pool waits, and calls again. The pool does not lock the session while it
 //! waits, so it can end it.
+//!
+//! For [observers](crate::observe), a session notes what only it knows in [`StopFlag::notes`], and
+//! the pool tells it after the call. What happens outside of a session's calls, a [`Reporter`]
+//! tells, which the engine creates from the pool's settings.
 
 use std::any::Any;
 use std::fmt;

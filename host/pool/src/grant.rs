@@ -153,8 +153,8 @@ impl Grant {
         self
     }
 
-    /// Name the borrower in [events](crate::observe): the component that a guest runs, for instance.
-    /// Defaults to no name.
+    /// Name the borrower in [events](crate::observe): the component that a guest runs, for
+    /// instance. Defaults to no name.
     pub fn guest(mut self, name: impl Into<Arc<str>>) -> Grant {
         self.guest = Some(name.into());
         self
@@ -220,6 +220,7 @@ impl Grant {
             limits: self.limits,
             share: self.share.as_ref().map(|(_, share)| share),
             guest: self.guest.as_ref(),
+            watch: None,
         }
     }
 }

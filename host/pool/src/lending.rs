@@ -1,36 +1,31 @@
 //! Decides who has which connection: lends one, waits for one, and takes it back.
 
+mod waits;
+
 use std::fmt;
-use std::future::{Future, poll_fn};
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind, resume_unwind};
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use slab::Slab;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{timeout, timeout_at};
 
 use crate::clock::{self, NEVER};
-use crate::engine::{Engine, Outcome, Reset, Terms, Wait};
-use crate::error::{Error, ErrorKind, Result};
+use crate::engine::{Engine, Reset, Terms};
+use crate::error::{Error, Result};
 use crate::lent::Lent;
 use crate::maintenance::{self, Chore};
-use crate::observe::{Close, Ending, Event, GetWatch, Reporter, ReturnWatch};
+use crate::observe::{Close, Ending, Event, GetWatch, Reporter};
 use crate::pooled::Pooled;
 use crate::request::Request;
 use crate::rights::{Limits, Rights};
 use crate::settings::Settings;
-use crate::slots::{Closed, Place, Returned, Risk, Slots, Taken};
+use crate::slots::{Closed, Place, Returned, Slots, Taken};
 use crate::stats::PoolStats;
 use crate::value::Access;
 use crate::worker::hand_over;
-
-/// How often a waiter checks whether what it waits for has been held for too long.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A pool that is in use: its clones, grants and the connections that it lends share this.
 pub(crate) struct InUse {
@@ -104,6 +99,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) share: Option<&'a Arc<Semaphore>>,
     /// The borrower's name.
     pub(crate) guest: Option<&'a Arc<str>>,
+    /// `None` without an observer, and before it is watched.
+    pub(crate) watch: Option<&'a GetWatch<'a>>,
 }
 
 impl Lending {
@@ -157,7 +154,6 @@ impl Lending {
         in_use: &Arc<InUse>,
         ask: &Ask<'_>,
         request: &Request,
-        watch: Option<&mut GetWatch<'_>>,
     ) -> Result<Arc<Lent>> {
         self.check(ask)?;
         let share = self.share(ask, request).await?;
@@ -175,22 +171,7 @@ impl Lending {
                 }
             }
         };
-        self.lend_in(in_use, (place, share), ask, request, watch)
-            .await
-    }
-
-    /// Like [`lend`](Lending::lend), and tell the observer.
-    pub(crate) async fn lend_observed(
-        &self,
-        in_use: &Arc<InUse>,
-        ask: &Ask<'_>,
-        request: &Request,
-    ) -> Result<Arc<Lent>> {
-        let mut watch = GetWatch::new(self, ask, request);
-        let lending = self.lend(in_use, ask, request, Some(&mut watch));
-        let result = lending.await;
-        watch.end(&result);
-        result
+        self.lend_in(in_use, (place, share), ask, request).await
     }
 
     async fn lend_in(
@@ -199,7 +180,6 @@ impl Lending {
         (place, share): (Place, Option<OwnedSemaphorePermit>),
         ask: &Ask<'_>,
         request: &Request,
-        mut watch: Option<&mut GetWatch<'_>>,
     ) -> Result<Arc<Lent>> {
         let taken = self
             .slots
@@ -212,7 +192,7 @@ impl Lending {
                 hand_over();
                 let until = clock::at(request.ends_at());
                 let opened = Box::pin(self.open(until)).await?;
-                if let Some(watch) = &mut watch {
+                if let Some(watch) = ask.watch {
                     watch.opened();
                 }
                 opening.opened(opened).map_err(|Closed| {
@@ -239,7 +219,7 @@ impl Lending {
         let hold_until = clock::after(ask.limits.hold);
         let place = (place, share);
         let lending = (lending, hold_until);
-        let borrower = watch.and_then(GetWatch::lent);
+        let borrower = ask.watch.and_then(GetWatch::lent);
         let in_use = Arc::clone(in_use);
         Ok(Lent::new(in_use, pooled, place, lending, borrower))
     }
@@ -275,95 +255,14 @@ impl Lending {
         }
     }
 
-    fn timed_out(&self, since: Instant, request: &Request) -> Error {
-        // Disconnected clients do not mean that the pool is too small.
-        let in_use = match request.is_interrupted() {
-            true => self.slots.stats().in_use,
-            false => self.slots.timed_out(),
-        };
-        let waited = since.elapsed();
-        Error::new(
-            ErrorKind::PoolTimeout { waited, in_use },
-            format!(
-                "no connection became free in {waited:.1?}: {in_use} of {} are in use",
-                self.settings.max_size
-            ),
-        )
-    }
-
-    /// Await what a session waits for. Meanwhile end transactions that have been open for too long,
-    /// which only matters to callers that wait.
-    pub(crate) async fn wait_for(&self, wait: Wait) -> Outcome {
-        let mut wait = wait.wait;
-        loop {
-            match timeout(LOOK_AGAIN, wait.as_mut()).await {
-                Ok(outcome) => return outcome,
-                Err(_) => {
-                    for lent in self.in_use() {
-                        lent.end_overdue_transaction();
-                    }
-                }
-            }
-        }
-    }
-
-    /// Await `wanted`, until a time or until `is_over`; then return `None`. Meanwhile call `look`
-    /// on the connections in use, to end what has been held for too long.
-    ///
-    /// Box this future: hardly any call waits, and otherwise every call's future would be as large.
-    async fn wait<T>(
-        &self,
-        wanted: impl Future<Output = T>,
-        until: Instant,
-        is_over: impl Fn() -> bool,
-        look: impl Fn(&Lent),
-    ) -> Option<T> {
-        let mut wanted = pin!(wanted);
-        loop {
-            let next = until.min(Instant::now() + LOOK_AGAIN);
-            match timeout_at(next.into(), wanted.as_mut()).await {
-                Ok(had) => return Some(had),
-                Err(_) if is_over() || Instant::now() >= until => return None,
-                Err(_) => self.in_use().iter().for_each(|lent| look(lent)),
-            }
-        }
-    }
-
-    /// Wait until a call may run on its session's own thread, where it may have to be abandoned:
-    /// not after `deadline`, nor after `is_over`, nor for longer than the pool's timeout. Does
-    /// not wait if `at_once`.
-    pub(crate) async fn may_go_aside(
-        &self,
-        at_once: bool,
-        deadline: Option<Instant>,
-        is_over: impl Fn() -> bool,
-    ) -> Option<Risk<'_, Box<Pooled>>> {
-        if let Some(risk) = self.slots.try_risk(at_once) {
-            return Some(risk);
-        }
-        let mut waiting = self.slots.wait_risk();
-        let risk = poll_fn(|_| match waiting.try_risk() {
-            Some(risk) => Poll::Ready(risk),
-            // `wait` polls again.
-            None => Poll::Pending,
-        });
-        let until = self.wait_until(Instant::now(), deadline);
-        let look = |lent: &Lent| lent.end_overdue_transaction();
-        Box::pin(self.wait(risk, until, is_over, look)).await
-    }
-
-    fn wait_until(&self, since: Instant, deadline: Option<Instant>) -> Instant {
-        let until = since + self.settings.timeout;
-        deadline.map_or(until, |deadline| deadline.min(until))
-    }
-
     /// Add a connection to the list of those in use.
     pub(crate) fn enter(&self, lent: Weak<Lent>) -> usize {
         self.lent().insert(lent)
     }
 
-    /// Take a connection back: reset it, and keep or close it.
-    pub(crate) fn take_back(
+    /// Take a connection back: reset it, and keep or close it. Compiled once for an observer, whom it
+    /// tells, and once without.
+    pub(crate) fn take_back<const OBSERVED: bool>(
         &self,
         entry: usize,
         mut pooled: Box<Pooled>,
@@ -378,9 +277,7 @@ impl Lending {
         if is_abandoned {
             pooled.stop.abandon();
         }
-        let watch = ending
-            .borrower
-            .map(|borrower| ReturnWatch::new(borrower, ending.why));
+        let since = OBSERVED.then(Instant::now);
         // If it panics, its place must not be lost: closing would wait for it.
         let reset = catch_unwind(AssertUnwindSafe(|| pooled.session.reset()));
         let after = *reset.as_ref().unwrap_or(&Reset {
@@ -392,13 +289,13 @@ impl Lending {
             _ if !after.clean => Returned::Discard,
             returned => returned,
         };
-        if let Some(watch) = watch {
-            watch.reset(self, &pooled, after);
+        if let Some(since) = since {
+            self.tell_returned(ending, since, &pooled, after);
         }
         let given = self
             .slots
             .give_back(place, pooled, returned, after.rolled_back);
-        if ending.borrower.is_some() {
+        if OBSERVED {
             self.tell_closed(Ending { returned, ..ending }, given);
         }
         self.look_for_idle();

@@ -4,7 +4,7 @@ mod aside;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -302,7 +302,7 @@ impl Lent {
     pub(crate) fn tell_notes(
         &self,
         end: Option<TransactionEnd>,
-        statement: Option<(&str, Instant)>,
+        statement: Option<(&str, Duration)>,
     ) {
         if let Some(notes) = self.notes() {
             let reporter = &self.pool.reporter;
@@ -333,13 +333,22 @@ impl Lent {
     }
 
     fn take_back(&self, held: Held, returned: Returned, why: Return) {
+        let Held {
+            entry,
+            pooled,
+            place,
+            ..
+        } = held;
+        let borrower = self.borrower();
         let ending = Ending {
             returned,
             why,
-            borrower: self.borrower(),
+            borrower,
         };
-        self.pool
-            .take_back(held.entry, held.pooled, held.place, ending);
+        match borrower {
+            None => self.pool.take_back::<false>(entry, pooled, place, ending),
+            Some(_) => self.pool.take_back::<true>(entry, pooled, place, ending),
+        }
     }
 
     /// Lock the session, once no other thread uses it and it is not aside. Abandons the call there if

@@ -16,7 +16,8 @@
 //! A [`Grant`] says what a borrower may do, and how much. A [`Request`] is the scope whose end
 //! returns everything; it can be interrupted from outside.
 //!
-//! [`PoolStats`] and [`PoolsStats`] have counters. An observer, as in [`observe`], is told each event.
+//! [`PoolStats`] and [`PoolsStats`] have counters. An observer, as in [`observe`], is told each
+//! event.
 //!
 //! # What blocks
 //!
@@ -55,8 +56,9 @@
 //! session, and waits for it. `lent` is a connection while it is lent: it makes the calls, waits
 //! between them, and returns the session. `connection`, `statement` and `transaction` are the
 //! public handles. `stop_flag` stops a call from outside, `thread` runs a call that might not stop
-//! in time, and `worker` keeps a slow call from blocking the runtime. `pools` opens and closes pools by
-//! key, and `observe` tells an operator what happens. `maintenance` is the thread that looks for what has been idle for too long.
+//! in time, and `worker` keeps a slow call from blocking the runtime. `pools` opens and closes
+//! pools by key, and `observe` tells an operator what happens. `maintenance` is the thread that
+//! looks for what has been idle for too long.
 
 #![cfg_attr(
     test,

@@ -1,5 +1,7 @@
 //! The pool: lends connections to one database, and takes them back.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +14,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::lending::{Ask, InUse, Lending, OnRelease};
 use crate::lent::PATIENCE;
-use crate::observe::Close;
+use crate::observe::{Close, GetWatch};
 use crate::request::Request;
 use crate::rights::Limits;
 use crate::settings::Settings;
@@ -79,6 +81,7 @@ impl Pool {
             limits: Limits::default(),
             share: None,
             guest: None,
+            watch: None,
         };
         self.lend(&ask, &Request::new()).await
     }
@@ -104,13 +107,29 @@ impl Pool {
     }
 
     pub(crate) async fn lend(&self, ask: &Ask<'_>, request: &Request) -> Result<Connection> {
-        let in_use = &self.lending;
-        let lent = match in_use.reporter.is_on() {
-            false => in_use.lend(in_use, ask, request, None).await?,
-            // Boxed, because most pools are not observed.
-            true => Box::pin(in_use.lend_observed(in_use, ask, request)).await?,
-        };
+        if self.lending.reporter.is_on() && ask.watch.is_none() {
+            return self.lend_observed(ask, request).await;
+        }
+        let lent = self.lending.lend(&self.lending, ask, request).await?;
         Ok(Connection::new(lent))
+    }
+
+    /// Like [`lend`](Pool::lend), and tell the observer. Boxed, because most pools have none.
+    fn lend_observed<'a>(
+        &'a self,
+        ask: &'a Ask<'_>,
+        request: &'a Request,
+    ) -> Pin<Box<dyn Future<Output = Result<Connection>> + Send + 'a>> {
+        Box::pin(async move {
+            let watch = GetWatch::new(&self.lending, ask, request);
+            let watched = Ask {
+                watch: Some(&watch),
+                ..*ask
+            };
+            let result = self.lend(&watched, request).await;
+            watch.end(&result);
+            result
+        })
     }
 
     /// Like [`get`](Pool::get), but blocks the thread. Works inside and outside of a runtime.

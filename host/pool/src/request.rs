@@ -73,8 +73,9 @@ impl Request {
         self
     }
 
-    /// Name the request in [events](crate::observe): with its number in an access log, for instance.
-    /// Connections that it already holds keep the label that they were lent with. Defaults to none.
+    /// Name the request in [events](crate::observe): with its number in an access log, for
+    /// instance. Connections that it already holds keep the label that they were lent with.
+    /// Defaults to none.
     pub fn label(mut self, label: impl Into<sync::Arc<str>>) -> Request {
         self.label = Some(label.into());
         self

@@ -68,8 +68,8 @@ impl Settings {
         self
     }
 
-    /// The database's name in [events](crate::observe). Defaults to the engine's name for it, which for
-    /// a file is its path; with a [`tenant`](Settings::tenant), to `tenants`.
+    /// The database's name in [events](crate::observe). Defaults to the engine's name for it, which
+    /// for a file is its path; with a [`tenant`](Settings::tenant), to `tenants`.
     #[must_use]
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Settings {
         self.name = Some(name.into());

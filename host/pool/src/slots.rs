@@ -219,6 +219,8 @@ impl<R> Slots<R> {
     }
 
     /// Return a resource, and hand its place to the next in line.
+    // Two callers, of which nearly always the same one is used: see `Lending::take_back`.
+    #[inline(always)]
     pub(crate) fn give_back(
         &self,
         place: Place,

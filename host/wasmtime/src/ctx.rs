@@ -46,8 +46,8 @@ impl SqliteCtxBuilder {
         self
     }
 
-    /// Name the request for [observers](millpond_pool::observe): with its number in an access log, for
-    /// instance. Defaults to no name.
+    /// Name the request for [observers](millpond_pool::observe): with its number in an access log,
+    /// for instance. Defaults to no name.
     pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
         self.ctx.request = self.ctx.request.clone().label(label);
         self

@@ -7,6 +7,9 @@ mod grants;
 mod lost;
 mod many;
 mod migrator;
+mod observe;
+#[path = "../../../pool/tests/engine/recorder.rs"]
+mod recorder;
 mod replicas;
 mod sqld;
 mod statements;

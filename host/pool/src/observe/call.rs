@@ -127,7 +127,7 @@ impl<'a> CallWatch<'a> {
             return None;
         };
         let so_far = watched.so_far(figures);
-        watched.tell_notes(sql, None);
+        watched.tell_notes(sql, so_far.time, None);
         Some(Box::new(CursorWatch {
             sql: sql.into(),
             so_far: Mutex::new(Some(so_far)),
@@ -170,8 +170,8 @@ impl<'a> Watched<'a> {
         }
     }
 
-    fn tell_notes(&self, sql: &str, end: Option<TransactionEnd>) {
-        self.lent.tell_notes(end, Some((sql, self.since)));
+    fn tell_notes(&self, sql: &str, time: Duration, end: Option<TransactionEnd>) {
+        self.lent.tell_notes(end, Some((sql, time)));
     }
 
     #[cold]
@@ -184,11 +184,11 @@ impl<'a> Watched<'a> {
         };
         match self.of {
             Of::Sql(sql) => {
-                self.tell_notes(sql, end);
+                self.tell_notes(sql, so_far.time, end);
                 so_far.tell(self.lent, sql, result);
             }
             Of::Cursor(cursor) => {
-                self.tell_notes(&cursor.sql, end);
+                self.tell_notes(&cursor.sql, so_far.time, end);
                 let is_last = result != StatementResult::Done || figures.rows == 0;
                 cursor.add(self.lent, so_far, is_last.then_some(result));
             }
@@ -240,7 +240,8 @@ impl SoFar {
     }
 }
 
-/// A wait for the turn to write. If this is dropped before it [ends](TurnWatch::end), its future was.
+/// A wait for the turn to write. If this is dropped before it [ends](TurnWatch::end), its future
+/// was.
 #[derive(Debug)]
 pub(crate) struct TurnWatch<'a> {
     watched: Option<(&'a Lent, Instant)>,

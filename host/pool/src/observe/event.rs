@@ -28,8 +28,8 @@ pub enum Event<'a> {
         /// How long that took, with opening the first connection.
         time: Duration,
     },
-    /// The pool was closed, or the last user of it is gone. Told once, after its last idle connection
-    /// was closed. Abandoned statements may still run.
+    /// The pool was closed, or the last user of it is gone. Told once, after its last idle
+    /// connection was closed. Abandoned statements may still run.
     PoolClosed,
     /// A connection was opened.
     #[non_exhaustive]
@@ -80,14 +80,14 @@ pub enum Event<'a> {
         why: Close,
     },
     /// A call that runs SQL has ended. Told once for each call of `execute`, `query`,
-    /// `execute_script`, `execute_many`, `begin`, `commit` and `rollback`, and for each `prepare` that
-    /// fails. A [`Cursor`](crate::Cursor) belongs to the `query` that returned it: then this is told
-    /// once the cursor has returned its last rows, has failed, or is dropped.
+    /// `execute_script`, `execute_many`, `begin`, `commit` and `rollback`, and for each `prepare`
+    /// that fails. A [`Cursor`](crate::Cursor) belongs to the `query` that returned it: then this
+    /// is told once the cursor has returned its last rows, has failed, or is dropped.
     #[non_exhaustive]
     StatementFinished {
         /// The SQL text as the borrower gave it, which may contain values as literals, but never
-        /// parameters. The whole text of a script. `BEGIN`, `BEGIN IMMEDIATE`, `COMMIT` or `ROLLBACK`
-        /// for a transaction's handle.
+        /// parameters. The whole text of a script. `BEGIN`, `BEGIN IMMEDIATE`, `COMMIT` or
+        /// `ROLLBACK` for a transaction's handle.
         sql: &'a str,
         /// How long the call took, with everything that it waited for. With a cursor, all calls
         /// together, without the time between them.
@@ -130,7 +130,8 @@ pub enum Event<'a> {
     Checkpointed {
         /// How many pages of the log are in the database file now.
         pages: u32,
-        /// Whether these are all. If not, a connection still reads an older state, or the copy failed.
+        /// Whether these are all. If not, a connection still reads an older state, or the copy
+        /// failed.
         is_complete: bool,
         /// How long that took, with waiting for readers.
         time: Duration,
@@ -142,8 +143,8 @@ pub enum Event<'a> {
         /// Who ended it.
         why: TransactionEnd,
     },
-    /// A statement did not stop at its deadline, and its caller continued without it. The connection
-    /// counts as in use until the statement ends, and is then closed. Told before its
+    /// A statement did not stop at its deadline, and its caller continued without it. The
+    /// connection counts as in use until the statement ends, and is then closed. Told before its
     /// [`StatementFinished`](Event::StatementFinished).
     #[non_exhaustive]
     StatementAbandoned {
@@ -162,8 +163,8 @@ pub enum StatementResult {
     Done,
     /// The call returned an error of this kind.
     Failed(ErrorKind),
-    /// The call's future was dropped, or the call panicked. A cursor that is dropped before its end is
-    /// [`Done`](StatementResult::Done).
+    /// The call's future was dropped, or the call panicked. A cursor that is dropped before its end
+    /// is [`Done`](StatementResult::Done).
     Cancelled,
 }
 
@@ -263,8 +264,8 @@ named! {
         Got = "got",
         /// The writer that had the turn ran and committed the statement: group commit.
         Grouped = "grouped",
-        /// It did not come: the pool's timeout, the request's deadline, the end of the hold time, an
-        /// interrupt, or the end of the pool.
+        /// It did not come: the pool's timeout, the request's deadline, the end of the hold time,
+        /// an interrupt, or the end of the pool.
         InVain = "in_vain",
         /// The caller dropped the future.
         Cancelled = "cancelled",
@@ -282,16 +283,18 @@ named! {
         HoldTime = "hold_time",
         /// A statement in it ran out of its time, or its request's.
         Deadline = "deadline",
-        /// Its connection was returned while it was open, by its borrower or at the end of its request.
+        /// Its connection was returned while it was open, by its borrower or at the end of its
+        /// request.
         Returned = "returned",
-        /// Its [handle](crate::Transaction) was dropped while it was open, by its borrower or at the
-        /// end of its request.
+        /// Its [handle](crate::Transaction) was dropped while it was open, by its borrower or at
+        /// the end of its request.
         Dropped = "dropped",
         /// A call on its connection [did not finish](Return::Unfinished).
         Unfinished = "unfinished",
         /// The pool, which is closing.
         PoolClosed = "pool_closed",
-        /// SQLite or the server, because of an error: a full disk, for instance, or a failed commit.
+        /// SQLite or the server, because of an error: a full disk, for instance, or a failed
+        /// commit.
         Engine = "engine",
     }
 }

@@ -1,65 +1,63 @@
 //! Tells how connections are got, returned and closed.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use super::event::{Close, Event, NotGot, Return, TransactionEnd};
 use super::reporter::Borrower;
+use crate::connection::Connection;
 use crate::engine::Reset;
 use crate::error::{ErrorKind, Result};
 use crate::lending::{Ask, Lending};
-use crate::lent::Lent;
 use crate::pooled::Pooled;
 use crate::request::Request;
 use crate::slots::{GivenBack, Returned};
 
-/// A caller that asks for a connection. If this is dropped before it [ends](GetWatch::end), its future
-/// was.
+/// A caller that asks for a connection. If this is dropped before it has told how that ended, its
+/// future was.
 #[derive(Debug)]
 pub(crate) struct GetWatch<'a> {
     lending: &'a Lending,
     request: &'a Request,
-    /// `None` without an observer, and once the connection is lent.
-    borrower: Option<Box<Borrower>>,
+    is_new: AtomicBool,
+    /// `None` once the connection is lent.
+    borrower: Mutex<Option<Box<Borrower>>>,
 }
 
 impl<'a> GetWatch<'a> {
     pub(crate) fn new(lending: &'a Lending, ask: &Ask<'_>, request: &'a Request) -> GetWatch<'a> {
-        let is_on = lending.reporter.is_on();
         GetWatch {
             lending,
             request,
-            borrower: is_on.then(|| Box::new(Borrower::new(ask.guest, request))),
+            is_new: AtomicBool::new(false),
+            borrower: Mutex::new(Some(Box::new(Borrower::new(ask.guest, request)))),
         }
     }
 
     /// A connection was opened for it.
-    pub(crate) fn opened(&mut self) {
-        if let Some(borrower) = &mut self.borrower {
-            borrower.is_new = true;
-        }
+    pub(crate) fn opened(&self) {
+        self.is_new.store(true, Ordering::Relaxed);
     }
 
     /// It has got a connection.
-    pub(crate) fn lent(&mut self) -> Option<Box<Borrower>> {
-        let mut borrower = self.borrower.take()?;
-        borrower.has_got();
+    #[cold]
+    pub(crate) fn lent(&self) -> Option<Box<Borrower>> {
+        let mut borrower = self.take()?;
+        borrower.has_got(self.is_new.load(Ordering::Relaxed));
         Some(borrower)
     }
 
-    pub(crate) fn end(&mut self, result: &Result<Arc<Lent>>) {
+    pub(crate) fn end(&self, result: &Result<Connection>) {
         match result {
-            Ok(lent) => {
-                if let Some(borrower) = lent.borrower() {
-                    lent.tell(Event::ConnectionGot {
-                        waited: borrower.waited,
-                        is_new: borrower.is_new,
-                    });
-                }
-            }
+            Ok(connection) => connection.tell_got(),
             Err(error) => self.not_got(self.why(error.kind())),
         }
+    }
+
+    fn take(&self) -> Option<Box<Borrower>> {
+        let mut borrower = self.borrower.lock().unwrap_or_else(PoisonError::into_inner);
+        borrower.take()
     }
 
     fn why(&self, kind: ErrorKind) -> NotGot {
@@ -78,8 +76,8 @@ impl<'a> GetWatch<'a> {
         }
     }
 
-    fn not_got(&mut self, why: NotGot) {
-        if let Some(borrower) = self.borrower.take() {
+    fn not_got(&self, why: NotGot) {
+        if let Some(borrower) = self.take() {
             let waited = borrower.since.elapsed();
             let event = Event::ConnectionNotGot { waited, why };
             self.lending.reporter.tell(Some(&borrower), event);
@@ -102,34 +100,24 @@ pub(crate) struct Ending<'a> {
     pub(crate) borrower: Option<&'a Borrower>,
 }
 
-/// A connection that comes back.
-#[derive(Debug)]
-pub(crate) struct ReturnWatch<'a> {
-    borrower: &'a Borrower,
-    why: Return,
-    held: Duration,
-    since: Instant,
-}
-
-impl<'a> ReturnWatch<'a> {
+impl Lending {
+    /// A connection came back, and was reset, beginning at `since`.
     #[cold]
-    pub(crate) fn new(borrower: &'a Borrower, why: Return) -> ReturnWatch<'a> {
-        let since = Instant::now();
-        ReturnWatch {
-            borrower,
-            why,
-            held: since.saturating_duration_since(borrower.since),
-            since,
-        }
-    }
-
-    /// It has been reset.
-    #[cold]
-    pub(crate) fn reset(self, lending: &Lending, pooled: &Pooled, reset: Reset) {
-        let time = self.since.elapsed();
-        let (borrower, reporter) = (Some(self.borrower), &lending.reporter);
-        let (held, why) = (self.held, self.why);
-        reporter.tell(borrower, Event::ConnectionReturned { held, why });
+    pub(crate) fn tell_returned(
+        &self,
+        ending: Ending<'_>,
+        since: Instant,
+        pooled: &Pooled,
+        reset: Reset,
+    ) {
+        let time = since.elapsed();
+        let Some(borrower) = ending.borrower else {
+            return;
+        };
+        let why = ending.why;
+        let held = since.saturating_duration_since(borrower.since);
+        let tell = |event: Event<'_>| self.reporter.tell(Some(borrower), event);
+        tell(Event::ConnectionReturned { held, why });
         let end = match why {
             Return::Returned | Return::ToClose => TransactionEnd::Returned,
             Return::HoldTime => TransactionEnd::HoldTime,
@@ -138,21 +126,19 @@ impl<'a> ReturnWatch<'a> {
             Return::Abandoned => TransactionEnd::Deadline,
         };
         if let Some(notes) = pooled.stop.notes() {
-            reporter.tell_notes(borrower, notes, Some(end), None);
+            let reporter = &self.reporter;
+            reporter.tell_notes(Some(borrower), notes, Some(end), None);
         }
         if reset.rolled_back {
-            reporter.tell(borrower, Event::TransactionEnded { why: end });
+            tell(Event::TransactionEnded { why: end });
         }
-        let event = Event::ConnectionReset {
+        tell(Event::ConnectionReset {
             time,
             is_clean: reset.clean,
             rolled_back: reset.rolled_back,
-        };
-        reporter.tell(borrower, event);
+        });
     }
-}
 
-impl Lending {
     /// A connection came back, and perhaps was closed.
     #[cold]
     pub(crate) fn tell_closed(&self, ending: Ending<'_>, given: GivenBack) {

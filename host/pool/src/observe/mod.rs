@@ -1,9 +1,9 @@
 //! What an operator can watch of a pool: each event, as it happens.
 //!
-//! An [`Observer`] is told of the connections that callers get and return, of the statements that end,
-//! of the turns to write that they waited for, of group commits and checkpoints, and of transactions
-//! that ended before their borrower ended them. Each [`Event`] has a [`Source`]: the database, the
-//! tenant, the guest and the request.
+//! An [`Observer`] is told of the connections that callers get and return, of the statements that
+//! end, of the turns to write that they waited for, of group commits and checkpoints, and of
+//! transactions that ended before their borrower ended them. Each [`Event`] has a [`Source`]: the
+//! database, the tenant, the guest and the request.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -55,30 +55,32 @@
 //! ```
 //!
 //! Two observers are here: with the feature `tracing`, one that passes events on to the crate
-//! [`tracing`](https://docs.rs/tracing), and with the feature `prometheus`, one with metrics.
+//! [`tracing`](https://docs.rs/tracing), and with the feature `prometheus`, one with metrics. A pair
+//! of observers is an observer.
 //!
 //! # When an observer is called
 //!
-//! On the thread where the event happened: that of the caller, one of the pool's own, or one of a caller
-//! that waits for the connection. No lock is held, and no connection's call is under way on that thread,
-//! so an observer may read [`Pool::stats`](crate::Pool::stats). It must not block, and must not get
-//! connections of the pool: the caller continues when it returns. Events of a returned connection are
-//! told before the next caller gets it.
+//! On the thread where the event happened: that of the caller, one of the pool's own, or one of a
+//! caller that waits for the connection. No lock is held, and no connection's call is under way on
+//! that thread, so an observer may read [`Pool::stats`](crate::Pool::stats). It must not block, and
+//! must not get connections of the pool: the caller continues when it returns. Events of a returned
+//! connection are told before the next caller gets it.
 //!
 //! Events of one call are told in the order in which they happened, and events of calls that run at
 //! the same time in any order. Each is told once, whether a future completes or is dropped.
 //!
-//! If an observer panics, the pool catches that and logs it at the level `error`: the observer misses
-//! this event, is told the next one, and nothing else changes. If the program aborts at a panic
-//! (`panic = "abort"`), it aborts here too.
+//! If an observer panics, the pool catches that and logs it at the level `error`: the observer
+//! misses this event, is told the next one, and nothing else changes. If the program aborts at a
+//! panic (`panic = "abort"`), it aborts here too.
 //!
 //! A pool without an observer reads no clock and allocates nothing for it.
 //!
 //! # What an observer must not leak
 //!
-//! No event has a statement's parameters, or values that it returned. SQL text is the guest's, and may
-//! contain values as literals: do not log it where these must not be. Guests choose the text, and with
-//! it how long it is. Tenants and requests are as many as there are: they must not be labels of metrics.
+//! No event has a statement's parameters, or values that it returned. SQL text is the guest's, and
+//! may contain values as literals: do not log it where these must not be. Guests choose the text,
+//! and with it how long it is. Tenants and requests are as many as there are: they must not be
+//! labels of metrics.
 
 mod call;
 mod event;
@@ -97,17 +99,31 @@ pub(crate) use self::call::{CallWatch, CursorWatch, Figures, TurnWatch};
 pub use self::event::{
     Close, Event, NotGot, Return, Source, StatementResult, TransactionEnd, TurnEnd,
 };
-pub(crate) use self::lending::{Ending, GetWatch, ReturnWatch};
+pub(crate) use self::lending::{Ending, GetWatch};
 pub(crate) use self::notes::Note;
 pub use self::notes::{Checkpoint, Notes};
 pub(crate) use self::reporter::Borrower;
 pub use self::reporter::Reporter;
 
-/// Is told what happens in a pool. Set it with [`Settings::observer`](crate::Settings::observer), or
-/// the builder's method of that name. One observer may observe many pools.
+/// Is told what happens in a pool. Set it with [`Settings::observer`](crate::Settings::observer),
+/// or the builder's method of that name. One observer may observe many pools.
 pub trait Observer: fmt::Debug + Send + Sync {
     /// Something has happened. See [above](self) when this is called, and what it must not do.
     fn observe(&self, source: &Source<'_>, event: &Event<'_>);
+}
+
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn observe(&self, source: &Source<'_>, event: &Event<'_>) {
+        (**self).observe(source, event);
+    }
+}
+
+/// Two observers: the first is told first. If it panics, the second misses the event too.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn observe(&self, source: &Source<'_>, event: &Event<'_>) {
+        self.0.observe(source, event);
+        self.1.observe(source, event);
+    }
 }
 
 /// An observer in the settings of a pool.

@@ -53,8 +53,9 @@ impl Notes {
         self.add(Note::Checkpoint(checkpoint));
     }
 
-    /// The open transaction was rolled back: by the session, because it was open for too long, or by
-    /// the engine. Not for [`Session::reset`](crate::engine::Session::reset), which returns that.
+    /// The open transaction was rolled back: by the session, because it was open for too long, or
+    /// by the engine. Not for [`Session::reset`](crate::engine::Session::reset), which returns
+    /// that.
     pub fn ended_transaction(&self, was_overdue: bool) {
         self.add(Note::TransactionEnded(match was_overdue {
             true => TransactionEnd::TransactionTime,
@@ -69,7 +70,8 @@ impl Notes {
         }
     }
 
-    /// Take the notes: that of an abandoned statement only `with_statement`, which its caller knows.
+    /// Take the notes: that of an abandoned statement only `with_statement`, which its caller
+    /// knows.
     pub(crate) fn take(&self, with_statement: bool) -> Vec<Note> {
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         let is_left = |note: &Note| *note == Note::Abandoned && !with_statement;

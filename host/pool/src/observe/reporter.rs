@@ -53,7 +53,8 @@ impl Borrower {
         }
     }
 
-    pub(crate) fn has_got(&mut self) {
+    pub(crate) fn has_got(&mut self, is_new: bool) {
+        self.is_new = is_new;
         let now = Instant::now();
         self.waited = now - self.since;
         self.since = now;
@@ -89,7 +90,8 @@ impl Reporter {
         self.to.is_some()
     }
 
-    /// Tell of a checkpoint that no session made. Call it without holding locks or the turn to write.
+    /// Tell of a checkpoint that no session made. Call it without holding locks or the turn to
+    /// write.
     pub fn checkpointed(&self, checkpoint: Checkpoint) {
         self.tell(None, Event::checkpointed(checkpoint));
     }
@@ -131,13 +133,13 @@ impl Reporter {
     }
 
     /// Tell what a session has noted; `end` is who ended its transaction, if the
-    /// engine did, and `statement` what it runs and since when.
+    /// engine did, and `statement` what it runs, and for how long.
     pub(crate) fn tell_notes(
         &self,
         borrower: Option<&Borrower>,
         notes: &Notes,
         end: Option<TransactionEnd>,
-        statement: Option<(&str, Instant)>,
+        statement: Option<(&str, Duration)>,
     ) {
         for note in notes.take(statement.is_some()) {
             let event = match note {
@@ -150,10 +152,7 @@ impl Reporter {
                     },
                 },
                 Note::Abandoned => match statement {
-                    Some((sql, since)) => Event::StatementAbandoned {
-                        sql,
-                        time: since.elapsed(),
-                    },
+                    Some((sql, time)) => Event::StatementAbandoned { sql, time },
                     None => continue,
                 },
             };

@@ -12,22 +12,24 @@
 //!     .observer(Some(Arc::new(TracingObserver::new())));
 //! ```
 //!
-//! Each event is one of `tracing`, with the target `millpond`, in the span that is the current one on the
-//! thread where it happened. It has no span of its own: it is told at its end, with its time.
+//! Each event is one of `tracing`, with the target `millpond`, in the span that is the current one
+//! on the thread where it happened. It has no span of its own: it is told at its end, with its
+//! time.
 //!
 //! Fields have the names of OpenTelemetry's conventions for database clients
-//! (<https://opentelemetry.io/docs/specs/semconv/database/>) where these fit: `db.system.name` is always
-//! `sqlite`, also on a libSQL server, `db.namespace` is the database's name, and times are in seconds.
-//! `millpond.tenant`, `millpond.guest` and `millpond.request` say where, if set. `reason` is the name of
-//! why something happened, like [`NotGot::name`].
+//! (<https://opentelemetry.io/docs/specs/semconv/database/>) where these fit: `db.system.name` is
+//! always `sqlite`, also on a libSQL server, `db.namespace` is the database's name, and times are
+//! in seconds. `millpond.tenant`, `millpond.guest` and `millpond.request` say where, if set.
+//! `reason` is the name of why something happened, like [`NotGot::name`].
 //!
-//! | Level | Events |
-//! |---|---|
-//! | `error` | statements that fail because the file is damaged or the disk fails |
-//! | `warn` | connections not got because of the pool's timeout or a failure, connections closed because something was wrong, abandoned statements, statements that fail because of time, a limit, another writer or the server |
-//! | `info` | pools opened and closed, transactions ended by the pool or the engine |
-//! | `debug` | statements, other connections not got, opened and closed, waits for the turn, group commits, checkpoints, other transactions ended |
-//! | `trace` | connections got, returned and reset |
+//! - `error`: statements that fail because the file is damaged or the disk fails.
+//! - `warn`: connections not got because of the pool's timeout or a failure, connections closed
+//!   because something was wrong, abandoned statements, and statements that fail because of time,
+//!   another writer, a quota or the server.
+//! - `info`: pools opened and closed, transactions that the pool or the engine ended.
+//! - `debug`: statements, waits for the turn, group commits, checkpoints, connections opened and
+//!   closed, and what is left of the above.
+//! - `trace`: connections got, returned and reset.
 //!
 //! A guest can cause any of these as often as it makes calls: limit what a subscriber writes.
 
@@ -49,8 +51,8 @@ impl TracingObserver {
         TracingObserver::default()
     }
 
-    /// Whether to include SQL text, as `db.query.text`: its first 4,096 bytes. It may contain values as
-    /// literals. Defaults to false.
+    /// Whether to include SQL text, as `db.query.text`: its first 4,096 bytes. It may contain
+    /// values as literals. Defaults to false.
     #[must_use]
     pub fn query_text(mut self, included: bool) -> TracingObserver {
         self.query_text = included;

@@ -51,8 +51,8 @@ impl Recorder {
         self.take().into_iter().map(|told| told.what).collect()
     }
 
-    /// Wait until something is told that begins like this, for a minute at most, and return all that
-    /// was told since the last call.
+    /// Wait until something is told that begins like this, for a minute at most, and return all
+    /// that was told since the last call.
     #[allow(dead_code, reason = "not every suite waits")]
     pub(crate) fn wait(&self, beginning: &str) -> Vec<Told> {
         let is_missing =

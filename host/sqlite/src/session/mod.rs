@@ -430,8 +430,8 @@ impl Db {
         result
     }
 
-    /// Tell observers that the open transaction was rolled back: because it was open for too long, or
-    /// by SQLite.
+    /// Tell observers that the open transaction was rolled back: because it was open for too long,
+    /// or by SQLite.
     fn note_ended_transaction(&self, was_overdue: bool) {
         if let Some(notes) = self.watch.stop_flag().notes() {
             notes.ended_transaction(was_overdue);

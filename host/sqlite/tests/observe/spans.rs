@@ -3,6 +3,7 @@
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
 
+use millpond_pool::observe::prometheus::PrometheusObserver;
 use millpond_pool::observe::tracing::TracingObserver;
 use millpond_pool::{Access, Grant, Request, block_on};
 use millpond_sqlite::PoolBuilder;
@@ -66,10 +67,12 @@ fn events_have_levels_and_fields() {
     let lines = Lines::default();
     tracing::subscriber::with_default(lines.clone(), || {
         for query_text in [false, true] {
+            let observer = TracingObserver::new().query_text(query_text);
+            let metrics = Arc::new(PrometheusObserver::new());
             let pool = PoolBuilder::new()
                 .name("app")
                 .tenant("acme")
-                .observer(Arc::new(TracingObserver::new().query_text(query_text)))
+                .observer(Arc::new((observer, metrics.clone())))
                 .open(folder.path().join("app.db"))
                 .expect("a pool");
             block_on(async {
@@ -87,6 +90,8 @@ fn events_have_levels_and_fields() {
                     .expect_err("no SQL");
             });
             drop(pool);
+            let failed = "guest=\"guest\",result=\"sql\"} 1";
+            assert!(metrics.text().contains(failed), "both are told");
         }
     });
     let of_pool = " db.system.name=\"sqlite\" db.namespace=\"app\" millpond.tenant=\"acme\"";

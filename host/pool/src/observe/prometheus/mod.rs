@@ -33,31 +33,31 @@
 //! | Metric | Type | |
 //! |---|---|---|
 //! | `millpond_connection_wait_seconds` | histogram | waits for a connection, in vain or not |
-//! | `millpond_connections_not_got_total` | counter | callers without a connection, by `reason` ([`NotGot`]) |
-//! | `millpond_connections_discarded_total` | counter | connections closed because something was wrong, by `reason` ([`Close`]) |
+//! | `millpond_connections_not_got_total` | counter | by `reason`: [`NotGot`] |
+//! | `millpond_connections_discarded_total` | counter | by `reason`: [`Close`] |
 //! | `millpond_statement_seconds` | histogram | times of statements, with their waits |
-//! | `millpond_statements_total` | counter | statements, by `result`: `ok`, `cancelled`, or the kind of error |
-//! | `millpond_statements_abandoned_total` | counter | statements that did not stop at their deadline |
+//! | `millpond_statements_total` | counter | by `result`: `ok`, `cancelled`, or the error |
+//! | `millpond_statements_abandoned_total` | counter | did not stop at their deadline |
 //! | `millpond_returned_rows_total` | counter | rows that statements returned |
 //! | `millpond_returned_bytes_total` | counter | the size of these rows |
 //! | `millpond_changed_rows_total` | counter | rows that statements changed |
 //! | `millpond_turn_wait_seconds` | histogram | waits for the turn to write |
 //! | `millpond_turns_in_vain_total` | counter | those in which the turn did not come |
-//! | `millpond_transactions_ended_total` | counter | transactions that their borrower did not end, by `reason` ([`TransactionEnd`]) |
+//! | `millpond_transactions_ended_total` | counter | by `reason`: [`TransactionEnd`] |
 //! | `millpond_group_commits_total` | counter | group commits |
 //! | `millpond_group_commit_statements_total` | counter | the statements in them |
 //! | `millpond_group_commit_seconds` | histogram | times of group commits |
 //! | `millpond_checkpoints_total` | counter | checkpoints, by `result`: `complete` or `partial` |
 //! | `millpond_checkpoint_seconds` | histogram | times of checkpoints |
 //!
-//! From pools that were [added](PrometheusObserver::add_pool), at each scrape, of each `database`: the
-//! fields of [`PoolStats`](crate::PoolStats) as `millpond_pool_…`, and those of
+//! From pools that were [added](PrometheusObserver::add_pool), at each scrape, of each `database`:
+//! the fields of [`PoolStats`](crate::PoolStats) as `millpond_pool_…`, and those of
 //! [`PoolsStats`](crate::PoolsStats) as `millpond_pools_…`.
 //!
 //! # Labels
 //!
-//! `database` and `guest` are names that the operator gives. The first [`MAX_NAMES`] of each are kept,
-//! and all others are `other`. Tenants and requests are no labels, and SQL text is none.
+//! `database` and `guest` are names that the operator gives. The first [`MAX_NAMES`] of each are
+//! kept, and all others are `other`. Tenants and requests are no labels, and SQL text is none.
 //!
 //! [`NotGot`]: super::NotGot
 //! [`Close`]: super::Close
@@ -117,8 +117,8 @@ impl PrometheusObserver {
         }
     }
 
-    /// All metrics, in the text format of OpenMetrics, which Prometheus scrapes. Only `# EOF` if they
-    /// are in another's registry.
+    /// All metrics, in the text format of OpenMetrics, which Prometheus scrapes. Only `# EOF` if
+    /// they are in another's registry.
     pub fn text(&self) -> String {
         let mut text = String::new();
         let registry = Registry::default();
@@ -127,8 +127,8 @@ impl PrometheusObserver {
         text
     }
 
-    /// Show the counters of this pool, as long as it is open, as those of `database`: the name that the
-    /// pool has in its events. Another pool of that name is shown no more.
+    /// Show the counters of this pool, as long as it is open, as those of `database`: the name that
+    /// the pool has in its events. Another pool of that name is shown no more.
     ///
     /// Don't add pools of tenants one by one: use [`add_pools`](PrometheusObserver::add_pools).
     pub fn add_pool(&self, database: &str, pool: &Pool) {
