@@ -177,7 +177,6 @@ impl Handler {
         }
     }
 
-    /// An instance for a request: one that waits for it, or a new one.
     /// An instance for a request: one that waits for another, or a new one.
     fn instance(
         &self,
