@@ -112,12 +112,12 @@ struct HttpOptions {
     )]
     max_instance_reuse: u32,
 
-    /// How long an instance waits for another request before it is dropped: more than 0, to 10000h.
+    /// How long an instance waits for another request before it is dropped: more than 0, to 1h.
     #[arg(
         long,
         value_name = "DURATION",
         default_value = "1s",
-        value_parser = arguments::positive_duration,
+        value_parser = arguments::positive_timeout,
         hide_short_help = true
     )]
     idle_instance_timeout: Duration,

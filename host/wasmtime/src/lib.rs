@@ -113,7 +113,8 @@
 //! So serve only requests that may see the same data, never two tenants', unless you trust the guest
 //! to keep them apart. Drop the store after a trap, a timeout, a call that was cancelled, and a
 //! client that disconnected; and after a number of requests. `millpond serve
-//! --max-instance-reuse` does all this.
+//! --max-instance-reuse` does all this. For a store of
+//! [`store_sync`](InstanceLimits::store_sync), set the epoch deadline again for each request.
 //!
 //! # Components compiled ahead
 //!

@@ -167,9 +167,10 @@ impl Idle {
     fn drop_expired(&self) -> Option<Instant> {
         let now = Instant::now();
         let mut waiting = self.waiting();
-        let expired = waiting.partition_point(|waiting| waiting.until <= now);
-        let dropped: Vec<_> = waiting.drain(..expired).collect();
-        let next = waiting.front().map(|waiting| waiting.until);
+        let is_over = |waiting: &Waiting| waiting.until <= now;
+        let (dropped, kept): (Vec<_>, Vec<_>) = waiting.drain(..).partition(is_over);
+        let next = kept.iter().map(|one| one.until).min();
+        waiting.extend(kept);
         // Outside the lock.
         drop(waiting);
         drop(dropped);

@@ -1,5 +1,5 @@
 //! An HTTP server that handles each request in an instance of a guest: a new one, unless
-//! [`max_instance_reuse`](HttpSettings::max_instance_reuse) allows more requests.
+//! [`max_instance_reuse`](config::Server::max_instance_reuse) allows more requests.
 //!
 //! Each guest runs on its own thread (see `handler`), which is also its connection's, unless there
 //! are many connections (see `listener`): statements, and a guest's own computing, block no other
