@@ -76,7 +76,8 @@ typedef struct Failure {
 
 struct sqlite3 {
   wit_connection connection;
-  int open; /* `connection` is held */
+  int open;   /* `connection` is held */
+  char *name; /* NULL if it was never opened */
   int read_only;
   int closing; /* sqlite3_close_v2 was called, and statements are left */
   int mask;    /* of result codes: 0xff unless extended ones are asked for */
@@ -86,6 +87,7 @@ struct sqlite3 {
   sqlite3_int64 changes, total_changes, rowid;
   int changes_stale, total_stale; /* must be asked of the host first; a stale `changes` covers rowid */
   int has_read, has_written;      /* in the open transaction */
+  int in_transaction;             /* as of the last statement that could begin or end one */
   Buffer parameters;              /* memory, reused by every run */
 };
 
@@ -733,6 +735,21 @@ static contract_string_t text_of(const char *z, size_t n) {
   return (contract_string_t){(uint8_t *)z, n};
 }
 
+static int get_connection(sqlite3 *db, contract_string_t *name, wit_error *e) {
+  int access = db->read_only ? MILLPOND_SQLITE_POOL_ACCESS_READ_ONLY : MILLPOND_SQLITE_POOL_ACCESS_READ_WRITE;
+  db->open = millpond_sqlite_pool_get_connection(name, (millpond_sqlite_pool_access_t)access, &db->connection, e);
+  return db->open;
+}
+
+/* Get another connection, if the host has taken the last one back. */
+static int connect(sqlite3 *db) {
+  wit_error e;
+  if (db->open) return SQLITE_OK;
+  if (!db->name) return db->failure.code ? db->failure.code & db->mask : SQLITE_MISUSE;
+  contract_string_t name = text_of(db->name, strlen(db->name));
+  return get_connection(db, &name, &e) ? SQLITE_OK : result_host(db, &e, 0);
+}
+
 int sqlite3_open_v2(const char *name, sqlite3 **out, int flags, const char *vfs) {
   if (!out) return SQLITE_MISUSE;
   *out = NULL;
@@ -760,19 +777,17 @@ int sqlite3_open_v2(const char *name, sqlite3 **out, int flags, const char *vfs)
                           "database by the name that the host granted, such as \"default\"");
   contract_string_t database = text_of(name, n);
   wit_error e;
-  int ok = millpond_sqlite_pool_get_connection(&database, (millpond_sqlite_pool_access_t)access,
-                                               &db->connection, &e);
-  if (!ok && e.kind == MILLPOND_NOT_AUTHORIZED && access == MILLPOND_SQLITE_POOL_ACCESS_READ_WRITE) {
+  db->read_only = access == MILLPOND_SQLITE_POOL_ACCESS_READ_ONLY;
+  int ok = get_connection(db, &database, &e);
+  if (!ok && e.kind == MILLPOND_NOT_AUTHORIZED && !db->read_only) {
     /* SQLite too opens a file that it may not write for reading. */
     millpond_sqlite_connections_error_free(&e);
-    access = MILLPOND_SQLITE_POOL_ACCESS_READ_ONLY;
-    ok = millpond_sqlite_pool_get_connection(&database, (millpond_sqlite_pool_access_t)access,
-                                             &db->connection, &e);
+    db->read_only = 1;
+    ok = get_connection(db, &database, &e);
   }
   if (!ok) return result_host(db, &e, 0);
-  db->open = 1;
-  db->read_only = access == MILLPOND_SQLITE_POOL_ACCESS_READ_ONLY;
-  return SQLITE_OK;
+  db->name = copy_text(name, n);
+  return db->name ? SQLITE_OK : result(db, SQLITE_NOMEM);
 }
 
 int sqlite3_open(const char *name, sqlite3 **out) {
@@ -786,6 +801,7 @@ sqlite3_stmt *sqlite3_next_stmt(sqlite3 *db, sqlite3_stmt *s) {
 
 static void free_connection(sqlite3 *db) {
   if (db->open) millpond_sqlite_pool_return_connection(db->connection);
+  free(db->name);
   free(db->failure.message);
   free(db->parameters.z);
   free(db);
@@ -936,6 +952,7 @@ static void note_execution(sqlite3 *db, const Scan *s, const wit_summary *summar
   } else if (!s->transaction) {
     db->total_stale = 1;
   }
+  if (s->transaction) db->in_transaction = !sqlite3_get_autocommit(db);
   if (s->begin) {
     db->has_read = 0;
     db->has_written = s->begin == 2;
@@ -1130,13 +1147,34 @@ static int drop_oldest_handle(void) {
   return oldest != NULL;
 }
 
+/*
+** The host takes a connection back at the end of a request, and an instance may serve several: forget
+** it. Whether to try again on another connection: not in a transaction, whose statements are lost.
+*/
+static int connect_again(sqlite3 *db, wit_error *e) {
+  if (e->kind != MILLPOND_STALE_HANDLE || e->rolled_back || !db->open) return 0;
+  for (sqlite3_stmt *s = NULL; (s = sqlite3_next_stmt(db, s)) != NULL;) drop_handle(s);
+  millpond_sqlite_pool_return_connection(db->connection);
+  int lost = db->in_transaction;
+  db->open = db->in_transaction = 0;
+  if (lost) return 0;
+  millpond_sqlite_connections_error_free(e);
+  return 1;
+}
+
 /* Get the host's handle. */
 static int prepare_handle(sqlite3_stmt *s) {
   s->used = ++used;
   if (s->has_handle) return SQLITE_OK;
   wit_error e;
+  int rc = connect(s->db);
+  if (rc) return rc;
   contract_string_t text = text_of(s->sql + s->skip, strlen(s->sql + s->skip));
   while (!millpond_sqlite_connections_method_connection_prepare(CONNECTION(s->db), &text, &s->handle, &e)) {
+    if (connect_again(s->db, &e)) {
+      if ((rc = connect(s->db)) != SQLITE_OK) return rc;
+      continue;
+    }
     if (e.kind != MILLPOND_TOO_MANY_HANDLES || !drop_oldest_handle()) return result_host(s->db, &e, s->skip);
     millpond_sqlite_connections_error_free(&e);
   }
@@ -1161,10 +1199,10 @@ static void forget_description(sqlite3_stmt *s) {
 static int describe(sqlite3_stmt *s) {
   if (s->described) return SQLITE_OK;
   int rc = prepare_handle(s);
-  if (rc) return rc;
   wit_error e;
-  if (!millpond_sqlite_connections_method_statement_describe(STATEMENT(s), &s->description, &e))
-    return result_host(s->db, &e, s->skip);
+  while (!rc && !millpond_sqlite_connections_method_statement_describe(STATEMENT(s), &s->description, &e))
+    rc = connect_again(s->db, &e) ? prepare_handle(s) : result_host(s->db, &e, s->skip);
+  if (rc) return rc;
   s->described = 1;
   s->ncolumn = (int)s->description.columns.len;
   if (s->scan.kind == KIND_WITH)
@@ -1210,7 +1248,7 @@ static void free_statement(sqlite3_stmt *s) {
 static int prepare(sqlite3 *db, const char *sql, int bytes, sqlite3_stmt **out, const char **tail, int legacy) {
   if (out) *out = NULL;
   if (!db || !sql || !out || db->closing) return SQLITE_MISUSE;
-  if (!db->open) return db->failure.code ? db->failure.code & db->mask : SQLITE_MISUSE;
+  if (connect(db)) return sqlite3_errcode(db) ? sqlite3_errcode(db) : SQLITE_MISUSE;
   const char *end = sql + (bytes < 0 ? strlen(sql) : strnlen(sql, (size_t)bytes));
   Scan found;
   if (tail) *tail = end;
@@ -1581,10 +1619,11 @@ static int run(sqlite3_stmt *s) {
   wit_page page;
   int rows = s->scan.kind == KIND_READ || s->scan.kind == KIND_RETURN, ok;
   do {
+    if ((rc = prepare_handle(s)) != SQLITE_OK) return fail_run(s, rc);
     ok = rows ? millpond_sqlite_connections_method_statement_query(
                     STATEMENT(s), &parameters, s->scan.kind == KIND_READ ? FIRST_PAGE : 0, false, &page, &e)
               : millpond_sqlite_connections_method_statement_execute(STATEMENT(s), &parameters, &summary, &e);
-  } while (!ok && busy_again(db, &e, &tries));
+  } while (!ok && (busy_again(db, &e, &tries) || connect_again(db, &e)));
   if (b->cap > MOST_KEPT) {
     free(b->z);
     *b = (Buffer){0};
@@ -1671,14 +1710,14 @@ int millpond_add_row(sqlite3_stmt *s) {
 int millpond_run_rows(sqlite3_stmt *s) {
   if (!s || s->state != READY) return s ? result(s->db, SQLITE_MISUSE) : SQLITE_MISUSE;
   if (!s->batch.n) return result(s->db, SQLITE_DONE);
-  int rc = prepare_handle(s), ok, tries = 0;
-  if (rc) return rc;
+  int rc, ok, tries = 0;
   wit_rows rows = {(uint8_t *)s->batch.z, s->batch.n};
   wit_summary summary;
   wit_error e;
   do {
+    if ((rc = prepare_handle(s)) != SQLITE_OK) return rc;
     ok = millpond_sqlite_connections_method_statement_execute_many(STATEMENT(s), &rows, &summary, &e);
-  } while (!ok && busy_again(s->db, &e, &tries));
+  } while (!ok && (busy_again(s->db, &e, &tries) || connect_again(s->db, &e)));
   s->batch.n = 0;
   if (!ok) return result_host(s->db, &e, s->skip);
   note_execution(s->db, &s->scan, &summary);
@@ -1738,11 +1777,17 @@ static int execute(sqlite3 *db, const char *sql, const Scan *s) {
   wit_summary summary;
   wit_error e;
   int tries = 0;
-  while (!millpond_sqlite_connections_method_connection_execute(CONNECTION(db), &text, &none, &summary, &e))
-    if (!busy_again(db, &e, &tries)) {
-      db->changes_stale = db->total_stale = 1;
-      return result_host(db, &e, (int)(s->start - sql));
+  int rc = connect(db);
+  while (!rc && !millpond_sqlite_connections_method_connection_execute(CONNECTION(db), &text, &none, &summary, &e)) {
+    if (busy_again(db, &e, &tries)) continue;
+    if (connect_again(db, &e)) {
+      rc = connect(db);
+      continue;
     }
+    db->changes_stale = db->total_stale = 1;
+    rc = result_host(db, &e, (int)(s->start - sql));
+  }
+  if (rc) return rc;
   note_execution(db, s, &summary);
   return result(db, SQLITE_OK);
 }
@@ -1778,7 +1823,7 @@ static int query(sqlite3 *db, const char *sql, const Scan *found, sqlite3_callba
 
 int sqlite3_exec(sqlite3 *db, const char *sql, sqlite3_callback callback, void *arg, char **errmsg) {
   if (errmsg) *errmsg = NULL;
-  if (!db || !db->open) return SQLITE_MISUSE;
+  if (!db || !db->name) return SQLITE_MISUSE;
   if (!sql) sql = "";
   int rc = result(db, SQLITE_OK);
   const char *end = sql + strlen(sql);

@@ -170,6 +170,19 @@ impl Lab {
         self.path.clone().expect("a database in a file")
     }
 
+    /// All that programs may import, except WASI 0.3.
+    fn linker(&self) -> Linker<Host> {
+        let mut linker = Linker::new(&self.engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI");
+        millpond_wasmtime::add_to_linker(&mut linker).expect("Millpond");
+        millpond_compat::keyvalue::add_to_linker(&mut linker).expect("wasi:keyvalue");
+        millpond_compat::node::add_to_linker(&mut linker).expect("node:sqlite");
+        millpond_compat::spin::add_to_linker(&mut linker).expect("Spin's SQLite");
+        millpond_compat::spin::add_async_to_linker(&mut linker)
+            .expect("its asynchronous functions");
+        linker
+    }
+
     fn grant(&self, access: Access) -> Grant {
         Grant::new(&self.pool, access)
             .stats(StatsScope::Pool)
@@ -283,14 +296,7 @@ impl<'a> Run<'a> {
         let lab = self.lab;
         let held = lab.pool.stats().in_use;
         let (mut store, component, pipes) = self.store();
-        let mut linker = Linker::new(&lab.engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI");
-        millpond_wasmtime::add_to_linker(&mut linker).expect("Millpond");
-        millpond_compat::keyvalue::add_to_linker(&mut linker).expect("wasi:keyvalue");
-        millpond_compat::node::add_to_linker(&mut linker).expect("node:sqlite");
-        millpond_compat::spin::add_to_linker(&mut linker).expect("Spin's SQLite");
-        millpond_compat::spin::add_async_to_linker(&mut linker)
-            .expect("its asynchronous functions");
+        let linker = lab.linker();
         let command = bindings::Command::instantiate_async(&mut store, &component, &linker)
             .await
             .expect("an instance");
@@ -340,15 +346,13 @@ impl<'a> Run<'a> {
     }
 
     /// Call the program's export `answer` once for each of `requests` requests, all in one
-    /// instance: the context of each request replaces that of the previous one, which ends it.
+    /// instance: `next_request` ends one and begins the next.
     /// Returns the answers, and what the program has printed.
     pub async fn answers(self, requests: usize) -> (Vec<Result<i64, String>>, String) {
         let lab = self.lab;
         let held = lab.pool.stats().in_use;
         let (mut store, component, pipes) = self.store();
-        let mut linker = Linker::new(&lab.engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI");
-        millpond_wasmtime::add_to_linker(&mut linker).expect("Millpond");
+        let linker = lab.linker();
         let instance = linker
             .instantiate_async(&mut store, &component)
             .await
@@ -359,7 +363,8 @@ impl<'a> Run<'a> {
         let mut answers = Vec::new();
         for _ in 0..requests {
             let grant = lab.grant(Access::ReadWrite);
-            store.data_mut().sqlite = SqliteCtx::builder().grant("default", grant).build();
+            let next = SqliteCtx::builder().grant("default", grant).build();
+            store.data_mut().sqlite.next_request(next);
             assert_eq!(lab.pool.stats().in_use, held, "a request has ended");
             let (answered,) = answer.call_async(&mut store, ()).await.expect("no trap");
             answers.push(answered);

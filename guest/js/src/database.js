@@ -57,10 +57,14 @@ export class Database {
 
   /** Run every statement of a script. */
   exec(sql) {
+    const session = this.#opened();
+    session.refresh();
     try {
-      this.#opened().connection.executeScript(text(sql));
+      session.connection.executeScript(text(sql));
     } catch (thrown) {
       throw wrap(thrown);
+    } finally {
+      session.ran(sql);
     }
     return this;
   }

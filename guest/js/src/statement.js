@@ -45,11 +45,11 @@ export class Statement {
 
   /** Whether it yields rows. */
   get reader() {
-    return (this.#reader ??= this.#compiled().facts.columns.length > 0);
+    return (this.#reader ??= this.#facts().columns.length > 0);
   }
 
   get readonly() {
-    return this.#compiled().facts.readOnly;
+    return this.#facts().readOnly;
   }
 
   /** Whether an iterator of it is open. */
@@ -58,20 +58,26 @@ export class Statement {
   }
 
   run(...args) {
-    const compiled = this.#ready();
-    const summary = this.#call(compiled, args, (row) => compiled.raw.execute(row));
+    const summary = this.#session.retry(() => {
+      const compiled = this.#ready();
+      return this.#call(compiled, args, (row) => compiled.raw.execute(row));
+    });
+    this.#session.ran(this.#sql);
     return this.#info(summary);
   }
 
   /** Run once for each row of parameters, an array or an object: all or none. */
   runMany(rows) {
     if (this.#bound !== undefined) throw new TypeError('This statement already has bound parameters');
+    this.#session.refresh();
     return this.#info(runMany(this.#session, this.#ready(), rows));
   }
 
   get(...args) {
-    const compiled = this.#ready();
-    const page = this.#query(compiled, args, 1);
+    const [compiled, page] = this.#session.retry(() => {
+      const compiled = this.#ready();
+      return [compiled, this.#query(compiled, args, 1)];
+    });
     if (page.rest !== undefined) this.#finish(compiled, page.rest);
     if (page.rows.length === 0) return undefined;
     const reader = this.#rowReader(page);
@@ -79,7 +85,7 @@ export class Statement {
   }
 
   all(...args) {
-    const page = this.#query(this.#ready(), args, WHOLE_PAGE);
+    const page = this.#session.retry(() => this.#query(this.#ready(), args, WHOLE_PAGE));
     const reader = this.#rowReader(page);
     const rows = [];
     const rest = page.rest;
@@ -99,6 +105,10 @@ export class Statement {
   }
 
   iterate(...args) {
+    return this.#session.retry(() => this.#iterate(args));
+  }
+
+  #iterate(args) {
     this.#ready();
     // Another statement of the same text must not run this compiled one meanwhile.
     const statements = this.#session.statements;
@@ -125,10 +135,12 @@ export class Statement {
     if (this.#bound !== undefined) {
       throw new TypeError('The bind() method can only be invoked once per statement object');
     }
-    const compiled = this.#ready();
-    const bound = values(args, compiled);
-    checkCount(bound, compiled);
-    this.#bound = encodeRow(bound).slice();
+    this.#bound = this.#session.retry(() => {
+      const compiled = this.#ready();
+      const bound = values(args, compiled);
+      checkCount(bound, compiled);
+      return encodeRow(bound).slice();
+    });
     return this;
   }
 
@@ -150,8 +162,8 @@ export class Statement {
 
   columns() {
     this.#mustRead();
-    return this.#compiled()
-      .describe()
+    return this.#session
+      .retry(() => this.#compiled().describe())
       .columns.map(({ name, declaredType }) => ({ name, type: declaredType ?? null }));
   }
 
@@ -171,6 +183,10 @@ export class Statement {
 
   #compiled() {
     return this.#session.statements.get(this.#sql);
+  }
+
+  #facts() {
+    return this.#session.retry(() => this.#compiled().facts);
   }
 
   #ready() {

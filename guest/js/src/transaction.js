@@ -6,6 +6,7 @@ const SAVEPOINT = '`_millpond`';
 export function within(session, mode, body) {
   const nested = session.inTransaction;
   session.execute(nested ? `SAVEPOINT ${SAVEPOINT}` : `BEGIN ${mode}`);
+  session.enter();
   try {
     const result = body();
     if (result !== null && typeof result === 'object' && typeof result.then === 'function') {
@@ -16,6 +17,8 @@ export function within(session, mode, body) {
   } catch (thrown) {
     undo(session, nested);
     throw thrown;
+  } finally {
+    session.leave();
   }
 }
 

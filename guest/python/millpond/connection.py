@@ -72,6 +72,8 @@ class Connection:
         self._limits = Limits()
         self._handle: Any = None
         self._cache: StatementCache | None = None
+        # A transaction is open that has written, or that SQL text has begun.
+        self._in_transaction = False
         self._trace_callback: parameters.Trace | None = None
         self._last_rowid = 0
         self._closed = False
@@ -323,11 +325,45 @@ class Connection:
         if not handle.in_transaction():
             self._trace(begin)
             host.call(handle.execute, begin, b"")
+        if not statement.read_only:
+            self._in_transaction = True
 
     def _end(self, sql: str) -> None:
         if self.in_transaction:
             self._trace(sql)
             host.call(self._handle.execute, sql, b"")
+        elif self._in_transaction and sql == "COMMIT":
+            self._refresh()
+        self._in_transaction = False
+
+    def _note_transaction(self) -> None:
+        """SQL text may have begun or ended a transaction."""
+        self._in_transaction = self._handle is not None and self._handle.in_transaction()
+
+    def _refresh(self) -> None:
+        """Have no stale connection, before something that cannot be run again."""
+        if self._handle is not None:
+            # Without a statement the call does nothing: it fails in any case.
+            error = host.attempt(self._handle.execute, "", b"")
+            if isinstance(error, Error):
+                self._reconnects(error)
+
+    def _reconnects(self, error: Error) -> bool:
+        """Whether the next statement gets another connection, because the host took this one back.
+
+        It does so at the end of a request, and an instance may serve several. A transaction that
+        was open is lost, and the program must know.
+        """
+        if error.kind != "stale-handle" or error.rolled_back or self._handle is None:
+            return False
+        lost, self._in_transaction = self._in_transaction, False
+        self._forget()
+        if lost:
+            raise errors.new(
+                "stale-handle",
+                "the open transaction was rolled back, because its request or its time has ended",
+            )
+        return True
 
     def _commit_before_script(self) -> None:
         if self._autocommit == LEGACY_TRANSACTION_CONTROL:
@@ -341,6 +377,7 @@ class Connection:
         """
         if isinstance(error, Error) and error.rolled_back and (error.kind or "").startswith("constraint-"):
             host.attempt(self._handle.execute, "ROLLBACK", b"")
+            self._in_transaction = False
 
     def _query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """The rows of one of this package's own statements."""
@@ -380,6 +417,9 @@ class Connection:
         self._trace(sql)
 
     def _return(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
         cache, self._cache = self._cache, None
         if cache is not None:
             cache.clear()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import flat, host, parameters, sql as text
 from .adapt import PARSE_COLNAMES, converter_for
-from .errors import ProgrammingError
+from .errors import Error, ProgrammingError
 from .statement import Statement
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Cursor:
         self._rows: Rows | None = None
         self._rest: Any = None
         self._closed = False
+        self._has_run = False
         self._ready = True
 
     def execute(self, sql: str, parameters: Any = (), /) -> "Cursor":
@@ -65,7 +66,8 @@ class Cursor:
         self._reset()
         self._locked = True
         try:
-            self._execute(sql, parameters)
+            if not self._executes(sql, parameters):
+                self._execute(sql, parameters)
         finally:
             self._locked = False
         return self
@@ -80,6 +82,7 @@ class Cursor:
         self._reset()
         self._locked = True
         try:
+            self.connection._refresh()
             self._execute_many(sql, iter(rows))
         finally:
             self._locked = False
@@ -91,10 +94,14 @@ class Cursor:
         connection = self.connection
         check_sql(connection, sql_script, ValueError("embedded null character"))
         self._reset()
+        connection._refresh()
         connection._commit_before_script()
         if not text.is_empty(sql_script):
             connection._trace(sql_script)
-            host.call(connection._open().execute_script, sql_script)
+            try:
+                host.call(connection._open().execute_script, sql_script)
+            finally:
+                connection._note_transaction()
         return self
 
     def fetchone(self) -> Any:
@@ -168,8 +175,19 @@ class Cursor:
             rest, self._rest = self._rest, None
             host.drop(rest)
 
+    def _executes(self, sql: str, given: Any) -> bool:
+        """Run a statement, or return whether that is to do again, on another connection."""
+        try:
+            self._execute(sql, given)
+            return True
+        except Error as error:
+            if self._has_run or not self.connection._reconnects(error):
+                raise
+        return False
+
     def _execute(self, sql: str, given: Any) -> None:
         connection = self.connection
+        self._has_run = False
         self.description = None
         self.rowcount = -1
         statement = self._compile(sql)
@@ -187,7 +205,10 @@ class Cursor:
                 self._query(statement, bytes(out))
             else:
                 summary = host.call(statement.handle.execute, bytes(out))
+                self._has_run = True
                 self._changed(statement, summary.changes, summary.last_insert_rowid)
+            if statement.controls_transaction:
+                connection._note_transaction()
             reusable = self._rest is None
         except Exception as error:
             connection._failed(error)
@@ -209,6 +230,7 @@ class Cursor:
     def _query(self, statement: Statement, row: bytes) -> None:
         """Run a statement that yields rows."""
         page = host.call(statement.handle.query, row, 0, True)
+        self._has_run = True
         self._describe(page.columns)
         self._rest = page.rest
         if statement.read_only:

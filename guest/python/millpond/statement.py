@@ -11,13 +11,15 @@ from .errors import Error, ProgrammingError
 # that two connections and some statements in use fit.
 _MOST = 24
 _CHANGES = frozenset(("INSERT", "UPDATE", "DELETE", "REPLACE"))
+_TRANSACTIONS = frozenset(("BEGIN", "SAVEPOINT", "COMMIT", "END", "ROLLBACK", "RELEASE"))
 _caches: "weakref.WeakSet[StatementCache]" = weakref.WeakSet()
 
 
 class Statement:
     """One compiled statement, and what is known about it."""
 
-    __slots__ = ("sql", "handle", "names", "yields_rows", "read_only", "changes_rows")
+    __slots__ = ("sql", "handle", "names", "yields_rows", "read_only", "changes_rows",
+                 "controls_transaction")
 
     def __new__(cls, *arguments: Any, _internal: bool = False) -> "Statement":
         if not _internal:
@@ -31,7 +33,9 @@ class Statement:
         self.names: list[str | None] = description.parameter_names
         self.yields_rows = bool(description.columns)
         self.read_only: bool = description.read_only
-        self.changes_rows = text.keyword(sql) in _CHANGES
+        keyword = text.keyword(sql)
+        self.changes_rows = keyword in _CHANGES
+        self.controls_transaction = keyword in _TRANSACTIONS
 
 
 class StatementCache:

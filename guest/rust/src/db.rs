@@ -66,7 +66,11 @@ fn the_one(held: &mut Option<Rc<Connection>>, access: Access) -> Result<Rc<Conne
         // While a transaction is open on the connection, the caller's statements belong to it.
         // Another connection would commit them although the transaction is lost.
         Some(connection) if connection.is_guarded() || !connection.is_stale() => connection,
-        _ => Rc::new(get(DEFAULT, access)?),
+        stale => {
+            // It counts as one of the request's connections, although it is an earlier request's.
+            drop(stale);
+            Rc::new(get(DEFAULT, access)?)
+        }
     };
     Ok(held.insert(connection).clone())
 }

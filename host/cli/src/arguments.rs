@@ -2,11 +2,11 @@
 
 use std::env::VarError;
 use std::fmt;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use millpond_server::config::Address;
 
 /// The name of a database if an option, or a guest, gives none.
 pub(crate) const DEFAULT: &str = "default";
@@ -33,7 +33,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-const LONGEST: Duration = Duration::from_secs(10_000 * 3600);
+/// The longest that a limit can be.
+pub(crate) const LONGEST: Duration = Duration::from_secs(10_000 * 3600);
 
 /// A duration that a pool waits: at most one hour.
 pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
@@ -50,50 +51,8 @@ pub(crate) fn positive_timeout(text: &str) -> Result<Duration, String> {
     timeout(text)
 }
 
-/// An address to listen on: an IP address or a name, and a port. Without either, all addresses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Address {
-    host: String,
-    port: u16,
-}
-
-impl Address {
-    /// The addresses to try, IPv4 first, because most programs expect that of `localhost`. Blocks
-    /// while it looks up a name.
-    pub(crate) fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        if self.host.is_empty() {
-            // The first accepts IPv4 too, unless the system has no IPv6.
-            let any: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
-            return Ok(any.map(|ip| SocketAddr::new(ip, self.port)).to_vec());
-        }
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        let mut addresses: Vec<_> = (host, self.port).to_socket_addrs()?.collect();
-        addresses.sort_by_key(SocketAddr::is_ipv6);
-        Ok(addresses)
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
-}
-
 pub(crate) fn address(text: &str) -> Result<Address, String> {
-    let example = || "write an address and a port, such as 127.0.0.1:8080, localhost:8080 or :8080";
-    let (host, port) = text.rsplit_once(':').ok_or_else(example)?;
-    let is_ip_v6 = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .is_some_and(|host| host.parse::<Ipv6Addr>().is_ok());
-    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    match port.parse() {
-        Ok(port) if is_ip_v6 || host.chars().all(is_name) => Ok(Address {
-            host: host.to_string(),
-            port,
-        }),
-        _ => Err(example().to_string()),
-    }
+    text.parse()
 }
 
 /// A duration greater than 0, for a limit.
@@ -287,16 +246,16 @@ pub(crate) fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.chars().all(is_allowed)
 }
 
-/// `NAME=VALUE`, or `NAME` for the command's own value.
-pub(crate) fn variable(text: &str) -> Result<(String, String), String> {
+/// `NAME=VALUE`, or `NAME` for the command's own value, which must be set.
+pub(crate) fn variable(text: &str) -> Result<(String, Option<String>), String> {
     if let Some((name, value)) = text.split_once('=') {
         return match name {
             "" => Err("the name is empty".to_string()),
-            _ => Ok((name.to_string(), value.to_string())),
+            _ => Ok((name.to_string(), Some(value.to_string()))),
         };
     }
     match std::env::var(text) {
-        Ok(value) => Ok((text.to_string(), value)),
+        Ok(_) => Ok((text.to_string(), None)),
         Err(VarError::NotPresent) => Err(format!("{text} is not set: write {text}=VALUE")),
         Err(VarError::NotUnicode(_)) => Err(format!("the value of {text} is not UTF-8")),
     }
@@ -366,35 +325,6 @@ mod tests {
                     }
                 }
             });
-    }
-
-    #[test]
-    fn addresses() {
-        for good in [
-            "127.0.0.1:0",
-            "localhost:8080",
-            ":8080",
-            "[::1]:80",
-            "a-b.c:1",
-        ] {
-            assert_eq!(address(good).map(|it| it.to_string()), Ok(good.to_string()));
-        }
-        for wrong in [
-            "",
-            "8080",
-            "localhost",
-            "::1",
-            "[::1]",
-            "a:",
-            "a:b",
-            "a:65536",
-            "http://a:1",
-        ] {
-            assert!(address(wrong).is_err(), "{wrong}");
-        }
-        let resolved = |text: &str| address(text).map(|it| it.resolve().map_err(|e| e.to_string()));
-        let localhost = resolved("localhost:80").expect("good").expect("resolved");
-        assert!(localhost.iter().all(|address| address.ip().is_loopback()));
     }
 
     #[test]
@@ -477,11 +407,10 @@ mod tests {
 
     #[test]
     fn a_variable_has_a_value_or_inherits_one() {
-        let pair = |name: &str, value: &str| Ok((name.to_string(), value.to_string()));
+        let pair = |name: &str, value: &str| Ok((name.to_string(), Some(value.to_string())));
         assert_eq!(variable("A=1"), pair("A", "1"));
         assert_eq!(variable("A="), pair("A", ""));
-        let path = std::env::var("PATH").expect("a test runs with a PATH");
-        assert_eq!(variable("PATH"), pair("PATH", &path));
+        assert_eq!(variable("PATH"), Ok(("PATH".to_string(), None)));
         assert!(variable("=1").is_err());
         assert!(variable("MILLPOND_TEST_THIS_IS_NOT_SET").is_err());
     }

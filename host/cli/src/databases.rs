@@ -1,4 +1,4 @@
-//! The databases on the command line: opened before anything runs, and granted to every guest.
+//! The databases on the command line, as a configuration: each is granted to the guest.
 
 use std::env;
 use std::fs;
@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use clap::builder::RangedI64ValueParser;
 use clap::{Args, ValueEnum};
-use millpond_pool::{Access, Pool};
-use millpond_server::Databases;
-use millpond_sqlite::{PoolBuilder, Synchronous};
-use millpond_wasmtime::{Grant, StatsScope};
+use millpond_pool::{Access, StatsScope};
+use millpond_server::config::{Component, Config, Database, Grant, Name, Size};
+use millpond_sqlite::Synchronous;
 
 use crate::arguments::{self, Named};
 use crate::failure::Failure;
@@ -222,7 +221,7 @@ pub(crate) struct PoolOptions {
 
     /// How many compiled statements each connection caches: 0 to 10000. [default: 128]
     #[arg(long, value_name = "N", hide_short_help = true)]
-    statement_cache: Option<usize>,
+    statement_cache: Option<u32>,
 
     /// When to sync to disk: `full`, at every commit; `normal`, only at checkpoints, so that a
     /// power failure can undo the last commits. [default: full]
@@ -260,39 +259,42 @@ pub(crate) enum Borrowers {
 const STATEMENT_TIME: Duration = Duration::from_secs(60);
 
 impl PoolOptions {
-    fn open(&self, path: &Path, access: Access, borrowers: Borrowers) -> Result<Pool, Failure> {
-        let database_size = self.max_database_size.unwrap_or(10 << 30);
-        let builder = PoolBuilder::new()
-            .max_size(self.size()?)
-            .timeout(self.timeout()?)
-            .max_memory_bytes(self.max_connection_memory.unwrap_or(64 * MIB) as u64)
-            .max_transaction_bytes(self.max_transaction_size.unwrap_or(match borrowers {
-                // An import is often one transaction.
-                Borrowers::One => database_size,
-                Borrowers::Many => 64 * MIB,
-            }) as u64)
-            .max_database_bytes(database_size as u64)
-            .max_value_bytes(self.max_value_size as u64)
-            .max_result_bytes(self.max_result_size as u64)
-            .max_page_bytes(self.max_page_size as u64)
-            .busy_timeout(self.busy_timeout.unwrap_or(Duration::from_secs(5)))
-            .cache_size(self.cache_size.unwrap_or(2 * MIB) as u64)
-            .mmap_size(self.mmap_size.unwrap_or(0) as u64)
-            .statement_cache(self.statement_cache.unwrap_or(128))
-            .read_only(access == Access::ReadOnly && path != Path::new(MEMORY))
-            .synchronous(match self.synchronous {
-                None | Some(Durability::Full) => Synchronous::Full,
-                Some(Durability::Normal) => Synchronous::Normal,
-            });
-        let builder = match self.max_idle {
-            Some(idle) => builder.max_idle(idle),
-            None => builder,
+    /// The settings of a database in a file, or in memory.
+    fn file(&self, path: &Path, borrowers: Borrowers) -> Result<Database, Failure> {
+        let mut database = self.database()?;
+        match path.to_str() {
+            Some(MEMORY) => database.memory = true,
+            _ => database.file = Some(path.to_owned()),
+        }
+        let size = |bytes: usize| Size(bytes as u64);
+        database.max_database_size = self.max_database_size.map(size);
+        database.max_transaction_size = match (self.max_transaction_size, borrowers) {
+            // An import is often one transaction.
+            (None, Borrowers::One) => Some(size(self.max_database_size.unwrap_or(10 << 30))),
+            (given, _) => given.map(size),
         };
-        let opened = match path.to_str() {
-            Some(MEMORY) => builder.open_in_memory(),
-            _ => builder.open(path),
-        };
-        opened.map_err(|error| Failure::mistake(error.to_string()))
+        database.max_connection_memory = self.max_connection_memory.map(size);
+        database.busy_timeout = self.busy_timeout;
+        database.cache_size = self.cache_size.map(size);
+        database.mmap_size = self.mmap_size.map(size);
+        database.statement_cache = self.statement_cache;
+        database.synchronous = self.synchronous.map(|when| match when {
+            Durability::Full => Synchronous::Full,
+            Durability::Normal => Synchronous::Normal,
+        });
+        Ok(database)
+    }
+
+    /// The settings of a database wherever it is.
+    fn database(&self) -> Result<Database, Failure> {
+        let mut database = Database::default();
+        database.pool_size = self.size()?;
+        database.timeout = self.timeout()?;
+        database.max_idle = self.max_idle;
+        database.max_value_size = Size(self.max_value_size as u64);
+        database.max_result_size = Size(self.max_result_size as u64);
+        database.max_page_size = Size(self.max_page_size as u64);
+        Ok(database)
     }
 }
 
@@ -382,42 +384,32 @@ impl PoolOptions {
         Ok(())
     }
 
-    /// The settings of a pool on a server.
-    #[cfg(feature = "libsql")]
-    fn server(
-        &self,
-        builder: millpond_libsql::PoolBuilder,
-        access: Access,
-    ) -> Result<millpond_libsql::PoolBuilder, Failure> {
-        let builder = builder
-            .max_size(self.size()?)
-            .timeout(self.timeout()?)
-            .max_value_bytes(self.max_value_size as u64)
-            .max_result_bytes(self.max_result_size as u64)
-            .max_page_bytes(self.max_page_size as u64)
-            .read_only(access == Access::ReadOnly);
-        Ok(match self.max_idle {
-            Some(idle) => builder.max_idle(idle),
-            None => builder,
-        })
+    fn grant(&self, database: &str, access: Access, borrowers: Borrowers) -> Grant {
+        let mut grant = Grant::default();
+        grant.database = database.to_owned();
+        grant.access = access;
+        grant.max_statement_time = match (self.max_statement_time, borrowers) {
+            (None, Borrowers::One) => Some(STATEMENT_TIME),
+            // The request's own timeout bounds its statements.
+            (given, _) => given,
+        };
+        grant.max_transaction_time = match (self.max_transaction_time, borrowers) {
+            (Some(time), _) => time,
+            (None, Borrowers::One) => arguments::LONGEST,
+            (None, Borrowers::Many) => Duration::from_secs(10),
+        };
+        grant.max_hold_time = self.max_hold_time;
+        grant.max_connections = self.max_connections;
+        grant.max_statement_steps = self.max_statement_steps;
+        grant.stats = StatsScope::Pool;
+        grant
     }
 
-    fn grant(&self, pool: &Pool, access: Access, borrowers: Borrowers) -> Grant {
-        let (statement, transaction) = match borrowers {
-            Borrowers::One => (STATEMENT_TIME, Duration::MAX),
-            // The request's own timeout bounds its statements.
-            Borrowers::Many => (Duration::MAX, Duration::from_secs(10)),
-        };
-        let grant = Grant::new(pool, access)
-            .max_statement_time(self.max_statement_time.unwrap_or(statement))
-            .max_transaction_time(self.max_transaction_time.unwrap_or(transaction))
-            .max_hold_time(self.max_hold_time.unwrap_or(Duration::MAX))
-            .max_connections(self.max_connections)
-            .stats(StatsScope::Pool);
-        match self.max_statement_steps {
-            Some(steps) => grant.max_statement_steps(steps),
-            None => grant,
-        }
+    /// The limits on a guest's handles.
+    pub(crate) fn limit_handles(&self, component: &mut Component) {
+        component.max_statements = self.max_statements;
+        component.max_cursors = self.max_cursors;
+        component.max_transactions = self.max_transactions;
     }
 }
 
@@ -444,68 +436,91 @@ fn given<T>(
 }
 
 impl DatabaseOptions {
-    /// Migrate and open every database. Blocks while the migrations run.
-    pub(crate) fn open(&self, borrowers: Borrowers) -> Result<Databases, Failure> {
-        millpond_sqlite::set_process_memory_limit(self.pool.max_sqlite_memory.unwrap_or(4 << 30));
+    /// Add the databases to `config`, and their grants to `component`.
+    pub(crate) fn configure(
+        &self,
+        config: &mut Config,
+        component: &mut Component,
+        borrowers: Borrowers,
+    ) -> Result<(), Failure> {
         let granted = granted(&self.db, &self.db_read_only, env::var_os(DATABASE_PATH))?;
         self.servers.check(&granted)?;
         self.pool.check_flags(&granted)?;
-        migrate::apply_all(&self.migrations, &granted, &self.servers)?;
-        let mut databases = Databases::default();
-        databases.max_statements = self.pool.max_statements;
-        databases.max_cursors = self.pool.max_cursors;
-        databases.max_transactions = self.pool.max_transactions;
-        let mut pools = Vec::new();
-        for Granted { named, access } in granted {
-            let pool = match named.server() {
-                Some(url) => self.open_server(&named.name, url, access)?,
-                None => self.open_file(&named.path, access, borrowers, &mut pools)?,
-            };
-            let grant = self.pool.grant(&pool, access, borrowers);
-            databases.grants.push((named.name, grant));
+        let migrations = migrate::by_database(&self.migrations, &granted)?;
+        if let Some(limit) = self.pool.max_sqlite_memory {
+            config.server.max_sqlite_memory = Size(limit as u64);
         }
-        Ok(databases)
+        self.pool.limit_handles(component);
+        // The files, and the names of their databases.
+        let mut files: Vec<(PathBuf, Name)> = Vec::new();
+        for Granted { named, access } in granted {
+            let name = name(&named.name)?;
+            let migrations = migrations.get(&named.name);
+            // Two pools of a file would not coordinate their writers.
+            let file = (named.server().is_none() && named.path != Path::new(MEMORY))
+                .then(|| canonical(&named.path));
+            let same = files.iter().find(|(other, _)| Some(other) == file.as_ref());
+            let database = match same {
+                Some((_, same)) => same.clone(),
+                None => {
+                    let database = self.database(&named, access, migrations, borrowers)?;
+                    config.databases.insert(name.clone(), database);
+                    files.extend(file.map(|file| (file, name.clone())));
+                    name.clone()
+                }
+            };
+            if let Some(folder) = migrations
+                && let Some(database) = config.databases.get_mut(database.as_str())
+            {
+                database.migrations = Some((*folder).clone());
+            }
+            let grant = self.pool.grant(database.as_str(), access, borrowers);
+            component.grants.insert(name, grant);
+        }
+        Ok(())
     }
-}
 
-impl DatabaseOptions {
-    /// One pool per file, whatever its path: two pools would not coordinate their writers.
-    fn open_file(
+    fn database(
         &self,
-        path: &Path,
+        named: &Named,
         access: Access,
+        migrations: Option<&&PathBuf>,
         borrowers: Borrowers,
-        pools: &mut Vec<(PathBuf, Pool)>,
-    ) -> Result<Pool, Failure> {
-        if access == Access::ReadOnly && !path.exists() && path != Path::new(MEMORY) {
+    ) -> Result<Database, Failure> {
+        let is_read_only = access == Access::ReadOnly;
+        if let Some(url) = named.server() {
+            let mut database = self.pool.database()?;
+            self.servers.configure(&named.name, url, &mut database);
+            database.read_only = is_read_only;
+            return Ok(database);
+        }
+        let is_memory = named.path == Path::new(MEMORY);
+        if is_read_only && !is_memory && migrations.is_none() && !named.path.exists() {
             return Err(Failure::about(
-                path,
+                &named.path,
                 "there is no such file, and --db-read-only creates none: grant it with --db, \
                  or add its --migrations",
             ));
         }
-        if let Ok(path) = fs::canonicalize(path)
-            && let Some((_, pool)) = pools.iter().find(|(other, _)| *other == path)
-        {
-            return Ok(pool.clone());
-        }
-        let pool = self.pool.open(path, access, borrowers)?;
-        // The file exists now.
-        if let Ok(path) = fs::canonicalize(path) {
-            pools.push((path, pool.clone()));
-        }
-        Ok(pool)
+        let mut database = self.pool.file(&named.path, borrowers)?;
+        database.read_only = is_read_only && !is_memory;
+        Ok(database)
     }
+}
 
-    #[cfg(feature = "libsql")]
-    fn open_server(&self, name: &str, url: &str, access: Access) -> Result<Pool, Failure> {
-        let builder = self.pool.server(self.servers.builder(name)?, access)?;
-        let opened = builder.open_blocking(url);
-        opened.map_err(|error| crate::servers::about(name, error))
-    }
+fn name(name: &str) -> Result<Name, Failure> {
+    let refusal = || Failure::mistake(format_args!("`{name}` is not a valid database name"));
+    Name::new(name).ok_or_else(refusal)
+}
 
-    #[cfg(not(feature = "libsql"))]
-    fn open_server(&self, name: &str, _: &str, _: Access) -> Result<Pool, Failure> {
-        Err(crate::servers::not_built(name))
-    }
+/// What a path leads to, even if there is no such file yet.
+fn canonical(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| {
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        let folder = fs::canonicalize(folder.unwrap_or(Path::new(".")));
+        match (folder, path.file_name()) {
+            (Ok(folder), Some(file)) => folder.join(file),
+            _ => path.to_owned(),
+        }
+    })
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 
+use millpond_server::config::Problems;
 use millpond_server::guest_failure;
 use millpond_server::printable::one_line;
 
@@ -40,6 +41,14 @@ impl Failure {
         Failure {
             message: lines.join("\n"),
             code: TRAPPED,
+        }
+    }
+
+    /// Everything that is wrong with a configuration, on several lines.
+    pub(crate) fn problems(problems: Problems) -> Failure {
+        Failure {
+            message: problems.to_string(),
+            code: MISTAKE,
         }
     }
 

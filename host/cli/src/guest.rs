@@ -1,10 +1,10 @@
 //! The options for a guest.
 
+use std::path::Path;
+
 use clap::Args;
 use clap::builder::RangedI64ValueParser;
-use millpond_server::GuestSettings;
-use millpond_wasmtime::InstanceLimits;
-use wasmtime::WasmBacktraceDetails;
+use millpond_server::config::{Component, Size};
 
 use crate::arguments;
 
@@ -16,12 +16,12 @@ pub(crate) struct GuestOptions {
     ///
     /// The guest gets no other variables.
     #[arg(long, value_name = "NAME[=VAL]", value_parser = arguments::variable)]
-    env: Vec<(String, String)>,
+    env: Vec<(String, Option<String>)>,
 
     /// Maximum size of each linear memory of an instance, in bytes or with a unit (powers of 1024):
     /// 64KiB to 4GiB.
     #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = max_memory)]
-    pub(crate) max_memory_size: usize,
+    max_memory_size: usize,
 
     /// Show source lines in the backtrace of a guest that fails, if the component has DWARF
     ///
@@ -141,35 +141,34 @@ fn max_memory(text: &str) -> Result<usize, String> {
 }
 
 impl GuestOptions {
-    /// The settings that these options mean.
-    pub(crate) fn settings(&self) -> GuestSettings {
-        let mut settings = GuestSettings::default();
-        // If a variable is set twice, the last value counts, as in a shell; a guest uses the first
-        // that it finds.
-        settings.env = self.env.iter().cloned().collect();
-        settings.limits = self.limits();
-        settings.max_random_size = self.wasm.max_random_size;
-        settings
-    }
-
-    fn limits(&self) -> InstanceLimits {
+    /// The component in this file, with these options, and no database yet.
+    pub(crate) fn component(&self, file: &Path) -> Component {
         let wasm = &self.wasm;
-        InstanceLimits::new()
-            .max_memory_size(self.max_memory_size)
-            .max_memories(wasm.max_memories)
-            .max_tables(wasm.max_tables)
-            .max_table_entries(wasm.max_table_entries)
-            .max_instances(wasm.max_instances)
-            .max_handles(wasm.max_handles)
-            .max_stack_size(wasm.max_stack_size)
-            .max_call_size(wasm.max_call_size)
-    }
-
-    /// Whether backtraces have source lines.
-    pub(crate) fn lines(&self) -> WasmBacktraceDetails {
-        match self.source_lines {
-            true => WasmBacktraceDetails::Enable,
-            false => WasmBacktraceDetails::Disable,
+        let size = |bytes: usize| Size(bytes as u64);
+        let mut component = Component::default();
+        component.file = file.to_owned();
+        // If a variable is set twice, the last one counts, as in a shell.
+        for (name, value) in &self.env {
+            component.env.remove(name);
+            component.inherit_env.retain(|inherited| inherited != name);
+            match value {
+                Some(value) => {
+                    let value = value.as_str().into();
+                    component.env.insert(name.clone(), value);
+                }
+                None => component.inherit_env.push(name.clone()),
+            }
         }
+        component.max_memory_size = size(self.max_memory_size);
+        component.max_memories = wasm.max_memories;
+        component.max_tables = wasm.max_tables;
+        component.max_table_entries = wasm.max_table_entries;
+        component.max_instances = wasm.max_instances;
+        component.max_handles = wasm.max_handles;
+        component.max_stack_size = size(wasm.max_stack_size);
+        component.max_call_size = size(wasm.max_call_size);
+        component.max_random_size = size(wasm.max_random_size);
+        component.source_lines = self.source_lines;
+        component
     }
 }

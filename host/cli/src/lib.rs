@@ -5,15 +5,21 @@
 //! is in the crate `millpond-server`.
 
 mod arguments;
+mod backup;
 mod bundle;
+mod check;
+mod configuration;
 mod databases;
 mod failure;
 mod granted;
 mod guest;
+mod init;
 mod inspect;
+mod keeping;
 mod migrate;
 mod new;
 mod output;
+mod restore;
 mod run;
 mod serve;
 mod servers;
@@ -21,6 +27,7 @@ mod stats;
 mod stdio;
 mod tenants;
 mod test;
+mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -43,11 +50,16 @@ enum Command {
     Serve(serve::Serve),
     Migrate(migrate::Migrate),
     Inspect(inspect::Inspect),
+    Init(init::Init),
+    Check(check::Check),
     New(new::New),
     Stats(stats::Stats),
     Tenants(tenants::Tenants),
     Test(test::Test),
     Bundle(bundle::Bundle),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
+    Verify(verify::Verify),
 }
 
 const EXAMPLES: &str = "\
@@ -59,7 +71,8 @@ Examples:
   millpond new --lang rust shortener
 
 Exit status: 0 done; 2 a mistake in the command line, a file or a setting, in one line on
-stderr. `test` exits with 1 if a test failed. `run` passes the guest's own exit code on (see
+stderr. `test` exits with 1 if a test failed, and `backup`, `restore` and `verify` if the
+database is damaged. `run` passes the guest's own exit code on (see
 `millpond run --help`), and exits with 134 where the guest trapped.";
 
 /// Run the command with `args`, whose first element is the program's name.
@@ -159,11 +172,16 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Serve(serve) => serve.execute(),
         Command::Migrate(migrate) => migrate.execute(),
         Command::Inspect(inspect) => inspect.execute(),
+        Command::Init(init) => init.execute(),
+        Command::Check(check) => check.execute(),
         Command::New(new) => new.execute(),
         Command::Stats(stats) => stats.execute(),
         Command::Tenants(tenants) => tenants.execute(),
         Command::Test(test) => test.execute(),
         Command::Bundle(bundle) => bundle.execute(),
+        Command::Backup(backup) => backup.execute(),
+        Command::Restore(restore) => restore.execute(),
+        Command::Verify(verify) => verify.execute(),
     }
 }
 
@@ -258,12 +276,17 @@ mod tests {
             "serve --help",
             "migrate --help",
             "inspect --help",
+            "init --help",
+            "check --help",
             "new --help",
             "stats --help",
             "tenants --help",
             "tenants migrate --help",
             "test --help",
             "bundle --help",
+            "backup --help",
+            "restore --help",
+            "verify --help",
         ] {
             let args = ["millpond"].into_iter().chain(args.split(' '));
             assert!(matches!(

@@ -1,19 +1,19 @@
 //! `millpond migrate`: runs a folder of SQL files on databases, each file once.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use millpond_sqlite::migrations::{Migrations, Report};
+use millpond_server::config::Database;
+use millpond_sqlite::migrations::Report;
 
 use crate::arguments::{self, Named};
 use crate::failure::Failure;
 use crate::granted::{DATABASE_PATH, Granted, MEMORY, granted};
-use crate::output::{print, say};
-#[cfg(feature = "libsql")]
-use crate::servers::OnServer;
+use crate::output::print;
 use crate::servers::ServerOptions;
 
 /// Apply migrations to a database
@@ -48,85 +48,54 @@ impl Migrate {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
         let databases = granted(&self.db, &[], env::var_os(DATABASE_PATH))?;
         self.servers.check(&databases)?;
-        for folder in &self.migrations {
-            let database = database_of(folder, &databases)?;
-            let report = apply(folder, database, &self.servers)?;
-            print(&describe(&database.path, &report));
+        for (name, folder) in by_database(&self.migrations, &databases)? {
+            let named = databases.iter().map(|granted| &granted.named);
+            let Some(named) = named.into_iter().find(|named| named.name == name) else {
+                continue;
+            };
+            let mut database = Database::default();
+            match named.server() {
+                Some(url) => self.servers.configure(&name, url, &mut database),
+                None => database.file = Some(named.path.clone()),
+            }
+            database.migrations = Some(folder.clone());
+            if let Some(report) = millpond_server::migrate(&name, &database)? {
+                print(&describe(&named.path, &report));
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Apply every folder of `migrations` to its database.
-pub(crate) fn apply_all(
-    migrations: &[Named],
+/// The folders of migrations, by the names of their databases.
+pub(crate) fn by_database<'a>(
+    migrations: &'a [Named],
     databases: &[Granted],
-    servers: &ServerOptions,
-) -> Result<(), Failure> {
+) -> Result<BTreeMap<String, &'a PathBuf>, Failure> {
+    let mut folders = BTreeMap::new();
     for folder in migrations {
-        apply(folder, database_of(folder, databases)?, servers)?;
-    }
-    Ok(())
-}
-
-fn database_of<'a>(folder: &Named, databases: &'a [Granted]) -> Result<&'a Named, Failure> {
-    let mut named = databases.iter().map(|granted| &granted.named);
-    named
-        .find(|named| named.name == folder.name)
-        .ok_or_else(|| {
+        let mut named = databases.iter().map(|granted| &granted.named);
+        let database = named.find(|named| named.name == folder.name);
+        let database = database.ok_or_else(|| {
             Failure::mistake(format_args!(
                 "--migrations {}: there is no database `{}`: give its file with --db",
                 folder.path.display(),
                 folder.name
             ))
-        })
-}
-
-fn apply(folder: &Named, database: &Named, servers: &ServerOptions) -> Result<Report, Failure> {
-    if database.path == Path::new(MEMORY) {
-        return Err(Failure::mistake(
-            "migrations need a database in a file or on a server, not :memory:",
-        ));
+        })?;
+        if database.path == Path::new(MEMORY) {
+            return Err(Failure::mistake(
+                "migrations need a database in a file or on a server, not :memory:",
+            ));
+        }
+        if folders.insert(folder.name.clone(), &folder.path).is_some() {
+            return Err(Failure::mistake(format_args!(
+                "--migrations: the database `{}` has two folders: leave one out",
+                folder.name
+            )));
+        }
     }
-    let migrations = Migrations::open(&folder.path).map_err(Failure::mistake)?;
-    let report = match database.server() {
-        Some(url) => run_on_server(&migrations, &database.name, url, servers)?,
-        None => migrations.run(&database.path).map_err(Failure::mistake)?,
-    };
-    if report.applied.is_empty() && report.already_applied.is_empty() {
-        return Err(Failure::about(
-            &folder.path,
-            "there are no migrations in this folder: their names are NNN-name.sql",
-        ));
-    }
-    for warning in &report.warnings {
-        say(format_args!("warning: {warning}"));
-    }
-    Ok(report)
-}
-
-#[cfg(feature = "libsql")]
-fn run_on_server(
-    migrations: &Migrations,
-    name: &str,
-    url: &str,
-    servers: &ServerOptions,
-) -> Result<Report, Failure> {
-    let opened = servers.builder(name)?.open_migrator(url);
-    let migrator = opened.map_err(|error| crate::servers::about(name, error))?;
-    migrations
-        .run_on(&mut OnServer(migrator))
-        .map_err(|error| Failure::mistake(format_args!("the database `{name}`: {error}")))
-}
-
-#[cfg(not(feature = "libsql"))]
-fn run_on_server(
-    _: &Migrations,
-    name: &str,
-    _: &str,
-    _: &ServerOptions,
-) -> Result<Report, Failure> {
-    Err(crate::servers::not_built(name))
+    Ok(folders)
 }
 
 fn describe(database: &Path, report: &Report) -> String {

@@ -8,14 +8,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use millpond_server::{Guest, Instances, Reached, Role};
+use millpond_server::config::Config;
+use millpond_server::{Databases, Grants, Guest, GuestSettings, Instances, Reached, Role};
 use tokio::sync::Notify;
-use wasmtime::Store;
 use wasmtime::component::InstancePre;
+use wasmtime::{Store, WasmBacktraceDetails};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::{p2, p3};
 
 use crate::arguments;
+use crate::configuration;
 use crate::databases::{Borrowers, DatabaseOptions};
 use crate::failure::Failure;
 use crate::granted::how_to_grant;
@@ -63,21 +65,25 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
-        let component = Path::new(&self.command[0]);
-        let args = self.args()?;
-        let guest = self.guest.settings();
-        let loaded = millpond_server::load(
-            component,
-            Instances::One,
-            &guest.limits,
-            self.guest.lines(),
-            &terminal(),
-        )?;
+        let file = Path::new(&self.command[0]);
+        let mut component = self.guest.component(file);
+        component.args = self.args()?;
+        let mut config = Config::default();
+        let databases = &self.databases;
+        databases.configure(&mut config, &mut component, Borrowers::One)?;
+        let config = configuration::of_flags(config, component.clone())?;
+        let guest = GuestSettings::new(&component)?;
+        let lines = match component.source_lines {
+            true => WasmBacktraceDetails::Enable,
+            false => WasmBacktraceDetails::Disable,
+        };
+        let loaded =
+            millpond_server::load(file, Instances::One, &guest.limits, lines, &terminal())?;
         let roles = loaded.roles();
         let is_command = |role: &&Role| matches!(role, Role::Command02 | Role::Command03);
         let role = *roles.iter().find(is_command).ok_or_else(|| {
             Failure::about(
-                component,
+                file,
                 match roles.is_empty() {
                     true => "not a command: it does not export wasi:cli/run",
                     false => "an HTTP handler, not a command: run it with `millpond serve`",
@@ -85,10 +91,11 @@ impl Run {
             )
         })?;
         let pre = loaded
-            .check_memory(self.guest.max_memory_size)
+            .check_memory(guest.limits.memory_size())
             .and_then(|()| loaded.link())
-            .map_err(|reason| Failure::about(component, reason))?;
-        let databases = self.databases.open(Borrowers::One)?;
+            .map_err(|reason| Failure::about(file, reason))?;
+        let databases = Databases::open(&config)?;
+        let grants = Grants::new(&component, &databases)?;
 
         // A guest without a time limit needs no epochs.
         if self.max_run_time.is_some() {
@@ -100,12 +107,13 @@ impl Run {
         let broken = Arc::new(Notify::new());
         let stream = |stream| GuestStream::new(stream, Arc::clone(&broken));
         let mut wasi = guest.wasi();
-        wasi.arg(component.file_name().unwrap_or_default().to_string_lossy())
-            .args(&args)
-            .inherit_stdin()
+        wasi.inherit_stdin()
             .stdout(stream(Stream::Stdout))
             .stderr(stream(Stream::Stderr));
-        let mut store = guest.store(loaded.engine(), wasi.build(), databases.grant(deadline));
+        // There are no tenants, whose databases would be waited for.
+        let context = millpond_pool::block_on(grants.context(deadline, None));
+        let context = context.map_err(Failure::mistake)?;
+        let mut store = guest.store(loaded.engine(), wasi.build(), context);
 
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -149,11 +157,12 @@ impl Run {
     }
 
     /// WASI's arguments are text.
-    fn args(&self) -> Result<Vec<&str>, Failure> {
+    fn args(&self) -> Result<Vec<String>, Failure> {
         let args = self.command[1..].iter();
         args.map(|arg| {
             let refusal = || format!("the guest's argument {} is not UTF-8", arg.display());
-            arg.to_str().ok_or_else(|| Failure::mistake(refusal()))
+            let arg = arg.to_str().ok_or_else(|| Failure::mistake(refusal()))?;
+            Ok(arg.to_owned())
         })
         .collect()
     }

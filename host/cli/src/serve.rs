@@ -1,31 +1,36 @@
 //! `millpond serve`: an HTTP server that handles each request in a new instance of a guest.
 
-use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use millpond_server::{Databases, HttpSettings, Server};
+use millpond_server::config::{Address, Config, Listener, Size};
+use millpond_server::{Server, Serving, Sockets};
 
-use crate::arguments::{self, Address};
+use crate::arguments;
+use crate::configuration;
 use crate::databases::{Borrowers, DatabaseOptions};
 use crate::failure::Failure;
 use crate::guest::GuestOptions;
-use crate::output::{say, terminal};
+use crate::output::{print, say, terminal};
 use crate::stats;
 
 /// Serve an HTTP component
 ///
-/// Every request gets a new instance and its own grant of the databases. When it ends, however it
-/// ends, everything it holds is returned to the pool. The guest has no files and no network.
-/// SIGTERM or Ctrl-C shuts down gracefully; a second one stops immediately.
+/// Every request gets a new instance, unless --max-instance-reuse is more than 1, and its own grant
+/// of the databases. When it ends, however it ends, everything it holds is returned to the pool. The
+/// guest has no files and no network. SIGTERM or Ctrl-C shuts down gracefully; a second one stops
+/// immediately. SIGHUP reads the configuration and the component again: running requests continue,
+/// new ones see the change. If something is wrong with it, stderr says what, and the server goes on
+/// as before.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   millpond serve --db notes.db --migrations migrations notes.wasm
   millpond serve --listen 127.0.0.1:0 --db :memory: notes.wasm
   millpond serve --db app.db --pool-size 8 --stats 127.0.0.1:9090 app.wasm
+  millpond serve --config millpond.toml
 
 Responses of the host: 503 with Retry-After if --max-requests are already running; 504 after
 --request-timeout; 500 if the guest trapped or set no response (stderr gets the reason, and the
@@ -35,7 +40,18 @@ refuse. A client may close its sending half and wait for its response.
 Exit status: 0 after a signal; 2 for a mistake in the command line, a file or a setting.")]
 pub(crate) struct Serve {
     /// The component's file.
-    component: PathBuf,
+    #[arg(required_unless_present = "config")]
+    component: Option<PathBuf>,
+
+    /// Serve the components, routes and databases in this file instead (see `millpond init`). It takes
+    /// the place of all other options.
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    config: Option<PathBuf>,
+
+    /// Print the configuration file that the options mean, and do nothing else. Environment variables'
+    /// values are in it.
+    #[arg(long)]
+    print_config: bool,
 
     #[command(flatten)]
     http: HttpOptions,
@@ -80,6 +96,32 @@ struct HttpOptions {
     )]
     max_requests: u32,
 
+    /// How many requests one instance may handle, one after another: 1 to 1000000
+    ///
+    /// With 1, each request gets a new instance. With more, the guest's memory stays from one request
+    /// to the next, which may be another client's. Connections, statements and transactions do not.
+    /// An instance handles no other request if it traps, times out, reaches a limit, does not respond
+    /// or does not read the request's body, if its client disconnects, or if it has more than half of
+    /// --max-memory-size or --max-handles.
+    #[arg(
+        long,
+        alias = "max-instance-reuse-count",
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    max_instance_reuse: u32,
+
+    /// How long an instance waits for another request before it is dropped: more than 0, to 10000h.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "1s",
+        value_parser = arguments::positive_duration,
+        hide_short_help = true
+    )]
+    idle_instance_timeout: Duration,
+
     /// How long a request's head may take to arrive: more than 0, to 1h.
     #[arg(
         long,
@@ -118,89 +160,128 @@ fn max_output(text: &str) -> Result<usize, String> {
 }
 
 impl HttpOptions {
-    fn settings(&self) -> HttpSettings {
-        let mut settings = HttpSettings::default();
-        settings.request_timeout = self.request_timeout;
-        settings.max_requests = self.max_requests;
-        settings.head_timeout = self.head_timeout;
-        settings.grace = self.grace;
-        settings.max_output_size = self.max_output_size;
-        settings.access_log = !self.no_access_log;
-        settings
+    fn configure(&self, config: &mut Config) {
+        let server = &mut config.server;
+        server.request_timeout = self.request_timeout;
+        server.max_requests = self.max_requests;
+        server.max_instance_reuse = self.max_instance_reuse;
+        server.idle_instance_timeout = self.idle_instance_timeout;
+        server.head_timeout = self.head_timeout;
+        server.grace = self.grace;
+        server.max_output_size = Size(self.max_output_size as u64);
+        server.access_log = !self.no_access_log;
+        let mut listener = Listener::default();
+        listener.address = self.listen.clone();
+        config.listeners.push(listener);
+        config.admin.address = self.stats.clone();
+        // The operator wrote the address.
+        let is_loopback = self.stats.as_ref().is_none_or(Address::is_loopback);
+        config.admin.allow_other_machines = !is_loopback;
     }
 }
 
 impl Serve {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
-        // Databases last: a mistake in anything else must not create a file.
-        let listener = bind("--listen", &self.http.listen)?;
-        let stats = self.http.stats.as_ref();
-        let stats = stats.map(|address| bind("--stats", address)).transpose()?;
-        let server = Server::load(
-            &self.component,
-            self.guest.settings(),
-            self.guest.lines(),
-            self.http.settings(),
-            terminal(),
-        )?;
-        let databases = self.databases.open(Borrowers::Many)?;
-
+        let config = self.config()?;
+        if self.print_config {
+            print(&config.to_toml());
+            return Ok(ExitCode::SUCCESS);
+        }
+        let grace = config.server.grace;
+        let server = Server::load(config, terminal())?;
+        let sockets = server.bind().map_err(|error| {
+            Failure::mistake(format_args!(
+                "{error}: choose another address by {}",
+                self.how()
+            ))
+        })?;
         let runtime = server.runtime().map_err(Failure::mistake)?;
-        let outcome = runtime.block_on(self.serve(server, databases, listener, stats));
+        let outcome = runtime.block_on(self.serve(server, sockets, grace));
         // A guest's thread that did not notice in time ends with the process.
         runtime.shutdown_background();
         outcome.map(|()| ExitCode::SUCCESS)
     }
 
+    /// The configuration in the file, or that the flags mean.
+    fn config(&self) -> Result<Config, Failure> {
+        if let Some(file) = &self.config {
+            return configuration::read(file);
+        }
+        // clap requires one of the two.
+        let component = self.component.as_deref().unwrap_or(Path::new(""));
+        let mut config = Config::default();
+        self.http.configure(&mut config);
+        let mut component = self.guest.component(component);
+        let databases = &self.databases;
+        databases.configure(&mut config, &mut component, Borrowers::Many)?;
+        configuration::of_flags(config, component)
+    }
+
     async fn serve(
         &self,
         server: Server,
-        databases: Databases,
-        listener: TcpListener,
-        stats: Option<TcpListener>,
+        sockets: Sockets,
+        grace: Duration,
     ) -> Result<(), Failure> {
         let mut signals = Signals::new()?;
-        let mut serving = server
-            .serve(listener, databases)
-            .map_err(Failure::mistake)?;
-        say(format_args!(
-            "Serving HTTP on http://{}/",
-            serving.address()
-        ));
-        if let Some(listener) = stats {
-            let address = listener.local_addr().map_err(Failure::mistake)?;
-            serving.serve_counters(listener).map_err(Failure::mistake)?;
+        let mut serving = server.serve(sockets)?;
+        for url in serving.urls() {
+            say(format_args!("Serving HTTP on {url}"));
+        }
+        if let Some(address) = serving.admin_address() {
             say(format_args!("Serving pool counters on http://{address}/"));
         }
-
-        signals.next().await;
+        while let Told::Reload = signals.next().await {
+            self.reload(&mut serving).await;
+        }
         say(format_args!(
-            "Shutting down: waiting up to {:?} for running requests (Ctrl-C again to stop now)",
-            self.http.grace
+            "Shutting down: waiting up to {grace:?} for running requests (Ctrl-C again to stop now)"
         ));
-        serving.shut_down(signals.next()).await;
+        serving.shut_down(signals.end()).await;
         for line in stats::to_table(&serving.databases().stats_json()).lines() {
             say(format_args!("{line}"));
         }
         Ok(())
     }
+
+    /// Serve what the file or the flags mean now. If that is wrong, go on as before.
+    async fn reload(&self, serving: &mut Serving) {
+        let reloaded = match self.config() {
+            Ok(config) => serving.reload(config).await.map_err(Failure::from),
+            Err(failure) => Err(failure),
+        };
+        match reloaded {
+            Ok(later) if later.is_empty() => say(format_args!("Reloaded")),
+            Ok(later) => say(format_args!(
+                "Reloaded, but these take effect when the server is started again: {}",
+                later.join(", ")
+            )),
+            Err(failure) => say(format_args!("{failure}\nNot reloaded: serving as before")),
+        }
+    }
+
+    /// Where the operator wrote the addresses.
+    fn how(&self) -> &'static str {
+        match (&self.config, &self.http.stats) {
+            (Some(_), _) => "`address` in the configuration",
+            (None, None) => "--listen",
+            (None, Some(_)) => "--listen or --stats",
+        }
+    }
 }
 
-fn bind(flag: &str, address: &Address) -> Result<TcpListener, Failure> {
-    let addresses = address.resolve();
-    addresses
-        .and_then(|addresses| TcpListener::bind(&*addresses))
-        .map_err(|error| {
-            Failure::mistake(format_args!(
-                "cannot listen on {address}: {error}: choose another address by {flag}"
-            ))
-        })
+/// What a signal tells the server to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Reload,
+    End,
 }
 
-/// The signals that end the server. Listened for from the start: otherwise an early signal would
-/// kill the process.
+/// The signals for the server. Listened for from the start: otherwise an early signal would kill the
+/// process.
 #[cfg(unix)]
 struct Signals {
+    hangup: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
@@ -210,15 +291,17 @@ impl Signals {
     fn new() -> Result<Signals, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Signals {
+            hangup: signal(SignalKind::hangup()).map_err(Failure::mistake)?,
             interrupt: signal(SignalKind::interrupt()).map_err(Failure::mistake)?,
             terminate: signal(SignalKind::terminate()).map_err(Failure::mistake)?,
         })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Told {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => Told::Reload,
+            _ = self.interrupt.recv() => Told::End,
+            _ = self.terminate.recv() => Told::End,
         }
     }
 }
@@ -232,7 +315,15 @@ impl Signals {
         Ok(Signals)
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Told {
         let _ = tokio::signal::ctrl_c().await;
+        Told::End
+    }
+}
+
+impl Signals {
+    /// Wait until the server is told to end.
+    async fn end(&mut self) {
+        while self.next().await != Told::End {}
     }
 }

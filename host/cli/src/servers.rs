@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::env;
 
 use clap::Args;
+use millpond_server::config::Database;
 
 use crate::arguments::{self, DEFAULT, Named};
 use crate::failure::Failure;
@@ -76,6 +77,16 @@ impl ServerOptions {
     }
 }
 
+impl ServerOptions {
+    /// Say where the database `name` is, and how to reach it.
+    pub(crate) fn configure(&self, name: &str, url: &str, database: &mut Database) {
+        database.url = Some(url.into());
+        database.allow_plain_http = self.allow_plain_http;
+        let file = self.db_token_file.iter().find(|file| file.name == name);
+        database.token_file = file.map(|file| file.path.clone());
+    }
+}
+
 /// The variable with the token of the database `name`.
 fn variable(name: &str) -> String {
     match name {
@@ -83,91 +94,6 @@ fn variable(name: &str) -> String {
         name => {
             let name = name.to_ascii_uppercase().replace('-', "_");
             format!("MILLPOND_DB_TOKEN_{name}")
-        }
-    }
-}
-
-#[cfg(feature = "libsql")]
-pub(crate) use self::libsql::{OnServer, about};
-
-/// The error for a database on a server, in a command that reaches none.
-#[cfg(not(feature = "libsql"))]
-pub(crate) fn not_built(name: &str) -> Failure {
-    Failure::mistake(format_args!(
-        "the database `{name}` is on a server, and this command was built without the feature \
-         `libsql`: build it with that feature, or write the path of a file"
-    ))
-}
-
-#[cfg(feature = "libsql")]
-mod libsql {
-    use std::env::{self, VarError};
-
-    use millpond_libsql::{Migrator, PoolBuilder};
-    use millpond_pool::{Error, Parameters, Rows};
-    use millpond_sqlite::migrations::Database;
-
-    use super::{ServerOptions, variable};
-    use crate::failure::Failure;
-
-    impl ServerOptions {
-        /// The settings for the server of the database `name`.
-        pub(crate) fn builder(&self, name: &str) -> Result<PoolBuilder, Failure> {
-            let builder = PoolBuilder::new().allow_plain_http(self.allow_plain_http);
-            let file = self.db_token_file.iter().find(|file| file.name == name);
-            Ok(match file {
-                Some(file) => builder.token_file(&file.path),
-                None => match token(name)? {
-                    Some(token) => builder.token(token),
-                    None => builder,
-                },
-            })
-        }
-    }
-
-    /// A database on a server, to run migrations on.
-    pub(crate) struct OnServer(pub(crate) Migrator);
-
-    impl Database for OnServer {
-        fn begin(&mut self) -> Result<(), Error> {
-            self.0.begin()
-        }
-
-        fn query(&mut self, sql: &str) -> Result<Rows, Error> {
-            self.0.query(sql)
-        }
-
-        fn execute(&mut self, sql: &str, parameters: &Parameters) -> Result<(), Error> {
-            self.0.execute(sql, parameters)
-        }
-
-        fn execute_script(&mut self, sql: &str) -> Result<(), Error> {
-            self.0.execute_script(sql)
-        }
-
-        fn commit(&mut self) -> Result<(), Error> {
-            self.0.commit()
-        }
-
-        fn rollback(&mut self) {
-            self.0.rollback();
-        }
-    }
-
-    /// A server's error, with the name of its database.
-    pub(crate) fn about(name: &str, error: Error) -> Failure {
-        Failure::mistake(format_args!("the database `{name}`: {error}"))
-    }
-
-    /// The token in the environment. An empty one is ignored.
-    fn token(name: &str) -> Result<Option<String>, Failure> {
-        let variable = variable(name);
-        match env::var(&variable) {
-            Ok(token) => Ok(Some(token).filter(|token| !token.is_empty())),
-            Err(VarError::NotPresent) => Ok(None),
-            Err(VarError::NotUnicode(_)) => Err(Failure::mistake(format_args!(
-                "{variable} is not UTF-8: write the server's token into it"
-            ))),
         }
     }
 }

@@ -19,6 +19,8 @@ use crate::failure::Reached;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct GuestSettings {
+    /// The arguments: by convention the first is the program's name. Defaults to none.
+    pub args: Vec<String>,
     /// The environment variables. The guest gets no others. Defaults to none.
     pub env: BTreeMap<String, String>,
     /// The limits on an instance. Defaults to those of [`InstanceLimits::new`].
@@ -30,6 +32,7 @@ pub struct GuestSettings {
 impl Default for GuestSettings {
     fn default() -> GuestSettings {
         GuestSettings {
+            args: Vec::new(),
             env: BTreeMap::new(),
             limits: InstanceLimits::new(),
             max_random_size: 64 << 10,
@@ -38,9 +41,10 @@ impl Default for GuestSettings {
 }
 
 impl GuestSettings {
-    /// WASI for a guest: the environment, and no files and no network.
+    /// WASI for a guest: the arguments, the environment, and no files and no network.
     pub fn wasi(&self) -> WasiCtxBuilder {
         let mut wasi = WasiCtx::builder();
+        wasi.args(&self.args);
         for (name, value) in &self.env {
             wasi.env(name, value);
         }
@@ -62,11 +66,17 @@ impl GuestSettings {
             limits: Limits {
                 inner: self.limits.store_limits(),
                 reached: None,
+                memory: 0,
+                kept_memory: self.limits.memory_size() / KEPT_SHARE,
             },
         };
         self.limits.store(engine, guest, |guest| &mut guest.limits)
     }
 }
+
+/// An instance that has more than one part in so many of the memory or the handles that it may have
+/// handles no other request.
+const KEPT_SHARE: usize = 2;
 
 /// Define everything that a guest may import.
 pub(crate) fn linker(
@@ -123,12 +133,35 @@ impl Guest {
     pub fn reached(&self) -> Option<Reached> {
         self.limits.reached
     }
+
+    /// The instance has started. It may keep the memory that it has now.
+    pub(crate) fn has_started(&mut self) {
+        self.limits.kept_memory = self.limits.kept_memory.max(self.limits.memory);
+    }
+
+    /// End the request. Another may follow, in the same instance, unless this returns false: the
+    /// instance has grown too large, or reached a limit.
+    pub(crate) fn end_request(&mut self) -> bool {
+        self.sqlite.end_request();
+        self.limits.reached.is_none()
+            && self.limits.memory <= self.limits.kept_memory
+            && self.table.iter_mut().count() <= self.table.max_capacity() / KEPT_SHARE
+    }
+
+    /// Begin another request.
+    pub(crate) fn next_request(&mut self, sqlite: SqliteCtx) {
+        self.sqlite.next_request(sqlite);
+    }
 }
 
 /// The limits of an instance, and the last one that refused it something.
 struct Limits {
     inner: StoreLimits,
     reached: Option<Reached>,
+    /// The size of the largest linear memory.
+    memory: usize,
+    /// How large that may be for the instance to handle another request.
+    kept_memory: usize,
 }
 
 impl Limits {
@@ -155,6 +188,9 @@ impl ResourceLimiter for Limits {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let allowed = self.inner.memory_growing(current, desired, maximum);
+        if matches!(allowed, Ok(true)) {
+            self.memory = self.memory.max(desired);
+        }
         self.note("max-memory-size", desired, maximum, allowed)
     }
 
@@ -246,6 +282,8 @@ mod tests {
                 .max_table_entries(4)
                 .store_limits(),
             reached: None,
+            memory: 0,
+            kept_memory: 0,
         };
         let refused = |allowed: wasmtime::Result<bool>| !allowed.expect("no error");
         assert!(refused(limits.memory_growing(PAGE, 2 * PAGE, Some(PAGE))));

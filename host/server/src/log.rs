@@ -1,6 +1,7 @@
 //! What a server reports: requests, failures of guests, and their output.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -73,6 +74,33 @@ pub enum Event<'a> {
         /// The limit.
         limit: Reached,
     },
+    /// The database of a request's tenant could not be opened.
+    DatabaseFailed {
+        /// The request's number.
+        request: u64,
+        /// Why.
+        reason: &'a str,
+    },
+    /// A client has as many connections as one client may have, so another was closed. Reported at
+    /// most once a minute.
+    TooManyConnections {
+        /// Its address.
+        client: IpAddr,
+        /// How many it may have.
+        most: u32,
+    },
+    /// The certificate of a listener has changed, and is served from now on.
+    CertificateReloaded {
+        /// Its file.
+        certificate: &'a Path,
+    },
+    /// A certificate that clients refuse is served, or one that has changed cannot be served.
+    CertificateProblem {
+        /// Its file.
+        certificate: &'a Path,
+        /// What is wrong, and what the server does.
+        reason: &'a str,
+    },
     /// A guest asked for a database that it was not granted. Reported once.
     UnknownDatabase {
         /// The request's number.
@@ -88,6 +116,10 @@ pub enum Event<'a> {
 pub struct Access<'a> {
     /// The request's number: 1 for the first one of the server.
     pub request: u64,
+    /// The component that handled it, if the server has more than one.
+    pub component: Option<&'a str>,
+    /// The tenant that it was for, if its route has tenants.
+    pub tenant: Option<&'a str>,
     /// The method.
     pub method: &'a Method,
     /// The path without the query, up to 512 characters of it.
@@ -148,6 +180,20 @@ impl fmt::Display for Event<'_> {
                 Ok(())
             }
             Event::LimitReached { request, limit } => write!(f, "[{request}] the guest {limit}"),
+            Event::DatabaseFailed { request, reason } => {
+                write!(f, "[{request}] the tenant's database: {reason}")
+            }
+            Event::TooManyConnections { client, most } => write!(
+                f,
+                "{client} has {most} connections, as many as one client may have: others are closed"
+            ),
+            Event::CertificateReloaded { certificate } => {
+                write!(f, "{}: read again", certificate.display())
+            }
+            Event::CertificateProblem {
+                certificate,
+                reason,
+            } => write!(f, "{}: {reason}", certificate.display()),
             Event::UnknownDatabase { request, name } => write!(
                 f,
                 "[{request}] the guest asked for the database `{name}`, which is not granted"
@@ -160,6 +206,8 @@ impl fmt::Display for Access<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Access {
             request,
+            component,
+            tenant,
             method,
             path,
             response,
@@ -167,15 +215,19 @@ impl fmt::Display for Access<'_> {
             time,
         } = self;
         let ms = time.as_secs_f64() * 1e3;
+        write!(f, "[{request}] ")?;
+        if let Some(component) = component {
+            write!(f, "{component} ")?;
+        }
+        if let Some(tenant) = tenant {
+            write!(f, "({tenant}) ")?;
+        }
         let Some(sent) = response else {
-            return write!(
-                f,
-                "[{request}] {method} {path} - (the client disconnected) {ms:.1} ms"
-            );
+            return write!(f, "{method} {path} - (the client disconnected) {ms:.1} ms");
         };
         let (status, bytes) = (sent.status.as_u16(), sent.bytes);
         let cut = if sent.is_whole { "" } else { " (cut short)" };
-        write!(f, "[{request}] {method} {path} {status} {bytes} bytes{cut}")?;
+        write!(f, "{method} {path} {status} {bytes} bytes{cut}")?;
         if let Some(hint) = hint {
             write!(f, " ({hint})")?;
         }

@@ -77,7 +77,8 @@
 //!
 //! # Where to find what
 //!
-//! `engine` is a database, `session` a connection at work, and `folder` has many databases. `open`
+//! `engine` is a database, `session` a connection at work, and `folder` has many databases.
+//! [`backup`] copies, restores and checks one, and [`migrations`] makes its tables. `open`
 //! sets up a connection, `policy` decides what it may run, `deadline` when it must stop. `writers`
 //! has the queue of writers, group commit, and checkpoints. All unsafe code is in `ffi`.
 
@@ -89,6 +90,7 @@
     )
 )]
 
+pub mod backup;
 mod builder;
 mod deadline;
 mod engine;

@@ -23,12 +23,11 @@ impl SqliteCtxBuilder {
     /// Grant a database under `name`, which is all that the guest knows of it. Guest libraries use
     /// the name `default` by default. A second grant of the same name replaces the first.
     pub fn grant(mut self, name: impl Into<String>, grant: Grant) -> Self {
-        let granted = Arc::new(Granted {
-            name: name.into(),
-            grant,
-            held: Mutex::new(Some(Vec::new())),
-        });
-        match self.ctx.index_of(&granted.name) {
+        let granted = Granted {
+            grant: Arc::new(grant),
+            held: Arc::new(Held::new(name.into())),
+        };
+        match self.ctx.index_of(&granted.held.name) {
             Ok(index) => self.ctx.granted[index] = granted,
             Err(index) => self.ctx.granted.insert(index, granted),
         }
@@ -42,6 +41,13 @@ impl SqliteCtxBuilder {
     /// ([`Store::set_epoch_deadline`](wasmtime::Store::set_epoch_deadline)) for that.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.ctx.request = self.ctx.request.clone().deadline(deadline);
+        self
+    }
+
+    /// Name the request for [observers](millpond_pool::observe): with its number in an access log, for
+    /// instance. Defaults to no name.
+    pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
+        self.ctx.request = self.ctx.request.clone().label(label);
         self
     }
 
@@ -76,10 +82,14 @@ impl SqliteCtxBuilder {
 /// [interrupted](Request::interrupt), every connection that the guest still holds is returned to its
 /// pool, and every remaining handle becomes stale. Dropping the
 /// [`Store`](wasmtime::Store) that owns it does this too, after a trap or a cancelled call.
+///
+/// To serve another request in the same store, see [`next_request`](SqliteCtx::next_request).
 #[derive(Debug)]
 pub struct SqliteCtx {
     /// In the order of their names.
-    granted: Vec<Arc<Granted>>,
+    granted: Vec<Granted>,
+    /// What earlier requests in the same store left: handles that are stale, but count.
+    earlier: Vec<Arc<Held>>,
     request: Request,
     unknown: Option<String>,
     pub(crate) statements: Count,
@@ -89,46 +99,82 @@ pub struct SqliteCtx {
     pub(crate) transactions: Count,
 }
 
-/// A grant. Its weak count is the number of calls that wait for a connection.
 #[derive(Debug)]
 struct Granted {
-    name: String,
-    grant: Grant,
-    held: Mutex<Held>,
+    grant: Arc<Grant>,
+    held: Arc<Held>,
 }
 
-/// The connections lent under a grant, some of which may have been returned. `None` once the request
-/// has ended.
-type Held = Option<Vec<Weak<millpond_pool::Connection>>>;
+/// The connections that one request holds of the database of one name. Its weak count is the number
+/// of calls that wait for one. It does not keep the pool in use.
+#[derive(Debug)]
+struct Held {
+    name: String,
+    state: Mutex<HeldState>,
+}
 
-impl Granted {
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+#[derive(Debug, Default)]
+struct HeldState {
+    /// Those whose handle the guest has not dropped.
+    connections: Vec<Weak<millpond_pool::Connection>>,
+    /// The request has ended: they have been returned.
+    has_ended: bool,
+}
 
-    /// Reserve one more connection, or fail if the request may hold no more. Until the weak reference
-    /// is dropped, the connection counts.
-    fn take_place(
-        self: &Arc<Granted>,
-    ) -> Result<(Arc<Granted>, Weak<Granted>), connections::Error> {
-        if let Some(held) = &mut *self.held() {
-            held.retain(|connection| connection.strong_count() > 0);
-            let most = self.grant.connections_per_request();
-            if held.len() + Arc::weak_count(self) >= most as usize {
-                return Err(connections::Error::too_many("connections", most));
-            }
+impl Held {
+    fn new(name: String) -> Held {
+        Held {
+            name,
+            state: Mutex::default(),
         }
-        Ok((Arc::clone(self), Arc::downgrade(self)))
     }
 
-    async fn get(
-        &self,
-        access: Access,
-        request: &Request,
-    ) -> Result<millpond_pool::Connection, connections::Error> {
-        let connection = self.grant.get(access, request).await;
-        connection.map_err(|error| hide_host(&self.name, &error))
+    fn state(&self) -> MutexGuard<'_, HeldState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// How many handles of connections there are, with those that calls wait for.
+    fn count(self: &Arc<Held>) -> usize {
+        let mut state = self.state();
+        state
+            .connections
+            .retain(|connection| connection.strong_count() > 0);
+        state.connections.len() + Arc::weak_count(self)
+    }
+
+    /// Note a connection that a call has waited for, and free its place.
+    fn add(&self, connection: &Connection, place: Weak<Held>) {
+        let mut state = self.state();
+        state.connections.push(Arc::downgrade(connection));
+        // While the list is locked: it counts once.
+        drop(place);
+        if state.has_ended {
+            drop(state);
+            connection.give_back();
+        }
+    }
+
+    /// Return all connections, now and later.
+    fn end(&self) {
+        let held: Vec<_> = {
+            let mut state = self.state();
+            state.has_ended = true;
+            let held = state.connections.iter();
+            held.filter_map(Weak::upgrade).collect()
+        };
+        for connection in held {
+            connection.give_back();
+        }
+    }
+}
+
+async fn get(
+    (grant, name): (&Grant, &str),
+    access: Access,
+    request: &Request,
+) -> Result<millpond_pool::Connection, connections::Error> {
+    let connection = grant.get(access, request).await;
+    connection.map_err(|error| hide_host(name, &error))
 }
 
 impl SqliteCtx {
@@ -137,6 +183,7 @@ impl SqliteCtx {
         SqliteCtxBuilder {
             ctx: SqliteCtx {
                 granted: Vec::new(),
+                earlier: Vec::new(),
                 request: Request::new(),
                 unknown: None,
                 statements: Count::up_to(64),
@@ -145,6 +192,65 @@ impl SqliteCtx {
                 transactions: Count::up_to(64),
             },
         }
+    }
+
+    /// End the request, as dropping this does, for a store that will serve another request:
+    /// [`next_request`](SqliteCtx::next_request). Until then, the guest gets no connection, and its
+    /// statements fail. Does nothing the second time.
+    ///
+    /// Does not wait, unless another thread runs a statement on one of the connections, which it
+    /// interrupts.
+    pub fn end_request(&mut self) {
+        // A task may be running a statement on one of them, and giving it back waits for its end.
+        self.request.interrupt();
+        for granted in &self.granted {
+            granted.held.end();
+        }
+    }
+
+    /// [End](SqliteCtx::end_request) the request, and begin the next one in the same store, with
+    /// this new context's grants, deadline and limits. An embedder that serves several requests with
+    /// one instance, one after another, calls this between them. See
+    /// [the crate's documentation](crate#one-instance-for-several-requests) for when to do so.
+    ///
+    /// The guest may have kept handles. They are stale: none reaches a connection of the new request,
+    /// not even one that a call of the old request was still waiting for. But they count against
+    /// the new request's limits until the guest drops them: a statement as a statement, and a
+    /// connection against the connections that the new request may hold of the same name.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use millpond_wasmtime::pool::Access;
+    /// use millpond_wasmtime::sqlite::PoolBuilder;
+    /// use millpond_wasmtime::{Grant, SqliteCtx};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let ada = PoolBuilder::new().open_in_memory()?;
+    /// # let grace = PoolBuilder::new().open_in_memory()?;
+    /// let request = |pool| {
+    ///     SqliteCtx::builder()
+    ///         .grant("default", Grant::new(pool, Access::ReadWrite))
+    ///         .deadline(Instant::now() + Duration::from_secs(30))
+    ///         .build()
+    /// };
+    /// let mut sqlite = request(&ada); // in the store's data
+    /// // … call the guest
+    /// sqlite.end_request(); // everything that it holds goes back
+    /// // … until another request comes
+    /// sqlite.next_request(request(&grace));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn next_request(&mut self, mut next: SqliteCtx) {
+        self.end_request();
+        next.statements.open += self.statements.open;
+        next.cursors.open += self.cursors.open;
+        next.transactions.open += self.transactions.open;
+        next.cursor_places = std::mem::take(&mut self.cursor_places);
+        next.earlier = std::mem::take(&mut self.earlier);
+        let held = self.granted.drain(..).map(|granted| granted.held);
+        next.earlier.extend(held.filter(|held| held.count() > 0));
+        *self = next;
     }
 
     /// The request. Keep a clone to interrupt it while the guest runs on another thread, even in a
@@ -186,21 +292,37 @@ impl SqliteCtx {
         access: Access,
     ) -> impl Future<Output = Result<Connection, connections::Error>> + Send + use<> {
         let request = self.request.clone();
-        let place = self.find(database).and_then(Granted::take_place);
+        let place = self.take_place(database);
         async move {
-            let (granted, place) = place?;
-            let connection = Arc::new(granted.get(access, &request).await?);
-            match &mut *granted.held() {
-                Some(held) => {
-                    held.push(Arc::downgrade(&connection));
-                    // While the list is locked: it counts once.
-                    drop(place);
-                }
-                // The request has ended meanwhile.
-                None => connection.give_back(),
-            }
+            let (grant, held, place) = place?;
+            let connection = get((&grant, &held.name), access, &request).await?;
+            let connection = Arc::new(connection);
+            held.add(&connection, place);
             Ok(connection)
         }
+    }
+
+    /// Reserve one more connection, or fail if the request may hold no more. Until the weak reference
+    /// is dropped, the connection counts.
+    fn take_place(
+        &mut self,
+        database: &str,
+    ) -> Result<(Arc<Grant>, Arc<Held>, Weak<Held>), connections::Error> {
+        self.earlier.retain(|held| held.count() > 0);
+        let earlier = self.earlier.iter().filter(|held| held.name == database);
+        let earlier: usize = earlier.map(Held::count).sum();
+        let granted = self.find(database)?;
+        let most = granted.grant.connections_per_request();
+        if granted.held.state().has_ended {
+            let (kind, message) = (connections::ErrorKind::PoolTimeout, "the request has ended");
+            return Err(connections::Error::new(kind, message.to_owned()));
+        }
+        if earlier + granted.held.count() >= most as usize {
+            return Err(connections::Error::too_many("connections", most));
+        }
+        let held = Arc::clone(&granted.held);
+        let place = Arc::downgrade(&held);
+        Ok((Arc::clone(&granted.grant), held, place))
     }
 
     /// A place among the request's open cursors ([`max_cursors`](SqliteCtxBuilder::max_cursors)),
@@ -235,9 +357,10 @@ impl SqliteCtx {
         &mut self,
         database: &str,
     ) -> Result<(millpond_pool::Connection, Access), connections::Error> {
-        let granted = Arc::clone(self.find(database)?);
-        let access = granted.grant.access();
-        Ok((granted.get(access, &self.request).await?, access))
+        let request = self.request.clone();
+        let grant = Arc::clone(&self.find(database)?.grant);
+        let access = grant.access();
+        Ok((get((&grant, database), access, &request).await?, access))
     }
 
     pub(crate) fn stats(&mut self, database: &str) -> Result<PoolStats, connections::Error> {
@@ -248,8 +371,8 @@ impl SqliteCtx {
             StatsScope::Request => {
                 let mut stats = PoolStats::default();
                 stats.max_size = grant.connections_per_request();
-                let held = granted.held();
-                let held = held.iter().flatten();
+                let held = granted.held.state();
+                let held = held.connections.iter();
                 stats.in_use = held.filter(|held| held.strong_count() > 0).count() as u32;
                 Ok(stats)
             }
@@ -264,22 +387,21 @@ impl SqliteCtx {
     #[cfg(test)]
     pub(crate) fn set_grant(&mut self, database: &str, grant: Grant) {
         let index = self.index_of(database).expect("a grant");
-        let granted = Arc::get_mut(&mut self.granted[index]);
-        granted.expect("no call waits").grant = grant;
+        self.granted[index].grant = Arc::new(grant);
     }
 
     pub(crate) fn databases(&self) -> Vec<String> {
-        let names = self.granted.iter().map(|granted| granted.name.clone());
+        let names = self.granted.iter().map(|granted| granted.held.name.clone());
         names.collect()
     }
 
     /// Where the grant of this name is, or belongs.
     fn index_of(&self, database: &str) -> Result<usize, usize> {
         self.granted
-            .binary_search_by(|granted| granted.name.as_str().cmp(database))
+            .binary_search_by(|granted| granted.held.name.as_str().cmp(database))
     }
 
-    fn find(&mut self, database: &str) -> Result<&Arc<Granted>, connections::Error> {
+    fn find(&mut self, database: &str) -> Result<&Granted, connections::Error> {
         match self.index_of(database) {
             Ok(index) => Ok(&self.granted[index]),
             Err(_) => {
@@ -293,16 +415,7 @@ impl SqliteCtx {
 
 impl Drop for SqliteCtx {
     fn drop(&mut self) {
-        // A task may be running a statement on one of them, and giving it back waits for its end.
-        self.request.interrupt();
-        for granted in &self.granted {
-            let held = granted.held().take();
-            for connection in held.into_iter().flatten() {
-                if let Some(connection) = connection.upgrade() {
-                    connection.give_back();
-                }
-            }
-        }
+        self.end_request();
     }
 }
 
@@ -394,3 +507,7 @@ pub struct Sqlite;
 impl HasData for Sqlite {
     type Data<'a> = SqliteCtxView<'a>;
 }
+
+#[cfg(test)]
+#[path = "ctx_tests.rs"]
+mod tests;

@@ -87,6 +87,74 @@
 //! tables, handles, the size of one call's arguments, and with [`start_epochs`] its computing. The
 //! command `millpond` uses the same functions.
 //!
+//! # What happens
+//!
+//! A pool's builder has the method `observer`: an observer of connections, statements and transactions. It is
+//! told the guest by [`Grant::guest`] and the request by [`SqliteCtxBuilder::label`]:
+//! [`pool::observe`](millpond_pool::observe) has an example. The features `tracing` and `prometheus` add
+//! two that ship with the pool.
+//!
+//! # One instance for several requests
+//!
+//! A new instance for each request is the default: what a guest does wrong in one request cannot
+//! reach another. A guest whose instances take long to start, such as one in Python or Go, or that
+//! fills a cache, may be worth keeping. Then call [`SqliteCtx::end_request`] at the end of each
+//! request, and [`SqliteCtx::next_request`] at the beginning of the next one in the same store. Do not
+//! assign a new context instead: the handles that the guest has kept would no longer count.
+//!
+//! The databases are as safe as with new instances. Everything that a request holds is returned at its
+//! end, and its handles are stale. But the guest's memory is one for all of the instance's requests:
+//!
+//! - What it has read for one client is there while it answers the next. A guest that mixes them up,
+//!   or is made to, shows one client's data to another.
+//! - A guest that has been corrupted, by its own mistake or by a client, stays corrupted.
+//! - What it leaks adds up: memory, and handles in the table of resources.
+//!
+//! So serve only requests that may see the same data, never two tenants', unless you trust the guest
+//! to keep them apart. Drop the store after a trap, a timeout, a call that was cancelled, and a
+//! client that disconnected; and after a number of requests. `millpond serve
+//! --max-instance-reuse` does all this.
+//!
+//! # Components compiled ahead
+//!
+//! Compiling a component takes a second for each few megabytes. To do it once:
+//!
+//! - In one process, keep the [`Component`](wasmtime::component::Component) and its
+//!   [`InstancePre`](wasmtime::component::InstancePre).
+//! - On one machine, set [`Config::cache`](wasmtime::Config::cache) (wasmtime's feature `cache`):
+//!   wasmtime keeps compiled code in a folder of the user's, as the command `millpond` does. No other
+//!   user may write there.
+//! - For other machines, compile it with [`Engine::precompile_component`], deploy the result, and
+//!   load it with [`Component::deserialize_file`]. The engine needs the same version of wasmtime and
+//!   the same configuration, so the same [`InstanceLimits`]: otherwise loading returns an error.
+//!
+//! `deserialize_file` is `unsafe`, because such a file is native code: who can write it can do
+//! everything that the process can. wasmtime checks that it fits, not where it comes from. Load only
+//! files that you made and that only you can write.
+//!
+//! ```
+//! # fn main() -> wasmtime::Result<()> {
+//! use millpond_wasmtime::{InstanceLimits, recommended_config};
+//! use wasmtime::Engine;
+//! use wasmtime::component::Component;
+//!
+//! # let guest = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guest.wat"))?;
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("guest.cwasm");
+//! let engine = Engine::new(&recommended_config(&InstanceLimits::new()))?;
+//! // When it is built:
+//! std::fs::write(&path, engine.precompile_component(&guest)?)?;
+//! // Where it runs:
+//! // SAFETY: only we can write the file, and it is the one that we made.
+//! let component = unsafe { Component::deserialize_file(&engine, &path)? };
+//! # drop(component);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Engine::precompile_component`]: wasmtime::Engine::precompile_component
+//! [`Component::deserialize_file`]: wasmtime::component::Component::deserialize_file
+//!
 //! # What blocks
 //!
 //! A statement runs on the thread that polls the guest until it ends: usually within 10 ms of its

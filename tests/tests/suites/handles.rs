@@ -23,3 +23,10 @@ async fn handles_of_one_statement() {
 async fn handles_too_many() {
     Lab::new().run("handles_too_many").await.succeeds();
 }
+
+#[tokio::test]
+async fn handles_of_earlier_requests() {
+    let lab = Lab::new();
+    let (answers, _) = lab.run("handles_of_earlier_requests").answers(3).await;
+    assert_eq!(answers, [Ok(1), Ok(2), Ok(3)]);
+}

@@ -114,7 +114,7 @@ async fn run(server: &mut Server, program: &str) -> Result<String, String> {
             let run = lab.run(program).ctx(|ctx| ctx.grant("default", grant));
             printed(run.await)
         }
-        "guest_second_request" => {
+        "guest_second_request" | "handles_of_earlier_requests" => {
             let lab = server.lab().await;
             let (answers, output) = lab.run(program).answers(3).await;
             match answers == [Ok(1), Ok(2), Ok(3)] {

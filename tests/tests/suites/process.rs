@@ -166,6 +166,11 @@ impl Server {
         self.signal(Signal::TERM);
     }
 
+    /// Signals the server to read its configuration again.
+    pub(crate) fn reload(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Kills the server at once.
     pub(crate) fn kill(mut self) {
         self.signal(Signal::KILL);

@@ -5,12 +5,14 @@
 //! - `/numbers` sends the numbers to 100,000 while a cursor reads them.
 //! - `/numbers/trap` does the same, and traps half-way.
 //! - `/numbers/endless` sends them again and again.
+//! - `/count` returns how many requests this instance has counted.
 //! - `/trap` traps with a visit in an open transaction.
 //!
 //! Empty for any other target, whose linker does not accept a component's export names.
 #![cfg(target_family = "wasm")]
 
 use std::fmt::{Display, Write};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use millpond_guest::{Error, TransactionMode, db};
 use wasip3::exports::{cli, http};
@@ -21,6 +23,9 @@ use wasip3::{spawn_local, wit_future, wit_stream};
 const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS visit(at TEXT);\
     CREATE TABLE IF NOT EXISTS upload(part BLOB)";
+
+/// How many requests this instance has counted.
+static COUNT: AtomicU32 = AtomicU32::new(0);
 
 struct Program;
 
@@ -47,6 +52,7 @@ impl http::handler::Guest for Program {
         let path = request.get_path_with_query().unwrap_or_default();
         match path.as_str() {
             "/visits" => Ok(text(visit().map_err(failed)?)),
+            "/count" => Ok(text(COUNT.fetch_add(1, Ordering::Relaxed) + 1)),
             "/upload" => Ok(text(upload(request).await?)),
             "/numbers" => Ok(respond(|writer| numbers(writer, u32::MAX))),
             "/numbers/trap" => Ok(respond(|writer| numbers(writer, 50_000))),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
+use millpond_pool::engine::RequestId;
 use millpond_pool::{
     Access, Connection, ErrorKind, Parameters, Rows, TransactionMode, Value, ValueRef,
 };
@@ -25,6 +26,8 @@ const MAX_GET_MANY_BYTES: usize = 16 << 20;
 #[expect(unreachable_pub, reason = "generated code exports it")]
 pub struct Bucket {
     database: String,
+    /// Another request of the same store may be another tenant's.
+    request: RequestId,
     /// The table's name, quoted.
     table: String,
 }
@@ -39,6 +42,7 @@ impl Bucket {
         ctx.access(database)?;
         let bucket = Bucket {
             database: database.to_owned(),
+            request: ctx.request().id(),
             table,
         };
         let (connection, access) = ctx.lend(&bucket.database).await?;
@@ -69,6 +73,9 @@ impl Bucket {
     }
 
     pub(super) async fn lend(&self, ctx: &mut SqliteCtx) -> Result<Connection, Failure> {
+        if self.request != ctx.request().id() {
+            return Err(Failure::stale());
+        }
         Ok(ctx.lend(&self.database).await?.0)
     }
 

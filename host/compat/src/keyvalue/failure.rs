@@ -17,6 +17,14 @@ pub enum Failure {
     Trap(wasmtime::Error),
 }
 
+impl Failure {
+    /// The bucket is an earlier request's.
+    pub(super) fn stale() -> Failure {
+        let message = "stale-handle: the bucket was opened by an earlier request: open it again";
+        Failure::Other(message.to_owned())
+    }
+}
+
 impl From<connections::Error> for Failure {
     fn from(error: connections::Error) -> Failure {
         match error.kind {

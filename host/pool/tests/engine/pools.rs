@@ -223,11 +223,17 @@ async fn an_idle_pool_is_closed_and_one_in_use_is_not() {
     }
     use_once(&held).await;
     assert_eq!(databases.sessions("held"), (1, 0));
+    // The handles of a connection that has been returned do not use the pool.
+    let connection = held.get(Access::ReadOnly).await.expect("a connection");
+    let statement = connection.prepare("quick").await.expect("a statement");
+    connection.give_back();
     drop(held);
     while databases.open() > 0 {
         assert!(since.elapsed() < Duration::from_secs(60));
         tokio::task::yield_now().await;
     }
+    let described = statement.describe().await;
+    assert_eq!(kind(described), ErrorKind::StaleHandle);
     use_once(&pools.get("idle").await.expect("open again")).await;
     assert_eq!(databases.sessions("idle").0, 2);
 }

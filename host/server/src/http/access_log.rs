@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use http::{Method, Request, StatusCode, Uri};
 
+use crate::config::Name;
 use crate::log::{Access, Event, Log, Sent};
 use crate::printable::one_line;
 
@@ -16,6 +17,8 @@ pub(super) struct Line {
     pub(super) since: Instant,
     pub(super) method: Method,
     uri: Uri,
+    pub(super) component: Option<Name>,
+    pub(super) tenant: Option<String>,
     /// The outcome of the request. `None`: its client disconnected before there was a response.
     pub(super) outcome: Option<Sent>,
     /// Why the host answered instead of the guest.
@@ -31,6 +34,8 @@ impl Line {
             since: Instant::now(),
             method: request.method().clone(),
             uri: request.uri().clone(),
+            component: None,
+            tenant: None,
             outcome: None,
             hint: None,
             log,
@@ -67,6 +72,8 @@ impl Drop for Line {
         if let Some(log) = &self.log {
             log.event(&Event::Request(&Access {
                 request: self.number,
+                component: self.component.as_ref().map(Name::as_str),
+                tenant: self.tenant.as_deref(),
                 method: &self.method,
                 path: &loggable(self.uri.path()),
                 response: self.outcome,

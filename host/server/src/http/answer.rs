@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
+use futures_channel::oneshot;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use serde_json::Value;
@@ -22,7 +23,10 @@ pub(super) fn text(status: StatusCode, text: &'static str) -> Response<WasiBody>
         "text/plain; charset=utf-8",
         Bytes::from_static(text.as_bytes()),
     );
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(
+        status,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+    ) {
         response
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -60,18 +64,29 @@ pub(super) struct Outgoing {
     bytes: u64,
     /// The length of the body, if the response declares it: hyper does not poll beyond it.
     length: Option<u64>,
+    /// There is none, whatever the guest writes. hyper sees to that for HTTP/1 only.
+    is_omitted: bool,
     ended: bool,
     failed: bool,
+    ending: Ending,
+}
+
+/// What a response's body and the guest that sends it tell each other of its end.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
     /// Set before the guest is dropped with its work unfinished.
-    cut: Arc<AtomicBool>,
+    pub(super) cut: Arc<AtomicBool>,
+    /// Told whether hyper has taken the whole body, once it drops it.
+    pub(super) taken: Option<oneshot::Sender<bool>>,
 }
 
 impl Outgoing {
     pub(super) fn wrap(
         response: Response<WasiBody>,
+        version: Version,
         line: Line,
         exchange: Arc<Exchange>,
-        cut: Arc<AtomicBool>,
+        ending: Ending,
     ) -> Response<Outgoing> {
         let status = response.status();
         let has_none = line.method == Method::HEAD
@@ -79,6 +94,7 @@ impl Outgoing {
         let length = response.headers().get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
         response.map(|body| Outgoing {
+            is_omitted: has_none && version == Version::HTTP_2,
             ended: body.is_end_stream(),
             length: if has_none {
                 Some(0)
@@ -91,7 +107,7 @@ impl Outgoing {
             exchange,
             bytes: 0,
             failed: false,
-            cut,
+            ending,
         })
     }
 
@@ -100,7 +116,13 @@ impl Outgoing {
         drop(line);
         let response = text(StatusCode::INTERNAL_SERVER_ERROR, "");
         let line = Line::new(0, &Request::new(()), None);
-        Outgoing::wrap(response, line, exchange, Arc::default())
+        Outgoing::wrap(
+            response,
+            Version::HTTP_11,
+            line,
+            exchange,
+            Ending::default(),
+        )
     }
 }
 
@@ -114,7 +136,7 @@ impl Body for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let mut frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         // The body of a guest that was stopped must not look complete to the client.
-        if frame.is_none() && self.cut.load(Ordering::Acquire) {
+        if frame.is_none() && self.ending.cut.load(Ordering::Acquire) {
             frame = Some(Err(Error::ConnectionTerminated));
         }
         match &frame {
@@ -126,7 +148,7 @@ impl Body for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream() && !self.cut.load(Ordering::Acquire)
+        self.is_omitted || self.body.is_end_stream() && !self.ending.cut.load(Ordering::Acquire)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -143,6 +165,9 @@ impl Drop for Outgoing {
         // polling for its end.
         let has_all = self.length.is_some_and(|length| self.bytes >= length);
         let is_whole = !self.failed && (self.ended || has_all || self.body.is_end_stream());
+        if let Some(taken) = self.ending.taken.take() {
+            let _ = taken.send(is_whole);
+        }
         line.outcome = Some(Sent {
             status: self.status,
             bytes: self.bytes,
@@ -152,7 +177,10 @@ impl Drop for Outgoing {
             true => self.exchange.hand_over(line),
             false => {
                 drop(line);
-                self.exchange.break_off();
+                match self.failed {
+                    true => self.exchange.break_off(),
+                    false => self.exchange.abandon(),
+                }
             }
         }
     }
@@ -166,8 +194,11 @@ mod tests {
     fn received(cut: bool) -> Option<Bytes> {
         let response = text(StatusCode::OK, "hello");
         let line = Line::new(1, &Request::new(()), None);
-        let cut = Arc::new(AtomicBool::new(cut));
-        let body = Outgoing::wrap(response, line, Arc::default(), cut);
+        let ending = Ending {
+            cut: Arc::new(AtomicBool::new(cut)),
+            taken: None,
+        };
+        let body = Outgoing::wrap(response, Version::HTTP_11, line, Arc::default(), ending);
         let collected = millpond_pool::block_on(body.into_body().collect());
         collected.ok().map(|body| body.to_bytes())
     }

@@ -1,17 +1,17 @@
 //! Tracks what one client and its requests' handlers exchange: which requests are running, which
 //! responses have been sent, and what part of an upload is unread.
 
-use std::io;
-use std::net::TcpStream;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{IpAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
-use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use http::uri::Scheme;
 
 use crate::http::access_log::Line;
+
+/// How many requests a client may abandon on one HTTP/2 connection, unless it takes more responses
+/// than that. Each abandoned request costs the server an instance, and the client nothing.
+const MAX_ABANDONED: u64 = 100;
 
 /// The client of a request.
 #[derive(Clone, Debug)]
@@ -19,6 +19,10 @@ pub(super) struct Client {
     /// The connection's socket, for other threads to check. Non-blocking.
     pub(super) socket: Arc<TcpStream>,
     pub(super) exchange: Arc<Exchange>,
+    /// The client's address.
+    pub(super) address: IpAddr,
+    /// That of the connection: `https` with TLS.
+    pub(super) scheme: Scheme,
     /// Whether the connection is the only one on its thread, in a
     /// [`LocalSet`](tokio::task::LocalSet).
     pub(super) is_alone: bool,
@@ -30,16 +34,36 @@ pub(super) struct Exchange {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// Requests whose response has not been sent yet.
     under_way: usize,
     /// Bytes of the current response have been written.
     responding: bool,
-    /// The last request has a body that was not read to its end.
+    /// The last request has a body that was not read to its end. Not maintained for HTTP/2, as is
+    /// `responding`.
     unread: bool,
     /// Lines of responses that hyper has in full, but that may not have been sent yet.
     lines: Vec<Line>,
+    /// How many responses have been sent, and how many the client did not wait for.
+    answered: u64,
+    abandoned: u64,
+    /// When the connection was last written to.
+    written: Instant,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State {
+            under_way: 0,
+            responding: false,
+            unread: false,
+            lines: Vec::new(),
+            answered: 0,
+            abandoned: 0,
+            written: Instant::now(),
+        }
+    }
 }
 
 impl Exchange {
@@ -62,9 +86,44 @@ impl Exchange {
         state.under_way = state.under_way.saturating_sub(1);
     }
 
+    /// As [`break_off`](Exchange::break_off), because the client does not want the response.
+    pub(super) fn abandon(&self) {
+        self.state().abandoned += 1;
+        self.break_off();
+    }
+
+    /// Whether the client abandons its requests rather than wait for their responses.
+    pub(super) fn is_flooded(&self) -> bool {
+        let state = self.state();
+        state.abandoned > MAX_ABANDONED.max(state.answered)
+    }
+
     /// Whether no request is running. An incomplete head does not count.
     pub(super) fn is_idle(&self) -> bool {
         self.state().under_way == 0
+    }
+
+    /// Wait until no request is running, and nothing has been written, for `time`. It may take twice
+    /// as long until this notices.
+    pub(super) async fn idle(&self, time: Duration) {
+        loop {
+            let left = {
+                let state = self.state();
+                match state.under_way {
+                    0 => time.saturating_sub(state.written.elapsed()),
+                    _ => time,
+                }
+            };
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left).await;
+        }
+    }
+
+    /// The end of the body of the last request has been read.
+    pub(super) fn read_all(&self) {
+        self.state().unread = false;
     }
 
     /// Whether the client may still be sending the body of its last request.
@@ -86,14 +145,19 @@ impl Exchange {
         lines.into_iter().for_each(Line::cut_short);
     }
 
-    fn writing(&self) {
-        self.state().responding = true;
+    /// The connection is being written to.
+    pub(super) fn writing(&self) {
+        let mut state = self.state();
+        state.responding = true;
+        state.written = Instant::now();
     }
 
-    fn flushed(&self) {
+    /// All that was written has been sent.
+    pub(super) fn flushed(&self) {
         let mut state = self.state();
         let lines = std::mem::take(&mut state.lines);
         state.under_way = state.under_way.saturating_sub(lines.len());
+        state.answered += lines.len() as u64;
         drop(state);
         // Dropped, and so written, outside the lock.
         drop(lines);
@@ -101,100 +165,5 @@ impl Exchange {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A connection's stream, which reports to its [`Exchange`] what is written.
-pub(super) struct Wire {
-    pub(super) stream: tokio::net::TcpStream,
-    pub(super) exchange: Arc<Exchange>,
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.exchange.writing();
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.exchange.writing();
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    /// hyper flushes when the socket has taken every byte of its buffer.
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.exchange.flushed();
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// A request's body on its way to the guest.
-pub(super) struct Upload {
-    body: Incoming,
-    exchange: Arc<Exchange>,
-    /// Set if the client stops sending, or what it sends is not HTTP.
-    broken: Arc<AtomicBool>,
-}
-
-impl Upload {
-    pub(super) fn new(body: Incoming, client: &Client, broken: Arc<AtomicBool>) -> Upload {
-        Upload {
-            body,
-            exchange: Arc::clone(&client.exchange),
-            broken,
-        }
-    }
-}
-
-impl Body for Upload {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Err(_)) = frame {
-            self.broken.store(true, Ordering::Release);
-        } else if frame.is_none() || self.body.is_end_stream() {
-            self.exchange.state().unread = false;
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use hyper::body::Bytes;
@@ -37,9 +37,28 @@ impl GuestOutput {
         })))
     }
 
+    /// The request has ended: what follows is of another one.
+    pub(super) fn end_request(&self) {
+        let mut lines = self.lines();
+        if !lines.partial.is_empty() {
+            lines.end_line();
+        }
+    }
+
+    /// Another request begins, which may write as much as the last one.
+    pub(super) fn begin_request(&self, request: u64) {
+        let mut lines = self.lines();
+        lines.request = request;
+        lines.left = lines.most;
+        lines.is_full = false;
+    }
+
     fn take(&self, bytes: &[u8]) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.take(bytes);
+        self.lines().take(bytes);
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

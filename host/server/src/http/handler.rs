@@ -5,64 +5,52 @@
 //! runtime.
 
 use std::future::{pending, poll_fn};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
 
 use futures_channel::oneshot;
-use http::{Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version, uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use millpond_wasmtime::SqliteCtx;
+use millpond_wasmtime::{SqliteCtx, pool};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use wasmtime::component::InstancePre;
-use wasmtime::{AsContextMut, Engine, PoolConcurrencyLimitError, Store};
-use wasmtime_wasi_http::handler::{Prepared, Proxy, ProxyPre};
-use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
-use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView, p2, p3};
+use tokio::sync::{Semaphore, watch};
+use wasmtime::PoolConcurrencyLimitError;
+use wasmtime_wasi_http::WasiBody;
 
-use crate::databases::Databases;
+use crate::config::Size;
 use crate::failure::{guest_ended, guest_failure};
-use crate::guest::{Guest, GuestSettings};
-use crate::http::HttpSettings;
+use crate::guest::Guest;
 use crate::http::access_log::{Line, log_refusal};
-use crate::http::answer::{self, Outgoing};
+use crate::http::answer::{self, Ending, Outgoing};
+use crate::http::bounds::{Full, RequestPlace, Tally, counted_as};
+use crate::http::call::Answer;
+use crate::http::compression::{Coding, compress};
 use crate::http::disconnect::DisconnectWatcher;
-use crate::http::exchange::{Client, Upload};
+use crate::http::exchange::{Client, Exchange};
 use crate::http::guest_output::GuestOutput;
+use crate::http::instances::{Idle, Instance};
 use crate::http::listener::Service;
-use crate::http::request;
-use crate::interfaces::Role;
+use crate::http::request::{self, Limits};
+use crate::http::upload::{Fault, Upload};
 use crate::log::{Event, Log};
-
-type Answer = Result<Response<WasiBody>, wasmtime::Error>;
-
-/// The component's handler, ready to be instantiated.
-pub(super) fn proxy(role: Role, pre: InstancePre<Guest>) -> wasmtime::Result<ProxyPre<Guest>> {
-    match role {
-        Role::Http03 => Ok(ProxyPre::P3(p3::bindings::ServicePre::new(pre)?)),
-        _ => Ok(ProxyPre::P2(p2::bindings::ProxyPre::new(pre)?)),
-    }
-}
+use crate::printable::one_line;
+use crate::site::{Component, Site, Target};
 
 /// What all requests share.
 pub(super) struct Handler {
-    engine: Engine,
-    pre: ProxyPre<Guest>,
-    guest: GuestSettings,
-    databases: Databases,
+    site: RwLock<Arc<Site>>,
     log: Arc<dyn Log>,
-    request_timeout: Duration,
-    access_log: bool,
-    max_output_size: usize,
-    /// The message that a database is not granted has been written.
-    told_of_database: AtomicBool,
     max_requests: u32,
+    idle: Idle,
     /// A permit for every request that may run. A guest keeps its permit until its store is
-    /// dropped.
+    /// dropped, or waits for another request.
     places: Arc<Semaphore>,
+    by_client: Tally<IpAddr>,
+    by_tenant: Tally<String>,
     requests: AtomicU64,
     /// Dropped when every guest must end.
     end: Mutex<Option<watch::Sender<()>>>,
@@ -71,27 +59,17 @@ pub(super) struct Handler {
 }
 
 impl Handler {
-    pub(super) fn new(
-        engine: Engine,
-        pre: ProxyPre<Guest>,
-        guest: GuestSettings,
-        databases: Databases,
-        http: &HttpSettings,
-        log: Arc<dyn Log>,
-    ) -> Handler {
+    pub(super) fn new(site: Site, log: Arc<dyn Log>) -> Handler {
         let (end, ended) = watch::channel(());
+        let max_requests = site.settings.max_requests;
         Handler {
-            engine,
-            pre,
-            guest,
-            databases,
+            site: RwLock::new(Arc::new(site)),
             log,
-            request_timeout: http.request_timeout,
-            access_log: http.access_log,
-            max_output_size: http.max_output_size,
-            told_of_database: AtomicBool::new(false),
-            max_requests: http.max_requests,
-            places: Arc::new(Semaphore::new(http.max_requests as usize)),
+            max_requests,
+            idle: Idle::default(),
+            places: Arc::new(Semaphore::new(max_requests as usize)),
+            by_client: Tally::default(),
+            by_tenant: Tally::default(),
             requests: AtomicU64::new(0),
             end: Mutex::new(Some(end)),
             ended,
@@ -99,13 +77,24 @@ impl Handler {
         }
     }
 
-    /// Background work. Never returns.
-    pub(super) async fn watch_clients(&self) {
-        self.disconnects.look().await;
+    /// What the configuration means now. A request uses the same one until its end.
+    pub(super) fn site(&self) -> Arc<Site> {
+        Arc::clone(&self.site.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn databases(&self) -> &Databases {
-        &self.databases
+    /// Handle the requests from now on as this says.
+    pub(super) fn replace_site(&self, site: Site) -> Arc<Site> {
+        let mut current = self.site.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *current, Arc::new(site));
+        drop(current);
+        // Those that wait are instances of the components before.
+        self.idle.clear();
+        before
+    }
+
+    /// Background work. Never returns.
+    pub(super) async fn watch_clients(&self) {
+        tokio::join!(self.disconnects.look(), self.idle.expire());
     }
 
     /// Wait until no guest runs.
@@ -119,6 +108,7 @@ impl Handler {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
+        self.idle.clear();
     }
 
     fn is_ending(&self) -> bool {
@@ -133,44 +123,126 @@ impl Handler {
         client: Client,
     ) -> Response<Outgoing> {
         let number = self.next_number();
-        let mut line = Line::new(
-            number,
-            &request,
-            self.access_log.then(|| Arc::clone(&self.log)),
-        );
-        let cut = Arc::new(AtomicBool::new(false));
+        let site = self.site();
+        let log = site.settings.access_log.then(|| Arc::clone(&self.log));
+        let mut line = Line::new(number, &request, log);
+        let mut ending = Ending::default();
+        let (taken, was_taken) = oneshot::channel();
         let exchange = Arc::clone(&client.exchange);
-        let refused = request::check(&mut request, client.socket.local_addr().ok()).err();
-        let response = match (refused, Arc::clone(&self.places).try_acquire_owned()) {
-            (Some((status, text)), _) => answer::text(status, text),
-            (None, Ok(place)) => {
-                let cut = Arc::clone(&cut);
-                match self.run(request, client, &line, place, cut).await {
+        let version = request.version();
+        let compression = site.settings.compression;
+        let coding = compression.then(|| Coding::preferred(request.headers()));
+        let local = client.socket.local_addr().ok();
+        let limits = Limits::new(&site.settings);
+        let placed = request::check(&mut request, &client.scheme, local)
+            .and_then(|()| limits.check(&request))
+            .map_err(|(status, text)| answer::text(status, text))
+            .and_then(|()| self.place(&site, &request, client.address, &mut line));
+        let response = match placed {
+            Err(response) => response,
+            Ok((target, place)) => {
+                let run = Run {
+                    site: &site,
+                    target,
+                    place,
+                    cut: Arc::clone(&ending.cut),
+                    taken: was_taken,
+                };
+                match self.run(run, request, client, &mut line).await {
                     Some((response, hint)) => {
                         line.hint = hint;
-                        response
+                        ending.taken = hint.is_none().then_some(taken);
+                        let is_head = line.method == Method::HEAD;
+                        match coding {
+                            Some(coding) => compress(response, coding, is_head),
+                            None => response,
+                        }
                     }
                     None => return Outgoing::unread(line, exchange),
                 }
             }
-            (None, Err(_)) => {
-                line.hint = Some("see max-requests");
-                answer::text(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "the server runs its maximum number of requests: try again\n",
-                )
-            }
         };
-        Outgoing::wrap(response, line, exchange, cut)
+        Outgoing::wrap(response, version, line, exchange, ending)
+    }
+
+    /// Where a request goes, and a place for it; or the response of the host.
+    fn place<'a>(
+        &self,
+        site: &'a Site,
+        request: &Request<Incoming>,
+        client: IpAddr,
+        line: &mut Line,
+    ) -> Result<(&'a Target, RequestPlace), Response<WasiBody>> {
+        let target = site
+            .route(request)
+            .ok_or_else(|| answer::text(StatusCode::NOT_FOUND, "no route of this server fits\n"))?;
+        line.component = site.shown(&target.component).cloned();
+        let settings = &site.settings;
+        let tenant = line.tenant.clone();
+        let mut busy = |hint, status, text| {
+            line.hint = Some(hint);
+            answer::text(status, text)
+        };
+        let of_client = self
+            .by_client
+            .limited(Some(counted_as(client)), settings.max_client_requests)
+            .map_err(|Full| {
+                busy(
+                    "see max-client-requests",
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "the server runs as many requests for you as it may: try again\n",
+                )
+            })?;
+        let of_tenant = self
+            .by_tenant
+            .limited(tenant, settings.max_tenant_requests)
+            .map_err(|Full| {
+                busy(
+                    "see max-tenant-requests",
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "the server runs as many requests for this tenant as it may: try again\n",
+                )
+            })?;
+        let of_all = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            busy(
+                "see max-requests",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the server runs its maximum number of requests: try again\n",
+            )
+        })?;
+        let place = RequestPlace::new(of_all, of_client, of_tenant);
+        Ok((target, place))
     }
 
     /// Report once that a guest asks for what it was not granted.
-    fn tell_of_database(&self, request: u64, guest: &Guest) {
+    fn tell_of_database(&self, request: u64, component: &Component, guest: &Guest) {
         if let Some(name) = guest.unknown_database()
-            && !self.told_of_database.swap(true, Ordering::Relaxed)
+            && !component.told_of_database.swap(true, Ordering::Relaxed)
         {
             self.log.event(&Event::UnknownDatabase { request, name });
         }
+    }
+
+    /// An instance for a request: one that waits for it, or a new one.
+    /// An instance for a request: one that waits for another, or a new one.
+    fn instance(
+        &self,
+        number: u64,
+        site: &Site,
+        component: &Arc<Component>,
+        sqlite: SqliteCtx,
+    ) -> Instance {
+        // All requests are the same tenant's.
+        let tenant = None;
+        let room = self.places.available_permits();
+        if site.settings.max_instance_reuse > 1
+            && let Some(mut instance) = self.idle.take(component, tenant, room)
+        {
+            instance.begin_request(number, sqlite);
+            return instance;
+        }
+        let output = GuestOutput::new(number, site.max_output_size(), Arc::clone(&self.log));
+        Instance::new(Arc::clone(component), sqlite, output, None)
     }
 
     fn next_number(&self) -> u64 {
@@ -180,25 +252,31 @@ impl Handler {
     /// The response, and a hint for the log if it is the host's. `None`: the client disconnected.
     async fn run(
         self: Arc<Self>,
+        run: Run<'_>,
         request: Request<Incoming>,
         client: Client,
-        line: &Line,
-        place: OwnedSemaphorePermit,
-        cut: Arc<AtomicBool>,
+        line: &mut Line,
     ) -> Option<(Response<WasiBody>, Option<&'static str>)> {
-        let (number, deadline) = (line.number, line.since + self.request_timeout);
+        let number = line.number;
+        let deadline = line.since + run.site.settings.request_timeout;
+        let component = &run.target.component;
         let (answer, mut answered) = oneshot::channel();
-        let sqlite = self.databases.grant(Some(deadline));
-        let broken = Arc::new(AtomicBool::new(false));
-        let is_http_11 = request.version() >= Version::HTTP_11;
-        let request = request.map(|body| {
-            let body = Upload::new(body, &client, Arc::clone(&broken));
-            body.map_err(Error::from).boxed_unsync()
-        });
+        let sqlite = match component.grants.context(Some(deadline), None).await {
+            Ok(sqlite) => sqlite,
+            Err(error) => return Some((self.without_database(number, &error), None)),
+        };
+        let fault = Arc::new(Fault::default());
+        // A probe goes around hyper, and TLS. There, as with HTTP/2, hyper notices.
+        let may_be_probed =
+            request.version() == Version::HTTP_11 && client.scheme == uri::Scheme::HTTP;
+        let most = run.site.settings.max_body_size.map(Size::bytes);
+        let request =
+            request.map(|body| Upload::new(body, &client, most, Arc::clone(&fault)).boxed_unsync());
         let is_alone = client.is_alone;
+        let exchange = Arc::clone(&client.exchange);
         let (watched, client_left) =
             self.disconnects
-                .watch(number, client, is_http_11, sqlite.request().clone());
+                .watch(number, client, may_be_probed, sqlite.request().clone());
         let gone = async {
             if client_left.await.is_err() {
                 // The response has been sent.
@@ -209,8 +287,12 @@ impl Handler {
             number,
             deadline,
             sqlite,
-            place,
-            cut,
+            component: Arc::clone(component),
+            site: Arc::clone(run.site),
+            place: run.place,
+            cut: run.cut,
+            taken: run.taken,
+            exchange,
         };
         let handler = Arc::clone(&self);
         let task = async move { task.run(&handler, request, answer, gone).await };
@@ -237,6 +319,7 @@ impl Handler {
         };
         let is_gone = watched.answered();
         let error = match answer {
+            _ if fault.is_too_large() => None,
             Some(Ok(response)) if response.status().is_informational() => {
                 let status = response.status().as_u16();
                 // RFC 9110, 15.2: the client would wait for another response.
@@ -265,18 +348,47 @@ impl Handler {
             None => None,
         };
         let hint = error.as_ref().map_or("the guest failed", guest_ended);
+        if let Some((status, text)) = fault.refusal() {
+            return Some((answer::text(status, text), None));
+        }
         Some(match error {
-            _ if broken.load(Ordering::Acquire) => {
-                let response = answer::text(
-                    StatusCode::BAD_REQUEST,
-                    "the request's body is incomplete or malformed\n",
-                );
-                (response, None)
-            }
             Some(error) => (failed(&*self.log, number, &error), Some(hint)),
             None => (guest_failed(), Some(hint)),
         })
     }
+}
+
+impl Handler {
+    /// The response to a request whose tenant's database cannot be had.
+    fn without_database(&self, request: u64, error: &pool::Error) -> Response<WasiBody> {
+        match error.kind() {
+            pool::ErrorKind::NoSuchDatabase => {
+                answer::text(StatusCode::NOT_FOUND, "there is no such tenant\n")
+            }
+            pool::ErrorKind::Unavailable | pool::ErrorKind::PoolTimeout { .. } => answer::text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the database is not available: try again\n",
+            ),
+            _ => {
+                let reason = &one_line(&error.to_string());
+                self.log.event(&Event::DatabaseFailed { request, reason });
+                answer::text(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the database cannot be opened\n",
+                )
+            }
+        }
+    }
+}
+
+/// What is needed to run a request.
+struct Run<'a> {
+    site: &'a Arc<Site>,
+    target: &'a Target,
+    place: RequestPlace,
+    cut: Arc<AtomicBool>,
+    /// Completes when the connection has taken the response, or dropped it.
+    taken: oneshot::Receiver<bool>,
 }
 
 /// Handles a client's requests.
@@ -293,7 +405,7 @@ impl Service for Requests {
     }
 
     fn refused(&self, status: StatusCode, reason: &hyper::Error) {
-        if self.0.access_log {
+        if self.0.site().settings.access_log {
             log_refusal(&*self.0.log, self.0.next_number(), status, reason);
         }
     }
@@ -309,9 +421,11 @@ impl Service for Counters {
         request: Request<Incoming>,
         client: Client,
     ) -> impl Future<Output = Response<Outgoing>> + Send {
-        let answer = answer::json(&self.0.databases.stats_json());
+        let answer = answer::json(&self.0.site().databases.stats_json());
         let line = Line::new(0, &request, None);
-        let answer = Outgoing::wrap(answer, line, client.exchange, Arc::default());
+        let version = request.version();
+        let exchange = client.exchange;
+        let answer = Outgoing::wrap(answer, version, line, exchange, Ending::default());
         std::future::ready(answer)
     }
 
@@ -344,8 +458,13 @@ struct Task {
     number: u64,
     deadline: Instant,
     sqlite: SqliteCtx,
-    place: OwnedSemaphorePermit,
+    site: Arc<Site>,
+    component: Arc<Component>,
+    place: RequestPlace,
     cut: Arc<AtomicBool>,
+    /// Completes when the connection has taken the response, or dropped it.
+    taken: oneshot::Receiver<bool>,
+    exchange: Arc<Exchange>,
 }
 
 impl Task {
@@ -357,16 +476,7 @@ impl Task {
         answer: oneshot::Sender<Answer>,
         client_gone: impl Future<Output = ()>,
     ) {
-        let output = GuestOutput::new(
-            self.number,
-            handler.max_output_size,
-            Arc::clone(&handler.log),
-        );
-        let mut wasi = handler.guest.wasi();
-        wasi.stdout(output.clone()).stderr(output);
-        let mut store = handler
-            .guest
-            .store(&handler.engine, wasi.build(), self.sqlite);
+        let mut instance = handler.instance(self.number, &self.site, &self.component, self.sqlite);
 
         let mut ended = handler.ended.clone();
         let outcome = tokio::select! {
@@ -375,12 +485,14 @@ impl Task {
             () = tokio::time::sleep_until(self.deadline.into()) => None,
             () = client_gone => None,
             _ = ended.changed() => None,
-            outcome = call(&mut store, &handler.pre, request, answer) => Some(outcome),
+            outcome = instance.call(request, answer) => Some(outcome),
         };
-        if !matches!(outcome, Some(Ok(()))) {
+        let responded = matches!(outcome, Some(Ok(true)));
+        if !matches!(outcome, Some(Ok(_))) {
             // Before the store is dropped, and with it the sending end of the body.
             self.cut.store(true, Ordering::Release);
         }
+        let store = &mut instance.store;
         if let Some(Err(error)) = outcome {
             log_failure(&*handler.log, self.number, &store.data_mut().explain(error));
         } else if let Some(limit) = store.data().reached() {
@@ -388,88 +500,15 @@ impl Task {
             let request = self.number;
             handler.log.event(&Event::LimitReached { request, limit });
         }
-        handler.tell_of_database(self.number, store.data());
-        drop(store); // Every connection that the guest still held is back now.
+        handler.tell_of_database(self.number, &self.component, store.data());
+        // The guest may keep its end of an upload that it does not read, and with it the connection.
+        let is_done = responded && !self.exchange.has_unread();
+        let settings = &self.site.settings;
+        if is_done && settings.max_instance_reuse > 1 {
+            handler.idle.keep(instance, self.taken, settings).await;
+        } else {
+            drop(instance); // Every connection that the guest still held is back now.
+        }
         drop(self.place);
     }
-}
-
-/// Run a new instance to its end. An error before the response replaces the response; one after it
-/// is returned.
-async fn call(
-    store: &mut Store<Guest>,
-    pre: &ProxyPre<Guest>,
-    request: Request<WasiBody>,
-    answer: oneshot::Sender<Answer>,
-) -> wasmtime::Result<()> {
-    let proxy = match pre.instantiate_async(&mut *store).await {
-        Ok(proxy) => proxy,
-        Err(error) => {
-            let _ = answer.send(Err(store.data_mut().explain(error)));
-            return Ok(());
-        }
-    };
-    match &proxy {
-        Proxy::P2(proxy) => call_02(store, proxy, request, answer).await,
-        Proxy::P3(_) => call_03(store, &proxy, request, answer).await,
-    }
-}
-
-async fn call_02(
-    store: &mut Store<Guest>,
-    proxy: &p2::bindings::Proxy,
-    request: Request<WasiBody>,
-    answer: oneshot::Sender<Answer>,
-) -> wasmtime::Result<()> {
-    let answer = Arc::new(Mutex::new(Some(answer)));
-    let take =
-        |answer: &Mutex<Option<_>>| answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let request = store
-        .data_mut()
-        .http()
-        .new_incoming_request(Scheme::Http, request)?;
-    let outparam = store
-        .data_mut()
-        .http()
-        .new_response_outparam_from_callback({
-            let answer = Arc::clone(&answer);
-            move |response| {
-                if let Some(answer) = take(&answer) {
-                    let _ = answer.send(response.map_err(wasmtime::Error::from));
-                }
-            }
-        })?;
-    let outcome = proxy
-        .wasi_http_incoming_handler()
-        .call_handle(&mut *store, request, outparam)
-        .await;
-    let Some(answer) = take(&answer) else {
-        return outcome;
-    };
-    let error = match outcome {
-        Ok(()) => wasmtime::format_err!("it returned without setting a response"),
-        Err(error) => error,
-    };
-    let _ = answer.send(Err(store.data_mut().explain(error)));
-    Ok(())
-}
-
-async fn call_03(
-    store: &mut Store<Guest>,
-    proxy: &Proxy,
-    request: Request<WasiBody>,
-    answer: oneshot::Sender<Answer>,
-) -> wasmtime::Result<()> {
-    store
-        .run_concurrent(async |accessor| {
-            let prepared = accessor.with(|mut store| {
-                Prepared::new(store.as_context_mut(), proxy, request, Guest::http, answer)
-            })?;
-            // The caller enforces the deadline.
-            prepared.run(accessor, pending()).await?;
-            // The response's body, and the guest's work after it, are separate tasks.
-            poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-            Ok(())
-        })
-        .await?
 }

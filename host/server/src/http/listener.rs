@@ -1,38 +1,32 @@
-//! Accepts connections and speaks HTTP/1 on them, until told to stop.
+//! Accepts connections, until told to stop.
 //!
 //! A connection has its own thread, if the system has one: then nothing moves between threads from
 //! the arrival of a request to its response, which would take longer than a fast guest. If there
-//! are more connections than threads, the others share the runtime's threads.
+//! are more connections than threads, the others share the runtime's threads, as do those with TLS or
+//! HTTP/2.
 
-use std::convert::Infallible;
 use std::io;
-use std::net::{Shutdown, TcpListener};
-use std::pin::pin;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::LocalSet;
+use tokio_rustls::TlsAcceptor;
 
+use crate::config;
 use crate::http::answer::Outgoing;
-use crate::http::exchange::{Client, Wire};
+use crate::http::bounds::Connections;
+use crate::http::connection::{self, Connection};
+use crate::http::exchange::Client;
 
 /// How long to wait when the system refuses a connection, usually because it is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long to read what a client still sends after its response, and how long to wait for more of
-/// it. Closing a connection with unread data resets it, which may discard a response on its way
-/// (RFC 9112, 9.6).
-const LINGER: Duration = Duration::from_secs(30);
-const LINGER_IDLE: Duration = Duration::from_secs(2);
-/// How long a connection may still send once every request must end.
-const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// The phases of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,7 +38,7 @@ pub(super) enum Phase {
     Ending,
 }
 
-async fn reached(phases: &mut watch::Receiver<Phase>, phase: Phase) {
+pub(super) async fn reached(phases: &mut watch::Receiver<Phase>, phase: Phase) {
     // Without a sender there is no server.
     let _ = phases.wait_for(|current| *current >= phase).await;
 }
@@ -61,54 +55,94 @@ pub(super) trait Service: Clone + Send + Sync + 'static {
     fn refused(&self, status: StatusCode, reason: &hyper::Error);
 }
 
-/// Serve `listener`, which must be non-blocking. Up to `threads` connections at once have their own
-/// thread. A request's head may take up to `head_timeout` to arrive: a slow client only occupies a
-/// connection. The future completes once the phase is [`Finishing`](Phase::Finishing) and every
-/// connection has finished its request, or shortly after the phase is [`Ending`](Phase::Ending).
+/// How a listener serves its connections.
+pub(super) struct Settings {
+    /// How many connections at once may have their own thread.
+    pub(super) threads: usize,
+    pub(super) http2: bool,
+    pub(super) tls: Option<TlsAcceptor>,
+    /// How long a request's head may take to arrive, how long what precedes the first one may take,
+    /// and how long a connection may be without a request.
+    pub(super) head_timeout: Duration,
+    pub(super) max_head_size: u32,
+    pub(super) http1: http1::Builder,
+    pub(super) connections: Connections,
+}
+
+impl Settings {
+    pub(super) fn new(
+        server: &config::Server,
+        threads: usize,
+        http2: bool,
+        tls: Option<TlsAcceptor>,
+        connections: Connections,
+    ) -> Settings {
+        // At most 1 MiB.
+        let max_head_size = u32::try_from(server.max_head_size.bytes()).unwrap_or(u32::MAX);
+        Settings {
+            threads,
+            http2,
+            head_timeout: server.head_timeout,
+            max_head_size,
+            http1: connection::http1(server, max_head_size, tls.is_some()),
+            tls,
+            connections,
+        }
+    }
+}
+
+/// Serve `listener`, which must be non-blocking. The future completes once the phase is
+/// [`Finishing`](Phase::Finishing) and every connection has finished its requests, or shortly after
+/// the phase is [`Ending`](Phase::Ending).
 pub(super) fn serve(
     listener: TcpListener,
     mut phase: watch::Receiver<Phase>,
-    threads: usize,
-    head_timeout: Duration,
+    settings: Settings,
     service: impl Service,
 ) -> io::Result<impl Future<Output = ()> + Send> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let threads = Arc::new(Semaphore::new(threads));
-    let mut http = http1::Builder::new();
-    // A client may close its sending half and wait for the response (RFC 9112, 9.6).
-    http.half_close(true)
-        .timer(TokioTimer::new())
-        .header_read_timeout(head_timeout);
+    let threads = Arc::new(Semaphore::new(settings.threads));
+    let settings = Arc::new(settings);
     Ok(async move {
         // Closed when no connection has a receiver any more.
-        let (connections, connection) = watch::channel(());
+        let (connections, open) = watch::channel(());
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+            let accepting = async {
+                let place = settings.connections.place().await;
+                (listener.accept().await, place)
+            };
+            let (accepted, place) = tokio::select! {
+                accepted = accepting => accepted,
                 () = reached(&mut phase, Phase::Finishing) => break,
             };
-            let Ok((stream, _)) = accepted else {
+            let Ok((stream, client)) = accepted else {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            let Some(place) = settings.connections.admit(place, client.ip()) else {
                 continue;
             };
             // A small response must not wait for the client to acknowledge the previous one.
             let _ = stream.set_nodelay(true);
             let connection = Connection {
-                http: http.clone(),
+                settings: Arc::clone(&settings),
+                address: client.ip(),
                 phase: phase.clone(),
                 service: service.clone(),
-                open: connection.clone(),
+                open: open.clone(),
+                _place: place,
             };
-            match Thread::new(&threads) {
+            match settings
+                .tls
+                .is_none()
+                .then(|| Thread::new(&threads))
+                .flatten()
+            {
                 Some(thread) => thread.serve(stream, connection),
-                None => {
-                    tokio::spawn(async move {
-                        let _ = connection.serve(stream, false).await;
-                    });
-                }
+                None => drop(tokio::spawn(connection.serve(stream))),
             }
         }
-        drop((listener, connection));
+        drop((listener, open));
         connections.closed().await;
     })
 }
@@ -131,124 +165,21 @@ impl Thread {
     }
 
     fn serve(self, stream: TcpStream, connection: Connection<impl Service>) {
+        let shared = Handle::current();
         tokio::task::spawn_blocking(move || {
-            let tasks = LocalSet::new();
             // If the stream cannot be moved, treat the connection as closed.
-            let _ = tasks.block_on(&self.runtime, connection.serve(stream, true));
+            let Ok(stream) = stream.into_std() else {
+                return;
+            };
+            let tasks = LocalSet::new();
+            tasks.block_on(&self.runtime, async {
+                if let Ok(stream) = TcpStream::from_std(stream) {
+                    connection.serve_alone(stream, shared).await;
+                }
+            });
             // Guests may continue after their response.
             self.runtime.block_on(tasks);
             drop(self.place);
         });
     }
-}
-
-/// What serving one connection needs.
-struct Connection<S> {
-    http: http1::Builder,
-    phase: watch::Receiver<Phase>,
-    service: S,
-    /// Dropped when the connection need not be waited for any more.
-    open: watch::Receiver<()>,
-}
-
-impl<S: Service> Connection<S> {
-    async fn serve(self, stream: TcpStream, is_alone: bool) -> io::Result<()> {
-        let stream = stream.into_std()?;
-        let client = Client {
-            socket: Arc::new(stream.try_clone()?),
-            exchange: Arc::default(),
-            is_alone,
-        };
-        let stream = TcpStream::from_std(stream)?;
-        let exchange = Arc::clone(&client.exchange);
-        let mut phase = self.phase.clone();
-        let last_words = async {
-            reached(&mut phase, Phase::Ending).await;
-            tokio::time::sleep(LAST_WORDS).await;
-        };
-        tokio::select! {
-            () = self.talk(stream, client) => {}
-            () = last_words => {}
-        }
-        exchange.end();
-        Ok(())
-    }
-
-    async fn talk(mut self, stream: TcpStream, client: Client) {
-        let exchange = Arc::clone(&client.exchange);
-        let wire = Wire {
-            stream,
-            exchange: Arc::clone(&exchange),
-        };
-        let socket = Arc::clone(&client.socket);
-        let outcome = {
-            let service = service_fn(|request: Request<Incoming>| {
-                client.exchange.begin(!request.body().is_end_stream());
-                let response = self.service.handle(request, client.clone());
-                async move { Ok::<_, Infallible>(response.await) }
-            });
-            let mut connection = pin!(self.http.serve_connection(TokioIo::new(wire), service));
-            tokio::select! {
-                biased;
-                outcome = connection.as_mut() => outcome,
-                () = reached(&mut self.phase, Phase::Finishing) => {
-                    // hyper would wait for the rest of a head.
-                    if exchange.is_idle() {
-                        return;
-                    }
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            }
-        };
-        exchange.end();
-        let answer = outcome
-            .err()
-            .and_then(|error| Some((answer_to(&error)?, error)));
-        if let Some((status, error)) = &answer {
-            self.service.refused(*status, error);
-        }
-        let _ = socket.shutdown(Shutdown::Write);
-        if answer.is_none() && !exchange.has_unread() {
-            // The client only has to close its half: a shutdown does not wait for that.
-            drop(self.open);
-        }
-        linger(&socket).await;
-    }
-}
-
-/// The response that hyper has sent to an invalid request.
-fn answer_to(error: &hyper::Error) -> Option<StatusCode> {
-    // A client that disconnects is not an event: its request is in the access log. A client that
-    // speaks HTTP/2 gets no response.
-    if !error.is_parse() || error.is_parse_version_h2() {
-        return None;
-    }
-    Some(match error.is_parse_too_large() {
-        // hyper reports both as the same error, and only its message tells them apart.
-        true if error.to_string().contains("URI") => StatusCode::URI_TOO_LONG,
-        true => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        false => StatusCode::BAD_REQUEST,
-    })
-}
-
-/// Read and discard what the client still sends, until it closes its half too.
-async fn linger(socket: &std::net::TcpStream) {
-    if matches!(socket.peek(&mut [0]), Ok(0)) {
-        return;
-    }
-    let Ok(stream) = socket.try_clone().and_then(TcpStream::from_std) else {
-        return;
-    };
-    let drain = async {
-        let mut forgotten = vec![0; 16 * 1024];
-        while let Ok(Ok(())) = tokio::time::timeout(LINGER_IDLE, stream.readable()).await {
-            match stream.try_read(&mut forgotten) {
-                Ok(0) => return,
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
-                _ => {}
-            }
-        }
-    };
-    let _ = tokio::time::timeout(LINGER, drain).await;
 }

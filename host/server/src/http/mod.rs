@@ -1,4 +1,5 @@
-//! An HTTP server that handles each request in a new instance of a guest.
+//! An HTTP server that handles each request in an instance of a guest: a new one, unless
+//! [`max_instance_reuse`](HttpSettings::max_instance_reuse) allows more requests.
 //!
 //! Each guest runs on its own thread (see `handler`), which is also its connection's, unless there
 //! are many connections (see `listener`): statements, and a guest's own computing, block no other
@@ -6,68 +7,42 @@
 
 mod access_log;
 mod answer;
+mod bounds;
+mod call;
+mod compression;
+mod connection;
 mod disconnect;
 mod exchange;
 mod guest_output;
 mod handler;
+mod http2;
+mod instances;
 mod listener;
 mod request;
+mod tls;
+mod upload;
+mod wire;
 
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
-use wasmtime::{Engine, WasmBacktraceDetails};
-use wasmtime_wasi_http::handler::ProxyPre;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 
+use self::bounds::Connections;
 use self::handler::{Counters, Handler, Requests};
-use self::listener::Phase;
-use crate::component::{self, Instances};
+use self::listener::{Phase, Service, Settings};
+use self::tls::Identity;
+use crate::config::{self, Address, Config};
 use crate::databases::Databases;
 use crate::error::{Error, Result};
-use crate::failure::reason;
-use crate::guest::{Guest, GuestSettings};
-use crate::interfaces::Role;
 use crate::log::Log;
-
-/// How requests are served.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct HttpSettings {
-    /// How long a request may take, until the end of its response. Defaults to 30 s.
-    pub request_timeout: Duration,
-    /// The maximum number of requests that run at the same time, each with a thread and an
-    /// instance: 1 to 4096. Others are refused with the status 503. Defaults to 128.
-    pub max_requests: u32,
-    /// How long a request's head may take to arrive. Defaults to 30 s.
-    pub head_timeout: Duration,
-    /// How long a graceful shutdown waits for running requests. Defaults to 10 s.
-    pub grace: Duration,
-    /// How many bytes a guest may write to its stdout and stderr for one request. The rest is
-    /// dropped. Defaults to 64 KiB.
-    pub max_output_size: usize,
-    /// Whether to report each request to the log. Defaults to true.
-    pub access_log: bool,
-}
-
-impl Default for HttpSettings {
-    fn default() -> HttpSettings {
-        HttpSettings {
-            request_timeout: Duration::from_secs(30),
-            max_requests: 128,
-            head_timeout: Duration::from_secs(30),
-            grace: Duration::from_secs(10),
-            max_output_size: 64 << 10,
-            access_log: true,
-        }
-    }
-}
+use crate::site::{Compiled, Site};
 
 /// The maximum number of client connections with their own thread, which uses five descriptors
 /// each.
@@ -76,66 +51,73 @@ const CONNECTION_THREADS: usize = 64;
 /// How long a shutdown continues after its grace: time for the threads to notice.
 const LAST_GRACE: Duration = Duration::from_secs(2);
 
-/// A component that is ready to be served.
+/// A configuration that is ready to be served, with its components compiled. No database is open yet.
 pub struct Server {
-    engine: Engine,
-    pre: ProxyPre<Guest>,
-    guest: GuestSettings,
-    http: HttpSettings,
+    config: Config,
+    compiled: Compiled,
+    /// The certificates of the listeners that have one, in their order.
+    identities: Vec<Option<Arc<Identity>>>,
     log: Arc<dyn Log>,
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("http", &self.http)
+            .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }
 
+/// The sockets of a server.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Sockets {
+    /// Of each of the configuration's listeners, in their order.
+    pub listeners: Vec<TcpListener>,
+    /// Of the admin server, if there is one.
+    pub admin: Option<TcpListener>,
+}
+
 impl Server {
-    /// Load the component in the file `component`, and check that it can be served. Blocks while it
-    /// compiles.
+    /// Read the certificates of `config`, compile its components, and check that they can be served.
+    /// Blocks meanwhile.
     ///
     /// # Errors
     ///
-    /// The file is not a component, no HTTP handler, or it imports what the host does not provide.
-    pub fn load(
-        component: &Path,
-        guest: GuestSettings,
-        lines: WasmBacktraceDetails,
-        http: HttpSettings,
-        log: Arc<dyn Log>,
-    ) -> Result<Server> {
-        let instances = Instances::Pooled(http.max_requests);
-        let loaded = component::load(component, instances, &guest.limits, lines, &log)?;
-        let roles = loaded.roles();
-        let is_http = |role: &&Role| matches!(role, Role::Http02 | Role::Http03);
-        let role = *roles.iter().find(is_http).ok_or_else(|| {
-            Error::about(
-                component,
-                match roles.is_empty() {
-                    true => {
-                        "not an HTTP handler: it exports neither wasi:http/incoming-handler@0.2 \
-                         nor wasi:http/handler@0.3"
-                    }
-                    false => "a command, not an HTTP handler: run it with `millpond run`",
-                },
-            )
-        })?;
-        let pre = loaded
-            .check_memory(guest.limits.memory_size())
-            .and_then(|()| loaded.link())
-            .map_err(|reason| Error::about(component, reason))?;
-        let pre =
-            handler::proxy(role, pre).map_err(|error| Error::about(component, reason(&error)))?;
-        loaded.start_epochs()?;
+    /// The first certificate or component that cannot be: the message begins with its file.
+    pub fn load(config: Config, log: Arc<dyn Log>) -> Result<Server> {
+        let listeners = config.listeners.iter();
+        let identities = listeners.map(|listener| {
+            let tls = listener.tls.as_ref();
+            tls.map(|files| Identity::load(files, &*log)).transpose()
+        });
+        let identities = identities.collect::<Result<_>>()?;
+        let compiled = Compiled::new(&config, &log)?;
         Ok(Server {
-            engine: loaded.engine().clone(),
-            pre,
-            guest,
-            http,
+            config,
+            compiled,
+            identities,
             log,
+        })
+    }
+
+    /// Listen on the addresses of the configuration. Blocks while it looks up names.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses an address: the message says which.
+    pub fn bind(&self) -> Result<Sockets> {
+        let listeners = self.config.listeners.iter();
+        let mut listeners = listeners
+            .map(|listener| bind(&listener.address))
+            .collect::<Result<Vec<_>>>()?;
+        if listeners.is_empty() {
+            listeners.push(bind(&config::Listener::default().address)?);
+        }
+        let admin = self.config.admin.address.as_ref();
+        Ok(Sockets {
+            listeners,
+            admin: admin.map(bind).transpose()?,
         })
     }
 
@@ -155,115 +137,235 @@ impl Server {
             .enable_all()
             .event_interval(EVENT_INTERVAL)
             .max_blocking_threads(
-                self.http.max_requests as usize + CONNECTION_THREADS + SPARE_THREADS,
+                self.config.server.max_requests as usize + CONNECTION_THREADS + SPARE_THREADS,
             )
             .build()
     }
 
-    /// Accept connections at once. Must be called within a tokio runtime, such as
-    /// [`runtime`](Server::runtime).
+    /// Open the databases, and accept connections at once. Blocks while migrations run. Must be called
+    /// within a tokio runtime, such as [`runtime`](Server::runtime).
     ///
     /// # Errors
     ///
-    /// The system refuses.
-    pub fn serve(self, listener: TcpListener, databases: Databases) -> io::Result<Serving> {
-        let address = listener.local_addr()?;
-        listener.set_nonblocking(true)?;
-        let (phase, phases) = watch::channel(Phase::Serving);
-        let http = self.http;
-        let handler = Handler::new(
-            self.engine,
-            self.pre,
-            self.guest,
-            databases,
-            &http,
-            self.log,
-        );
-        let handler = Arc::new(handler);
-        let requests = listener::serve(
-            listener,
-            phases,
-            CONNECTION_THREADS,
-            http.head_timeout,
-            Requests(Arc::clone(&handler)),
-        )?;
-        let requests = tokio::spawn(requests);
-        tokio::spawn({
-            let handler = Arc::clone(&handler);
-            async move { handler.watch_clients().await }
-        });
-        Ok(Serving {
-            address,
-            http,
+    /// A database cannot be opened, cannot enforce what a grant says, or the system refuses a socket.
+    pub fn serve(self, sockets: Sockets) -> Result<Serving> {
+        set_process_memory_limit(&self.config);
+        let databases = Databases::open(&self.config)?;
+        let (site, site_in_use) = Site::new(&self.config, self.compiled, databases)?;
+        let (phase, _) = watch::channel(Phase::Serving);
+        let handler = Arc::new(Handler::new(site, Arc::clone(&self.log)));
+        let connections = Connections::new(self.config.server.max_requests, Arc::clone(&self.log));
+        let mut serving = Serving {
+            addresses: Vec::new(),
+            admin: None,
+            config: self.config,
+            log: self.log,
             handler,
+            site_in_use,
             phase,
-            requests,
-        })
+            requests: JoinSet::new(),
+        };
+        let mut identities = self.identities.into_iter();
+        let mut watched = Vec::new();
+        for (index, socket) in sockets.listeners.into_iter().enumerate() {
+            let requests = Requests(Arc::clone(&serving.handler));
+            let listener = serving.config.listeners.get(index);
+            let http2 = listener.is_none_or(|listener| listener.http2);
+            let identity = identities.next().flatten();
+            let tls = identity.as_ref().map(|identity| identity.acceptor(http2));
+            watched.extend(identity.clone());
+            let settings = Settings::new(
+                &serving.config.server,
+                CONNECTION_THREADS,
+                http2,
+                tls.transpose()?,
+                connections.clone(),
+            );
+            let address = serving.listen(socket, settings, requests)?;
+            serving.addresses.push(address);
+        }
+        if let Some(socket) = sockets.admin {
+            let counters = Counters(Arc::clone(&serving.handler));
+            let server = &serving.config.server;
+            // Its own, so that clients cannot take them.
+            let connections = Connections::new(1, Arc::clone(&serving.log));
+            let settings = Settings::new(server, 0, false, None, connections);
+            serving.admin = Some(serving.listen(socket, settings, counters)?);
+        }
+        tokio::spawn(tls::watch(watched, Arc::clone(&serving.log)));
+        let handler = Arc::clone(&serving.handler);
+        tokio::spawn(async move { handler.watch_clients().await });
+        Ok(serving)
     }
+}
+
+/// SQLite counts its memory for the whole process.
+fn set_process_memory_limit(config: &Config) {
+    let limit = config.server.max_sqlite_memory.bytes();
+    millpond_sqlite::set_process_memory_limit(usize::try_from(limit).unwrap_or(usize::MAX));
+}
+
+/// Which settings differ that have no effect on a running server.
+fn only_at_start(before: &Config, after: &Config) -> Vec<&'static str> {
+    let (one, other) = (&before.server, &after.server);
+    let differing = [
+        ("listeners", before.listeners != after.listeners),
+        ("admin", before.admin != after.admin),
+        (
+            "server.max-requests",
+            one.max_requests != other.max_requests,
+        ),
+        (
+            "server.head-timeout",
+            one.head_timeout != other.head_timeout,
+        ),
+        (
+            "server.max-head-size",
+            one.max_head_size != other.max_head_size,
+        ),
+        ("server.max-headers", one.max_headers != other.max_headers),
+    ];
+    let differing = differing.into_iter().filter(|(_, differs)| *differs);
+    differing.map(|(key, _)| key).collect()
+}
+
+fn bind(address: &Address) -> Result<TcpListener> {
+    let addresses = address.resolve();
+    let listener = addresses.and_then(|addresses| TcpListener::bind(&*addresses));
+    listener.map_err(|error| Error::new(format_args!("cannot listen on {address}: {error}")))
 }
 
 /// A server that accepts requests. Dropping it does not stop it: see
 /// [`shut_down`](Serving::shut_down).
 pub struct Serving {
-    address: SocketAddr,
-    http: HttpSettings,
+    addresses: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
+    config: Config,
+    log: Arc<dyn Log>,
     handler: Arc<Handler>,
+    /// Closed when no request uses the current configuration any more.
+    site_in_use: oneshot::Receiver<()>,
     phase: watch::Sender<Phase>,
-    requests: tokio::task::JoinHandle<()>,
+    requests: JoinSet<()>,
 }
 
 impl fmt::Debug for Serving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Serving")
-            .field("address", &self.address)
+            .field("addresses", &self.addresses)
             .finish_non_exhaustive()
     }
 }
 
 impl Serving {
-    /// The address that it listens on.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    fn listen(
+        &mut self,
+        socket: TcpListener,
+        settings: Settings,
+        service: impl Service,
+    ) -> Result<SocketAddr> {
+        let listen = || {
+            let address = socket.local_addr()?;
+            socket.set_nonblocking(true)?;
+            let phases = self.phase.subscribe();
+            let serving = listener::serve(socket, phases, settings, service)?;
+            self.requests.spawn(serving);
+            Ok(address)
+        };
+        listen().map_err(|error: io::Error| Error::new(error))
+    }
+
+    /// The addresses that it listens on, in the order of the configuration's listeners.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The URLs that it serves, in the same order: of each address, with the scheme.
+    pub fn urls(&self) -> impl Iterator<Item = String> {
+        let listeners = self.config.listeners.iter().map(Some);
+        let addresses = self.addresses.iter();
+        addresses
+            .zip(listeners.chain(std::iter::repeat(None)))
+            .map(|(address, listener)| {
+                let has_tls = listener.is_some_and(|listener| listener.tls.is_some());
+                let scheme = if has_tls { "https" } else { "http" };
+                format!("{scheme}://{address}/")
+            })
+    }
+
+    /// The address of the admin server, if there is one.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
     }
 
     /// The databases.
-    pub fn databases(&self) -> &Databases {
-        self.handler.databases()
+    pub fn databases(&self) -> Databases {
+        self.handler.site().databases.clone()
     }
 
-    /// Serve the counters of the pools, as JSON, on another listener, until the server shuts down.
+    /// Serve another configuration from now on. Requests that run continue under the one before, whose
+    /// databases are closed after the last of them, unless the new one has them with the same
+    /// settings. Components are compiled, and migrations run, on another thread.
+    ///
+    /// Returns the settings that differ, but only take effect when the server is started again.
     ///
     /// # Errors
     ///
-    /// The system refuses.
-    pub fn serve_counters(&self, listener: TcpListener) -> io::Result<()> {
-        listener.set_nonblocking(true)?;
-        let service = Counters(Arc::clone(&self.handler));
-        let phases = self.phase.subscribe();
-        let counters = listener::serve(listener, phases, 0, self.http.head_timeout, service)?;
-        tokio::spawn(counters);
-        Ok(())
+    /// As [`Server::load`] and [`Server::serve`]. Then the server continues as before, except that
+    /// migrations may have run.
+    pub async fn reload(&mut self, config: Config) -> Result<Vec<&'static str>> {
+        let (log, open) = (Arc::clone(&self.log), self.databases());
+        let prepare = move || {
+            let compiled = Compiled::new(&config, &log)?;
+            let databases = open.reopen(&config)?;
+            let site = Site::new(&config, compiled, databases.clone());
+            Ok((config, databases, site))
+        };
+        let prepared = tokio::task::spawn_blocking(prepare).await;
+        let (config, databases, site) = prepared.map_err(Error::new)??;
+        let (site, in_use) = match site {
+            Ok(site) => site,
+            Err(error) => {
+                let open = self.databases();
+                databases.close_except(&open, Duration::ZERO).await;
+                return Err(error);
+            }
+        };
+        let before = self.handler.replace_site(site);
+        let is_unused = std::mem::replace(&mut self.site_in_use, in_use);
+        let closed = before.databases.clone();
+        drop(before);
+        tokio::spawn(async move {
+            // Ends with an error, when the last request drops the sender.
+            let _ = is_unused.await;
+            closed.close_except(&databases, Duration::ZERO).await;
+        });
+        set_process_memory_limit(&config);
+        let differing = only_at_start(&self.config, &config);
+        self.config = config;
+        Ok(differing)
     }
 
-    /// Shut down gracefully: accept no new requests, wait for those that run, for up to
-    /// [`grace`](HttpSettings::grace) or until `now` completes, end the others, and close the
-    /// databases.
+    /// Shut down gracefully: accept no new requests, wait for those that run, for up to the
+    /// configuration's `grace` or until `now` completes, end the others, and close the databases.
     pub async fn shut_down(&mut self, now: impl Future<Output = ()>) {
         self.phase.send_replace(Phase::Finishing);
-        let (requests, handler) = (&mut self.requests, &self.handler);
+        let handler = Arc::clone(&self.handler);
+        let databases = self.databases();
         let mut finish = pin!(async {
             // The first completes when all connections have ended, the second when all guests have.
-            let _ = requests.await;
+            while self.requests.join_next().await.is_some() {}
             handler.finished().await;
         });
+        let grace = self.config.server.grace;
         let finished = tokio::select! {
-            finished = tokio::time::timeout(self.http.grace, &mut finish) => finished.is_ok(),
+            finished = tokio::time::timeout(grace, &mut finish) => finished.is_ok(),
             () = now => false,
         };
         handler.end_all();
         self.phase.send_replace(Phase::Ending);
         let close = async {
-            handler.databases().close(Duration::ZERO).await;
+            databases.close(Duration::ZERO).await;
             if !finished {
                 finish.await;
             }

@@ -21,6 +21,7 @@
 //! [`status_of`] is for what follows, opening the tenant's database: 404 if there is none, 503 if it is
 //! suspended or too busy.
 
+mod configured;
 mod header;
 mod host;
 mod path;
@@ -46,7 +47,8 @@ use self::path::PathPattern;
 use self::token::TokenSource;
 use crate::Result;
 
-/// Where the tenant of a request is named. Plain data, as in a configuration file:
+/// Where the tenant of a request is named: a route's `tenant` in the configuration.
+/// [`of_route`](TenantSource::of_route) converts that; this reads the same by itself:
 ///
 /// ```toml
 /// tenant = { from = "host-label", host = "*.example.com" }

@@ -99,7 +99,8 @@ impl Folder {
         self
     }
 
-    /// The settings of each pool. Defaults to those of [`PoolBuilder::new`].
+    /// The settings of each pool. Defaults to those of [`PoolBuilder::new`]. The key is the
+    /// [tenant](PoolBuilder::tenant) in events.
     pub fn pool(mut self, builder: PoolBuilder) -> Folder {
         self.builder = builder;
         self
@@ -174,6 +175,7 @@ impl Folder {
                 log::warn!("{file}: {warning}");
             }
         }
-        open(location()?, self.builder.settings(), |engine| engine)
+        let settings = self.builder.clone().tenant(key).settings();
+        open(location()?, settings, |engine| engine)
     }
 }

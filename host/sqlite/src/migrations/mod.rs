@@ -50,6 +50,7 @@ use std::path::Path;
 use cap_std::fs::Dir;
 pub use error::MigrationError;
 pub use remote::Database;
+use rusqlite::Connection;
 
 use crate::open::Location;
 
@@ -109,6 +110,11 @@ pub struct Report {
 }
 
 impl Migrations {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// Read the migrations in a folder. Blocks while reading; opens no database.
     ///
     /// # Errors
@@ -165,11 +171,6 @@ impl Migrations {
         })
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
-    }
-
     /// Run the migrations that the database does not have yet, each on its own connection. Creates
     /// the database if it does not exist.
     ///
@@ -209,6 +210,19 @@ impl Migrations {
 
     pub(crate) fn run_at(&self, database: &Location) -> Result<Report, MigrationError> {
         run::run(&self.files, database)
+    }
+
+    /// The files that a database has, and those that it does not have yet, if they match.
+    ///
+    /// # Errors
+    ///
+    /// [`Changed`](MigrationError::Changed), [`Missing`](MigrationError::Missing),
+    /// [`OutOfOrder`](MigrationError::OutOfOrder), [`Database`](MigrationError::Database).
+    pub(crate) fn compare(
+        &self,
+        conn: &Connection,
+    ) -> Result<(Vec<String>, Vec<String>), MigrationError> {
+        run::compare(&self.files, conn)
     }
 
     /// Like [`run`](Migrations::run), on a database that is not a file of this crate, such as one

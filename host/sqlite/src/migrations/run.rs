@@ -92,7 +92,7 @@ fn open(database: &Location) -> Result<Opened, Error> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let conn = database.connect(flags)?;
-    let log = LeavesLog::new(&conn, database.identity());
+    let log = database.guard_log(&conn);
     conn.busy_timeout(LOCK_TIMEOUT)?;
     write_ahead_logging(&conn)?;
     // Deleted while it was being opened, or replaced: the log of its name is not this one's.
@@ -173,6 +173,26 @@ fn pending<'a>(
     conn: &Connection,
 ) -> Result<Option<&'a Migration>, MigrationError> {
     next(files, &recorded(conn).map_err(MigrationError::database)?)
+}
+
+/// The names of those that have been applied, and of those that have not, after checking that they
+/// match.
+pub(super) fn compare(
+    files: &[Migration],
+    conn: &Connection,
+) -> Result<(Vec<String>, Vec<String>), MigrationError> {
+    let recorded = recorded(conn).map_err(MigrationError::database)?;
+    next(files, &recorded)?;
+    let is_applied = |migration: &&Migration| {
+        let mut numbers = recorded.iter().map(|(number, ..)| *number);
+        numbers.any(|number| number == migration.number)
+    };
+    let (applied, pending): (Vec<_>, Vec<_>) = files.iter().partition(is_applied);
+    let names = |migrations: Vec<&Migration>| {
+        let names = migrations.iter().map(|migration| migration.file.clone());
+        names.collect()
+    };
+    Ok((names(applied), names(pending)))
 }
 
 /// The number, name and hash of an applied migration.

@@ -11,6 +11,7 @@ use cap_std::fs::{Dir, Metadata, OpenOptions};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::leaves_log::LeavesLog;
 use crate::ffi::memory;
 use crate::ffi::vfs::identity::Identity;
 use crate::ffi::vfs::{self, Folder};
@@ -76,14 +77,20 @@ impl Location {
         };
         let folder =
             Folder::open(&folder).map_err(|error| cannot_open(&name, &error.to_string()))?;
+        Ok(Location::in_folder(&folder, &file, name))
+    }
+
+    /// The file of this name in an open folder. The name is one component.
+    pub(crate) fn in_folder(folder: &Arc<Folder>, file: &OsStr, name: String) -> Location {
+        let (folder, file) = (Arc::clone(folder), file.to_owned());
         let identity = Identity::new(&folder, file.clone());
-        Ok(Location {
+        Location {
             target: Target::File { folder, file },
             name,
             identity: Some(Arc::new(identity)),
             slow_schema: Arc::default(),
             must_exist: false,
-        })
+        }
     }
 
     /// A file in a folder that the embedder has opened. The name must be one plain component.
@@ -100,15 +107,7 @@ impl Location {
             ));
         }
         let folder = Folder::of(dir).map_err(|error| cannot_open(name, &error.to_string()))?;
-        let identity = Identity::new(&folder, name.into());
-        let file = name.into();
-        Ok(Location {
-            target: Target::File { folder, file },
-            name: name.to_owned(),
-            identity: Some(Arc::new(identity)),
-            slow_schema: Arc::default(),
-            must_exist: false,
-        })
+        Ok(Location::in_folder(&folder, name.as_ref(), name.to_owned()))
     }
 
     /// An in-memory database that all connections of one pool share.
@@ -144,8 +143,9 @@ impl Location {
         identity.is_some_and(|identity| identity.is_lost())
     }
 
-    pub(crate) fn identity(&self) -> &Option<Arc<Identity>> {
-        &self.identity
+    /// For a connection that [`connect`](Location::connect) opened: see there.
+    pub(crate) fn guard_log(&self, conn: &Connection) -> LeavesLog {
+        LeavesLog::new(conn, &self.identity)
     }
 
     /// For the operator: guests must not see paths.
@@ -158,8 +158,13 @@ impl Location {
     }
 
     pub(super) fn folder(&self) -> Option<Arc<Folder>> {
+        self.file().map(|(folder, _)| Arc::clone(folder))
+    }
+
+    /// The folder of the file, and its name there. `None` for an in-memory database.
+    pub(crate) fn file(&self) -> Option<(&Arc<Folder>, &OsStr)> {
         match &self.target {
-            Target::File { folder, .. } => Some(Arc::clone(folder)),
+            Target::File { folder, file } => Some((folder, file)),
             Target::Memory(_) => None,
         }
     }

@@ -1,10 +1,14 @@
 //! An HTTP handler that responds to `/quick` with a row, and otherwise misbehaves as its path says:
 //! it loops, floods, holds what it can, or never responds; or it runs the statement that it
-//! receives.
+//! receives. `/count` responds with a number of its own for each instance, and how many requests that
+//! has counted.
 #![cfg_attr(
     not(target_family = "wasm"),
     expect(dead_code, reason = "natively there is no host to call the handler")
 )]
+
+use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
 
 use millpond_guest::bindings::connections::TransactionMode;
 use millpond_guest::bindings::pool::{Access, get_connection};
@@ -13,6 +17,18 @@ use wstd::http::{Body, Error, Response};
 
 const ENDLESS: &str =
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+
+thread_local! {
+    static INSTANCE: u64 = RandomState::new().hash_one(0);
+    static COUNT: Cell<u32> = const { Cell::new(0) };
+    static KEPT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The instance's number, and how many requests it has counted.
+fn count() -> String {
+    COUNT.set(COUNT.get() + 1);
+    format!("{} {}", INSTANCE.with(|number| *number), COUNT.get())
+}
 
 #[cfg(target_family = "wasm")]
 #[wstd::http_server]
@@ -43,6 +59,30 @@ fn answer(path: &str) -> Result<Response<Body>, Error> {
             let table = db().and_then(|db| db.query("SELECT 1", NONE, false));
             let table = table.map_err(|error| Error::msg(error.message))?;
             Ok(Response::new(format!("{:?}", read(&table.rows)).into()))
+        }
+        "/count" => Ok(Response::new(count().into())),
+        // The end of the line is missing.
+        "/count/print" => {
+            print!("printed");
+            std::io::Write::flush(&mut std::io::stdout())?;
+            Ok(Response::new(count().into()))
+        }
+        "/count/trap" => {
+            println!("trapping {}", count());
+            panic!("as told")
+        }
+        "/count/grow" => {
+            KEPT.set(vec![1; 140 << 20]);
+            Ok(Response::new(count().into()))
+        }
+        "/count/begin" => {
+            let db = db().map_err(|error| Error::msg(error.message))?;
+            let transaction = db.begin(TransactionMode::Immediate);
+            let inserted = db.execute("INSERT INTO mark VALUES (1)", NONE);
+            assert!(transaction.is_ok() && inserted.is_ok());
+            // The instance keeps them.
+            std::mem::forget((db, transaction));
+            Ok(Response::new(count().into()))
         }
         "/loop" => loop {
             std::hint::black_box(());

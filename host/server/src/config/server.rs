@@ -1,0 +1,133 @@
+//! Settings of the whole server: `[server]`, `[[listeners]]` and `[admin]`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::address::Address;
+use crate::config::macros::{choices, settings};
+use crate::config::size::Size;
+
+settings! {
+    /// Limits and timeouts that all listeners, components and databases share.
+    Server {
+        /// How long a request may take, until the end of its response.
+        request_timeout: Duration, default "30s", from ">0s" to "10000h";
+
+        /// Maximum number of requests that run at the same time, each with a thread and an
+        /// instance. A request beyond it gets the status 503.
+        max_requests: u32, default 128, from 1 to 4096;
+
+        /// Maximum number of requests of one client address that run at the same time. A request
+        /// beyond it gets the status 429. Clients behind one proxy share an address.
+        max_client_requests: Option<u32>, unset "no limit but `max-requests`", from 1 to 4096,
+            example 16;
+
+        /// Maximum number of requests of one tenant that run at the same time. A request beyond it
+        /// gets the status 429.
+        max_tenant_requests: Option<u32>, unset "no limit but `max-requests`", from 1 to 4096,
+            example 16;
+
+        /// How long a request's head may take to arrive.
+        head_timeout: Duration, default "30s", from ">0s" to "1h";
+
+        /// Maximum size of a request's head: its first line and its headers.
+        max_head_size: Size, default "64KiB", from "8KiB" to "1MiB";
+
+        /// Maximum number of headers of a request.
+        max_headers: u32, default 100, from 1 to 1000;
+
+        /// Maximum size of a request's body. A larger one gets the status 413, or ends early.
+        max_body_size: Option<Size>, unset "no limit but `request-timeout`", from "0" to "16384GiB",
+            example "64MiB";
+
+        /// Whether to compress responses with gzip or Brotli if the client accepts it and the
+        /// response's type is worth it.
+        compression: bool, default false;
+
+        /// How many requests an instance of a component handles, one after the other. 1 means a new
+        /// instance for each request. More is faster, but whatever a request leaves in the
+        /// instance's memory is there for the next one, which may be another client's.
+        max_instance_reuse: u32, default 1, from 1 to 1000000;
+
+        /// How long an instance waits for its next request before it is dropped. Only has an effect
+        /// if `max-instance-reuse` is more than 1.
+        idle_instance_timeout: Duration, default "1s", from ">0s" to "1h";
+
+        /// How long a graceful shutdown waits for running requests.
+        grace: Duration, default "10s", from "0s" to "10000h";
+
+        /// Whether to log a line for each request.
+        access_log: bool, default true;
+
+        /// The form of log lines.
+        log_format: LogFormat, default "text";
+
+        /// Log each statement that runs at least this long, without its parameters.
+        slow_statement_time: Option<Duration>, unset "none are logged", from "0s" to "10000h",
+            example "1s";
+
+        /// How much a component may write to its stdout and stderr for one request. The rest is
+        /// dropped.
+        max_output_size: Size, default "64KiB", from "0" to "1GiB";
+
+        /// SQLite's memory limit for all connections of all databases together. A statement that
+        /// needs more fails.
+        max_sqlite_memory: Size, default "4GiB", from "4MiB" to "16384GiB";
+    }
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs: each line is a JSON object.
+    Json,
+}
+
+choices!(LogFormat {
+    LogFormat::Text = "text", "for people";
+    LogFormat::Json = "json", "for programs: each line is a JSON object";
+});
+
+settings! {
+    /// Where clients connect: one table for each address. Without any, one with the defaults. Each
+    /// listener speaks HTTP/1.1.
+    Listener {
+        /// Address and port, such as `127.0.0.1:8080`, `localhost:8080`, or `:8080` for all
+        /// addresses of this machine. Port 0 chooses a free port.
+        address: Address, default "127.0.0.1:8080";
+
+        /// Whether to speak HTTP/2 too: with TLS if the client chooses it, without TLS if the
+        /// client begins with it.
+        http2: bool, default true;
+
+        /// Serve HTTPS, with this certificate.
+        tls: Option<Tls>, unset "plain HTTP",
+            example r#"{ certificate = "certificate.pem", key = "key.pem" }"#;
+    }
+}
+
+settings! {
+    /// The certificate of a listener.
+    Tls {
+        /// A file with the certificate in PEM, then those of the authorities between it and the
+        /// root.
+        certificate: PathBuf, required "certificate.pem";
+
+        /// A file with the certificate's private key in PEM.
+        key: PathBuf, required "key.pem";
+    }
+}
+
+settings! {
+    /// A second server for the operator: counters of the pools, metrics, and health. It has no
+    /// password.
+    Admin {
+        /// Address and port.
+        address: Option<Address>, unset "no such server", example "127.0.0.1:9090";
+
+        /// Allow an address that other machines can connect to. All of them can read what it shows.
+        allow_other_machines: bool, default false;
+    }
+}

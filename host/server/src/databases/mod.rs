@@ -1,0 +1,180 @@
+//! The databases of a configuration, open.
+
+mod grants;
+mod open;
+#[cfg(feature = "libsql")]
+mod server;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millpond_wasmtime::pool::{self, Pool, PoolStats, Pools, PoolsStats};
+use serde_json::{Map, Value, json};
+use tokio::task::JoinSet;
+
+pub use self::grants::Grants;
+pub use self::open::migrate;
+pub(crate) use self::open::migrations;
+use crate::config::{Config, Database, Location, Name};
+use crate::error::{Error, Result};
+
+/// The databases of a configuration, open. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Databases {
+    open: BTreeMap<Name, Arc<OpenDatabase>>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct OpenDatabase {
+    settings: Database,
+    source: Source,
+    /// The file, whatever the configuration calls it.
+    file: Option<PathBuf>,
+}
+
+/// Where connections come from.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// From one database.
+    One(Pool),
+    /// From the database of the request's tenant.
+    Tenants(Pools),
+}
+
+impl OpenDatabase {
+    /// The pool of a request's tenant, if each tenant has a database of its own. Waits for room, and
+    /// opens it if it is not open.
+    pub(crate) async fn pool(&self, tenant: Option<&str>) -> pool::Result<Pool> {
+        match (&self.source, tenant) {
+            (Source::One(pool), _) => Ok(pool.clone()),
+            (Source::Tenants(pools), Some(tenant)) => pools.get(tenant).await,
+            (Source::Tenants(_), None) => Err(pool::Error::new(
+                pool::ErrorKind::NoSuchDatabase,
+                "the request has no tenant",
+            )),
+        }
+    }
+
+    /// The counters.
+    pub(crate) fn stats(&self) -> Stats {
+        match &self.source {
+            Source::One(pool) => Stats::Pool(pool.stats()),
+            Source::Tenants(pools) => Stats::Tenants(pools.stats()),
+        }
+    }
+}
+
+/// The counters of a database.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Stats {
+    /// Of its pool.
+    Pool(PoolStats),
+    /// Of the pools of its tenants.
+    Tenants(PoolsStats),
+}
+
+impl Databases {
+    /// Open the databases of `config`. Runs their migrations first. Blocks meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// The first that cannot be opened, with its name. Those before it are closed again.
+    pub fn open(config: &Config) -> Result<Databases> {
+        Databases::default().reopen(config)
+    }
+
+    /// Open the databases of `config`, as [`open`](Databases::open) does, and keep those that are open
+    /// with the same settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Databases::open).
+    pub fn reopen(&self, config: &Config) -> Result<Databases> {
+        let mut open: BTreeMap<Name, Arc<OpenDatabase>> = BTreeMap::new();
+        for (name, settings) in &config.databases {
+            if let Some(same) = self
+                .open
+                .get(name)
+                .filter(|open| open.settings == *settings)
+            {
+                open.insert(name.clone(), Arc::clone(same));
+                continue;
+            }
+            let source = open::open(name.as_str(), settings)?;
+            let file = match settings.location() {
+                Some(Location::File(path)) => fs::canonicalize(path).ok(),
+                _ => None,
+            };
+            let is_same = |other: &&Name| file.is_some() && open[*other].file == file;
+            if let Some(other) = open.keys().find(is_same) {
+                // Two pools would not coordinate their writers.
+                return Err(Error::new(format_args!(
+                    "the databases `{other}` and `{name}` are the same file: write it once, and \
+                     grant it twice"
+                )));
+            }
+            let database = OpenDatabase {
+                settings: settings.clone(),
+                source,
+                file,
+            };
+            open.insert(name.clone(), Arc::new(database));
+        }
+        Ok(Databases { open })
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<OpenDatabase>> {
+        self.open.get(name)
+    }
+
+    /// The counters of each database.
+    pub fn stats(&self) -> Vec<(&Name, Stats)> {
+        let open = self.open.iter();
+        open.map(|(name, database)| (name, database.stats()))
+            .collect()
+    }
+
+    /// The counters of each database, as `{"databases": {NAME: {COUNTER: NUMBER}}}`.
+    pub fn stats_json(&self) -> Value {
+        let stats = self.stats().into_iter().map(|(name, stats)| {
+            let counters = match stats {
+                Stats::Pool(stats) => serde_json::to_value(stats),
+                Stats::Tenants(stats) => serde_json::to_value(stats),
+            };
+            // Serializing named numbers cannot fail.
+            (name.to_string(), counters.unwrap_or_default())
+        });
+        json!({ "databases": stats.collect::<Map<_, _>>() })
+    }
+
+    /// Close all at the same time. Connections still in use are ended after `grace`.
+    pub async fn close(&self, grace: Duration) {
+        self.close_except(&Databases::default(), grace).await;
+    }
+
+    /// Close those that `kept` does not have.
+    pub(crate) async fn close_except(&self, kept: &Databases, grace: Duration) {
+        let mut closing = JoinSet::new();
+        for (name, database) in &self.open {
+            if kept
+                .open
+                .get(name)
+                .is_some_and(|kept| Arc::ptr_eq(kept, database))
+            {
+                continue;
+            }
+            let source = database.source.clone();
+            closing.spawn(async move {
+                match source {
+                    Source::One(pool) => pool.close(grace).await,
+                    Source::Tenants(pools) => pools.close(grace).await,
+                }
+            });
+        }
+        closing.join_all().await;
+    }
+}

@@ -1,0 +1,101 @@
+//! HTTP/2 on one connection, whose requests run at the same time.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use hyper::rt::Executor;
+use hyper::server::conn::http2::Builder;
+use hyper_util::rt::TokioTimer;
+use tokio::net::TcpStream;
+
+use crate::http::exchange::Exchange;
+
+/// What a client begins with (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// No method begins like this: it is reserved.
+const BEGINNING: usize = b"PRI".len();
+/// How long to wait for more of a beginning that is shorter than that.
+const BEGINNING_PAUSE: Duration = Duration::from_millis(10);
+
+/// Maximum number of requests of one connection that run at the same time. RFC 9113 recommends no
+/// fewer (5.1.2). Others wait at the client.
+const MAX_STREAMS: u32 = 100;
+/// How much of a request's body a client may send before the guest reads it, and how much of all
+/// bodies of a connection together: four guests that do not read stop the others.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// How much of a response's body to take from the guest before the client does.
+const SEND_BUFFER: usize = 64 << 10;
+
+type Stream = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Keeps the streams of a connection for [`drive`], which runs them in the connection's own task: so
+/// the end of the connection is the end of its requests, and what a stream has sent is written
+/// after the stream has ended.
+#[derive(Clone, Default)]
+pub(super) struct Streams(Arc<Mutex<Vec<Stream>>>);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.push(Box::pin(stream));
+    }
+}
+
+/// For a connection whose requests have heads of up to `max_head_size` bytes.
+///
+/// The rest are the defaults of hyper and h2: a frame has up to 16 KiB; 20 requests that the client
+/// resets before the server has seen them, or 1,024 that it gets wrong, close the connection, as
+/// does a head of too many frames. A ping, or settings, are acknowledged before more is read.
+pub(super) fn builder(streams: &Streams, max_head_size: u32) -> Builder<Streams> {
+    let mut http = Builder::new(streams.clone());
+    http.timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(max_head_size)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER);
+    http
+}
+
+/// Run a connection and its streams to the end of the connection, or until its client is a
+/// [flood](Exchange::is_flooded).
+pub(super) async fn drive<C: Future>(
+    mut connection: Pin<&mut C>,
+    streams: &Streams,
+    running: &mut FuturesUnordered<Stream>,
+    exchange: &Exchange,
+) {
+    poll_fn(|cx| {
+        if connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut new = streams.0.lock().unwrap_or_else(PoisonError::into_inner);
+        running.extend(new.drain(..));
+        drop(new);
+        while let Poll::Ready(Some(())) = running.poll_next_unpin(cx) {}
+        match exchange.is_flooded() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+}
+
+/// Whether the client begins with HTTP/2. Waits until it sends something.
+pub(super) async fn is_chosen(stream: &TcpStream) -> std::io::Result<bool> {
+    let mut beginning = [0; BEGINNING];
+    loop {
+        let length = stream.peek(&mut beginning).await?;
+        let is_preface = length > 0 && PREFACE.starts_with(&beginning[..length]);
+        if !is_preface || length == BEGINNING {
+            return Ok(is_preface);
+        }
+        // What has arrived stays in the socket, so there is nothing to wait for.
+        tokio::time::sleep(BEGINNING_PAUSE).await;
+    }
+}

@@ -1,0 +1,232 @@
+//! What a configuration means for requests: its components, routes and databases.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use http::Request;
+use tokio::sync::oneshot;
+use wasmtime::{Engine, WasmBacktraceDetails};
+use wasmtime_wasi_http::handler::ProxyPre;
+use wasmtime_wasi_http::{p2, p3};
+
+use crate::component::{self, Instances, LoadedComponent};
+use crate::config::{self, Config, Name};
+use crate::databases::{Databases, Grants};
+use crate::error::{Error, Result};
+use crate::failure::reason;
+use crate::guest::{Guest, GuestSettings};
+use crate::interfaces::Role;
+use crate::log::Log;
+use crate::route::{Router, to_all};
+
+/// The components of a configuration, compiled, and checked as far as that is possible without opening
+/// a database.
+pub(crate) struct Compiled {
+    components: BTreeMap<Name, CompiledComponent>,
+}
+
+pub(crate) struct CompiledComponent {
+    engine: Engine,
+    pre: ProxyPre<Guest>,
+    guest: GuestSettings,
+}
+
+impl Compiled {
+    /// Compile the components of `config`. Blocks meanwhile.
+    pub(crate) fn new(config: &Config, log: &Arc<dyn Log>) -> Result<Compiled> {
+        let mut components = BTreeMap::new();
+        for (name, settings) in &config.components {
+            let instances = Instances::Pooled(config.server.max_requests);
+            components.insert(name.clone(), compile(settings, instances, log)?);
+        }
+        Ok(Compiled { components })
+    }
+}
+
+/// Compile a component, and check that it can be served.
+pub(crate) fn compile(
+    settings: &config::Component,
+    instances: Instances,
+    log: &Arc<dyn Log>,
+) -> Result<CompiledComponent> {
+    let file = &settings.file;
+    let guest = GuestSettings::new(settings)?;
+    let lines = match settings.source_lines {
+        true => WasmBacktraceDetails::Enable,
+        false => WasmBacktraceDetails::Disable,
+    };
+    let loaded = component::load(file, instances, &guest.limits, lines, log)?;
+    let role = http_role(&loaded).map_err(|what| Error::about(file, what))?;
+    let pre = loaded
+        .check_memory(guest.limits.memory_size())
+        .and_then(|()| loaded.link())
+        .map_err(|reason| Error::about(file, reason))?;
+    let pre = match role {
+        Role::Http03 => p3::bindings::ServicePre::new(pre).map(ProxyPre::P3),
+        _ => p2::bindings::ProxyPre::new(pre).map(ProxyPre::P2),
+    };
+    loaded.start_epochs()?;
+    Ok(CompiledComponent {
+        engine: loaded.engine().clone(),
+        pre: pre.map_err(|error| Error::about(file, reason(&error)))?,
+        guest,
+    })
+}
+
+/// The role in which a component can be served, or why it cannot.
+fn http_role(loaded: &LoadedComponent) -> Result<Role, &'static str> {
+    let roles = loaded.roles();
+    let is_http = |role: &&Role| matches!(role, Role::Http02 | Role::Http03);
+    roles.iter().find(is_http).copied().ok_or({
+        match roles.is_empty() {
+            true => {
+                "not an HTTP handler: it exports neither wasi:http/incoming-handler@0.2 nor \
+                 wasi:http/handler@0.3"
+            }
+            false => "a command, not an HTTP handler: run it with `millpond run`",
+        }
+    })
+}
+
+impl GuestSettings {
+    /// Those of a component's configuration.
+    ///
+    /// # Errors
+    ///
+    /// One of its inherited variables is not set, or is not UTF-8.
+    pub fn new(component: &config::Component) -> Result<GuestSettings> {
+        let env = component.env.iter();
+        let mut env: BTreeMap<_, _> = env
+            .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
+            .collect();
+        for name in &component.inherit_env {
+            let value = env::var(name).map_err(|error| {
+                let file = &component.file;
+                Error::about(file, format_args!("`inherit-env` has {name}: {error}"))
+            })?;
+            env.insert(name.clone(), value);
+        }
+        let name = component.file.file_name().unwrap_or_default();
+        let mut args = vec![name.to_string_lossy().into_owned()];
+        args.extend(component.args.iter().cloned());
+        // Sizes are at most 4 GiB.
+        let bytes = |size: config::Size| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
+        Ok(GuestSettings {
+            args,
+            env,
+            limits: millpond_wasmtime::InstanceLimits::new()
+                .max_memory_size(bytes(component.max_memory_size))
+                .max_memories(component.max_memories)
+                .max_tables(component.max_tables)
+                .max_table_entries(component.max_table_entries)
+                .max_instances(component.max_instances)
+                .max_handles(component.max_handles)
+                .max_stack_size(bytes(component.max_stack_size))
+                .max_call_size(bytes(component.max_call_size)),
+            max_random_size: bytes(component.max_random_size),
+        })
+    }
+}
+
+/// What a configuration means for requests. Replaced as a whole by another configuration.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) settings: config::Server,
+    pub(crate) databases: Databases,
+    router: Router<Target>,
+    /// Whether there is more than one component, so that a log must say which.
+    has_many: bool,
+    /// Dropped with the last request that uses this site.
+    _in_use: oneshot::Sender<()>,
+}
+
+/// A component, with what it is granted.
+pub(crate) struct Component {
+    pub(crate) name: Name,
+    pub(crate) engine: Engine,
+    pub(crate) pre: ProxyPre<Guest>,
+    pub(crate) guest: GuestSettings,
+    pub(crate) grants: Grants,
+    /// It has been reported that the component asks for a database that is not granted.
+    pub(crate) told_of_database: AtomicBool,
+}
+
+impl std::fmt::Debug for Component {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Component")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a route leads to.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) component: Arc<Component>,
+}
+
+impl Site {
+    /// What `config` means, with its components and its open databases. The receiver is closed when no
+    /// request uses the site any more.
+    pub(crate) fn new(
+        config: &Config,
+        compiled: Compiled,
+        databases: Databases,
+    ) -> Result<(Site, oneshot::Receiver<()>)> {
+        let mut components = BTreeMap::new();
+        for (name, compiled) in compiled.components {
+            let settings = &config.components[&name];
+            let grants = Grants::new(settings, &databases)
+                .map_err(|error| Error::new(format_args!("the component `{name}`: {error}")))?;
+            let component = Component {
+                name: name.clone(),
+                engine: compiled.engine,
+                pre: compiled.pre,
+                guest: compiled.guest,
+                grants,
+                told_of_database: AtomicBool::new(false),
+            };
+            components.insert(name, Arc::new(component));
+        }
+        let mut routes = config.routes.clone();
+        if routes.is_empty() {
+            routes.extend(components.keys().map(|only| to_all(only.as_str())));
+        }
+        let mut targets = Vec::new();
+        for route in routes {
+            let component = components.get(route.component.as_str()).ok_or_else(|| {
+                Error::new(format_args!("there is no component `{}`", route.component))
+            })?;
+            let component = Arc::clone(component);
+            targets.push((route, Target { component }));
+        }
+        let (in_use, is_in_use) = oneshot::channel();
+        let site = Site {
+            settings: config.server.clone(),
+            databases,
+            router: Router::new(targets),
+            has_many: components.len() > 1,
+            _in_use: in_use,
+        };
+        Ok((site, is_in_use))
+    }
+
+    /// Where a request goes. Its URI has an authority.
+    pub(crate) fn route<B>(&self, request: &Request<B>) -> Option<&Target> {
+        let uri = request.uri();
+        self.router.find(uri.authority(), uri.path())
+    }
+
+    /// How many bytes a guest may write to its stdout and stderr for one request.
+    pub(crate) fn max_output_size(&self) -> usize {
+        // At most 1 GiB.
+        usize::try_from(self.settings.max_output_size.bytes()).unwrap_or(usize::MAX)
+    }
+
+    /// The name of a component for the log.
+    pub(crate) fn shown<'a>(&self, component: &'a Component) -> Option<&'a Name> {
+        self.has_many.then_some(&component.name)
+    }
+}

@@ -1,0 +1,354 @@
+//! Backups at intervals, of which the older ones are removed.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use super::names::{self, Keep};
+use super::task::{Task, create_private, keys};
+use super::{Backup, BackupError, BackupReport, Cancel};
+
+/// How long to wait without looking at the clock, which may be set, or run on while the machine
+/// sleeps.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Backs a database up at intervals, or all databases of a [`Folder`](crate::Folder), and removes
+/// older backups.
+///
+/// A backup is named after its database and the time, in UTC: `app-20261127T184342Z.db`. It is due
+/// when the newest one in the folder is as old as the interval, so a restart of the program neither
+/// makes nor delays one. One is made at a time. If one fails, the others are made, no older one is
+/// removed, and the next attempt is after the interval.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use millpond_sqlite::backup::BackupSchedule;
+///
+/// let hour = Duration::from_secs(3600);
+/// let schedule = BackupSchedule::of("/var/lib/app/app.db", "/var/backups/app", hour)
+///     .keep_last(24)
+///     .keep_days(14)
+///     .start()?;
+/// // At the end of the program:
+/// schedule.stop();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[must_use = "a schedule does nothing until it is started"]
+pub struct BackupSchedule {
+    from: From,
+    into: PathBuf,
+    every: Duration,
+    keep: Keep,
+    clock: Box<dyn Fn() -> SystemTime + Send>,
+    report: Box<dyn FnMut(&BackupOutcome) + Send>,
+    cancel: Cancel,
+    /// When each database was last attempted.
+    attempts: HashMap<String, SystemTime>,
+}
+
+enum From {
+    Database(PathBuf),
+    Folder(PathBuf),
+}
+
+/// What came of one scheduled backup.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct BackupOutcome {
+    /// The database: its path, or its key in the folder. The folder, if it cannot be read.
+    pub database: String,
+    /// The backup, or why there is none.
+    pub result: Result<BackupReport, BackupError>,
+    /// Older backups that were removed.
+    pub removed: Vec<PathBuf>,
+    /// Why older backups could not be removed.
+    pub not_removed: Vec<BackupError>,
+}
+
+impl BackupSchedule {
+    /// Back up the database in the file at `path` into the folder `into`, which must exist, `every`
+    /// so often; at least every second.
+    pub fn of(path: impl AsRef<Path>, into: impl AsRef<Path>, every: Duration) -> BackupSchedule {
+        BackupSchedule::new(From::Database(path.as_ref().to_owned()), into, every)
+    }
+
+    /// Back up each database of the [`Folder`](crate::Folder) at `path` into its own folder in
+    /// `into`, which must exist: `into/KEY/KEY-20261127T184342Z.db`. Databases that are added later
+    /// are found within the interval. The backups of one that is deleted stay.
+    pub fn of_folder(
+        path: impl AsRef<Path>,
+        into: impl AsRef<Path>,
+        every: Duration,
+    ) -> BackupSchedule {
+        BackupSchedule::new(From::Folder(path.as_ref().to_owned()), into, every)
+    }
+
+    fn new(from: From, into: impl AsRef<Path>, every: Duration) -> BackupSchedule {
+        BackupSchedule {
+            from,
+            into: into.as_ref().to_owned(),
+            every: every.max(Duration::from_secs(1)),
+            keep: Keep {
+                last: 7,
+                days: 0,
+                weeks: 0,
+            },
+            clock: Box::new(SystemTime::now),
+            report: Box::new(|_| ()),
+            cancel: Cancel::new(),
+            attempts: HashMap::new(),
+        }
+    }
+
+    /// Keep the newest `count` backups of each database; at least 1. Defaults to 7. Only regular
+    /// files with exactly the name that a backup gets are ever removed, and only after a backup has
+    /// succeeded.
+    pub fn keep_last(mut self, count: usize) -> Self {
+        self.keep.last = count.max(1);
+        self
+    }
+
+    /// Also keep the newest backup of each of the last `count` days that have one, in UTC. Defaults
+    /// to 0.
+    pub fn keep_days(mut self, count: usize) -> Self {
+        self.keep.days = count;
+        self
+    }
+
+    /// Also keep the newest backup of each of the last `count` weeks that have one, in UTC, from
+    /// Monday. Defaults to 0.
+    pub fn keep_weeks(mut self, count: usize) -> Self {
+        self.keep.weeks = count;
+        self
+    }
+
+    /// Call `report` after each backup, on the schedule's thread. A failure is also logged as a
+    /// warning.
+    pub fn on_backup(mut self, report: impl FnMut(&BackupOutcome) + Send + 'static) -> Self {
+        self.report = Box::new(report);
+        self
+    }
+
+    /// Read the time from `clock`. Defaults to the system's. For tests: after it was set, call
+    /// [`RunningSchedule::look`].
+    pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + 'static) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// Start the schedule, on a thread of its own. Backups that are due are made now.
+    ///
+    /// # Errors
+    ///
+    /// The system cannot start a thread.
+    pub fn start(self) -> io::Result<RunningSchedule> {
+        let shared = Arc::new(Shared::default());
+        let cancel = self.cancel.clone();
+        let for_thread = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("millpond-backup".to_owned())
+            .spawn(move || self.run(&for_thread))?;
+        Ok(RunningSchedule {
+            shared,
+            cancel,
+            thread: Some(thread),
+        })
+    }
+
+    /// Make a backup of each database now, due or not, and remove older ones. Blocks until done, as
+    /// [`Backup::write`] does for each.
+    pub fn run_once(&mut self) -> Vec<BackupOutcome> {
+        let now = (self.clock)();
+        match self.tasks() {
+            Ok(tasks) => tasks.iter().map(|task| self.back_up(task, now)).collect(),
+            Err(outcome) => vec![self.reported(outcome)],
+        }
+    }
+
+    fn run(mut self, shared: &Shared) {
+        loop {
+            let next = self.run_due();
+            let mut state = shared.state();
+            loop {
+                let now = (self.clock)();
+                let left = next.duration_since(now).unwrap_or_default();
+                if state.stopped {
+                    return;
+                }
+                if left.is_zero() {
+                    break;
+                }
+                let wait = left.min(LOOK_AGAIN);
+                let waited = shared.changed.wait_timeout(state, wait);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
+    }
+
+    /// Make the backups that are due. Returns when the next one is.
+    fn run_due(&mut self) -> SystemTime {
+        let began = (self.clock)();
+        let mut next = began + self.every;
+        let tasks = match self.tasks() {
+            Ok(tasks) => tasks,
+            Err(outcome) => {
+                self.reported(outcome);
+                return next;
+            }
+        };
+        for task in tasks {
+            if self.cancel.is_cancelled() {
+                break;
+            }
+            let now = (self.clock)();
+            let last = self.last(&task, now);
+            let due = last.map_or(now, |last| last + self.every);
+            if due <= now {
+                self.back_up(&task, now);
+            } else {
+                next = next.min(due);
+            }
+        }
+        next
+    }
+
+    /// When this database was last backed up or attempted. What a clock that was wrong has left in
+    /// the future does not count.
+    fn last(&self, task: &Task, now: SystemTime) -> Option<SystemTime> {
+        let made = task.backups().unwrap_or_default();
+        let made = made.into_iter().filter_map(names::to_clock);
+        let attempt = self.attempts.get(&task.database).copied();
+        made.chain(attempt).filter(|last| *last <= now).max()
+    }
+
+    fn tasks(&self) -> Result<Vec<Task>, BackupOutcome> {
+        let folder = match &self.from {
+            From::Database(path) => {
+                let stem = path.file_stem().unwrap_or_default();
+                return Ok(vec![Task {
+                    database: path.display().to_string(),
+                    path: path.clone(),
+                    into: self.into.clone(),
+                    stem: stem.to_string_lossy().into_owned(),
+                }]);
+            }
+            From::Folder(folder) => folder,
+        };
+        let keys = keys(folder).map_err(|error| BackupOutcome {
+            database: folder.display().to_string(),
+            result: Err(BackupError::file(folder, error)),
+            removed: Vec::new(),
+            not_removed: Vec::new(),
+        })?;
+        let task = |key: String| Task {
+            path: folder.join(format!("{key}.db")),
+            into: self.into.join(&key),
+            stem: key.clone(),
+            database: key,
+        };
+        Ok(keys.into_iter().map(task).collect())
+    }
+
+    fn back_up(&mut self, task: &Task, now: SystemTime) -> BackupOutcome {
+        self.attempts.insert(task.database.clone(), now);
+        let mut outcome = BackupOutcome {
+            database: task.database.clone(),
+            result: self.make(task, now),
+            removed: Vec::new(),
+            not_removed: Vec::new(),
+        };
+        if outcome.result.is_ok() {
+            let not_removed = task.remove_surplus(self.keep, &mut outcome.removed);
+            outcome.not_removed = not_removed;
+        }
+        self.reported(outcome)
+    }
+
+    fn make(&self, task: &Task, now: SystemTime) -> Result<BackupReport, BackupError> {
+        if let From::Folder(_) = self.from {
+            create_private(&task.into).map_err(|error| BackupError::file(&task.into, error))?;
+        }
+        let backup = Backup::of(&task.path).cancel(&self.cancel);
+        backup.write(task.into.join(names::name(&task.stem, now)))
+    }
+
+    fn reported(&mut self, outcome: BackupOutcome) -> BackupOutcome {
+        match &outcome.result {
+            Err(BackupError::Cancelled) | Ok(_) => {}
+            Err(error) => log::warn!("{}: there is no backup: {error}", outcome.database),
+        }
+        for error in &outcome.not_removed {
+            log::warn!("{}: {error}", outcome.database);
+        }
+        (self.report)(&outcome);
+        outcome
+    }
+}
+
+impl fmt::Debug for BackupSchedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (From::Database(from) | From::Folder(from)) = &self.from;
+        f.debug_struct("BackupSchedule")
+            .field("from", from)
+            .field("into", &self.into)
+            .field("every", &self.every)
+            .field("keep", &self.keep)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stopped: bool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A schedule that runs. Dropping it stops it, as [`stop`](RunningSchedule::stop) does.
+#[derive(Debug)]
+pub struct RunningSchedule {
+    shared: Arc<Shared>,
+    cancel: Cancel,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RunningSchedule {
+    /// Look at the clock now, and make the backups that are due. Does not wait for them.
+    pub fn look(&self) {
+        // The thread must not be between reading the clock and waiting.
+        drop(self.shared.state());
+        self.shared.changed.notify_all();
+    }
+
+    /// Stop it: a backup that is being made is discarded. Blocks for the milliseconds that this
+    /// takes, or as long as the copy is synced.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for RunningSchedule {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+        self.shared.state().stopped = true;
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the embedder's callback has been printed.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! `serve --config`, `check` and `--print-config`: components, routes, databases and grants from one
+//! file.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Output;
+
+use millpond_tests::component;
+use serde_json::json;
+
+use crate::process::{MIGRATIONS, MISTAKE, PATIENCE, Request, Server, millpond, text};
+
+/// A folder with a configuration in it.
+struct Site {
+    folder: tempfile::TempDir,
+}
+
+impl Site {
+    fn new(text: &str) -> Site {
+        let folder = tempfile::tempdir().expect("a folder");
+        let site = Site { folder };
+        site.write(text);
+        site
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("millpond.toml")
+    }
+
+    /// Writes the configuration. `NAME.wasm` stands for the component of that name.
+    fn write(&self, text: &str) {
+        let mut text = text.replace("MIGRATIONS", MIGRATIONS);
+        for name in ["millpond_notes", "hostile_serves", "readme_serves"] {
+            let path = component(name).to_str().expect("a path");
+            text = text.replace(&format!("{name}.wasm"), path);
+        }
+        fs::write(self.file(), text).expect("a file");
+    }
+
+    fn serve(&self) -> Server {
+        let mut command = millpond();
+        command.arg("serve").arg("--config").arg(self.file());
+        Server::start(command)
+    }
+
+    fn check(&self) -> Output {
+        let output = millpond().arg("check").arg(self.file()).output();
+        output.expect("the command runs")
+    }
+}
+
+const TWO: &str = r#"
+    listeners = [{ address = "127.0.0.1:0" }]
+    admin.address = "127.0.0.1:0"
+    server.grace = "1s"
+
+    [databases.notes]
+    file = "notes.db"
+    migrations = "MIGRATIONS"
+
+    [components.notes]
+    file = "millpond_notes.wasm"
+    grants.default = { database = "notes" }
+
+    [components.reader]
+    file = "hostile_serves.wasm"
+    grants.default = { database = "notes", access = "read-only" }
+
+    [[routes]]
+    path = "/api"
+    component = "notes"
+
+    [[routes]]
+    host = "reader.example.com"
+    component = "reader"
+"#;
+
+/// Sends a request for `host`. Returns the status and the body.
+fn ask(server: &Server, host: &str, method: &str, path: &str, body: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(server.address).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.0\r\nhost: {host}\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let status = answer[9..12].parse().expect("a status");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
+    (status, body.to_owned())
+}
+
+fn get(server: &Server, host: &str, path: &str) -> u16 {
+    ask(server, host, "GET", path, "").0
+}
+
+#[test]
+fn requests_go_where_the_routes_say() {
+    let site = Site::new(TWO);
+    let server = site.serve();
+    let (status, _) = ask(&server, "x", "POST", "/api/notes", r#"{"title":"Tea"}"#);
+    assert_eq!(status, 201);
+    assert_eq!(get(&server, "x", "/api/notes"), 200);
+    assert_eq!(get(&server, "x", "/apis"), 404);
+    assert_eq!(get(&server, "x", "/"), 404);
+    let reader = "READER.example.com.:1";
+    // The exact host is more specific than the longer path, and so the guest, which panics.
+    assert_eq!(get(&server, reader, "/api/notes"), 500);
+    // The grant is for reading.
+    let (status, body) = ask(
+        &server,
+        reader,
+        "POST",
+        "/query",
+        "SELECT count(*) FROM note",
+    );
+    assert_eq!((status, body.as_str()), (200, "NotAuthorized"));
+    server.line_with("reader GET /api/notes 500");
+    server.terminate();
+    assert!(server.wait().success());
+}
+
+#[test]
+fn a_configuration_is_checked_with_all_that_it_names() {
+    let site = Site::new(TWO);
+    let output = site.check();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    for part in [
+        "reader.example.com/ -> reader",
+        "`default` is the database notes",
+        "read-only",
+    ] {
+        assert!(shown.contains(part), "{shown}");
+    }
+    assert!(!site.folder.path().join("notes.db").exists());
+
+    // Each mistake is said: two of the text, with their places.
+    site.write(&TWO.replace("database = ", "databas = "));
+    let output = site.check();
+    assert_eq!(output.status.code(), Some(MISTAKE));
+    let mistakes = text(&output.stderr);
+    for place in ["millpond.toml:12:", "millpond.toml:16:"] {
+        assert!(mistakes.contains(place), "{mistakes}");
+    }
+    // Two of what it names.
+    let wrong = TWO.replace("hostile_serves.wasm", "none.wasm");
+    site.write(&wrong.replace("MIGRATIONS", "nowhere"));
+    let output = site.check();
+    assert_eq!(output.status.code(), Some(MISTAKE));
+    let mistakes = text(&output.stderr);
+    for file in ["none.wasm", "nowhere"] {
+        assert!(mistakes.contains(file), "{mistakes}");
+    }
+}
+
+#[test]
+fn flags_are_a_configuration() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("app.db");
+    let flags = |command: &mut std::process::Command| {
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--stats", "127.0.0.1:0"])
+            .args(["--max-requests", "7", "--pool-size", "3", "--migrations"])
+            .arg(MIGRATIONS)
+            .arg("--db")
+            .arg(&database)
+            .arg(component("millpond_notes"));
+    };
+    let mut command = millpond();
+    flags(&mut command);
+    let output = command.arg("--print-config").output().expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(!database.exists());
+    let printed = text(&output.stdout);
+    for line in ["max-requests = 7", "pool-size = 3"] {
+        assert!(printed.contains(line), "{printed}");
+    }
+
+    let site = Site::new(printed);
+    let server = site.serve();
+    assert_eq!(get(&server, "x", "/api/notes"), 200);
+    let counters = server.counters();
+    assert_eq!(counters["max_size"], json!(3));
+    server.ends_with_nothing_in_use();
+}
+
+#[test]
+fn a_configuration_is_reloaded_without_dropping_a_request() {
+    let site = Site::new(TWO);
+    let server = site.serve();
+    let held = Request::hold(server.address, "POST", "/api/notes", 15).expect("it runs");
+
+    // A broken one changes nothing.
+    site.write("components = 1");
+    server.reload();
+    server.line_with("Not reloaded");
+    assert_eq!(get(&server, "x", "/api/notes"), 200);
+
+    // Another path, and another database.
+    let other = TWO.replace("\"/api\"", "\"/\"");
+    site.write(&other.replace("notes.db", "other.db"));
+    server.reload();
+    server.line_with("Reloaded");
+    assert_eq!(get(&server, "x", "/apis"), 404);
+    let (_, notes) = ask(&server, "x", "GET", "/api/notes", "");
+    assert!(notes.contains("\"total\":0"), "{notes}");
+
+    // The request that began before uses the database of then.
+    let mut held = held;
+    held.send(br#"{"title":"Tea"}"#).expect("the rest");
+    held.answer().expect("an answer").is(201);
+    site.write(TWO);
+    server.reload();
+    server.line_with("Reloaded");
+    let (_, notes) = ask(&server, "x", "GET", "/api/notes", "");
+    assert!(notes.contains("\"total\":1"), "{notes}");
+    server.terminate();
+    assert!(server.wait().success());
+}

@@ -1,0 +1,189 @@
+//! Instances that handle several requests, one after another: `--max-instance-reuse`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use rusqlite::Connection;
+
+use crate::process::{PATIENCE, Server, here, text};
+
+const MOST: u32 = 4;
+
+fn serve(component: &str, database: &Path, flags: &[&str]) -> Server {
+    let most = MOST.to_string();
+    let all = [&["--max-instance-reuse", &most][..], flags].concat();
+    Server::of(component, database, &all)
+}
+
+/// Which instance has answered, and how many requests it has counted.
+fn count(server: &Server, path: &str) -> (u64, u32) {
+    let answer = server.ask("GET", path, None).is(200);
+    let (instance, count) = text(&answer.body).split_once(' ').expect("two numbers");
+    let number = |text: &str| text.parse::<u64>().expect("a number");
+    (number(instance), number(count) as u32)
+}
+
+/// An instance that has answered once, and the time for it to be ready again.
+fn used_once(server: &Server) -> u64 {
+    let since = Instant::now();
+    loop {
+        // The response is complete before the instance is ready for another request.
+        let (instance, count) = count(server, "/count");
+        if count > 1 && count < MOST {
+            return instance;
+        }
+        assert!(since.elapsed() < PATIENCE, "no instance is used again");
+    }
+}
+
+#[test]
+fn an_instance_handles_as_many_requests_as_the_flag_says() {
+    let (_folder, database) = here();
+    let server = serve(
+        "hostile_serves",
+        &database,
+        &["--idle-instance-timeout", "1h"],
+    );
+    let mut counts = BTreeMap::new();
+    for _ in 0..40 {
+        let (instance, count) = count(&server, "/count");
+        assert!(count <= MOST);
+        let before = counts.insert(instance, count);
+        assert_eq!(before.unwrap_or(0) + 1, count, "one after another");
+    }
+    assert!(counts.values().any(|count| *count == MOST), "{counts:?}");
+    server.ends_with_nothing_in_use();
+}
+
+#[test]
+fn each_request_gets_a_new_instance_by_default() {
+    let (_folder, database) = here();
+    let server = Server::of("hostile_serves", &database, &[]);
+    for _ in 0..10 {
+        assert_eq!(count(&server, "/count").1, 1);
+    }
+}
+
+#[test]
+fn an_instance_that_traps_grows_or_does_not_read_handles_no_other_request() {
+    let (_folder, database) = here();
+    let server = serve(
+        "hostile_serves",
+        &database,
+        &["--idle-instance-timeout", "1h"],
+    );
+    for end in ["trap", "grow", "upload"] {
+        used_once(&server);
+        let ended = match end {
+            "trap" => {
+                server.ask("GET", "/count/trap", None).is(500);
+                let line = server.line_with("trapping");
+                let (_, counted) = line.split_once("trapping ").expect("a number");
+                counted
+                    .split(' ')
+                    .next()
+                    .and_then(|number| number.parse().ok())
+            }
+            "grow" => Some(count(&server, "/count/grow").0),
+            _ => {
+                let answer = server.ask_raw("POST", "/count", "", b"unread").is(200);
+                let number = text(&answer.body).split(' ').next();
+                number.and_then(|number| number.parse().ok())
+            }
+        };
+        let ended: u64 = ended.expect("a number");
+        for _ in 0..10 {
+            assert_ne!(count(&server, "/count").0, ended, "{end}");
+        }
+    }
+}
+
+#[test]
+fn a_transaction_left_open_is_rolled_back_before_the_next_request() {
+    let (_folder, database) = here();
+    let setup = Connection::open(&database).expect("a database");
+    setup
+        .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE mark(n)")
+        .expect("a table");
+    drop(setup);
+    let server = serve("hostile_serves", &database, &[]);
+    let since = Instant::now();
+    let mut instances = Vec::new();
+    while instances.len() < 2 {
+        let (instance, count) = count(&server, "/count/begin");
+        // The turn to write is free.
+        let answer = server.ask_raw("POST", "/query", "", b"INSERT INTO mark VALUES (2)");
+        assert_eq!(text(&answer.is(200).body), "answered");
+        if count > 1 {
+            instances.push(instance);
+        }
+        assert!(since.elapsed() < PATIENCE, "no instance is used again");
+    }
+    server.ends_with_nothing_in_use();
+    let left = Connection::open(&database).expect("a database");
+    let ones = left.query_row("SELECT count(*) FROM mark WHERE n = 1", (), |row| {
+        row.get(0)
+    });
+    assert_eq!(ones, Ok(0));
+}
+
+#[test]
+fn an_instance_that_waits_for_too_long_is_dropped() {
+    let (_folder, database) = here();
+    let server = serve(
+        "hostile_serves",
+        &database,
+        &["--idle-instance-timeout", "1ms"],
+    );
+    let since = Instant::now();
+    let mut last = count(&server, "/count").0;
+    let mut dropped = 0;
+    while dropped < 3 {
+        let (instance, count) = count(&server, "/count");
+        dropped += u32::from(instance != last && count == 1);
+        last = instance;
+        assert!(since.elapsed() < PATIENCE, "all are used again");
+    }
+}
+
+#[test]
+fn each_line_of_output_has_the_number_of_its_request() {
+    let (_folder, database) = here();
+    let server = serve("hostile_serves", &database, &[]);
+    let since = Instant::now();
+    for number in 1.. {
+        let (_, count) = count(&server, "/count/print");
+        server.line_with(&format!("[{number}] guest: printed"));
+        if count > 1 {
+            break;
+        }
+        assert!(since.elapsed() < PATIENCE, "no instance is used again");
+    }
+}
+
+#[test]
+fn a_component_for_wasi_03_handles_several_requests_too() {
+    let (_folder, database) = here();
+    let server = serve("wasi03_visits", &database, &["--no-access-log"]);
+    let since = Instant::now();
+    let get = |path| {
+        let answer = server.ask("GET", path, None).is(200);
+        text(&answer.body).parse::<u32>().expect("a number")
+    };
+    let (mut visits, mut most) = (0, 0);
+    while most < 2 {
+        visits += 1;
+        assert_eq!(
+            get("/visits"),
+            visits,
+            "with the connection of its own request"
+        );
+        most = get("/count").max(most);
+        assert!(since.elapsed() < PATIENCE, "no instance is used again");
+    }
+    // One that traps is not used again.
+    server.ask("GET", "/trap", None).is(500);
+    assert_eq!(get("/visits"), visits + 1);
+    server.ends_with_nothing_in_use();
+}
