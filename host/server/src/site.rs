@@ -202,7 +202,7 @@ impl Site {
             let component = components.get(route.component.as_str()).ok_or_else(|| {
                 Error::new(format_args!("there is no component `{}`", route.component))
             })?;
-            let source = TenantSource::of(&route);
+            let source = TenantSource::of_route(&route)?;
             let tenant = source.map(|source| source.open());
             let target = Target {
                 component: Arc::clone(component),

@@ -21,6 +21,7 @@
 //! [`status_of`] is for what follows, opening the tenant's database: 404 if there is none, 503 if it is
 //! suspended or too busy.
 
+mod configured;
 mod header;
 mod host;
 mod path;
@@ -45,9 +46,9 @@ use self::host::HostPattern;
 use self::path::PathPattern;
 use self::token::TokenSource;
 use crate::Result;
-use crate::config::{self, TenantFrom, TokenAlgorithm};
 
-/// Where the tenant of a request is named. Plain data, as in a configuration file:
+/// Where the tenant of a request is named: a route's `tenant` in the configuration.
+/// [`of_route`](TenantSource::of_route) converts that; this reads the same by itself:
 ///
 /// ```toml
 /// tenant = { from = "host-label", host = "*.example.com" }
@@ -127,41 +128,6 @@ pub struct RequestTenant {
 }
 
 impl TenantSource {
-    /// That of a route; `None` if its requests have no tenant. The route has been
-    /// [checked](crate::config::Config::check).
-    pub fn of(route: &config::Route) -> Option<TenantSource> {
-        let tenant = route.tenant.as_ref()?;
-        let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        Some(match tenant.from? {
-            TenantFrom::HostLabel => TenantSource::HostLabel {
-                host: text(if tenant.host.is_some() {
-                    &tenant.host
-                } else {
-                    &route.host
-                }),
-            },
-            TenantFrom::PathSegment => TenantSource::PathSegment {
-                path: text(&tenant.path),
-                strip: tenant.strip,
-            },
-            TenantFrom::Header => TenantSource::Header {
-                header: text(&tenant.header),
-            },
-            TenantFrom::Claim => TenantSource::Claim {
-                claim: text(&tenant.claim),
-                algorithm: match tenant.algorithm? {
-                    TokenAlgorithm::Hs256 => Algorithm::Hs256,
-                    TokenAlgorithm::Rs256 => Algorithm::Rs256,
-                    TokenAlgorithm::Es256 => Algorithm::Es256,
-                    TokenAlgorithm::EdDsa => Algorithm::EdDsa,
-                },
-                keys: tenant.keys.clone(),
-                issuer: tenant.issuer.clone(),
-                audience: tenant.audience.clone(),
-            },
-        })
-    }
-
     /// Check the settings, and read the keys. Blocks while reading.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use crate::open::Location;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Dropping it lets others in. It leaves the files as they are.
-pub(super) struct Alone {
+pub(crate) struct Alone {
     conn: Connection,
     /// Whether SQLite can read the file, so that its log can be written into it.
     is_sound: bool,
@@ -28,7 +28,7 @@ pub(super) struct Alone {
 
 impl Alone {
     /// Lock a database, whose file exists. `location` must outlive the lock.
-    pub(super) fn with(location: &Location) -> Result<Alone, BackupError> {
+    pub(crate) fn with(location: &Location) -> Result<Alone, BackupError> {
         let conn = location.connect(flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
         let explain = |error: Error| match error.kind() {
             ErrorKind::Busy => BackupError::InUse {

@@ -67,6 +67,7 @@ use std::time::{Duration, Instant};
 use cap_std::fs::Dir;
 use millpond_pool::engine::hand_over;
 
+pub(crate) use self::alone::Alone;
 pub use self::error::BackupError;
 use self::part::{Part, Publish};
 use self::progress::Monitor;

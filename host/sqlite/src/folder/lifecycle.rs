@@ -7,14 +7,19 @@
 use std::time::Duration;
 
 use millpond_pool::engine::hand_over;
-use millpond_pool::{ErrorKind, Pools};
+use millpond_pool::{Error, ErrorKind, Pools};
 
 use super::{Folder, FolderError, TenantKey, files};
+use crate::backup::{Alone, BackupError};
 use crate::migrations::Migrations;
 use crate::open::Location;
 
-/// How long deleting waits until the database is closed elsewhere.
-const CLOSING: Duration = Duration::from_secs(1);
+/// A database that no other connection can read.
+struct Locked {
+    _alone: Alone,
+    // After the lock, which it must outlive.
+    _location: Location,
+}
 
 impl Folder {
     /// Create the database of a key, and run the [migrations](Folder::migrations) on it. Durable when
@@ -87,7 +92,7 @@ impl Folder {
     }
 
     /// Delete the database of a key, its log, its shared memory and its marker. Durable when this
-    /// returns. Blocks until then, and up to a second while the database is open elsewhere.
+    /// returns. Blocks until then, and up to half a second while the database is open elsewhere.
     ///
     /// Meanwhile it is suspended, and no process can open it. If it is in use, it is not deleted, and
     /// is suspended only if it was before. So suspend it first, close its pool in this process with
@@ -143,8 +148,8 @@ impl Folder {
     /// Delete what there is of a key that is suspended.
     fn delete_marked(&self, key: &TenantKey) -> Result<(), FolderError> {
         let file = files::database(key.as_str());
-        let _alone = match self.is_there(&file)? {
-            true => self.lock(key, &file)?,
+        let _locked = match self.is_there(&file)? {
+            true => Some(self.lock(key, &file)?),
             false => None,
         };
         self.remove(&file)?;
@@ -158,20 +163,23 @@ impl Folder {
         Ok(())
     }
 
-    /// Lock the database against all processes, unless it is none.
-    fn lock(&self, key: &TenantKey, file: &str) -> Result<Option<crate::open::Alone>, FolderError> {
-        let location = Location::in_dir(&self.dir, file);
-        let alone = location.and_then(|location| {
-            let location = location.must_exist(true);
-            location.create(false)?;
-            location.lock_alone(CLOSING)
-        });
-        match alone {
-            Ok(Some(alone)) => Ok(Some(alone)),
-            Ok(None) => Err(FolderError::InUse(key.clone())),
-            // A damaged one, or another file, which no pool could open.
-            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
-            Err(error) => Err(FolderError::Open(error.into())),
+    /// Lock the database against all connections, of this process and others.
+    fn lock(&self, key: &TenantKey, file: &str) -> Result<Locked, FolderError> {
+        let open = |error: crate::error::Error| FolderError::Open(error.into());
+        let location = Location::in_dir(&self.dir, file).map_err(open)?;
+        let location = location.must_exist(true);
+        location.create(false).map_err(open)?;
+        match Alone::with(&location) {
+            Ok(alone) => Ok(Locked {
+                _alone: alone,
+                _location: location,
+            }),
+            Err(BackupError::InUse { .. }) => Err(FolderError::InUse(key.clone())),
+            Err(BackupError::Database(error)) => Err(FolderError::Open(error)),
+            Err(other) => {
+                let error = Error::new(ErrorKind::CannotOpen, other.to_string());
+                Err(FolderError::Open(error))
+            }
         }
     }
 

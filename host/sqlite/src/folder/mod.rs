@@ -177,7 +177,7 @@ impl Folder {
                 log::warn!("{file}: {warning}");
             }
         }
-        let builder = self.builder.clone().tenant(key);
-        open(location()?, builder.settings(), |engine| engine)
+        let settings = self.builder.clone().tenant(key).settings();
+        open(location()?, settings, |engine| engine)
     }
 }

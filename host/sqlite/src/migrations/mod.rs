@@ -166,11 +166,6 @@ impl Migrations {
         })
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
-    }
-
     /// Run the migrations that the database does not have yet, each on its own connection. Creates
     /// the database if it does not exist.
     ///
@@ -203,6 +198,15 @@ impl Migrations {
         run::run(&self.files, &database)
     }
 
+    /// No migrations: running them creates the database.
+    pub(crate) fn none() -> Migrations {
+        Migrations { files: Vec::new() }
+    }
+
+    pub(crate) fn run_at(&self, database: &Location) -> Result<Report, MigrationError> {
+        run::run(&self.files, database)
+    }
+
     /// The files that a database has, and those that it does not have yet, if they match.
     ///
     /// # Errors
@@ -214,15 +218,6 @@ impl Migrations {
         conn: &Connection,
     ) -> Result<(Vec<String>, Vec<String>), MigrationError> {
         run::compare(&self.files, conn)
-    }
-
-    /// No migrations: running them creates the database.
-    pub(crate) fn none() -> Migrations {
-        Migrations { files: Vec::new() }
-    }
-
-    pub(crate) fn run_at(&self, database: &Location) -> Result<Report, MigrationError> {
-        run::run(&self.files, database)
     }
 
     /// Like [`run`](Migrations::run), on a database that is not a file of this crate, such as one

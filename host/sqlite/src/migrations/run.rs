@@ -92,7 +92,7 @@ fn open(database: &Location) -> Result<Opened, Error> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let conn = database.connect(flags)?;
-    let log = LeavesLog::new(&conn, database.identity());
+    let log = database.guard_log(&conn);
     conn.busy_timeout(LOCK_TIMEOUT)?;
     write_ahead_logging(&conn)?;
     // Deleted while it was being opened, or replaced: the log of its name is not this one's.

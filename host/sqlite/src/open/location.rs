@@ -143,10 +143,6 @@ impl Location {
         identity.is_some_and(|identity| identity.is_lost())
     }
 
-    pub(crate) fn identity(&self) -> &Option<Arc<Identity>> {
-        &self.identity
-    }
-
     /// For a connection that [`connect`](Location::connect) opened: see there.
     pub(crate) fn guard_log(&self, conn: &Connection) -> LeavesLog {
         LeavesLog::new(conn, &self.identity)

@@ -1,7 +1,6 @@
 //! Opens an SQLite connection with everything installed on it, and the errors for databases that
 //! cannot be used.
 
-mod alone;
 mod configure;
 mod location;
 pub(crate) mod self_test;
@@ -15,7 +14,6 @@ use rusqlite::ffi::{SQLITE_CANTOPEN, SQLITE_READONLY};
 use rusqlite::hooks::{AuthAction, Authorization};
 use rusqlite::{Connection, OpenFlags};
 
-pub(crate) use self::alone::Alone;
 use self::configure::standing;
 pub(crate) use self::location::{LOST, Location, cannot_open};
 use self::settings::Settings;

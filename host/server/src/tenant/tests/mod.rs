@@ -325,3 +325,39 @@ fn settings_that_make_no_sense_are_refused() {
         toml::from_str::<TenantSource>(text).expect_err(text);
     }
 }
+
+#[test]
+fn a_route_says_where_its_tenants_come_from() {
+    use std::path::Path;
+
+    use crate::config::Config;
+
+    let of_route = |route: &str| {
+        let text =
+            format!("components.app.file = 'app.wasm'\n[[routes]]\ncomponent = 'app'\n{route}");
+        let config = Config::parse(&text, Path::new("/etc/millpond.toml")).expect("valid");
+        TenantSource::of_route(&config.routes[0]).expect("whole")
+    };
+    assert_eq!(of_route(""), None);
+    for (route, settings) in [
+        (
+            "host = '*.example.com'\ntenant = { from = 'host-label' }",
+            "from = 'host-label'\nhost = '*.example.com'",
+        ),
+        (
+            "tenant = { from = 'path-segment', path = '/t/{tenant}', strip = true }",
+            "from = 'path-segment'\npath = '/t/{tenant}'\nstrip = true",
+        ),
+        (
+            "tenant = { from = 'header', header = 'x-tenant' }",
+            "from = 'header'\nheader = 'x-tenant'",
+        ),
+        (
+            "tenant = { from = 'claim', claim = 't', algorithm = 'EdDSA', keys = ['/k'], issuer = 'i' }",
+            "from = 'claim'\nclaim = 't'\nalgorithm = 'EdDSA'\nkeys = ['/k']\nissuer = 'i'",
+        ),
+    ] {
+        let expected: TenantSource = toml::from_str(settings).expect("settings");
+        assert_eq!(of_route(route), Some(expected), "{route}");
+    }
+}
