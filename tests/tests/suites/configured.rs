@@ -222,3 +222,89 @@ fn a_configuration_is_reloaded_without_dropping_a_request() {
     server.terminate();
     assert!(server.wait().success());
 }
+
+/// A folder of tenants; the one of a request is the first label of its host, or in its path.
+const TENANTS: &str = r#"
+    listeners = [{ address = "127.0.0.1:0" }]
+    admin.address = "127.0.0.1:0"
+    server.max-instance-reuse = 10
+
+    [databases.notes]
+    folder = "tenants"
+    migrations = "MIGRATIONS"
+
+    [components.notes]
+    file = "millpond_notes.wasm"
+    grants.default = { database = "notes" }
+
+    [[routes]]
+    host = "*.example.com"
+    component = "notes"
+    tenant = { from = "host-label" }
+
+    [[routes]]
+    path = "/t"
+    component = "notes"
+    tenant = { from = "path-segment", path = "/t/{tenant}", strip = true }
+"#;
+
+#[test]
+fn each_tenant_has_its_own_database() {
+    let site = Site::new(TENANTS);
+    let folder = site.folder.path().join("tenants");
+    fs::create_dir(&folder).expect("a folder");
+    let tenants = |args: &[&str]| {
+        let mut command = millpond();
+        command
+            .arg("tenants")
+            .args(args)
+            .arg("--folder")
+            .arg(&folder);
+        let output = command.output().expect("it runs");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    };
+    tenants(&["create", "ada"]);
+    tenants(&["create", "grace"]);
+    // Not a tenant's: a link to another's file.
+    std::os::unix::fs::symlink("ada.db", folder.join("eve.db")).expect("a link");
+
+    let server = site.serve();
+    let note = r#"{"title":"Tea"}"#;
+    let (status, _) = ask(&server, "ada.example.com", "POST", "/api/notes", note);
+    assert_eq!(status, 201);
+    let total = |host: &str, path: &str| {
+        let (status, body) = ask(&server, host, "GET", path, "");
+        assert_eq!(status, 200, "{body}");
+        let notes: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        notes["total"].as_u64().expect("a number")
+    };
+    // By each way; upper case in a host is the same host. Instances are kept, each for its tenant.
+    for _ in 0..3 {
+        assert_eq!(total("ADA.example.com", "/api/notes"), 1);
+        assert_eq!(total("any", "/t/ada/api/notes"), 1);
+        assert_eq!(total("any", "/t/grace/api/notes"), 0);
+    }
+    // No tenants: no such database, hostile names, a link.
+    for (host, path) in [
+        ("nobody.example.com", "/api/notes"),
+        ("a.b.example.com", "/api/notes"),
+        ("any", "/t/ADA/api/notes"),
+        ("any", "/t/..%2fada/api/notes"),
+        ("any", "/t/%61da/api/notes"),
+        ("any", "/t//ada/api/notes"),
+        ("any", "/t/eve/api/notes"),
+        ("any", "/t"),
+    ] {
+        let (status, body) = ask(&server, host, "GET", path, "");
+        let refused = status == 404 || (path.contains("eve") && status == 500);
+        assert!(refused, "{host} {path}: {status} {body}");
+    }
+    // Suspended by another process, and resumed.
+    tenants(&["suspend", "ada"]);
+    assert_eq!(get(&server, "ada.example.com", "/api/notes"), 503);
+    assert_eq!(total("any", "/t/grace/api/notes"), 0);
+    tenants(&["resume", "ada"]);
+    assert_eq!(total("ada.example.com", "/api/notes"), 1);
+    server.terminate();
+    assert!(server.wait().success());
+}

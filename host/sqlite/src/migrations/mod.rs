@@ -198,6 +198,11 @@ impl Migrations {
         run::run(&self.files, &database)
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// No migrations: running them creates the database.
     pub(crate) fn none() -> Migrations {
         Migrations { files: Vec::new() }
