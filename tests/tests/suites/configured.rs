@@ -34,7 +34,7 @@ impl Site {
         let mut text = text.replace("MIGRATIONS", MIGRATIONS);
         for name in ["millpond_notes", "hostile_serves", "readme_serves"] {
             let path = component(name).to_str().expect("a path");
-            text = text.replace(&format!("{name}.wasm"), path);
+            text = text.replace(&format!("\"{name}.wasm\""), &format!("{path:?}"));
         }
         fs::write(self.file(), text).expect("a file");
     }
@@ -118,7 +118,7 @@ fn requests_go_where_the_routes_say() {
         "/query",
         "SELECT count(*) FROM note",
     );
-    assert_eq!((status, body.as_str()), (200, "NotAuthorized"));
+    assert_eq!((status, body.as_str()), (200, "ErrorKind::NotAuthorized"));
     server.line_with("reader GET /api/notes 500");
     server.terminate();
     assert!(server.wait().success());
