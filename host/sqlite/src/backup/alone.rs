@@ -1,10 +1,10 @@
 //! Keeps everyone else out of a database, in this process and in others.
 //!
-//! A connection to a database in WAL mode has a shared lock on the file, from its first read until it
-//! closes (`pager.c` in SQLite's source). So an exclusive lock proves that there is no such
+//! A connection to a database in WAL mode has a shared lock on the file, from its first read until
+//! it closes (`pager.c` in SQLite's source). So an exclusive lock proves that there is no such
 //! connection, and keeps new ones from reading. SQLite takes it if its locking mode is exclusive
-//! (<https://sqlite.org/pragma.html#pragma_locking_mode>). A connection that has not read yet has no
-//! lock, and one in another journal mode only has one during a transaction.
+//! (<https://sqlite.org/pragma.html#pragma_locking_mode>). A connection that has not read yet has
+//! no lock, and one in another journal mode only has one during a transaction.
 
 use std::time::Duration;
 
