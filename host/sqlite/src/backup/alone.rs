@@ -63,16 +63,20 @@ impl Alone {
         if !self.is_sound {
             return Ok(false);
         }
-        let mode = self
-            .conn
-            .query_row("PRAGMA journal_mode = DELETE", [], |row| {
-                row.get::<_, String>(0)
-            });
-        match mode.map_err(Error::from) {
-            Ok(mode) => Ok(mode == "delete"),
+        let set = |mode: &str| {
+            let set = format!("PRAGMA journal_mode = {mode}");
+            self.conn.query_row(&set, [], |row| row.get::<_, String>(0))
+        };
+        let ended = || -> Result<bool, Error> {
+            let is_ended = set("DELETE")? == "delete";
+            // Otherwise, closing removes a journal, whose name may be that of the new file's.
+            set("MEMORY")?;
+            Ok(is_ended)
+        };
+        match ended() {
             // A page of it is, which was not read until now.
             Err(error) if error.kind() == ErrorKind::Corrupt => Ok(false),
-            Err(error) => Err(error),
+            other => other,
         }
     }
 }
