@@ -16,16 +16,16 @@ use crate::output::print;
 
 /// Check a database, or a backup of one
 ///
-/// Checks the structure of the file, all constraints and foreign keys, and with --migrations that the
-/// applied migrations are those in the folder. Others may read and write it meanwhile.
+/// Checks the structure of the file, all constraints and foreign keys, and with --migrations that
+/// the applied migrations are those in the folder. Others may read and write it meanwhile.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   millpond verify --db notes.db
   millpond verify --db /var/backups/notes.db --migrations migrations --json
 
-Exit status: 0 sound; 1 not sound, with the problems on stdout; 2 a mistake, such as a file that does
-not exist. Migrations that are still to be applied are no problem.")]
+Exit status: 0 sound; 1 not sound, with the problems on stdout; 2 a mistake, such as a file that
+does not exist. Migrations that are still to be applied are no problem.")]
 pub(crate) struct Verify {
     /// The database in this file. [env: DATABASE_PATH]
     #[arg(long, value_name = "[NAME=]PATH", value_parser = arguments::database)]

@@ -67,6 +67,10 @@
 //! reader takes longer, the log grows until that reader ends, and the thread does not wait for it
 //! again.
 //!
+//! Every checkpoint is passive (<https://sqlite.org/c3ref/wal_checkpoint_v2.html>): it stops at what a
+//! reader in another process needs, without waiting for it. While a program such as Litestream keeps
+//! a read transaction open, the log does not restart.
+//!
 //! While there are many reads and few commits, the same connection holds a read mark
 //! (<https://sqlite.org/walformat.html>), which saves every other reader of the process two system
 //! calls: reading a row takes half the time. It releases the mark before a checkpoint, and once a

@@ -1,4 +1,4 @@
-//! A backup of a database in use is what was committed at one moment, in one file; or there is none.
+//! A backup of a database in use is what was committed at one moment, in one file.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -306,7 +306,7 @@ fn a_backup_that_is_killed_has_no_name() {
         let output = BufReader::new(child.stdout.take().expect("its output"));
         let told = output.lines().map_while(Result::ok);
         let told = told.filter(|line| line.starts_with("progress"));
-        // It stops here after so many lines, or at its end.
+        // To the last of these lines, or to its end.
         told.take(lines).for_each(drop);
         child.kill().expect("killed");
         child.wait().expect("ended");

@@ -22,13 +22,17 @@ impl Fixture {
         let folder = tempfile::tempdir().expect("a folder");
         let f = Fixture { folder };
         f.run(
-            "CREATE TABLE early(x); WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 5000)
+            "CREATE TABLE early(x);
+             WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 5000)
              INSERT INTO early SELECT randomblob(400) FROM r",
         );
         Backup::of(f.database())
             .write(f.backup())
             .expect("a backup");
-        f.run("DROP TABLE early; CREATE TABLE late(x); INSERT INTO late VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9), (10)");
+        f.run(
+            "DROP TABLE early; CREATE TABLE late(x);
+             INSERT INTO late VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9), (10)",
+        );
         f
     }
 

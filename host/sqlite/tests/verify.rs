@@ -124,7 +124,8 @@ fn rows_that_violate_constraints_are_found() {
         other => panic!("{other:?}"),
     }
     f.run(
-        "PRAGMA foreign_keys = OFF; WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 500)
+        "PRAGMA foreign_keys = OFF;
+         WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 500)
          INSERT INTO book SELECT 'Lost', 7 FROM r",
     );
     assert_eq!(f.verify().problems.len(), 101);

@@ -1,10 +1,10 @@
 //! Keeps everyone else out of a database, in this process and in others.
 //!
-//! A connection to a database in WAL mode has a shared lock on the file, from its first read until it
-//! closes (`pager.c` in SQLite's source). So an exclusive lock proves that there is no such
+//! A connection to a database in WAL mode has a shared lock on the file, from its first read until
+//! it closes (`pager.c` in SQLite's source). So an exclusive lock proves that there is no such
 //! connection, and keeps new ones from reading. SQLite takes it if its locking mode is exclusive
-//! (<https://sqlite.org/pragma.html#pragma_locking_mode>). A connection that has not read yet has no
-//! lock, and one in another journal mode only has one during a transaction.
+//! (<https://sqlite.org/pragma.html#pragma_locking_mode>). A connection that has not read yet has
+//! no lock, and one in another journal mode only has one during a transaction.
 
 use std::time::Duration;
 
@@ -63,16 +63,20 @@ impl Alone {
         if !self.is_sound {
             return Ok(false);
         }
-        let mode = self
-            .conn
-            .query_row("PRAGMA journal_mode = DELETE", [], |row| {
-                row.get::<_, String>(0)
-            });
-        match mode.map_err(Error::from) {
-            Ok(mode) => Ok(mode == "delete"),
+        let set = |mode: &str| {
+            let set = format!("PRAGMA journal_mode = {mode}");
+            self.conn.query_row(&set, [], |row| row.get::<_, String>(0))
+        };
+        let ended = || -> Result<bool, Error> {
+            let is_ended = set("DELETE")? == "delete";
+            // Otherwise, closing removes a journal, whose name may be that of the new file's.
+            set("MEMORY")?;
+            Ok(is_ended)
+        };
+        match ended() {
             // A page of it is, which was not read until now.
             Err(error) if error.kind() == ErrorKind::Corrupt => Ok(false),
-            Err(error) => Err(error),
+            other => other,
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Connections of the operator's, not a guest's: to read a database that may be in use.
 
 use std::ops::Deref;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, ffi};
 
 use super::{BackupError, Cancel};
 use crate::error::{Error, ErrorKind};
@@ -12,8 +12,10 @@ use crate::ffi::leaves_log::LeavesLog;
 use crate::math;
 use crate::open::{Location, cannot_open};
 
-/// How long to wait for another process that recovers the database.
+/// How long to wait for another process that has the database locked, and between two checks whether
+/// to stop.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Instructions between two checks whether to stop: well under a millisecond.
 const CHECK_INTERVAL: i32 = 10_000;
@@ -55,16 +57,16 @@ fn begin(location: &Location, cancel: &Cancel) -> Result<Snapshot, Error> {
     };
     let mut conn = location.connect(flags(access))?;
     let log = location.guard_log(&conn);
-    conn.busy_timeout(LOCK_TIMEOUT)?;
-    let cancel = cancel.clone();
-    conn.progress_handler(CHECK_INTERVAL, Some(move || cancel.is_cancelled()))?;
+    conn.busy_timeout(LOOK_AGAIN)?;
+    let asked = cancel.clone();
+    conn.progress_handler(CHECK_INTERVAL, Some(move || asked.is_cancelled()))?;
     // What a guest has stored may be a trap for who reads it.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     // A constraint or an index may call these.
     math::install(&conn)?;
     conn.execute_batch("PRAGMA cell_size_check = ON; BEGIN")?;
-    let pages = conn.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0))?;
+    let pages = pages(&conn, cancel)?;
     // Replaced files are noticed when it closes.
     log.confirm();
     Ok(Snapshot {
@@ -72,6 +74,22 @@ fn begin(location: &Location, cancel: &Cancel) -> Result<Snapshot, Error> {
         conn,
         pages: u64::try_from(pages).unwrap_or(0),
     })
+}
+
+/// The size of the database. Its transaction begins with this.
+fn pages(conn: &Connection, cancel: &Cancel) -> Result<i64, Error> {
+    let until = Instant::now() + LOCK_TIMEOUT;
+    loop {
+        let pages = conn.query_row("PRAGMA page_count", [], |row| row.get(0));
+        match pages.map_err(Error::from) {
+            Err(error) if error.kind() == ErrorKind::Busy && Instant::now() < until => {
+                if cancel.is_cancelled() {
+                    return Err(Error::sqlite(ffi::SQLITE_INTERRUPT, "cancelled", None));
+                }
+            }
+            other => return other,
+        }
+    }
 }
 
 impl Deref for Snapshot {

@@ -159,9 +159,9 @@ impl<'a> Backup<'a> {
     ///
     /// [`Exists`](BackupError::Exists), [`Running`](BackupError::Running),
     /// [`SameFile`](BackupError::SameFile). [`Database`](BackupError::Database): the database
-    /// cannot be read. [`File`](BackupError::File): the target cannot be written, or has the log of a
-    /// database beside it.
-    /// [`Damaged`](BackupError::Damaged): the copy failed its check, so the database is damaged.
+    /// cannot be read. [`File`](BackupError::File): the target cannot be written, or has the log of
+    /// a database beside it. [`Damaged`](BackupError::Damaged): the copy failed its check, so the
+    /// database is damaged.
     /// [`Cancelled`](BackupError::Cancelled). After any of them, the target is as it was, except
     /// that with `File` it can be complete, if only its folder could not be synced.
     pub fn write(mut self, to: impl AsRef<Path>) -> Result<BackupReport, BackupError> {

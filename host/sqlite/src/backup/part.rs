@@ -178,7 +178,7 @@ pub(super) fn remove_stale(dir: &Dir, name: &OsStr) -> io::Result<()> {
     }
 }
 
-/// Open the part of this name, and lock it: it is an error of the kind `WouldBlock` if it is locked.
+/// Open the part of this name, and lock it. An error of the kind `WouldBlock`: it is locked.
 fn lock(dir: &Dir, name: &OsStr) -> io::Result<File> {
     loop {
         let mut options = OpenOptions::new();
@@ -203,7 +203,7 @@ fn lock(dir: &Dir, name: &OsStr) -> io::Result<File> {
     }
 }
 
-/// A copy that got this name would be changed by a log beside it, which SQLite would take for its own.
+/// Refuse a target with a log beside it, which SQLite would take for that of the copy.
 pub(super) fn refuse_log(target: &Location) -> Result<(), BackupError> {
     let Some((folder, file)) = target.file() else {
         return Ok(());

@@ -58,8 +58,8 @@ impl<'a> Restore<'a> {
         self
     }
 
-    /// Whether to keep the file that is replaced, beside the database: `NAME.before-20261127T184342Z`.
-    /// Defaults to true.
+    /// Whether to keep the file that is replaced, beside the database, as
+    /// `NAME.before-20261127T184342Z`. Defaults to true.
     pub fn keep_old(mut self, keep: bool) -> Self {
         self.keep_old = keep;
         self
@@ -166,8 +166,8 @@ struct Swap<'a> {
 }
 
 impl Swap<'_> {
-    /// Put the part in the target's place. Returns the name of the old file, if there was one and it
-    /// is kept.
+    /// Put the part in the target's place. Returns the name of the old file, if there was one and
+    /// it is kept.
     fn run(
         self,
         part: &Part,
@@ -210,8 +210,8 @@ impl Swap<'_> {
         self.dir.rename(part, self.dir, self.target)
     }
 
-    /// Remove what SQLite would take for the log of the new file. What may still be of use goes with
-    /// the old file.
+    /// Remove what SQLite would take for the log of the new file. What may still be of use goes
+    /// with the old file.
     fn clear(&self, log_ended: bool) -> io::Result<()> {
         for suffix in COMPANIONS {
             let name = with_suffix(self.target, suffix);

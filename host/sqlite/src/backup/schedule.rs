@@ -71,8 +71,8 @@ pub struct BackupOutcome {
 }
 
 impl BackupSchedule {
-    /// Back up the database in the file at `path` into the folder `into`, which must exist, `every`
-    /// so often; at least every second.
+    /// Back up the database in the file at `path` into the folder `into`, which must exist.
+    /// `every` is the interval between two backups, at least one second.
     pub fn of(path: impl AsRef<Path>, into: impl AsRef<Path>, every: Duration) -> BackupSchedule {
         BackupSchedule::new(Databases::One(path.as_ref().to_owned()), into, every)
     }
