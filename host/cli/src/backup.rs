@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use millpond_sqlite::backup::Backup as Copy;
+use millpond_sqlite::backup;
 use serde_json::json;
 
 use crate::arguments::{self, Named};
@@ -47,7 +47,7 @@ impl Backup {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
         let file = keeping::file_of(self.db.as_ref())?;
         let mut line = ProgressLine::new();
-        let copy = Copy::of(&file)
+        let copy = backup::Backup::of(&file)
             .overwrite(self.overwrite)
             .on_progress(|progress| line.show(progress));
         let made = copy.write(&self.out);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use millpond_sqlite::backup::Restore as Replace;
+use millpond_sqlite::backup;
 use serde_json::json;
 
 use crate::arguments::{self, Named};
@@ -49,7 +49,7 @@ impl Restore {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
         let file = keeping::file_of(self.db.as_ref())?;
         let mut line = ProgressLine::new();
-        let replace = Replace::of(&self.backup)
+        let replace = backup::Restore::of(&self.backup)
             .overwrite(self.overwrite)
             .keep_old(!self.discard_old)
             .on_progress(|progress| line.show(progress));

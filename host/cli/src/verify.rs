@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use millpond_sqlite::backup::{Problem, Verification, Verify as Check};
+use millpond_sqlite::backup::{self, Problem, Verification};
 use millpond_sqlite::migrations::Migrations;
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ impl Verify {
             None => None,
         };
         let mut line = ProgressLine::new();
-        let mut check = Check::of(&file).on_progress(|progress| line.show(progress));
+        let mut check = backup::Verify::of(&file).on_progress(|progress| line.show(progress));
         if let Some(migrations) = &migrations {
             check = check.migrations(migrations);
         }

@@ -251,7 +251,7 @@ fn describe_database(database: &Database, f: &mut fmt::Formatter<'_>) -> fmt::Re
     writeln!(f, "  up to {} connections", database.pool_size)?;
     if let Some(backup) = &database.backup {
         let folder = backup.folder.display();
-        writeln!(f, "  backups in {folder}, {} are kept", backup.keep)?;
+        writeln!(f, "  backups in {folder}")?;
     }
     Ok(())
 }

@@ -190,6 +190,14 @@ fn nothing_is_overwritten_unless_told() {
         matches!(itself, Err(BackupError::SameFile { .. })),
         "{itself:?}"
     );
+    let in_use = PoolBuilder::new().open(&copy).expect("a pool");
+    let refused = f.backup().overwrite(true).write(&copy);
+    assert!(
+        matches!(refused, Err(BackupError::File { .. })),
+        "{refused:?}"
+    );
+    in_use.close_blocking(Duration::ZERO);
+
     fs::create_dir(f.path("folder")).expect("a folder");
     let folder = f.backup().overwrite(true).write(f.path("folder"));
     assert!(

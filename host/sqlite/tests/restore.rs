@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -96,7 +97,14 @@ fn a_backup_replaces_the_database_and_the_old_one_is_kept() {
     );
     assert_eq!(contents(&f.database()), "late");
 
+    let shared = fs::Permissions::from_mode(0o640);
+    fs::set_permissions(f.database(), shared).expect("set");
     let report = f.restore().expect("a restore");
+    let mode = fs::metadata(f.database())
+        .expect("a file")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o640);
     assert_eq!(
         report.bytes,
         fs::metadata(f.database()).expect("a file").len()

@@ -1,12 +1,14 @@
 //! One request's state: its grants, and what it holds.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use millpond_pool::{Access, Error, ErrorKind, Grant, PoolStats, Request, StatsScope};
 use wasmtime::component::{HasData, ResourceTable};
 
 use crate::bindings::connections;
+use crate::count::{Count, CursorPlace};
+use crate::held::Held;
 
 /// The data of a connection handle. The request's [`SqliteCtx`] knows it too, and returns it when
 /// the request ends, even if the embedder keeps the resource table.
@@ -105,69 +107,6 @@ struct Granted {
     held: Arc<Held>,
 }
 
-/// The connections that one request holds of the database of one name. Its weak count is the number
-/// of calls that wait for one. It does not keep the pool in use.
-#[derive(Debug)]
-struct Held {
-    name: String,
-    state: Mutex<HeldState>,
-}
-
-#[derive(Debug, Default)]
-struct HeldState {
-    /// Those whose handle the guest has not dropped.
-    connections: Vec<Weak<millpond_pool::Connection>>,
-    /// The request has ended: they have been returned.
-    has_ended: bool,
-}
-
-impl Held {
-    fn new(name: String) -> Held {
-        Held {
-            name,
-            state: Mutex::default(),
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, HeldState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How many handles of connections there are, with those that calls wait for.
-    fn count(self: &Arc<Held>) -> usize {
-        let mut state = self.state();
-        state
-            .connections
-            .retain(|connection| connection.strong_count() > 0);
-        state.connections.len() + Arc::weak_count(self)
-    }
-
-    /// Note a connection that a call has waited for, and free its place.
-    fn add(&self, connection: &Connection, place: Weak<Held>) {
-        let mut state = self.state();
-        state.connections.push(Arc::downgrade(connection));
-        // While the list is locked: it counts once.
-        drop(place);
-        if state.has_ended {
-            drop(state);
-            connection.give_back();
-        }
-    }
-
-    /// Return all connections, now and later.
-    fn end(&self) {
-        let held: Vec<_> = {
-            let mut state = self.state();
-            state.has_ended = true;
-            let held = state.connections.iter();
-            held.filter_map(Weak::upgrade).collect()
-        };
-        for connection in held {
-            connection.give_back();
-        }
-    }
-}
-
 async fn get(
     (grant, name): (&Grant, &str),
     access: Access,
@@ -195,16 +134,20 @@ impl SqliteCtx {
     }
 
     /// End the request, as dropping this does, for a store that will serve another request:
-    /// [`next_request`](SqliteCtx::next_request). Until then, the guest gets no connection, and its
-    /// statements fail. Does nothing the second time.
+    /// [`next_request`](SqliteCtx::next_request). Until then, the guest gets no connection
+    /// (`pool-timeout`), and its statements fail. Does nothing the second time.
     ///
     /// Does not wait, unless another thread runs a statement on one of the connections, which it
     /// interrupts.
     pub fn end_request(&mut self) {
         // A task may be running a statement on one of them, and giving it back waits for its end.
         self.request.interrupt();
-        for granted in &self.granted {
+        // An ended request keeps no pool in use.
+        for granted in self.granted.drain(..) {
             granted.held.end();
+            if granted.held.count() > 0 {
+                self.earlier.push(granted.held);
+            }
         }
     }
 
@@ -248,8 +191,6 @@ impl SqliteCtx {
         next.transactions.open += self.transactions.open;
         next.cursor_places = std::mem::take(&mut self.cursor_places);
         next.earlier = std::mem::take(&mut self.earlier);
-        let held = self.granted.drain(..).map(|granted| granted.held);
-        next.earlier.extend(held.filter(|held| held.count() > 0));
         *self = next;
     }
 
@@ -313,10 +254,6 @@ impl SqliteCtx {
         let earlier: usize = earlier.map(Held::count).sum();
         let granted = self.find(database)?;
         let most = granted.grant.connections_per_request();
-        if granted.held.state().has_ended {
-            let (kind, message) = (connections::ErrorKind::PoolTimeout, "the request has ended");
-            return Err(connections::Error::new(kind, message.to_owned()));
-        }
         if earlier + granted.held.count() >= most as usize {
             return Err(connections::Error::too_many("connections", most));
         }
@@ -371,9 +308,7 @@ impl SqliteCtx {
             StatsScope::Request => {
                 let mut stats = PoolStats::default();
                 stats.max_size = grant.connections_per_request();
-                let held = granted.held.state();
-                let held = held.connections.iter();
-                stats.in_use = held.filter(|held| held.strong_count() > 0).count() as u32;
+                stats.in_use = granted.held.handles() as u32;
                 Ok(stats)
             }
             StatsScope::Nothing => Err(connections::Error::new(
@@ -404,6 +339,10 @@ impl SqliteCtx {
     fn find(&mut self, database: &str) -> Result<&Granted, connections::Error> {
         match self.index_of(database) {
             Ok(index) => Ok(&self.granted[index]),
+            Err(_) if self.request.is_interrupted() => Err(connections::Error::new(
+                connections::ErrorKind::PoolTimeout,
+                "the request has ended".to_owned(),
+            )),
             Err(_) => {
                 let unknown = || database.chars().take(64).collect();
                 self.unknown.get_or_insert_with(unknown);
@@ -427,45 +366,6 @@ fn hide_host(database: &str, error: &Error) -> connections::Error {
             format!("the database {database:?} cannot be opened"),
         ),
         _ => error.clone().into(),
-    }
-}
-
-/// How many of something a request has open, and may have open.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Count {
-    open: u32,
-    most: u32,
-}
-
-/// One of the request's open cursors. See [`SqliteCtx::take_cursor_place`].
-#[derive(Debug)]
-pub struct CursorPlace(#[expect(dead_code, reason = "counted by its owners")] Arc<()>);
-
-impl Count {
-    fn up_to(most: u32) -> Count {
-        Count { open: 0, most }
-    }
-
-    /// Returns an error if one more would be too many.
-    pub(crate) fn check(&self, what: &str) -> Result<(), connections::Error> {
-        self.check_with(what, 0)
-    }
-
-    /// Like [`check`](Count::check), with some that are counted elsewhere.
-    fn check_with(&self, what: &str, others: usize) -> Result<(), connections::Error> {
-        if self.open as usize + others >= self.most as usize {
-            Err(connections::Error::too_many(what, self.most))
-        } else {
-            Ok(())
-        }
-    }
-
-    pub(crate) fn add(&mut self) {
-        self.open += 1;
-    }
-
-    pub(crate) fn remove(&mut self) {
-        self.open = self.open.saturating_sub(1);
     }
 }
 

@@ -228,12 +228,15 @@
 
 pub mod bindings;
 mod convert;
+mod count;
 mod ctx;
+mod held;
 mod host;
 mod limits;
 mod linker;
 
-pub use ctx::{CursorPlace, Sqlite, SqliteCtx, SqliteCtxBuilder, SqliteCtxView, SqliteView};
+pub use count::CursorPlace;
+pub use ctx::{Sqlite, SqliteCtx, SqliteCtxBuilder, SqliteCtxView, SqliteView};
 pub use limits::{EPOCH, InstanceLimits, recommended_config, start_epochs};
 pub use linker::{add_to_linker, add_to_linker_sync, add_to_linker_sync_with, add_to_linker_with};
 /// The pool, re-exported so that an embedder needs only one dependency.

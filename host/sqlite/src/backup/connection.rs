@@ -33,8 +33,12 @@ impl Snapshot {
     /// A database whose folder can be written is opened for writing, although nothing is written:
     /// the last connection to close then removes the log, as any other does.
     pub(super) fn begin(location: &Location, cancel: &Cancel) -> Result<Snapshot, BackupError> {
-        let begun = begin(location, cancel);
-        begun.map_err(|error| explain(location, error).into())
+        begin(location, cancel).map_err(|error| {
+            if error.kind() == ErrorKind::DeadlineExceeded && cancel.is_cancelled() {
+                return BackupError::Cancelled;
+            }
+            explain(location, error).into()
+        })
     }
 }
 
@@ -61,7 +65,7 @@ fn begin(location: &Location, cancel: &Cancel) -> Result<Snapshot, Error> {
     math::install(&conn)?;
     conn.execute_batch("PRAGMA cell_size_check = ON; BEGIN")?;
     let pages = conn.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0))?;
-    // An old file that is in nobody's way may be gone by now.
+    // Replaced files are noticed when it closes.
     log.confirm();
     Ok(Snapshot {
         _log: log,
@@ -99,10 +103,7 @@ fn exists(location: &Location) -> Result<(), Error> {
 
 /// The same error, with the name of the database.
 fn explain(location: &Location, error: Error) -> Error {
-    if matches!(
-        error.kind(),
-        ErrorKind::CannotOpen | ErrorKind::DeadlineExceeded
-    ) {
+    if error.kind() == ErrorKind::CannotOpen {
         return error;
     }
     let message = format!("cannot read the database {}: {error}", location.name());

@@ -90,7 +90,7 @@ fn copy_pages(from: &Location, part: &Part, monitor: &mut Monitor<'_>) -> Result
     if mode != "delete" {
         return Err(refused(from));
     }
-    to.close().map_err(|(_, error)| failed(error))?;
+    drop(to);
     Ok(pages)
 }
 

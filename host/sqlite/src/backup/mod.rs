@@ -159,7 +159,8 @@ impl<'a> Backup<'a> {
     ///
     /// [`Exists`](BackupError::Exists), [`Running`](BackupError::Running),
     /// [`SameFile`](BackupError::SameFile). [`Database`](BackupError::Database): the database
-    /// cannot be read. [`File`](BackupError::File): the target cannot be written.
+    /// cannot be read. [`File`](BackupError::File): the target cannot be written, or has the log of a
+    /// database beside it.
     /// [`Damaged`](BackupError::Damaged): the copy failed its check, so the database is damaged.
     /// [`Cancelled`](BackupError::Cancelled). After any of them, the target is as it was, except
     /// that with `File` it can be complete, if only its folder could not be synced.
@@ -177,6 +178,7 @@ impl<'a> Backup<'a> {
         };
         let part = Part::begin(&to, publish)?;
         part::refuse_same_file(&from, &to)?;
+        part::refuse_log(&to)?;
         let made = copy::copy(&from, &part, &mut self.monitor)?;
         part.publish(publish)?;
         Ok(BackupReport {

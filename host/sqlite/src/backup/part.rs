@@ -203,6 +203,25 @@ fn lock(dir: &Dir, name: &OsStr) -> io::Result<File> {
     }
 }
 
+/// A copy that got this name would be changed by a log beside it, which SQLite would take for its own.
+pub(super) fn refuse_log(target: &Location) -> Result<(), BackupError> {
+    let Some((folder, file)) = target.file() else {
+        return Ok(());
+    };
+    for suffix in ["-wal", "-journal"] {
+        let name = with_suffix(file, suffix);
+        if folder.dir().symlink_metadata(&name).is_ok() {
+            let error = io::Error::other(format!(
+                "{} belongs to a database of that name: choose another name, or restore the \
+                 backup to it",
+                name.display()
+            ));
+            return Err(BackupError::file(target.name(), error));
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn refuse_same_file(from: &Location, to: &Location) -> Result<(), BackupError> {
     let id = |location: &Location| {
         let (folder, file) = location.file()?;

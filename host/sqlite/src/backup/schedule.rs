@@ -39,7 +39,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// ```
 #[must_use = "a schedule does nothing until it is started"]
 pub struct BackupSchedule {
-    from: From,
+    from: Databases,
     into: PathBuf,
     every: Duration,
     keep: Keep,
@@ -50,8 +50,9 @@ pub struct BackupSchedule {
     attempts: HashMap<String, SystemTime>,
 }
 
-enum From {
-    Database(PathBuf),
+/// What to back up.
+enum Databases {
+    One(PathBuf),
     Folder(PathBuf),
 }
 
@@ -73,7 +74,7 @@ impl BackupSchedule {
     /// Back up the database in the file at `path` into the folder `into`, which must exist, `every`
     /// so often; at least every second.
     pub fn of(path: impl AsRef<Path>, into: impl AsRef<Path>, every: Duration) -> BackupSchedule {
-        BackupSchedule::new(From::Database(path.as_ref().to_owned()), into, every)
+        BackupSchedule::new(Databases::One(path.as_ref().to_owned()), into, every)
     }
 
     /// Back up each database of the [`Folder`](crate::Folder) at `path` into its own folder in
@@ -84,10 +85,10 @@ impl BackupSchedule {
         into: impl AsRef<Path>,
         every: Duration,
     ) -> BackupSchedule {
-        BackupSchedule::new(From::Folder(path.as_ref().to_owned()), into, every)
+        BackupSchedule::new(Databases::Folder(path.as_ref().to_owned()), into, every)
     }
 
-    fn new(from: From, into: impl AsRef<Path>, every: Duration) -> BackupSchedule {
+    fn new(from: Databases, into: impl AsRef<Path>, every: Duration) -> BackupSchedule {
         BackupSchedule {
             from,
             into: into.as_ref().to_owned(),
@@ -165,7 +166,7 @@ impl BackupSchedule {
         let now = (self.clock)();
         match self.tasks() {
             Ok(tasks) => tasks.iter().map(|task| self.back_up(task, now)).collect(),
-            Err(outcome) => vec![self.reported(outcome)],
+            Err(error) => vec![self.no_tasks(error)],
         }
     }
 
@@ -195,8 +196,8 @@ impl BackupSchedule {
         let mut next = began + self.every;
         let tasks = match self.tasks() {
             Ok(tasks) => tasks,
-            Err(outcome) => {
-                self.reported(outcome);
+            Err(error) => {
+                self.no_tasks(error);
                 return next;
             }
         };
@@ -225,9 +226,9 @@ impl BackupSchedule {
         made.chain(attempt).filter(|last| *last <= now).max()
     }
 
-    fn tasks(&self) -> Result<Vec<Task>, BackupOutcome> {
+    fn tasks(&self) -> Result<Vec<Task>, BackupError> {
         let folder = match &self.from {
-            From::Database(path) => {
+            Databases::One(path) => {
                 let stem = path.file_stem().unwrap_or_default();
                 return Ok(vec![Task {
                     database: path.display().to_string(),
@@ -236,14 +237,9 @@ impl BackupSchedule {
                     stem: stem.to_string_lossy().into_owned(),
                 }]);
             }
-            From::Folder(folder) => folder,
+            Databases::Folder(folder) => folder,
         };
-        let keys = keys(folder).map_err(|error| BackupOutcome {
-            database: folder.display().to_string(),
-            result: Err(BackupError::file(folder, error)),
-            removed: Vec::new(),
-            not_removed: Vec::new(),
-        })?;
+        let keys = keys(folder).map_err(|error| BackupError::file(folder, error))?;
         let task = |key: String| Task {
             path: folder.join(format!("{key}.db")),
             into: self.into.join(&key),
@@ -251,6 +247,17 @@ impl BackupSchedule {
             database: key,
         };
         Ok(keys.into_iter().map(task).collect())
+    }
+
+    /// Report that there is nothing to back up.
+    fn no_tasks(&mut self, error: BackupError) -> BackupOutcome {
+        let (Databases::One(path) | Databases::Folder(path)) = &self.from;
+        self.reported(BackupOutcome {
+            database: path.display().to_string(),
+            result: Err(error),
+            removed: Vec::new(),
+            not_removed: Vec::new(),
+        })
     }
 
     fn back_up(&mut self, task: &Task, now: SystemTime) -> BackupOutcome {
@@ -269,7 +276,7 @@ impl BackupSchedule {
     }
 
     fn make(&self, task: &Task, now: SystemTime) -> Result<BackupReport, BackupError> {
-        if let From::Folder(_) = self.from {
+        if let Databases::Folder(_) = self.from {
             create_private(&task.into).map_err(|error| BackupError::file(&task.into, error))?;
         }
         let backup = Backup::of(&task.path).cancel(&self.cancel);
@@ -291,7 +298,7 @@ impl BackupSchedule {
 
 impl fmt::Debug for BackupSchedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (From::Database(from) | From::Folder(from)) = &self.from;
+        let (Databases::One(from) | Databases::Folder(from)) = &self.from;
         f.debug_struct("BackupSchedule")
             .field("from", from)
             .field("into", &self.into)

@@ -34,6 +34,8 @@ use crate::open::Location;
 /// [`delete_database`](Folder::delete_database) manage them, also beside other processes that serve
 /// them.
 ///
+/// [`BackupSchedule::of_folder`](crate::backup::BackupSchedule::of_folder) backs all of them up.
+///
 /// ```
 /// use millpond_pool::{Access, Parameters, PoolsSettings};
 /// use millpond_sqlite::{Folder, PoolBuilder, migrations::Migrations};
