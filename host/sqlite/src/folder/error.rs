@@ -23,7 +23,7 @@ pub enum FolderError {
         /// The database.
         key: TenantKey,
         /// Why.
-        error: MigrationError,
+        error: Box<MigrationError>,
     },
     /// The database could not be opened.
     Open(Error),

@@ -56,7 +56,7 @@ impl Folder {
                 self.delete_marked(key)?;
                 Err(FolderError::Migration {
                     key: key.clone(),
-                    error,
+                    error: Box::new(error),
                 })
             }
         }
