@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millpond_pool::engine::hand_over;
+use millpond_pool::observe::Observer;
 use millpond_pool::{Error, ErrorKind, Pool, Pools, PoolsSettings, Result, block_on};
 
 use crate::engine::Libsql;
@@ -126,6 +127,28 @@ impl PoolBuilder {
         self
     }
 
+    /// Name the database in [events](millpond_pool::observe). Defaults to the server's name and
+    /// the namespace; with a
+    /// [`tenant`](PoolBuilder::tenant), to `tenants`.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.settings.pool = self.settings.pool.name(name);
+        self
+    }
+
+    /// Say whose database it is, in [events](millpond_pool::observe). [`pools`](PoolBuilder::pools) sets this by
+    /// itself. Defaults to none.
+    pub fn tenant(mut self, key: impl Into<Arc<str>>) -> Self {
+        self.settings.pool = self.settings.pool.tenant(Some(key.into()));
+        self
+    }
+
+    /// Tell this observer what happens in the pool: see [`observe`](millpond_pool::observe). Defaults to
+    /// none, which costs nothing.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.settings.pool = self.settings.pool.observer(Some(observer));
+        self
+    }
+
     /// How long connecting to the server may take. Default 5 s; up to one hour.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.settings.connect_timeout = timeout;
@@ -166,26 +189,27 @@ impl PoolBuilder {
     /// this name.
     pub async fn open(self, url: &str) -> Result<Pool> {
         self.settings.check()?;
-        let pool = self.settings.pool;
+        let pool = self.settings.pool.clone();
         let engine = Arc::new(Libsql::new(url, self.settings)?);
         Pool::open(engine, pool).await
     }
 
     /// Connect to run migrations, instead of building a pool. Of the settings, those of the server and
-    /// its token count. Blocks until the server has answered.
+    /// its token count; there is no observer. Blocks until the server has answered.
     ///
     /// # Errors
     ///
     /// As [`open`](PoolBuilder::open).
     pub fn open_migrator(mut self, url: &str) -> Result<Migrator> {
         self.settings.trusted = true;
+        self.settings.pool = self.settings.pool.observer(None);
         (self.settings.pool.max_size, self.settings.pool.max_idle) = (1, None);
         (self.settings.read_only, self.settings.pool.timeout) = (false, Migrator::WAIT);
         Ok(Migrator::new(self.open_blocking(url)?))
     }
 
     /// Pools of the databases of the server at `url`, by namespace. Each has these settings, and opens
-    /// when it is first asked for.
+    /// when it is first asked for. The namespace is the [tenant](PoolBuilder::tenant) in events.
     ///
     /// [`Pools::get`] returns, besides its own errors and those of [`open`](PoolBuilder::open),
     /// [`NoSuchDatabase`](ErrorKind::NoSuchDatabase): the key is no name of a namespace, or the server
@@ -244,7 +268,7 @@ impl PoolBuilder {
             let shared = Arc::clone(&shared);
             async move {
                 let (builder, url, migrate) = &*shared;
-                let builder = builder.clone().namespace(&*key);
+                let builder = builder.clone().namespace(&*key).tenant(Arc::clone(&key));
                 if let Some(migrate) = migrate {
                     hand_over();
                     migrate(&mut builder.clone().open_migrator(url)?)?;

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::engine::{Call, Session};
 use crate::error::Result;
 use crate::lent::Lent;
+use crate::observe::{CallWatch, Figures, Return};
 use crate::statement::Statement;
 use crate::transaction::Transaction;
 use crate::value::{Parameters, ResultSet, Rows, Summary, TransactionMode};
@@ -62,12 +63,11 @@ impl Connection {
             let (sql, parameters) = (sql.to_owned(), parameters.clone());
             move |session: &mut dyn Session, call| session.execute(call, &sql, &parameters)
         };
-        self.lent
-            .attempt(
-                |session, call| session.execute(call, sql, parameters),
-                aside,
-            )
-            .await
+        let work = |session: &mut dyn Session, call| session.execute(call, sql, parameters);
+        let watch = CallWatch::new(&self.lent, sql);
+        let result = self.lent.attempt(work, aside).await;
+        watch.end(&result, Figures::of_summary);
+        result
     }
 
     /// Run one statement and return its whole result.
@@ -106,7 +106,10 @@ impl Connection {
         };
         let work =
             |session: &mut dyn Session, call| session.query(call, sql, parameters, with_columns);
-        self.lent.attempt(work, aside).await
+        let watch = CallWatch::new(&self.lent, sql);
+        let result = self.lent.attempt(work, aside).await;
+        watch.end(&result, |table| Figures::of_rows(&table.rows));
+        result
     }
 
     /// Run every statement of a script, in order, up to the first that fails. Changes made before a
@@ -129,9 +132,11 @@ impl Connection {
             let (sql, start) = (sql.to_owned(), Arc::clone(&start));
             move |session: &mut dyn Session, call| run(session, call, &sql, &start)
         };
-        self.lent
-            .attempt(|session, call| run(session, call, sql, &start), aside)
-            .await
+        let work = |session: &mut dyn Session, call| run(session, call, sql, &start);
+        let watch = CallWatch::new(&self.lent, sql);
+        let result = self.lent.attempt(work, aside).await;
+        watch.end(&result, |()| Figures::default());
+        result
     }
 
     /// Compile one statement to run many times. For a file it waits only if SQLite might not stop in
@@ -145,11 +150,11 @@ impl Connection {
             let sql = sql.to_owned();
             move |session: &mut dyn Session, call| session.prepare(call, &sql)
         };
-        let key = self
-            .lent
-            .attempt(|session, call| session.prepare(call, sql), aside)
-            .await?;
-        Ok(Statement::new(Arc::clone(&self.lent), key))
+        let work = |session: &mut dyn Session, call| session.prepare(call, sql);
+        let watch = CallWatch::new(&self.lent, sql);
+        let result = self.lent.attempt(work, aside).await;
+        watch.end_unless_done(&result);
+        Ok(Statement::new(Arc::clone(&self.lent), result?, sql))
     }
 
     /// Begin a transaction. All statements of this connection belong to it until it ends.
@@ -162,8 +167,10 @@ impl Connection {
     /// [`Busy`](crate::ErrorKind::Busy): as [`execute`](Connection::execute).
     pub async fn begin(&self, mode: TransactionMode) -> Result<Transaction> {
         let begin = move |session: &mut dyn Session, call: Call| session.begin(call, mode);
-        let number = self.lent.attempt(begin, || begin).await?;
-        Ok(Transaction::new(Arc::clone(&self.lent), number))
+        let watch = CallWatch::new(&self.lent, mode.sql());
+        let result = self.lent.attempt(begin, || begin).await;
+        watch.end(&result, |_| Figures::default());
+        Ok(Transaction::new(Arc::clone(&self.lent), result?))
     }
 
     /// Whether a transaction is open, begun by handle or by SQL. False once the connection is
@@ -189,17 +196,17 @@ impl Connection {
     ///
     /// Blocks while another thread runs a statement on it.
     pub fn give_back(&self) {
-        self.lent.give_back(false);
+        self.lent.give_back(Return::Returned);
     }
 
     /// Close the connection instead of returning it.
     pub fn close(self) {
-        self.lent.give_back(true);
+        self.lent.give_back(Return::ToClose);
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.lent.give_back(false);
+        self.lent.give_back(Return::Returned);
     }
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 pub use crate::flat::Reader;
+pub use crate::observe::{Checkpoint, Notes, Reporter};
 pub use crate::request::RequestId;
 pub use crate::rights::{Limits, Rights};
 pub use crate::settings::{within, within_hour};
@@ -110,6 +111,17 @@ impl Stop {
         Stop::Wait(Wait {
             wait: Box::pin(wait),
             left: None,
+            is_for_turn: false,
+        })
+    }
+
+    /// Like [`wait_for_outcome`](Stop::wait_for_outcome), for the turn to write, which
+    /// [observers](crate::observe) are told of.
+    pub fn wait_for_turn(wait: impl Future<Output = Outcome> + Send + 'static) -> Stop {
+        Stop::Wait(Wait {
+            wait: Box::pin(wait),
+            left: None,
+            is_for_turn: true,
         })
     }
 
@@ -134,6 +146,7 @@ impl From<Error> for Stop {
 pub struct Wait {
     pub(crate) wait: Pin<Box<dyn Future<Output = Outcome> + Send>>,
     pub(crate) left: Option<Left>,
+    pub(crate) is_for_turn: bool,
 }
 
 impl fmt::Debug for Wait {
@@ -147,6 +160,7 @@ impl fmt::Debug for Wait {
 pub struct Outcome {
     value: Box<dyn Any + Send>,
     has_run: bool,
+    is_in_vain: bool,
 }
 
 impl Outcome {
@@ -155,6 +169,15 @@ impl Outcome {
         Outcome {
             value: Box::new(value),
             has_run: false,
+            is_in_vain: false,
+        }
+    }
+
+    /// The outcome of a wait for something that did not come: the call will fail.
+    pub fn in_vain<T: Any + Send>(value: T) -> Outcome {
+        Outcome {
+            is_in_vain: true,
+            ..Outcome::new(value)
         }
     }
 
@@ -163,14 +186,18 @@ impl Outcome {
     /// [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown).
     pub fn of_run<T: Any + Send>(value: T) -> Outcome {
         Outcome {
-            value: Box::new(value),
             has_run: true,
+            ..Outcome::new(value)
         }
     }
 
     /// Whether another session has run the call.
     pub(crate) fn has_run(&self) -> bool {
         self.has_run
+    }
+
+    pub(crate) fn is_in_vain(&self) -> bool {
+        self.is_in_vain
     }
 
     /// Whether it is a `T`.
@@ -184,10 +211,9 @@ impl Outcome {
     ///
     /// It is not a `T`.
     pub fn downcast<T: Any>(self) -> std::result::Result<T, Outcome> {
-        let Outcome { value, has_run } = self;
-        match value.downcast::<T>() {
+        match self.value.downcast::<T>() {
             Ok(value) => Ok(*value),
-            Err(value) => Err(Outcome { value, has_run }),
+            Err(value) => Err(Outcome { value, ..self }),
         }
     }
 }

@@ -84,6 +84,41 @@ pub enum ErrorKind {
     Other,
 }
 
+impl ErrorKind {
+    /// Its name, as in the contract with guests: in lower case with `-`. For logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ErrorKind::Config => "config",
+            ErrorKind::NoSuchDatabase => "no-such-database",
+            ErrorKind::CannotOpen => "cannot-open",
+            ErrorKind::NotAuthorized => "not-authorized",
+            ErrorKind::PoolTimeout { .. } => "pool-timeout",
+            ErrorKind::PoolClosed => "pool-closed",
+            ErrorKind::Busy => "busy",
+            ErrorKind::BusySnapshot => "busy-snapshot",
+            ErrorKind::DeadlineExceeded => "deadline-exceeded",
+            ErrorKind::TooLarge => "too-large",
+            ErrorKind::QuotaExceeded => "quota-exceeded",
+            ErrorKind::ConstraintUnique => "constraint-unique",
+            ErrorKind::ConstraintPrimaryKey => "constraint-primary-key",
+            ErrorKind::ConstraintForeignKey => "constraint-foreign-key",
+            ErrorKind::ConstraintNotNull => "constraint-not-null",
+            ErrorKind::ConstraintCheck => "constraint-check",
+            ErrorKind::ConstraintOther => "constraint-other",
+            ErrorKind::Sql => "sql",
+            ErrorKind::Parameters => "parameters",
+            ErrorKind::NotUtf8 => "not-utf8",
+            ErrorKind::StaleHandle => "stale-handle",
+            ErrorKind::Corrupt => "corrupt",
+            ErrorKind::Io => "io",
+            ErrorKind::Unsupported => "unsupported",
+            ErrorKind::Unavailable => "unavailable",
+            ErrorKind::OutcomeUnknown => "outcome-unknown",
+            ErrorKind::Other => "other",
+        }
+    }
+}
+
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {

@@ -36,6 +36,7 @@ pub struct Grant {
     limits: Limits,
     share: Option<(u32, Arc<Semaphore>)>,
     stats: StatsScope,
+    guest: Option<Arc<str>>,
 }
 
 /// What a borrower may see of a pool's counters. Those of the whole pool reveal other borrowers:
@@ -62,6 +63,7 @@ impl Grant {
             limits: Limits::default(),
             share: None,
             stats: StatsScope::default(),
+            guest: None,
         }
     }
 
@@ -151,6 +153,13 @@ impl Grant {
         self
     }
 
+    /// Name the borrower in [events](crate::observe): the component that a guest runs, for instance.
+    /// Defaults to no name.
+    pub fn guest(mut self, name: impl Into<Arc<str>>) -> Grant {
+        self.guest = Some(name.into());
+        self
+    }
+
     /// Check that the pool's engine can enforce everything that the grant says. Getting a
     /// connection checks this too; call this to check when you create the grant.
     ///
@@ -210,6 +219,7 @@ impl Grant {
             rights: &self.rights,
             limits: self.limits,
             share: self.share.as_ref().map(|(_, share)| share),
+            guest: self.guest.as_ref(),
         }
     }
 }

@@ -15,15 +15,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{timeout, timeout_at};
 
 use crate::clock::{self, NEVER};
-use crate::engine::{Engine, Outcome, Terms, Wait};
+use crate::engine::{Engine, Outcome, Reset, Terms, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lent::Lent;
 use crate::maintenance::{self, Chore};
+use crate::observe::{Close, Ending, Event, GetWatch, Reporter, ReturnWatch};
 use crate::pooled::Pooled;
 use crate::request::Request;
 use crate::rights::{Limits, Rights};
 use crate::settings::Settings;
 use crate::slots::{Closed, Place, Returned, Risk, Slots, Taken};
+use crate::stats::PoolStats;
 use crate::value::Access;
 use crate::worker::hand_over;
 
@@ -86,6 +88,9 @@ pub(crate) struct Lending {
     lent: Mutex<Slab<Weak<Lent>>>,
     /// Whether the maintenance thread looks for idle connections.
     is_scheduled: AtomicBool,
+    pub(crate) reporter: Reporter,
+    /// Whether the observer knows that the pool is closed.
+    pub(crate) is_closed_told: AtomicBool,
     this: Weak<Lending>,
 }
 
@@ -97,15 +102,22 @@ pub(crate) struct Ask<'a> {
     pub(crate) limits: Limits,
     /// The share of all callers under the same grant.
     pub(crate) share: Option<&'a Arc<Semaphore>>,
+    /// The borrower's name.
+    pub(crate) guest: Option<&'a Arc<str>>,
 }
 
 impl Lending {
     pub(crate) async fn new(engine: Arc<dyn Engine>, settings: Settings) -> Result<Arc<Lending>> {
         settings.check()?;
-        let first = Pooled::open(&*engine, NEVER).await?;
+        let reporter = Reporter::new(&settings, engine.name());
+        let since = reporter.now();
+        let first = Pooled::open(&*engine, reporter.is_on(), NEVER).await?;
+        reporter.told_since(since, |time| Event::ConnectionOpened { time });
         let slots = Slots::new(settings.max_size, settings.most_idle());
-        if settings.most_idle() > 0 {
-            slots.add_idle(first);
+        let is_kept = settings.most_idle() > 0;
+        match is_kept {
+            true => slots.add_idle(first),
+            false => drop(first),
         }
         let lending = Arc::new_cyclic(|this| Lending {
             engine,
@@ -113,9 +125,16 @@ impl Lending {
             slots,
             lent: Mutex::default(),
             is_scheduled: AtomicBool::new(false),
+            reporter,
+            is_closed_told: AtomicBool::new(false),
             this: this.clone(),
         });
         lending.look_for_idle();
+        if !is_kept {
+            lending.tell_all_closed(1, Close::Excess);
+        }
+        let reporter = &lending.reporter;
+        reporter.told_since(since, |time| Event::PoolOpened { time });
         Ok(lending)
     }
 
@@ -138,6 +157,7 @@ impl Lending {
         in_use: &Arc<InUse>,
         ask: &Ask<'_>,
         request: &Request,
+        watch: Option<&mut GetWatch<'_>>,
     ) -> Result<Arc<Lent>> {
         self.check(ask)?;
         let share = self.share(ask, request).await?;
@@ -155,7 +175,22 @@ impl Lending {
                 }
             }
         };
-        self.lend_in(in_use, (place, share), ask, request).await
+        self.lend_in(in_use, (place, share), ask, request, watch)
+            .await
+    }
+
+    /// Like [`lend`](Lending::lend), and tell the observer.
+    pub(crate) async fn lend_observed(
+        &self,
+        in_use: &Arc<InUse>,
+        ask: &Ask<'_>,
+        request: &Request,
+    ) -> Result<Arc<Lent>> {
+        let mut watch = GetWatch::new(self, ask, request);
+        let lending = self.lend(in_use, ask, request, Some(&mut watch));
+        let result = lending.await;
+        watch.end(&result);
+        result
     }
 
     async fn lend_in(
@@ -164,6 +199,7 @@ impl Lending {
         (place, share): (Place, Option<OwnedSemaphorePermit>),
         ask: &Ask<'_>,
         request: &Request,
+        mut watch: Option<&mut GetWatch<'_>>,
     ) -> Result<Arc<Lent>> {
         let taken = self
             .slots
@@ -175,8 +211,14 @@ impl Lending {
                 // Opening may take longer than a worker may be blocked.
                 hand_over();
                 let until = clock::at(request.ends_at());
-                let opened = Box::pin(Pooled::open(&*self.engine, until)).await?;
-                opening.opened(opened).map_err(|Closed| Error::closed())?
+                let opened = Box::pin(self.open(until)).await?;
+                if let Some(watch) = &mut watch {
+                    watch.opened();
+                }
+                opening.opened(opened).map_err(|Closed| {
+                    self.tell_all_closed(1, Close::PoolClosed);
+                    Error::closed()
+                })?
             }
         };
         let terms = Terms {
@@ -188,6 +230,7 @@ impl Lending {
         if let Err(error) = pooled.session.lend(&terms) {
             self.slots
                 .give_back(place, pooled, Returned::Discard, false);
+            self.tell_all_closed(1, Close::Unusable);
             return Err(error);
         }
         let lending = pooled.stop.lend();
@@ -196,7 +239,16 @@ impl Lending {
         let hold_until = clock::after(ask.limits.hold);
         let place = (place, share);
         let lending = (lending, hold_until);
-        Ok(Lent::new(Arc::clone(in_use), pooled, place, lending))
+        let borrower = watch.and_then(GetWatch::lent);
+        let in_use = Arc::clone(in_use);
+        Ok(Lent::new(in_use, pooled, place, lending, borrower))
+    }
+
+    async fn open(&self, until: u64) -> Result<Box<Pooled>> {
+        let (reporter, since) = (&self.reporter, self.reporter.now());
+        let opened = Pooled::open(&*self.engine, reporter.is_on(), until).await?;
+        reporter.told_since(since, |time| Event::ConnectionOpened { time });
+        Ok(opened)
     }
 
     /// Acquire a permit of the grant's share, behind other callers under the same grant only.
@@ -316,7 +368,7 @@ impl Lending {
         entry: usize,
         mut pooled: Box<Pooled>,
         place: Place,
-        returned: Returned,
+        ending: Ending<'_>,
     ) {
         self.lent().try_remove(entry);
         // A stop that was meant for the borrower must not stop the reset. But what was told to be
@@ -326,24 +378,42 @@ impl Lending {
         if is_abandoned {
             pooled.stop.abandon();
         }
+        let watch = ending
+            .borrower
+            .map(|borrower| ReturnWatch::new(borrower, ending.why));
         // If it panics, its place must not be lost: closing would wait for it.
         let reset = catch_unwind(AssertUnwindSafe(|| pooled.session.reset()));
-        let (clean, rolled_back) = match &reset {
-            Ok(reset) => (reset.clean, reset.rolled_back),
-            Err(_) => (false, false),
-        };
-        let returned = match returned {
-            Returned::Abandoned | Returned::Dropped => returned,
-            _ if !clean => Returned::Discard,
+        let after = *reset.as_ref().unwrap_or(&Reset {
+            clean: false,
+            rolled_back: false,
+        });
+        let returned = match ending.returned {
+            Returned::Abandoned | Returned::Dropped => ending.returned,
+            _ if !after.clean => Returned::Discard,
             returned => returned,
         };
-        self.slots.give_back(place, pooled, returned, rolled_back);
+        if let Some(watch) = watch {
+            watch.reset(self, &pooled, after);
+        }
+        let given = self
+            .slots
+            .give_back(place, pooled, returned, after.rolled_back);
+        if ending.borrower.is_some() {
+            self.tell_closed(Ending { returned, ..ending }, given);
+        }
         self.look_for_idle();
         if let Err(panic) = reset
             && !std::thread::panicking()
         {
             resume_unwind(panic);
         }
+    }
+
+    /// The pool's counters, with the engine's own.
+    pub(crate) fn stats(&self) -> PoolStats {
+        let mut stats = self.slots.stats();
+        self.engine.count(&mut stats);
+        stats
     }
 
     /// Record that a call did not end, and its caller continued without it; log it for the operator.
@@ -378,7 +448,9 @@ impl Chore for Lending {
         let time = self.settings.max_idle_time?;
         // Before looking: one that is returned meanwhile schedules this again.
         self.is_scheduled.store(false, Ordering::Release);
-        let again = self.slots.close_idle() && !self.is_scheduled.swap(true, Ordering::AcqRel);
+        let (is_left, closed) = self.slots.close_idle();
+        self.tell_all_closed(closed, Close::Idle);
+        let again = is_left && !self.is_scheduled.swap(true, Ordering::AcqRel);
         again.then(|| Instant::now().checked_add(time)).flatten()
     }
 }
@@ -386,5 +458,10 @@ impl Chore for Lending {
 impl Drop for Lending {
     fn drop(&mut self) {
         self.engine.finish();
+        if self.reporter.is_on() && !self.is_closed_told.load(Ordering::Acquire) {
+            let idle = self.slots.empty(|_| {});
+            self.tell_all_closed(idle, Close::PoolClosed);
+            self.tell_pool_closed();
+        }
     }
 }

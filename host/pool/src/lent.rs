@@ -11,9 +11,10 @@ use tokio::sync::OwnedSemaphorePermit;
 pub(crate) use self::aside::PATIENCE;
 use self::aside::{LOOK_EVERY, Overdue};
 use crate::clock;
-use crate::engine::{Call, Left, Outcome, Session, Step, Stop};
+use crate::engine::{Call, Left, Outcome, Session, Step, Stop, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lending::InUse;
+use crate::observe::{Borrower, Ending, Event, Notes, Return, TransactionEnd, TurnWatch};
 use crate::pooled::Pooled;
 use crate::slots::{Place, Returned, Risk};
 use crate::stop_flag::StopFlag;
@@ -36,6 +37,8 @@ pub(crate) struct Lent {
     /// Set if the result of a call reached no caller, or a call that has begun does not continue,
     /// while another uses the session: it is closed after that one.
     unfinished: AtomicBool,
+    /// `None` without an observer.
+    borrower: Option<Box<Borrower>>,
 }
 
 /// Where the session is.
@@ -88,6 +91,7 @@ impl Lent {
         pooled: Box<Pooled>,
         (place, share): (Place, Option<OwnedSemaphorePermit>),
         (lending, hold_until): (u64, u64),
+        borrower: Option<Box<Borrower>>,
     ) -> Arc<Lent> {
         let stop = Arc::clone(&pooled.stop);
         Arc::new_cyclic(|lent| {
@@ -107,6 +111,7 @@ impl Lent {
                 })),
                 back: Condvar::new(),
                 unfinished: AtomicBool::new(false),
+                borrower,
             }
         })
     }
@@ -213,7 +218,7 @@ impl Lent {
                     // it has waited for may be the turn, for which others wait: so it does not
                     // wait again.
                     let was_aside = risk.take().is_some();
-                    outcome = Some(Box::pin(self.pool.wait_for(wait)).await);
+                    outcome = Some(Box::pin(self.wait(wait)).await);
                     if was_aside {
                         risk = self.pool.slots.try_risk(true);
                     }
@@ -222,10 +227,17 @@ impl Lent {
         }
     }
 
+    async fn wait(&self, wait: Wait) -> Outcome {
+        let watch = TurnWatch::new(self, wait.is_for_turn);
+        let outcome = self.pool.wait_for(wait).await;
+        watch.end(&outcome);
+        outcome
+    }
+
     /// Stop whatever runs on the session, and take it from its borrower, to be closed.
     pub(crate) fn end(&self) {
         self.stop.stop(self.lending);
-        self.give_back(true);
+        self.give_back(Return::PoolClosed);
     }
 
     /// Take the session back, if it has been held for too long. Does not wait: skips a session that
@@ -237,9 +249,11 @@ impl Lent {
         let Some(mut holding) = self.try_lock() else {
             return;
         };
-        if let Some(held) = holding.take() {
+        let held = holding.take();
+        drop(holding);
+        if let Some(held) = held {
             self.overdue.store(true, Ordering::Relaxed);
-            self.take_back(held, self.returned(false));
+            self.take_back(held, self.returned(false), Return::HoldTime);
         }
     }
 
@@ -252,14 +266,58 @@ impl Lent {
             && let Holding::Here(held) = &mut *holding
         {
             held.pooled.session.end_overdue();
+            drop(holding);
+            self.tell_notes(None, None);
         }
     }
 
-    /// Return the session, and close it if `close`. Blocks while another thread runs a statement.
-    pub(crate) fn give_back(&self, close: bool) {
+    /// Return the session, and close it if `why` is not that it was returned. Blocks while another
+    /// thread runs a statement.
+    pub(crate) fn give_back(&self, why: Return) {
         let held = self.held().take();
         if let Some(held) = held {
-            self.take_back(held, self.returned(close));
+            let close = why != Return::Returned;
+            self.take_back(held, self.returned(close), why);
+        }
+    }
+
+    /// `None` without an observer.
+    pub(crate) fn borrower(&self) -> Option<&Borrower> {
+        self.borrower.as_deref()
+    }
+
+    pub(crate) fn notes(&self) -> Option<&Notes> {
+        self.stop.notes()
+    }
+
+    /// Tell the observer. The session must not be locked.
+    pub(crate) fn tell(&self, event: Event<'_>) {
+        self.pool.reporter.tell(self.borrower(), event);
+    }
+
+    /// Tell the observer what the session has noted: see [`Reporter`](crate::observe::Reporter).
+    pub(crate) fn tell_notes(
+        &self,
+        end: Option<TransactionEnd>,
+        statement: Option<(&str, Instant)>,
+    ) {
+        if let Some(notes) = self.notes() {
+            let reporter = &self.pool.reporter;
+            reporter.tell_notes(self.borrower(), notes, end, statement);
+        }
+    }
+
+    /// Called when the handle of a transaction is dropped.
+    pub(crate) fn drop_transaction(&self, number: u64) {
+        let ended = self.with(|session| {
+            let was_open = self.borrower.is_some() && self.stop.is_in_transaction();
+            // After a commit or rollback the session finds that it has ended, and does nothing.
+            session.drop_transaction(number);
+            was_open && !session.in_transaction()
+        });
+        if unless_stale(ended, false) {
+            let why = TransactionEnd::Dropped;
+            self.tell(Event::TransactionEnded { why });
         }
     }
 
@@ -271,9 +329,14 @@ impl Lent {
         }
     }
 
-    fn take_back(&self, held: Held, returned: Returned) {
+    fn take_back(&self, held: Held, returned: Returned, why: Return) {
+        let ending = Ending {
+            returned,
+            why,
+            borrower: self.borrower(),
+        };
         self.pool
-            .take_back(held.entry, held.pooled, held.place, returned);
+            .take_back(held.entry, held.pooled, held.place, ending);
     }
 
     /// Lock the session, once no other thread uses it and it is not aside. Abandons the call there if

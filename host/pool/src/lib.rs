@@ -16,6 +16,8 @@
 //! A [`Grant`] says what a borrower may do, and how much. A [`Request`] is the scope whose end
 //! returns everything; it can be interrupted from outside.
 //!
+//! [`PoolStats`] and [`PoolsStats`] have counters. An observer, as in [`observe`], is told each event.
+//!
 //! # What blocks
 //!
 //! A call runs on the thread that polls it, or, if the engine might not stop in time, on the
@@ -54,7 +56,7 @@
 //! between them, and returns the session. `connection`, `statement` and `transaction` are the
 //! public handles. `stop_flag` stops a call from outside, `thread` runs a call that might not stop
 //! in time, and `worker` keeps a slow call from blocking the runtime. `pools` opens and closes pools by
-//! key, and `maintenance` is the thread that looks for what has been idle for too long.
+//! key, and `observe` tells an operator what happens. `maintenance` is the thread that looks for what has been idle for too long.
 
 #![cfg_attr(
     test,
@@ -76,6 +78,7 @@ mod grant;
 mod lending;
 mod lent;
 mod maintenance;
+pub mod observe;
 mod parameters;
 mod pool;
 mod pooled;

@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::lending::{Ask, InUse, Lending, OnRelease};
 use crate::lent::PATIENCE;
+use crate::observe::Close;
 use crate::request::Request;
 use crate::rights::Limits;
 use crate::settings::Settings;
@@ -77,6 +78,7 @@ impl Pool {
             rights: &Arc::default(),
             limits: Limits::default(),
             share: None,
+            guest: None,
         };
         self.lend(&ask, &Request::new()).await
     }
@@ -102,7 +104,12 @@ impl Pool {
     }
 
     pub(crate) async fn lend(&self, ask: &Ask<'_>, request: &Request) -> Result<Connection> {
-        let lent = self.lending.lend(&self.lending, ask, request).await?;
+        let in_use = &self.lending;
+        let lent = match in_use.reporter.is_on() {
+            false => in_use.lend(in_use, ask, request, None).await?,
+            // Boxed, because most pools are not observed.
+            true => Box::pin(in_use.lend_observed(in_use, ask, request)).await?,
+        };
         Ok(Connection::new(lent))
     }
 
@@ -119,9 +126,7 @@ impl Pool {
     /// The pool's counters. Those of connections are one consistent snapshot, those of writers
     /// another.
     pub fn stats(&self) -> PoolStats {
-        let mut stats = self.lending.slots.stats();
-        self.lending.engine.count(&mut stats);
-        stats
+        self.lending.stats()
     }
 
     /// Close the pool. From now on, and for callers in the queue, getting a connection fails with
@@ -165,7 +170,16 @@ impl Pool {
         // The last steps block while they write to the disk.
         hand_over();
         lending.engine.finish();
-        lending.slots.empty(|last| last.session.finish(until));
+        let mut stop = None;
+        let idle = lending.slots.empty(|last| {
+            last.session.finish(until);
+            stop = last.stop.notes().map(|_| Arc::clone(&last.stop));
+        });
+        lending.tell_all_closed(idle, Close::PoolClosed);
+        if let Some(notes) = stop.as_ref().and_then(|stop| stop.notes()) {
+            lending.reporter.tell_notes(None, notes, None, None);
+        }
+        lending.tell_pool_closed();
     }
 
     /// Like [`close`](Pool::close), but blocks the thread.

@@ -17,8 +17,12 @@ pub(crate) struct Pooled {
 }
 
 impl Pooled {
-    pub(crate) async fn open(engine: &dyn Engine, until: u64) -> Result<Box<Pooled>> {
-        let stop = Arc::new(StopFlag::default());
+    pub(crate) async fn open(
+        engine: &dyn Engine,
+        is_observed: bool,
+        until: u64,
+    ) -> Result<Box<Pooled>> {
+        let stop = Arc::new(StopFlag::new(is_observed));
         Ok(Box::new(Pooled {
             session: engine.open(Arc::clone(&stop), until).await?,
             stop,

@@ -1,7 +1,7 @@
 //! A request: the scope whose end returns everything it holds, and how to interrupt it from
 //! outside.
 
-use std::sync::PoisonError;
+use std::sync::{self, PoisonError};
 use std::time::Instant;
 
 use smallvec::SmallVec;
@@ -17,6 +17,8 @@ use super::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
 pub struct Request {
     id: RequestId,
     deadline: Option<Instant>,
+    /// Not the scheduler's in `scheduled_tests`, because nothing waits for it.
+    label: Option<sync::Arc<str>>,
     shared: Arc<Shared>,
 }
 
@@ -59,6 +61,7 @@ impl Request {
         Request {
             id: RequestId::new(),
             deadline: None,
+            label: None,
             shared: Arc::default(),
         }
     }
@@ -67,6 +70,13 @@ impl Request {
     /// the deadline that they were lent with.
     pub fn deadline(mut self, deadline: Instant) -> Request {
         self.deadline = Some(deadline);
+        self
+    }
+
+    /// Name the request in [events](crate::observe): with its number in an access log, for instance.
+    /// Connections that it already holds keep the label that they were lent with. Defaults to none.
+    pub fn label(mut self, label: impl Into<sync::Arc<str>>) -> Request {
+        self.label = Some(label.into());
         self
     }
 
@@ -102,6 +112,10 @@ impl Request {
     /// Its number, which an [engine](crate::engine) is told with each lending.
     pub fn id(&self) -> RequestId {
         self.id
+    }
+
+    pub(crate) fn shared_label(&self) -> Option<&sync::Arc<str>> {
+        self.label.as_ref()
     }
 
     pub(crate) fn ends_at(&self) -> Option<Instant> {

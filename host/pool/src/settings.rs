@@ -2,12 +2,14 @@
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::{Observer, SharedObserver};
 
-/// How many connections a pool lends, and how long it lets callers wait.
-#[derive(Clone, Copy, Debug)]
+/// How many connections a pool lends, how long it lets callers wait, and who observes that.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Settings {
     /// The maximum number of connections, idle and in use together: 1 to 1024. Defaults to 5.
@@ -21,6 +23,9 @@ pub struct Settings {
     /// long. More than 0; `None` means never. Defaults to `None`. One maintenance thread of the
     /// process does this.
     pub max_idle_time: Option<Duration>,
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) tenant: Option<Arc<str>>,
+    pub(crate) observer: Option<SharedObserver>,
 }
 
 impl Default for Settings {
@@ -30,6 +35,9 @@ impl Default for Settings {
             max_idle: None,
             timeout: Duration::from_secs(10),
             max_idle_time: None,
+            name: None,
+            tenant: None,
+            observer: None,
         }
     }
 }
@@ -57,6 +65,29 @@ impl Settings {
     #[must_use]
     pub fn max_idle_time(mut self, time: Option<Duration>) -> Settings {
         self.max_idle_time = time;
+        self
+    }
+
+    /// The database's name in [events](crate::observe). Defaults to the engine's name for it, which for
+    /// a file is its path; with a [`tenant`](Settings::tenant), to `tenants`.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Settings {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Whose database it is, in [events](crate::observe): a key of [`Pools`](crate::Pools), for
+    /// instance. Defaults to `None`.
+    #[must_use]
+    pub fn tenant(mut self, key: Option<Arc<str>>) -> Settings {
+        self.tenant = key;
+        self
+    }
+
+    /// Tell this observer what happens in the pool. Defaults to `None`.
+    #[must_use]
+    pub fn observer(mut self, observer: Option<Arc<dyn Observer>>) -> Settings {
+        self.observer = observer.map(SharedObserver);
         self
     }
 

@@ -101,6 +101,17 @@ pub(crate) struct RiskWait<'a, R> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Closed;
 
+/// What became of a resource that was returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GivenBack {
+    /// It is idle, or lent again already.
+    Kept,
+    Dropped {
+        /// Whether the slots were closed.
+        closed: bool,
+    },
+}
+
 /// The state in which a resource is returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Returned {
@@ -214,7 +225,7 @@ impl<R> Slots<R> {
         resource: R,
         returned: Returned,
         rolled_back: bool,
-    ) {
+    ) -> GivenBack {
         let mut state = self.lock();
         state.counters.rolled_back += u64::from(rolled_back);
         state.counters.discarded += u64::from(returned == Returned::Discard);
@@ -222,6 +233,8 @@ impl<R> Slots<R> {
             state.add_idle(resource);
             state.counters.in_use -= 1;
             drop(state);
+            drop(place);
+            GivenBack::Kept
         } else {
             // Dropped outside the lock: closing may write to the disk. It still counts as in use
             // meanwhile, so that waiting for the slots to drain does not end too early.
@@ -234,8 +247,10 @@ impl<R> Slots<R> {
             state.abandoned -= u32::from(returned == Returned::Abandoned);
             state.dropped -= u32::from(returned == Returned::Dropped);
             self.tell_if_drained(&state);
+            drop(state);
+            drop(place);
+            GivenBack::Dropped { closed }
         }
-        drop(place);
     }
 
     /// Record that the holder of a resource in use continues without it. The thread that still uses
@@ -317,8 +332,8 @@ impl<R> Slots<R> {
         }
     }
 
-    /// Drop every idle resource; call `last` on the last one before.
-    pub(crate) fn empty(&self, last: impl FnOnce(&mut R)) {
+    /// Drop every idle resource; call `last` on the last one before. Returns how many there were.
+    pub(crate) fn empty(&self, last: impl FnOnce(&mut R)) -> usize {
         // Locked before they are taken: a concurrent call, which finds none, must not return before
         // they are gone.
         let _one_by_one = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -329,13 +344,15 @@ impl<R> Slots<R> {
         if let Some(idle) = idle.last_mut() {
             last(&mut idle.resource);
         }
+        let count = idle.len();
         // Dropped while no other thread closes one.
         drop(idle);
+        count
     }
 
     /// Close those that have been idle since before the last call of this. Returns whether any are
-    /// left.
-    pub(crate) fn close_idle(&self) -> bool {
+    /// left, and how many were closed.
+    pub(crate) fn close_idle(&self) -> (bool, usize) {
         // Locked before they are taken: closing the slots must not end before they are gone.
         let _one_by_one = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.lock();
@@ -348,9 +365,10 @@ impl<R> Slots<R> {
         state.counters.connections_closed += close.len() as u64;
         let is_left = !state.idle.is_empty();
         drop(state);
+        let count = close.len();
         // Dropped outside the lock: closing may write to the disk.
         drop(close);
-        is_left
+        (is_left, count)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

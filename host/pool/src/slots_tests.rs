@@ -99,7 +99,7 @@ impl<'a> World<'a> {
                 }
             }
             Action::CloseIdle => {
-                let left = self.slots.close_idle();
+                let (left, _) = self.slots.close_idle();
                 assert_eq!(left, self.slots.stats().idle > 0);
             }
             Action::Close => {
@@ -293,7 +293,7 @@ fn what_was_idle_between_two_looks_is_closed() {
     let slots = Slots::new(2, 2);
     let alive = Arc::default();
     slots.add_idle(Fake::new(&alive));
-    assert!(slots.close_idle());
+    assert_eq!(slots.close_idle(), (true, 0));
     // One that was used meanwhile stays.
     slots.add_idle(Fake::new(&alive));
     let place = slots.try_place().expect("open").expect("a place");
@@ -301,9 +301,9 @@ fn what_was_idle_between_two_looks_is_closed() {
         panic!("one is idle");
     };
     slots.give_back(place, used, Returned::Clean, false);
-    assert!(slots.close_idle());
+    assert_eq!(slots.close_idle(), (true, 1));
     assert_eq!(alive.load(Ordering::Relaxed), 1);
-    assert!(!slots.close_idle());
+    assert_eq!(slots.close_idle(), (false, 1));
     assert_eq!(alive.load(Ordering::Relaxed), 0);
 }
 

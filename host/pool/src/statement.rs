@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::engine::{Call, Session};
 use crate::error::Result;
 use crate::lent::{Lent, unless_stale};
+use crate::observe::{CallWatch, CursorWatch, Figures};
 use crate::value::{Column, Parameters, Rows, Summary};
 
 /// A compiled statement of one connection. Dropping it keeps the statement in the cache, and does
@@ -13,6 +14,8 @@ use crate::value::{Column, Parameters, Rows, Summary};
 pub struct Statement {
     lent: Arc<Lent>,
     key: usize,
+    /// Its text, if there is an observer.
+    sql: Option<Box<str>>,
 }
 
 /// The first rows of a result, and a cursor for the rest.
@@ -47,11 +50,17 @@ pub struct Cursor {
     lent: Arc<Lent>,
     key: usize,
     run: u64,
+    watch: Option<Box<CursorWatch>>,
 }
 
 impl Statement {
-    pub(crate) fn new(lent: Arc<Lent>, key: usize) -> Statement {
-        Statement { lent, key }
+    pub(crate) fn new(lent: Arc<Lent>, key: usize, sql: &str) -> Statement {
+        let sql = lent.borrower().map(|_| sql.into());
+        Statement { lent, key, sql }
+    }
+
+    fn watch(&self) -> CallWatch<'_> {
+        CallWatch::of_statement(&self.lent, self.sql.as_deref())
     }
 
     /// Describe the statement. Before its first run this may compile it again.
@@ -81,7 +90,10 @@ impl Statement {
         };
         let work =
             |session: &mut dyn Session, call| session.execute_prepared(call, key, parameters);
-        self.lent.attempt(work, aside).await
+        let watch = self.watch();
+        let result = self.lent.attempt(work, aside).await;
+        watch.end(&result, Figures::of_summary);
+        result
     }
 
     /// Run once for each row of `rows`, all or none, and sum their changes. A row has as many
@@ -98,7 +110,10 @@ impl Statement {
             move |session: &mut dyn Session, call| session.execute_many(call, key, &rows)
         };
         let work = |session: &mut dyn Session, call| session.execute_many(call, key, rows);
-        self.lent.attempt(work, aside).await
+        let watch = self.watch();
+        let result = self.lent.attempt(work, aside).await;
+        watch.end(&result, Figures::of_summary);
+        result
     }
 
     /// Run, and return up to `max_rows` rows. With 0, there is no such bound. A page also ends at
@@ -128,11 +143,21 @@ impl Statement {
         let work = |session: &mut dyn Session, call| {
             session.query_prepared(call, key, parameters, max_rows, with_columns)
         };
-        let (rows, columns, run) = self.lent.attempt(work, aside).await?;
+        let watch = self.watch();
+        let result = self.lent.attempt(work, aside).await;
+        let cursor_watch = match &result {
+            Ok((rows, _, Some(_))) => watch.into_cursor(Figures::of_rows(rows)),
+            result => {
+                watch.end(result, |(rows, ..)| Figures::of_rows(rows));
+                None
+            }
+        };
+        let (rows, columns, run) = result?;
         let rest = run.map(|run| Cursor {
             lent: Arc::clone(&self.lent),
             key: self.key,
             run,
+            watch: cursor_watch,
         });
         Ok(Page {
             columns,
@@ -163,7 +188,10 @@ impl Cursor {
         let (key, run) = (self.key, self.run);
         let next =
             move |session: &mut dyn Session, call: Call| session.next(call, key, run, max_rows);
-        self.lent.attempt(next, || next).await
+        let watch = CallWatch::of_cursor(&self.lent, self.watch.as_deref());
+        let result = self.lent.attempt(next, || next).await;
+        watch.end(&result, Figures::of_rows);
+        result
     }
 }
 
@@ -174,5 +202,8 @@ impl Drop for Cursor {
                 .with(|session| session.drop_cursor(self.key, self.run)),
             (),
         );
+        if let Some(watch) = &self.watch {
+            watch.dropped(&self.lent);
+        }
     }
 }

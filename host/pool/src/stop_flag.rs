@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::clock::{self, NEVER};
+use crate::observe::Notes;
 
 /// The caller may still abandon the call.
 const UNDER_WAY: u64 = 0;
@@ -41,6 +42,7 @@ pub struct StopFlag {
     /// The state of the current call, [`UNDER_WAY`], [`COMMITTING`] or [`ABANDONED`], and the number
     /// of commits.
     fate: AtomicU64,
+    notes: Option<Box<Notes>>,
 }
 
 impl Default for StopFlag {
@@ -56,11 +58,25 @@ impl Default for StopFlag {
             in_transaction: AtomicBool::new(false),
             transaction_until: AtomicU64::new(NEVER),
             fate: AtomicU64::new(UNDER_WAY),
+            notes: None,
         }
     }
 }
 
 impl StopFlag {
+    /// One of a session in a pool that is observed, or not.
+    pub(crate) fn new(is_observed: bool) -> StopFlag {
+        StopFlag {
+            notes: is_observed.then(Box::default),
+            ..StopFlag::default()
+        }
+    }
+
+    /// Where the session notes what only it knows, for the pool's observer; `None` without one.
+    pub fn notes(&self) -> Option<&Notes> {
+        self.notes.as_deref()
+    }
+
     /// Whether to stop now. Check it often in anything that may take long; it costs some
     /// nanoseconds.
     pub fn must_stop(&self) -> bool {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::engine::{Call, Session};
 use crate::error::Result;
-use crate::lent::{Lent, unless_stale};
+use crate::lent::Lent;
+use crate::observe::{CallWatch, Figures};
 
 /// An open transaction. Dropping it without [`commit`](Transaction::commit) rolls back.
 ///
@@ -32,7 +33,10 @@ impl Transaction {
     pub async fn commit(&self) -> Result<()> {
         let number = self.number;
         let commit = move |session: &mut dyn Session, call: Call| session.commit(call, number);
-        self.lent.attempt(commit, || commit).await
+        let watch = CallWatch::new(&self.lent, "COMMIT");
+        let result = self.lent.attempt(commit, || commit).await;
+        watch.end(&result, |()| Figures::default());
+        result
     }
 
     /// Undo all changes since it began. The guard is stale afterwards.
@@ -44,14 +48,15 @@ impl Transaction {
     pub async fn rollback(&self) -> Result<()> {
         let number = self.number;
         let rollback = move |session: &mut dyn Session, call: Call| session.rollback(call, number);
-        self.lent.attempt(rollback, || rollback).await
+        let watch = CallWatch::new(&self.lent, "ROLLBACK");
+        let result = self.lent.attempt(rollback, || rollback).await;
+        watch.end(&result, |()| Figures::default());
+        result
     }
 }
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        // After a commit or rollback the session finds that it has ended, and does nothing.
-        let drop = |session: &mut dyn Session| session.drop_transaction(self.number);
-        unless_stale(self.lent.with(drop), ());
+        self.lent.drop_transaction(self.number);
     }
 }

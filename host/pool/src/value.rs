@@ -22,6 +22,15 @@ pub enum TransactionMode {
     Immediate,
 }
 
+impl TransactionMode {
+    pub(crate) fn sql(self) -> &'static str {
+        match self {
+            TransactionMode::Deferred => "BEGIN",
+            TransactionMode::Immediate => "BEGIN IMMEDIATE",
+        }
+    }
+}
+
 /// One SQLite value, by storage class (<https://sqlite.org/datatype3.html>).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cap_std::fs::Dir;
 use millpond_pool::engine::Engine;
+use millpond_pool::observe::Observer;
 use millpond_pool::{Pool, block_on};
 
 use crate::engine::Sqlite;
@@ -67,6 +68,28 @@ impl PoolBuilder {
     /// long. More than 0. Defaults to never. One maintenance thread of the process does this.
     pub fn max_idle_time(mut self, time: Duration) -> Self {
         self.settings.pool.max_idle_time = Some(time);
+        self
+    }
+
+    /// Name the database in [events](millpond_pool::observe). Defaults to the file's path, as an
+    /// operator sees it; with a
+    /// [`tenant`](PoolBuilder::tenant), to `tenants`.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.settings.pool = self.settings.pool.name(name);
+        self
+    }
+
+    /// Say whose database it is, in [events](millpond_pool::observe). [`Folder`](crate::Folder) sets this by
+    /// itself. Defaults to none.
+    pub fn tenant(mut self, key: impl Into<Arc<str>>) -> Self {
+        self.settings.pool = self.settings.pool.tenant(Some(key.into()));
+        self
+    }
+
+    /// Tell this observer what happens in the pool: see [`observe`](millpond_pool::observe). Defaults to
+    /// none, which costs nothing.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.settings.pool = self.settings.pool.observer(Some(observer));
         self
     }
 
@@ -254,7 +277,7 @@ fn open(
     settings: Settings,
     wrap: impl FnOnce(Arc<dyn Engine>) -> Arc<dyn Engine>,
 ) -> millpond_pool::Result<Pool> {
-    let pool = settings.pool;
+    let pool = settings.pool.clone();
     let engine = wrap(Arc::new(Sqlite::new(location, settings)?));
     // Opening an in-process session completes in its first poll.
     block_on(Pool::open(engine, pool))

@@ -85,7 +85,8 @@ impl Folder {
         self
     }
 
-    /// The settings of each pool. Defaults to those of [`PoolBuilder::new`].
+    /// The settings of each pool. Defaults to those of [`PoolBuilder::new`]. The key is the
+    /// [tenant](PoolBuilder::tenant) in events.
     pub fn pool(mut self, builder: PoolBuilder) -> Folder {
         self.builder = builder;
         self
@@ -144,7 +145,8 @@ impl Folder {
                 log::warn!("{file}: {warning}");
             }
         }
-        self.builder.clone().open_in(&self.dir, &file)
+        let builder = self.builder.clone().tenant(key);
+        builder.open_in(&self.dir, &file)
     }
 
     fn exists(&self, file: &str) -> Result<bool> {

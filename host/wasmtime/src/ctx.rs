@@ -45,6 +45,13 @@ impl SqliteCtxBuilder {
         self
     }
 
+    /// Name the request for [observers](millpond_pool::observe): with its number in an access log, for
+    /// instance. Defaults to no name.
+    pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
+        self.ctx.request = self.ctx.request.clone().label(label);
+        self
+    }
+
     /// Set the maximum number of statements that the request may have open at once. Defaults to 64.
     pub fn max_statements(mut self, statements: u32) -> Self {
         self.ctx.statements = Count::up_to(statements);

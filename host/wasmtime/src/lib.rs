@@ -87,6 +87,13 @@
 //! tables, handles, the size of one call's arguments, and with [`start_epochs`] its computing. The
 //! command `millpond` uses the same functions.
 //!
+//! # What happens
+//!
+//! A pool's builder has the method `observer`: an observer of connections, statements and transactions. It is
+//! told the guest by [`Grant::guest`] and the request by [`SqliteCtxBuilder::label`]:
+//! [`pool::observe`](millpond_pool::observe) has an example. The features `tracing` and `prometheus` add
+//! two that ship with the pool.
+//!
 //! # What blocks
 //!
 //! A statement runs on the thread that polls the guest until it ends: usually within 10 ms of its

@@ -201,6 +201,17 @@ impl Core {
             self.txn = Txn::None;
             self.ended += 1;
             self.aborted = Some(aborted);
+            if !self.undoing {
+                self.note_ended_transaction(aborted == Aborted::Overdue);
+            }
+        }
+    }
+
+    /// Tell observers that the transaction has ended before its owner ended it: because it was open
+    /// for too long, or not.
+    pub(super) fn note_ended_transaction(&self, was_overdue: bool) {
+        if let Some(notes) = self.stop.notes() {
+            notes.ended_transaction(was_overdue);
         }
     }
 

@@ -305,6 +305,9 @@ impl Core {
         }
         if statement.effect != Effect::Reads {
             self.borrower.wrote = true;
+            if let Some(notes) = self.stop.notes() {
+                notes.wrote();
+            }
             if let Some(stream) = &mut self.stream {
                 stream.note_written();
             }

@@ -66,6 +66,7 @@ impl Core {
                 if self.txn == Txn::Open {
                     self.close_stream();
                     self.end_transaction();
+                    self.note_ended_transaction(false);
                     return Err(error.with_rolled_back());
                 }
                 return Err(error);
@@ -86,6 +87,7 @@ impl Core {
                     _ => of_server(error),
                 };
                 self.end_transaction();
+                self.note_ended_transaction(false);
                 Err(mapped.with_rolled_back())
             }
             Ok(Err(malformed)) | Err(&malformed) => {

@@ -13,6 +13,7 @@ use super::{CallId, Held, Holding, Lent};
 use crate::clock::{self, NEVER};
 use crate::engine::{Call, Left, Outcome, Session, Step};
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::{Note, Return};
 use crate::pooled::Pooled;
 use crate::slots::{Returned, Risk};
 
@@ -67,7 +68,7 @@ impl Lent {
             Err(error) => {
                 // The session may have waited for something that others wait for now.
                 drop(holding);
-                self.take_back(held, Returned::Close);
+                self.take_back(held, Returned::Close, Return::Unfinished);
                 return Err(NotStarted::NoThread(error));
             }
         };
@@ -95,24 +96,24 @@ impl Lent {
     /// not been told, may abandon it.
     fn come_back(&self, held: Held, whole: bool, tell: impl FnOnce()) {
         let mut holding = self.lock();
-        let returned = match *holding {
+        let (returned, why) = match *holding {
             Holding::Aside(_) if whole && !self.unfinished.load(Ordering::Relaxed) => {
                 *holding = Holding::Here(held);
                 tell();
                 self.back.notify_all();
                 return;
             }
-            Holding::Abandoned { .. } => Returned::Abandoned,
-            Holding::Dropped => Returned::Dropped,
+            Holding::Abandoned { .. } => (Returned::Abandoned, Return::Abandoned),
+            Holding::Dropped => (Returned::Dropped, Return::Unfinished),
             _ => {
                 *holding = Holding::Gone;
-                Returned::Close
+                (Returned::Close, Return::Unfinished)
             }
         };
         tell();
         self.back.notify_all();
         drop(holding);
-        self.take_back(held, returned);
+        self.take_back(held, returned, why);
     }
 
     /// Wait for a call on the session's own thread: return its result, or abandon it.
@@ -163,6 +164,9 @@ impl Lent {
             *holding = Holding::Abandoned { rolled_back };
             self.back.notify_all();
             self.pool.abandoned();
+            if let Some(notes) = self.notes() {
+                notes.add(Note::Abandoned);
+            }
         }
     }
 
@@ -187,7 +191,7 @@ impl Lent {
                 let held = holding.take();
                 drop(holding);
                 if let Some(held) = held {
-                    self.take_back(held, Returned::Close);
+                    self.take_back(held, Returned::Close, Return::Unfinished);
                 }
             }
             Holding::Dropped | Holding::Abandoned { .. } | Holding::Gone => {}
@@ -242,7 +246,7 @@ impl Lent {
         let rolled_back = self.stop.is_in_transaction();
         self.stop.abandon();
         drop(holding);
-        self.take_back(held, Returned::Close);
+        self.take_back(held, Returned::Close, Return::Unfinished);
         match rolled_back {
             true => error.with_rolled_back(),
             false => error,

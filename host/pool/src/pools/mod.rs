@@ -61,6 +61,18 @@ pub struct Pools {
     shared: Arc<Shared>,
 }
 
+/// Pools that it does not keep.
+#[cfg(feature = "prometheus")]
+#[derive(Clone, Debug)]
+pub(crate) struct WeakPools(Weak<Shared>);
+
+#[cfg(feature = "prometheus")]
+impl WeakPools {
+    pub(crate) fn upgrade(&self) -> Option<Pools> {
+        self.0.upgrade().map(|shared| Pools { shared })
+    }
+}
+
 /// What the clones share.
 struct Shared {
     registry: Arc<Registry>,
@@ -109,7 +121,8 @@ impl Pools {
     ///
     /// `open` opens the pool of a key, and does not keep a clone of it. It is called for one key at a
     /// time, and for several keys at once. If it blocks the thread, let it call
-    /// [`hand_over`](crate::engine::hand_over) first.
+    /// [`hand_over`](crate::engine::hand_over) first. Let it set the key as the pool's
+    /// [`tenant`](crate::Settings::tenant), for observers.
     ///
     /// # Errors
     ///
@@ -191,6 +204,12 @@ impl Pools {
     /// The counters.
     pub fn stats(&self) -> PoolsStats {
         self.shared.registry.stats()
+    }
+
+    /// For what shows the counters, and must not keep the pools.
+    #[cfg(feature = "prometheus")]
+    pub(crate) fn downgrade(&self) -> WeakPools {
+        WeakPools(Arc::downgrade(&self.shared))
     }
 
     /// Close the pool of this key, even if it is in use, as [`Pool::close`] does: to delete or restore

@@ -2,7 +2,9 @@
 
 mod aside;
 mod fake;
+mod observe;
 mod pools;
+mod recorder;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -79,6 +79,9 @@ impl Db {
             )
             .into());
         }
+        if let Some(notes) = self.watch.stop_flag().notes() {
+            notes.wrote();
+        }
         if state != TransactionState::Write {
             self.watch.start_writing(raw::pages_written(&self.conn));
         }

@@ -86,6 +86,7 @@ impl Db {
     fn note_lost_transaction(&mut self) {
         self.ended += 1;
         self.aborted = Some(Aborted::Sqlite);
+        self.note_ended_transaction(false);
         self.settle();
     }
 

@@ -169,6 +169,11 @@ impl Db {
                 if let Some(turn) = &self.turn {
                     turn.answer(taken, statements);
                 }
+                if jobs + statements > 1
+                    && let Some(notes) = self.watch.stop_flag().notes()
+                {
+                    notes.committed_group((jobs + statements) as u32, self.commit_time);
+                }
                 return Ok(Some((done, jobs)));
             }
         }

@@ -19,11 +19,11 @@ mod transactions;
 mod waits;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millpond_pool::Access;
 use millpond_pool::clock::NEVER;
-use millpond_pool::engine::{Limits, RequestId, Terms};
+use millpond_pool::engine::{Checkpoint, Limits, RequestId, Terms};
 use rusqlite::Connection;
 use rusqlite::ffi::{
     SQLITE_AUTH, SQLITE_CONSTRAINT, SQLITE_CONSTRAINT_COMMITHOOK, SQLITE_CONSTRAINT_DATATYPE,
@@ -289,7 +289,21 @@ impl Db {
         {
             return Ok(());
         }
-        self.trusted("PRAGMA wal_checkpoint(TRUNCATE)")
+        let truncate = |db: &mut Db| db.trusted("PRAGMA wal_checkpoint(TRUNCATE)");
+        let log = self.checkpoints.log();
+        if log == 0 || self.watch.stop_flag().notes().is_none() {
+            return truncate(self);
+        }
+        let since = Instant::now();
+        let result = truncate(self);
+        if let Some(notes) = self.watch.stop_flag().notes() {
+            notes.checkpointed(Checkpoint {
+                pages: if result.is_ok() { log } else { 0 },
+                is_complete: result.is_ok(),
+                time: since.elapsed(),
+            });
+        }
+        result
     }
 
     pub(super) fn trusted(&self, sql: &str) -> Result<()> {
@@ -400,6 +414,9 @@ impl Db {
             self.ended += 1;
             if let Err(error) = result {
                 result = Err(error.with_rolled_back());
+                if control != Control::Rollback {
+                    self.note_ended_transaction(false);
+                }
                 // A guest that ended the transaction itself knows; any other must be told, until it
                 // has ended the transaction too.
                 let told = matches!(control, Control::Commit | Control::Rollback) || ends_savepoint;
@@ -411,6 +428,14 @@ impl Db {
         }
         self.settle();
         result
+    }
+
+    /// Tell observers that the open transaction was rolled back: because it was open for too long, or
+    /// by SQLite.
+    fn note_ended_transaction(&self, was_overdue: bool) {
+        if let Some(notes) = self.watch.stop_flag().notes() {
+            notes.ended_transaction(was_overdue);
+        }
     }
 
     /// If the outermost savepoint cannot be committed, SQLite rolls everything back but keeps the

@@ -212,6 +212,7 @@ impl Db {
         if undone.is_err() {
             self.unhealthy = true;
             self.aborted = Some(Aborted::Sqlite);
+            self.note_ended_transaction(false);
         }
     }
 

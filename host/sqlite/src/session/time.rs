@@ -152,6 +152,7 @@ impl Db {
             let _ = self.trusted("ROLLBACK");
             self.ended += 1;
             self.aborted = Some(Aborted::Overdue);
+            self.note_ended_transaction(true);
         }
         self.settle();
         // Another thread may be about to leave a statement of this session as a job.

@@ -27,6 +27,7 @@ impl Db {
         if result.is_err() && !self.conn.is_autocommit() {
             // The contract promises that it has been rolled back.
             self.end()?;
+            self.note_ended_transaction(false);
             return Ok(result.map_err(Error::with_rolled_back)?);
         }
         Ok(result?)

@@ -30,7 +30,7 @@ impl Db {
     pub(super) fn wait_turn(&self, job: Option<Job>, hold_until: u64) -> engine::Stop {
         let (turns, request, max_wait) = (Arc::clone(&self.turns), self.request, self.timeout);
         let stop = Arc::clone(self.watch.stop_flag());
-        engine::Stop::wait_for_outcome(async move {
+        engine::Stop::wait_for_turn(async move {
             let since = Instant::now();
             let hold_left = Duration::from_nanos(hold_until.saturating_sub(clock::now()));
             let until = since + max_wait.min(hold_left);
@@ -60,11 +60,12 @@ impl Db {
                     "another writer held the database for {:.1?}",
                     since.elapsed()
                 );
-                return Outcome::new::<TurnResult>(Err(Error::new(ErrorKind::Busy, message)));
+                return Outcome::in_vain::<TurnResult>(Err(Error::new(ErrorKind::Busy, message)));
             };
             match had {
                 Waited::Done(_) => Outcome::of_run::<TurnResult>(Ok(had)),
-                Waited::Turn(_) | Waited::Closed => Outcome::new::<TurnResult>(Ok(had)),
+                Waited::Turn(_) => Outcome::new::<TurnResult>(Ok(had)),
+                Waited::Closed => Outcome::in_vain::<TurnResult>(Ok(had)),
             }
         })
     }

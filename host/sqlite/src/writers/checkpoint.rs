@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use millpond_pool::block_on;
 use millpond_pool::clock;
-use millpond_pool::engine::RequestId;
+use millpond_pool::engine::{Checkpoint, Reporter, RequestId};
 use tokio::time::timeout_at;
 
 use crate::deadline::Watch;
@@ -47,6 +47,7 @@ pub(crate) struct Checkpoints {
     this: Weak<Checkpoints>,
     location: Arc<Location>,
     settings: Settings,
+    reporter: Reporter,
     turns: Arc<TurnQueue<Job>>,
     gate: Gate,
     read_mark: ReadMark,
@@ -84,8 +85,10 @@ impl Checkpoints {
         settings: Settings,
         turns: Arc<TurnQueue<Job>>,
     ) -> Arc<Checkpoints> {
+        let reporter = Reporter::new(&settings.pool, location.name());
         Arc::new_cyclic(|this| Checkpoints {
             this: this.clone(),
+            reporter,
             location,
             settings,
             turns,
@@ -187,7 +190,8 @@ impl Checkpoints {
         self.watches().iter().filter_map(reader).collect()
     }
 
-    fn log(&self) -> u32 {
+    /// The log's length at the last commit, in pages.
+    pub(crate) fn log(&self) -> u32 {
         self.log.load(Ordering::Relaxed)
     }
 
@@ -237,6 +241,13 @@ impl Drop for Ended<'_> {
     }
 }
 
+/// How many pages the log has, and how many of these are in the database.
+#[derive(Clone, Copy)]
+struct Written {
+    log: u32,
+    pages: u32,
+}
+
 /// The running thread.
 struct Checkpointer<'a> {
     shared: &'a Checkpoints,
@@ -276,7 +287,7 @@ impl Checkpointer<'_> {
                 Some(Wanted::Checkpoint) => {
                     // A failure leaves the log as it is, and loses nothing: the next attempt may
                     // succeed.
-                    let _ = self.write_log();
+                    self.checkpoint();
                     let due = self.shared.log() + LONG;
                     self.shared.due.store(due, Ordering::Relaxed);
                 }
@@ -303,12 +314,30 @@ impl Checkpointer<'_> {
         Ok(self.opened.seen.trusting(|| mark.let_go(conn))?)
     }
 
-    fn write_log(&mut self) -> Result<()> {
+    fn checkpoint(&mut self) {
+        if !self.shared.reporter.is_on() {
+            let _ = self.write_log();
+            return;
+        }
+        let since = Instant::now();
+        let written = self.write_log().unwrap_or(Written {
+            log: self.shared.log(),
+            pages: 0,
+        });
+        let checkpoint = Checkpoint {
+            pages: written.pages,
+            is_complete: written.pages == written.log,
+            time: since.elapsed(),
+        };
+        self.shared.reporter.checkpointed(checkpoint);
+    }
+
+    fn write_log(&mut self) -> Result<Written> {
         let _scope = self.opened.memory.enter();
         // Most of it, without blocking anybody.
-        self.write()?;
+        let written = self.write()?;
         if Instant::now() < self.not_before || self.is_in_the_way() {
-            return Ok(());
+            return Ok(written);
         }
         let _closed = self.shared.gate.close();
         match self.wait_for_readers() {
@@ -317,16 +346,25 @@ impl Checkpointer<'_> {
             Some(_turn) => self.write(),
             None => {
                 self.not_before = Instant::now() + BACK_OFF;
-                Ok(())
+                Ok(written)
             }
         }
     }
 
     /// Copy as much of the log into the database as no reader needs
     /// (<https://sqlite.org/c3ref/wal_checkpoint_v2.html>). Does not wait.
-    fn write(&self) -> Result<()> {
+    fn write(&self) -> Result<Written> {
         let conn = &self.opened.conn;
-        let checkpoint = || conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        let checkpoint = || {
+            conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+                // Negative while another process makes one.
+                let pages = |column| row.get::<_, i64>(column).map(u32::try_from);
+                Ok(Written {
+                    log: pages(1)?.unwrap_or(u32::MAX),
+                    pages: pages(2)?.unwrap_or(0),
+                })
+            })
+        };
         Ok(self.opened.seen.trusting(checkpoint)?)
     }
 

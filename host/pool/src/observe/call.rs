@@ -1,0 +1,287 @@
+//! Watches a call that runs SQL, and tells how it ended, once.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Borrower;
+use super::event::{Event, StatementResult, TransactionEnd, TurnEnd};
+use crate::engine::Outcome;
+use crate::error::{ErrorKind, Result};
+use crate::lent::Lent;
+use crate::value::{Rows, Summary};
+
+/// What a call returned, in numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    pub(crate) changes: u64,
+}
+
+impl Figures {
+    pub(crate) fn of_summary(summary: &Summary) -> Figures {
+        Figures {
+            changes: summary.changes,
+            ..Figures::default()
+        }
+    }
+
+    pub(crate) fn of_rows(rows: &Rows) -> Figures {
+        Figures {
+            rows: rows.len() as u64,
+            bytes: rows.size(),
+            ..Figures::default()
+        }
+    }
+}
+
+/// A call under way. If this is dropped before it [ends](CallWatch::end), the call was cancelled.
+#[derive(Debug)]
+#[must_use = "a call that is not ended was cancelled"]
+pub(crate) struct CallWatch<'a> {
+    watched: Option<Watched<'a>>,
+}
+
+#[derive(Debug)]
+struct Watched<'a> {
+    lent: &'a Lent,
+    of: Of<'a>,
+    since: Instant,
+}
+
+/// What the call belongs to.
+#[derive(Debug)]
+enum Of<'a> {
+    Sql(&'a str),
+    Cursor(&'a CursorWatch),
+}
+
+/// What the calls of a cursor have done so far.
+#[derive(Debug)]
+pub(crate) struct CursorWatch {
+    sql: Box<str>,
+    /// `None` once it was told.
+    so_far: Mutex<Option<SoFar>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct SoFar {
+    time: Duration,
+    turn_wait: Duration,
+    figures: Figures,
+    wrote: bool,
+}
+
+impl<'a> CallWatch<'a> {
+    /// Watch a call of this text, if there is an observer.
+    pub(crate) fn new(lent: &'a Lent, sql: &'a str) -> CallWatch<'a> {
+        CallWatch::start(lent, Of::Sql(sql))
+    }
+
+    /// Like [`new`](CallWatch::new), for a prepared statement, which has its text if there is an
+    /// observer.
+    pub(crate) fn of_statement(lent: &'a Lent, sql: Option<&'a str>) -> CallWatch<'a> {
+        match sql {
+            Some(sql) => CallWatch::start(lent, Of::Sql(sql)),
+            None => CallWatch { watched: None },
+        }
+    }
+
+    pub(crate) fn of_cursor(lent: &'a Lent, cursor: Option<&'a CursorWatch>) -> CallWatch<'a> {
+        match cursor {
+            Some(cursor) => CallWatch::start(lent, Of::Cursor(cursor)),
+            None => CallWatch { watched: None },
+        }
+    }
+
+    fn start(lent: &'a Lent, of: Of<'a>) -> CallWatch<'a> {
+        let borrower = lent.borrower();
+        CallWatch {
+            watched: borrower.map(|borrower| Watched::start(lent, borrower, of)),
+        }
+    }
+
+    /// The call has ended.
+    pub(crate) fn end<T>(mut self, result: &Result<T>, figures: impl FnOnce(&T) -> Figures) {
+        if let Some(watched) = self.watched.take() {
+            let (figures, result) = match result {
+                Ok(value) => (figures(value), StatementResult::Done),
+                Err(error) => (Figures::default(), StatementResult::Failed(error.kind())),
+            };
+            watched.end(figures, result);
+        }
+    }
+
+    /// The call has ended; if it succeeded, there is nothing to tell: it ran no statement.
+    pub(crate) fn end_unless_done<T>(mut self, result: &Result<T>) {
+        match result {
+            Ok(_) => drop(self.watched.take()),
+            Err(_) => self.end(result, |_| Figures::default()),
+        }
+    }
+
+    /// The call has returned its first rows, and a cursor for the rest.
+    pub(crate) fn into_cursor(mut self, figures: Figures) -> Option<Box<CursorWatch>> {
+        let watched = self.watched.take()?;
+        let Of::Sql(sql) = watched.of else {
+            return None;
+        };
+        let so_far = watched.so_far(figures);
+        watched.tell_notes(sql, None);
+        Some(Box::new(CursorWatch {
+            sql: sql.into(),
+            so_far: Mutex::new(Some(so_far)),
+        }))
+    }
+}
+
+impl Drop for CallWatch<'_> {
+    fn drop(&mut self) {
+        if let Some(watched) = self.watched.take() {
+            watched.end(Figures::default(), StatementResult::Cancelled);
+        }
+    }
+}
+
+impl<'a> Watched<'a> {
+    #[cold]
+    fn start(lent: &'a Lent, borrower: &Borrower, of: Of<'a>) -> Watched<'a> {
+        borrower.take_turn_wait();
+        if let Some(notes) = lent.notes() {
+            notes.take_wrote();
+        }
+        Watched {
+            lent,
+            of,
+            since: Instant::now(),
+        }
+    }
+
+    fn so_far(&self, figures: Figures) -> SoFar {
+        let turn_wait = self
+            .lent
+            .borrower()
+            .map(|borrower| borrower.take_turn_wait());
+        SoFar {
+            time: self.since.elapsed(),
+            turn_wait: turn_wait.unwrap_or_default(),
+            figures,
+            wrote: self.lent.notes().is_some_and(|notes| notes.take_wrote()),
+        }
+    }
+
+    fn tell_notes(&self, sql: &str, end: Option<TransactionEnd>) {
+        self.lent.tell_notes(end, Some((sql, self.since)));
+    }
+
+    #[cold]
+    fn end(self, figures: Figures, result: StatementResult) {
+        let so_far = self.so_far(figures);
+        let end = match result {
+            StatementResult::Failed(ErrorKind::DeadlineExceeded) => Some(TransactionEnd::Deadline),
+            StatementResult::Cancelled => Some(TransactionEnd::Unfinished),
+            _ => None,
+        };
+        match self.of {
+            Of::Sql(sql) => {
+                self.tell_notes(sql, end);
+                so_far.tell(self.lent, sql, result);
+            }
+            Of::Cursor(cursor) => {
+                self.tell_notes(&cursor.sql, end);
+                let is_last = result != StatementResult::Done || figures.rows == 0;
+                cursor.add(self.lent, so_far, is_last.then_some(result));
+            }
+        }
+    }
+}
+
+impl CursorWatch {
+    /// Add what a call has done; if there is a `result`, it was the last.
+    fn add(&self, lent: &Lent, more: SoFar, result: Option<StatementResult>) {
+        let mut so_far = self.so_far.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(sum) = &mut *so_far else { return };
+        sum.time += more.time;
+        sum.turn_wait += more.turn_wait;
+        sum.figures.rows += more.figures.rows;
+        sum.figures.bytes += more.figures.bytes;
+        sum.wrote |= more.wrote;
+        let Some(result) = result else { return };
+        let told = so_far.take();
+        drop(so_far);
+        if let Some(told) = told {
+            told.tell(lent, &self.sql, result);
+        }
+    }
+
+    /// The cursor is dropped: tell, unless that was done at its end.
+    pub(crate) fn dropped(&self, lent: &Lent) {
+        self.add(lent, SoFar::default(), Some(StatementResult::Done));
+    }
+}
+
+impl SoFar {
+    fn tell(self, lent: &Lent, sql: &str, result: StatementResult) {
+        let Figures {
+            rows,
+            bytes,
+            changes,
+        } = self.figures;
+        lent.tell(Event::StatementFinished {
+            sql,
+            time: self.time,
+            turn_wait: self.turn_wait,
+            rows,
+            bytes,
+            changes,
+            wrote: self.wrote,
+            result,
+        });
+    }
+}
+
+/// A wait for the turn to write. If this is dropped before it [ends](TurnWatch::end), its future was.
+#[derive(Debug)]
+pub(crate) struct TurnWatch<'a> {
+    watched: Option<(&'a Lent, Instant)>,
+}
+
+impl<'a> TurnWatch<'a> {
+    /// Watch the wait, if it `is_for_turn` and there is an observer.
+    pub(crate) fn new(lent: &'a Lent, is_for_turn: bool) -> TurnWatch<'a> {
+        let is_watched = is_for_turn && lent.borrower().is_some();
+        TurnWatch {
+            watched: is_watched.then(|| (lent, Instant::now())),
+        }
+    }
+
+    pub(crate) fn end(mut self, outcome: &Outcome) {
+        self.tell(match outcome {
+            outcome if outcome.has_run() => TurnEnd::Grouped,
+            outcome if outcome.is_in_vain() => TurnEnd::InVain,
+            _ => TurnEnd::Got,
+        });
+    }
+
+    fn tell(&mut self, end: TurnEnd) {
+        let Some((lent, since)) = self.watched.take() else {
+            return;
+        };
+        let waited = since.elapsed();
+        if let Some(borrower) = lent.borrower() {
+            borrower.waited_for_turn(waited);
+        }
+        if end == TurnEnd::Grouped
+            && let Some(notes) = lent.notes()
+        {
+            notes.wrote();
+        }
+        lent.tell(Event::TurnWaited { waited, end });
+    }
+}
+
+impl Drop for TurnWatch<'_> {
+    fn drop(&mut self) {
+        self.tell(TurnEnd::Cancelled);
+    }
+}

@@ -1,0 +1,178 @@
+//! Tells a pool's events to its observer.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::event::{Event, Source, TransactionEnd};
+use super::notes::{Checkpoint, Note, Notes};
+use super::{Observer, SharedObserver};
+use crate::request::Request;
+use crate::settings::Settings;
+
+/// The name of a database of many, unless it is set: the engine's has the tenant in it.
+const OF_TENANTS: &str = "tenants";
+
+/// Tells a pool's events to its observer, if it has one. Clones tell the same one.
+#[derive(Clone, Debug)]
+pub struct Reporter {
+    to: Option<Arc<Target>>,
+}
+
+#[derive(Debug)]
+struct Target {
+    observer: SharedObserver,
+    database: Arc<str>,
+    tenant: Option<Arc<str>>,
+}
+
+/// Who holds a connection, as observers see it.
+#[derive(Debug)]
+pub(crate) struct Borrower {
+    guest: Option<Arc<str>>,
+    request: Option<Arc<str>>,
+    /// Since when it asks for the connection, and then, since when it holds it.
+    pub(crate) since: Instant,
+    /// How long it waited for it, and whether it was opened for it.
+    pub(crate) waited: Duration,
+    pub(crate) is_new: bool,
+    /// How long the current call has waited for its turn to write, in nanoseconds.
+    turn_wait: AtomicU64,
+}
+
+impl Borrower {
+    pub(crate) fn new(guest: Option<&Arc<str>>, request: &Request) -> Borrower {
+        Borrower {
+            guest: guest.cloned(),
+            request: request.shared_label().cloned(),
+            since: Instant::now(),
+            waited: Duration::ZERO,
+            is_new: false,
+            turn_wait: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn has_got(&mut self) {
+        let now = Instant::now();
+        self.waited = now - self.since;
+        self.since = now;
+    }
+
+    pub(crate) fn waited_for_turn(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.turn_wait.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take_turn_wait(&self) -> Duration {
+        Duration::from_nanos(self.turn_wait.swap(0, Ordering::Relaxed))
+    }
+}
+
+impl Reporter {
+    /// For the pool with these settings, whose engine calls its database `name`.
+    pub fn new(settings: &Settings, name: &str) -> Reporter {
+        let to = settings.observer.as_ref().map(|observer| {
+            let default = settings.tenant.as_ref().map_or(name, |_| OF_TENANTS);
+            let database = settings.name.clone();
+            Arc::new(Target {
+                observer: observer.clone(),
+                database: database.unwrap_or_else(|| default.into()),
+                tenant: settings.tenant.clone(),
+            })
+        });
+        Reporter { to }
+    }
+
+    /// Whether there is an observer. If not, don't read a clock for it.
+    pub fn is_on(&self) -> bool {
+        self.to.is_some()
+    }
+
+    /// Tell of a checkpoint that no session made. Call it without holding locks or the turn to write.
+    pub fn checkpointed(&self, checkpoint: Checkpoint) {
+        self.tell(None, Event::checkpointed(checkpoint));
+    }
+
+    /// The time now, for [`told_since`](Reporter::told_since); `None` without an observer.
+    pub(crate) fn now(&self) -> Option<Instant> {
+        self.to.as_ref().map(|_| Instant::now())
+    }
+
+    /// Tell something that took as long as it is since then.
+    pub(crate) fn told_since(
+        &self,
+        since: Option<Instant>,
+        event: impl FnOnce(Duration) -> Event<'static>,
+    ) {
+        if let Some(since) = since {
+            self.tell(None, event(since.elapsed()));
+        }
+    }
+
+    /// Call the observer. No lock may be held.
+    // Out of the way of those that have none.
+    #[cold]
+    pub(crate) fn tell(&self, borrower: Option<&Borrower>, event: Event<'_>) {
+        let Some(target) = &self.to else { return };
+        let source = Source {
+            database: &target.database,
+            tenant: target.tenant.as_deref(),
+            guest: borrower.and_then(|borrower| borrower.guest.as_deref()),
+            request: borrower.and_then(|borrower| borrower.request.as_deref()),
+        };
+        let observer: &dyn Observer = &*target.observer.0;
+        if catch_unwind(AssertUnwindSafe(|| observer.observe(&source, &event))).is_err() {
+            log::error!(
+                "an observer of {} panicked: it misses an event",
+                target.database
+            );
+        }
+    }
+
+    /// Tell what a session has noted; `end` is who ended its transaction, if the
+    /// engine did, and `statement` what it runs and since when.
+    pub(crate) fn tell_notes(
+        &self,
+        borrower: Option<&Borrower>,
+        notes: &Notes,
+        end: Option<TransactionEnd>,
+        statement: Option<(&str, Instant)>,
+    ) {
+        for note in notes.take(statement.is_some()) {
+            let event = match note {
+                Note::Group(statements, time) => Event::GroupCommitted { statements, time },
+                Note::Checkpoint(checkpoint) => Event::checkpointed(checkpoint),
+                Note::TransactionEnded(by) => Event::TransactionEnded {
+                    why: match by {
+                        TransactionEnd::Engine => end.unwrap_or(by),
+                        by => by,
+                    },
+                },
+                Note::Abandoned => match statement {
+                    Some((sql, since)) => Event::StatementAbandoned {
+                        sql,
+                        time: since.elapsed(),
+                    },
+                    None => continue,
+                },
+            };
+            self.tell(borrower, event);
+        }
+    }
+}
+
+impl Event<'static> {
+    fn checkpointed(checkpoint: Checkpoint) -> Event<'static> {
+        let Checkpoint {
+            pages,
+            is_complete,
+            time,
+        } = checkpoint;
+        Event::Checkpointed {
+            pages,
+            is_complete,
+            time,
+        }
+    }
+}
