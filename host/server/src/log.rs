@@ -1,11 +1,19 @@
 //! What a server reports: requests, failures of guests, and their output.
 
+mod json;
+mod slow;
+mod text;
+
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+pub use self::json::JsonLog;
+pub(crate) use self::json::{milliseconds, of_slow};
+pub use self::slow::SlowStatement;
+pub use self::text::TextLog;
 use crate::failure::Reached;
 
 /// Receives what a server reports, such as a line for each request.
@@ -63,6 +71,10 @@ pub enum Event<'a> {
     GuestFailed {
         /// The request's number.
         request: u64,
+        /// The component.
+        component: &'a str,
+        /// The kind of failure: one of a few words, such as `unreachable` or `max-memory-size`.
+        cause: &'static str,
         /// The cause, and the lines of the backtrace.
         lines: &'a [String],
     },
@@ -87,6 +99,19 @@ pub enum Event<'a> {
         /// The name, up to 64 characters of it.
         name: &'a str,
     },
+    /// A statement ran for longer than
+    /// [`slow_statement_time`](crate::config::Server::slow_statement_time).
+    SlowStatement(&'a SlowStatement<'a>),
+    /// Something is unusual, but works: a migration that changed after it ran, for instance.
+    Warning {
+        /// What, in one line.
+        message: &'a str,
+    },
+    /// What the program that serves says of itself, such as the address that it listens on.
+    Message {
+        /// One line.
+        message: &'a str,
+    },
 }
 
 /// One request, for an access log.
@@ -95,8 +120,10 @@ pub enum Event<'a> {
 pub struct Access<'a> {
     /// The request's number: 1 for the first one of the server.
     pub request: u64,
-    /// The component that handled it, if the server has more than one.
+    /// The component that handled it. `None` if no route fits.
     pub component: Option<&'a str>,
+    /// Whether the server has several components, so that a line for people names it.
+    pub has_many: bool,
     /// The tenant that it was for, if its route has tenants.
     pub tenant: Option<&'a str>,
     /// The method.
@@ -151,7 +178,7 @@ impl fmt::Display for Event<'_> {
                 "[{request}] guest: (more than {most} bytes: the rest is dropped; see \
                  max-output-size)"
             ),
-            Event::GuestFailed { request, lines } => {
+            Event::GuestFailed { request, lines, .. } => {
                 for (index, line) in lines.iter().enumerate() {
                     let end = if index == 0 { "" } else { "\n" };
                     write!(f, "{end}[{request}] {line}")?;
@@ -166,6 +193,9 @@ impl fmt::Display for Event<'_> {
                 f,
                 "[{request}] the guest asked for the database `{name}`, which is not granted"
             ),
+            Event::SlowStatement(slow) => slow.fmt(f),
+            Event::Warning { message } => write!(f, "warning: {message}"),
+            Event::Message { message } => f.write_str(message),
         }
     }
 }
@@ -175,6 +205,7 @@ impl fmt::Display for Access<'_> {
         let Access {
             request,
             component,
+            has_many,
             tenant,
             method,
             path,
@@ -184,7 +215,9 @@ impl fmt::Display for Access<'_> {
         } = self;
         let ms = time.as_secs_f64() * 1e3;
         write!(f, "[{request}] ")?;
-        if let Some(component) = component {
+        if let Some(component) = component
+            && *has_many
+        {
             write!(f, "{component} ")?;
         }
         if let Some(tenant) = tenant {

@@ -22,7 +22,8 @@ use wasmtime_wasi_http::handler::{Prepared, Proxy, ProxyPre};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView, p2};
 
-use crate::failure::{guest_ended, guest_failure};
+use crate::admin::Watch;
+use crate::failure::{self, guest_ended, guest_failure};
 use crate::guest::Guest;
 use crate::http::access_log::{Line, log_refusal};
 use crate::http::answer::{self, Outgoing};
@@ -41,6 +42,7 @@ type Answer = Result<Response<WasiBody>, wasmtime::Error>;
 pub(super) struct Handler {
     site: RwLock<Arc<Site>>,
     log: Arc<dyn Log>,
+    watch: Arc<Watch>,
     max_requests: u32,
     /// A permit for every request that may run. A guest keeps its permit until its store is
     /// dropped.
@@ -53,14 +55,17 @@ pub(super) struct Handler {
 }
 
 impl Handler {
-    pub(super) fn new(site: Site, log: Arc<dyn Log>) -> Handler {
+    pub(super) fn new(site: Site, watch: Arc<Watch>) -> Handler {
         let (end, ended) = watch::channel(());
         let max_requests = site.settings.max_requests;
+        let places = Arc::new(Semaphore::new(max_requests as usize));
+        watch.set_places(Arc::clone(&places), max_requests);
         Handler {
             site: RwLock::new(Arc::new(site)),
-            log,
+            log: Arc::clone(&watch) as _,
+            watch,
             max_requests,
-            places: Arc::new(Semaphore::new(max_requests as usize)),
+            places,
             requests: AtomicU64::new(0),
             end: Mutex::new(Some(end)),
             ended,
@@ -110,8 +115,8 @@ impl Handler {
     ) -> Response<Outgoing> {
         let number = self.next_number();
         let site = self.site();
-        let log = site.settings.access_log.then(|| Arc::clone(&self.log));
-        let mut line = Line::new(number, &request, log);
+        let mut line = Line::new(number, &request, Some(Arc::clone(&self.log)));
+        line.has_many = site.has_many;
         let cut = Arc::new(AtomicBool::new(false));
         let exchange = Arc::clone(&client.exchange);
         let local = client.socket.local_addr().ok();
@@ -149,7 +154,7 @@ impl Handler {
         let target = site
             .route(request)
             .ok_or_else(|| answer::text(StatusCode::NOT_FOUND, "no route of this server fits\n"))?;
-        line.component = site.shown(&target.component).cloned();
+        line.component = Some(target.component.name.clone());
         let place = Arc::clone(&self.places).try_acquire_owned();
         place.map(|place| (target, place)).map_err(|_| {
             line.hint = Some("see max-requests");
@@ -185,7 +190,7 @@ impl Handler {
         let deadline = line.since + run.site.settings.request_timeout;
         let component = &run.target.component;
         let (answer, mut answered) = oneshot::channel();
-        let sqlite = match component.grants.context(Some(deadline), None).await {
+        let sqlite = match component.grants.context(number, Some(deadline), None).await {
             Ok(sqlite) => sqlite,
             Err(error) => return Some((self.without_database(number, &error), None)),
         };
@@ -275,7 +280,7 @@ impl Handler {
                 );
                 (response, None)
             }
-            Some(error) => (failed(&*self.log, number, &error), Some(hint)),
+            Some(error) => (failed(&*self.log, number, component, &error), Some(hint)),
             None => (guest_failed(), Some(hint)),
         })
     }
@@ -326,33 +331,17 @@ impl Service for Requests {
     }
 
     fn refused(&self, status: StatusCode, reason: &hyper::Error) {
-        if self.0.site().settings.access_log {
-            log_refusal(&*self.0.log, self.0.next_number(), status, reason);
-        }
+        log_refusal(&*self.0.log, self.0.next_number(), status, reason);
     }
 }
 
-/// Responds with the pools' counters.
-#[derive(Clone)]
-pub(super) struct Counters(pub(super) Arc<Handler>);
-
-impl Service for Counters {
-    fn handle(
-        &self,
-        request: Request<Incoming>,
-        client: Client,
-    ) -> impl Future<Output = Response<Outgoing>> + Send {
-        let answer = answer::json(&self.0.site().databases.stats_json());
-        let line = Line::new(0, &request, None);
-        let answer = Outgoing::wrap(answer, line, client.exchange, Arc::default());
-        std::future::ready(answer)
-    }
-
-    fn refused(&self, _: StatusCode, _: &hyper::Error) {}
-}
-
-fn failed(log: &dyn Log, number: u64, error: &wasmtime::Error) -> Response<WasiBody> {
-    log_failure(log, number, error);
+fn failed(
+    log: &dyn Log,
+    number: u64,
+    component: &Component,
+    error: &wasmtime::Error,
+) -> Response<WasiBody> {
+    log_failure(log, number, component, error);
     match error.downcast_ref::<PoolConcurrencyLimitError>() {
         Some(_) => answer::text(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -363,9 +352,13 @@ fn failed(log: &dyn Log, number: u64, error: &wasmtime::Error) -> Response<WasiB
 }
 
 /// Report why a guest failed. Its client learns nothing of it.
-fn log_failure(log: &dyn Log, request: u64, error: &wasmtime::Error) {
-    let lines = &guest_failure(error);
-    log.event(&Event::GuestFailed { request, lines });
+fn log_failure(log: &dyn Log, request: u64, component: &Component, error: &wasmtime::Error) {
+    log.event(&Event::GuestFailed {
+        request,
+        component: component.name.as_str(),
+        cause: failure::kind(error),
+        lines: &guest_failure(error),
+    });
 }
 
 fn guest_failed() -> Response<WasiBody> {
@@ -398,6 +391,7 @@ impl Task {
         let mut wasi = component.guest.wasi();
         wasi.stdout(output.clone()).stderr(output);
         let guest = &component.guest;
+        let _running = handler.watch.running(component.name.as_str());
         let mut store = guest.store(&component.engine, wasi.build(), self.sqlite);
 
         let mut ended = handler.ended.clone();
@@ -414,7 +408,8 @@ impl Task {
             self.cut.store(true, Ordering::Release);
         }
         if let Some(Err(error)) = outcome {
-            log_failure(&*handler.log, self.number, &store.data_mut().explain(error));
+            let error = store.data_mut().explain(error);
+            log_failure(&*handler.log, self.number, component, &error);
         } else if let Some(limit) = store.data().reached() {
             // It went on, and may have responded with an error of its own.
             let request = self.number;
