@@ -15,6 +15,7 @@ mod init;
 mod inspect;
 mod migrate;
 mod new;
+mod operator;
 mod output;
 mod run;
 mod serve;
@@ -22,6 +23,7 @@ mod servers;
 mod stats;
 mod stdio;
 mod test;
+mod top;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -48,6 +50,7 @@ enum Command {
     New(new::New),
     Stats(stats::Stats),
     Test(test::Test),
+    Top(top::Top),
     Bundle(bundle::Bundle),
 }
 
@@ -164,6 +167,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::New(new) => new.execute(),
         Command::Stats(stats) => stats.execute(),
         Command::Test(test) => test.execute(),
+        Command::Top(top) => top.execute(),
         Command::Bundle(bundle) => bundle.execute(),
     }
 }
@@ -263,6 +267,7 @@ mod tests {
             "new --help",
             "stats --help",
             "test --help",
+            "top --help",
             "bundle --help",
         ] {
             let args = ["millpond"].into_iter().chain(args.split(' '));
