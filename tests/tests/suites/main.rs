@@ -29,6 +29,8 @@ mod migrate;
 mod new;
 mod node;
 mod notes;
+#[path = "../../../host/sqlite/tests/observe/open_metrics.rs"]
+mod open_metrics;
 mod process;
 mod readme;
 mod run;
@@ -39,6 +41,7 @@ mod spin_async;
 mod sqld;
 mod transactions;
 mod wasi03;
+mod watched;
 mod wit;
 
 /// Asserts that there is a test named like each program of a suite: otherwise this does not
