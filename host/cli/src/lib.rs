@@ -18,6 +18,7 @@ mod inspect;
 mod keeping;
 mod migrate;
 mod new;
+mod operator;
 mod output;
 mod restore;
 mod run;
@@ -27,6 +28,7 @@ mod stats;
 mod stdio;
 mod tenants;
 mod test;
+mod top;
 mod verify;
 
 use std::ffi::OsString;
@@ -56,6 +58,7 @@ enum Command {
     Stats(stats::Stats),
     Tenants(tenants::Tenants),
     Test(test::Test),
+    Top(top::Top),
     Bundle(bundle::Bundle),
     Backup(backup::Backup),
     Restore(restore::Restore),
@@ -178,6 +181,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Stats(stats) => stats.execute(),
         Command::Tenants(tenants) => tenants.execute(),
         Command::Test(test) => test.execute(),
+        Command::Top(top) => top.execute(),
         Command::Bundle(bundle) => bundle.execute(),
         Command::Backup(backup) => backup.execute(),
         Command::Restore(restore) => restore.execute(),
@@ -283,6 +287,7 @@ mod tests {
             "tenants --help",
             "tenants migrate --help",
             "test --help",
+            "top --help",
             "bundle --help",
             "backup --help",
             "restore --help",

@@ -95,7 +95,7 @@ impl Run {
             .and_then(|()| loaded.link())
             .map_err(|reason| Failure::about(file, reason))?;
         let databases = Databases::open(&config)?;
-        let grants = Grants::new(&component, &databases)?;
+        let grants = Grants::new("guest", &component, &databases)?;
 
         // A guest without a time limit needs no epochs.
         if self.max_run_time.is_some() {
@@ -111,7 +111,7 @@ impl Run {
             .stdout(stream(Stream::Stdout))
             .stderr(stream(Stream::Stderr));
         // There are no tenants, whose databases would be waited for.
-        let context = millpond_pool::block_on(grants.context(deadline, None));
+        let context = millpond_pool::block_on(grants.context(1, deadline, None));
         let context = context.map_err(Failure::mistake)?;
         let mut store = guest.store(loaded.engine(), wasi.build(), context);
 

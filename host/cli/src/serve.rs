@@ -2,18 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use millpond_server::config::{Address, Config, Listener, Size};
-use millpond_server::{Server, Serving, Sockets};
+use millpond_server::config::{Address, Config, Listener, LogFormat, Size};
+use millpond_server::{Event, Log, Server, Serving, Sockets};
 
 use crate::arguments;
 use crate::configuration;
 use crate::databases::{Borrowers, DatabaseOptions};
 use crate::failure::Failure;
 use crate::guest::GuestOptions;
-use crate::output::{print, say, terminal};
+use crate::output::{self, print};
 use crate::stats;
 
 /// Serve an HTTP component
@@ -135,7 +136,8 @@ struct HttpOptions {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = arguments::duration)]
     grace: Duration,
 
-    /// Serve every database's pool counters, as JSON, at this address.
+    /// Serve an operator at this address: a page, /metrics for Prometheus, /healthz, /readyz, and
+    /// every database's pool counters as JSON at /stats. See `millpond top` and `millpond stats`.
     #[arg(long, value_name = "SOCKADDR", value_parser = arguments::address)]
     stats: Option<Address>,
 
@@ -187,8 +189,13 @@ impl Serve {
             print(&config.to_toml());
             return Ok(ExitCode::SUCCESS);
         }
-        let grace = config.server.grace;
-        let server = Server::load(config, terminal())?;
+        let (grace, format) = (config.server.grace, config.server.log_format);
+        let log = match self.config {
+            Some(_) => output::log(format),
+            None => output::terminal(),
+        };
+        output::warn_in(&log);
+        let server = Server::load(config, Arc::clone(&log))?;
         let sockets = server.bind().map_err(|error| {
             Failure::mistake(format_args!(
                 "{error}: choose another address by {}",
@@ -196,7 +203,7 @@ impl Serve {
             ))
         })?;
         let runtime = server.runtime().map_err(Failure::mistake)?;
-        let outcome = runtime.block_on(self.serve(server, sockets, grace));
+        let outcome = runtime.block_on(self.serve(server, sockets, grace, &*log, format));
         // A guest's thread that did not notice in time ends with the process.
         runtime.shutdown_background();
         outcome.map(|()| ExitCode::SUCCESS)
@@ -222,41 +229,49 @@ impl Serve {
         server: Server,
         sockets: Sockets,
         grace: Duration,
+        log: &dyn Log,
+        format: LogFormat,
     ) -> Result<(), Failure> {
+        let say = |message: &str| log.event(&Event::Message { message });
         let mut signals = Signals::new()?;
         let mut serving = server.serve(sockets)?;
         for url in serving.urls() {
-            say(format_args!("Serving HTTP on {url}"));
+            say(&format!("Serving HTTP on {url}"));
         }
         if let Some(address) = serving.admin_address() {
-            say(format_args!("Serving pool counters on http://{address}/"));
+            say(&format!(
+                "Serving metrics and the operator's page on http://{address}/"
+            ));
         }
         while let Told::Reload = signals.next().await {
-            self.reload(&mut serving).await;
+            say(&self.reload(&mut serving).await);
         }
-        say(format_args!(
+        say(&format!(
             "Shutting down: waiting up to {grace:?} for running requests (Ctrl-C again to stop now)"
         ));
         serving.shut_down(signals.end()).await;
-        for line in stats::to_table(&serving.databases().stats_json()).lines() {
-            say(format_args!("{line}"));
+        let stats = serving.databases().stats_json();
+        match format {
+            LogFormat::Text => stats::to_table(&stats).lines().for_each(say),
+            LogFormat::Json => say("Stopped"),
         }
         Ok(())
     }
 
-    /// Serve what the file or the flags mean now. If that is wrong, go on as before.
-    async fn reload(&self, serving: &mut Serving) {
+    /// Serve what the file or the flags mean now. If that is wrong, go on as before. Returns what to
+    /// tell the operator.
+    async fn reload(&self, serving: &mut Serving) -> String {
         let reloaded = match self.config() {
             Ok(config) => serving.reload(config).await.map_err(Failure::from),
             Err(failure) => Err(failure),
         };
         match reloaded {
-            Ok(later) if later.is_empty() => say(format_args!("Reloaded")),
-            Ok(later) => say(format_args!(
+            Ok(later) if later.is_empty() => "Reloaded".to_owned(),
+            Ok(later) => format!(
                 "Reloaded, but these take effect when the server is started again: {}",
                 later.join(", ")
-            )),
-            Err(failure) => say(format_args!("{failure}\nNot reloaded: serving as before")),
+            ),
+            Err(failure) => format!("Not reloaded, serving as before: {failure}"),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
+use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use crate::backtrace::backtrace;
 use crate::printable::{one_line, start_of};
@@ -69,6 +69,28 @@ fn limit(error: &wasmtime::Error) -> Option<Reached> {
     limit.map(|(_, flag)| Reached(flag))
 }
 
+/// The kind of a failure, for logs and metrics: the limit that the guest reached, the trap's name, or
+/// `error`.
+pub(crate) fn kind(error: &wasmtime::Error) -> &'static str {
+    if error.is::<PoolConcurrencyLimitError>() {
+        return "out-of-instances";
+    }
+    if let Some(Reached(limit)) = limit(error) {
+        return limit;
+    }
+    match error.downcast_ref::<Trap>() {
+        None => "error",
+        Some(Trap::UnreachableCodeReached) => "unreachable",
+        Some(Trap::MemoryOutOfBounds | Trap::HeapMisaligned) => "memory-out-of-bounds",
+        Some(Trap::TableOutOfBounds) => "table-out-of-bounds",
+        Some(Trap::IndirectCallToNull | Trap::BadSignature) => "bad-indirect-call",
+        Some(
+            Trap::IntegerOverflow | Trap::IntegerDivisionByZero | Trap::BadConversionToInteger,
+        ) => "arithmetic",
+        Some(_) => "other-trap",
+    }
+}
+
 /// The start of the innermost cause.
 fn cause(error: &wasmtime::Error) -> String {
     start_of(error.root_cause(), MAX_CAUSE_CHARS)
@@ -96,5 +118,6 @@ mod tests {
         assert!(lines[0].len() < 2 * MAX_CAUSE_CHARS);
         // What the host adds is not cut off.
         assert!(lines[0].contains("max-handles"));
+        assert_eq!(kind(&error), "max-handles");
     }
 }

@@ -4,6 +4,7 @@
 //! component may do. [`Server`] serves it: each request gets a new instance and its own grants of the
 //! databases. When it ends, however it ends, everything that it holds is returned.
 
+mod admin;
 mod backtrace;
 mod check;
 mod component;
@@ -28,4 +29,4 @@ pub use self::failure::{Reached, guest_failure};
 pub use self::guest::{Guest, GuestSettings};
 pub use self::http::{Server, Serving, Sockets};
 pub use self::interfaces::{Import, Role, Support};
-pub use self::log::{Access, Event, Log, Sent};
+pub use self::log::{Access, Event, JsonLog, Log, Sent, SlowStatement, TextLog};

@@ -1,5 +1,9 @@
 //! What a server reports: requests, failures of guests, and their output.
 
+mod json;
+mod slow;
+mod text;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
@@ -7,6 +11,10 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+pub use self::json::JsonLog;
+pub(crate) use self::json::{milliseconds, of_slow};
+pub use self::slow::SlowStatement;
+pub use self::text::TextLog;
 use crate::failure::Reached;
 
 /// Receives what a server reports, such as a line for each request.
@@ -64,6 +72,10 @@ pub enum Event<'a> {
     GuestFailed {
         /// The request's number.
         request: u64,
+        /// The component.
+        component: &'a str,
+        /// The kind of failure: one of a few words, such as `unreachable` or `max-memory-size`.
+        cause: &'static str,
         /// The cause, and the lines of the backtrace.
         lines: &'a [String],
     },
@@ -108,6 +120,19 @@ pub enum Event<'a> {
         /// The name, up to 64 characters of it.
         name: &'a str,
     },
+    /// A statement ran for longer than
+    /// [`slow_statement_time`](crate::config::Server::slow_statement_time).
+    SlowStatement(&'a SlowStatement<'a>),
+    /// Something is unusual, but works: a migration that changed after it ran, for instance.
+    Warning {
+        /// What, in one line.
+        message: &'a str,
+    },
+    /// What the program that serves says of itself, such as the address that it listens on.
+    Message {
+        /// One line.
+        message: &'a str,
+    },
 }
 
 /// One request, for an access log.
@@ -116,8 +141,10 @@ pub enum Event<'a> {
 pub struct Access<'a> {
     /// The request's number: 1 for the first one of the server.
     pub request: u64,
-    /// The component that handled it, if the server has more than one.
+    /// The component that handled it. `None` if no route fits.
     pub component: Option<&'a str>,
+    /// Whether the server has several components, so that a line for people names it.
+    pub has_many: bool,
     /// The tenant that it was for, if its route has tenants.
     pub tenant: Option<&'a str>,
     /// The method.
@@ -172,7 +199,7 @@ impl fmt::Display for Event<'_> {
                 "[{request}] guest: (more than {most} bytes: the rest is dropped; see \
                  max-output-size)"
             ),
-            Event::GuestFailed { request, lines } => {
+            Event::GuestFailed { request, lines, .. } => {
                 for (index, line) in lines.iter().enumerate() {
                     let end = if index == 0 { "" } else { "\n" };
                     write!(f, "{end}[{request}] {line}")?;
@@ -198,6 +225,9 @@ impl fmt::Display for Event<'_> {
                 f,
                 "[{request}] the guest asked for the database `{name}`, which is not granted"
             ),
+            Event::SlowStatement(slow) => slow.fmt(f),
+            Event::Warning { message } => write!(f, "warning: {message}"),
+            Event::Message { message } => f.write_str(message),
         }
     }
 }
@@ -207,6 +237,7 @@ impl fmt::Display for Access<'_> {
         let Access {
             request,
             component,
+            has_many,
             tenant,
             method,
             path,
@@ -216,7 +247,9 @@ impl fmt::Display for Access<'_> {
         } = self;
         let ms = time.as_secs_f64() * 1e3;
         write!(f, "[{request}] ")?;
-        if let Some(component) = component {
+        if let Some(component) = component
+            && *has_many
+        {
             write!(f, "{component} ")?;
         }
         if let Some(tenant) = tenant {

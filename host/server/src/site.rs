@@ -138,7 +138,7 @@ pub(crate) struct Site {
     pub(crate) databases: Databases,
     router: Router<Target>,
     /// Whether there is more than one component, so that a log must say which.
-    has_many: bool,
+    pub(crate) has_many: bool,
     /// Dropped with the last request that uses this site.
     _in_use: oneshot::Sender<()>,
 }
@@ -181,7 +181,7 @@ impl Site {
         let mut components = BTreeMap::new();
         for (name, compiled) in compiled.components {
             let settings = &config.components[&name];
-            let grants = Grants::new(settings, &databases)
+            let grants = Grants::new(name.as_str(), settings, &databases)
                 .map_err(|error| Error::new(format_args!("the component `{name}`: {error}")))?;
             let component = Component {
                 name: name.clone(),
@@ -231,10 +231,5 @@ impl Site {
     pub(crate) fn max_output_size(&self) -> usize {
         // At most 1 GiB.
         usize::try_from(self.settings.max_output_size.bytes()).unwrap_or(usize::MAX)
-    }
-
-    /// The name of a component for the log.
-    pub(crate) fn shown<'a>(&self, component: &'a Component) -> Option<&'a Name> {
-        self.has_many.then_some(&component.name)
     }
 }

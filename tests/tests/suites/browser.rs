@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::process::{Answer, Server};
 
 /// Chromium's path. If it is missing, prints that and returns nothing.
-fn chromium() -> Option<PathBuf> {
+pub(crate) fn chromium() -> Option<PathBuf> {
     let chromium = chromium::installed();
     if chromium.is_none() {
         let missing = "the suite `browser` needs Chromium and has not run: install it (on Debian: \

@@ -122,6 +122,14 @@ impl Page {
         self.call("Emulation.setEmulatedMedia", json!({"features": features}));
     }
 
+    /// Gives the page this size, as of a phone.
+    pub(crate) fn resize(&mut self, width: u32, height: u32) {
+        let metrics = json!({
+            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": true,
+        });
+        self.call("Emulation.setDeviceMetricsOverride", metrics);
+    }
+
     /// Focuses the element that matches the selector, and presses Enter.
     #[track_caller]
     pub(crate) fn enter(&mut self, selector: &str) {

@@ -31,6 +31,8 @@ mod migrate;
 mod new;
 mod node;
 mod notes;
+#[path = "../../../host/sqlite/tests/observe/open_metrics.rs"]
+mod open_metrics;
 mod process;
 mod readme;
 mod reuse;
@@ -42,6 +44,7 @@ mod spin_async;
 mod sqld;
 mod transactions;
 mod wasi03;
+mod watched;
 mod wit;
 
 /// Asserts that there is a test named like each program of a suite: otherwise this does not

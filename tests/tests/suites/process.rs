@@ -114,7 +114,7 @@ impl Server {
             reader: Some(reader),
         };
         server.address = address_in(&server.line_with("Serving HTTP on"));
-        server.counters = address_in(&server.line_with("Serving pool counters on"));
+        server.counters = address_in(&server.line_with("operator's page on"));
         server
     }
 
@@ -145,6 +145,11 @@ impl Server {
         ask(self.address, method, path, headers, body).expect("an answer")
     }
 
+    /// Sends a request to the admin server.
+    pub(crate) fn ask_admin(&self, path: &str, headers: &str) -> Answer {
+        ask(self.counters, "GET", path, headers, b"").expect("an answer")
+    }
+
     /// Where the server serves its counters.
     pub(crate) fn counters_address(&self) -> String {
         self.counters.to_string()
@@ -157,7 +162,7 @@ impl Server {
 
     /// The counters of the pool behind the database `default`.
     pub(crate) fn counters(&self) -> Value {
-        let answer = ask(self.counters, "GET", "/", "", b"").expect("the counters");
+        let answer = ask(self.counters, "GET", "/stats", "", b"").expect("the counters");
         answer.json()["databases"]["default"].clone()
     }
 
@@ -208,7 +213,8 @@ impl Drop for Server {
 
 fn address_in(line: &str) -> SocketAddr {
     let (_, address) = line.split_once("http://").expect("an address");
-    address.trim_end_matches('/').parse().expect("an address")
+    let (address, _) = address.split_once('/').expect("its end");
+    address.parse().expect("an address")
 }
 
 /// A server's response.

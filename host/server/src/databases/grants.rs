@@ -18,6 +18,9 @@ pub struct Grants {
     max_statements: u32,
     max_cursors: u32,
     max_transactions: u32,
+    /// The component's name, for observers.
+    component: Arc<str>,
+    is_observed: bool,
 }
 
 #[derive(Debug)]
@@ -29,12 +32,13 @@ enum Granted {
 }
 
 impl Grants {
-    /// The grants of a component.
+    /// The grants of a component. Its name is that of the guest in events.
     ///
     /// # Errors
     ///
     /// A database cannot enforce something that its grant says.
-    pub fn new(component: &Component, databases: &Databases) -> Result<Grants> {
+    pub fn new(name: &str, component: &Component, databases: &Databases) -> Result<Grants> {
+        let guest: Arc<str> = name.into();
         let mut granted = Vec::new();
         for (name, settings) in &component.grants {
             let about = |error: &dyn std::fmt::Display| {
@@ -44,7 +48,7 @@ impl Grants {
             let database = database.ok_or_else(|| about(&"there is no such database"))?;
             let grant = match &database.source {
                 Source::One(pool) => {
-                    let grant = grant(settings, pool);
+                    let grant = grant(settings, pool).guest(Arc::clone(&guest));
                     grant.check().map_err(|error| about(&error))?;
                     Granted::Fixed(grant)
                 }
@@ -57,11 +61,13 @@ impl Grants {
             max_statements: component.max_statements,
             max_cursors: component.max_cursors,
             max_transactions: component.max_transactions,
+            component: guest,
+            is_observed: databases.is_observed(),
         })
     }
 
-    /// The context of one request, of this tenant if the component's databases have tenants. Its
-    /// statements and waits end at `deadline`.
+    /// The context of the request with this number, of this tenant if the component's databases have
+    /// tenants. Its statements and waits end at `deadline`.
     ///
     /// Waits, if the tenant's database is not open: for room, and until it is open.
     ///
@@ -70,15 +76,20 @@ impl Grants {
     /// Those of [`Pools::get`](pool::Pools::get).
     pub async fn context(
         &self,
+        request: u64,
         deadline: Option<Instant>,
         tenant: Option<&str>,
     ) -> pool::Result<SqliteCtx> {
         let mut context = self.builder(deadline);
+        if self.is_observed {
+            context = context.label(request.to_string());
+        }
         for (name, granted) in &self.granted {
             let grant = match granted {
                 Granted::Fixed(grant) => grant.clone(),
                 Granted::Tenants(settings, database) => {
-                    grant(settings, &database.pool(tenant).await?)
+                    let guest = Arc::clone(&self.component);
+                    grant(settings, &database.pool(tenant).await?).guest(guest)
                 }
             };
             context = context.grant(name, grant);

@@ -7,9 +7,10 @@ mod server;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use millpond_wasmtime::pool::observe::Observer;
 use millpond_wasmtime::pool::{self, Pool, PoolStats, Pools, PoolsStats};
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
@@ -24,6 +25,22 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, Default)]
 pub struct Databases {
     open: BTreeMap<Name, Arc<OpenDatabase>>,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+/// Databases that it does not keep open.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WeakDatabases(BTreeMap<Name, Weak<OpenDatabase>>);
+
+impl WeakDatabases {
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<OpenDatabase>> {
+        self.0.get(name)?.upgrade()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Name, Arc<OpenDatabase>)> {
+        let open = self.0.iter();
+        open.filter_map(|(name, database)| Some((name, database.upgrade()?)))
+    }
 }
 
 /// One of them.
@@ -58,6 +75,14 @@ impl OpenDatabase {
         }
     }
 
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    pub(crate) fn settings(&self) -> &Database {
+        &self.settings
+    }
+
     /// The counters.
     pub(crate) fn stats(&self) -> Stats {
         match &self.source {
@@ -77,6 +102,17 @@ pub enum Stats {
     Tenants(PoolsStats),
 }
 
+impl Stats {
+    pub(crate) fn to_json(self) -> Value {
+        let counters = match self {
+            Stats::Pool(stats) => serde_json::to_value(stats),
+            Stats::Tenants(stats) => serde_json::to_value(stats),
+        };
+        // Serializing named numbers cannot fail.
+        counters.unwrap_or_default()
+    }
+}
+
 impl Databases {
     /// Open the databases of `config`. Runs their migrations first. Blocks meanwhile.
     ///
@@ -85,6 +121,21 @@ impl Databases {
     /// The first that cannot be opened, with its name. Those before it are closed again.
     pub fn open(config: &Config) -> Result<Databases> {
         Databases::default().reopen(config)
+    }
+
+    /// Open the databases of `config`, as [`open`](Databases::open) does, and tell `observer` what
+    /// happens in them, and in those that are opened later by [`reopen`](Databases::reopen). The
+    /// databases have their names in its events.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Databases::open).
+    pub fn open_observed(config: &Config, observer: Arc<dyn Observer>) -> Result<Databases> {
+        let none = Databases {
+            observer: Some(observer),
+            ..Databases::default()
+        };
+        none.reopen(config)
     }
 
     /// Open the databases of `config`, as [`open`](Databases::open) does, and keep those that are open
@@ -104,7 +155,7 @@ impl Databases {
                 open.insert(name.clone(), Arc::clone(same));
                 continue;
             }
-            let source = open::open(name.as_str(), settings)?;
+            let source = open::open(name.as_str(), settings, self.observer.as_ref())?;
             let file = match settings.location() {
                 Some(Location::File(path)) => fs::canonicalize(path).ok(),
                 _ => None,
@@ -124,7 +175,19 @@ impl Databases {
             };
             open.insert(name.clone(), Arc::new(database));
         }
-        Ok(Databases { open })
+        let observer = self.observer.clone();
+        Ok(Databases { open, observer })
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakDatabases {
+        let open = self.open.iter();
+        let open = open.map(|(name, database)| (name.clone(), Arc::downgrade(database)));
+        WeakDatabases(open.collect())
+    }
+
+    /// Whether an observer is told what happens.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.observer.is_some()
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Arc<OpenDatabase>> {
@@ -140,14 +203,8 @@ impl Databases {
 
     /// The counters of each database, as `{"databases": {NAME: {COUNTER: NUMBER}}}`.
     pub fn stats_json(&self) -> Value {
-        let stats = self.stats().into_iter().map(|(name, stats)| {
-            let counters = match stats {
-                Stats::Pool(stats) => serde_json::to_value(stats),
-                Stats::Tenants(stats) => serde_json::to_value(stats),
-            };
-            // Serializing named numbers cannot fail.
-            (name.to_string(), counters.unwrap_or_default())
-        });
+        let stats = self.stats().into_iter();
+        let stats = stats.map(|(name, stats)| (name.to_string(), stats.to_json()));
         json!({ "databases": stats.collect::<Map<_, _>>() })
     }
 

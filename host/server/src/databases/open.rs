@@ -2,21 +2,34 @@
 
 use std::fmt::Display;
 use std::path::Path;
+use std::sync::Arc;
 
 use millpond_sqlite::migrations::{Migrations, Report};
 use millpond_sqlite::{Folder, PoolBuilder};
 use millpond_wasmtime::pool::PoolsSettings;
+use millpond_wasmtime::pool::observe::Observer;
 
 use super::Source;
 use crate::config::{Database, Location};
 use crate::error::{Error, Result};
 
-pub(super) fn open(name: &str, settings: &Database) -> Result<Source> {
+pub(super) fn open(
+    name: &str,
+    settings: &Database,
+    observer: Option<&Arc<dyn Observer>>,
+) -> Result<Source> {
+    let builder = || {
+        let builder = builder(settings).name(name);
+        match observer {
+            Some(observer) => builder.observer(Arc::clone(observer)),
+            None => builder,
+        }
+    };
     let about = |error: &dyn Display| Error::new(format_args!("the database `{name}`: {error}"));
     match settings.location() {
         None => Err(about(&"it is in no place, or in more than one")),
         Some(Location::Memory) => {
-            let pool = builder(settings).open_in_memory();
+            let pool = builder().open_in_memory();
             Ok(Source::One(pool.map_err(|error| about(&error))?))
         }
         Some(Location::File(path)) => {
@@ -24,11 +37,11 @@ pub(super) fn open(name: &str, settings: &Database) -> Result<Source> {
             if !settings.creates() && !path.exists() {
                 return Err(Error::about(path, missing(settings)));
             }
-            let pool = builder(settings).open(path);
+            let pool = builder().open(path);
             Ok(Source::One(pool.map_err(Error::new)?))
         }
         Some(Location::Folder(path)) => {
-            let folder = folder(path, settings)?;
+            let folder = folder(path, settings, builder())?;
             let pools = folder.pools(pools_settings(settings));
             Ok(Source::Tenants(pools.map_err(|error| about(&error))?))
         }
@@ -37,7 +50,7 @@ pub(super) fn open(name: &str, settings: &Database) -> Result<Source> {
             if !settings.tenant_namespaces {
                 migrate(name, settings)?;
             }
-            super::server::open(name, url.reveal(), settings)
+            super::server::open(name, url.reveal(), settings, observer)
         }
         #[cfg(not(feature = "libsql"))]
         Some(Location::Server(_)) => Err(about(&NOT_BUILT)),
@@ -77,10 +90,10 @@ pub fn migrate(name: &str, settings: &Database) -> Result<Option<Report>> {
 }
 
 /// The folder of a database for each tenant.
-fn folder(path: &Path, settings: &Database) -> Result<Folder> {
+fn folder(path: &Path, settings: &Database, builder: PoolBuilder) -> Result<Folder> {
     let migrations = migrations(settings)?;
     let folder = Folder::open(path).map_err(Error::new)?;
-    let folder = folder.create(settings.creates()).pool(builder(settings));
+    let folder = folder.create(settings.creates()).pool(builder);
     Ok(match migrations {
         Some(migrations) => folder.migrations(migrations),
         None => folder,

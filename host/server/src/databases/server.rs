@@ -5,9 +5,11 @@
 
 use std::env::{self, VarError};
 use std::fmt;
+use std::sync::Arc;
 
 use millpond_libsql::{Migrator, PoolBuilder};
 use millpond_sqlite::migrations::{self, MigrationError, Migrations, Report};
+use millpond_wasmtime::pool::observe::Observer;
 use millpond_wasmtime::pool::{self, Parameters, Rows};
 
 use super::Source;
@@ -19,8 +21,16 @@ use crate::error::{Error, Result};
 const DEFAULT: &str = "default";
 
 /// Open a database on the server at `url`.
-pub(super) fn open(name: &str, url: &str, settings: &Database) -> Result<Source> {
-    let builder = builder(name, settings)?;
+pub(super) fn open(
+    name: &str,
+    url: &str,
+    settings: &Database,
+    observer: Option<&Arc<dyn Observer>>,
+) -> Result<Source> {
+    let mut builder = builder(name, settings)?.name(name);
+    if let Some(observer) = observer {
+        builder = builder.observer(Arc::clone(observer));
+    }
     if !settings.tenant_namespaces {
         let pool = builder.open_blocking(url);
         return Ok(Source::One(pool.map_err(|error| about(name, error))?));

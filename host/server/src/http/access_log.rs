@@ -18,6 +18,8 @@ pub(super) struct Line {
     pub(super) method: Method,
     uri: Uri,
     pub(super) component: Option<Name>,
+    /// Whether there are other components.
+    pub(super) has_many: bool,
     pub(super) tenant: Option<String>,
     /// The outcome of the request. `None`: its client disconnected before there was a response.
     pub(super) outcome: Option<Sent>,
@@ -35,6 +37,7 @@ impl Line {
             method: request.method().clone(),
             uri: request.uri().clone(),
             component: None,
+            has_many: false,
             tenant: None,
             outcome: None,
             hint: None,
@@ -73,6 +76,7 @@ impl Drop for Line {
             log.event(&Event::Request(&Access {
                 request: self.number,
                 component: self.component.as_ref().map(Name::as_str),
+                has_many: self.has_many,
                 tenant: self.tenant.as_deref(),
                 method: &self.method,
                 path: &loggable(self.uri.path()),

@@ -10,7 +10,6 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
-use serde_json::Value;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::http::access_log::Line;
@@ -32,14 +31,6 @@ pub(super) fn text(status: StatusCode, text: &'static str) -> Response<WasiBody>
             .insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
-}
-
-pub(super) fn json(value: &Value) -> Response<WasiBody> {
-    response(
-        StatusCode::OK,
-        "application/json",
-        Bytes::from(format!("{value:#}\n")),
-    )
 }
 
 fn response(status: StatusCode, kind: &'static str, body: Bytes) -> Response<WasiBody> {

@@ -22,8 +22,9 @@ use tokio::sync::{Semaphore, watch};
 use wasmtime::PoolConcurrencyLimitError;
 use wasmtime_wasi_http::WasiBody;
 
+use crate::admin::Watch;
 use crate::config::Size;
-use crate::failure::{guest_ended, guest_failure};
+use crate::failure::{self, guest_ended, guest_failure};
 use crate::guest::Guest;
 use crate::http::access_log::{Line, log_refusal};
 use crate::http::answer::{self, Ending, Outgoing};
@@ -46,6 +47,7 @@ use crate::tenant::{Refusal, TenantResolver};
 pub(super) struct Handler {
     site: RwLock<Arc<Site>>,
     log: Arc<dyn Log>,
+    watch: Arc<Watch>,
     max_requests: u32,
     idle: Idle,
     /// A permit for every request that may run. A guest keeps its permit until its store is
@@ -61,15 +63,18 @@ pub(super) struct Handler {
 }
 
 impl Handler {
-    pub(super) fn new(site: Site, log: Arc<dyn Log>) -> Handler {
+    pub(super) fn new(site: Site, watch: Arc<Watch>) -> Handler {
         let (end, ended) = watch::channel(());
         let max_requests = site.settings.max_requests;
+        let places = Arc::new(Semaphore::new(max_requests as usize));
+        watch.set_places(Arc::clone(&places), max_requests);
         Handler {
             site: RwLock::new(Arc::new(site)),
-            log,
+            log: Arc::clone(&watch) as _,
+            watch,
             max_requests,
             idle: Idle::default(),
-            places: Arc::new(Semaphore::new(max_requests as usize)),
+            places,
             by_client: Tally::default(),
             by_tenant: Tally::default(),
             requests: AtomicU64::new(0),
@@ -126,8 +131,8 @@ impl Handler {
     ) -> Response<Outgoing> {
         let number = self.next_number();
         let site = self.site();
-        let log = site.settings.access_log.then(|| Arc::clone(&self.log));
-        let mut line = Line::new(number, &request, log);
+        let mut line = Line::new(number, &request, Some(Arc::clone(&self.log)));
+        line.has_many = site.has_many;
         let mut ending = Ending::default();
         let (taken, was_taken) = oneshot::channel();
         let exchange = Arc::clone(&client.exchange);
@@ -178,7 +183,7 @@ impl Handler {
         let target = site
             .route(request)
             .ok_or_else(|| answer::text(StatusCode::NOT_FOUND, "no route of this server fits\n"))?;
-        line.component = site.shown(&target.component).cloned();
+        line.component = Some(target.component.name.clone());
         if let Some(resolver) = &target.tenant {
             line.tenant = Some(tenant_of(resolver, request)?);
         }
@@ -266,7 +271,7 @@ impl Handler {
         let (answer, mut answered) = oneshot::channel();
         let sqlite = match component
             .grants
-            .context(Some(deadline), line.tenant.as_deref())
+            .context(number, Some(deadline), line.tenant.as_deref())
             .await
         {
             Ok(sqlite) => sqlite,
@@ -360,7 +365,7 @@ impl Handler {
             return Some((answer::text(status, text), None));
         }
         Some(match error {
-            Some(error) => (failed(&*self.log, number, &error), Some(hint)),
+            Some(error) => (failed(&*self.log, number, component, &error), Some(hint)),
             None => (guest_failed(), Some(hint)),
         })
     }
@@ -448,35 +453,17 @@ impl Service for Requests {
     }
 
     fn refused(&self, status: StatusCode, reason: &hyper::Error) {
-        if self.0.site().settings.access_log {
-            log_refusal(&*self.0.log, self.0.next_number(), status, reason);
-        }
+        log_refusal(&*self.0.log, self.0.next_number(), status, reason);
     }
 }
 
-/// Responds with the pools' counters.
-#[derive(Clone)]
-pub(super) struct Counters(pub(super) Arc<Handler>);
-
-impl Service for Counters {
-    fn handle(
-        &self,
-        request: Request<Incoming>,
-        client: Client,
-    ) -> impl Future<Output = Response<Outgoing>> + Send {
-        let answer = answer::json(&self.0.site().databases.stats_json());
-        let line = Line::new(0, &request, None);
-        let version = request.version();
-        let exchange = client.exchange;
-        let answer = Outgoing::wrap(answer, version, line, exchange, Ending::default());
-        std::future::ready(answer)
-    }
-
-    fn refused(&self, _: StatusCode, _: &hyper::Error) {}
-}
-
-fn failed(log: &dyn Log, number: u64, error: &wasmtime::Error) -> Response<WasiBody> {
-    log_failure(log, number, error);
+fn failed(
+    log: &dyn Log,
+    number: u64,
+    component: &Component,
+    error: &wasmtime::Error,
+) -> Response<WasiBody> {
+    log_failure(log, number, component, error);
     match error.downcast_ref::<PoolConcurrencyLimitError>() {
         Some(_) => answer::text(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -487,9 +474,13 @@ fn failed(log: &dyn Log, number: u64, error: &wasmtime::Error) -> Response<WasiB
 }
 
 /// Report why a guest failed. Its client learns nothing of it.
-fn log_failure(log: &dyn Log, request: u64, error: &wasmtime::Error) {
-    let lines = &guest_failure(error);
-    log.event(&Event::GuestFailed { request, lines });
+fn log_failure(log: &dyn Log, request: u64, component: &Component, error: &wasmtime::Error) {
+    log.event(&Event::GuestFailed {
+        request,
+        component: component.name.as_str(),
+        cause: failure::kind(error),
+        lines: &guest_failure(error),
+    });
 }
 
 fn guest_failed() -> Response<WasiBody> {
@@ -520,6 +511,8 @@ impl Task {
         answer: oneshot::Sender<Answer>,
         client_gone: impl Future<Output = ()>,
     ) {
+        let component = &*self.component;
+        let _running = handler.watch.running(component.name.as_str());
         let mut instance = handler.instance(
             &self.site,
             &self.component,
@@ -544,7 +537,8 @@ impl Task {
         }
         let store = &mut instance.store;
         if let Some(Err(error)) = outcome {
-            log_failure(&*handler.log, self.number, &store.data_mut().explain(error));
+            let error = store.data_mut().explain(error);
+            log_failure(&*handler.log, self.number, component, &error);
         } else if let Some(limit) = store.data().reached() {
             // It went on, and may have responded with an error of its own.
             let request = self.number;

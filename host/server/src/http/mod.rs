@@ -6,6 +6,7 @@
 //! client.
 
 mod access_log;
+mod admin;
 mod answer;
 mod bounds;
 mod call;
@@ -34,10 +35,12 @@ use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
+use self::admin::ForOperator;
 use self::bounds::Connections;
-use self::handler::{Counters, Handler, Requests};
+use self::handler::{Handler, Requests};
 use self::listener::{Phase, Service, Settings};
 use self::tls::Identity;
+use crate::admin::{Admin, State, Watch};
 use crate::config::{self, Address, Config};
 use crate::databases::Databases;
 use crate::error::{Error, Result};
@@ -142,24 +145,32 @@ impl Server {
             .build()
     }
 
-    /// Open the databases, and accept connections at once. Blocks while migrations run. Must be called
-    /// within a tokio runtime, such as [`runtime`](Server::runtime).
+    /// Open the databases, and accept connections at once. The admin server does so before: it says
+    /// that the server is starting. Blocks while migrations run. Must be called within a tokio
+    /// runtime, such as [`runtime`](Server::runtime).
     ///
     /// # Errors
     ///
     /// A database cannot be opened, cannot enforce what a grant says, or the system refuses a socket.
     pub fn serve(self, sockets: Sockets) -> Result<Serving> {
         set_process_memory_limit(&self.config);
-        let databases = Databases::open(&self.config)?;
+        let watch = Watch::new(&self.config, self.log);
+        let operator = Operator::serve(sockets.admin, &self.config, &watch)?;
+        let databases = match watch.observer() {
+            Some(observer) => Databases::open_observed(&self.config, observer)?,
+            None => Databases::open(&self.config)?,
+        };
+        watch.set_databases(&databases);
         let (site, site_in_use) = Site::new(&self.config, self.compiled, databases)?;
         let (phase, _) = watch::channel(Phase::Serving);
-        let handler = Arc::new(Handler::new(site, Arc::clone(&self.log)));
-        let connections = Connections::new(self.config.server.max_requests, Arc::clone(&self.log));
+        let handler = Arc::new(Handler::new(site, Arc::clone(&watch)));
+        let log = Arc::clone(&watch) as Arc<dyn Log>;
+        let connections = Connections::new(self.config.server.max_requests, Arc::clone(&log));
         let mut serving = Serving {
             addresses: Vec::new(),
-            admin: None,
+            operator,
             config: self.config,
-            log: self.log,
+            watch,
             handler,
             site_in_use,
             phase,
@@ -184,18 +195,46 @@ impl Server {
             let address = serving.listen(socket, settings, requests)?;
             serving.addresses.push(address);
         }
-        if let Some(socket) = sockets.admin {
-            let counters = Counters(Arc::clone(&serving.handler));
-            let server = &serving.config.server;
-            // Its own, so that clients cannot take them.
-            let connections = Connections::new(1, Arc::clone(&serving.log));
-            let settings = Settings::new(server, 0, false, None, connections);
-            serving.admin = Some(serving.listen(socket, settings, counters)?);
-        }
-        tokio::spawn(tls::watch(watched, Arc::clone(&serving.log)));
+        tokio::spawn(tls::watch(watched, log));
         let handler = Arc::clone(&serving.handler);
         tokio::spawn(async move { handler.watch_clients().await });
+        serving.watch.set_state(State::Serving);
         Ok(serving)
+    }
+}
+
+/// The admin server, if there is one. It serves until a shutdown is complete.
+struct Operator {
+    address: Option<SocketAddr>,
+    phase: watch::Sender<Phase>,
+    serving: JoinSet<()>,
+}
+
+impl Operator {
+    fn serve(socket: Option<TcpListener>, config: &Config, watch: &Arc<Watch>) -> Result<Operator> {
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let mut operator = Operator {
+            address: None,
+            phase,
+            serving: JoinSet::new(),
+        };
+        let Some(socket) = socket else {
+            return Ok(operator);
+        };
+        let name = config.admin.address.as_ref().map_or("", Address::host);
+        let admin = ForOperator(Arc::new(Admin::new(Arc::clone(watch), name)));
+        let listen = || {
+            let address = socket.local_addr()?;
+            socket.set_nonblocking(true)?;
+            // Its own, so that clients cannot take them.
+            let connections = Connections::new(1, Arc::clone(watch) as Arc<dyn Log>);
+            let settings = Settings::new(&config.server, 0, false, None, connections);
+            let serving = listener::serve(socket, phases, settings, admin)?;
+            operator.serving.spawn(serving);
+            Ok(address)
+        };
+        operator.address = Some(listen().map_err(|error: io::Error| Error::new(error))?);
+        Ok(operator)
     }
 }
 
@@ -224,6 +263,11 @@ fn only_at_start(before: &Config, after: &Config) -> Vec<&'static str> {
             one.max_head_size != other.max_head_size,
         ),
         ("server.max-headers", one.max_headers != other.max_headers),
+        ("server.log-format", one.log_format != other.log_format),
+        (
+            "server.slow-statement-time",
+            one.slow_statement_time != other.slow_statement_time,
+        ),
     ];
     let differing = differing.into_iter().filter(|(_, differs)| *differs);
     differing.map(|(key, _)| key).collect()
@@ -239,9 +283,9 @@ fn bind(address: &Address) -> Result<TcpListener> {
 /// [`shut_down`](Serving::shut_down).
 pub struct Serving {
     addresses: Vec<SocketAddr>,
-    admin: Option<SocketAddr>,
+    operator: Operator,
     config: Config,
-    log: Arc<dyn Log>,
+    watch: Arc<Watch>,
     handler: Arc<Handler>,
     /// Closed when no request uses the current configuration any more.
     site_in_use: oneshot::Receiver<()>,
@@ -295,7 +339,7 @@ impl Serving {
 
     /// The address of the admin server, if there is one.
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin
+        self.operator.address
     }
 
     /// The databases.
@@ -314,7 +358,8 @@ impl Serving {
     /// As [`Server::load`] and [`Server::serve`]. Then the server continues as before, except that
     /// migrations may have run.
     pub async fn reload(&mut self, config: Config) -> Result<Vec<&'static str>> {
-        let (log, open) = (Arc::clone(&self.log), self.databases());
+        let (log, open) = (Arc::clone(&self.watch), self.databases());
+        let log: Arc<dyn Log> = log;
         let prepare = move || {
             let compiled = Compiled::new(&config, &log)?;
             let databases = open.reopen(&config)?;
@@ -331,6 +376,8 @@ impl Serving {
                 return Err(error);
             }
         };
+        self.watch.set_databases(&databases);
+        self.watch.set_access_log(config.server.access_log);
         let before = self.handler.replace_site(site);
         let is_unused = std::mem::replace(&mut self.site_in_use, in_use);
         let closed = before.databases.clone();
@@ -349,6 +396,7 @@ impl Serving {
     /// Shut down gracefully: accept no new requests, wait for those that run, for up to the
     /// configuration's `grace` or until `now` completes, end the others, and close the databases.
     pub async fn shut_down(&mut self, now: impl Future<Output = ()>) {
+        self.watch.set_state(State::ShuttingDown);
         self.phase.send_replace(Phase::Finishing);
         let handler = Arc::clone(&self.handler);
         let databases = self.databases();
@@ -371,5 +419,7 @@ impl Serving {
             }
         };
         let _ = tokio::time::timeout(LAST_GRACE, close).await;
+        self.operator.phase.send_replace(Phase::Ending);
+        self.operator.serving.shutdown().await;
     }
 }

@@ -1,0 +1,110 @@
+//! What there is to know of each database's statements and waits.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use millpond_wasmtime::pool::observe::{Event, Source, StatementResult};
+use serde_json::{Value, json};
+
+use super::tenants::Tenants;
+use super::times::Times;
+
+/// The counts of each database since the start, by its name in the configuration, and of tenants.
+#[derive(Debug, Default)]
+pub(super) struct Pools {
+    databases: RwLock<BTreeMap<Box<str>, Arc<Counts>>>,
+    tenants: Mutex<Tenants>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    statements: Times,
+    failed: AtomicU64,
+    rows: AtomicU64,
+    bytes: AtomicU64,
+    waits: Times,
+    turn_waits: Times,
+}
+
+impl Pools {
+    pub(super) fn observe(&self, source: &Source<'_>, event: &Event<'_>) {
+        match event {
+            // The server's own use of a pool: for plans and for /readyz.
+            Event::ConnectionGot { .. }
+            | Event::ConnectionNotGot { .. }
+            | Event::StatementFinished { .. }
+                if source.guest.is_none() => {}
+            Event::ConnectionGot { waited, .. } | Event::ConnectionNotGot { waited, .. } => {
+                self.of(source.database).waits.add(*waited);
+            }
+            Event::TurnWaited { waited, .. } => self.of(source.database).turn_waits.add(*waited),
+            Event::StatementFinished {
+                time,
+                rows,
+                bytes,
+                result,
+                ..
+            } => {
+                let counts = self.of(source.database);
+                counts.statements.add(*time);
+                counts.rows.fetch_add(*rows, Ordering::Relaxed);
+                counts.bytes.fetch_add(*bytes, Ordering::Relaxed);
+                if *result != StatementResult::Done {
+                    counts.failed.fetch_add(1, Ordering::Relaxed);
+                }
+                self.of_tenant(source, Tenants::used);
+            }
+            Event::PoolOpened { .. } => self.of_tenant(source, |tenants, database, tenant| {
+                tenants.opened(database, tenant, true);
+            }),
+            Event::PoolClosed => self.of_tenant(source, |tenants, database, tenant| {
+                tenants.opened(database, tenant, false);
+            }),
+            _ => {}
+        }
+    }
+
+    fn of_tenant(&self, source: &Source<'_>, count: impl FnOnce(&mut Tenants, &str, &str)) {
+        if let Some(tenant) = source.tenant {
+            let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+            count(&mut tenants, source.database, tenant);
+        }
+    }
+
+    fn of(&self, database: &str) -> Arc<Counts> {
+        let known = self
+            .databases
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(counts) = known.get(database) {
+            return Arc::clone(counts);
+        }
+        drop(known);
+        let mut known = self
+            .databases
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(database.into()).or_default())
+    }
+
+    /// The counts of a database.
+    pub(super) fn database(&self, name: &str) -> Value {
+        let counts = self.of(name);
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        json!({
+            "statements": counts.statements.to_json(),
+            "failed": count(&counts.failed),
+            "rows": count(&counts.rows),
+            "bytes": count(&counts.bytes),
+            "waits": counts.waits.to_json(),
+            "turn_waits": counts.turn_waits.to_json(),
+        })
+    }
+
+    /// The tenants with the most statements.
+    pub(super) fn tenants(&self) -> Value {
+        let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        tenants.to_json()
+    }
+}
