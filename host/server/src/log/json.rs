@@ -56,6 +56,9 @@ impl Event<'_> {
             Event::GuestFailed { .. } => "guest-failed",
             Event::LimitReached { .. } => "limit-reached",
             Event::DatabaseFailed { .. } => "database-failed",
+            Event::TooManyConnections { .. } => "too-many-connections",
+            Event::CertificateReloaded { .. } => "certificate-reloaded",
+            Event::CertificateProblem { .. } => "certificate-problem",
             Event::UnknownDatabase { .. } => "unknown-database",
             Event::SlowStatement(_) => "slow-statement",
             Event::Warning { .. } => "warning",
@@ -70,6 +73,8 @@ fn level(event: &Event<'_>) -> &'static str {
         Event::NoInstancePool { .. }
         | Event::OutputDropped { .. }
         | Event::LimitReached { .. }
+        | Event::TooManyConnections { .. }
+        | Event::CertificateProblem { .. }
         | Event::UnknownDatabase { .. }
         | Event::SlowStatement(_)
         | Event::Warning { .. } => "warn",
@@ -77,6 +82,7 @@ fn level(event: &Event<'_>) -> &'static str {
         | Event::Request(_)
         | Event::BadRequest { .. }
         | Event::Output { .. }
+        | Event::CertificateReloaded { .. }
         | Event::Message { .. } => "info",
     }
 }
@@ -109,6 +115,16 @@ fn members(event: &Event<'_>) -> Value {
         Event::DatabaseFailed { request, reason } => {
             json!({ "request": request, "reason": reason })
         }
+        Event::TooManyConnections { client, most } => {
+            json!({ "client": client.to_string(), "most": most })
+        }
+        Event::CertificateReloaded { certificate } => {
+            json!({ "file": certificate.to_string_lossy() })
+        }
+        Event::CertificateProblem {
+            certificate,
+            reason,
+        } => json!({ "file": certificate.to_string_lossy(), "reason": reason }),
         Event::UnknownDatabase { request, name } => json!({ "request": request, "name": name }),
         Event::SlowStatement(slow) => of_slow(slow),
         Event::Warning { message } | Event::Message { message } => json!({ "message": message }),
