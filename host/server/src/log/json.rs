@@ -115,7 +115,9 @@ fn members(event: &Event<'_>) -> Value {
         Event::DatabaseFailed { request, reason } => {
             json!({ "request": request, "reason": reason })
         }
-        Event::TooManyConnections { client, most } => json!({ "client": client, "most": most }),
+        Event::TooManyConnections { client, most } => {
+            json!({ "client": client.to_string(), "most": most })
+        }
         Event::CertificateReloaded { certificate } => {
             json!({ "file": certificate.to_string_lossy() })
         }
