@@ -202,7 +202,7 @@ impl Drop for Server {
 }
 
 fn address_in(line: &str) -> SocketAddr {
-    let (_, address) = line.split_once("http://").expect("an address");
+    let (_, address) = line.split_once("://").expect("an address");
     address.trim_end_matches('/').parse().expect("an address")
 }
 

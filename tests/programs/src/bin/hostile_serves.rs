@@ -1,5 +1,5 @@
-//! An HTTP handler that responds to `/quick` with a row, and otherwise misbehaves as its path says:
-//! it loops, floods, holds what it can, or never responds; or it runs the statement that it
+//! An HTTP handler that responds to `/quick` with a row, to `/uri` with the request's own, and otherwise
+//! misbehaves as its path says: it loops, floods, holds what it can, or never responds; or it runs the statement that it
 //! receives.
 #![cfg_attr(
     not(target_family = "wasm"),
@@ -22,6 +22,7 @@ async fn main(request: wstd::http::Request<Body>) -> Result<Response<Body>, Erro
             let sql = request.into_body().str_contents().await?.to_owned();
             Ok(Response::new(query(&sql).into()))
         }
+        "/uri" => Ok(Response::new(request.uri().to_string().into())),
         path => answer(path),
     }
 }
