@@ -212,7 +212,7 @@ impl Drop for Server {
 }
 
 fn address_in(line: &str) -> SocketAddr {
-    let (_, address) = line.split_once("http://").expect("an address");
+    let (_, address) = line.split_once("://").expect("an address");
     let (address, _) = address.split_once('/').expect("its end");
     address.parse().expect("an address")
 }

@@ -6,6 +6,9 @@
 //! - `/numbers/trap` does the same, and traps half-way.
 //! - `/numbers/endless` sends them again and again.
 //! - `/count` returns how many requests this instance has counted.
+//! - `/numbers/held` does the same, and holds a connection meanwhile.
+//! - `/echo` returns the request's body as it arrives. Its URI and its cookies are in the response's
+//!   headers, as is each header of the request whose name begins with `set-`, without that.
 //! - `/trap` traps with a visit in an open transaction.
 //!
 //! Empty for any other target, whose linker does not accept a component's export names.
@@ -16,7 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use millpond_guest::{Error, TransactionMode, db};
 use wasip3::exports::{cli, http};
-use wasip3::http::types::{ErrorCode, Fields, Request, Response};
+use wasip3::http::types::{ErrorCode, Fields, Request, Response, Scheme};
 use wasip3::wit_bindgen::{StreamResult, StreamWriter};
 use wasip3::{spawn_local, wit_future, wit_stream};
 
@@ -57,6 +60,8 @@ impl http::handler::Guest for Program {
             "/numbers" => Ok(respond(|writer| numbers(writer, u32::MAX))),
             "/numbers/trap" => Ok(respond(|writer| numbers(writer, 50_000))),
             "/numbers/endless" => Ok(respond(endless)),
+            "/numbers/held" => Ok(respond(held)),
+            "/echo" => echo(request),
             "/trap" => trap(),
             _ => Err(ErrorCode::HttpRequestUriInvalid),
         }
@@ -130,6 +135,43 @@ async fn numbers(mut writer: StreamWriter<u8>, trap_after: u32) {
 async fn endless(mut writer: StreamWriter<u8>) {
     let numbers: Vec<u8> = (0..=u8::MAX).cycle().take(64 * 1024).collect();
     while writer.write_all(numbers.clone()).await.is_empty() {}
+}
+
+async fn held(writer: StreamWriter<u8>) {
+    let _db = db().expect("a connection");
+    endless(writer).await;
+}
+
+fn echo(request: Request) -> Result<Response, ErrorCode> {
+    let scheme = match request.get_scheme() {
+        Some(Scheme::Https) => "https",
+        _ => "http",
+    };
+    let authority = request.get_authority().unwrap_or_default();
+    let path = request.get_path_with_query().unwrap_or_default();
+    let uri = format!("{scheme}://{authority}{path}");
+    let mut headers = vec![("uri".to_owned(), uri.into_bytes())];
+    for (name, value) in request.get_headers().copy_all() {
+        match name.strip_prefix("set-") {
+            Some(name) => headers.push((name.to_owned(), value)),
+            None if name == "cookie" => headers.push(("cookies".to_owned(), value)),
+            None => {}
+        }
+    }
+    let headers = Fields::from_list(&headers).map_err(|_| ErrorCode::HttpProtocolError)?;
+    let (_, consumed) = wit_future::new(|| Ok(()));
+    let (mut body, trailers) = Request::consume_body(request, consumed);
+    let (mut writer, reader) = wit_stream::new();
+    spawn_local(async move {
+        loop {
+            let (result, part) = body.read(Vec::with_capacity(64 * 1024)).await;
+            let unread = writer.write_all(part).await;
+            if !unread.is_empty() || !matches!(result, StreamResult::Complete(_)) {
+                return;
+            }
+        }
+    });
+    Ok(Response::new(headers, Some(reader), trailers).0)
 }
 
 fn text(body: impl Display) -> Response {

@@ -18,7 +18,8 @@ settings! {
         max_requests: u32, default 128, from 1 to 4096;
 
         /// Maximum number of requests of one client address that run at the same time. A request
-        /// beyond it gets the status 429. Clients behind one proxy share an address.
+        /// beyond it gets the status 429. All addresses of a /64 network of IPv6 count as one, and
+        /// clients behind one proxy share its address.
         max_client_requests: Option<u32>, unset "no limit but `max-requests`", from 1 to 4096,
             example 16;
 
@@ -27,21 +28,27 @@ settings! {
         max_tenant_requests: Option<u32>, unset "no limit but `max-requests`", from 1 to 4096,
             example 16;
 
-        /// How long a request's head may take to arrive.
+        /// How long a request's head may take to arrive, how long a TLS handshake may take, and how
+        /// long a connection may be idle.
         head_timeout: Duration, default "30s", from ">0s" to "1h";
 
-        /// Maximum size of a request's head: its first line and its headers.
+        /// Maximum size of a request's head: its first line and its headers. A larger one gets the
+        /// status 431, or 414 if its first line alone is larger.
         max_head_size: Size, default "64KiB", from "8KiB" to "1MiB";
 
-        /// Maximum number of headers of a request.
+        /// Maximum number of headers of a request. One with more gets the status 431.
         max_headers: u32, default 100, from 1 to 1000;
 
-        /// Maximum size of a request's body. A larger one gets the status 413, or ends early.
+        /// Maximum size of a request's body. A larger one gets the status 413. If the response has
+        /// begun by then, the component gets an error instead of the rest of the body.
         max_body_size: Option<Size>, unset "no limit but `request-timeout`", from "0" to "16384GiB",
             example "64MiB";
 
         /// Whether to compress responses with gzip or Brotli if the client accepts it and the
-        /// response's type is worth it.
+        /// response's type is worth it. Do not use it with TLS for responses that have both a secret
+        /// and what a request contains: their size reveals the secret to an attacker who sees the
+        /// connection and can make the client send requests (BREACH). A response with
+        /// `cache-control: no-transform` is never compressed.
         compression: bool, default false;
 
         /// How many requests an instance of a component handles, one after the other. 1 means a new
@@ -92,7 +99,7 @@ choices!(LogFormat {
 
 settings! {
     /// Where clients connect: one table for each address. Without any, one with the defaults. Each
-    /// listener speaks HTTP/1.1.
+    /// listener speaks HTTP/1.1, and HTTP/1.0.
     Listener {
         /// Address and port, such as `127.0.0.1:8080`, `localhost:8080`, or `:8080` for all
         /// addresses of this machine. Port 0 chooses a free port.
@@ -109,7 +116,9 @@ settings! {
 }
 
 settings! {
-    /// The certificate of a listener.
+    /// The certificate of a listener, for TLS 1.2 and 1.3. When the files change, the server serves the
+    /// new certificate to new connections; if it cannot, it continues with the one before, and logs
+    /// why.
     Tls {
         /// A file with the certificate in PEM, then those of the authorities between it and the
         /// root.

@@ -11,7 +11,7 @@ use http::header::{
     CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, VARY,
 };
 use http::{Response, StatusCode};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, BodyStream, StreamBody};
 use hyper::body::{Body, Bytes, Frame};
 use wasmtime_wasi_http::{Error, WasiBody};
 
@@ -125,7 +125,8 @@ pub(super) fn compress(
     headers.remove(ACCEPT_RANGES);
     weaken(headers);
     match is_head {
-        true => response,
+        // Without a size, which hyper would send.
+        true => response.map(|body| StreamBody::new(BodyStream::new(body)).boxed_unsync()),
         false => response.map(|body| Compressed::new(body, coding).boxed_unsync()),
     }
 }

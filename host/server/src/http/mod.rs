@@ -187,7 +187,7 @@ impl Server {
             watched.extend(identity.clone());
             let settings = Settings::new(
                 &serving.config.server,
-                CONNECTION_THREADS,
+                bounds::connection_threads(CONNECTION_THREADS),
                 http2,
                 tls.transpose()?,
                 connections.clone(),

@@ -1,7 +1,7 @@
-//! An HTTP handler that responds to `/quick` with a row, and otherwise misbehaves as its path says:
-//! it loops, floods, holds what it can, or never responds; or it runs the statement that it
-//! receives. `/count` responds with a number of its own for each instance, and how many requests that
-//! has counted.
+//! An HTTP handler that responds to `/quick` with a row, to `/uri` with the request's own, and
+//! otherwise misbehaves as its path says: it loops, floods, holds what it can, or never responds; or
+//! it runs the statement that it receives. `/count` responds with a number of its own for each
+//! instance, and how many requests that has counted.
 #![cfg_attr(
     not(target_family = "wasm"),
     expect(dead_code, reason = "natively there is no host to call the handler")
@@ -38,6 +38,7 @@ async fn main(request: wstd::http::Request<Body>) -> Result<Response<Body>, Erro
             let sql = request.into_body().str_contents().await?.to_owned();
             Ok(Response::new(query(&sql).into()))
         }
+        "/uri" => Ok(Response::new(request.uri().to_string().into())),
         path => answer(path),
     }
 }
