@@ -54,6 +54,10 @@ struct LibsqlReadme;
 struct PoolReadme;
 
 #[cfg(doctest)]
+#[doc = include_str!("../../host/server/README.md")]
+struct ServerReadme;
+
+#[cfg(doctest)]
 #[doc = include_str!("../../host/sqlite/README.md")]
 struct SqliteReadme;
 

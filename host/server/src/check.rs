@@ -50,6 +50,12 @@ fn check_database(database: &Database) -> Result<()> {
     if let Some(file) = &database.certificate_authorities {
         readable(file)?;
     }
+    if let Some(backup) = &database.backup
+        && !backup.folder.is_dir()
+    {
+        let message = "there is no such folder: create it";
+        return Err(Error::about(&backup.folder, message));
+    }
     match database.location() {
         Some(Location::File(path)) if !path.exists() => {
             let created = database.creates() || database.migrations.is_some();

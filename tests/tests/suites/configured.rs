@@ -6,7 +6,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Output;
+use std::time::Instant;
 
+use millpond_server::config::Config;
 use millpond_tests::component;
 use serde_json::json;
 
@@ -156,6 +158,52 @@ fn a_configuration_is_checked_with_all_that_it_names() {
     for file in ["none.wasm", "nowhere"] {
         assert!(mistakes.contains(file), "{mistakes}");
     }
+}
+
+#[test]
+fn the_configurations_of_the_readmes_are_right() {
+    let readmes = [
+        include_str!("../../../README.md"),
+        include_str!("../../../host/server/README.md"),
+    ];
+    for readme in readmes {
+        let blocks = readme.split("```toml\n").skip(1);
+        let blocks = blocks.filter_map(|rest| rest.split("```").next());
+        let mut blocks = blocks.filter(|block| block.contains("[components."));
+        let block = blocks.next().expect("a configuration");
+        let config = Config::parse(block, "millpond.toml".as_ref());
+        config.unwrap_or_else(|problems| panic!("{problems}"));
+    }
+}
+
+#[test]
+fn backups_are_made_as_the_configuration_says() {
+    let site = Site::new(&TWO.replace(
+        "file = \"notes.db\"",
+        "file = \"notes.db\"\n    backup = { folder = \"backups\", every = \"1h\" }",
+    ));
+    // A folder that does not exist is a mistake.
+    assert_eq!(site.check().status.code(), Some(MISTAKE));
+    let folder = site.folder.path().join("backups");
+    fs::create_dir(&folder).expect("a folder");
+    let server = site.serve();
+    // The first is due at once.
+    let until = Instant::now() + PATIENCE;
+    let backup = loop {
+        let files = fs::read_dir(&folder).expect("a folder").flatten();
+        let mut names = files.map(|file| file.path());
+        let is_whole = |path: &PathBuf| path.extension().is_some_and(|end| end == "db");
+        if let Some(backup) = names.find(is_whole) {
+            break backup;
+        }
+        assert!(Instant::now() < until, "no backup");
+        std::thread::yield_now();
+    };
+    let output = millpond().args(["verify", "--db"]).arg(&backup).output();
+    let output = output.expect("it runs");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    server.terminate();
+    assert!(server.wait().success());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The databases of a configuration, open.
 
+mod backups;
 mod grants;
 mod open;
 #[cfg(feature = "libsql")]
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use millpond_sqlite::backup::RunningSchedule;
 use millpond_wasmtime::pool::observe::Observer;
 use millpond_wasmtime::pool::{self, Pool, PoolStats, Pools, PoolsStats};
 use serde_json::{Map, Value, json};
@@ -50,6 +52,8 @@ pub(crate) struct OpenDatabase {
     source: Source,
     /// The file, whatever the configuration calls it.
     file: Option<PathBuf>,
+    /// Dropping it stops them.
+    _backups: Option<RunningSchedule>,
 }
 
 /// Where connections come from.
@@ -169,6 +173,7 @@ impl Databases {
                 )));
             }
             let database = OpenDatabase {
+                _backups: backups::start(name.as_str(), settings)?,
                 settings: settings.clone(),
                 source,
                 file,
