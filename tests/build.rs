@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use millpond_build::Guests;
 
-const SUITES: [&str; 17] = [
+const SUITES: [&str; 18] = [
     "attacks",
     "bundle",
     "clean",
@@ -25,6 +25,7 @@ const SUITES: [&str; 17] = [
     "keyvalue",
     "kit",
     "node",
+    "platform",
     "readme",
     "spin",
     "transactions",

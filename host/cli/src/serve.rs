@@ -195,13 +195,14 @@ impl Serve {
             None => output::terminal(),
         };
         output::warn_in(&log);
-        let server = Server::load(config, Arc::clone(&log))?;
-        let sockets = server.bind().map_err(|error| {
+        // First: compiling takes longer.
+        let sockets = Sockets::bind(&config).map_err(|error| {
             Failure::mistake(format_args!(
                 "{error}: choose another address by {}",
                 self.how()
             ))
         })?;
+        let server = Server::load(config, Arc::clone(&log))?;
         let runtime = server.runtime().map_err(Failure::mistake)?;
         let outcome = runtime.block_on(self.serve(server, sockets, grace, &*log, format));
         // A guest's thread that did not notice in time ends with the process.

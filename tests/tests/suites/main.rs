@@ -36,6 +36,7 @@ mod node;
 mod notes;
 #[path = "../../../host/sqlite/tests/observe/open_metrics.rs"]
 mod open_metrics;
+mod platform;
 mod plugin_host;
 mod process;
 mod readme;

@@ -12,44 +12,42 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use futures_channel::oneshot;
-use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::{Method, Request, Response, StatusCode, Uri, Version, uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use millpond_wasmtime::{SqliteCtx, pool};
+use millpond_wasmtime::SqliteCtx;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
-use wasmtime::PoolConcurrencyLimitError;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::admin::Watch;
 use crate::config::Size;
-use crate::failure::{self, guest_ended, guest_failure};
+use crate::failure::guest_ended;
 use crate::guest::Guest;
 use crate::http::access_log::{Line, log_refusal};
 use crate::http::answer::{self, Ending, Outgoing};
 use crate::http::bounds::{Full, RequestPlace, Tally, counted_as};
-use crate::http::call::Answer;
 use crate::http::compression::{Coding, compress};
 use crate::http::disconnect::DisconnectWatcher;
-use crate::http::exchange::{Client, Exchange};
+use crate::http::exchange::Client;
 use crate::http::guest_output::GuestOutput;
 use crate::http::instances::{Idle, Instance};
 use crate::http::listener::Service;
+use crate::http::refusal::{failed, guest_failed, without_database, without_tenant};
 use crate::http::request::{self, Limits};
+use crate::http::task::Task;
 use crate::http::upload::{Fault, Upload};
 use crate::log::{Event, Log};
-use crate::printable::one_line;
 use crate::site::{Component, Site, Target};
-use crate::tenant::{Refusal, TenantResolver};
+use crate::tenant::TenantResolver;
 
 /// What all requests share.
 pub(super) struct Handler {
     site: RwLock<Arc<Site>>,
-    log: Arc<dyn Log>,
-    watch: Arc<Watch>,
+    pub(super) log: Arc<dyn Log>,
+    pub(super) watch: Arc<Watch>,
     max_requests: u32,
-    idle: Idle,
+    pub(super) idle: Idle,
     /// A permit for every request that may run. A guest keeps its permit until its store is
     /// dropped, or waits for another request.
     places: Arc<Semaphore>,
@@ -58,7 +56,7 @@ pub(super) struct Handler {
     requests: AtomicU64,
     /// Dropped when every guest must end.
     end: Mutex<Option<watch::Sender<()>>>,
-    ended: watch::Receiver<()>,
+    pub(super) ended: watch::Receiver<()>,
     disconnects: DisconnectWatcher,
 }
 
@@ -225,7 +223,7 @@ impl Handler {
     }
 
     /// Report once that a guest asks for what it was not granted.
-    fn tell_of_database(&self, request: u64, component: &Component, guest: &Guest) {
+    pub(super) fn tell_of_database(&self, request: u64, component: &Component, guest: &Guest) {
         if let Some(name) = guest.unknown_database()
             && !component.told_of_database.swap(true, Ordering::Relaxed)
         {
@@ -234,7 +232,7 @@ impl Handler {
     }
 
     /// An instance for a request: one that waits for another, or a new one.
-    fn instance(
+    pub(super) fn instance(
         &self,
         site: &Site,
         component: &Arc<Component>,
@@ -275,7 +273,7 @@ impl Handler {
             .await
         {
             Ok(sqlite) => sqlite,
-            Err(error) => return Some((self.without_database(number, &error), None)),
+            Err(error) => return Some((without_database(&*self.log, number, &error), None)),
         };
         let fault = Arc::new(Fault::default());
         // A probe goes around hyper, and TLS. There, as with HTTP/2, hyper notices.
@@ -371,27 +369,6 @@ impl Handler {
     }
 }
 
-impl Handler {
-    /// The response to a request whose tenant's database cannot be had.
-    fn without_database(&self, request: u64, error: &pool::Error) -> Response<WasiBody> {
-        match error.kind() {
-            pool::ErrorKind::NoSuchDatabase => answer::text(StatusCode::NOT_FOUND, NO_TENANT),
-            pool::ErrorKind::Unavailable | pool::ErrorKind::PoolTimeout { .. } => answer::text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the database is not available: try again\n",
-            ),
-            _ => {
-                let reason = &one_line(&error.to_string());
-                self.log.event(&Event::DatabaseFailed { request, reason });
-                answer::text(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "the database cannot be opened\n",
-                )
-            }
-        }
-    }
-}
-
 /// The tenant of a request, whose target becomes what the guest is to see; or the response to a
 /// request without one.
 fn tenant_of(
@@ -410,24 +387,6 @@ fn tenant_of(
     }
     Ok(tenant.key.to_string())
 }
-
-/// The response to a request that names no tenant. It says no more than its status.
-fn without_tenant(refusal: &Refusal) -> Response<WasiBody> {
-    let text = match refusal.status() {
-        StatusCode::BAD_REQUEST => "the request names no tenant, or more than one\n",
-        StatusCode::UNAUTHORIZED => "the request has no valid token\n",
-        _ => NO_TENANT,
-    };
-    let mut response = answer::text(refusal.status(), text);
-    if let Some(challenge) = refusal.challenge() {
-        let challenge = HeaderValue::from_static(challenge);
-        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    }
-    response
-}
-
-/// The same for a name that is none as for a tenant without a database.
-const NO_TENANT: &str = "there is no such tenant\n";
 
 /// What is needed to run a request.
 struct Run<'a> {
@@ -454,105 +413,5 @@ impl Service for Requests {
 
     fn refused(&self, status: StatusCode, reason: &hyper::Error) {
         log_refusal(&*self.0.log, self.0.next_number(), status, reason);
-    }
-}
-
-fn failed(
-    log: &dyn Log,
-    number: u64,
-    component: &Component,
-    error: &wasmtime::Error,
-) -> Response<WasiBody> {
-    log_failure(log, number, component, error);
-    match error.downcast_ref::<PoolConcurrencyLimitError>() {
-        Some(_) => answer::text(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "out of instances: try again\n",
-        ),
-        None => guest_failed(),
-    }
-}
-
-/// Report why a guest failed. Its client learns nothing of it.
-fn log_failure(log: &dyn Log, request: u64, component: &Component, error: &wasmtime::Error) {
-    log.event(&Event::GuestFailed {
-        request,
-        component: component.name.as_str(),
-        cause: failure::kind(error),
-        lines: &guest_failure(error),
-    });
-}
-
-fn guest_failed() -> Response<WasiBody> {
-    answer::text(StatusCode::INTERNAL_SERVER_ERROR, "the guest failed\n")
-}
-
-/// One guest that handles one request.
-struct Task {
-    number: u64,
-    deadline: Instant,
-    sqlite: SqliteCtx,
-    site: Arc<Site>,
-    component: Arc<Component>,
-    tenant: Option<String>,
-    place: RequestPlace,
-    cut: Arc<AtomicBool>,
-    /// Completes when the connection has taken the response, or dropped it.
-    taken: oneshot::Receiver<bool>,
-    exchange: Arc<Exchange>,
-}
-
-impl Task {
-    /// Run the guest to its end, unless the client disconnects before its response.
-    async fn run(
-        self,
-        handler: &Handler,
-        request: Request<WasiBody>,
-        answer: oneshot::Sender<Answer>,
-        client_gone: impl Future<Output = ()>,
-    ) {
-        let component = &*self.component;
-        let _running = handler.watch.running(component.name.as_str());
-        let mut instance = handler.instance(
-            &self.site,
-            &self.component,
-            self.number,
-            self.tenant.as_deref(),
-            self.sqlite,
-        );
-
-        let mut ended = handler.ended.clone();
-        let outcome = tokio::select! {
-            // A guest whose time is over must not run again.
-            biased;
-            () = tokio::time::sleep_until(self.deadline.into()) => None,
-            () = client_gone => None,
-            _ = ended.changed() => None,
-            outcome = instance.call(request, answer) => Some(outcome),
-        };
-        let responded = matches!(outcome, Some(Ok(true)));
-        if !matches!(outcome, Some(Ok(_))) {
-            // Before the store is dropped, and with it the sending end of the body.
-            self.cut.store(true, Ordering::Release);
-        }
-        let store = &mut instance.store;
-        if let Some(Err(error)) = outcome {
-            let error = store.data_mut().explain(error);
-            log_failure(&*handler.log, self.number, component, &error);
-        } else if let Some(limit) = store.data().reached() {
-            // It went on, and may have responded with an error of its own.
-            let request = self.number;
-            handler.log.event(&Event::LimitReached { request, limit });
-        }
-        handler.tell_of_database(self.number, &self.component, store.data());
-        // The guest may keep its end of an upload that it does not read, and with it the connection.
-        let is_done = responded && !self.exchange.has_unread();
-        let settings = &self.site.settings;
-        if is_done && settings.max_instance_reuse > 1 {
-            handler.idle.keep(instance, self.taken, settings).await;
-        } else {
-            drop(instance); // Every connection that the guest still held is back now.
-        }
-        drop(self.place);
     }
 }

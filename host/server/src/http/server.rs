@@ -1,0 +1,184 @@
+//! A configuration with its components compiled, and the sockets that it is served on.
+
+use std::fmt;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::bounds::{self, Connections};
+use super::handler::{Handler, Requests};
+use super::listener::{Phase, Settings};
+use super::operator::Operator;
+use super::serving::{Serving, set_process_memory_limit};
+use super::tls::{self, Identity};
+use crate::admin::{State, Watch};
+use crate::config::{self, Address, Config};
+use crate::databases::Databases;
+use crate::error::{Error, Result};
+use crate::log::Log;
+use crate::site::{Compiled, Site};
+
+/// The maximum number of client connections with their own thread, which uses five descriptors
+/// each.
+const CONNECTION_THREADS: usize = 64;
+
+/// A configuration that is ready to be served, with its components compiled. No database is open yet.
+pub struct Server {
+    config: Config,
+    compiled: Compiled,
+    /// The certificates of the listeners that have one, in their order.
+    identities: Vec<Option<Arc<Identity>>>,
+    log: Arc<dyn Log>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The sockets of a server.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Sockets {
+    /// Of each of the configuration's listeners, in their order.
+    pub listeners: Vec<TcpListener>,
+    /// Of the admin server, if there is one.
+    pub admin: Option<TcpListener>,
+}
+
+impl Sockets {
+    /// Listen on the addresses of a configuration. Blocks while it looks up names.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses an address: the message says which.
+    pub fn bind(config: &Config) -> Result<Sockets> {
+        let listeners = config.listeners.iter();
+        let mut listeners = listeners
+            .map(|listener| bind(&listener.address))
+            .collect::<Result<Vec<_>>>()?;
+        if listeners.is_empty() {
+            listeners.push(bind(&config::Listener::default().address)?);
+        }
+        let admin = config.admin.address.as_ref();
+        Ok(Sockets {
+            listeners,
+            admin: admin.map(bind).transpose()?,
+        })
+    }
+}
+
+impl Server {
+    /// Read the certificates of `config`, compile its components, and check that they can be served.
+    /// Blocks meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// The first certificate or component that cannot be: the message begins with its file.
+    pub fn load(config: Config, log: Arc<dyn Log>) -> Result<Server> {
+        let listeners = config.listeners.iter();
+        let identities = listeners.map(|listener| {
+            let tls = listener.tls.as_ref();
+            tls.map(|files| Identity::load(files, &*log)).transpose()
+        });
+        let identities = identities.collect::<Result<_>>()?;
+        let compiled = Compiled::new(&config, &log)?;
+        Ok(Server {
+            config,
+            compiled,
+            identities,
+            log,
+        })
+    }
+
+    /// A tokio runtime that suits [`serve`](Server::serve): one with a thread for each request, and
+    /// for each of some connections.
+    ///
+    /// # Errors
+    ///
+    /// The system has no more threads or descriptors.
+    pub fn runtime(&self) -> io::Result<Runtime> {
+        /// Threads for the runtime's own blocking work, in addition to those of the guests.
+        const SPARE_THREADS: usize = 8;
+        /// After how many polls, each of which a guest can make take 10 ms, the runtime looks for due
+        /// timers and sockets. With 1, a task that yields runs before all others.
+        const EVENT_INTERVAL: u32 = 8;
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .event_interval(EVENT_INTERVAL)
+            .max_blocking_threads(
+                self.config.server.max_requests as usize + CONNECTION_THREADS + SPARE_THREADS,
+            )
+            .build()
+    }
+
+    /// Open the databases, and accept connections at once. The admin server does so before: it says
+    /// that the server is starting. Blocks while migrations run. Must be called within a tokio
+    /// runtime, such as [`runtime`](Server::runtime).
+    ///
+    /// # Errors
+    ///
+    /// A database cannot be opened, cannot enforce what a grant says, or the system refuses a socket.
+    pub fn serve(self, sockets: Sockets) -> Result<Serving> {
+        set_process_memory_limit(&self.config);
+        let watch = Watch::new(&self.config, self.log);
+        let operator = Operator::serve(sockets.admin, &self.config, &watch)?;
+        let databases = match watch.observer() {
+            Some(observer) => Databases::open_observed(&self.config, observer)?,
+            None => Databases::open(&self.config)?,
+        };
+        watch.set_databases(&databases);
+        let (site, site_in_use) = Site::new(&self.config, self.compiled, databases)?;
+        let (phase, _) = watch::channel(Phase::Serving);
+        let handler = Arc::new(Handler::new(site, Arc::clone(&watch)));
+        let log = Arc::clone(&watch) as Arc<dyn Log>;
+        let connections = Connections::new(self.config.server.max_requests, Arc::clone(&log));
+        let mut serving = Serving {
+            addresses: Vec::new(),
+            operator,
+            config: self.config,
+            watch,
+            handler,
+            site_in_use,
+            phase,
+            requests: JoinSet::new(),
+        };
+        let mut identities = self.identities.into_iter();
+        let mut watched = Vec::new();
+        for (index, socket) in sockets.listeners.into_iter().enumerate() {
+            let requests = Requests(Arc::clone(&serving.handler));
+            let listener = serving.config.listeners.get(index);
+            let http2 = listener.is_none_or(|listener| listener.http2);
+            let identity = identities.next().flatten();
+            let tls = identity.as_ref().map(|identity| identity.acceptor(http2));
+            watched.extend(identity.clone());
+            let settings = Settings::new(
+                &serving.config.server,
+                bounds::connection_threads(CONNECTION_THREADS),
+                http2,
+                tls.transpose()?,
+                connections.clone(),
+            );
+            let address = serving.listen(socket, settings, requests)?;
+            serving.addresses.push(address);
+        }
+        tokio::spawn(tls::watch(watched, log));
+        let handler = Arc::clone(&serving.handler);
+        tokio::spawn(async move { handler.watch_clients().await });
+        serving.watch.set_state(State::Serving);
+        Ok(serving)
+    }
+}
+
+fn bind(address: &Address) -> Result<TcpListener> {
+    let addresses = address.resolve();
+    let listener = addresses.and_then(|addresses| TcpListener::bind(&*addresses));
+    listener.map_err(|error| Error::new(format_args!("cannot listen on {address}: {error}")))
+}
