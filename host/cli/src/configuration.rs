@@ -40,6 +40,12 @@ fn of_a_flag(problems: &Problems) -> String {
         return String::new();
     };
     let key = problem.key().to_string();
-    let name = key.rsplit('.').next().unwrap_or_default();
-    format!("--{name}: {}", problem.message())
+    let name = match key.rsplit('.').next().unwrap_or_default() {
+        "file" | "url" => "db",
+        name => name,
+    };
+    let message = problem
+        .message()
+        .replace("`allow-plain-http = true`", "--allow-plain-http");
+    format!("--{name}: {message}")
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use bytes::Bytes;
 
-use crate::process::{Request, Server};
+use crate::process::{Request, Server, has};
 use crate::site::{self, Site, connect, head, http2, is_closed, talk};
 
 const VERSIONS: [(&str, &str); 2] = [
@@ -15,6 +15,9 @@ const VERSIONS: [(&str, &str); 2] = [
 
 #[test]
 fn a_head_has_a_maximum_size_and_number_of_headers() {
+    if !has("curl") {
+        return;
+    }
     let settings = "max-head-size = \"8KiB\"\nmax-headers = 20";
     let site = Site::new("hostile_serves", settings, "");
     let large = format!("a: {}", "b".repeat(9_000));
@@ -52,6 +55,9 @@ fn a_head_has_a_maximum_size_and_number_of_headers() {
 
 #[test]
 fn a_body_has_a_maximum_size() {
+    if !has("curl") {
+        return;
+    }
     let site = Site::new("wasi03_visits", "max-body-size = \"1KiB\"", "");
     let address = site.server.address;
     let file = |size: usize| {
@@ -110,6 +116,9 @@ fn a_body_has_a_maximum_size() {
 
 #[test]
 fn a_client_has_a_maximum_number_of_requests() {
+    if !has("curl") {
+        return;
+    }
     let site = Site::new("wasi03_visits", "max-client-requests = 1", "");
     let address = site.server.address;
     let mut held = Request::hold(address, "POST", "/upload", 1).expect("a guest");

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use bytes::Bytes;
 use flate2::Decompress;
 
+use crate::process::has;
 use crate::site::{Curled, Site, head, http2, talk};
 
 const VERSIONS: [&str; 2] = ["--http1.1", "--http2-prior-knowledge"];
@@ -26,6 +27,9 @@ fn is_plain(answer: &Curled, text: &[u8]) {
 
 #[test]
 fn a_response_is_compressed_as_its_client_accepts() {
+    if !has("curl") {
+        return;
+    }
     let (site, upload, text) = site();
     for version in VERSIONS {
         let echo = |accepted: &str, more: &[&str]| {
@@ -96,6 +100,9 @@ fn a_response_is_compressed_as_its_client_accepts() {
 
 #[test]
 fn what_is_not_worth_it_is_not_compressed() {
+    if !has("curl") {
+        return;
+    }
     let (site, upload, text) = site();
     let accepts = ["-H", "accept-encoding: gzip"];
     let image = [
@@ -140,6 +147,9 @@ fn what_is_not_worth_it_is_not_compressed() {
 
 #[test]
 fn a_response_to_head_has_the_headers_of_get() {
+    if !has("curl") {
+        return;
+    }
     let (site, _, _) = site();
     for version in VERSIONS {
         let kind = [

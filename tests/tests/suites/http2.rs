@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use h2::Reason;
 
+use crate::process::has;
 use crate::site::{Site, ask, connect, head, http2, is_closed, talk, until_in_use};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -14,6 +15,9 @@ const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
 
 #[test]
 fn both_versions_are_served_on_one_port() {
+    if !has("curl") {
+        return;
+    }
     let site = Site::new("wasi03_visits", "", "");
     for (flag, version) in [
         ("--http2-prior-knowledge", "HTTP/2"),
@@ -48,6 +52,9 @@ fn both_versions_are_served_on_one_port() {
 
 #[test]
 fn http2_can_be_turned_off() {
+    if !has("curl") {
+        return;
+    }
     let site = Site::new("hostile_serves", "", "http2 = false");
     let refused = site.curl("http", "/quick", &["--http2-prior-knowledge"]);
     assert!(!refused.0.status.success());
@@ -156,6 +163,9 @@ fn a_shutdown_finishes_what_runs_and_refuses_what_follows() {
 /// Each costs the server an instance, and the client nothing.
 #[test]
 fn a_client_that_abandons_its_requests_loses_its_connection() {
+    if !has("curl") {
+        return;
+    }
     let site = Site::new("wasi03_visits", "access-log = false", "");
     let address = site.server.address;
     let count = talk(async {

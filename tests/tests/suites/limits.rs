@@ -128,6 +128,7 @@ const BOUNDS: &[(&str, &[&str], &[&str])] = &[
 const BOUNDS_OF_SERVE: &[(&str, &str, &str)] = &[
     ("--head-timeout", "1h", "2h"),
     ("--max-output-size", "0", "2GiB"),
+    ("--max-instance-reuse", "1000000", "1000001"),
     ("--max-requests", "4096", "4097"),
 ];
 

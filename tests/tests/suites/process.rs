@@ -30,6 +30,23 @@ pub(crate) fn here() -> (tempfile::TempDir, PathBuf) {
     (folder, database)
 }
 
+/// Whether a program that not every machine has is installed. Without it, a test that needs it says
+/// so, and does not run, unless `MILLPOND_REQUIRE_` and its name is set.
+pub(crate) fn has(program: &str) -> bool {
+    if Command::new(program).arg("--version").output().is_ok() {
+        return true;
+    }
+    let variable = format!("MILLPOND_REQUIRE_{}", program.to_ascii_uppercase());
+    let is_required = std::env::var_os(&variable).is_some();
+    assert!(!is_required, "{variable} is set, and there is no {program}");
+    // Not with a macro: the harness captures the output of a passing test.
+    let _ = writeln!(
+        std::io::stderr(),
+        "there is no {program}: a test that needs it does not run"
+    );
+    false
+}
+
 pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("text")
 }

@@ -1,13 +1,12 @@
 //! Replays the README's transcript: runs its commands, and compares their output with the README.
 
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
 use millpond_tests::foreach_readme;
 
 use crate::assert_test_exists;
-use crate::process::Server;
+use crate::process::{Server, has};
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
 
@@ -16,16 +15,7 @@ const ADDRESS: &str = "127.0.0.1:8080";
 
 #[test]
 fn the_transcript_is_what_happens() {
-    if Command::new("curl").arg("--version").output().is_err() {
-        assert!(
-            std::env::var_os("MILLPOND_REQUIRE_CURL").is_none(),
-            "MILLPOND_REQUIRE_CURL is set, and there is no curl"
-        );
-        // Not with a macro: the harness captures the output of a passing test.
-        let _ = writeln!(
-            std::io::stderr(),
-            "the README's transcript needs curl: not replayed"
-        );
+    if !has("curl") {
         return;
     }
     let blocks = blocks("<!-- transcript -->\n```console\n");

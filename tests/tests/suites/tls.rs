@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::process::MISTAKE;
+use crate::process::{MISTAKE, has};
 use crate::site::{self, Curled, Site, connect, is_closed, until_in_use};
 
 const TLS: &str = "tls = { certificate = \"certificate.pem\", key = \"key.pem\" }";
@@ -84,6 +84,9 @@ fn quick(stream: &mut (impl Read + Write)) -> String {
 
 #[test]
 fn each_version_of_tls_carries_each_version_of_http() {
+    if !has("curl") {
+        return;
+    }
     let site = serve("wasi03_visits", "", "", &pair(|_| {}));
     let uri = format!("https://{}/echo", site.server.address);
     for version in [
@@ -120,6 +123,9 @@ fn each_version_of_tls_carries_each_version_of_http() {
 
 #[test]
 fn another_client_agrees_on_http2() {
+    if !has("curl") || !has("openssl") {
+        return;
+    }
     for (listener, expected) in [
         ("", "ALPN protocol: h2"),
         ("http2 = false", "ALPN protocol: http/1.1"),
@@ -272,6 +278,9 @@ fn a_client_that_closes_its_connection_ends_its_guest() {
 
 #[test]
 fn a_handshake_must_not_take_long() {
+    if !has("curl") {
+        return;
+    }
     let site = serve(
         "hostile_serves",
         "head-timeout = \"300ms\"",

@@ -118,7 +118,8 @@ impl Stats {
 }
 
 impl Databases {
-    /// Open the databases of `config`. Runs their migrations first. Blocks meanwhile.
+    /// Open the databases of `config`. Runs their migrations first. Blocks meanwhile. Sets SQLite's
+    /// memory limit for the whole process.
     ///
     /// # Errors
     ///
@@ -149,6 +150,9 @@ impl Databases {
     ///
     /// As [`open`](Databases::open).
     pub fn reopen(&self, config: &Config) -> Result<Databases> {
+        // SQLite counts its memory for the whole process.
+        let limit = usize::try_from(config.server.max_sqlite_memory.bytes());
+        millpond_sqlite::set_process_memory_limit(limit.unwrap_or(usize::MAX));
         let mut open: BTreeMap<Name, Arc<OpenDatabase>> = BTreeMap::new();
         for (name, settings) in &config.databases {
             if let Some(same) = self

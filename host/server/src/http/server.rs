@@ -13,7 +13,7 @@ use super::bounds::{self, Connections};
 use super::handler::{Handler, Requests};
 use super::listener::{Phase, Settings};
 use super::operator::Operator;
-use super::serving::{Serving, set_process_memory_limit};
+use super::serving::Serving;
 use super::tls::{self, Identity};
 use crate::admin::{State, Watch};
 use crate::config::{self, Address, Config};
@@ -127,7 +127,6 @@ impl Server {
     ///
     /// A database cannot be opened, cannot enforce what a grant says, or the system refuses a socket.
     pub fn serve(self, sockets: Sockets) -> Result<Serving> {
-        set_process_memory_limit(&self.config);
         let watch = Watch::new(&self.config, self.log);
         let operator = Operator::serve(sockets.admin, &self.config, &watch)?;
         let databases = match watch.observer() {

@@ -131,7 +131,6 @@ impl Serving {
             let _ = is_unused.await;
             closed.close_except(&databases, Duration::ZERO).await;
         });
-        set_process_memory_limit(&config);
         let differing = only_at_start(&self.config, &config);
         self.config = config;
         Ok(differing)
@@ -166,12 +165,6 @@ impl Serving {
         self.operator.phase.send_replace(Phase::Ending);
         self.operator.serving.shutdown().await;
     }
-}
-
-/// SQLite counts its memory for the whole process.
-pub(super) fn set_process_memory_limit(config: &Config) {
-    let limit = config.server.max_sqlite_memory.bytes();
-    millpond_sqlite::set_process_memory_limit(usize::try_from(limit).unwrap_or(usize::MAX));
 }
 
 /// Which settings differ that have no effect on a running server.
