@@ -119,7 +119,7 @@ fn send(
 #[derive(Debug, Default)]
 struct Seen {
     /// How many notes each tenant has written.
-    written: BTreeMap<usize, u64>,
+    written: BTreeMap<usize, i64>,
     times: Vec<Duration>,
 }
 
@@ -238,7 +238,7 @@ fn platform_reports() {
         attacks.load(Ordering::Relaxed)
     );
     assert!(times.len() > TENANTS && attacks.load(Ordering::Relaxed) > 2);
-    let mut written: BTreeMap<usize, u64> = BTreeMap::new();
+    let mut written: BTreeMap<usize, i64> = BTreeMap::new();
     for (tenant, notes) in all.iter().flat_map(|seen| &seen.written) {
         *written.entry(*tenant).or_default() += notes;
     }
@@ -249,7 +249,7 @@ fn platform_reports() {
     for tenant in 0..TENANTS {
         let path = tenants.join(format!("{}.db", name(tenant)));
         let database = Connection::open(path).expect("a database");
-        let count: u64 = database
+        let count: i64 = database
             .query_one("SELECT count(*) FROM notes", (), |row| row.get(0))
             .expect("a number");
         assert_eq!(
