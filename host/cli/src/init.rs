@@ -117,7 +117,10 @@ mod tests {
                 .get(key)
                 .unwrap_or_else(|| panic!("no key for --{name}"));
             let has = |value: &str| {
-                let is_same = |it: &Value| it.as_str() == Some(value) || it.to_string() == value;
+                let is_same = |it: &Value| match it.as_str() {
+                    Some(text) => text == value,
+                    None => format!("{it}") == value,
+                };
                 defaults.iter().any(is_same)
             };
             if let ([value], true) = (flag.get_default_values(), flag.get_action().takes_values()) {

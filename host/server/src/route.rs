@@ -57,7 +57,7 @@ impl<T> Router<T> {
 
     /// What a request for this authority and path goes to.
     pub(crate) fn find(&self, authority: Option<&Authority>, path: &str) -> Option<&T> {
-        let host = authority.map(|authority| host(authority));
+        let host = authority.map(host);
         let host = host.as_deref().unwrap_or_default();
         let mut routes = self.routes.iter();
         let found = routes.find(|(pattern, prefix, _)| pattern.fits(host) && begins(path, prefix));
@@ -82,9 +82,10 @@ fn begins(path: &str, prefix: &str) -> bool {
 
 /// A route for each request, to the only component.
 pub(crate) fn to_all(component: &str) -> Route {
-    let mut route = Route::default();
-    route.component = component.to_owned();
-    route
+    Route {
+        component: component.to_owned(),
+        ..Route::default()
+    }
 }
 
 #[cfg(test)]

@@ -116,6 +116,9 @@ async fn get(
     connection.map_err(|error| hide_host(name, &error))
 }
 
+/// A grant, what is held of it, and a place in that until it is dropped.
+type Place = (Arc<Grant>, Arc<Held>, Weak<Held>);
+
 impl SqliteCtx {
     /// Create a builder.
     pub fn builder() -> SqliteCtxBuilder {
@@ -245,10 +248,7 @@ impl SqliteCtx {
 
     /// Reserve one more connection, or fail if the request may hold no more. Until the weak reference
     /// is dropped, the connection counts.
-    fn take_place(
-        &mut self,
-        database: &str,
-    ) -> Result<(Arc<Grant>, Arc<Held>, Weak<Held>), connections::Error> {
+    fn take_place(&mut self, database: &str) -> Result<Place, connections::Error> {
         self.earlier.retain(|held| held.count() > 0);
         let earlier = self.earlier.iter().filter(|held| held.name == database);
         let earlier: usize = earlier.map(Held::count).sum();

@@ -24,7 +24,7 @@ impl Screen {
     pub(super) fn open() -> io::Result<Screen> {
         let (key, keys) = channel();
         std::thread::spawn(move || {
-            for byte in io::stdin().bytes().map_while(Result::ok) {
+            for byte in io::stdin().lock().bytes().map_while(Result::ok) {
                 if key.send(byte).is_err() {
                     return;
                 }

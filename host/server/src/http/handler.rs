@@ -41,6 +41,8 @@ use crate::log::{Event, Log};
 use crate::site::{Component, Site, Target};
 use crate::tenant::TenantResolver;
 
+const NO_ROUTE: &str = "no route of this server fits\n";
+
 /// What all requests share.
 pub(super) struct Handler {
     site: RwLock<Arc<Site>>,
@@ -141,10 +143,10 @@ impl Handler {
         let limits = Limits::new(&site.settings);
         let placed = request::check(&mut request, &client.scheme, local)
             .and_then(|()| limits.check(&request))
-            .map_err(|(status, text)| answer::text(status, text))
+            .map_err(|(status, text)| Box::new(answer::text(status, text)))
             .and_then(|()| self.place(&site, &mut request, client.address, &mut line));
         let response = match placed {
-            Err(response) => response,
+            Err(response) => *response,
             Ok((target, place)) => {
                 let run = Run {
                     site: &site,
@@ -177,10 +179,10 @@ impl Handler {
         request: &mut Request<Incoming>,
         client: IpAddr,
         line: &mut Line,
-    ) -> Result<(&'a Target, RequestPlace), Response<WasiBody>> {
+    ) -> Result<(&'a Target, RequestPlace), Box<Response<WasiBody>>> {
         let target = site
             .route(request)
-            .ok_or_else(|| answer::text(StatusCode::NOT_FOUND, "no route of this server fits\n"))?;
+            .ok_or_else(|| Box::new(answer::text(StatusCode::NOT_FOUND, NO_ROUTE)))?;
         line.component = Some(target.component.name.clone());
         if let Some(resolver) = &target.tenant {
             line.tenant = Some(tenant_of(resolver, request)?);
@@ -189,7 +191,7 @@ impl Handler {
         let tenant = line.tenant.clone();
         let mut busy = |hint, status, text| {
             line.hint = Some(hint);
-            answer::text(status, text)
+            Box::new(answer::text(status, text))
         };
         let of_client = self
             .by_client
@@ -374,9 +376,9 @@ impl Handler {
 fn tenant_of(
     resolver: &TenantResolver,
     request: &mut Request<Incoming>,
-) -> Result<String, Response<WasiBody>> {
+) -> Result<String, Box<Response<WasiBody>>> {
     let tenant = resolver.resolve(request);
-    let tenant = tenant.map_err(|refusal| without_tenant(&refusal))?;
+    let tenant = tenant.map_err(|refusal| Box::new(without_tenant(&refusal)))?;
     if let Some(path) = tenant.path {
         let mut parts = request.uri().clone().into_parts();
         parts.path_and_query = Some(path);

@@ -43,7 +43,7 @@ struct Kept {
 impl Guest for Program {
     fn answer() -> Result<i64, String> {
         if let Some(kept) = KEPT.take() {
-            kept.is_stale();
+            kept.check_stale();
         }
         KEPT.set(Some(Kept::open()));
         REQUESTS.set(REQUESTS.get() + 1);
@@ -67,7 +67,7 @@ impl Kept {
         kept
     }
 
-    fn is_stale(self) {
+    fn check_stale(self) {
         let refused = self.connection.execute("SELECT 1", ()).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::StaleHandle);
         let refused = self.spin.execute("SELECT 1", &[]).unwrap_err();
