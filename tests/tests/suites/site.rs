@@ -66,8 +66,8 @@ impl Curled {
     /// The final response's version and status, such as `HTTP/2 200`.
     pub(crate) fn status(&self) -> String {
         let text = self.text();
-        let lines = text.lines().filter(|line| line.starts_with("HTTP/"));
-        let line = lines.last().unwrap_or_else(|| panic!("{:?}", self.0));
+        let mut lines = text.lines().filter(|line| line.starts_with("HTTP/"));
+        let line = lines.next_back().unwrap_or_else(|| panic!("{:?}", self.0));
         let mut words = line.split_whitespace();
         let (version, status) = (words.next(), words.next());
         format!("{} {}", version.unwrap_or(""), status.unwrap_or(""))
