@@ -91,7 +91,7 @@
 //!
 //! A pool's builder has the method `observer`: an observer of connections, statements and
 //! transactions. It is told the guest by [`Grant::guest`] and the request by
-//! [`SqliteCtxBuilder::label`]: [`pool::observe`](millpond_pool::observe) has an example. The
+//! [`SqliteCtxBuilder::label`]: [`pool::observe`] has an example. The
 //! features `tracing` and `prometheus` add two that ship with the pool.
 //!
 //! # One instance for several requests

@@ -99,8 +99,8 @@ impl Serving {
     ///
     /// # Errors
     ///
-    /// As [`Server::load`] and [`Server::serve`]. Then the server continues as before, except that
-    /// migrations may have run.
+    /// As [`Server::load`](crate::Server::load) and [`Server::serve`](crate::Server::serve). Then the
+    /// server continues as before, except that migrations may have run.
     pub async fn reload(&mut self, config: Config) -> Result<Vec<&'static str>> {
         let (log, open) = (Arc::clone(&self.watch), self.databases());
         let log: Arc<dyn Log> = log;
