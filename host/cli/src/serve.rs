@@ -36,7 +36,9 @@ Examples:
 Responses of the host: 503 with Retry-After if --max-requests are already running; 504 after
 --request-timeout; 500 if the guest trapped or set no response (stderr gets the reason, and the
 backtrace of a trap); 400, 414, 417, 421, 431 and 501 for requests that HTTP requires a server to
-refuse. A client may close its sending half and wait for its response.
+refuse. With a configuration also 404 where no route fits or there is no such tenant, 401 without a
+valid token, 413 for a body beyond max-body-size, and 429 with Retry-After for a client or tenant
+that has as many requests as it may. A client may close its sending half and wait for its response.
 
 Exit status: 0 after a signal; 2 for a mistake in the command line, a file or a setting.")]
 pub(crate) struct Serve {

@@ -174,6 +174,18 @@ fn a_database_is_in_one_place() {
 }
 
 #[test]
+fn a_share_of_each_tenants_pool_has_no_effect() {
+    let text = "[databases.b]\nfolder = 't'\n[components.b]\nfile = 'b.wasm'\n\
+                [components.b.grants.x]\ndatabase = 'b'\nshare = 1\n\
+                [[routes]]\ncomponent = 'app'\n\
+                [[routes]]\npath = '/b'\ncomponent = 'b'\n\
+                tenant = { from = 'header', header = 'x-tenant' }\n";
+    let key = "components.b.grants.x.share";
+    assert_after_small(text, &[(7, 1, Contradiction, key)]);
+    assert_after_small(&text.replace("share = 1\n", ""), &[]);
+}
+
+#[test]
 fn databases_do_not_share_files() {
     let twice = [(2, 8, Duplicate, "databases.b.file")];
     assert_after_small("[databases.b]\nfile = 'x/../app.db'\n", &twice);

@@ -76,6 +76,11 @@ fn check_grant(grant: &Grant, databases: &BTreeMap<Name, Database>, report: &mut
         );
         report.under("share", |report| report.value(Contradiction, message));
     }
+    if grant.share.is_some() && database.is_per_tenant() {
+        let message = "each tenant has its own pool, which this does not limit: leave it out, and \
+                       write `max-tenant-requests` in `[server]`";
+        report.under("share", |report| report.key(Contradiction, message));
+    }
     if let Some(Location::Server(_)) = database.location() {
         check_on_server(grant, database, report);
     }
