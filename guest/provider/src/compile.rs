@@ -200,7 +200,7 @@ fn bind_named(statement: &mut Statement<'_>, values: &Parameters) -> Result<()> 
         bind_one(statement, index, *value)?;
     }
     match given.keys().find(|name| !named.contains(*name)) {
-        Some(name) => wrong(format!("the statement has no parameter {name}")),
+        Some(name) => wrong(format!("the statement has no parameter {name:.64}")),
         None => Ok(()),
     }
 }

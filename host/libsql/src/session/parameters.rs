@@ -56,7 +56,7 @@ pub(super) fn pick<'a>(
         values.push(*value);
     }
     match given.iter().find(|(_, (_, used))| !used) {
-        Some((name, _)) => Err(wrong(format!("the statement has no parameter {name}"))),
+        Some((name, _)) => Err(wrong(format!("the statement has no parameter {name:.64}"))),
         None => Ok(values),
     }
 }

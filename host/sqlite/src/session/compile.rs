@@ -433,7 +433,7 @@ fn bind_named(conn: &Connection, raw: &mut RawStatement, values: &Parameters) ->
         raw.bind(conn, index, *value)?;
     }
     match given.keys().find(|name| !named.contains(*name)) {
-        Some(name) => wrong(format!("the statement has no parameter {name}")),
+        Some(name) => wrong(format!("the statement has no parameter {name:.64}")),
         None => Ok(()),
     }
 }
