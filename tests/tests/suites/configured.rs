@@ -334,7 +334,7 @@ fn each_tenant_has_its_own_database() {
     }
     // No tenants: no such database, hostile names, a link.
     for (host, path) in [
-        ("nobody.example.com", "/api/notes"),
+        ("unknown.example.com", "/api/notes"),
         ("a.b.example.com", "/api/notes"),
         ("any", "/t/ADA/api/notes"),
         ("any", "/t/..%2fada/api/notes"),
@@ -353,6 +353,33 @@ fn each_tenant_has_its_own_database() {
     assert_eq!(total("any", "/t/grace/api/notes"), 0);
     tenants(&["resume", "ada"]);
     assert_eq!(total("ada.example.com", "/api/notes"), 1);
+    server.terminate();
+    assert!(server.wait().success());
+}
+
+#[test]
+fn a_tenant_has_a_maximum_number_of_requests() {
+    let text = TENANTS.replace("max-instance-reuse = 10", "max-tenant-requests = 1");
+    let site = Site::new(&text);
+    let folder = site.folder.path().join("tenants");
+    fs::create_dir(&folder).expect("a folder");
+    for tenant in ["ada.db", "grace.db"] {
+        rusqlite::Connection::open(folder.join(tenant))
+            .and_then(|database| database.execute_batch("PRAGMA journal_mode = WAL"))
+            .expect("a database");
+    }
+    let server = site.serve();
+    let note = br#"{"title":"Tea"}"#;
+    let held = Request::hold(server.address, "POST", "/t/ada/api/notes", note.len());
+    let mut held = held.expect("it runs");
+    // However the tenant is named.
+    assert_eq!(get(&server, "any", "/t/ada/api/notes"), 429);
+    assert_eq!(get(&server, "ada.example.com", "/api/notes"), 429);
+    assert_eq!(get(&server, "grace.example.com", "/api/notes"), 200);
+    held.send(note).expect("the rest");
+    held.answer().expect("an answer").is(201);
+    // The place is free soon after the response.
+    while get(&server, "any", "/t/ada/api/notes") == 429 {}
     server.terminate();
     assert!(server.wait().success());
 }
