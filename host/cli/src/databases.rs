@@ -264,7 +264,14 @@ impl PoolOptions {
         let mut database = self.database()?;
         match path.to_str() {
             Some(MEMORY) => database.memory = true,
-            _ => database.file = Some(path.to_owned()),
+            _ => {
+                database.file = Some(path.to_owned());
+                database.mmap_size = self.mmap_size.map(|bytes| Size(bytes as u64));
+                database.synchronous = self.synchronous.map(|when| match when {
+                    Durability::Full => Synchronous::Full,
+                    Durability::Normal => Synchronous::Normal,
+                });
+            }
         }
         let size = |bytes: usize| Size(bytes as u64);
         database.max_database_size = self.max_database_size.map(size);
@@ -276,12 +283,7 @@ impl PoolOptions {
         database.max_connection_memory = self.max_connection_memory.map(size);
         database.busy_timeout = self.busy_timeout;
         database.cache_size = self.cache_size.map(size);
-        database.mmap_size = self.mmap_size.map(size);
         database.statement_cache = self.statement_cache;
-        database.synchronous = self.synchronous.map(|when| match when {
-            Durability::Full => Synchronous::Full,
-            Durability::Normal => Synchronous::Normal,
-        });
         Ok(database)
     }
 

@@ -191,7 +191,7 @@ impl Serve {
             print(&config.to_toml());
             return Ok(ExitCode::SUCCESS);
         }
-        let (grace, format) = (config.server.grace, config.server.log_format);
+        let format = config.server.log_format;
         let log = match self.config {
             Some(_) => output::log(format),
             None => output::terminal(),
@@ -206,7 +206,7 @@ impl Serve {
         })?;
         let server = Server::load(config, Arc::clone(&log))?;
         let runtime = server.runtime().map_err(Failure::mistake)?;
-        let outcome = runtime.block_on(self.serve(server, sockets, grace, &*log, format));
+        let outcome = runtime.block_on(self.serve(server, sockets, &*log, format));
         // A guest's thread that did not notice in time ends with the process.
         runtime.shutdown_background();
         outcome.map(|()| ExitCode::SUCCESS)
@@ -231,7 +231,6 @@ impl Serve {
         &self,
         server: Server,
         sockets: Sockets,
-        grace: Duration,
         log: &dyn Log,
         format: LogFormat,
     ) -> Result<(), Failure> {
@@ -247,10 +246,15 @@ impl Serve {
             ));
         }
         while let Told::Reload = signals.next().await {
-            say(&self.reload(&mut serving).await);
+            // Compiling and migrating may take long.
+            tokio::select! {
+                told = self.reload(&mut serving) => say(&told),
+                () = signals.end() => break,
+            }
         }
         say(&format!(
-            "Shutting down: waiting up to {grace:?} for running requests (Ctrl-C again to stop now)"
+            "Shutting down: waiting up to {:?} for running requests (Ctrl-C again to stop now)",
+            serving.grace()
         ));
         serving.shut_down(signals.end()).await;
         let stats = serving.databases().stats_json();

@@ -13,6 +13,7 @@ use crate::config::{
 };
 use crate::databases::migrations;
 use crate::error::{Error, Result};
+use crate::http;
 use crate::log::Log;
 use crate::site;
 
@@ -31,6 +32,8 @@ pub fn check(config: &Config, log: &Arc<dyn Log>) -> Result<String, Vec<Error>> 
         let instances = Instances::Pooled(config.server.max_requests);
         mistakes.extend(site::compile(component, instances, log).err());
     }
+    mistakes.extend(http::check_certificates(config, log).err());
+    mistakes.extend(site::check_tenants(config).err());
     for (name, database) in &config.databases {
         let about = |error: Error| Error::new(format_args!("the database `{name}`: {error}"));
         mistakes.extend(check_database(database).err().map(about));

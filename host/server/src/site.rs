@@ -35,15 +35,24 @@ pub(crate) struct CompiledComponent {
 }
 
 impl Compiled {
-    /// Compile the components of `config`. Blocks meanwhile.
-    pub(crate) fn new(config: &Config, log: &Arc<dyn Log>) -> Result<Compiled> {
+    /// Compile the components of `config`, for a server that runs up to `max_requests`. Blocks
+    /// meanwhile.
+    pub(crate) fn new(config: &Config, max_requests: u32, log: &Arc<dyn Log>) -> Result<Compiled> {
         let mut components = BTreeMap::new();
         for (name, settings) in &config.components {
-            let instances = Instances::Pooled(config.server.max_requests);
+            let instances = Instances::Pooled(max_requests);
             components.insert(name.clone(), compile(settings, instances, log)?);
         }
         Ok(Compiled { components })
     }
+}
+
+/// Check that where the tenants of each route come from can be used, and read its keys.
+pub(crate) fn check_tenants(config: &Config) -> Result<()> {
+    config.routes.iter().try_for_each(|route| {
+        let source = TenantSource::of_route(route)?;
+        source.map(|source| source.open()).transpose().map(drop)
+    })
 }
 
 /// Compile a component, and check that it can be served.

@@ -23,8 +23,8 @@ settings! {
         max_client_requests: Option<u32>, unset "no limit but `max-requests`", from 1 to 4096,
             example 16;
 
-        /// Maximum number of requests of one tenant that run at the same time. A request beyond it
-        /// gets the status 429.
+        /// Maximum number of requests of one tenant to one component that run at the same time. A
+        /// request beyond it gets the status 429.
         max_tenant_requests: Option<u32>, unset "no limit but `max-requests`", from 1 to 4096,
             example 16;
 

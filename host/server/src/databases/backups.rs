@@ -6,7 +6,7 @@ use crate::config::{Database, Location};
 use crate::error::{Error, Result};
 
 /// Start the scheduled backups of a database, if it is to have any: until the result is dropped.
-/// Failures are logged, as are backups, at the level `info`.
+/// The schedule logs failures; backups are logged at the level `info`.
 pub(super) fn start(name: &str, settings: &Database) -> Result<Option<RunningSchedule>> {
     let Some(backup) = &settings.backup else {
         return Ok(None);
@@ -27,15 +27,8 @@ pub(super) fn start(name: &str, settings: &Database) -> Result<Option<RunningSch
         .keep_days(backup.keep_days as usize)
         .keep_weeks(backup.keep_weeks as usize)
         .on_backup(move |outcome| {
-            let database = &outcome.database;
-            match &outcome.result {
-                Ok(_) => log::info!("the database `{about}`: backed up {database}"),
-                Err(error) => {
-                    log::warn!("the database `{about}`: no backup of {database}: {error}");
-                }
-            }
-            for error in &outcome.not_removed {
-                log::warn!("the database `{about}`: an old backup is still there: {error}");
+            if outcome.result.is_ok() {
+                log::info!("the database `{about}`: backed up {}", outcome.database);
             }
         });
     let started = schedule.start();

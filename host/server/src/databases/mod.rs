@@ -12,6 +12,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use millpond_sqlite::backup::RunningSchedule;
+use millpond_sqlite::migrations::Migrations;
 use millpond_wasmtime::pool::observe::Observer;
 use millpond_wasmtime::pool::{self, Pool, PoolStats, Pools, PoolsStats};
 use serde_json::{Map, Value, json};
@@ -49,6 +50,8 @@ impl WeakDatabases {
 #[derive(Debug)]
 pub(crate) struct OpenDatabase {
     settings: Database,
+    /// Those that its tenants' databases get when they are opened.
+    migrations: Option<Migrations>,
     source: Source,
     /// The file, whatever the configuration calls it.
     file: Option<PathBuf>,
@@ -144,22 +147,26 @@ impl Databases {
     }
 
     /// Open the databases of `config`, as [`open`](Databases::open) does, and keep those that are open
-    /// with the same settings.
+    /// with the same settings, after their new migrations.
     ///
     /// # Errors
     ///
     /// As [`open`](Databases::open).
     pub fn reopen(&self, config: &Config) -> Result<Databases> {
-        // SQLite counts its memory for the whole process.
-        let limit = usize::try_from(config.server.max_sqlite_memory.bytes());
-        millpond_sqlite::set_process_memory_limit(limit.unwrap_or(usize::MAX));
+        #[cfg(feature = "libsql")]
+        server::check_tokens(&config.databases)?;
         let mut open: BTreeMap<Name, Arc<OpenDatabase>> = BTreeMap::new();
         for (name, settings) in &config.databases {
-            if let Some(same) = self
-                .open
-                .get(name)
-                .filter(|open| open.settings == *settings)
-            {
+            let migrations = migrations(settings)?;
+            let is_same = |open: &&Arc<OpenDatabase>| {
+                open.settings == *settings
+                    && (matches!(open.source, Source::One(_)) || open.migrations == migrations)
+            };
+            if let Some(same) = self.open.get(name).filter(is_same) {
+                if let Source::One(_) = same.source {
+                    // There may be new ones.
+                    migrate(name.as_str(), settings)?;
+                }
                 open.insert(name.clone(), Arc::clone(same));
                 continue;
             }
@@ -179,11 +186,15 @@ impl Databases {
             let database = OpenDatabase {
                 _backups: backups::start(name.as_str(), settings)?,
                 settings: settings.clone(),
+                migrations,
                 source,
                 file,
             };
             open.insert(name.clone(), Arc::new(database));
         }
+        // SQLite counts its memory for the whole process.
+        let limit = usize::try_from(config.server.max_sqlite_memory.bytes());
+        millpond_sqlite::set_process_memory_limit(limit.unwrap_or(usize::MAX));
         let observer = self.observer.clone();
         Ok(Databases { open, observer })
     }

@@ -3,6 +3,7 @@
 //! A token comes from a file or a variable, never from the configuration. No message contains a
 //! token, nor a URL that may have one in it.
 
+use std::collections::BTreeMap;
 use std::env::{self, VarError};
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use millpond_wasmtime::pool::{self, Parameters, Rows};
 
 use super::Source;
 use super::open::{migrations, pools_settings, warn};
-use crate::config::Database;
+use crate::config::{Database, Name};
 use crate::error::{Error, Result};
 
 /// The name of a database if a configuration, or a guest, gives none.
@@ -110,6 +111,27 @@ fn variable(name: &str) -> String {
             format!("MILLPOND_DB_TOKEN_{name}")
         }
     }
+}
+
+/// Check that no two servers get their token from the same variable: one must not get the other's.
+pub(super) fn check_tokens(databases: &BTreeMap<Name, Database>) -> Result<()> {
+    let mut variables = BTreeMap::new();
+    for (name, database) in databases {
+        if database.url.is_none() || database.token_file.is_some() {
+            continue;
+        }
+        let variable = variable(name.as_str());
+        if env::var_os(&variable).is_none_or(|token| token.is_empty()) {
+            continue;
+        }
+        if let Some(other) = variables.insert(variable.clone(), name) {
+            return Err(Error::new(format_args!(
+                "{variable} is for both `{other}` and `{name}`: give each database its own \
+                 token-file"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The token in the environment. An empty one is ignored.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::config::Name;
 use crate::log::{Event, Log};
 
 /// Counts how much is in use, by its user.
@@ -87,14 +88,14 @@ impl<K: Clone + Eq + Hash> Tally<K> {
 pub(super) struct RequestPlace {
     _of_all: OwnedSemaphorePermit,
     _of_client: Option<Counted<IpAddr>>,
-    _of_tenant: Option<Counted<String>>,
+    _of_tenant: Option<Counted<(Name, String)>>,
 }
 
 impl RequestPlace {
     pub(super) fn new(
         of_all: OwnedSemaphorePermit,
         of_client: Option<Counted<IpAddr>>,
-        of_tenant: Option<Counted<String>>,
+        of_tenant: Option<Counted<(Name, String)>>,
     ) -> RequestPlace {
         RequestPlace {
             _of_all: of_all,

@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, watch};
 use wasmtime_wasi_http::WasiBody;
 
 use crate::admin::Watch;
-use crate::config::Size;
+use crate::config::{Name, Size};
 use crate::failure::guest_ended;
 use crate::guest::Guest;
 use crate::http::access_log::{Line, log_refusal};
@@ -33,7 +33,9 @@ use crate::http::exchange::Client;
 use crate::http::guest_output::GuestOutput;
 use crate::http::instances::{Idle, Instance};
 use crate::http::listener::Service;
-use crate::http::refusal::{failed, guest_failed, without_database, without_tenant};
+use crate::http::refusal::{
+    failed, guest_failed, shutting_down, timed_out, without_database, without_tenant,
+};
 use crate::http::request::{self, Limits};
 use crate::http::task::Task;
 use crate::http::upload::{Fault, Upload};
@@ -54,7 +56,7 @@ pub(super) struct Handler {
     /// dropped, or waits for another request.
     places: Arc<Semaphore>,
     by_client: Tally<IpAddr>,
-    by_tenant: Tally<String>,
+    by_tenant: Tally<(Name, String)>,
     requests: AtomicU64,
     /// Dropped when every guest must end.
     end: Mutex<Option<watch::Sender<()>>>,
@@ -189,6 +191,7 @@ impl Handler {
         }
         let settings = &site.settings;
         let tenant = line.tenant.clone();
+        let tenant = tenant.map(|tenant| (target.component.name.clone(), tenant));
         let mut busy = |hint, status, text| {
             line.hint = Some(hint);
             Box::new(answer::text(status, text))
@@ -269,13 +272,18 @@ impl Handler {
         let deadline = line.since + run.site.settings.request_timeout;
         let component = &run.target.component;
         let (answer, mut answered) = oneshot::channel();
-        let sqlite = match component
-            .grants
-            .context(number, Some(deadline), line.tenant.as_deref())
-            .await
-        {
-            Ok(sqlite) => sqlite,
-            Err(error) => return Some((without_database(&*self.log, number, &error), None)),
+        let tenant = line.tenant.as_deref();
+        let context = component.grants.context(number, Some(deadline), tenant);
+        let mut ended = self.ended.clone();
+        let context = tokio::select! {
+            biased;
+            context = tokio::time::timeout_at(deadline.into(), context) => context,
+            _ = ended.changed() => return Some(shutting_down()),
+        };
+        let sqlite = match context {
+            Ok(Ok(sqlite)) => sqlite,
+            Ok(Err(error)) => return Some((without_database(&*self.log, number, &error), None)),
+            Err(_) => return Some(timed_out()),
         };
         let fault = Arc::new(Fault::default());
         // A probe goes around hyper, and TLS. There, as with HTTP/2, hyper notices.
@@ -343,18 +351,10 @@ impl Handler {
             Some(Ok(response)) => return Some((response, None)),
             Some(Err(error)) => Some(error),
             None if Instant::now() >= deadline => {
-                let response = answer::text(
-                    StatusCode::GATEWAY_TIMEOUT,
-                    "the request took longer than this server allows\n",
-                );
-                return Some((response, Some("see request-timeout")));
+                return Some(timed_out());
             }
             None if self.is_ending() => {
-                let response = answer::text(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "the server is shutting down\n",
-                );
-                return Some((response, None));
+                return Some(shutting_down());
             }
             None if is_gone => return None,
             // The guest ended without a response, and its thread has reported why.

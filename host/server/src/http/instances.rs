@@ -133,12 +133,13 @@ impl Idle {
     }
 
     /// Keep an instance whose guest has responded, if it may handle another request, once `taken`
-    /// says that its response is complete. Otherwise drop it.
+    /// says that its response is complete, and its component is current. Otherwise drop it.
     pub(super) async fn keep(
         &self,
         mut instance: Instance,
         taken: oneshot::Receiver<bool>,
         settings: &config::Server,
+        is_current: impl Fn() -> bool,
     ) {
         let most = settings.max_instance_reuse;
         let is_kept = instance.end_request() && instance.requests < most;
@@ -148,8 +149,16 @@ impl Idle {
         let taken = tokio::time::timeout(RESPONSE_PATIENCE, taken).await;
         if matches!(taken, Ok(Ok(true))) {
             let until = Instant::now() + settings.idle_instance_timeout;
-            self.waiting().push_back(Waiting { instance, until });
-            self.added.notify_one();
+            let mut waiting = self.waiting();
+            // Under the lock: a reload clears these after it has replaced the components.
+            if is_current() {
+                waiting.push_back(Waiting { instance, until });
+                drop(waiting);
+                self.added.notify_one();
+            } else {
+                drop(waiting);
+                drop(instance);
+            }
         }
     }
 
@@ -157,7 +166,11 @@ impl Idle {
     pub(super) async fn expire(&self) {
         loop {
             match self.drop_expired() {
-                Some(next) => tokio::time::sleep_until(next.into()).await,
+                // One that is added may wait for less.
+                Some(next) => {
+                    let added = self.added.notified();
+                    let _ = tokio::time::timeout_at(next.into(), added).await;
+                }
                 None => self.added.notified().await,
             }
         }

@@ -31,3 +31,14 @@ mod wire;
 
 pub use self::server::{Server, Sockets};
 pub use self::serving::Serving;
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::error::Result;
+use crate::log::Log;
+
+/// Read the certificates of the listeners.
+pub(crate) fn check_certificates(config: &Config, log: &Arc<dyn Log>) -> Result<()> {
+    server::identities(config, log).map(drop)
+}

@@ -36,6 +36,19 @@ pub(super) fn without_database(
     }
 }
 
+/// The response to a request whose time is over, and a hint for the log.
+pub(super) fn timed_out() -> (Response<WasiBody>, Option<&'static str>) {
+    let text = "the request took longer than this server allows\n";
+    let response = answer::text(StatusCode::GATEWAY_TIMEOUT, text);
+    (response, Some("see request-timeout"))
+}
+
+/// The response to a request that the end of the server ends.
+pub(super) fn shutting_down() -> (Response<WasiBody>, Option<&'static str>) {
+    let text = "the server is shutting down\n";
+    (answer::text(StatusCode::SERVICE_UNAVAILABLE, text), None)
+}
+
 /// The response to a request that names no tenant. It says no more than its status.
 pub(super) fn without_tenant(refusal: &Refusal) -> Response<WasiBody> {
     let text = match refusal.status() {

@@ -20,7 +20,7 @@ use crate::config::{self, Address, Config};
 use crate::databases::Databases;
 use crate::error::{Error, Result};
 use crate::log::Log;
-use crate::site::{Compiled, Site};
+use crate::site::{self, Compiled, Site};
 
 /// The maximum number of client connections with their own thread, which uses five descriptors
 /// each.
@@ -83,13 +83,9 @@ impl Server {
     ///
     /// The first certificate or component that cannot be: the message begins with its file.
     pub fn load(config: Config, log: Arc<dyn Log>) -> Result<Server> {
-        let listeners = config.listeners.iter();
-        let identities = listeners.map(|listener| {
-            let tls = listener.tls.as_ref();
-            tls.map(|files| Identity::load(files, &*log)).transpose()
-        });
-        let identities = identities.collect::<Result<_>>()?;
-        let compiled = Compiled::new(&config, &log)?;
+        let identities = identities(&config, &log)?;
+        site::check_tenants(&config)?;
+        let compiled = Compiled::new(&config, config.server.max_requests, &log)?;
         Ok(Server {
             config,
             compiled,
@@ -142,10 +138,12 @@ impl Server {
         let mut serving = Serving {
             addresses: Vec::new(),
             operator,
+            started: self.config.clone(),
             config: self.config,
             watch,
             handler,
             site_in_use,
+            closing: None,
             phase,
             requests: JoinSet::new(),
         };
@@ -174,6 +172,19 @@ impl Server {
         serving.watch.set_state(State::Serving);
         Ok(serving)
     }
+}
+
+/// The certificates of the listeners that have one, in their order.
+pub(super) fn identities(
+    config: &Config,
+    log: &Arc<dyn Log>,
+) -> Result<Vec<Option<Arc<Identity>>>> {
+    let listeners = config.listeners.iter();
+    let identities = listeners.map(|listener| {
+        let tls = listener.tls.as_ref();
+        tls.map(|files| Identity::load(files, &**log)).transpose()
+    });
+    identities.collect()
 }
 
 fn bind(address: &Address) -> Result<TcpListener> {

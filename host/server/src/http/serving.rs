@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::handler::Handler;
 use super::listener::{self, Phase, Service, Settings};
@@ -28,11 +28,15 @@ const LAST_GRACE: Duration = Duration::from_secs(2);
 pub struct Serving {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) operator: Operator,
+    /// The configuration at the start: some of its settings hold until the end.
+    pub(super) started: Config,
     pub(super) config: Config,
     pub(super) watch: Arc<Watch>,
     pub(super) handler: Arc<Handler>,
     /// Closed when no request uses the current configuration any more.
     pub(super) site_in_use: oneshot::Receiver<()>,
+    /// Closes what the configurations before had open, in their order.
+    pub(super) closing: Option<JoinHandle<()>>,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) requests: JoinSet<()>,
 }
@@ -70,7 +74,7 @@ impl Serving {
 
     /// The URLs that it serves, in the same order: of each address, with the scheme.
     pub fn urls(&self) -> impl Iterator<Item = String> {
-        let listeners = self.config.listeners.iter().map(Some);
+        let listeners = self.started.listeners.iter().map(Some);
         let addresses = self.addresses.iter();
         addresses
             .zip(listeners.chain(std::iter::repeat(None)))
@@ -84,6 +88,11 @@ impl Serving {
     /// The address of the admin server, if there is one.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.operator.address
+    }
+
+    /// How long a graceful shutdown waits for running requests.
+    pub fn grace(&self) -> Duration {
+        self.config.server.grace
     }
 
     /// The databases.
@@ -104,8 +113,9 @@ impl Serving {
     pub async fn reload(&mut self, config: Config) -> Result<Vec<&'static str>> {
         let (log, open) = (Arc::clone(&self.watch), self.databases());
         let log: Arc<dyn Log> = log;
+        let max_requests = self.started.server.max_requests;
         let prepare = move || {
-            let compiled = Compiled::new(&config, &log)?;
+            let compiled = Compiled::new(&config, max_requests, &log)?;
             let databases = open.reopen(&config)?;
             let site = Site::new(&config, compiled, databases.clone());
             Ok((config, databases, site))
@@ -117,6 +127,7 @@ impl Serving {
             Err(error) => {
                 let open = self.databases();
                 databases.close_except(&open, Duration::ZERO).await;
+                drop_elsewhere(databases).await;
                 return Err(error);
             }
         };
@@ -126,12 +137,18 @@ impl Serving {
         let is_unused = std::mem::replace(&mut self.site_in_use, in_use);
         let closed = before.databases.clone();
         drop(before);
-        tokio::spawn(async move {
+        let earlier = self.closing.take();
+        self.closing = Some(tokio::spawn(async move {
+            // Requests of an earlier configuration may use a database that this one kept open.
+            if let Some(earlier) = earlier {
+                let _ = earlier.await;
+            }
             // Ends with an error, when the last request drops the sender.
             let _ = is_unused.await;
             closed.close_except(&databases, Duration::ZERO).await;
-        });
-        let differing = only_at_start(&self.config, &config);
+            drop_elsewhere(closed).await;
+        }));
+        let differing = only_at_start(&self.started, &config);
         self.config = config;
         Ok(differing)
     }
@@ -143,6 +160,7 @@ impl Serving {
         self.phase.send_replace(Phase::Finishing);
         let handler = Arc::clone(&self.handler);
         let databases = self.databases();
+        let closing = self.closing.take();
         let mut finish = pin!(async {
             // The first completes when all connections have ended, the second when all guests have.
             while self.requests.join_next().await.is_some() {}
@@ -160,11 +178,19 @@ impl Serving {
             if !finished {
                 finish.await;
             }
+            if let Some(closing) = closing {
+                let _ = closing.await;
+            }
         };
         let _ = tokio::time::timeout(LAST_GRACE, close).await;
         self.operator.phase.send_replace(Phase::Ending);
         self.operator.serving.shutdown().await;
     }
+}
+
+/// Drop databases where that may block: their scheduled backups are stopped.
+async fn drop_elsewhere(databases: Databases) {
+    let _ = tokio::task::spawn_blocking(move || drop(databases)).await;
 }
 
 /// Which settings differ that have no effect on a running server.

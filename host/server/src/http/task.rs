@@ -79,7 +79,11 @@ impl Task {
         let is_done = responded && !self.exchange.has_unread();
         let settings = &self.site.settings;
         if is_done && settings.max_instance_reuse > 1 {
-            handler.idle.keep(instance, self.taken, settings).await;
+            let is_current = || Arc::ptr_eq(&self.site, &handler.site());
+            handler
+                .idle
+                .keep(instance, self.taken, settings, is_current)
+                .await;
         } else {
             drop(instance); // Every connection that the guest still held is back now.
         }

@@ -58,13 +58,13 @@ use crate::open::Location;
 pub const MAX_MIGRATION_BYTES: u64 = 16 << 20;
 
 /// The migrations of one folder, in order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Migrations {
     files: Vec<Migration>,
 }
 
 /// One file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Migration {
     number: i64,
     file: String,
