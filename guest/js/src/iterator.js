@@ -11,6 +11,7 @@ export class RowIterator {
   #page;
   #rest;
   #end;
+  #failure;
 
   /** `end` is called once: at the last row, after an error, or by `return`. */
   constructor(reader, page, end) {
@@ -25,6 +26,11 @@ export class RowIterator {
   }
 
   next() {
+    if (this.#failure !== undefined) {
+      const failure = this.#failure;
+      this.#failure = undefined;
+      throw failure;
+    }
     if (this.#end === undefined) return { value: undefined, done: true };
     try {
       if (this.#page.done && !this.#turn()) return this.return();
@@ -42,6 +48,12 @@ export class RowIterator {
     this.#rest = undefined;
     end?.(this);
     return { value: undefined, done: true };
+  }
+
+  /** The connection is gone: the next call of `next` throws. */
+  fail(thrown) {
+    this.return();
+    this.#failure = wrap(thrown);
   }
 
   [Symbol.iterator]() {

@@ -125,6 +125,8 @@ export class Session {
     // Until the function has ended, every statement in it must fail.
     if (this.#depth > 0) return false;
     const begun = this.#begun;
+    // Their rows are not complete.
+    for (const iterator of this.#iterators) iterator.fail(thrown);
     this.#disconnect();
     if (!begun) return true;
     const message = 'the open transaction was rolled back, because its request or its time has ended';

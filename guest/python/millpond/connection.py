@@ -348,7 +348,7 @@ class Connection:
             if isinstance(error, Error):
                 self._reconnects(error)
 
-    def _reconnects(self, error: Error) -> bool:
+    def _reconnects(self, error: errors.Error) -> bool:
         """Whether the next statement gets another connection, because the host took this one back.
 
         It does so at the end of a request, and an instance may serve several. A transaction that

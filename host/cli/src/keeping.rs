@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use millpond_sqlite::backup::{BackupError, Phase, Progress};
 
+use millpond_server::printable::one_line;
+
 use crate::arguments::Named;
 use crate::failure::Failure;
 use crate::granted::{DATABASE_PATH, MEMORY, granted};
@@ -48,7 +50,8 @@ pub(crate) fn file_of(db: Option<&Named>) -> Result<PathBuf, Failure> {
 pub(crate) fn failed(error: &BackupError) -> Result<ExitCode, Failure> {
     match error {
         BackupError::Damaged { .. } => {
-            say(format_args!("millpond: {error}"));
+            // It quotes names that a guest chose.
+            say(format_args!("millpond: {}", one_line(&error.to_string())));
             Ok(ExitCode::from(DAMAGED))
         }
         BackupError::Exists { path } => Err(Failure::about(

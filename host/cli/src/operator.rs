@@ -1,7 +1,7 @@
 //! Reads what a running server shows its operator.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -48,7 +48,14 @@ impl Operator {
 
     /// HTTP/1.0, so that the response ends with the connection.
     fn ask(&self, path: &str) -> io::Result<Vec<u8>> {
-        let mut server = TcpStream::connect(&self.address)?;
+        let mut server = Err(io::ErrorKind::NotFound.into());
+        for address in self.address.to_socket_addrs()? {
+            server = TcpStream::connect_timeout(&address, PATIENCE);
+            if server.is_ok() {
+                break;
+            }
+        }
+        let mut server: TcpStream = server?;
         server.set_read_timeout(Some(PATIENCE))?;
         server.set_write_timeout(Some(PATIENCE))?;
         write!(server, "GET {path} HTTP/1.0\r\n\r\n")?;

@@ -253,12 +253,24 @@ impl WasiHttpView for Guest {
     }
 }
 
+/// The largest part of a response's body that a guest hands over at once. A connection compresses it
+/// in one go, and holds it until the client takes it.
+const CHUNK: usize = 64 << 10;
+
 /// Refuses outgoing HTTP requests of a guest: `http-request-denied`.
 struct NoRequests;
 
 type Io = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
 
 impl WasiHttpHooks for NoRequests {
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK
+    }
+
     fn send_request(
         &mut self,
         _: Request<WasiBody>,

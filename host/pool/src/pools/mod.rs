@@ -203,6 +203,11 @@ impl Pools {
         block_on(self.get(key))
     }
 
+    /// The pool of this key, if it is open. Opens and closes nothing, and does not wait.
+    pub fn find_open(&self, key: &str) -> Option<Pool> {
+        self.shared.registry.find_open(key)
+    }
+
     /// The counters.
     pub fn stats(&self) -> PoolsStats {
         self.shared.registry.stats()

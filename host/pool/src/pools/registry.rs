@@ -141,6 +141,26 @@ impl Registry {
         Ok(Found::Pool(self.hand_out(&mut state, name, lending)))
     }
 
+    /// The pool of this key, if it is open.
+    pub(super) fn find_open(self: &Arc<Self>, key: &str) -> Option<Pool> {
+        let mut state = self.lock();
+        let (name, lending) = match state.entries.get_key_value(key)? {
+            (_, Entry::Changing(_)) => return None,
+            (
+                name,
+                Entry::Open {
+                    lending, in_use, ..
+                },
+            ) => match in_use.upgrade() {
+                _ if lending.slots.is_closed() => return None,
+                Some(in_use) => return Some(Pool::shared(in_use)),
+                None => (Arc::clone(name), Arc::clone(lending)),
+            },
+        };
+        state.forget_unused(key);
+        Some(self.hand_out(&mut state, name, lending))
+    }
+
     /// What must be closed for this key to have no pool, or `None`.
     pub(super) fn find_to_close(self: &Arc<Self>, key: &str) -> Option<Found> {
         let mut state = self.lock();

@@ -26,7 +26,8 @@ const MAX_LINE_CHARS: usize = 200;
 pub(super) fn plan(databases: &WeakDatabases, slow: &Slow) -> Vec<String> {
     let lines = slow.to_explain.as_deref().and_then(|sql| {
         let database = databases.get(&slow.database)?;
-        let pool = block_on(database.pool(slow.tenant.as_deref())).ok()?;
+        // Opening it might run migrations, or close another.
+        let pool = database.find_open(slow.tenant.as_deref())?;
         let stats = pool.stats();
         if stats.in_use + stats.waiting >= stats.max_size {
             return None;

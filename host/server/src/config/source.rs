@@ -194,7 +194,7 @@ fn is_secret(key: &Key) -> bool {
         let Step::Name(name) = step else {
             return false;
         };
-        ["env", "inherit-env", "url", "token-file"].contains(&name.as_str())
+        ["env", "inherit-env", "keys", "url", "token-file"].contains(&name.as_str())
     };
     key.steps().iter().any(is_secret)
 }

@@ -90,6 +90,15 @@ impl OpenDatabase {
         &self.settings
     }
 
+    /// As [`pool`](OpenDatabase::pool), if it is open.
+    pub(crate) fn find_open(&self, tenant: Option<&str>) -> Option<Pool> {
+        match (&self.source, tenant) {
+            (Source::One(pool), _) => Some(pool.clone()),
+            (Source::Tenants(pools), Some(tenant)) => pools.find_open(tenant),
+            (Source::Tenants(_), None) => None,
+        }
+    }
+
     /// The counters.
     pub(crate) fn stats(&self) -> Stats {
         match &self.source {

@@ -7,7 +7,7 @@ use http::{Method, Request, StatusCode, Uri};
 
 use crate::config::Name;
 use crate::log::{Access, Event, Log, Sent};
-use crate::printable::one_line;
+use crate::printable::{one_line, start_of};
 
 /// One request's line in the access log. Dropping it writes it: when the end of the response has
 /// been sent, or cannot be sent any more.
@@ -67,7 +67,7 @@ pub(super) fn log_refusal(log: &dyn Log, request: u64, status: StatusCode, reaso
 /// log.
 fn loggable(path: &str) -> String {
     const MAX_CHARS: usize = 512;
-    one_line(path).chars().take(MAX_CHARS).collect()
+    start_of(path, MAX_CHARS)
 }
 
 impl Drop for Line {

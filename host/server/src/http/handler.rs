@@ -41,7 +41,7 @@ use crate::http::task::Task;
 use crate::http::upload::{Fault, Upload};
 use crate::log::{Event, Log};
 use crate::site::{Component, Site, Target};
-use crate::tenant::TenantResolver;
+use crate::tenant::{Refusal, TenantResolver};
 
 const NO_ROUTE: &str = "no route of this server fits\n";
 
@@ -140,7 +140,6 @@ impl Handler {
         let exchange = Arc::clone(&client.exchange);
         let version = request.version();
         let compression = site.settings.compression;
-        let coding = compression.then(|| Coding::preferred(request.headers()));
         let local = client.socket.local_addr().ok();
         let limits = Limits::new(&site.settings);
         let placed = request::check(&mut request, &client.scheme, local)
@@ -150,6 +149,7 @@ impl Handler {
         let response = match placed {
             Err(response) => *response,
             Ok((target, place)) => {
+                let coding = compression.then(|| Coding::preferred(request.headers()));
                 let run = Run {
                     site: &site,
                     target,
@@ -187,7 +187,11 @@ impl Handler {
             .ok_or_else(|| Box::new(answer::text(StatusCode::NOT_FOUND, NO_ROUTE)))?;
         line.component = Some(target.component.name.clone());
         if let Some(resolver) = &target.tenant {
-            line.tenant = Some(tenant_of(resolver, request)?);
+            let tenant = tenant_of(resolver, request);
+            line.tenant = Some(tenant.map_err(|refusal| {
+                line.hint = Some(refusal.reason());
+                Box::new(without_tenant(&refusal))
+            })?);
         }
         let settings = &site.settings;
         let tenant = line.tenant.clone();
@@ -371,14 +375,17 @@ impl Handler {
     }
 }
 
-/// The tenant of a request, whose target becomes what the guest is to see; or the response to a
-/// request without one.
+/// The tenant of a request, whose target becomes what the guest is to see; or why there is
+/// none.
 fn tenant_of(
     resolver: &TenantResolver,
     request: &mut Request<Incoming>,
-) -> Result<String, Box<Response<WasiBody>>> {
-    let tenant = resolver.resolve(request);
-    let tenant = tenant.map_err(|refusal| Box::new(without_tenant(&refusal)))?;
+) -> Result<String, Refusal> {
+    if request.extensions().get::<request::TwoHosts>().is_some() {
+        // A proxy may have gone by the other.
+        return Err(Refusal::Malformed("the two hosts are not the same"));
+    }
+    let tenant = resolver.resolve(request)?;
     if let Some(path) = tenant.path {
         let mut parts = request.uri().clone().into_parts();
         parts.path_and_query = Some(path);

@@ -11,7 +11,7 @@ use crate::http::answer;
 use crate::log::{Event, Log};
 use crate::printable::one_line;
 use crate::site::Component;
-use crate::tenant::Refusal;
+use crate::tenant::{Refusal, status_of};
 
 /// The response to a request whose tenant's database cannot be had.
 pub(super) fn without_database(
@@ -19,21 +19,17 @@ pub(super) fn without_database(
     request: u64,
     error: &pool::Error,
 ) -> Response<WasiBody> {
-    match error.kind() {
-        pool::ErrorKind::NoSuchDatabase => answer::text(StatusCode::NOT_FOUND, NO_TENANT),
-        pool::ErrorKind::Unavailable | pool::ErrorKind::PoolTimeout { .. } => answer::text(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the database is not available: try again\n",
-        ),
+    let status = status_of(error);
+    let text = match status {
+        StatusCode::NOT_FOUND => NO_TENANT,
+        StatusCode::SERVICE_UNAVAILABLE => "the database is not available: try again\n",
         _ => {
             let reason = &one_line(&error.to_string());
             log.event(&Event::DatabaseFailed { request, reason });
-            answer::text(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the database cannot be opened\n",
-            )
+            "the database cannot be opened\n"
         }
-    }
+    };
+    answer::text(status, text)
 }
 
 /// The response to a request whose time is over, and a hint for the log.

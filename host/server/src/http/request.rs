@@ -77,6 +77,11 @@ impl Limits {
     }
 }
 
+/// Marks a request over HTTP/1 whose target and Host name two hosts. The target's is the one that it
+/// goes to (RFC 9112, 3.2.2).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TwoHosts;
+
 /// Refuse a request, or convert its target to the absolute form, with the connection's `scheme` and
 /// an authority. If an HTTP/1.0 client names none, that is `local`, this end of the connection.
 pub(super) fn check<B>(
@@ -108,6 +113,11 @@ pub(super) fn check<B>(
         && !given.as_str().eq_ignore_ascii_case(host.as_str())
     {
         return Err(bad("the Host is not the authority\n"));
+    }
+    if let (Some(given), Some(host)) = (&given, &host)
+        && !given.as_str().eq_ignore_ascii_case(host.as_str())
+    {
+        request.extensions_mut().insert(TwoHosts);
     }
     let authority = match given.clone().or(host) {
         Some(authority) => authority,

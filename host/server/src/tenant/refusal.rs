@@ -30,6 +30,15 @@ impl Refusal {
         }
     }
 
+    /// Why, for the log.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Refusal::Malformed(why) | Refusal::InvalidToken(why) => why,
+            Refusal::NoToken => "there is no bearer token",
+            Refusal::NoTenant => "the request names no tenant",
+        }
+    }
+
     /// The header `www-authenticate` of the response, which belongs to the status 401.
     pub fn challenge(&self) -> Option<&'static str> {
         match self {
@@ -42,11 +51,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Refusal::Malformed(why) | Refusal::InvalidToken(why) => why,
-            Refusal::NoToken => "there is no bearer token",
-            Refusal::NoTenant => "the request names no tenant",
-        })
+        f.write_str(self.reason())
     }
 }
 

@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cap_std::fs::{Dir, OpenOptions};
+use cap_std::fs::{Dir, Metadata, OpenOptions};
 
 use super::{BackupError, disk};
 use crate::ffi::vfs::Folder;
@@ -180,7 +180,13 @@ pub(super) fn remove_stale(dir: &Dir, name: &OsStr) -> io::Result<()> {
 
 /// Open the part of this name, and lock it. An error of the kind `WouldBlock`: it is locked.
 fn lock(dir: &Dir, name: &OsStr) -> io::Result<File> {
-    loop {
+    // Each time that another publishes or removes it at that moment.
+    for _ in 0..100 {
+        // A link would be followed, and its target emptied.
+        match dir.symlink_metadata(name) {
+            Ok(found) if !is_own(&found) => return Err(io::ErrorKind::AlreadyExists.into()),
+            _ => {}
+        }
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true);
         #[cfg(unix)]
@@ -201,6 +207,20 @@ fn lock(dir: &Dir, name: &OsStr) -> io::Result<File> {
             Err(error) => return Err(error),
         }
     }
+    Err(io::ErrorKind::WouldBlock.into())
+}
+
+/// Whether it is a file with no other name.
+#[cfg(unix)]
+fn is_own(found: &Metadata) -> bool {
+    use cap_std::fs::MetadataExt;
+    found.is_file() && found.nlink() == 1
+}
+
+/// Whether it is a file.
+#[cfg(not(unix))]
+fn is_own(found: &Metadata) -> bool {
+    found.is_file()
 }
 
 /// Refuse a target with a log beside it, which SQLite would take for that of the copy.

@@ -178,6 +178,11 @@ impl Swap<'_> {
         if let Some(old) = old {
             disk::resemble(part.file(), old).map_err(failed)?;
         }
+        let is_new = || self.dir.symlink_metadata(self.target).is_err();
+        if old.is_none() && !is_new() {
+            // Created meanwhile: it has a log of its own.
+            return Err(failed(io::ErrorKind::AlreadyExists.into()));
+        }
         let log_ended = match alone {
             Some(alone) => alone.end_log()?,
             None => false,
@@ -186,7 +191,8 @@ impl Swap<'_> {
         disk::sync(self.dir).map_err(failed)?;
         let swapped = match (&self.aside, old) {
             (Some(aside), Some(_)) => self.exchange(part.name(), aside),
-            _ => self.dir.rename(part.name(), self.dir, self.target),
+            (_, Some(_)) => self.dir.rename(part.name(), self.dir, self.target),
+            (_, None) => disk::rename_new(self.dir, part.name(), self.target),
         };
         swapped.map_err(failed)?;
         part.done();

@@ -8,6 +8,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+
 use super::names::{self, Keep};
 use super::task::{Task, create_private, keys};
 use super::{Backup, BackupError, BackupReport, Cancel};
@@ -232,7 +235,6 @@ impl BackupSchedule {
                 let stem = path.file_stem().unwrap_or_default();
                 return Ok(vec![Task {
                     database: path.display().to_string(),
-                    path: path.clone(),
                     into: self.into.clone(),
                     stem: stem.to_string_lossy().into_owned(),
                 }]);
@@ -241,7 +243,6 @@ impl BackupSchedule {
         };
         let keys = keys(folder).map_err(|error| BackupError::file(folder, error))?;
         let task = |key: String| Task {
-            path: folder.join(format!("{key}.db")),
             into: self.into.join(&key),
             stem: key.clone(),
             database: key,
@@ -269,7 +270,7 @@ impl BackupSchedule {
             not_removed: Vec::new(),
         };
         if outcome.result.is_ok() {
-            let not_removed = task.remove_surplus(self.keep, &mut outcome.removed);
+            let not_removed = task.remove_surplus(self.keep, now, &mut outcome.removed);
             outcome.not_removed = not_removed;
         }
         self.reported(outcome)
@@ -279,7 +280,16 @@ impl BackupSchedule {
         if let Databases::Folder(_) = self.from {
             create_private(&task.into).map_err(|error| BackupError::file(&task.into, error))?;
         }
-        let backup = Backup::of(&task.path).cancel(&self.cancel);
+        let backup = match &self.from {
+            Databases::One(path) => Backup::of(path),
+            Databases::Folder(folder) => {
+                // A link that has been put in its place is not followed.
+                let dir = Dir::open_ambient_dir(folder, ambient_authority());
+                let dir = dir.map_err(|error| BackupError::file(folder, error))?;
+                Backup::of_file_in(&dir, &format!("{}.db", task.stem))?
+            }
+        };
+        let backup = backup.cancel(&self.cancel);
         backup.write(task.into.join(names::name(&task.stem, now)))
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -14,7 +15,6 @@ use crate::folder::is_key;
 /// What to back up, and where to.
 pub(super) struct Task {
     pub(super) database: String,
-    pub(super) path: PathBuf,
     pub(super) into: PathBuf,
     pub(super) stem: String,
 }
@@ -41,6 +41,7 @@ impl Task {
     pub(super) fn remove_surplus(
         &self,
         keep: Keep,
+        now: SystemTime,
         removed: &mut Vec<PathBuf>,
     ) -> Vec<BackupError> {
         let mut errors = Vec::new();
@@ -53,6 +54,9 @@ impl Task {
             Ok(moments) => moments,
             Err(error) => return vec![BackupError::file(&self.into, error)],
         };
+        // Those of a time when the clock was wrong must not take the place of others.
+        let is_past = |moment: &DateTime| names::to_clock(*moment).is_some_and(|time| time <= now);
+        let moments = moments.into_iter().filter(is_past).collect();
         for moment in keep.surplus(moments) {
             let Some(moment) = names::to_clock(moment) else {
                 continue;
