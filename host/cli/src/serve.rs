@@ -80,7 +80,8 @@ struct HttpOptions {
     )]
     listen: Address,
 
-    /// How long a request may take, until the end of its response: more than 0, to 10000h.
+    /// How long a request may take, until its client has taken the whole response: more than 0, to
+    /// 10000h.
     #[arg(
         long,
         value_name = "DURATION",
@@ -125,7 +126,8 @@ struct HttpOptions {
     )]
     idle_instance_timeout: Duration,
 
-    /// How long a request's head may take to arrive: more than 0, to 1h.
+    /// How long a request's head may take to arrive, and how long a connection may stay open without
+    /// a request: more than 0, to 1h.
     #[arg(
         long,
         value_name = "DURATION",
@@ -143,8 +145,8 @@ struct HttpOptions {
     #[arg(long, value_name = "SOCKADDR", value_parser = arguments::address)]
     stats: Option<Address>,
 
-    /// How much a guest may write to its stdout and stderr for one request, in bytes or with a
-    /// unit: up to 1GiB. The rest is dropped.
+    /// How much of a guest's stdout and stderr is logged for one request, in bytes or with a unit: up
+    /// to 1GiB. Each line counts as 100 bytes more than its text. The rest is dropped.
     #[arg(
         long,
         value_name = "BYTES",

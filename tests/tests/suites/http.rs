@@ -158,6 +158,14 @@ fn requests_are_served_or_refused_as_http_says() {
             format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(70_000)),
             414,
         ),
+        // Larger than a head may be, but not than what hyper reads.
+        (
+            format!(
+                "{} /quick HTTP/1.1\r\nhost: x\r\n{close}\r\n",
+                "X".repeat(70_000)
+            ),
+            431,
+        ),
         (
             format!(
                 "GET /quick?{} HTTP/1.1\r\nhost: x\r\n{close}\r\n",
@@ -219,6 +227,39 @@ fn requests_are_served_or_refused_as_http_says() {
         (
             post("transfer-encoding: chunked", "fffffffffffffffff\r\n"),
             400,
+        ),
+        // What a proxy in between may understand in another way.
+        (
+            post("transfer-encoding: chunked", "8\nSELECT 1\r\n0\r\n\r\n"),
+            400,
+        ),
+        (
+            post(
+                "transfer-encoding: chunked",
+                "8;a\nb\r\nSELECT 1\r\n0\r\n\r\n",
+            ),
+            400,
+        ),
+        (
+            post("transfer-encoding: chunked", "0x8\r\nSELECT 1\r\n0\r\n\r\n"),
+            400,
+        ),
+        (
+            post("transfer-encoding: chunked", "8\r\nSELECT 1..0\r\n\r\n"),
+            400,
+        ),
+        (post("transfer-encoding: xchunked", "0\r\n\r\n"), 400),
+        (post("transfer-encoding: \x0bchunked", "0\r\n\r\n"), 400),
+        (post("transfer-encoding : chunked", "0\r\n\r\n"), 400),
+        (post("content-length: 0x8", "SELECT 1"), 400),
+        (post("content-length: 18446744073709551616", ""), 400),
+        (
+            post(
+                "content-length: 8\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n\
+                 connection: upgrade, http2-settings",
+                "SELECT 1",
+            ),
+            200,
         ),
         // RFC 9110, 10.1.1: what is expected.
         (get("host: x\r\nexpect: miracles"), 417),
@@ -495,6 +536,91 @@ fn a_response_that_its_client_does_not_take_is_cut_short_in_the_log() {
     // Responses that the guest truncates.
     server.ask("GET", "/numbers/trap", None).is(200);
     server.line_with("cut short");
+}
+
+/// If its guest still writes, and if the server has the whole response.
+#[test]
+fn a_client_that_does_not_read_its_response_loses_its_connection_at_the_deadline() {
+    let flags = ["--request-timeout", "500ms", "--grace", "1h"];
+    let served = serve("wasi03_visits", &flags);
+    let request = "GET /numbers/endless HTTP/1.1\r\nhost: x\r\n\r\n";
+    let client = Client::sending(served.server.address, request);
+    let line = served.server.line_with("/numbers/endless 200");
+    assert!(line.contains("cut short"), "{line}");
+    served.server.ends_with_nothing_in_use();
+    drop(client);
+
+    let served = serve("hostile_serves", &flags);
+    let request = format!(
+        "GET /uri?{} HTTP/1.1\r\nhost: x\r\n\r\n",
+        "x".repeat(60_000)
+    );
+    let mut client = Client::new(served.server.address);
+    let error = loop {
+        if let Err(error) = client.0.write_all(request.as_bytes()) {
+            break error;
+        }
+    };
+    // The server reads no more until the client does.
+    assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "{error}");
+    served.server.ends_with_nothing_in_use();
+}
+
+/// What a guest says of its response's length, or of the connection, does not change where the next
+/// response begins.
+#[test]
+fn a_guest_does_not_decide_where_its_response_ends() {
+    let served = serve("wasi03_visits", &[]);
+    for (fields, expected) in [
+        ("status: 200\r\n", Some(200)),
+        ("status: 204\r\n", Some(204)),
+        ("status: 204\r\nset-content-length: 5\r\n", Some(204)),
+        ("status: 304\r\nset-content-length: 5\r\n", Some(304)),
+        ("status: 100\r\n", Some(500)),
+        ("status: 101\r\nset-a: b\r\n", Some(500)),
+        ("set-connection: close\r\n", Some(500)),
+        ("set-keep-alive: timeout=5\r\n", Some(500)),
+        ("set-transfer-encoding: chunked\r\n", Some(500)),
+        ("set-upgrade: h2c\r\n", Some(500)),
+        ("set-content-length: 5\r\n", Some(200)),
+        ("set-content-length: five\r\n", Some(500)),
+        (
+            "set-content-length: 5\r\nset-content-length: 5\r\n",
+            Some(500),
+        ),
+        // The response breaks off.
+        ("set-content-length: 4\r\n", None),
+        ("set-content-length: 6\r\n", None),
+    ] {
+        let request = format!(
+            "POST /echo HTTP/1.1\r\nhost: x\r\n{fields}content-length: 5\r\n\r\nhello\
+             GET /count HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+        );
+        let answer = Client::sending(served.server.address, request).rest();
+        let Some(expected) = expected else {
+            assert!(answers(&answer) < 2, "{fields:?}: {answer:?}");
+            continue;
+        };
+        assert_eq!(status(&answer), expected, "{fields:?}: {answer:?}");
+        assert_eq!(answers(&answer), 2, "{fields:?}: {answer:?}");
+        assert!(answer.ends_with("1\r\n1\r\n0\r\n\r\n"), "{answer:?}");
+        let is_empty = matches!(expected, 204 | 304);
+        assert_eq!(answer.contains("hello"), expected == 200, "{answer:?}");
+        let has_length = answer.contains("content-length");
+        assert!(!is_empty || has_length == (expected == 304), "{answer:?}");
+    }
+}
+
+/// A client chooses its method.
+#[test]
+fn a_method_is_bounded_in_the_log() {
+    let served = serve("hostile_serves", &[]);
+    let method = "X".repeat(10_000);
+    let request = format!("{method} /quick HTTP/1.1\r\nhost: x\r\n\r\n");
+    let mut client = Client::sending(served.server.address, request);
+    assert_eq!(status(&client.head()), 200);
+    let line = served.server.line_with("/quick 200");
+    assert!(line.len() < 200, "{line}");
 }
 
 #[test]

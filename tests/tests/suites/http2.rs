@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use h2::Reason;
 
-use crate::process::has;
+use crate::process::{PATIENCE, has};
 use crate::site::{Site, ask, connect, head, http2, is_closed, talk, until_in_use};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -245,7 +245,127 @@ fn a_connection_without_a_request_is_closed() {
     });
 }
 
-/// Its client may keep its connection to the server, but the guest's to the database is returned.
+/// It asks for nothing more, whatever else it sends.
+#[test]
+fn a_connection_with_pings_alone_is_closed() {
+    let site = Site::new("hostile_serves", "head-timeout = \"300ms\"", "");
+    // The last one is not acknowledged.
+    let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    let update = [0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    for frame in [&ping[..], &SETTINGS, &update] {
+        let mut client = connect(site.server.address);
+        client
+            .write_all(&[PREFACE, &SETTINGS].concat())
+            .expect("the server reads");
+        let mut reading = client.try_clone().expect("its other half");
+        let reader = std::thread::spawn(move || reading.read_to_end(&mut Vec::new()));
+        let since = Instant::now();
+        while client.write_all(frame).is_ok() {
+            assert!(since.elapsed() < PATIENCE, "{frame:?}");
+            std::thread::yield_now();
+        }
+        let _ = reader.join().expect("no panic");
+    }
+}
+
+/// Frames that cost the server more than its client.
+#[test]
+fn a_client_that_floods_the_server_loses_its_connection() {
+    let site = Site::new("wasi03_visits", "access-log = false", "");
+    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        let mut frame = vec![0, 0, payload.len() as u8, kind, flags];
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        frame
+    };
+    // `POST http://x/`, of which the body follows.
+    let post = frame(1, 4, 1, &[0x83, 0x86, 0x84, 0x41, 1, b'x']);
+    let empty_parts = [post, frame(0, 0, 1, &[]).repeat(200)].concat();
+    let begun = frame(1, 0, 1, &[0x82]);
+    let endless_head = [begun, frame(9, 0, 1, &[]).repeat(100)].concat();
+    // `GET`, without a path.
+    let invalid = (0..1_100).flat_map(|number| frame(1, 5, 2 * number + 1, &[0x82, 0x86]));
+    for flood in [empty_parts, endless_head, invalid.collect()] {
+        let mut client = connect(site.server.address);
+        // The server may close it meanwhile.
+        let _ = client.write_all(&[PREFACE, &SETTINGS, &flood].concat());
+        is_closed(client);
+    }
+    site.server.ends_with_nothing_in_use();
+}
+
+/// The stream ends, and the rest of its connection goes on.
+#[test]
+fn a_client_that_does_not_read_its_response_loses_its_stream_at_the_deadline() {
+    let settings = "request-timeout = \"500ms\"\ngrace = \"1h\"";
+    let site = Site::new("wasi03_visits", settings, "");
+    let address = site.server.address;
+    talk(async {
+        let stream = tokio::net::TcpStream::connect(address).await;
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(10);
+        let handshake = builder.handshake(stream.expect("a connection")).await;
+        let (mut requests, connection) = handshake.expect("a handshake");
+        tokio::spawn(connection);
+        let never_ends = ask(&mut requests, address, "/numbers/endless");
+        // The guest has sent all of this.
+        let request = head(address, "POST", "/echo");
+        let (whole, mut upload) = requests.send_request(request, false).expect("a request");
+        upload
+            .send_data(Bytes::from(vec![b'x'; 5_000]), true)
+            .expect("a body");
+        for answer in [never_ends, whole] {
+            let answer = answer.await.expect("an answer");
+            assert_eq!(answer.status(), 200);
+            let mut download = answer.into_body();
+            let mut size = 0;
+            let error = loop {
+                match download.data().await {
+                    Some(Ok(data)) => size += data.len(),
+                    Some(Err(error)) => break error,
+                    None => panic!("{size} bytes are the whole response"),
+                }
+            };
+            assert_eq!((size, error.reason()), (10, Some(Reason::CANCEL)));
+        }
+        let answer = ask(&mut requests, address, "/visits").await;
+        assert_eq!(answer.expect("an answer").status(), 200);
+    });
+    let lines = [(); 2].map(|()| site.server.line_with("cut short"));
+    for path in ["GET /numbers/endless 200", "POST /echo 200"] {
+        assert!(lines.iter().any(|line| line.contains(path)), "{lines:?}");
+    }
+    site.server.ends_with_nothing_in_use();
+}
+
+/// The client allows the server to send as much as it likes, and then reads nothing.
+#[test]
+fn a_client_that_reads_nothing_loses_its_connection_at_the_deadline() {
+    let settings = "request-timeout = \"500ms\"\ngrace = \"1h\"";
+    let site = Site::new("wasi03_visits", settings, "");
+    let mut client = connect(site.server.address);
+    let window = 0x7fff_ffff_u32.to_be_bytes();
+    let mut beginning = [PREFACE, &[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4], &window].concat();
+    beginning.extend([0, 0, 4, 8, 0, 0, 0, 0, 0]);
+    beginning.extend((0x7fff_ffff_u32 - 65_535).to_be_bytes());
+    // `GET http://x/numbers/endless`.
+    let path = b"/numbers/endless";
+    beginning.extend([0, 0, 7 + path.len() as u8, 1, 5, 0, 0, 0, 1]);
+    beginning.extend([0x82, 0x86, 0x41, 1, b'x', 0x44, path.len() as u8]);
+    beginning.extend(path);
+    client.write_all(&beginning).expect("the server reads");
+    let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    let error = loop {
+        if let Err(error) = client.write_all(&ping) {
+            break error;
+        }
+    };
+    assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "{error}");
+    site.server.line_with("cut short");
+    site.server.ends_with_nothing_in_use();
+}
+
+/// At the deadline, before the client's own connection is closed.
 #[test]
 fn a_client_that_does_not_read_does_not_keep_a_database_connection() {
     let site = Site::new("wasi03_visits", "request-timeout = \"500ms\"", "");

@@ -137,11 +137,19 @@ impl Server {
 
     /// Waits for a line on standard error.
     pub(crate) fn line_with(&self, text: &str) -> String {
+        self.lines_until(text).pop().expect("the line")
+    }
+
+    /// Waits for a line on standard error. Returns all up to that.
+    pub(crate) fn lines_until(&self, text: &str) -> Vec<String> {
         let lines = self.lines.lock().expect("a test that did not panic");
         let mut seen = Vec::new();
         loop {
             match lines.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains(text) => return line,
+                Ok(line) if line.contains(text) => {
+                    seen.push(line);
+                    return seen;
+                }
                 Ok(line) => seen.push(line),
                 Err(_) => panic!("no line with {text:?} came, but {seen:#?}"),
             }

@@ -242,8 +242,14 @@ fn a_guests_output_has_a_limit() {
     let (_folder, database) = here();
     let flags = ["--max-output-size", "20000", "--request-timeout", "500ms"];
     let server = Server::of("hostile_serves", &database, &flags);
-    server.ask("GET", "/flood", None).is(504);
-    server.line_with("more than 20000 bytes");
+    // What the log has of each line counts, too.
+    for path in ["/flood", "/flood/lines"] {
+        server.ask("GET", path, None).is(504);
+        let lines = server.lines_until("more than 20000 bytes");
+        let lines = lines.iter().filter(|line| line.contains("guest: "));
+        let size: usize = lines.map(|line| line.len() + 1).sum();
+        assert!(size < 20_200, "{size}");
+    }
 }
 
 #[test]

@@ -8,7 +8,8 @@
 //! - `/count` returns how many requests this instance has counted.
 //! - `/numbers/held` does the same, and holds a connection meanwhile.
 //! - `/echo` returns the request's body as it arrives. Its URI and its cookies are in the response's
-//!   headers, as is each header of the request whose name begins with `set-`, without that.
+//!   headers, as is each header of the request whose name begins with `set-`, without that. Its header
+//!   `status` is the response's status.
 //! - `/trap` traps with a visit in an open transaction.
 //!
 //! Empty for any other target, whose linker does not accept a component's export names.
@@ -159,6 +160,7 @@ fn echo(request: Request) -> Result<Response, ErrorCode> {
         }
     }
     let headers = Fields::from_list(&headers).map_err(|_| ErrorCode::HttpProtocolError)?;
+    let status = request.get_headers().get("status");
     let (_, consumed) = wit_future::new(|| Ok(()));
     let (mut body, trailers) = Request::consume_body(request, consumed);
     let (mut writer, reader) = wit_stream::new();
@@ -171,7 +173,14 @@ fn echo(request: Request) -> Result<Response, ErrorCode> {
             }
         }
     });
-    Ok(Response::new(headers, Some(reader), trailers).0)
+    let response = Response::new(headers, Some(reader), trailers).0;
+    let status = status
+        .first()
+        .and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+    match response.set_status_code(status.unwrap_or(200)) {
+        Ok(()) => Ok(response),
+        Err(()) => Err(ErrorCode::HttpProtocolError),
+    }
 }
 
 fn text(body: impl Display) -> Response {

@@ -10,7 +10,9 @@ use crate::config::size::Size;
 settings! {
     /// Limits and timeouts that all listeners, components and databases share.
     Server {
-        /// How long a request may take, until the end of its response.
+        /// How long a request may take, until its client has taken the whole response. Then the
+        /// component ends, and everything that it held is returned. The client gets the status 504,
+        /// or its response breaks off if it has begun.
         request_timeout: Duration, default "30s", from ">0s" to "10000h";
 
         /// Maximum number of requests that run at the same time, each with a thread and an
@@ -29,7 +31,7 @@ settings! {
             example 16;
 
         /// How long a request's head may take to arrive, how long a TLS handshake may take, and how
-        /// long a connection may be idle.
+        /// long a connection may stay open without a request, whatever else its client sends.
         head_timeout: Duration, default "30s", from ">0s" to "1h";
 
         /// Maximum size of a request's head: its first line and its headers. A larger one gets the
@@ -73,8 +75,8 @@ settings! {
         slow_statement_time: Option<Duration>, unset "none are logged", from "0s" to "10000h",
             example "1s";
 
-        /// How much a component may write to its stdout and stderr for one request. The rest is
-        /// dropped.
+        /// How much of a component's stdout and stderr is logged for one request. Each line counts as
+        /// 100 bytes more than its text. The rest is dropped.
         max_output_size: Size, default "64KiB", from "0" to "1GiB";
 
         /// SQLite's memory limit for all connections of all databases together. A statement that

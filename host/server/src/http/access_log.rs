@@ -1,7 +1,7 @@
 //! The access log: one event for each request, and for what hyper itself refuses.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Method, Request, StatusCode, Uri};
 
@@ -15,6 +15,8 @@ use crate::printable::{one_line, start_of};
 pub(super) struct Line {
     pub(super) number: u64,
     pub(super) since: Instant,
+    /// When the request's time is over.
+    pub(super) deadline: Instant,
     pub(super) method: Method,
     uri: Uri,
     pub(super) component: Option<Name>,
@@ -30,11 +32,19 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new<B>(number: u64, request: &Request<B>, log: Option<Arc<dyn Log>>) -> Line {
+    /// Of a request that arrives now, and may take this `time`.
+    pub(super) fn new<B>(
+        number: u64,
+        request: &Request<B>,
+        time: Duration,
+        log: Option<Arc<dyn Log>>,
+    ) -> Line {
+        let since = Instant::now();
         Line {
             number,
-            since: Instant::now(),
-            method: request.method().clone(),
+            since,
+            deadline: since + time,
+            method: loggable_method(request.method()),
             uri: request.uri().clone(),
             component: None,
             has_many: false,
@@ -61,6 +71,17 @@ pub(super) fn log_refusal(log: &dyn Log, request: u64, status: StatusCode, reaso
         status,
         reason,
     });
+}
+
+/// A client chooses its method too. It has no control characters.
+fn loggable_method(method: &Method) -> Method {
+    const MAX_BYTES: usize = 32;
+    let bytes = method.as_str().as_bytes();
+    match bytes.get(..MAX_BYTES) {
+        // The beginning of a method is one.
+        Some(start) if start.len() < bytes.len() => Method::from_bytes(start).unwrap_or_default(),
+        _ => method.clone(),
+    }
 }
 
 /// A client chooses its path: it must not control the terminal of the log's reader, nor fill the
@@ -96,5 +117,9 @@ mod tests {
     fn a_path_in_the_log_is_bounded_and_plain() {
         assert_eq!(loggable("/a\u{9b}b"), "/a\u{fffd}b");
         assert_eq!(loggable(&"/".repeat(70_000)).len(), 512);
+        for (length, expected) in [(32, 32), (33, 32), (70_000, 32)] {
+            let method = Method::from_bytes(&vec![b'X'; length]).expect("a method");
+            assert_eq!(loggable_method(&method).as_str().len(), expected);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Serves an operator's requests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -11,6 +12,9 @@ use crate::http::access_log::Line;
 use crate::http::answer::{Ending, Outgoing};
 use crate::http::exchange::Client;
 use crate::http::listener::Service;
+
+/// How long a request may take, to the end of its response.
+const TIME: Duration = Duration::from_secs(30);
 
 /// Handles an operator's requests. They are not logged.
 #[derive(Clone)]
@@ -25,7 +29,7 @@ impl Service for ForOperator {
         let admin = Arc::clone(&self.0);
         async move {
             let local = client.socket.local_addr().ok();
-            let line = Line::new(0, &request, None);
+            let line = Line::new(0, &request, TIME, None);
             let version = request.version();
             // No request has a body of use.
             let response = admin.answer(&request.map(drop), local).await;

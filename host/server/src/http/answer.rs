@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
@@ -15,6 +16,14 @@ use wasmtime_wasi_http::{Error, WasiBody};
 use crate::http::access_log::Line;
 use crate::http::exchange::Exchange;
 use crate::log::Sent;
+
+/// How much longer than its request's time a response may take to be sent: the host's own, which says
+/// that the time is over, only begins then.
+const SENDING_GRACE: Duration = Duration::from_secs(1);
+
+/// How much of a part of a body the client may still have to make room for when HTTP/2 counts it as
+/// sent.
+const LAST_PART: usize = 1 << 10;
 
 pub(super) fn text(status: StatusCode, text: &'static str) -> Response<WasiBody> {
     let mut response = response(
@@ -57,6 +66,10 @@ pub(super) struct Outgoing {
     length: Option<u64>,
     /// There is none, whatever the guest writes. hyper sees to that for HTTP/1 only.
     is_omitted: bool,
+    is_http2: bool,
+    /// The end of the last part of the body, with HTTP/2. A stream that has everything ends, even if
+    /// its client has room for one byte only. Then no deadline could end it any more.
+    held: Option<Bytes>,
     ended: bool,
     failed: bool,
     ending: Ending,
@@ -73,19 +86,28 @@ pub(super) struct Ending {
 
 impl Outgoing {
     pub(super) fn wrap(
-        response: Response<WasiBody>,
+        mut response: Response<WasiBody>,
         version: Version,
-        line: Line,
+        mut line: Line,
         exchange: Arc<Exchange>,
         ending: Ending,
     ) -> Response<Outgoing> {
+        line.deadline = line.deadline.max(Instant::now()) + SENDING_GRACE;
+        exchange.respond(line.deadline);
+        let is_http2 = version == Version::HTTP_2;
         let status = response.status();
+        if status == StatusCode::NO_CONTENT {
+            // A client that believes it would take the next response for content (RFC 9110, 8.6).
+            response.headers_mut().remove(CONTENT_LENGTH);
+        }
         let has_none = line.method == Method::HEAD
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let length = response.headers().get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
         response.map(|body| Outgoing {
-            is_omitted: has_none && version == Version::HTTP_2,
+            is_omitted: has_none && is_http2,
+            is_http2,
+            held: None,
             ended: body.is_end_stream(),
             length: if has_none {
                 Some(0)
@@ -106,7 +128,7 @@ impl Outgoing {
     pub(super) fn unread(line: Line, exchange: Arc<Exchange>) -> Response<Outgoing> {
         drop(line);
         let response = text(StatusCode::INTERNAL_SERVER_ERROR, "");
-        let line = Line::new(0, &Request::new(()), None);
+        let line = Line::new(0, &Request::new(()), Duration::ZERO, None);
         Outgoing::wrap(
             response,
             Version::HTTP_11,
@@ -114,6 +136,17 @@ impl Outgoing {
             exchange,
             Ending::default(),
         )
+    }
+}
+
+impl Outgoing {
+    fn hold_end(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        frame.map_data(|mut data| {
+            if data.len() > LAST_PART {
+                self.held = Some(data.split_off(data.len() - LAST_PART));
+            }
+            data
+        })
     }
 }
 
@@ -125,10 +158,17 @@ impl Body for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(held) = self.held.take() {
+            self.bytes += held.len() as u64;
+            return Poll::Ready(Some(Ok(Frame::data(held))));
+        }
         let mut frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         // The body of a guest that was stopped must not look complete to the client.
         if frame.is_none() && self.ending.cut.load(Ordering::Acquire) {
             frame = Some(Err(Error::ConnectionTerminated));
+        }
+        if self.is_http2 {
+            frame = frame.map(|frame| frame.map(|frame| self.hold_end(frame)));
         }
         match &frame {
             Some(Ok(frame)) => self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
@@ -139,7 +179,10 @@ impl Body for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_omitted || self.body.is_end_stream() && !self.ending.cut.load(Ordering::Acquire)
+        self.is_omitted
+            || self.held.is_none()
+                && self.body.is_end_stream()
+                && !self.ending.cut.load(Ordering::Acquire)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -155,7 +198,8 @@ impl Drop for Outgoing {
         // hyper drops an empty body, and a body with a length once it has that many bytes, without
         // polling for its end.
         let has_all = self.length.is_some_and(|length| self.bytes >= length);
-        let is_whole = !self.failed && (self.ended || has_all || self.body.is_end_stream());
+        let is_at_end = self.held.is_none() && self.body.is_end_stream();
+        let is_whole = !self.failed && (self.ended || has_all || is_at_end);
         if let Some(taken) = self.ending.taken.take() {
             let _ = taken.send(is_whole);
         }
@@ -184,7 +228,7 @@ mod tests {
     /// The bytes of a response's body, or `None` if it breaks off.
     fn received(cut: bool) -> Option<Bytes> {
         let response = text(StatusCode::OK, "hello");
-        let line = Line::new(1, &Request::new(()), None);
+        let line = Line::new(1, &Request::new(()), Duration::ZERO, None);
         let ending = Ending {
             cut: Arc::new(AtomicBool::new(cut)),
             taken: None,

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Shutdown};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::FuturesUnordered;
 use http::uri::Scheme;
@@ -196,18 +196,22 @@ impl<S: Service> Connection<S> {
             });
             let http = &self.settings.http1;
             let mut connection = pin!(http.serve_connection(wire, service));
+            let patience = self.settings.head_timeout;
             tokio::select! {
                 biased;
-                outcome = connection.as_mut() => outcome,
+                outcome = exchange.in_time(connection.as_mut(), patience) => outcome,
                 () = reached(&mut self.phase, Phase::Finishing) => {
                     // hyper would wait for the rest of a head.
                     if exchange.is_idle() {
                         return;
                     }
                     connection.as_mut().graceful_shutdown();
-                    connection.await
+                    exchange.in_time(connection, patience).await
                 }
             }
+        };
+        let Some(outcome) = outcome else {
+            return;
         };
         exchange.end();
         let answer = outcome
@@ -221,13 +225,14 @@ impl<S: Service> Connection<S> {
             // The client only has to close its half: a shutdown does not wait for that.
             drop(self.open);
         }
-        linger(&socket).await;
+        linger(&socket, LINGER).await;
     }
 
     async fn talk_http2(mut self, wire: TokioIo<Wire>, client: Client) {
         let exchange = Arc::clone(&client.exchange);
         let socket = Arc::clone(&client.socket);
         let mut running = FuturesUnordered::new();
+        let mut lingering = LINGER;
         {
             let (service, exchange) = (self.service.clone(), &exchange);
             let service = service_fn(move |request: Request<Incoming>| {
@@ -240,24 +245,41 @@ impl<S: Service> Connection<S> {
                     Ok::<_, Infallible>(response)
                 }
             });
-            let streams = Streams::default();
+            let streams = Streams::new(exchange);
+            let (patience, from) = (self.settings.head_timeout, Instant::now());
             let http = http2::builder(&streams, self.settings.max_head_size);
             let mut connection = pin!(http.serve_connection(wire, service));
-            let driving = http2::drive(connection.as_mut(), &streams, &mut running, exchange);
-            let is_over = tokio::select! {
+            let driving = http2::drive(
+                connection.as_mut(),
+                &streams,
+                &mut running,
+                exchange,
+                patience,
+            );
+            let ending = tokio::select! {
                 biased;
-                () = driving => true,
-                () = reached(&mut self.phase, Phase::Finishing) => false,
-                () = exchange.idle(self.settings.head_timeout) => false,
-            };
-            if !is_over {
-                connection.as_mut().graceful_shutdown();
-                let driving = http2::drive(connection, &streams, &mut running, exchange);
-                tokio::select! {
-                    () = driving => {}
-                    // The client does not acknowledge the shutdown.
-                    () = exchange.idle(LINGER_IDLE) => {}
+                is_taken = driving => Some(is_taken),
+                () = reached(&mut self.phase, Phase::Finishing) => None,
+                () = exchange.idle(patience, from) => {
+                    lingering = LINGER_IDLE;
+                    None
                 }
+            };
+            let is_taken = match ending {
+                Some(is_taken) => is_taken,
+                None => {
+                    connection.as_mut().graceful_shutdown();
+                    let driving =
+                        http2::drive(connection, &streams, &mut running, exchange, patience);
+                    tokio::select! {
+                        is_taken = driving => is_taken,
+                        // The client does not acknowledge the shutdown.
+                        () = exchange.idle(LINGER_IDLE, Instant::now()) => true,
+                    }
+                }
+            };
+            if !is_taken {
+                return;
             }
         }
         // Requests that still run end with their streams.
@@ -265,7 +287,7 @@ impl<S: Service> Connection<S> {
         exchange.end();
         let _ = socket.shutdown(Shutdown::Write);
         drop(self.open);
-        linger(&socket).await;
+        linger(&socket, lingering).await;
     }
 }
 
@@ -302,8 +324,8 @@ fn answer_to(error: &hyper::Error) -> Option<StatusCode> {
     })
 }
 
-/// Read and discard what the client still sends, until it closes its half too.
-async fn linger(socket: &std::net::TcpStream) {
+/// Read and discard what the client still sends, until it closes its half too, for as long as `most`.
+async fn linger(socket: &std::net::TcpStream, most: Duration) {
     if matches!(socket.peek(&mut [0]), Ok(0)) {
         return;
     }
@@ -320,5 +342,5 @@ async fn linger(socket: &std::net::TcpStream) {
             }
         }
     };
-    let _ = tokio::time::timeout(LINGER, drain).await;
+    let _ = tokio::time::timeout(most, drain).await;
 }

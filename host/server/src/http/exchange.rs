@@ -1,11 +1,15 @@
 //! Tracks what one client and its requests' handlers exchange: which requests are running, which
 //! responses have been sent, and what part of an upload is unread.
 
+use std::future::poll_fn;
 use std::net::{IpAddr, TcpStream};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::uri::Scheme;
+use tokio::time::Sleep;
 
 use crate::http::access_log::Line;
 
@@ -48,8 +52,12 @@ struct State {
     /// How many responses have been sent, and how many the client did not wait for.
     answered: u64,
     abandoned: u64,
-    /// When the connection was last written to.
-    written: Instant,
+    /// When the last request ended.
+    idle_since: Instant,
+    /// When the response must have been handed over that began last.
+    until: Option<Instant>,
+    /// Since when the socket takes no more.
+    blocked_since: Option<Instant>,
 }
 
 impl Default for State {
@@ -61,7 +69,9 @@ impl Default for State {
             lines: Vec::new(),
             answered: 0,
             abandoned: 0,
-            written: Instant::now(),
+            idle_since: Instant::now(),
+            until: None,
+            blocked_since: None,
         }
     }
 }
@@ -75,15 +85,29 @@ impl Exchange {
         state.unread = has_body;
     }
 
+    /// A response begins, which must have been sent by then.
+    pub(super) fn respond(&self, until: Instant) {
+        self.state().until = Some(until);
+    }
+
+    /// With HTTP/2: by when the response must have been handed over that the stream has begun which
+    /// was polled last.
+    pub(super) fn take_until(&self) -> Option<Instant> {
+        self.state().until.take()
+    }
+
     /// hyper has read all that it needs of a response. Its line is written when that has been sent.
     pub(super) fn hand_over(&self, line: Line) {
-        self.state().lines.push(line);
+        let mut state = self.state();
+        state.until = None;
+        state.lines.push(line);
     }
 
     /// A response ends before it is complete.
     pub(super) fn break_off(&self) {
         let mut state = self.state();
-        state.under_way = state.under_way.saturating_sub(1);
+        state.until = None;
+        state.end_requests(1);
     }
 
     /// As [`break_off`](Exchange::break_off), because the client does not want the response.
@@ -103,14 +127,14 @@ impl Exchange {
         self.state().under_way == 0
     }
 
-    /// Wait until no request is running, and nothing has been written, for `time`. It may take twice
-    /// as long until this notices.
-    pub(super) async fn idle(&self, time: Duration) {
+    /// Wait until no request has been running for `time`, counted from now or from the connection's
+    /// beginning. What else the client sends does not count: pings, for instance.
+    pub(super) async fn idle(&self, time: Duration, from: Instant) {
         loop {
             let left = {
                 let state = self.state();
                 match state.under_way {
-                    0 => time.saturating_sub(state.written.elapsed()),
+                    0 => time.saturating_sub(state.idle_since.max(from).elapsed()),
                     _ => time,
                 }
             };
@@ -147,23 +171,84 @@ impl Exchange {
 
     /// The connection is being written to.
     pub(super) fn writing(&self) {
+        self.state().responding = true;
+    }
+
+    /// Whether the socket has taken what was written last.
+    pub(super) fn took(&self, anything: bool) {
         let mut state = self.state();
-        state.responding = true;
-        state.written = Instant::now();
+        match anything {
+            true => state.blocked_since = None,
+            false => drop(state.blocked_since.get_or_insert_with(Instant::now)),
+        }
     }
 
     /// All that was written has been sent.
     pub(super) fn flushed(&self) {
         let mut state = self.state();
         let lines = std::mem::take(&mut state.lines);
-        state.under_way = state.under_way.saturating_sub(lines.len());
+        state.end_requests(lines.len());
         state.answered += lines.len() as u64;
         drop(state);
         // Dropped, and so written, outside the lock.
         drop(lines);
     }
 
+    /// Drive a connection to its end. `None`: its client does not take a response in time, or, with no
+    /// request running, takes nothing for `patience`.
+    pub(super) async fn in_time<F: Future>(
+        &self,
+        mut connection: Pin<&mut F>,
+        patience: Duration,
+    ) -> Option<F::Output> {
+        let mut timer = Timer::default();
+        poll_fn(|cx| match connection.as_mut().poll(cx) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            // All that changes this happens while the connection is polled.
+            Poll::Pending => timer.poll(self.state().due(patience), cx).map(|()| None),
+        })
+        .await
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn end_requests(&mut self, count: usize) {
+        self.under_way = self.under_way.saturating_sub(count);
+        if count > 0 && self.under_way == 0 {
+            self.idle_since = Instant::now();
+        }
+    }
+
+    /// When the connection must end, unless something is sent before.
+    fn due(&self, patience: Duration) -> Option<Instant> {
+        let lines = self.lines.iter().map(|line| line.deadline);
+        let blocked = self.blocked_since.filter(|_| self.under_way == 0);
+        let blocked = blocked.map(|since| since + patience);
+        lines.chain(self.until).chain(blocked).min()
+    }
+}
+
+/// A timer that is only made if there is something to wait for.
+#[derive(Debug, Default)]
+pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
+
+impl Timer {
+    /// Ready at this time.
+    pub(super) fn poll(&mut self, time: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(time) = time else {
+            return Poll::Pending;
+        };
+        let time = tokio::time::Instant::from(time);
+        let sleep = self
+            .0
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(time)));
+        if sleep.deadline() != time {
+            sleep.as_mut().reset(time);
+        }
+        sleep.as_mut().poll(cx)
     }
 }

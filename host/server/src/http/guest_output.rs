@@ -15,6 +15,9 @@ use crate::printable::printable;
 
 /// Longer lines are split.
 const MAX_LINE_BYTES: usize = 4096;
+/// How much each line counts in addition to its text, for what the log adds: the request's number, and
+/// with JSON the time. Otherwise a guest could write much more in short lines than it may.
+const LINE_BYTES: usize = 100;
 /// The maximum size of one write of a guest.
 const MAX_WRITE_BYTES: usize = 64 * 1024;
 
@@ -24,8 +27,8 @@ const MAX_WRITE_BYTES: usize = 64 * 1024;
 pub(super) struct GuestOutput(Arc<Mutex<Lines>>);
 
 impl GuestOutput {
-    /// For a request that may write up to `most` bytes: otherwise a guest that writes in a loop
-    /// could fill the host's disk.
+    /// For a request for which up to `most` bytes may be logged: otherwise a guest that writes in a
+    /// loop could fill the host's disk.
     pub(super) fn new(request: u64, most: usize, log: Arc<dyn Log>) -> GuestOutput {
         GuestOutput(Arc::new(Mutex::new(Lines {
             log,
@@ -66,17 +69,19 @@ struct Lines {
     log: Arc<dyn Log>,
     request: u64,
     partial: Vec<u8>,
-    /// How many bytes the request may write, and how many of them are left.
+    /// How many bytes may be logged for the request, and how many of them are left.
     most: usize,
     left: usize,
-    /// The message that the rest is dropped has been written.
+    /// There is no room for more, and the message that the rest is dropped has been written.
     is_full: bool,
 }
 
 impl Lines {
     fn take(&mut self, bytes: &[u8]) {
-        let taken = &bytes[..bytes.len().min(self.left)];
-        for byte in taken {
+        for byte in bytes {
+            if self.is_full {
+                return;
+            }
             if *byte == b'\n' {
                 self.end_line();
             } else {
@@ -86,24 +91,58 @@ impl Lines {
                 }
             }
         }
-        self.left -= taken.len();
-        if bytes.len() > taken.len() && !self.is_full {
+    }
+
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.partial);
+        if self.is_full {
+            return;
+        }
+        let line = printable(&String::from_utf8_lossy(&line));
+        let room = self.left.checked_sub(LINE_BYTES);
+        let fits = room.map_or("", |room| fitting(&line, room));
+        if room.is_some() && (fits.len() == line.len() || !fits.is_empty()) {
+            self.left -= LINE_BYTES + size(fits);
+            self.log.event(&Event::Output {
+                request: self.request,
+                line: fits,
+            });
+        }
+        if room.is_none() || fits.len() < line.len() {
             self.is_full = true;
-            self.end_line();
             self.log.event(&Event::OutputDropped {
                 request: self.request,
                 most: self.most,
             });
         }
     }
+}
 
-    fn end_line(&mut self) {
-        let line = std::mem::take(&mut self.partial);
-        self.log.event(&Event::Output {
-            request: self.request,
-            line: &printable(&String::from_utf8_lossy(&line)),
-        });
+/// How long a text is in a log, where JSON escapes some characters.
+fn size(text: &str) -> usize {
+    text.chars().map(size_of).sum()
+}
+
+fn size_of(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\t' => 2,
+        c => c.len_utf8(),
     }
+}
+
+/// The beginning of a text that is no longer than this in a log.
+fn fitting(text: &str, room: usize) -> &str {
+    let mut left = room;
+    let end = text
+        .char_indices()
+        .find(|(_, c)| match left.checked_sub(size_of(*c)) {
+            Some(less) => {
+                left = less;
+                false
+            }
+            None => true,
+        });
+    end.map_or(text, |(end, _)| &text[..end])
 }
 
 impl Drop for Lines {
@@ -212,9 +251,41 @@ mod tests {
 
     #[test]
     fn a_flood_is_cut_off_once() {
-        let flood = vec![b'x'; MOST];
-        let printed = lines_of(&[&flood, &flood, b"more\n"]);
-        assert_eq!(printed.len(), MOST / MAX_LINE_BYTES + 2);
-        assert!(printed.iter().all(|line| line.len() < MAX_LINE_BYTES + 100));
+        let long = vec![b'x'; MOST];
+        let printed = lines_of(&[&long, &long, b"more\n"]);
+        assert_eq!(printed.len(), MOST / MAX_LINE_BYTES + 1);
+        // Short lines, and bytes that become longer.
+        for part in [
+            &b"\n"[..],
+            b"x\n",
+            b"\xff",
+            b"\0\n",
+            b"\"\\\t",
+            "\u{9b}".as_bytes(),
+        ] {
+            let flood = part.repeat(MOST);
+            let printed = lines_of(&[&flood, &flood, b"more\n"]);
+            let (dropped, printed) = printed.split_last().expect("a line");
+            assert!(dropped.contains("max-output-size"), "{dropped}");
+            let escaped = |line: &String| serde_json::to_string(line).map_or(0, |line| line.len());
+            let size: usize = printed.iter().map(escaped).sum();
+            assert!(size <= MOST, "{size} of {part:?}");
+            assert!(printed.iter().all(|line| line.starts_with("[7] guest: ")));
+        }
+    }
+
+    #[test]
+    fn what_fits_is_logged() {
+        let line = vec![b'x'; MOST];
+        let fits = MOST - (MOST / MAX_LINE_BYTES) * LINE_BYTES;
+        for (length, count) in [(fits, 0), (fits + 1, 1)] {
+            let printed = lines_of(&[&line[..length], b"\n"]);
+            let dropped = printed
+                .iter()
+                .filter(|line| line.contains("max-output-size"));
+            assert_eq!(dropped.count(), count, "{length}");
+        }
+        assert_eq!(fitting("a\"\u{e4}b", 4), "a\"");
+        assert_eq!(fitting("a\"\u{e4}b", 5), "a\"\u{e4}");
     }
 }

@@ -133,7 +133,8 @@ impl Handler {
     ) -> Response<Outgoing> {
         let number = self.next_number();
         let site = self.site();
-        let mut line = Line::new(number, &request, Some(Arc::clone(&self.log)));
+        let log = Some(Arc::clone(&self.log));
+        let mut line = Line::new(number, &request, site.settings.request_timeout, log);
         line.has_many = site.has_many;
         let mut ending = Ending::default();
         let (taken, was_taken) = oneshot::channel();
@@ -273,7 +274,7 @@ impl Handler {
         line: &mut Line,
     ) -> Option<(Response<WasiBody>, Option<&'static str>)> {
         let number = line.number;
-        let deadline = line.since + run.site.settings.request_timeout;
+        let deadline = line.deadline;
         let component = &run.target.component;
         let (answer, mut answered) = oneshot::channel();
         let tenant = line.tenant.as_deref();

@@ -1,10 +1,10 @@
 //! HTTP/2 on one connection, whose requests run at the same time.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper::rt::Executor;
@@ -12,7 +12,7 @@ use hyper::server::conn::http2::Builder;
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpStream;
 
-use crate::http::exchange::Exchange;
+use crate::http::exchange::{Exchange, Timer};
 
 /// What a client begins with (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -31,18 +31,55 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 /// How much of a response's body to take from the guest before the client does.
 const SEND_BUFFER: usize = 64 << 10;
 
-type Stream = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// A request's stream. It ends, too, if the client does not take its response in time.
+pub(super) struct Stream {
+    stream: Pin<Box<dyn Future<Output = ()> + Send>>,
+    exchange: Arc<Exchange>,
+    until: Option<Instant>,
+    timer: Timer,
+}
+
+impl Future for Stream {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let outcome = this.stream.as_mut().poll(cx);
+        this.until = this.exchange.take_until().or(this.until);
+        match outcome {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => this.timer.poll(this.until, cx),
+        }
+    }
+}
 
 /// Keeps the streams of a connection for [`drive`], which runs them in the connection's own task: so
 /// the end of the connection is the end of its requests, and what a stream has sent is written
 /// after the stream has ended.
-#[derive(Clone, Default)]
-pub(super) struct Streams(Arc<Mutex<Vec<Stream>>>);
+#[derive(Clone)]
+pub(super) struct Streams {
+    new: Arc<Mutex<Vec<Stream>>>,
+    exchange: Arc<Exchange>,
+}
+
+impl Streams {
+    pub(super) fn new(exchange: &Arc<Exchange>) -> Streams {
+        Streams {
+            new: Arc::default(),
+            exchange: Arc::clone(exchange),
+        }
+    }
+}
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        streams.push(Box::pin(stream));
+        let mut streams = self.new.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.push(Stream {
+            stream: Box::pin(stream),
+            exchange: Arc::clone(&self.exchange),
+            until: None,
+            timer: Timer::default(),
+        });
     }
 }
 
@@ -63,18 +100,20 @@ pub(super) fn builder(streams: &Streams, max_head_size: u32) -> Builder<Streams>
 }
 
 /// Run a connection and its streams to the end of the connection, or until its client is a
-/// [flood](Exchange::is_flooded).
+/// [flood](Exchange::is_flooded). Returns false if its client does not take what it asked for
+/// [in time](Exchange::in_time).
 pub(super) async fn drive<C: Future>(
     mut connection: Pin<&mut C>,
     streams: &Streams,
     running: &mut FuturesUnordered<Stream>,
     exchange: &Exchange,
-) {
-    poll_fn(|cx| {
+    patience: Duration,
+) -> bool {
+    let driving = poll_fn(|cx| {
         if connection.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        let mut new = streams.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut new = streams.new.lock().unwrap_or_else(PoisonError::into_inner);
         running.extend(new.drain(..));
         drop(new);
         while let Poll::Ready(Some(())) = running.poll_next_unpin(cx) {}
@@ -82,8 +121,8 @@ pub(super) async fn drive<C: Future>(
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
-    })
-    .await;
+    });
+    exchange.in_time(pin!(driving), patience).await.is_some()
 }
 
 /// Whether the client begins with HTTP/2. Waits until it sends something.

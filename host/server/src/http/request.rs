@@ -45,8 +45,8 @@ impl Limits {
     pub(super) fn check<B: Body>(&self, request: &Request<B>) -> Result<(), Refusal> {
         /// Between a header's name and its value, and after it.
         const PUNCTUATION: usize = ": \r\n".len();
-        /// The method, the version, and what is between them and the target.
-        const FIRST_LINE: usize = 32;
+        /// The version, and what is between it, the target and the method.
+        const FIRST_LINE: usize = " HTTP/1.1\r\n ".len();
         let uri = request.uri();
         let target = uri.path_and_query().map_or(0, |path| path.as_str().len())
             + uri
@@ -62,7 +62,8 @@ impl Limits {
                 "the request's target is longer than this server allows\n",
             ));
         }
-        let head = FIRST_LINE + target + fields.sum::<usize>();
+        let method = request.method().as_str().len();
+        let head = FIRST_LINE + method + target + fields.sum::<usize>();
         if head as u64 > self.head || headers.len() > self.headers as usize {
             return Err((
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -136,7 +137,7 @@ pub(super) fn check<B>(
         .authority(authority)
         .path_and_query(path)
         .build()
-        .map_err(|_| bad("the request's target is not valid\n"))?;
+        .map_err(|_| INVALID_TARGET)?;
     *request.uri_mut() = uri;
     join_cookies(request.headers_mut());
     Ok(())
@@ -209,13 +210,24 @@ fn target<'a, B>(
             "this connection only serves its own scheme, http:// or https://\n",
         )),
         (Some(_), Some(authority), path) if is_host(authority) => {
-            let path = path.cloned();
-            Ok((
-                Some(authority),
-                path.unwrap_or_else(|| PathAndQuery::from_static("/")),
-            ))
+            Ok((Some(authority), absolute(path, is_http2(request))?))
         }
-        _ => Err(bad("the request's target is not valid\n")),
+        _ => Err(INVALID_TARGET),
+    }
+}
+
+const INVALID_TARGET: Refusal = bad("the request's target is not valid\n");
+
+/// The path of a target that names a host. It may be missing before a query (RFC 9110, 4.2.3), but not
+/// with HTTP/2 (RFC 9113, 8.3.1).
+fn absolute(path: Option<&PathAndQuery>, is_http2: bool) -> Result<PathAndQuery, Refusal> {
+    match path {
+        None => Ok(PathAndQuery::from_static("/")),
+        Some(path) if path.as_str().starts_with('/') => Ok(path.clone()),
+        Some(path) if !is_http2 => format!("/{}", path.as_str())
+            .parse()
+            .map_err(|_| INVALID_TARGET),
+        Some(_) => Err(INVALID_TARGET),
     }
 }
 
@@ -264,6 +276,7 @@ mod tests {
             (get("/a?b").header(HOST, "x:81"), "http://x:81/a?b"),
             (get("http://y/a").header(HOST, "x"), "http://y/a"),
             (get("http://y").header(HOST, "x"), "http://y/"),
+            (get("http://y?b").header(HOST, "x"), "http://y/?b"),
             (
                 get("/a").version(Version::HTTP_10),
                 "http://127.0.0.1:8080/a",
@@ -293,6 +306,7 @@ mod tests {
             (Scheme::HTTP, get("http://x/a").header(HOST, "y"), Err(400)),
             (Scheme::HTTP, get("/a").header(HOST, "y"), Ok("http://y/a")),
             (Scheme::HTTP, get("/a"), Err(400)),
+            (Scheme::HTTP, get("http://x?b"), Err(400)),
         ] {
             let checked = checked_for(&scheme, request);
             let checked = checked.map(|request| request.uri().to_string());

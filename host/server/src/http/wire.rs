@@ -33,6 +33,13 @@ pub(super) struct Wire {
     pub(super) exchange: Arc<Exchange>,
 }
 
+impl Wire {
+    fn took<T>(&self, outcome: Poll<T>) -> Poll<T> {
+        self.exchange.took(outcome.is_ready());
+        outcome
+    }
+}
+
 impl AsyncRead for Wire {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -50,7 +57,8 @@ impl AsyncWrite for Wire {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.exchange.writing();
-        either!(&mut self.stream, poll_write, cx, bytes)
+        let written = either!(&mut self.stream, poll_write, cx, bytes);
+        self.took(written)
     }
 
     fn poll_write_vectored(
@@ -59,7 +67,8 @@ impl AsyncWrite for Wire {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.exchange.writing();
-        either!(&mut self.stream, poll_write_vectored, cx, bytes)
+        let written = either!(&mut self.stream, poll_write_vectored, cx, bytes);
+        self.took(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -71,12 +80,14 @@ impl AsyncWrite for Wire {
 
     /// hyper flushes when the socket has taken every byte of its buffer.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(either!(&mut self.stream, poll_flush, cx))?;
+        let flushed = either!(&mut self.stream, poll_flush, cx);
+        ready!(self.took(flushed))?;
         self.exchange.flushed();
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(&mut self.stream, poll_shutdown, cx)
+        let shut_down = either!(&mut self.stream, poll_shutdown, cx);
+        self.took(shut_down)
     }
 }

@@ -91,6 +91,9 @@ fn answer(path: &str) -> Result<Response<Body>, Error> {
         "/flood" => loop {
             println!("{}", "x".repeat(10_000));
         },
+        "/flood/lines" => loop {
+            println!();
+        },
         // Not a final response.
         "/hints" => Ok(Response::builder().status(103).body(Body::empty())?),
         // Each ends in time, but the guest does not.
