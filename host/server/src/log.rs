@@ -147,7 +147,7 @@ pub struct Access<'a> {
     pub has_many: bool,
     /// The tenant that it was for, if its route has tenants.
     pub tenant: Option<&'a str>,
-    /// The method.
+    /// The method, up to 32 characters of it.
     pub method: &'a Method,
     /// The path without the query, up to 512 characters of it.
     pub path: &'a str,

@@ -28,7 +28,7 @@ impl Service for ForOperator {
     ) -> impl Future<Output = Response<Outgoing>> + Send {
         let admin = Arc::clone(&self.0);
         async move {
-            let local = client.socket.local_addr().ok();
+            let local = client.local;
             let line = Line::new(0, &request, TIME, None);
             let version = request.version();
             // No request has a body of use.

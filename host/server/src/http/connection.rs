@@ -153,6 +153,7 @@ impl<S: Service> Connection<S> {
             socket: Arc::new(stream.try_clone().ok()?),
             exchange: Arc::default(),
             address: self.address,
+            local: stream.local_addr().ok(),
             scheme: match self.settings.tls {
                 Some(_) => Scheme::HTTPS,
                 None => Scheme::HTTP,

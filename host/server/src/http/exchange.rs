@@ -2,7 +2,7 @@
 //! responses have been sent, and what part of an upload is unread.
 
 use std::future::poll_fn;
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -25,6 +25,8 @@ pub(super) struct Client {
     pub(super) exchange: Arc<Exchange>,
     /// The client's address.
     pub(super) address: IpAddr,
+    /// This end of the connection.
+    pub(super) local: Option<SocketAddr>,
     /// That of the connection: `https` with TLS.
     pub(super) scheme: Scheme,
     /// Whether the connection is the only one on its thread, in a
@@ -127,8 +129,8 @@ impl Exchange {
         self.state().under_way == 0
     }
 
-    /// Wait until no request has been running for `time`, counted from now or from the connection's
-    /// beginning. What else the client sends does not count: pings, for instance.
+    /// Wait until no request has been running for `time`, which is not counted before `from`. What else
+    /// the client sends does not matter: pings, for instance.
     pub(super) async fn idle(&self, time: Duration, from: Instant) {
         loop {
             let left = {

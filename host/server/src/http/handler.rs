@@ -141,7 +141,7 @@ impl Handler {
         let exchange = Arc::clone(&client.exchange);
         let version = request.version();
         let compression = site.settings.compression;
-        let local = client.socket.local_addr().ok();
+        let local = client.local;
         let limits = Limits::new(&site.settings);
         let placed = request::check(&mut request, &client.scheme, local)
             .and_then(|()| limits.check(&request))

@@ -86,8 +86,8 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
 /// For a connection whose requests have heads of up to `max_head_size` bytes.
 ///
 /// The rest are the defaults of hyper and h2: a frame has up to 16 KiB; 20 requests that the client
-/// resets before the server has seen them, or 1,024 that it gets wrong, close the connection, as
-/// does a head of too many frames. A ping, or settings, are acknowledged before more is read.
+/// resets before the server has seen them, 1,024 that it gets wrong, 100 empty parts of bodies, or too
+/// many small ones close the connection, as does a head of too many frames. A ping, or settings, are acknowledged before more is read.
 pub(super) fn builder(streams: &Streams, max_head_size: u32) -> Builder<Streams> {
     let mut http = Builder::new(streams.clone());
     http.timer(TokioTimer::new())
