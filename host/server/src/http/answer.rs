@@ -21,8 +21,7 @@ use crate::log::Sent;
 /// that the time is over, only begins then.
 const SENDING_GRACE: Duration = Duration::from_secs(1);
 
-/// How much of a part of a body the client may still have to make room for when HTTP/2 counts it as
-/// sent.
+/// How many bytes HTTP/2 may hold of a response that has ended, until its client has room for them.
 const LAST_PART: usize = 1 << 10;
 
 pub(super) fn text(status: StatusCode, text: &'static str) -> Response<WasiBody> {
@@ -67,8 +66,9 @@ pub(super) struct Outgoing {
     /// There is none, whatever the guest writes. hyper sees to that for HTTP/1 only.
     is_omitted: bool,
     is_http2: bool,
-    /// The end of the last part of the body, with HTTP/2. A stream that has everything ends, even if
-    /// its client has room for one byte only. Then no deadline could end it any more.
+    /// With HTTP/2, the end of the last part of the body. h2 takes a whole part when the client has room
+    /// for one byte, and with the last part hyper lets go of the stream: no deadline could end it any
+    /// more, and a client could keep the part. It takes this end when the client has room for the rest.
     held: Option<Bytes>,
     ended: bool,
     failed: bool,
