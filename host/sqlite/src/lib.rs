@@ -97,6 +97,7 @@
 pub mod backup;
 mod builder;
 mod deadline;
+mod disk;
 mod engine;
 mod error;
 mod error_kind;

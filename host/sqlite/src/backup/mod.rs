@@ -43,14 +43,13 @@
 //! # What a crash leaves
 //!
 //! A backup is made under a temporary name (`.NAME.part`) in the folder of its target, checked,
-//! synced with its folder, and renamed. If the process is killed, the part remains, and the next
-//! backup to the same name replaces it. A [`Restore`] exchanges the two files in one step: the
-//! database is the old one or the new one, complete.
+//! synced with its folder, and renamed. If the process is killed, the part and its lock
+//! (`.NAME.part.lock`) remain, and the next backup to the same name replaces both. A [`Restore`]
+//! exchanges the two files in one step: the database is the old one or the new one, complete.
 
 mod alone;
 mod connection;
 mod copy;
-mod disk;
 mod error;
 mod names;
 mod part;
@@ -69,7 +68,7 @@ use millpond_pool::engine::hand_over;
 
 pub(crate) use self::alone::Alone;
 pub use self::error::BackupError;
-use self::part::{Part, Publish};
+pub(crate) use self::part::{Part, Publish, remove_stale};
 use self::progress::Monitor;
 pub use self::progress::{Cancel, Phase, Progress};
 pub use self::restore::{Restore, RestoreReport};

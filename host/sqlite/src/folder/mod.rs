@@ -164,20 +164,23 @@ impl Folder {
         // It may have been suspended or deleted meanwhile.
         self.check(key)?;
         let file = files::database(key);
-        let location = || {
+        // A file that is deleted after the check must not reappear empty.
+        let location = |must_exist| {
             let location = Location::in_dir(&self.dir, &file)?;
-            // A file that is deleted after the check must not reappear empty.
-            Ok::<_, crate::error::Error>(location.must_exist(!self.create))
+            Ok::<_, crate::error::Error>(location.must_exist(must_exist))
         };
+        let mut must_exist = !self.create;
         if let Some(migrations) = &self.migrations {
             let report = migrations
-                .run_at(&location()?)
+                .run_at(&location(must_exist)?)
                 .map_err(|error| Error::new(ErrorKind::CannotOpen, format!("{file}: {error}")))?;
             for warning in report.warnings {
                 log::warn!("{file}: {warning}");
             }
+            // Nor without its tables.
+            must_exist = true;
         }
         let settings = self.builder.clone().tenant(key).settings();
-        open(location()?, settings, |engine| engine)
+        open(location(must_exist)?, settings, |engine| engine)
     }
 }
