@@ -79,6 +79,13 @@ impl<'a> Restore<'a> {
         self
     }
 
+    /// How long the check may take: a guest can make one compute for hours, with what it has
+    /// written into its database. A restore whose check takes longer fails. Defaults to 10 s, and 10 ms for each page.
+    pub fn max_check_time(mut self, time: Duration) -> Self {
+        self.monitor.set_check_time(time);
+        self
+    }
+
     /// Restore the database `to`, whose folder must exist. It must not be open, in this process or
     /// another: this keeps an exclusive lock on it until it is replaced, so that opening it
     /// meanwhile fails. It gets the mode and, if permitted, the owner of the file that it replaces.
