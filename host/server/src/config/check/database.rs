@@ -56,6 +56,7 @@ fn not_on_a_server(database: &Database) -> [(&'static str, bool, &'static str); 
             only_local,
         ),
         ("synchronous", database.synchronous.is_some(), only_local),
+        ("upkeep-after", database.upkeep_after.is_some(), only_local),
         (
             "create",
             database.create.is_some(),
@@ -158,6 +159,7 @@ fn check_in_memory(database: &Database, report: &mut Report) {
         ("migrations", database.migrations.is_some()),
         ("mmap-size", database.mmap_size.is_some()),
         ("synchronous", database.synchronous.is_some()),
+        ("upkeep-after", database.upkeep_after.is_some()),
         ("backup", database.backup.is_some()),
     ] {
         refuse(key, is_set, message, report);
