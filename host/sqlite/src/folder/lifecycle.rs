@@ -14,7 +14,7 @@ use millpond_pool::Pools;
 use millpond_pool::engine::hand_over;
 
 use super::{Folder, FolderError, TenantKey, files};
-use crate::backup::{self, Alone, BackupError, Part, Publish};
+use crate::backup::{self, Alone, Backup, BackupError, Part, Publish};
 use crate::disk;
 use crate::error::{Error, ErrorKind};
 use crate::migrations::{MigrationError, Migrations};
@@ -97,6 +97,17 @@ impl Folder {
             return Err(FolderError::Missing(key.clone()));
         }
         Ok(is_new)
+    }
+
+    /// A backup of the database of a key, which may be in use, or suspended. Reads nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Missing`](FolderError::Missing), [`Io`](FolderError::Io).
+    pub fn backup<'a>(&self, key: &TenantKey) -> Result<Backup<'a>, FolderError> {
+        self.must_be_there(key)?;
+        Backup::of_file_in(&self.dir, &files::database(key.as_str()))
+            .map_err(|error| FolderError::open(&error))
     }
 
     /// End the suspension of a database. Durable when this returns; blocks until then. Returns false

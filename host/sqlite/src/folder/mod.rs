@@ -30,11 +30,12 @@ use crate::open::Location;
 ///
 /// [`pools`](Folder::pools) serves the databases. [`list`](Folder::list),
 /// [`migrate_all`](Folder::migrate_all), [`create_database`](Folder::create_database),
-/// [`suspend`](Folder::suspend), [`resume`](Folder::resume) and
+/// [`suspend`](Folder::suspend), [`resume`](Folder::resume), [`backup`](Folder::backup) and
 /// [`delete_database`](Folder::delete_database) manage them, also beside other processes that serve
 /// them.
 ///
-/// [`BackupSchedule::of_folder`](crate::backup::BackupSchedule::of_folder) backs all of them up.
+/// [`BackupSchedule::of_folder`](crate::backup::BackupSchedule::of_folder) backs all of them up, at
+/// intervals.
 ///
 /// ```
 /// use millpond_pool::{Access, Parameters, PoolsSettings};

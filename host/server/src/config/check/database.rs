@@ -5,7 +5,7 @@ use crate::config::report::Report;
 use crate::config::{Database, Location, Size};
 
 /// The keys that a database in a file can have.
-pub(crate) const FILE_KEYS: [&str; 20] = [
+pub(crate) const FILE_KEYS: [&str; 21] = [
     "file",
     "create",
     "read-only",
@@ -25,11 +25,12 @@ pub(crate) const FILE_KEYS: [&str; 20] = [
     "mmap-size",
     "statement-cache",
     "synchronous",
+    "upkeep-after",
     "backup",
 ];
 
 /// What only a database in files or in memory can have, and what to do on a server instead.
-fn not_on_a_server(database: &Database) -> [(&'static str, bool, &'static str); 10] {
+fn not_on_a_server(database: &Database) -> [(&'static str, bool, &'static str); 11] {
     let only_local = "it only has an effect on SQLite here";
     [
         (
