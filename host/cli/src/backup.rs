@@ -1,6 +1,6 @@
 //! `millpond backup`: copies a database that may be in use.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -46,34 +46,42 @@ pub(crate) struct Backup {
 impl Backup {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
         let file = keeping::file_of(self.db.as_ref())?;
-        let mut line = ProgressLine::new();
-        let copy = backup::Backup::of(&file)
-            .overwrite(self.overwrite)
-            .on_progress(|progress| line.show(progress));
-        let made = copy.write(&self.out);
-        drop(line);
-        let report = match made {
-            Ok(report) => report,
-            Err(error) => return keeping::failed(&error),
-        };
-        let seconds = report.time.as_secs_f64();
-        print(&match self.json {
-            true => format!(
-                "{}\n",
-                json!({
-                    "database": file.to_string_lossy(),
-                    "backup": report.path.to_string_lossy(),
-                    "pages": report.pages,
-                    "bytes": report.bytes,
-                    "seconds": seconds,
-                })
-            ),
-            false => format!(
-                "{}: {} bytes in {seconds:.1} s, checked\n",
-                report.path.display(),
-                report.bytes
-            ),
-        });
-        Ok(ExitCode::SUCCESS)
+        let copy = backup::Backup::of(&file).overwrite(self.overwrite);
+        write(copy, &file.to_string_lossy(), &self.out, self.json)
     }
+}
+
+/// Write a backup of `database`, and print what was made.
+pub(crate) fn write(
+    copy: backup::Backup<'_>,
+    database: &str,
+    out: &Path,
+    json: bool,
+) -> Result<ExitCode, Failure> {
+    let mut line = ProgressLine::new();
+    let made = copy.on_progress(|progress| line.show(progress)).write(out);
+    drop(line);
+    let report = match made {
+        Ok(report) => report,
+        Err(error) => return keeping::failed(&error),
+    };
+    let seconds = report.time.as_secs_f64();
+    print(&match json {
+        true => format!(
+            "{}\n",
+            json!({
+                "database": database,
+                "backup": report.path.to_string_lossy(),
+                "pages": report.pages,
+                "bytes": report.bytes,
+                "seconds": seconds,
+            })
+        ),
+        false => format!(
+            "{}: {} bytes in {seconds:.1} s, checked\n",
+            report.path.display(),
+            report.bytes
+        ),
+    });
+    Ok(ExitCode::SUCCESS)
 }

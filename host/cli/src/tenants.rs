@@ -12,6 +12,7 @@ use millpond_sqlite::migrations::Migrations;
 use millpond_sqlite::{Folder, FolderError, TenantKey};
 
 use self::output::Row;
+use crate::backup;
 use crate::failure::Failure;
 use crate::output::{print, say};
 
@@ -26,10 +27,12 @@ Examples:
   millpond tenants list --folder tenants
   millpond tenants create --folder tenants --migrations migrations acme
   millpond tenants migrate --folder tenants --migrations migrations
+  millpond tenants backup --folder tenants acme --to /var/backups/acme.db
   millpond tenants suspend --folder tenants acme
   millpond tenants delete --folder tenants --yes acme
 
-Exit status: 0 done; 1 if `migrate` could not migrate all; 2 for anything else that failed.")]
+Exit status: 0 done; 1 if `migrate` could not migrate all, or `backup` found damage; 2 for anything
+else that failed.")]
 pub(crate) struct Tenants {
     #[command(subcommand)]
     command: Command,
@@ -50,6 +53,22 @@ enum Command {
         tenants: Keys,
     },
     Migrate(migrate::Migrate),
+    /// Back up the database of one tenant, which may be in use
+    ///
+    /// As `millpond backup` does. `millpond restore --db DIR/TENANT.db` restores it.
+    Backup {
+        #[command(flatten)]
+        folder: InFolder,
+        /// The tenant.
+        #[arg(value_name = "TENANT")]
+        tenant: TenantKey,
+        /// The file to write. Its folder must exist.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        /// Replace FILE if it exists.
+        #[arg(long)]
+        overwrite: bool,
+    },
     /// Refuse all further requests of tenants, until they are resumed
     Suspend(OfTenants),
     /// End the suspension of tenants
@@ -108,6 +127,16 @@ impl Tenants {
                 })?;
             }
             Command::Migrate(migrate) => return migrate.execute(),
+            Command::Backup {
+                folder,
+                tenant,
+                to,
+                overwrite,
+            } => {
+                let copy = folder.open()?.backup(&tenant).map_err(Failure::mistake)?;
+                let copy = copy.overwrite(overwrite);
+                return backup::write(copy, tenant.as_str(), &to, folder.json);
+            }
             Command::Suspend(OfTenants { folder, tenants }) => {
                 let open = folder.open()?;
                 each(&folder, &tenants, "suspended", |key| open.suspend(key))?;

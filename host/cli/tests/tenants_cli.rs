@@ -87,6 +87,42 @@ fn a_tenant_is_created_suspended_resumed_and_deleted() {
 }
 
 #[test]
+fn one_tenant_is_backed_up() {
+    let here = folder();
+    let here = here.path();
+    lines(here, "create --folder all --migrations sql a b", 0);
+    lines(here, "suspend --folder all a", 0);
+    let made = lines(here, "backup --folder all a --to a-copy.db", 0);
+    assert!(
+        made[0].starts_with("a-copy.db: ") && made.len() == 1,
+        "{made:?}"
+    );
+    let copy = fs::read(here.join("a-copy.db")).expect("a file");
+    assert!(copy.starts_with(b"SQLite format 3\0"));
+    let text = String::from_utf8_lossy(&copy);
+    assert!(text.contains("CREATE TABLE note(n)"), "its table");
+    // As `millpond backup`: nothing is overwritten, and the result can be JSON.
+    assert!(refused(here, "backup --folder all b --to a-copy.db").contains("--overwrite"));
+    let made = lines(
+        here,
+        "backup --folder all b --to a-copy.db --overwrite --json",
+        0,
+    );
+    assert!(
+        made[0].starts_with(r#"{"backup":"a-copy.db","bytes":"#)
+            && made[0].contains(r#""database":"b""#),
+        "{made:?}"
+    );
+    refused(here, "backup --folder all missing --to c.db");
+    refused(here, "backup --folder all b");
+    assert!(!here.join("c.db").exists());
+    // One that is damaged.
+    fs::write(here.join("all/b.db"), [b'x'; 4096]).expect("a file");
+    refused(here, "backup --folder all b --to b.db");
+    assert!(!here.join("b.db").exists());
+}
+
+#[test]
 fn a_migration_that_fails_is_told_and_the_others_are_applied() {
     let here = folder();
     let here = here.path();

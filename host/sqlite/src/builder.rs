@@ -117,6 +117,20 @@ impl PoolBuilder {
         self
     }
 
+    /// Set how long no one must use the pool before it looks after its database: after about 4 MB
+    /// were written, it brings SQLite's statistics up to date
+    /// (<https://sqlite.org/lang_analyze.html#pragma_optimize>), gives free pages back to the disk if
+    /// the database has `auto_vacuum = INCREMENTAL`, and cuts the log to nothing. Each step takes
+    /// milliseconds, and stops when a writer comes: it then waits for less than a millisecond, or for
+    /// the commit of the step. All of it takes at most two seconds. A pool that is closed or never
+    /// quiet does without it. Nothing is done to a read-only database.
+    ///
+    /// Defaults to 5 s; up to one hour; zero means never.
+    pub fn upkeep_after(mut self, time: Duration) -> Self {
+        self.settings.upkeep_after = time;
+        self
+    }
+
     /// Open the file read-only, and leave it unchanged: it is not created, not switched to
     /// write-ahead logging, and gets no checkpoint. Connections are only lent with
     /// [`Access::ReadOnly`](millpond_pool::Access::ReadOnly). The file may be on a read-only disk,

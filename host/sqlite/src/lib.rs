@@ -67,7 +67,10 @@
 //! reader takes longer, the log grows until that reader ends, and the thread does not wait for it
 //! again.
 //!
-//! Every checkpoint is passive (<https://sqlite.org/c3ref/wal_checkpoint_v2.html>): it stops at what a
+//! Once the pool is quiet, it looks after its database: see
+//! [`upkeep_after`](PoolBuilder::upkeep_after). That ends with a checkpoint that truncates the log, if
+//! no one reads it, in this process or another. Every other checkpoint is passive
+//! (<https://sqlite.org/c3ref/wal_checkpoint_v2.html>): it stops at what a
 //! reader in another process needs, without waiting for it. While a program such as Litestream keeps
 //! a read transaction open, the log does not restart.
 //!
@@ -97,6 +100,7 @@
 pub mod backup;
 mod builder;
 mod deadline;
+mod disk;
 mod engine;
 mod error;
 mod error_kind;

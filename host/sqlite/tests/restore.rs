@@ -1,5 +1,8 @@
 //! A restored database is the backup, whole; and no one has it open when it is replaced.
 
+#[cfg(target_os = "linux")]
+mod stepped;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -421,6 +424,91 @@ fn a_restore_that_is_killed_leaves_one_of_the_two() {
     assert!(early > 0 && late > 0);
 }
 
+/// This program again, stepped while it does `what` in `folder`.
+#[cfg(target_os = "linux")]
+fn stepped_child(folder: &Path, what: &str) -> stepped::Stepped {
+    stepped::Stepped::start(
+        Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "child_does", "--nocapture"])
+            .env(CHILD, folder)
+            .env("MILLPOND_RESTORE_WHAT", what),
+    )
+}
+
+/// At each step at which a restore over a damaged database is killed, the old file is there with its
+/// log, or the new one without: nothing of the log is lost, and none is taken for the new file's.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_damaged_database_keeps_its_log_at_each_step_of_a_restore() {
+    for what in ["stepped", "stepped, discards"] {
+        let (mut old, mut new) = (0, 0);
+        for steps in 1.. {
+            let f = Fixture::new();
+            let damaged = b"garbage ".repeat(1000);
+            fs::write(f.database(), &damaged).expect("a file");
+            fs::write(f.folder.path().join("app.db-wal"), "a log").expect("a file");
+            let mut child = stepped_child(f.folder.path(), what);
+            let killed = (0..steps).all(|_| child.next(|call| call.changes_names()).is_some());
+            match killed {
+                true => child.kill(),
+                false => child.end(),
+            }
+            let is_with_log = |name: &str| {
+                let path = f.folder.path().join(name);
+                let log = f.folder.path().join(format!("{name}-wal"));
+                fs::read(path).is_ok_and(|bytes| bytes == damaged)
+                    && fs::read(log).is_ok_and(|log| log == b"a log")
+            };
+            let files = f.files();
+            let kept = files.iter().any(|name| is_with_log(name));
+            match fs::read(f.database()).expect("a database") == damaged {
+                true => {
+                    assert!(kept, "{what}, after {steps} steps: {files:?}");
+                    old += 1;
+                }
+                false => {
+                    assert!(!files.iter().any(|name| name == "app.db-wal"), "{files:?}");
+                    assert_eq!(contents(&f.database()), "early");
+                    assert!(kept || what != "stepped", "{files:?}");
+                    new += 1;
+                }
+            }
+            f.restore().expect("a restore");
+            assert_eq!(contents(&f.database()), "early");
+            if !killed {
+                break;
+            }
+        }
+        assert!(old > 5 && new > 1, "{old}, {new}");
+    }
+}
+
+/// Another thread opens the new database as soon as it has its name: what the restore does then must
+/// not cost it its lock.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_restore_does_not_unlock_the_database_that_it_has_put_in_place() {
+    use std::os::unix::fs::MetadataExt;
+    let f = Fixture::new();
+    let inode = || fs::metadata(f.database()).expect("a file").ino();
+    let before = inode();
+    let mut child = stepped_child(f.folder.path(), "stepped, opened");
+    while inode() == before {
+        child.next(|call| call.renamed()).expect("it is replaced");
+    }
+    child.tell("open");
+    assert_eq!(child.answer(), "locked");
+    // The restore is over when it prints.
+    child.next(|call| call.prints()).expect("it prints");
+    let conn = Connection::open(f.database()).expect("a database");
+    conn.busy_timeout(Duration::ZERO).expect("set");
+    let refused = conn.execute_batch("BEGIN IMMEDIATE");
+    let code = refused.expect_err("it is locked").sqlite_error_code();
+    assert_eq!(code, Some(rusqlite::ErrorCode::DatabaseBusy));
+    child.release();
+    child.end();
+}
+
 /// Does something only in a child process.
 #[test]
 fn child_does() {
@@ -450,6 +538,32 @@ fn child_does() {
             conn.execute_batch("UPDATE late SET x = x + 1")
                 .expect("a commit");
             wait();
+        }
+        #[cfg(target_os = "linux")]
+        Ok(what) if what.starts_with("stepped") => {
+            let opened = what.ends_with("opened").then(|| {
+                let database = database.clone();
+                std::thread::spawn(move || {
+                    let mut lines = std::io::stdin().lines();
+                    lines.next().expect("a line").expect("text");
+                    let conn = Connection::open(database).expect("a database");
+                    while conn.execute_batch("BEGIN IMMEDIATE").is_err() {
+                        std::thread::yield_now();
+                    }
+                    println!("\nanswer=locked");
+                    lines.for_each(drop);
+                })
+            });
+            stepped::be_stepped();
+            Restore::of(folder.join("backup"))
+                .overwrite(true)
+                .keep_old(!what.ends_with("discards"))
+                .write(database)
+                .expect("a restore");
+            println!("\nrestored");
+            if let Some(opened) = opened {
+                opened.join().expect("no panic");
+            }
         }
         _ => {
             println!();

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use millpond_pool::{Access, ErrorKind, Parameters, TransactionMode, block_on};
 use millpond_sqlite::PoolBuilder;
@@ -176,4 +177,72 @@ fn what_cannot_be_opened_is_an_error() {
     );
     let result = Verify::of(&f.path).cancel(&cancel).run();
     assert!(matches!(result, Err(BackupError::Cancelled)), "{result:?}");
+}
+
+/// Databases that a guest can make with what SQL it is allowed to run.
+const HOSTILE: [(&str, &str); 3] = [
+    (
+        // SQLite's own `instr` takes a day for a row.
+        "an index",
+        "CREATE TABLE t(a TEXT); CREATE INDEX i ON t(a);
+         WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 300)
+         INSERT INTO t SELECT hex(zeroblob(50000)) FROM r;
+         PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET sql = 'CREATE INDEX i ON t(
+             trim(replace(a, ''0'', ''01''), a || ''1''), instr(a || a || a, a || ''x''),
+             length(replace(replace(a, ''0'', ''00000000''), ''0'', ''00000000'')))'
+             WHERE name = 'i'",
+    ),
+    (
+        "a constraint",
+        "CREATE TABLE t(a INTEGER);
+         WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 1000)
+         INSERT INTO t SELECT n FROM r;
+         PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET sql = 'CREATE TABLE t(a INTEGER CHECK (
+             length(hex(hex(hex(hex(randomblob(a + 1000000)))))) > 0))' WHERE name = 't'",
+    ),
+    (
+        "rows",
+        "CREATE TABLE t(a INTEGER PRIMARY KEY, b, c CHECK (a * b % 7 <> -1), UNIQUE(b), UNIQUE(c));
+         WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 300000)
+         INSERT INTO t SELECT n, n, n FROM r",
+    ),
+];
+
+#[test]
+fn a_check_ends_whatever_a_guest_has_written() {
+    for (what, sql) in HOSTILE {
+        let f = Fixture::new();
+        f.run(sql);
+        let check = Verify::of(&f.path).max_check_time(Duration::from_millis(20));
+        let begun = Instant::now();
+        match check.run() {
+            Err(BackupError::Database(error)) => {
+                assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{what}: {error}");
+            }
+            other => panic!("{what}: {other:?}"),
+        }
+        // Without the limit, each takes far longer, or the last one longer than the limit.
+        assert!(begun.elapsed() < Duration::from_secs(5), "{what}");
+    }
+}
+
+#[test]
+fn a_check_takes_no_more_memory_than_it_may() {
+    let f = Fixture::new();
+    // Each value is a gigabyte.
+    f.run(
+        "CREATE TABLE t(a INTEGER);
+         INSERT INTO t VALUES (450000000);
+         PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET sql = 'CREATE TABLE t(a INTEGER CHECK (
+             length(hex(zeroblob(a))) > 0))' WHERE name = 't'",
+    );
+    match Verify::of(&f.path).run() {
+        Err(BackupError::Database(error)) => {
+            assert_eq!(error.kind(), ErrorKind::QuotaExceeded, "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
 }

@@ -136,6 +136,18 @@ pub enum Event<'a> {
         /// How long that took, with waiting for readers.
         time: Duration,
     },
+    /// The engine has looked after its database in a quiet moment.
+    #[non_exhaustive]
+    Maintained {
+        /// How many tables it measured, for the statistics of the query planner.
+        analyzed_tables: u32,
+        /// How many free pages it gave back to the disk.
+        freed_pages: u32,
+        /// Whether it did all that was due. If not, a caller came, or something failed.
+        is_complete: bool,
+        /// How long that took.
+        time: Duration,
+    },
     /// A transaction was rolled back, and its borrower had not asked for that. Not told of a failed
     /// `ROLLBACK`.
     #[non_exhaustive]

@@ -101,7 +101,7 @@ pub use self::event::{
 };
 pub(crate) use self::lending::{Ending, GetWatch};
 pub(crate) use self::notes::Note;
-pub use self::notes::{Checkpoint, Notes};
+pub use self::notes::{Checkpoint, Maintenance, Notes};
 pub(crate) use self::reporter::Borrower;
 pub use self::reporter::Reporter;
 

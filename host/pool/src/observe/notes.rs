@@ -37,6 +37,19 @@ pub struct Checkpoint {
     pub time: Duration,
 }
 
+/// The outcome of upkeep: see [`Event::Maintained`](crate::observe::Event::Maintained).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Maintenance {
+    /// How many tables it measured for the query planner.
+    pub analyzed_tables: u32,
+    /// How many free pages it gave back to the disk.
+    pub freed_pages: u32,
+    /// Whether it did all that was due.
+    pub is_complete: bool,
+    /// How long it took.
+    pub time: Duration,
+}
+
 impl Notes {
     /// The call begins to run a statement that writes.
     pub fn wrote(&self) {

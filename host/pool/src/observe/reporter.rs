@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::event::{Event, Source, TransactionEnd};
-use super::notes::{Checkpoint, Note, Notes};
+use super::notes::{Checkpoint, Maintenance, Note, Notes};
 use super::{Observer, SharedObserver};
 use crate::request::Request;
 use crate::settings::Settings;
@@ -94,6 +94,19 @@ impl Reporter {
     /// write.
     pub fn checkpointed(&self, checkpoint: Checkpoint) {
         self.tell(None, Event::checkpointed(checkpoint));
+    }
+
+    /// Tell of upkeep. Call it without holding locks or the turn to write.
+    pub fn maintained(&self, done: Maintenance) {
+        self.tell(
+            None,
+            Event::Maintained {
+                analyzed_tables: done.analyzed_tables,
+                freed_pages: done.freed_pages,
+                is_complete: done.is_complete,
+                time: done.time,
+            },
+        );
     }
 
     /// The time now, for [`told_since`](Reporter::told_since); `None` without an observer.

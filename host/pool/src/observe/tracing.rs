@@ -253,6 +253,20 @@ impl TracingObserver {
                 is_complete = is_complete,
                 duration = time.as_secs_f64()
             ),
+            Event::Maintained {
+                analyzed_tables,
+                freed_pages,
+                is_complete,
+                time,
+            } => tell!(
+                Level::DEBUG,
+                source,
+                "maintained",
+                analyzed_tables = analyzed_tables,
+                freed_pages = freed_pages,
+                is_complete = is_complete,
+                duration = time.as_secs_f64()
+            ),
             Event::TransactionEnded { why } => {
                 let level = match why {
                     TransactionEnd::Returned | TransactionEnd::Dropped => Level::DEBUG,

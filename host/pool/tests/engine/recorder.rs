@@ -136,6 +136,17 @@ fn short(event: &Event<'_>) -> (String, Duration) {
             let complete = if *is_complete { "complete" } else { "partial" };
             (format!("checkpoint: {complete}"), *time)
         }
+        Event::Maintained {
+            analyzed_tables,
+            freed_pages,
+            is_complete,
+            time,
+            ..
+        } => {
+            let complete = if *is_complete { "complete" } else { "partial" };
+            let done = format!("{analyzed_tables} tables, {freed_pages} pages");
+            (format!("upkeep: {complete}, {done}"), *time)
+        }
         Event::TransactionEnded { why, .. } => (format!("ended: {}", why.name()), none),
         Event::StatementAbandoned { sql, time, .. } => (format!("abandoned `{sql}`"), *time),
         other => panic!("a new event: {other:?}"),

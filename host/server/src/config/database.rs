@@ -88,6 +88,11 @@ settings! {
         /// When to sync to disk. Only for files.
         synchronous: Option<Synchronous>, unset "full";
 
+        /// How long no request must use a database before the server looks after it, when much was
+        /// written: statistics of SQLite's query planner, free pages if it has
+        /// `auto_vacuum = INCREMENTAL`, and an empty log. `0s` means never. Only for files.
+        upkeep_after: Option<Duration>, unset "5s", from "0s" to "1h";
+
         /// Maximum number of tenants whose database is open at the same time. Further ones wait.
         /// Only for one database for each tenant.
         max_open_pools: Option<u32>, unset 100, from 1 to 100000;

@@ -8,7 +8,7 @@ mod server;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use millpond_sqlite::backup::RunningSchedule;
@@ -16,7 +16,7 @@ use millpond_sqlite::migrations::Migrations;
 use millpond_wasmtime::pool::observe::Observer;
 use millpond_wasmtime::pool::{self, Pool, PoolStats, Pools, PoolsStats};
 use serde_json::{Map, Value, json};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 
 pub use self::grants::Grants;
 pub use self::open::migrate;
@@ -55,8 +55,8 @@ pub(crate) struct OpenDatabase {
     source: Source,
     /// The file, whatever the configuration calls it.
     file: Option<PathBuf>,
-    /// Dropping it stops them.
-    _backups: Option<RunningSchedule>,
+    /// Those that run, until it is closed.
+    backups: Mutex<Option<RunningSchedule>>,
 }
 
 /// Where connections come from.
@@ -80,6 +80,10 @@ impl OpenDatabase {
                 "the request has no tenant",
             )),
         }
+    }
+
+    fn backups(&self) -> MutexGuard<'_, Option<RunningSchedule>> {
+        self.backups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn source(&self) -> &Source {
@@ -165,6 +169,7 @@ impl Databases {
         #[cfg(feature = "libsql")]
         server::check_tokens(&config.databases)?;
         let mut open: BTreeMap<Name, Arc<OpenDatabase>> = BTreeMap::new();
+        let mut new = Vec::new();
         for (name, settings) in &config.databases {
             let migrations = migrations(settings)?;
             let is_same = |open: &&Arc<OpenDatabase>| {
@@ -193,13 +198,20 @@ impl Databases {
                 )));
             }
             let database = OpenDatabase {
-                _backups: backups::start(name.as_str(), settings)?,
+                backups: Mutex::default(),
                 settings: settings.clone(),
                 migrations,
                 source,
                 file,
             };
             open.insert(name.clone(), Arc::new(database));
+            new.push(name);
+        }
+        // Once all are open: a configuration that is refused makes no backups.
+        for name in new {
+            let database = &open[name];
+            let started = backups::start(name.as_str(), &database.settings)?;
+            *database.backups() = started;
         }
         // SQLite counts its memory for the whole process.
         let limit = usize::try_from(config.server.max_sqlite_memory.bytes());
@@ -253,12 +265,17 @@ impl Databases {
             {
                 continue;
             }
-            let source = database.source.clone();
+            let database = Arc::clone(database);
             closing.spawn(async move {
-                match source {
+                let schedule = database.backups().take();
+                // A request may keep the database for longer. Stopping it blocks, for one that is
+                // being synced.
+                let stopped = spawn_blocking(move || drop(schedule));
+                match &database.source {
                     Source::One(pool) => pool.close(grace).await,
                     Source::Tenants(pools) => pools.close(grace).await,
                 }
+                let _ = stopped.await;
             });
         }
         closing.join_all().await;

@@ -166,6 +166,9 @@ fn builder(settings: &Database) -> PoolBuilder {
     if let Some(statements) = settings.statement_cache {
         builder = builder.statement_cache(statements as usize);
     }
+    if let Some(time) = settings.upkeep_after {
+        builder = builder.upkeep_after(time);
+    }
     if let Some(synchronous) = settings.synchronous {
         builder = builder.synchronous(synchronous);
     }

@@ -27,8 +27,22 @@ pub(crate) struct Alone {
 }
 
 impl Alone {
-    /// Lock a database, whose file exists. `location` must outlive the lock.
+    /// Lock a database, whose file exists. `location` must outlive the lock. As long as others
+    /// remove and replace the file only while they have the lock too, its name stays that of this
+    /// file.
     pub(crate) fn with(location: &Location) -> Result<Alone, BackupError> {
+        location.remember();
+        let alone = Alone::lock(location)?;
+        match location.is_lost() {
+            // Another had the lock, and has replaced or deleted it.
+            true => Err(BackupError::InUse {
+                path: location.name().into(),
+            }),
+            false => Ok(alone),
+        }
+    }
+
+    fn lock(location: &Location) -> Result<Alone, BackupError> {
         let conn = location.connect(flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
         let explain = |error: Error| match error.kind() {
             ErrorKind::Busy => BackupError::InUse {
@@ -59,7 +73,7 @@ impl Alone {
 
     /// Write the log into the file, and remove it, unless the file is damaged. Returns whether it
     /// has.
-    pub(super) fn end_log(&self) -> Result<bool, Error> {
+    pub(crate) fn end_log(&self) -> Result<bool, Error> {
         if !self.is_sound {
             return Ok(false);
         }

@@ -1,30 +1,42 @@
 //! Connections of the operator's, not a guest's: to read a database that may be in use.
 
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use millpond_pool::clock::{self, NEVER};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, ffi};
 
 use super::{BackupError, Cancel};
+use crate::deadline::{Watch, Watched};
 use crate::error::{Error, ErrorKind};
 use crate::ffi::leaves_log::LeavesLog;
+use crate::ffi::length::LengthLimit;
+use crate::ffi::memory::{Budget, Scope};
+use crate::ffi::{fts5, functions};
 use crate::math;
-use crate::open::{Location, cannot_open};
+use crate::open::{Location, PROGRESS_INTERVAL, cannot_open, limit_definitions};
 
 /// How long to wait for another process that has the database locked, and between two checks whether
 /// to stop.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Instructions between two checks whether to stop: well under a millisecond.
-const CHECK_INTERVAL: i32 = 10_000;
+/// The most memory that SQLite may use for a connection: a guest chooses what an index or a
+/// constraint computes.
+const MAX_MEMORY: u64 = 256 << 20;
 
-/// A connection in a read transaction.
+/// A connection in a read transaction. What a guest has stored in the database is limited as on a
+/// pool's connection: its memory, and the time in [`run`](Snapshot::run).
 pub(super) struct Snapshot {
     // Before the connection: see there.
     _log: LeavesLog,
     conn: Connection,
+    // After the connection, whose functions and memory use these.
+    watch: Arc<Watch>,
+    watched: Arc<Watched>,
+    memory: Budget,
     /// The size of the database.
     pub(super) pages: u64,
 }
@@ -55,25 +67,83 @@ fn begin(location: &Location, cancel: &Cancel) -> Result<Snapshot, Error> {
         true => OpenFlags::SQLITE_OPEN_READ_ONLY,
         false => OpenFlags::SQLITE_OPEN_READ_WRITE,
     };
+    let mut memory = Budget::new(MAX_MEMORY);
+    let scope = memory.enter();
     let mut conn = location.connect(flags(access))?;
     let log = location.guard_log(&conn);
+    let watch = Arc::new(Watch::new(Arc::default(), LOOK_AGAIN));
+    memory.set_watch(&watch);
     conn.busy_timeout(LOOK_AGAIN)?;
-    let asked = cancel.clone();
-    conn.progress_handler(CHECK_INTERVAL, Some(move || asked.is_cancelled()))?;
+    let (asked, watching) = (cancel.clone(), Arc::clone(&watch));
+    let stops = move || asked.is_cancelled() || watching.look();
+    conn.progress_handler(PROGRESS_INTERVAL, Some(stops))?;
     // What a guest has stored may be a trap for who reads it.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    limit_definitions(&conn)?;
     // A constraint or an index may call these.
+    functions::install(&conn, &watch)?;
     math::install(&conn)?;
+    let watched = Watched::new(
+        &watch,
+        conn.get_interrupt_handle(),
+        memory.account(),
+        LengthLimit::new(&conn),
+    )?;
     conn.execute_batch("PRAGMA cell_size_check = ON; BEGIN")?;
     let pages = pages(&conn, cancel)?;
     // Replaced files are noticed when it closes.
     log.confirm();
+    drop(scope);
     Ok(Snapshot {
         _log: log,
         conn,
+        watch,
+        watched,
+        memory,
         pages: u64::try_from(pages).unwrap_or(0),
     })
+}
+
+impl Snapshot {
+    /// Until the scope is dropped, the memory that this thread uses counts against the connection's
+    /// limit.
+    pub(super) fn enter(&self) -> Scope {
+        self.memory.enter()
+    }
+
+    /// Do what depends on what a guest has stored. It is stopped after `time`: an error of the kind
+    /// `DeadlineExceeded`.
+    pub(super) fn run<T>(
+        &self,
+        time: Duration,
+        work: impl FnOnce(&Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let _scope = self.enter();
+        self.watch.start(clock::after(time), NEVER);
+        self.watched.begin();
+        // It reads the schema, and so must stop in time too. If the schema is damaged, nothing uses
+        // it, and the work finds the damage.
+        let result = match fts5::install(&self.conn, &self.watch) {
+            Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
+            _ => work(&self.conn),
+        };
+        self.watched.end();
+        // SQLite may report as damage what it could not read any more.
+        let is_late = self.watch.must_stop();
+        self.watch.start(NEVER, NEVER);
+        match is_late {
+            false => result,
+            true => Err(Error::new(
+                ErrorKind::DeadlineExceeded,
+                format!(
+                    "checking it takes longer than {:.1} s: an index, a generated column or a \
+                     constraint computes for too long",
+                    time.as_secs_f64()
+                ),
+            )),
+        }
+    }
 }
 
 /// The size of the database. Its transaction begins with this.

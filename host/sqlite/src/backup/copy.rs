@@ -44,7 +44,9 @@ pub(super) fn copy(
     let ignore = copy.execute_batch("PRAGMA ignore_check_constraints = ON");
     ignore.map_err(|error| monitor.explain(Error::from(error)))?;
     monitor.tell(Phase::Checking, 0, pages);
-    let problems = integrity(&copy, 1).map_err(|error| monitor.explain(error))?;
+    let time = monitor.check_time(pages);
+    let problems = copy.run(time, |conn| integrity(conn, 1));
+    let problems = problems.map_err(|error| monitor.explain(error))?;
     if let Some(problem) = problems.into_iter().next() {
         return Err(damaged(problem));
     }
@@ -61,6 +63,7 @@ fn copy_pages(from: &Location, part: &Part, monitor: &mut Monitor<'_>) -> Result
     // The read transaction: without it, every commit of another connection would begin the copy
     // again.
     let source = Snapshot::begin(from, monitor.cancel())?;
+    let _scope = source.enter();
     let failed = |error: rusqlite::Error| explain(error, from);
     // SQLite gives a new, empty database its first page.
     let pages = source.pages.max(1);

@@ -43,14 +43,13 @@
 //! # What a crash leaves
 //!
 //! A backup is made under a temporary name (`.NAME.part`) in the folder of its target, checked,
-//! synced with its folder, and renamed. If the process is killed, the part remains, and the next
-//! backup to the same name replaces it. A [`Restore`] exchanges the two files in one step: the
-//! database is the old one or the new one, complete.
+//! synced with its folder, and renamed. If the process is killed, the part and its lock
+//! (`.NAME.part.lock`) remain, and the next backup to the same name replaces both. A [`Restore`]
+//! exchanges the two files in one step: the database is the old one or the new one, complete.
 
 mod alone;
 mod connection;
 mod copy;
-mod disk;
 mod error;
 mod names;
 mod part;
@@ -69,7 +68,7 @@ use millpond_pool::engine::hand_over;
 
 pub(crate) use self::alone::Alone;
 pub use self::error::BackupError;
-use self::part::{Part, Publish};
+pub(crate) use self::part::{Part, Publish, remove_stale};
 use self::progress::Monitor;
 pub use self::progress::{Cancel, Phase, Progress};
 pub use self::restore::{Restore, RestoreReport};
@@ -150,6 +149,13 @@ impl<'a> Backup<'a> {
         self
     }
 
+    /// How long the check may take: a guest can make one compute for hours, with what it has
+    /// written into its database. A backup whose check takes longer fails. Defaults to 10 s, and 10 ms for each page.
+    pub fn max_check_time(mut self, time: Duration) -> Self {
+        self.monitor.set_check_time(time);
+        self
+    }
+
     /// Write the backup to the file `to`, whose folder must exist. Only the owner may read it, and
     /// it needs no other file: it is not in WAL mode. Symbolic links in the path are resolved.
     ///
@@ -159,7 +165,8 @@ impl<'a> Backup<'a> {
     ///
     /// [`Exists`](BackupError::Exists), [`Running`](BackupError::Running),
     /// [`SameFile`](BackupError::SameFile). [`Database`](BackupError::Database): the database
-    /// cannot be read. [`File`](BackupError::File): the target cannot be written, or has the log of
+    /// cannot be read, or its check takes longer than it [may](Backup::max_check_time), or needs more
+    /// than 256 MiB of memory. [`File`](BackupError::File): the target cannot be written, or has the log of
     /// a database beside it. [`Damaged`](BackupError::Damaged): the copy failed its check, so the
     /// database is damaged.
     /// [`Cancelled`](BackupError::Cancelled). After any of them, the target is as it was, except

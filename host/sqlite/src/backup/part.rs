@@ -9,16 +9,14 @@ use std::sync::Arc;
 
 use cap_std::fs::{Dir, Metadata, OpenOptions};
 
-use super::{BackupError, disk};
+use super::BackupError;
+use crate::disk::{self, COMPANIONS, with_suffix};
 use crate::ffi::vfs::Folder;
 use crate::open::Location;
 
-/// What SQLite may have left beside a database.
-pub(super) const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
-
 /// How to give a part its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Publish {
+pub(crate) enum Publish {
     /// The name must be free.
     New,
     /// It replaces a file of that name.
@@ -26,22 +24,24 @@ pub(super) enum Publish {
 }
 
 /// A file that is removed unless it is published.
-pub(super) struct Part {
+///
+/// No descriptor of it is open when it gets its name. Closing one later would drop the locks that
+/// this process has on the database by then (POSIX, `fcntl`): others could write while it writes.
+pub(crate) struct Part {
     folder: Arc<Folder>,
     /// `.NAME.part`.
     name: OsString,
     target: OsString,
     /// The path of the target, for errors.
     path: PathBuf,
-    /// Locked as long as it is being made: a part that is not locked was left by a crash.
-    file: File,
+    /// Dropped last: as long as it is there, the part is being made.
+    _lock: Lock,
     is_done: Cell<bool>,
 }
 
 impl Part {
-    /// Create the part of `target`, readable only by its owner; or take the one that a crash has
-    /// left.
-    pub(super) fn begin(target: &Location, publish: Publish) -> Result<Part, BackupError> {
+    /// Create the part of `target`, readable only by its owner. Replaces one that a crash has left.
+    pub(crate) fn begin(target: &Location, publish: Publish) -> Result<Part, BackupError> {
         let path = PathBuf::from(target.name());
         let Some((folder, file)) = target.file() else {
             let error = io::Error::other("it is not a file");
@@ -57,11 +57,9 @@ impl Part {
             _ => {}
         }
         let name = part_of(file);
-        let locked = match lock(folder.dir(), &name) {
-            Ok(locked) => locked,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(BackupError::Running { path });
-            }
+        let lock = match Lock::take(folder, &name) {
+            Ok(Some(lock)) => lock,
+            Ok(None) => return Err(BackupError::Running { path }),
             Err(error) => return Err(BackupError::file(path, error)),
         };
         let part = Part {
@@ -69,32 +67,24 @@ impl Part {
             name,
             target: file.to_owned(),
             path,
-            file: locked,
+            _lock: lock,
             is_done: Cell::new(false),
         };
-        part.empty().map_err(|error| part.failed(error))?;
+        part.create().map_err(|error| part.failed(error))?;
         Ok(part)
     }
 
-    fn empty(&self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.remove_companions()
-    }
-
-    fn remove_companions(&self) -> io::Result<()> {
-        for suffix in COMPANIONS {
-            disk::remove(self.folder.dir(), &with_suffix(&self.name, suffix))?;
+    fn create(&self) -> io::Result<()> {
+        remove_with_companions(self.dir(), &self.name)?;
+        match disk::create_private(self.dir(), &self.name)? {
+            true => Ok(()),
+            false => Err(io::ErrorKind::AlreadyExists.into()),
         }
-        Ok(())
     }
 
-    pub(super) fn location(&self) -> Location {
+    pub(crate) fn location(&self) -> Location {
         let name = self.path.display().to_string();
         Location::in_folder(&self.folder, &self.name, name)
-    }
-
-    pub(super) fn file(&self) -> &File {
-        &self.file
     }
 
     pub(super) fn name(&self) -> &OsStr {
@@ -109,15 +99,36 @@ impl Part {
         BackupError::file(&self.path, error)
     }
 
-    /// Write it to the disk. Returns its length.
-    pub(super) fn sync(&self) -> Result<u64, BackupError> {
-        let synced = self.file.sync_all().and_then(|()| self.file.metadata());
-        let found = synced.map_err(|error| self.failed(error))?;
-        Ok(found.len())
+    /// Give it the mode and, if permitted, the owner of another file. No connection to it is open.
+    pub(super) fn resemble(&self, other: &Metadata) -> io::Result<()> {
+        disk::resemble(&self.open()?, other)
+    }
+
+    /// Write it to the disk. No connection to it is open. Returns its length.
+    pub(crate) fn sync(&self) -> Result<u64, BackupError> {
+        let synced = || {
+            let file = self.open()?;
+            file.sync_all()?;
+            Ok(file.metadata()?.len())
+        };
+        synced().map_err(|error| self.failed(error))
+    }
+
+    /// Whether a connection has left a log or a journal beside it.
+    pub(crate) fn has_log(&self) -> io::Result<bool> {
+        let there = |suffix| disk::exists(self.dir(), &with_suffix(&self.name, suffix));
+        Ok(there("-wal")? || there("-journal")?)
+    }
+
+    fn open(&self) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        let file = self.dir().open_with(&self.name, &options)?;
+        Ok(file.into_std())
     }
 
     /// Give it its name. It is on the disk.
-    pub(super) fn publish(self, publish: Publish) -> Result<(), BackupError> {
+    pub(crate) fn publish(self, publish: Publish) -> Result<(), BackupError> {
         let dir = self.folder.dir();
         let renamed = match publish {
             Publish::New => disk::rename_new(dir, &self.name, &self.target),
@@ -144,70 +155,100 @@ impl Part {
 impl Drop for Part {
     fn drop(&mut self) {
         if !self.is_done.get() {
-            // A part that remains is in no one's way: the next one of its name takes it.
-            let _ = self.remove_companions();
-            let _ = disk::remove(self.folder.dir(), &self.name);
+            // A part that remains is in no one's way: the next one of its name replaces it.
+            let _ = remove_with_companions(self.dir(), &self.name);
         }
     }
 }
 
-pub(super) fn part_of(target: &OsStr) -> OsString {
+/// The name of the part of a target.
+fn part_of(target: &OsStr) -> OsString {
     let mut name = OsString::from(".");
     name.push(target);
-    name.push(".part");
+    name.push(PART);
     name
 }
 
-pub(super) fn with_suffix(name: &OsStr, suffix: &str) -> OsString {
-    let mut name = name.to_owned();
-    name.push(suffix);
-    name
+const PART: &str = ".part";
+const LOCK: &str = ".lock";
+
+/// The target of a part, or of its lock, of this name.
+pub(super) fn target_of(name: &str) -> Option<&str> {
+    let name = name.strip_suffix(LOCK).unwrap_or(name);
+    name.strip_prefix('.')?.strip_suffix(PART)
 }
 
-/// Remove the part of this name, if a crash has left it.
-pub(super) fn remove_stale(dir: &Dir, name: &OsStr) -> io::Result<()> {
-    match lock(dir, name) {
-        Ok(_locked) => {
-            for suffix in COMPANIONS {
-                disk::remove(dir, &with_suffix(name, suffix))?;
+/// Remove the part of `target`, if a crash has left it. Returns whether there was one. `None` if it
+/// is being made.
+pub(crate) fn remove_stale(folder: &Arc<Folder>, target: &OsStr) -> io::Result<Option<bool>> {
+    let name = part_of(target);
+    let Some(_lock) = Lock::take(folder, &name)? else {
+        return Ok(None);
+    };
+    remove_with_companions(folder.dir(), &name).map(Some)
+}
+
+fn remove_with_companions(dir: &Dir, name: &OsStr) -> io::Result<bool> {
+    for suffix in COMPANIONS {
+        disk::remove(dir, &with_suffix(name, suffix))?;
+    }
+    disk::remove(dir, name)
+}
+
+/// The right to make one part: a lock on a file beside it. A crash releases the lock, and leaves the
+/// file.
+struct Lock {
+    folder: Arc<Folder>,
+    name: OsString,
+    _file: File,
+}
+
+impl Lock {
+    /// `None` if another has it.
+    fn take(folder: &Arc<Folder>, part: &OsStr) -> io::Result<Option<Lock>> {
+        let (dir, name) = (folder.dir(), with_suffix(part, LOCK));
+        // Each time that another removes it at that moment.
+        for _ in 0..100 {
+            // A link would be followed.
+            match dir.symlink_metadata(&name) {
+                Ok(found) if !is_own(&found) => return Err(io::ErrorKind::AlreadyExists.into()),
+                _ => {}
             }
-            disk::remove(dir, name)
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true);
+            #[cfg(unix)]
+            cap_std::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let file = dir.open_with(&name, &options)?;
+            let opened = disk::id(&file.metadata()?);
+            let file = file.into_std();
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            // It may have been removed before it was locked here.
+            match dir.symlink_metadata(&name) {
+                Ok(found) if disk::id(&found) == opened => {
+                    return Ok(Some(Lock {
+                        folder: Arc::clone(folder),
+                        name,
+                        _file: file,
+                    }));
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-        Err(error) => Err(error),
+        Ok(None)
     }
 }
 
-/// Open the part of this name, and lock it. An error of the kind `WouldBlock`: it is locked.
-fn lock(dir: &Dir, name: &OsStr) -> io::Result<File> {
-    // Each time that another publishes or removes it at that moment.
-    for _ in 0..100 {
-        // A link would be followed, and its target emptied.
-        match dir.symlink_metadata(name) {
-            Ok(found) if !is_own(&found) => return Err(io::ErrorKind::AlreadyExists.into()),
-            _ => {}
-        }
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true);
-        #[cfg(unix)]
-        cap_std::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = dir.open_with(name, &options)?;
-        let opened = disk::id(&file.metadata()?);
-        let file = file.into_std();
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-        // The file may have been published or removed before it was locked here.
-        match dir.symlink_metadata(name) {
-            Ok(found) if disk::id(&found) == opened => return Ok(file),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // While it is locked. One that remains is in no one's way.
+        let _ = disk::remove(self.folder.dir(), &self.name);
     }
-    Err(io::ErrorKind::WouldBlock.into())
 }
 
 /// Whether it is a file with no other name.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::BackupError;
 use crate::error::{Error, ErrorKind};
@@ -55,7 +56,12 @@ pub enum Phase {
 pub(super) struct Monitor<'a> {
     progress: Option<Box<dyn FnMut(Progress) + 'a>>,
     cancel: Cancel,
+    check_time: Option<Duration>,
 }
+
+/// What a check may take, unless it is set: some 200 times of what it takes.
+const CHECK_TIME: Duration = Duration::from_secs(10);
+const CHECK_TIME_OF_PAGE: Duration = Duration::from_millis(10);
 
 impl<'a> Monitor<'a> {
     pub(super) fn on_progress(&mut self, progress: impl FnMut(Progress) + 'a) {
@@ -68,6 +74,18 @@ impl<'a> Monitor<'a> {
 
     pub(super) fn cancel(&self) -> &Cancel {
         &self.cancel
+    }
+
+    pub(super) fn set_check_time(&mut self, time: Duration) {
+        self.check_time = Some(time);
+    }
+
+    /// How long the check of a database of that size may take.
+    pub(super) fn check_time(&self, pages: u64) -> Duration {
+        self.check_time.unwrap_or_else(|| {
+            let pages = u32::try_from(pages).unwrap_or(u32::MAX);
+            CHECK_TIME + CHECK_TIME_OF_PAGE * pages
+        })
     }
 
     pub(super) fn check(&self) -> Result<(), BackupError> {

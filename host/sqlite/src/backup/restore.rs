@@ -10,9 +10,10 @@ use cap_std::fs::{Dir, Metadata};
 use millpond_pool::engine::hand_over;
 
 use super::alone::Alone;
-use super::part::{COMPANIONS, Part, Publish, refuse_same_file, with_suffix};
+use super::part::{Part, Publish, refuse_same_file};
 use super::progress::Monitor;
-use super::{BackupError, Cancel, Progress, copy, disk, names};
+use super::{BackupError, Cancel, Progress, copy, names};
+use crate::disk::{self, COMPANIONS, with_suffix};
 use crate::open::Location;
 
 /// A restore of one database from a backup. See the [module](super).
@@ -78,6 +79,13 @@ impl<'a> Restore<'a> {
         self
     }
 
+    /// How long the check may take: a guest can make one compute for hours, with what it has
+    /// written into its database. A restore whose check takes longer fails. Defaults to 10 s, and 10 ms for each page.
+    pub fn max_check_time(mut self, time: Duration) -> Self {
+        self.monitor.set_check_time(time);
+        self
+    }
+
     /// Restore the database `to`, whose folder must exist. It must not be open, in this process or
     /// another: this keeps an exclusive lock on it until it is replaced, so that opening it
     /// meanwhile fails. It gets the mode and, if permitted, the owner of the file that it replaces.
@@ -85,7 +93,11 @@ impl<'a> Restore<'a> {
     /// The backup is copied beside the database and checked before anything changes. Then the log
     /// of the old file is written into it, stale files that SQLite could take for the new one's are
     /// removed, and the two files are exchanged in one step. If the old file is damaged, its log
-    /// is kept beside it instead.
+    /// cannot be written into it: then the old file gets its new name, with its log beside it,
+    /// before the log is removed from its place. So whenever the program or the system crashes, the
+    /// database is the old file or the new one, and an old file that may need its log has it. A
+    /// damaged one can be left with both names: no pool opens it, and restoring once more replaces
+    /// it.
     ///
     /// A pool that has no connection open at the moment, or a connection in another journal mode
     /// than WAL without a transaction, cannot be detected. Such a pool notices that its file was
@@ -98,7 +110,8 @@ impl<'a> Restore<'a> {
     /// [`Exists`](BackupError::Exists), [`InUse`](BackupError::InUse),
     /// [`Running`](BackupError::Running), [`SameFile`](BackupError::SameFile).
     /// [`Database`](BackupError::Database): the backup cannot be read, or the database not be
-    /// locked. [`File`](BackupError::File): the folder cannot be written.
+    /// locked. [`File`](BackupError::File): the folder cannot be written; or the old file is
+    /// damaged, and the disk has no hard links.
     /// [`Damaged`](BackupError::Damaged): the backup is not sound.
     /// [`Cancelled`](BackupError::Cancelled). After any of them, the database has its old contents;
     /// except that with `File`, it can be restored if the folder could not be synced.
@@ -129,11 +142,12 @@ impl<'a> Restore<'a> {
         let made = copy::copy(&backup, &part, &mut self.monitor)?;
         self.monitor.check()?;
         let swap = Swap {
-            dir: part.dir(),
+            part: &part,
             target: file,
-            aside: self.keep_old.then(|| aside(part.dir(), file)),
+            aside: aside(part.dir(), file),
+            keep_old: self.keep_old,
         };
-        let swapped = swap.run(&part, old.as_ref(), alone.as_ref())?;
+        let swapped = swap.run(old.as_ref(), alone.as_ref())?;
         // Only now may others open it.
         drop(alone);
         let path = PathBuf::from(to.name());
@@ -152,17 +166,23 @@ fn aside(dir: &Dir, file: &OsStr) -> OsString {
     let mut name = file.to_owned();
     name.push(".before-");
     name.push(names::timestamp(SystemTime::now()));
-    let is_free = |name: &OsString| dir.symlink_metadata(name).is_err();
+    // Neither it nor a log of its name.
+    let is_free = |name: &OsString| {
+        ["", "-wal", "-journal"]
+            .iter()
+            .all(|suffix| matches!(disk::exists(dir, &with_suffix(name, suffix)), Ok(false)))
+    };
     let others = (2_u32..).map(|number| with_suffix(&name, &format!("-{number}")));
     let mut names = std::iter::once(name.clone()).chain(others);
     names.find(is_free).unwrap_or(name)
 }
 
 struct Swap<'a> {
-    dir: &'a Dir,
+    part: &'a Part,
     target: &'a OsStr,
-    /// The name for the old file, if it is kept.
-    aside: Option<OsString>,
+    /// The name for the old file.
+    aside: OsString,
+    keep_old: bool,
 }
 
 impl Swap<'_> {
@@ -170,69 +190,116 @@ impl Swap<'_> {
     /// it is kept.
     fn run(
         self,
-        part: &Part,
         old: Option<&Metadata>,
         alone: Option<&Alone>,
     ) -> Result<Option<OsString>, BackupError> {
-        let failed = |error| part.failed(error);
-        if let Some(old) = old {
-            disk::resemble(part.file(), old).map_err(failed)?;
-        }
-        let is_new = || self.dir.symlink_metadata(self.target).is_err();
-        if old.is_none() && !is_new() {
-            // Created meanwhile: it has a log of its own.
-            return Err(failed(io::ErrorKind::AlreadyExists.into()));
-        }
+        let failed = |error| self.part.failed(error);
         let log_ended = match alone {
             Some(alone) => alone.end_log()?,
             None => false,
         };
-        self.clear(log_ended).map_err(failed)?;
-        disk::sync(self.dir).map_err(failed)?;
-        let swapped = match (&self.aside, old) {
-            (Some(aside), Some(_)) => self.exchange(part.name(), aside),
-            (_, Some(_)) => self.dir.rename(part.name(), self.dir, self.target),
-            (_, None) => disk::rename_new(self.dir, part.name(), self.target),
-        };
-        swapped.map_err(failed)?;
-        part.done();
-        disk::sync(self.dir).map_err(failed)?;
-        Ok(self.aside.filter(|_| old.is_some()))
+        match old {
+            None => self.create().map_err(failed)?,
+            Some(old) => {
+                self.part.resemble(old).map_err(failed)?;
+                match log_ended {
+                    true => self.replace().map_err(failed)?,
+                    false => self.replace_damaged().map_err(failed)?,
+                }
+            }
+        }
+        disk::sync(self.part.dir()).map_err(failed)?;
+        Ok((old.is_some() && self.keep_old).then_some(self.aside))
+    }
+
+    /// There is no old file. What was beside one may still be of use.
+    fn create(&self) -> io::Result<()> {
+        let dir = self.part.dir();
+        if disk::exists(dir, self.target)? {
+            // Created meanwhile: it has a log of its own.
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        for suffix in ["-wal", "-journal"] {
+            let name = with_suffix(self.target, suffix);
+            let aside = with_suffix(&self.aside, suffix);
+            match self.keep_old {
+                true if disk::exists(dir, &name)? => disk::rename_new(dir, &name, &aside)?,
+                _ => drop(disk::remove(dir, &name)?),
+            }
+        }
+        self.clear()?;
+        disk::rename_new(dir, self.part.name(), self.target)?;
+        self.part.done();
+        Ok(())
+    }
+
+    /// The old file is complete without a log.
+    fn replace(&self) -> io::Result<()> {
+        self.clear()?;
+        match self.keep_old {
+            true => self.exchange()?,
+            false => self.rename()?,
+        }
+        self.part.done();
+        Ok(())
+    }
+
+    /// The old file may need its log.
+    fn replace_damaged(&self) -> io::Result<()> {
+        let dir = self.part.dir();
+        let mut kept = Vec::new();
+        // The log has a second name before the database does, so that a database under its new name
+        // always has its log.
+        for suffix in ["-wal", "-journal", ""] {
+            let name = with_suffix(self.target, suffix);
+            if disk::exists(dir, &name)? {
+                let aside = with_suffix(&self.aside, suffix);
+                dir.hard_link(&name, dir, &aside)?;
+                kept.push(aside);
+            }
+        }
+        disk::sync(dir)?;
+        self.clear()?;
+        self.rename()?;
+        self.part.done();
+        if !self.keep_old {
+            disk::sync(dir)?;
+            for aside in kept.iter().rev() {
+                disk::remove(dir, aside)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rename(&self) -> io::Result<()> {
+        let dir = self.part.dir();
+        dir.rename(self.part.name(), dir, self.target)
     }
 
     /// At each moment, the target is one of the two files, and the old one has a name that nothing
     /// overwrites.
-    fn exchange(&self, part: &OsStr, aside: &OsStr) -> io::Result<()> {
-        disk::rename_new(self.dir, part, aside)?;
-        let Err(error) = disk::exchange(self.dir, aside, self.target) else {
+    fn exchange(&self) -> io::Result<()> {
+        let (dir, part) = (self.part.dir(), self.part.name());
+        disk::rename_new(dir, part, &self.aside)?;
+        let Err(error) = disk::exchange(dir, &self.aside, self.target) else {
             return Ok(());
         };
-        self.dir.rename(aside, self.dir, part)?;
+        dir.rename(&self.aside, dir, part)?;
         if error.kind() != io::ErrorKind::Unsupported {
             return Err(error);
         }
-        self.dir.hard_link(self.target, self.dir, aside)?;
-        disk::sync(self.dir)?;
-        self.dir.rename(part, self.dir, self.target)
+        dir.hard_link(self.target, dir, &self.aside)?;
+        disk::sync(dir)?;
+        self.rename()
     }
 
-    /// Remove what SQLite would take for the log of the new file. What may still be of use goes
-    /// with the old file.
-    fn clear(&self, log_ended: bool) -> io::Result<()> {
+    /// Remove what SQLite would take for the log of the new file.
+    fn clear(&self) -> io::Result<()> {
+        let dir = self.part.dir();
         for suffix in COMPANIONS {
-            let name = with_suffix(self.target, suffix);
-            match &self.aside {
-                Some(aside) if !log_ended && suffix != "-shm" => {
-                    let moved = disk::rename_new(self.dir, &name, &with_suffix(aside, suffix));
-                    match moved {
-                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                        other => other?,
-                    }
-                }
-                _ => disk::remove(self.dir, &name)?,
-            }
+            disk::remove(dir, &with_suffix(self.target, suffix))?;
         }
-        Ok(())
+        disk::sync(dir)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Backups at intervals, of which the older ones are removed.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,9 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
 use super::names::{self, Keep};
-use super::task::{Task, create_private, keys};
+use super::task::{Task, create_private};
 use super::{Backup, BackupError, BackupReport, Cancel};
+use crate::folder::{Folder, TenantKey};
 
 /// How long to wait without looking at the clock, which may be set, or run on while the machine
 /// sleeps.
@@ -49,8 +50,17 @@ pub struct BackupSchedule {
     clock: Box<dyn Fn() -> SystemTime + Send>,
     report: Box<dyn FnMut(&BackupOutcome) + Send>,
     cancel: Cancel,
-    /// When each database was last attempted.
-    attempts: HashMap<String, SystemTime>,
+    known: Known,
+}
+
+/// What is known of the databases: a schedule of many wakes often, and does not read all their
+/// folders each time.
+#[derive(Debug, Default)]
+struct Known {
+    /// When they were listed. `None` if that failed, or has not been done.
+    listed: Option<SystemTime>,
+    /// When each database was last backed up, or that was last attempted.
+    last: BTreeMap<String, Option<SystemTime>>,
 }
 
 /// What to back up.
@@ -104,7 +114,7 @@ impl BackupSchedule {
             clock: Box::new(SystemTime::now),
             report: Box::new(|_| ()),
             cancel: Cancel::new(),
-            attempts: HashMap::new(),
+            known: Known::default(),
         }
     }
 
@@ -167,10 +177,15 @@ impl BackupSchedule {
     /// [`Backup::write`] does for each.
     pub fn run_once(&mut self) -> Vec<BackupOutcome> {
         let now = (self.clock)();
-        match self.tasks() {
-            Ok(tasks) => tasks.iter().map(|task| self.back_up(task, now)).collect(),
-            Err(error) => vec![self.no_tasks(error)],
-        }
+        let mut databases = match self.databases() {
+            Ok(databases) => databases,
+            Err(error) => return vec![self.no_tasks(error)],
+        };
+        databases.sort_unstable();
+        self.relist(databases.clone(), now);
+        let tasks = databases.iter().map(|database| self.task(database));
+        let tasks: Vec<_> = tasks.collect();
+        tasks.iter().map(|task| self.back_up(task, now)).collect()
     }
 
     fn run(mut self, shared: &Shared) {
@@ -193,61 +208,115 @@ impl BackupSchedule {
         }
     }
 
-    /// Make the backups that are due. Returns when the next one is.
+    /// Make the backups that are due. Returns when to look again.
     fn run_due(&mut self) -> SystemTime {
         let began = (self.clock)();
-        let mut next = began + self.every;
-        let tasks = match self.tasks() {
-            Ok(tasks) => tasks,
-            Err(error) => {
-                self.no_tasks(error);
-                return next;
+        // A clock that was set back does not keep new ones from being found.
+        let is_recent = |listed: SystemTime| listed <= began && began < listed + self.every;
+        if !self.known.listed.is_some_and(is_recent) {
+            self.known.listed = None;
+            match self.databases() {
+                Ok(databases) => self.relist(databases, began),
+                Err(error) => {
+                    self.no_tasks(error);
+                    return began + self.every;
+                }
             }
-        };
-        for task in tasks {
+        }
+        let mut next = self.known.listed.unwrap_or(began) + self.every;
+        let databases: Vec<String> = self.known.last.keys().cloned().collect();
+        for database in databases {
             if self.cancel.is_cancelled() {
                 break;
             }
             let now = (self.clock)();
-            let last = self.last(&task, now);
-            let due = last.map_or(now, |last| last + self.every);
+            let task = self.task(&database);
+            let known = self.known.last.get(&database).copied().flatten();
+            let mut due = self.due(known, now);
             if due <= now {
-                self.back_up(&task, now);
-            } else {
+                // Another program may have made one.
+                let made = self.last(&task, now).max(known);
+                self.known.last.insert(database.clone(), made);
+                due = self.due(made, now);
+            }
+            if due > now {
                 next = next.min(due);
+            } else if self.is_gone(&task) {
+                self.known.last.remove(&database);
+            } else {
+                self.back_up(&task, now);
             }
         }
         next
     }
 
-    /// When this database was last backed up or attempted. What a clock that was wrong has left in
-    /// the future does not count.
+    /// Forget the databases that are gone, and add new ones.
+    fn relist(&mut self, databases: Vec<String>, now: SystemTime) {
+        let mut before = std::mem::take(&mut self.known.last);
+        let known = |database: String| {
+            let last = before.remove(&database).flatten();
+            (database, last)
+        };
+        self.known = Known {
+            listed: Some(now),
+            last: databases.into_iter().map(known).collect(),
+        };
+    }
+
+    /// When a backup is due. What a clock that was wrong has left in the future does not count.
+    fn due(&self, last: Option<SystemTime>, now: SystemTime) -> SystemTime {
+        let last = last.filter(|last| *last <= now);
+        last.map_or(now, |last| last + self.every)
+    }
+
+    /// When the newest backup in the folder was made.
     fn last(&self, task: &Task, now: SystemTime) -> Option<SystemTime> {
         let made = task.backups().unwrap_or_default();
         let made = made.into_iter().filter_map(names::to_clock);
-        let attempt = self.attempts.get(&task.database).copied();
-        made.chain(attempt).filter(|last| *last <= now).max()
+        made.filter(|last| *last <= now).max()
     }
 
-    fn tasks(&self) -> Result<Vec<Task>, BackupError> {
-        let folder = match &self.from {
+    /// The databases: a path, or the keys in the folder.
+    fn databases(&self) -> Result<Vec<String>, BackupError> {
+        match &self.from {
+            Databases::One(path) => Ok(vec![path.display().to_string()]),
+            Databases::Folder(path) => {
+                let keys = || {
+                    let folder = Folder::open(path).map_err(io::Error::other)?;
+                    let keys = folder.keys().map_err(io::Error::other)?;
+                    let key = |key: Result<TenantKey, _>| key.map(|key| key.to_string());
+                    let keys = keys.map(key).collect::<Result<Vec<_>, _>>();
+                    keys.map_err(io::Error::other)
+                };
+                keys().map_err(|error| BackupError::file(path, error))
+            }
+        }
+    }
+
+    fn task(&self, database: &str) -> Task {
+        let (into, stem) = match &self.from {
             Databases::One(path) => {
                 let stem = path.file_stem().unwrap_or_default();
-                return Ok(vec![Task {
-                    database: path.display().to_string(),
-                    into: self.into.clone(),
-                    stem: stem.to_string_lossy().into_owned(),
-                }]);
+                (self.into.clone(), stem.to_string_lossy().into_owned())
             }
-            Databases::Folder(folder) => folder,
+            Databases::Folder(_) => (self.into.join(database), database.to_owned()),
         };
-        let keys = keys(folder).map_err(|error| BackupError::file(folder, error))?;
-        let task = |key: String| Task {
-            into: self.into.join(&key),
-            stem: key.clone(),
-            database: key,
-        };
-        Ok(keys.into_iter().map(task).collect())
+        Task {
+            database: database.to_owned(),
+            into,
+            stem,
+        }
+    }
+
+    /// Whether a database of the folder has been deleted since the folder was listed.
+    fn is_gone(&self, task: &Task) -> bool {
+        match &self.from {
+            Databases::One(_) => false,
+            Databases::Folder(folder) => {
+                let found = std::fs::symlink_metadata(folder.join(format!("{}.db", task.stem)));
+                found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+            }
+        }
     }
 
     /// Report that there is nothing to back up.
@@ -262,7 +331,7 @@ impl BackupSchedule {
     }
 
     fn back_up(&mut self, task: &Task, now: SystemTime) -> BackupOutcome {
-        self.attempts.insert(task.database.clone(), now);
+        self.known.last.insert(task.database.clone(), Some(now));
         let mut outcome = BackupOutcome {
             database: task.database.clone(),
             result: self.make(task, now),

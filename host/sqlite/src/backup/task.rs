@@ -2,15 +2,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
 use jiff::civil::DateTime;
 
 use super::names::{self, Keep};
-use super::{BackupError, disk, part};
-use crate::folder::is_key;
+use super::{BackupError, part};
+use crate::disk;
+use crate::ffi::vfs::Folder;
 
 /// What to back up, and where to.
 pub(super) struct Task {
@@ -45,13 +45,12 @@ impl Task {
         removed: &mut Vec<PathBuf>,
     ) -> Vec<BackupError> {
         let mut errors = Vec::new();
-        let folder = Dir::open_ambient_dir(&self.into, ambient_authority());
-        let dir = match folder.and_then(|dir| self.remove_stale(&dir).map(|()| dir)) {
-            Ok(dir) => dir,
-            Err(error) => return vec![BackupError::file(&self.into, error)],
-        };
-        let moments = match self.backups() {
-            Ok(moments) => moments,
+        let found = Folder::open(&self.into).and_then(|folder| {
+            let moments = self.look(&folder)?;
+            Ok((folder, moments))
+        });
+        let (folder, moments) = match found {
+            Ok(found) => found,
             Err(error) => return vec![BackupError::file(&self.into, error)],
         };
         // Those of a time when the clock was wrong must not take the place of others.
@@ -63,43 +62,31 @@ impl Task {
             };
             let name = names::name(&self.stem, moment);
             let path = self.into.join(&name);
-            match disk::remove(&dir, name.as_ref()) {
-                Ok(()) => removed.push(path),
+            match disk::remove(folder.dir(), name.as_ref()) {
+                Ok(_) => removed.push(path),
                 Err(error) => errors.push(BackupError::file(path, error)),
             }
         }
         errors
     }
 
-    fn remove_stale(&self, dir: &Dir) -> io::Result<()> {
-        for entry in dir.entries()? {
+    /// Remove what crashes have left, and return when the backups in the folder were made.
+    fn look(&self, folder: &Arc<Folder>) -> io::Result<Vec<DateTime>> {
+        let mut stale = Vec::new();
+        for entry in folder.dir().entries()? {
             let file = entry?.file_name();
-            let of_target = file
-                .to_str()
-                .and_then(|name| name.strip_prefix('.')?.strip_suffix(".part"));
-            if of_target.is_some_and(|target| names::moment(&self.stem, target).is_some()) {
-                part::remove_stale(dir, &file)?;
+            let target = file.to_str().and_then(part::target_of);
+            if let Some(target) = target
+                && names::moment(&self.stem, target).is_some()
+            {
+                stale.push(target.to_owned());
             }
         }
-        Ok(())
-    }
-}
-
-/// The keys of the databases in a folder, in order.
-pub(super) fn keys(folder: &Path) -> io::Result<Vec<String>> {
-    let mut keys = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if let Some(key) = name.to_str().and_then(|name| name.strip_suffix(".db"))
-            && is_key(key)
-            && entry.file_type()?.is_file()
-        {
-            keys.push(key.to_owned());
+        for target in stale {
+            part::remove_stale(folder, target.as_ref())?;
         }
+        self.backups()
     }
-    keys.sort_unstable();
-    Ok(keys)
 }
 
 /// Create a folder that only its owner may read, unless it exists.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use millpond_pool::engine::hand_over;
 use rusqlite::Connection;
@@ -114,16 +115,26 @@ impl<'a> Verify<'a> {
         self
     }
 
+    /// How long the check may take: a guest can make one compute for hours, with what it has
+    /// written into its database. One that takes longer is an error. Defaults to 10 s, and 10 ms for each page.
+    pub fn max_check_time(mut self, time: Duration) -> Self {
+        self.monitor.set_check_time(time);
+        self
+    }
+
     /// Check it: SQLite's integrity check (<https://sqlite.org/pragma.html#pragma_integrity_check>),
     /// all foreign keys, and the migrations, if given. All in one read transaction: others read and
     /// write meanwhile, and the log grows by what they write.
     ///
-    /// Blocks until done: about 0.5 to 1.5 s for 100 MB.
+    /// Blocks until done: about 0.5 to 1.5 s for 100 MB. SQLite uses up to 256 MiB of memory.
     ///
     /// # Errors
     ///
     /// [`Database`](BackupError::Database): the file cannot be opened. A damaged one is a problem
-    /// in the result. [`Cancelled`](BackupError::Cancelled).
+    /// in the result. Its kind is [`DeadlineExceeded`](ErrorKind::DeadlineExceeded) if the check
+    /// takes longer than it [may](Verify::max_check_time), and
+    /// [`QuotaExceeded`](ErrorKind::QuotaExceeded) if it needs more memory.
+    /// [`Cancelled`](BackupError::Cancelled).
     pub fn run(mut self) -> Result<Verification, BackupError> {
         hand_over();
         let location = Location::path(&self.path)?;
@@ -143,7 +154,9 @@ impl<'a> Verify<'a> {
         };
         found.pages = snapshot.pages;
         self.monitor.tell(Phase::Checking, 0, snapshot.pages);
-        self.check(&snapshot, &mut found)
+        let time = self.monitor.check_time(snapshot.pages);
+        snapshot
+            .run(time, |conn| self.check(conn, &mut found))
             .map_err(|error| self.monitor.explain(error))?;
         self.monitor
             .tell(Phase::Checking, snapshot.pages, snapshot.pages);

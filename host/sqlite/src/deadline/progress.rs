@@ -170,6 +170,11 @@ impl Watch {
         (!read.is_multiple_of(2)).then_some(read)
     }
 
+    /// How many reads have begun plus how many have ended.
+    pub(crate) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
     /// How many pages one transaction may write.
     pub(crate) fn set_max_written(&self, pages: u64) {
         self.max_written.store(pages, Ordering::Relaxed);

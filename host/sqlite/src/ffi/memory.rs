@@ -160,6 +160,14 @@ impl Account {
         }
     }
 
+    /// See [`Budget::enter`].
+    pub(crate) fn enter(&'static self) -> Scope {
+        Scope {
+            before: CURRENT.replace(self),
+            not_send: std::marker::PhantomData,
+        }
+    }
+
     /// Refuse all allocations from now on.
     pub(crate) fn refuse(&self) {
         self.limit.store(0, Ordering::Relaxed);
@@ -256,10 +264,7 @@ impl Budget {
 
     /// Until the scope is dropped, SQLite's allocations on this thread count against this budget.
     pub(crate) fn enter(&self) -> Scope {
-        Scope {
-            before: CURRENT.replace(self.account),
-            not_send: std::marker::PhantomData,
-        }
+        self.account.enter()
     }
 
     /// The account that the budget uses.

@@ -2,9 +2,10 @@
 
 use std::{fmt, io};
 
-use millpond_pool::Error;
+use millpond_pool::{Error, ErrorKind};
 
 use super::TenantKey;
+use crate::backup::BackupError;
 use crate::migrations::MigrationError;
 
 /// Why a database of a [`Folder`](super::Folder) could not be listed, created, suspended or deleted.
@@ -16,7 +17,7 @@ pub enum FolderError {
     Missing(TenantKey),
     /// There is a database of this key already, or a rest of one.
     Exists(TenantKey),
-    /// This process or another has the database open.
+    /// This process or another has the database open, or creates it.
     InUse(TenantKey),
     /// The new database could not be migrated, and was removed.
     Migration {
@@ -37,6 +38,13 @@ pub enum FolderError {
 }
 
 impl FolderError {
+    pub(super) fn open(error: &BackupError) -> FolderError {
+        match error {
+            BackupError::Database(error) => FolderError::Open(error.clone()),
+            other => FolderError::Open(Error::new(ErrorKind::CannotOpen, other.to_string())),
+        }
+    }
+
     pub(super) fn io(file: &str, error: io::Error) -> FolderError {
         FolderError::Io {
             file: file.to_owned(),

@@ -4,10 +4,9 @@ use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
 use std::time::SystemTime;
 
-use cap_std::fs::{Dir, OpenOptions};
+use cap_std::fs::Dir;
 
-/// What SQLite keeps next to a database.
-const SIDE_FILES: [&str; 3] = ["-wal", "-shm", "-journal"];
+use crate::disk::COMPANIONS;
 
 pub(super) fn database(key: &str) -> String {
     format!("{key}.db")
@@ -18,7 +17,7 @@ pub(super) fn log(key: &str) -> String {
 }
 
 pub(super) fn side_files(key: &str) -> [String; 3] {
-    SIDE_FILES.map(|suffix| format!("{key}.db{suffix}"))
+    COMPANIONS.map(|suffix| format!("{key}.db{suffix}"))
 }
 
 /// The marker of a database that is suspended.
@@ -77,42 +76,4 @@ fn stat(dir: &Dir, name: &str) -> io::Result<Found> {
         bytes: found.len(),
         changed: found.modified()?.into_std(),
     })
-}
-
-/// Create an empty file that only its owner may read. False if there is something of this name.
-pub(super) fn create(dir: &Dir, name: &str) -> io::Result<bool> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    cap_std::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match dir.open_with(name, &options) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Remove a file, or the symbolic link of that name. False if there is none.
-pub(super) fn remove(dir: &Dir, name: &str) -> io::Result<bool> {
-    match dir.remove_file(name) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Make the names in the folder durable.
-#[cfg(unix)]
-pub(super) fn sync(dir: &Dir) -> io::Result<()> {
-    use rustix::fs::{Mode, OFlags, fsync, openat};
-
-    // The embedder's own descriptor may be one that cannot be synced (`O_PATH`).
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = openat(dir, ".", flags, Mode::empty())?;
-    Ok(fsync(folder)?)
-}
-
-#[cfg(not(unix))]
-pub(super) fn sync(_: &Dir) -> io::Result<()> {
-    Ok(())
 }

@@ -1,22 +1,28 @@
 //! Creates, suspends, resumes and deletes a database of a folder.
 //!
 //! A suspended database has a marker file, which each [`Pools::get`](millpond_pool::Pools::get) looks
-//! for, in every process. A database is suspended too while it is created or deleted. If that is cut
-//! off, by a crash or a full disk, the marker stays: what is left is not served, and can be deleted.
+//! for, in every process. Only the operator suspends and resumes.
+//!
+//! A database gets its name when it is complete: a creation that a crash cuts off leaves a part, which
+//! the next creation or deletion of the key removes. A deletion keeps everyone else out of the database
+//! by SQLite's own lock, and first writes its log into it: if a crash cuts it off, the database is
+//! there, complete, or is not.
 
 use std::time::Duration;
 
+use millpond_pool::Pools;
 use millpond_pool::engine::hand_over;
-use millpond_pool::{Error, ErrorKind, Pools};
 
 use super::{Folder, FolderError, TenantKey, files};
-use crate::backup::{Alone, BackupError};
-use crate::migrations::Migrations;
+use crate::backup::{self, Alone, Backup, BackupError, Part, Publish};
+use crate::disk;
+use crate::error::{Error, ErrorKind};
+use crate::migrations::{MigrationError, Migrations};
 use crate::open::Location;
 
 /// A database that no other connection can read.
 struct Locked {
-    _alone: Alone,
+    alone: Alone,
     // After the lock, which it must outlive.
     _location: Location,
 }
@@ -25,41 +31,49 @@ impl Folder {
     /// Create the database of a key, and run the [migrations](Folder::migrations) on it. Durable when
     /// this returns. Blocks meanwhile: some milliseconds, plus the migrations.
     ///
-    /// Until it is complete, the database is suspended. If a migration fails, it is removed.
+    /// Until it is complete, nothing of that name is there; if a migration fails, nothing remains. One
+    /// that a crash has cut off does not exist, and can be created again.
     ///
     /// # Errors
     ///
     /// [`Exists`](FolderError::Exists), [`Migration`](FolderError::Migration),
     /// [`Open`](FolderError::Open), [`Io`](FolderError::Io).
     pub fn create_database(&self, key: &TenantKey) -> Result<(), FolderError> {
-        let exists = || FolderError::Exists(key.clone());
-        if self.remains(key)? || !self.mark(key)? {
-            return Err(exists());
+        let file = files::database(key.as_str());
+        let failed = |error| match error {
+            BackupError::Exists { .. } | BackupError::Running { .. } => {
+                FolderError::Exists(key.clone())
+            }
+            BackupError::File { error, .. } => FolderError::io(&file, error),
+            other => FolderError::open(&other),
+        };
+        let target = self.location(&file)?;
+        let part = Part::begin(&target, Publish::New).map_err(failed)?;
+        if self.remains(key)? || self.is_there(&files::marker(key.as_str()))? {
+            return Err(FolderError::Exists(key.clone()));
         }
-        // Before the marker, another process may have been creating it, and be done.
-        if self.remains(key)? {
-            self.unmark(key)?;
-            return Err(exists());
-        }
+        let migration = |error| FolderError::Migration {
+            key: key.clone(),
+            error: Box::new(error),
+        };
         let none = Migrations::none();
         let migrations = self.migrations.as_deref().unwrap_or(&none);
-        let created = migrations.run_in(&self.dir, &files::database(key.as_str()));
-        match created {
-            Ok(report) => {
-                for warning in report.warnings {
-                    log::warn!("{}: {warning}", files::database(key.as_str()));
-                }
-                self.unmark(key)?;
-                Ok(())
-            }
-            Err(error) => {
-                self.delete_marked(key)?;
-                Err(FolderError::Migration {
-                    key: key.clone(),
-                    error: Box::new(error),
-                })
-            }
+        let report = migrations.run_at(&part.location()).map_err(migration)?;
+        // SQLite keeps the log if it could not write it into the file, and reports that to no one.
+        if part
+            .has_log()
+            .map_err(|error| FolderError::io(&file, error))?
+        {
+            let message = "its log cannot be written into it: is the disk full?";
+            let error = Error::new(ErrorKind::Io, message);
+            return Err(migration(MigrationError::Database(error.into())));
         }
+        part.sync().map_err(failed)?;
+        part.publish(Publish::New).map_err(failed)?;
+        for warning in report.warnings {
+            log::warn!("{file}: {warning}");
+        }
+        Ok(())
     }
 
     /// Suspend the database of a key: from now on [`Pools::get`] refuses it with
@@ -77,7 +91,23 @@ impl Folder {
         let is_new = self.mark(key)?;
         // Also if another process has just created it.
         self.sync()?;
+        if is_new && self.look(key)?.is_none() {
+            // Deleted meanwhile: its marker would be one of nothing.
+            self.unmark(key)?;
+            return Err(FolderError::Missing(key.clone()));
+        }
         Ok(is_new)
+    }
+
+    /// A backup of the database of a key, which may be in use, or suspended. Reads nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Missing`](FolderError::Missing), [`Io`](FolderError::Io).
+    pub fn backup<'a>(&self, key: &TenantKey) -> Result<Backup<'a>, FolderError> {
+        self.must_be_there(key)?;
+        Backup::of_file_in(&self.dir, &files::database(key.as_str()))
+            .map_err(|error| FolderError::open(&error))
     }
 
     /// End the suspension of a database. Durable when this returns; blocks until then. Returns false
@@ -94,9 +124,8 @@ impl Folder {
     /// Delete the database of a key, its log, its shared memory and its marker. Durable when this
     /// returns. Blocks until then, and up to half a second while the database is open elsewhere.
     ///
-    /// Meanwhile it is suspended, and no process can open it. If it is in use, it is not deleted, and
-    /// is suspended only if it was before. So suspend it first, close its pool in this process with
-    /// [`Pools::close_one`], and let other processes close theirs, after
+    /// Meanwhile no process can open it. If it is in use, it is not deleted. So suspend it first, close
+    /// its pool in this process with [`Pools::close_one`], and let other processes close theirs, after
     /// [`max_idle_time`](millpond_pool::PoolsSettings::max_idle_time). [`delete`](Folder::delete) does
     /// the first two.
     ///
@@ -106,20 +135,27 @@ impl Folder {
     /// # Errors
     ///
     /// [`Missing`](FolderError::Missing): nothing of the key is there.
-    /// [`InUse`](FolderError::InUse), [`Open`](FolderError::Open), [`Io`](FolderError::Io): if some
-    /// files have been removed, what is left is suspended, and can be deleted.
+    /// [`InUse`](FolderError::InUse): the database is open, or is being created.
+    /// [`Open`](FolderError::Open), [`Io`](FolderError::Io): what is left can be deleted.
     pub fn delete_database(&self, key: &TenantKey) -> Result<(), FolderError> {
-        let is_marked = self.is_there(&files::marker(key.as_str()))?;
-        if !is_marked && !self.remains(key)? {
-            return Err(FolderError::Missing(key.clone()));
+        let file = files::database(key.as_str());
+        let remains = self.remains(key)?;
+        if remains {
+            self.delete_files(key, &file)?;
         }
-        let is_new = self.mark(key)?;
-        self.sync()?;
-        let deleted = self.delete_marked(key);
-        if is_new && matches!(deleted, Err(FolderError::InUse(_) | FolderError::Open(_))) {
-            self.unmark(key)?;
+        let folder = self.location(&file)?;
+        let part = folder.file().map_or(Ok(Some(false)), |(folder, name)| {
+            backup::remove_stale(folder, name)
+        });
+        match part.map_err(|error| FolderError::io(&file, error))? {
+            None if !remains => return Err(FolderError::InUse(key.clone())),
+            Some(false) if !remains && !self.is_there(&files::marker(key.as_str()))? => {
+                return Err(FolderError::Missing(key.clone()));
+            }
+            _ => {}
         }
-        deleted
+        self.unmark(key)?;
+        Ok(())
     }
 
     /// Suspend a database, close its pool of these `pools`, with `grace` for those that use it, and
@@ -145,42 +181,45 @@ impl Folder {
         self.delete_database(key)
     }
 
-    /// Delete what there is of a key that is suspended.
-    fn delete_marked(&self, key: &TenantKey) -> Result<(), FolderError> {
-        let file = files::database(key.as_str());
-        let _locked = match self.is_there(&file)? {
-            true => Some(self.lock(key, &file)?),
-            false => None,
-        };
-        self.remove(&file)?;
-        // Now nothing will take the log for that of another database.
-        self.sync()?;
+    /// Delete the database and what is beside it.
+    fn delete_files(&self, key: &TenantKey, file: &str) -> Result<(), FolderError> {
+        // If only a rest is there, this creates the file: without a file to lock, another process
+        // could create it, and would lose the log that is removed below.
+        let locked = self.lock(key, file)?;
+        // Without its log, a database can lack commits, or be damaged: it must not be left so. But
+        // whatever is wrong with it, it can be deleted.
+        if let Err(error) = locked.alone.end_log() {
+            log::debug!("{file}: its log is deleted with it: {error}");
+        }
         for file in files::side_files(key.as_str()) {
             self.remove(&file)?;
         }
         self.sync()?;
-        self.unmark(key)?;
-        Ok(())
+        // From now on, files of its names may be those of another database.
+        self.remove(file)?;
+        drop(locked);
+        self.sync()
     }
 
     /// Lock the database against all connections, of this process and others.
     fn lock(&self, key: &TenantKey, file: &str) -> Result<Locked, FolderError> {
-        let open = |error: crate::error::Error| FolderError::Open(error.into());
-        let location = Location::in_dir(&self.dir, file).map_err(open)?;
-        let location = location.must_exist(true);
-        location.create(false).map_err(open)?;
+        let location = self.location(file)?;
+        location
+            .create(false)
+            .map_err(|error| FolderError::Open(error.into()))?;
         match Alone::with(&location) {
             Ok(alone) => Ok(Locked {
-                _alone: alone,
+                alone,
                 _location: location,
             }),
             Err(BackupError::InUse { .. }) => Err(FolderError::InUse(key.clone())),
-            Err(BackupError::Database(error)) => Err(FolderError::Open(error)),
-            Err(other) => {
-                let error = Error::new(ErrorKind::CannotOpen, other.to_string());
-                Err(FolderError::Open(error))
-            }
+            Err(other) => Err(FolderError::open(&other)),
         }
+    }
+
+    fn location(&self, file: &str) -> Result<Location, FolderError> {
+        let location = Location::in_dir(&self.dir, file);
+        location.map_err(|error| FolderError::Open(error.into()))
     }
 
     fn must_be_there(&self, key: &TenantKey) -> Result<(), FolderError> {
@@ -212,7 +251,8 @@ impl Folder {
 
     fn mark(&self, key: &TenantKey) -> Result<bool, FolderError> {
         let marker = files::marker(key.as_str());
-        files::create(&self.dir, &marker).map_err(|error| FolderError::io(&marker, error))
+        disk::create_private(&self.dir, marker.as_ref())
+            .map_err(|error| FolderError::io(&marker, error))
     }
 
     fn unmark(&self, key: &TenantKey) -> Result<bool, FolderError> {
@@ -222,10 +262,10 @@ impl Folder {
     }
 
     fn remove(&self, file: &str) -> Result<bool, FolderError> {
-        files::remove(&self.dir, file).map_err(|error| FolderError::io(file, error))
+        disk::remove(&self.dir, file.as_ref()).map_err(|error| FolderError::io(file, error))
     }
 
     fn sync(&self) -> Result<(), FolderError> {
-        files::sync(&self.dir).map_err(|error| FolderError::io(".", error))
+        disk::sync(&self.dir).map_err(|error| FolderError::io(".", error))
     }
 }

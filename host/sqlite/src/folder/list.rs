@@ -75,7 +75,7 @@ impl Folder {
     }
 
     /// The keys in the folder.
-    pub(super) fn keys(
+    pub(crate) fn keys(
         &self,
     ) -> Result<impl Iterator<Item = Result<TenantKey, FolderError>>, FolderError> {
         let keys = entries(&self.dir)?.filter_map(|entry| key_of(&self.dir, entry).transpose());

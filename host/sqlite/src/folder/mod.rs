@@ -30,11 +30,12 @@ use crate::open::Location;
 ///
 /// [`pools`](Folder::pools) serves the databases. [`list`](Folder::list),
 /// [`migrate_all`](Folder::migrate_all), [`create_database`](Folder::create_database),
-/// [`suspend`](Folder::suspend), [`resume`](Folder::resume) and
+/// [`suspend`](Folder::suspend), [`resume`](Folder::resume), [`backup`](Folder::backup) and
 /// [`delete_database`](Folder::delete_database) manage them, also beside other processes that serve
 /// them.
 ///
-/// [`BackupSchedule::of_folder`](crate::backup::BackupSchedule::of_folder) backs all of them up.
+/// [`BackupSchedule::of_folder`](crate::backup::BackupSchedule::of_folder) backs all of them up, at
+/// intervals.
 ///
 /// ```
 /// use millpond_pool::{Access, Parameters, PoolsSettings};
@@ -164,20 +165,23 @@ impl Folder {
         // It may have been suspended or deleted meanwhile.
         self.check(key)?;
         let file = files::database(key);
-        let location = || {
+        // A file that is deleted after the check must not reappear empty.
+        let location = |must_exist| {
             let location = Location::in_dir(&self.dir, &file)?;
-            // A file that is deleted after the check must not reappear empty.
-            Ok::<_, crate::error::Error>(location.must_exist(!self.create))
+            Ok::<_, crate::error::Error>(location.must_exist(must_exist))
         };
+        let mut must_exist = !self.create;
         if let Some(migrations) = &self.migrations {
             let report = migrations
-                .run_at(&location()?)
+                .run_at(&location(must_exist)?)
                 .map_err(|error| Error::new(ErrorKind::CannotOpen, format!("{file}: {error}")))?;
             for warning in report.warnings {
                 log::warn!("{file}: {warning}");
             }
+            // Nor without its tables.
+            must_exist = true;
         }
         let settings = self.builder.clone().tenant(key).settings();
-        open(location()?, settings, |engine| engine)
+        open(location(must_exist)?, settings, |engine| engine)
     }
 }

@@ -14,11 +14,15 @@ use crate::policy::names::{OFF, ON};
 /// Limits that no setting changes (<https://sqlite.org/c3ref/c_limit_attached.html>). They bound
 /// the time, stack and memory of one statement, whatever a guest sends.
 const LIMITS: &[(Limit, i32)] = &[
+    (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 32_766),
+    (Limit::SQLITE_LIMIT_VDBE_OP, 250_000),
+];
+
+/// Those that also apply to the operator's own connections, to databases that a guest has written.
+const DEFINITION_LIMITS: &[(Limit, i32)] = &[
     // Zero prevents ATTACH, and with it VACUUM INTO, which would write any file.
     (Limit::SQLITE_LIMIT_ATTACHED, 0),
     (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000),
-    (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 32_766),
-    (Limit::SQLITE_LIMIT_VDBE_OP, 250_000),
     (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
     // SQLite's own defaults, even if it was built with others. They apply to the schema too, which
     // is the operator's; a guest's text has lower ones, see `compile`.
@@ -60,12 +64,8 @@ impl Location {
                 return Err(not_taken(format_args!("{setting:?}")));
             }
         }
-        for (limit, value) in LIMITS {
-            conn.set_limit(*limit, *value)?;
-            if conn.limit(*limit)? > *value {
-                return Err(not_taken(format_args!("{limit:?}")));
-            }
-        }
+        limit(conn, LIMITS)?;
+        limit_definitions(conn)?;
         let page_size: u32 = conn.query_row("PRAGMA page_size", [], |row| row.get(0))?;
         let max_pages = settings.max_database_bytes / u64::from(page_size.max(1));
         watch.set_max_written(settings.max_transaction_bytes / u64::from(page_size.max(1)));
@@ -109,6 +109,21 @@ impl Location {
         conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         Ok(())
     }
+}
+
+/// Set the limits for what a schema defines.
+pub(crate) fn limit_definitions(conn: &Connection) -> Result<()> {
+    limit(conn, DEFINITION_LIMITS)
+}
+
+fn limit(conn: &Connection, limits: &[(Limit, i32)]) -> Result<()> {
+    for (limit, value) in limits {
+        conn.set_limit(*limit, *value)?;
+        if conn.limit(*limit)? > *value {
+            return Err(not_taken(format_args!("{limit:?}")));
+        }
+    }
+    Ok(())
 }
 
 /// The error for an SQLite that was built without a setting, or with another.

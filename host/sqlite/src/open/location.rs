@@ -7,9 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use cap_std::fs::{Dir, Metadata, OpenOptions};
+use cap_std::fs::{Dir, Metadata};
 use rusqlite::{Connection, OpenFlags};
 
+use crate::disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::leaves_log::LeavesLog;
 use crate::ffi::memory;
@@ -215,7 +216,10 @@ impl Location {
                 Err(cannot_open(&self.name, "it does not exist"))
             }
             Err(error) if error.kind() == IoErrorKind::NotFound => {
-                create_private(folder.dir(), file)
+                // Or another process has just created it. SQLite gives the log and the shared memory
+                // the same mode.
+                disk::create_private(folder.dir(), file)
+                    .map(|_| ())
                     .map_err(|error| cannot_open(&self.name, &error.to_string()))
             }
             Err(error) => Err(cannot_open(&self.name, &error.to_string())),
@@ -288,20 +292,6 @@ pub(crate) fn cannot_open(name: &str, reason: &str) -> Error {
         ErrorKind::CannotOpen,
         format!("cannot open the database {name}: {reason}"),
     )
-}
-
-/// Create an empty file that only its owner may read. SQLite gives the log and the shared memory
-/// the same mode.
-fn create_private(folder: &Dir, file: &OsStr) -> std::io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    cap_std::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match folder.open_with(file, &options) {
-        // Another process has just created it.
-        Err(error) if error.kind() == IoErrorKind::AlreadyExists => Ok(()),
-        other => other.map(|_| ()),
-    }
 }
 
 #[cfg(unix)]

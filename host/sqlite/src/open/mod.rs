@@ -14,6 +14,7 @@ use rusqlite::ffi::{SQLITE_CANTOPEN, SQLITE_READONLY};
 use rusqlite::hooks::{AuthAction, Authorization};
 use rusqlite::{Connection, OpenFlags};
 
+pub(crate) use self::configure::limit_definitions;
 use self::configure::standing;
 pub(crate) use self::location::{LOST, Location, cannot_open};
 use self::settings::Settings;

@@ -31,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) mmap_size: u64,
     pub(crate) statement_cache: usize,
     pub(crate) busy_timeout: Duration,
+    pub(crate) upkeep_after: Duration,
     pub(crate) max_memory_bytes: u64,
     pub(crate) max_database_bytes: u64,
     pub(crate) max_transaction_bytes: u64,
@@ -53,6 +54,7 @@ impl Default for Settings {
             mmap_size: 0,
             statement_cache: 128,
             busy_timeout: Duration::from_secs(5),
+            upkeep_after: Duration::from_secs(5),
             max_memory_bytes: 64 * MIB,
             max_database_bytes: 10 * GIB,
             max_transaction_bytes: 64 * MIB,
@@ -75,6 +77,7 @@ impl Settings {
             "statements",
         )?;
         within_hour("busy_timeout", self.busy_timeout)?;
+        within_hour("upkeep_after", self.upkeep_after)?;
         // The page cache counts, but SQLite needs more than that.
         within(
             "max_memory_bytes",

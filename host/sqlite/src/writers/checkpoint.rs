@@ -7,9 +7,10 @@
 //! write; then it holds back new readers for a moment, until the current ones finish.
 //!
 //! The thread starts when there is something to do, and ends after a while without work. While
-//! there are many reads, its connection holds a read mark: see `read_mark`.
+//! there are many reads, its connection holds a read mark: see `read_mark`. When the pool is quiet
+//! after much was written, the thread does its upkeep: see `upkeep`.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,7 @@ use crate::writers::gate::Gate;
 use crate::writers::job::Job;
 use crate::writers::queue::{Turn, TurnQueue, Waited};
 use crate::writers::read_mark::{KEEP_TIME, ReadMark, Reads};
+use crate::writers::upkeep;
 
 /// The length of the log, in pages, at which to checkpoint: SQLite's default.
 const LONG: u32 = 1_000;
@@ -39,6 +41,8 @@ const LOOK_AGAIN: Duration = Duration::from_micros(100);
 const BACK_OFF: Duration = Duration::from_secs(1);
 /// How long the idle thread lives.
 const IDLE_TIME: Duration = Duration::from_secs(5);
+/// How often to look whether the pool is quiet, before the thread ends without upkeep.
+const QUIET_LOOKS: u32 = 60;
 
 /// What a pool's connections and the thread share.
 #[derive(Debug)]
@@ -54,6 +58,7 @@ pub(crate) struct Checkpoints {
     /// The log's length at the last commit, in pages, and at which length to notify the thread.
     log: AtomicU32,
     due: AtomicU32,
+    commits: AtomicU64,
     /// The connections, whose watches show whether they are reading.
     watches: Mutex<Vec<Weak<Watch>>>,
     thread: Mutex<Thread>,
@@ -96,6 +101,7 @@ impl Checkpoints {
             read_mark: ReadMark::default(),
             log: AtomicU32::new(0),
             due: AtomicU32::new(LONG),
+            commits: AtomicU64::new(0),
             watches: Mutex::default(),
             thread: Mutex::default(),
             changed: Condvar::new(),
@@ -177,8 +183,36 @@ impl Checkpoints {
         thread.wanted.take().filter(|_| !thread.closed)
     }
 
-    fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.thread().closed
+    }
+
+    pub(super) fn turns(&self) -> &Arc<TurnQueue<Job>> {
+        &self.turns
+    }
+
+    pub(super) fn weak(&self) -> Weak<Checkpoints> {
+        self.this.clone()
+    }
+
+    /// The log has no pages any more.
+    pub(super) fn note_empty_log(&self) {
+        self.log.store(0, Ordering::Relaxed);
+        self.due.store(LONG, Ordering::Relaxed);
+    }
+
+    /// Whether a connection is reading.
+    pub(super) fn is_read(&self) -> bool {
+        !self.readers().is_empty()
+    }
+
+    /// How many commits and reads there were.
+    fn uses(&self) -> u64 {
+        let watches = self.watches();
+        let reads = watches
+            .iter()
+            .filter_map(|watch| Some(watch.upgrade()?.reads()));
+        reads.fold(self.commits.load(Ordering::Relaxed), u64::wrapping_add)
     }
 
     /// The connections that are reading.
@@ -208,6 +242,7 @@ impl LogLength for Checkpoints {
     /// Returns false if no thread could start: the committing connection must checkpoint.
     fn committed(&self, pages: u32) -> bool {
         self.read_mark.committed();
+        self.commits.fetch_add(1, Ordering::Relaxed);
         self.log.store(pages, Ordering::Relaxed);
         let due = self.due.load(Ordering::Relaxed);
         if pages < due {
@@ -257,6 +292,10 @@ struct Checkpointer<'a> {
     not_before: Instant,
     /// Readers that it waited for in vain: it delays no one until their reads have ended.
     in_the_way: Vec<Reader>,
+    /// How often to look for a quiet moment for the upkeep; 0 if it is not due.
+    quiet_looks: u32,
+    /// How much the pool had been used when the thread last looked.
+    uses: u64,
 }
 
 impl Checkpointer<'_> {
@@ -267,6 +306,8 @@ impl Checkpointer<'_> {
             request: RequestId::new(),
             not_before: Instant::now(),
             in_the_way: Vec::new(),
+            quiet_looks: 0,
+            uses: shared.uses(),
         }
     }
 
@@ -274,7 +315,11 @@ impl Checkpointer<'_> {
         loop {
             let mark = &self.shared.read_mark;
             let was_kept = mark.is_kept();
-            let time = if was_kept { KEEP_TIME } else { IDLE_TIME };
+            let time = match was_kept {
+                true => KEEP_TIME,
+                false if self.quiet_looks > 0 => self.shared.settings.upkeep_after,
+                false => IDLE_TIME,
+            };
             let wanted = self.shared.wait(time);
             mark.acknowledge();
             let was_used = mark.take_used();
@@ -288,10 +333,17 @@ impl Checkpointer<'_> {
                     // A failure leaves the log as it is, and loses nothing: the next attempt may
                     // succeed.
                     self.checkpoint();
+                    if !self.shared.settings.upkeep_after.is_zero() {
+                        self.quiet_looks = QUIET_LOOKS;
+                    }
                     let due = self.shared.log() + LONG;
                     self.shared.due.store(due, Ordering::Relaxed);
                 }
-                None if !was_kept || self.shared.is_closed() => return,
+                None if self.shared.is_closed() => return,
+                None if !was_kept => match self.quiet_looks {
+                    0 => return,
+                    _ => self.keep_up(),
+                },
                 None if !was_used => {}
                 None | Some(Wanted::Mark) => {
                     if self.keep_mark().is_err() {
@@ -300,6 +352,22 @@ impl Checkpointer<'_> {
                 }
             }
         }
+    }
+
+    /// Do the upkeep, if no one has used the pool since the last look.
+    fn keep_up(&mut self) {
+        self.quiet_looks -= 1;
+        let uses = self.shared.uses();
+        if std::mem::replace(&mut self.uses, uses) != uses || self.shared.is_read() {
+            return;
+        }
+        let memory = self.opened.memory.account();
+        let _scope = memory.enter();
+        let done = upkeep::run(self.shared, &mut self.opened);
+        if done.is_complete {
+            self.quiet_looks = 0;
+        }
+        self.shared.reporter.maintained(done);
     }
 
     fn keep_mark(&self) -> Result<()> {

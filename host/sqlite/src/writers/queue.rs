@@ -192,6 +192,11 @@ impl<J> TurnQueue<J> {
         counters.timeouts += u64::from(gave_up);
     }
 
+    /// Whether anyone waits for the turn.
+    pub(crate) fn has_waiter(&self) -> bool {
+        !self.lock().line.is_empty()
+    }
+
     pub(crate) fn counters(&self) -> TurnCounters {
         let state = self.lock();
         let waits = |waiter: &&Waiter<J>| matches!(waiter.stage, Stage::InLine(_) | Stage::Taken);

@@ -5,6 +5,11 @@ mod links;
 mod list;
 mod migrate;
 mod other_process;
+#[cfg(target_os = "linux")]
+#[path = "../stepped/mod.rs"]
+mod stepped;
+#[cfg(target_os = "linux")]
+mod steps;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -49,6 +49,9 @@
 //! | `millpond_group_commit_seconds` | histogram | times of group commits |
 //! | `millpond_checkpoints_total` | counter | checkpoints, by `result`: `complete` or `partial` |
 //! | `millpond_checkpoint_seconds` | histogram | times of checkpoints |
+//! | `millpond_upkeeps_total` | counter | upkeep in quiet moments, by `result`: `complete` or `partial` |
+//! | `millpond_upkeep_analyzed_tables_total` | counter | the tables measured in it |
+//! | `millpond_upkeep_freed_pages_total` | counter | the free pages given back to the disk in it |
 //!
 //! From pools that were [added](PrometheusObserver::add_pool), at each scrape, of each `database`:
 //! the fields of [`PoolStats`](crate::PoolStats) as `millpond_pool_…`, and those of
@@ -199,6 +202,16 @@ impl Observer for PrometheusObserver {
             } => {
                 let result = if *is_complete { "complete" } else { "partial" };
                 self.families.checkpointed(&series, result, *time);
+            }
+            Event::Maintained {
+                analyzed_tables,
+                freed_pages,
+                is_complete,
+                ..
+            } => {
+                let result = if *is_complete { "complete" } else { "partial" };
+                let (tables, pages) = (*analyzed_tables, *freed_pages);
+                self.families.maintained(&series, result, tables, pages);
             }
             Event::PoolOpened { .. }
             | Event::PoolClosed

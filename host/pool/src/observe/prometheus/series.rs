@@ -40,11 +40,14 @@ pub(super) struct Families {
     in_vain: Family<Labels, Counter>,
     groups: Family<Labels, Counter>,
     grouped: Family<Labels, Counter>,
+    analyzed_tables: Family<Labels, Counter>,
+    freed_pages: Family<Labels, Counter>,
     statements: Family<WithWord, Counter>,
     not_got: Family<WithWord, Counter>,
     discarded: Family<WithWord, Counter>,
     ended: Family<WithWord, Counter>,
     checkpoints: Family<WithWord, Counter>,
+    upkeeps: Family<WithWord, Counter>,
     known: RwLock<Known>,
 }
 
@@ -107,6 +110,11 @@ impl Families {
         );
         let groups = counts("group_commits", "Group commits");
         let grouped = counts("group_commit_statements", "Statements in group commits");
+        let analyzed_tables = counts("upkeep_analyzed_tables", "Tables measured in upkeep");
+        let freed_pages = counts(
+            "upkeep_freed_pages",
+            "Free pages given back to the disk in upkeep",
+        );
         let mut by_word = |name: &str, help: &str| {
             let family = Family::<WithWord, Counter>::default();
             registry.register(name, help, family.clone());
@@ -127,6 +135,7 @@ impl Families {
                 "Transactions that their borrower did not end",
             ),
             checkpoints: by_word("checkpoints", "Checkpoints"),
+            upkeeps: by_word("upkeeps", "Upkeep in quiet moments"),
             wait,
             statement,
             turn_wait,
@@ -139,6 +148,8 @@ impl Families {
             in_vain,
             groups,
             grouped,
+            analyzed_tables,
+            freed_pages,
             known: RwLock::default(),
         }
     }
@@ -195,6 +206,20 @@ impl Families {
 
     pub(super) fn ended(&self, series: &Series, reason: &'static str) {
         add(&self.ended, series, ("reason", reason));
+    }
+
+    pub(super) fn maintained(
+        &self,
+        series: &Series,
+        result: &'static str,
+        tables: u32,
+        pages: u32,
+    ) {
+        add(&self.upkeeps, series, ("result", result));
+        for (family, count) in [(&self.analyzed_tables, tables), (&self.freed_pages, pages)] {
+            let counter = family.get_or_create_owned(&series.labels);
+            counter.inc_by(u64::from(count));
+        }
     }
 
     pub(super) fn checkpointed(&self, series: &Series, result: &'static str, time: Duration) {

@@ -5,7 +5,7 @@ use crate::config::report::Report;
 use crate::config::{Database, Location, Size};
 
 /// The keys that a database in a file can have.
-pub(crate) const FILE_KEYS: [&str; 20] = [
+pub(crate) const FILE_KEYS: [&str; 21] = [
     "file",
     "create",
     "read-only",
@@ -25,11 +25,12 @@ pub(crate) const FILE_KEYS: [&str; 20] = [
     "mmap-size",
     "statement-cache",
     "synchronous",
+    "upkeep-after",
     "backup",
 ];
 
 /// What only a database in files or in memory can have, and what to do on a server instead.
-fn not_on_a_server(database: &Database) -> [(&'static str, bool, &'static str); 10] {
+fn not_on_a_server(database: &Database) -> [(&'static str, bool, &'static str); 11] {
     let only_local = "it only has an effect on SQLite here";
     [
         (
@@ -56,6 +57,7 @@ fn not_on_a_server(database: &Database) -> [(&'static str, bool, &'static str); 
             only_local,
         ),
         ("synchronous", database.synchronous.is_some(), only_local),
+        ("upkeep-after", database.upkeep_after.is_some(), only_local),
         (
             "create",
             database.create.is_some(),
@@ -158,6 +160,7 @@ fn check_in_memory(database: &Database, report: &mut Report) {
         ("migrations", database.migrations.is_some()),
         ("mmap-size", database.mmap_size.is_some()),
         ("synchronous", database.synchronous.is_some()),
+        ("upkeep-after", database.upkeep_after.is_some()),
         ("backup", database.backup.is_some()),
     ] {
         refuse(key, is_set, message, report);

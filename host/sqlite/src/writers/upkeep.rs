@@ -1,0 +1,159 @@
+//! Upkeep in quiet moments: statistics for SQLite's query planner, free pages back to the disk, and
+//! an empty log.
+//!
+//! The checkpoint thread does it, after it has copied the log, once no one has used the pool for a
+//! while. It works in small steps. Each needs the turn to write, is interrupted when a writer comes,
+//! and then keeps nothing of the step: a pool that is never quiet has no upkeep, and no harm.
+//!
+//! Measured with a writer that comes in the middle of it, again and again, at `synchronous` full, on a
+//! file of 150 MB with 102 indexes and 20,000 free pages: its statement takes 4.5 ms (median) and 48 ms
+//! (99 of 100), and 3.7 and 57 ms without upkeep.
+//!
+//! SQLite recommends its statistics for programs that keep connections open
+//! (<https://sqlite.org/lang_analyze.html#pragma_optimize>). It measures a table that has none, or
+//! whose size has changed tenfold. Creating the table of the statistics changes the schema, so that
+//! each connection compiles its statements once more; later statistics do not, and only connections
+//! that open later have them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use millpond_pool::clock::{self, NEVER};
+use millpond_pool::engine::{Maintenance, RequestId};
+use rusqlite::Connection;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::open::Opened;
+use crate::writers::checkpoint::Checkpoints;
+
+/// How long all steps of one quiet moment may take.
+const MAX_TIME: Duration = Duration::from_secs(2);
+/// How long a step waits for another process.
+const BUSY_TIME: Duration = Duration::from_millis(20);
+/// Instructions between two checks whether to stop: some microseconds.
+const STOP_INTERVAL: i32 = 500;
+/// How many entries of each index to measure, as SQLite recommends: 100 to 1,000.
+const ANALYSIS_LIMIT: u32 = 400;
+/// How many tables to measure in one quiet moment.
+const MAX_TABLES: usize = 1_000;
+/// How many pages to free in one step, and in one quiet moment.
+const STEP_PAGES: u32 = 128;
+const MAX_PAGES: u32 = 8_192;
+/// The share of a file that may stay free, for what is written next: one in so many pages.
+const FREE_SHARE: u32 = 8;
+
+/// Do what is due. Does not return errors: a failure leaves the database as it is.
+pub(super) fn run(shared: &Checkpoints, opened: &mut Opened) -> Maintenance {
+    let since = Instant::now();
+    let mut done = Maintenance::default();
+    let (turns, this) = (Arc::clone(shared.turns()), shared.weak());
+    let stops = move || {
+        let is_closed = this.upgrade().is_none_or(|shared| shared.is_closed());
+        is_closed || turns.has_waiter() || since.elapsed() > MAX_TIME
+    };
+    let stops = Arc::new(stops);
+    let asked = Arc::clone(&stops);
+    let handler = opened
+        .conn
+        .progress_handler(STOP_INTERVAL, Some(move || asked()));
+    let mut steps = Steps {
+        shared,
+        opened,
+        request: RequestId::new(),
+        stops: &*stops,
+    };
+    let result = handler
+        .map_err(Error::from)
+        .and_then(|()| steps.analyze(&mut done))
+        .and_then(|()| steps.free(&mut done))
+        .and_then(|()| steps.empty_log());
+    if let Err(error) = &result {
+        log::debug!("upkeep has stopped: {error}");
+    }
+    opened.watch.start(NEVER, NEVER);
+    let _ = opened.conn.progress_handler(0, None::<fn() -> bool>);
+    done.is_complete = result.is_ok();
+    done.time = since.elapsed();
+    done
+}
+
+struct Steps<'a> {
+    shared: &'a Checkpoints,
+    opened: &'a Opened,
+    request: RequestId,
+    stops: &'a dyn Fn() -> bool,
+}
+
+impl Steps<'_> {
+    /// Do one step with the turn to write.
+    fn step<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        let stopped = || Error::new(ErrorKind::Busy, "the pool is used");
+        if (self.stops)() {
+            return Err(stopped());
+        }
+        let turn = self.shared.turns().try_take(self.request);
+        let _turn = turn.map_err(|_| stopped())?;
+        self.opened.watch.start(clock::after(BUSY_TIME), NEVER);
+        Ok(self.opened.seen.trusting(|| work(&self.opened.conn))?)
+    }
+
+    fn analyze(&mut self, done: &mut Maintenance) -> Result<()> {
+        let due = self.step(|conn| {
+            conn.execute_batch(&format!("PRAGMA analysis_limit = {ANALYSIS_LIMIT}"))?;
+            // All tables, and the statements, but do not run them: together they would be one step.
+            let mut due = conn.prepare("PRAGMA main.optimize(0x10003)")?;
+            let due = due.query_map([], |row| row.get::<_, String>(0))?;
+            due.take(MAX_TABLES).collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        for analyze in due {
+            self.step(|conn| conn.execute_batch(&analyze))?;
+            done.analyzed_tables += 1;
+        }
+        Ok(())
+    }
+
+    /// Give free pages back to the disk, if the schema's owner has chosen `auto_vacuum = INCREMENTAL`
+    /// (<https://sqlite.org/pragma.html#pragma_incremental_vacuum>).
+    fn free(&mut self, done: &mut Maintenance) -> Result<()> {
+        const INCREMENTAL: u32 = 2;
+        let one = |conn: &Connection, pragma: &str| {
+            conn.query_row(&format!("PRAGMA main.{pragma}"), [], |row| {
+                row.get::<_, u32>(0)
+            })
+        };
+        while done.freed_pages < MAX_PAGES {
+            let freed = self.step(|conn| {
+                if one(conn, "auto_vacuum")? != INCREMENTAL {
+                    return Ok(0);
+                }
+                let pages = one(conn, "page_count")?;
+                if one(conn, "freelist_count")? <= pages / FREE_SHARE {
+                    return Ok(0);
+                }
+                conn.execute_batch(&format!("PRAGMA main.incremental_vacuum({STEP_PAGES})"))?;
+                Ok(pages.saturating_sub(one(conn, "page_count")?))
+            })?;
+            if freed == 0 {
+                break;
+            }
+            done.freed_pages += freed;
+        }
+        Ok(())
+    }
+
+    /// Copy the log into the database, and cut it to nothing. Waits for no reader.
+    fn empty_log(&mut self) -> Result<()> {
+        if self.shared.is_read() {
+            return Err(Error::new(ErrorKind::Busy, "the pool is used"));
+        }
+        self.step(|conn| {
+            let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+            let is_busy = conn.query_row(sql, [], |row| row.get::<_, bool>(0))?;
+            if !is_busy {
+                // While no one can commit.
+                self.shared.note_empty_log();
+            }
+            Ok(())
+        })
+    }
+}
