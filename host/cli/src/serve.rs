@@ -1,13 +1,14 @@
 //! `millpond serve`: an HTTP server that handles each request in a new instance of a guest.
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use millpond_server::config::{Address, Config, Listener, LogFormat, Size};
-use millpond_server::{Event, Log, Server, Serving, Sockets};
+use millpond_server::config::{Address, Config, Listener, LogFormat, Reload, Size};
+use millpond_server::{Event, FileChanges, Log, Server, Serving, Sockets};
 
 use crate::arguments;
 use crate::configuration;
@@ -15,6 +16,7 @@ use crate::databases::{Borrowers, DatabaseOptions};
 use crate::failure::Failure;
 use crate::guest::GuestOptions;
 use crate::output::{self, print};
+use crate::service_manager::{ServiceManager, passed_sockets};
 use crate::stats;
 
 /// Serve an HTTP component
@@ -186,7 +188,10 @@ impl HttpOptions {
 
 impl Serve {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
-        let config = self.config()?;
+        let passed = passed_sockets()?;
+        let manager = ServiceManager::of_this_process();
+        let changes = FileChanges::default();
+        let config = self.config_noticing(&changes)?;
         if self.print_config {
             print(&config.to_toml());
             return Ok(ExitCode::SUCCESS);
@@ -198,15 +203,20 @@ impl Serve {
         };
         output::warn_in(&log);
         // First: compiling takes longer.
-        let sockets = Sockets::bind(&config).map_err(|error| {
-            Failure::mistake(format_args!(
-                "{error}: choose another address by {}",
-                self.how()
-            ))
-        })?;
+        let sockets = match passed.is_empty() {
+            false => Sockets::bind_with(&config, passed)?,
+            true => Sockets::bind(&config).map_err(|error| {
+                Failure::mistake(format_args!(
+                    "{error}: choose another address by {}",
+                    self.how()
+                ))
+            })?,
+        };
+        manager.status("Compiling components");
         let server = Server::load(config, Arc::clone(&log))?;
         let runtime = server.runtime().map_err(Failure::mistake)?;
-        let outcome = runtime.block_on(self.serve(server, sockets, &*log, format));
+        let serve = self.serve(server, sockets, &log, format, manager, &changes);
+        let outcome = runtime.block_on(serve);
         // A guest's thread that did not notice in time ends with the process.
         runtime.shutdown_background();
         outcome.map(|()| ExitCode::SUCCESS)
@@ -227,12 +237,24 @@ impl Serve {
         configuration::of_flags(config, component)
     }
 
+    /// The same. Its files are noticed when they change after this has read them.
+    fn config_noticing(&self, changes: &FileChanges) -> Result<Config, Failure> {
+        let file = self.config.as_deref();
+        changes.reading(file);
+        let config = self.config()?;
+        changes.reading(config.reloaded_files());
+        changes.keep_only(file.into_iter().chain(config.reloaded_files()));
+        Ok(config)
+    }
+
     async fn serve(
         &self,
         server: Server,
         sockets: Sockets,
-        log: &dyn Log,
+        log: &Arc<dyn Log>,
         format: LogFormat,
+        manager: ServiceManager,
+        changes: &FileChanges,
     ) -> Result<(), Failure> {
         let say = |message: &str| log.event(&Event::Message { message });
         let mut signals = Signals::new()?;
@@ -245,17 +267,44 @@ impl Serve {
                 "Serving metrics and the operator's page on http://{address}/"
             ));
         }
-        while let Told::Reload = signals.next().await {
+        manager.start_watchdog(Arc::clone(log));
+        let serves = serving.urls().map(|url| format!("Serving HTTP on {url}"));
+        let serves = serves.collect::<Vec<_>>().join(", ");
+        let mut ready = pin!(serving.ready());
+        let mut is_ready = !manager.is_there();
+        loop {
+            let is_noticed = serving.config().server.reload == Reload::OnChange;
+            let told = tokio::select! {
+                told = signals.next() => told,
+                () = changes.changed(), if is_noticed => Told::Reload,
+                () = &mut ready, if !is_ready => {
+                    is_ready = true;
+                    manager.ready(&serves);
+                    continue;
+                }
+            };
+            if told == Told::End {
+                break;
+            }
+            if is_ready {
+                manager.reloading();
+            }
             // Compiling and migrating may take long.
-            tokio::select! {
-                told = self.reload(&mut serving) => say(&told),
+            let told = tokio::select! {
+                told = self.reload(&mut serving, changes) => told,
                 () = signals.end() => break,
+            };
+            say(&told);
+            if is_ready {
+                manager.ready(&format!("{serves}. {told}"));
             }
         }
-        say(&format!(
+        let told = format!(
             "Shutting down: waiting up to {:?} for running requests (Ctrl-C again to stop now)",
             serving.grace()
-        ));
+        );
+        manager.stopping(&told);
+        say(&told);
         serving.shut_down(signals.end()).await;
         let stats = serving.databases().stats_json();
         match format {
@@ -267,8 +316,8 @@ impl Serve {
 
     /// Serve what the file or the flags mean now. If that is wrong, go on as before. Returns what to
     /// tell the operator.
-    async fn reload(&self, serving: &mut Serving) -> String {
-        let reloaded = match self.config() {
+    async fn reload(&self, serving: &mut Serving, changes: &FileChanges) -> String {
+        let reloaded = match self.config_noticing(changes) {
             Ok(config) => serving.reload(config).await.map_err(Failure::from),
             Err(failure) => Err(failure),
         };

@@ -360,3 +360,12 @@ fn no_message_shows_a_secret() {
     let config = parse(&text).expect("right");
     assert!(!format!("{config:?}").contains("s3cret"));
 }
+
+#[test]
+fn what_a_service_manager_tells_the_server_is_not_for_guests() {
+    for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS"] {
+        let text = format!("[components.b]\nfile = 'b'\ninherit-env = ['HOME', '{name}']\n");
+        let mistake = (3, 24, InvalidValue, "components.b.inherit-env[1]");
+        assert_after_small(&text, &[mistake]);
+    }
+}
