@@ -196,9 +196,8 @@ impl Serve {
             print(&config.to_toml());
             return Ok(ExitCode::SUCCESS);
         }
-        let format = config.server.log_format;
         let log = match self.config {
-            Some(_) => output::log(format),
+            Some(_) => output::log(config.server.log_format),
             None => output::terminal(),
         };
         output::warn_in(&log);
@@ -212,11 +211,19 @@ impl Serve {
                 ))
             })?,
         };
+        let starting = Starting::new()?;
         manager.status("Compiling components");
         let server = Server::load(config, Arc::clone(&log))?;
         let runtime = server.runtime().map_err(Failure::mistake)?;
-        let serve = self.serve(server, sockets, &log, format, manager, &changes);
-        let outcome = runtime.block_on(serve);
+        let outcome = runtime.block_on(async {
+            let signals = Signals::new()?;
+            // Blocks while migrations run.
+            let serving = server.serve(sockets)?;
+            drop(starting);
+            manager.start_watchdog(Arc::clone(&log));
+            self.serve(serving, signals, &*log, manager, &changes).await;
+            Ok::<(), Failure>(())
+        });
         // A guest's thread that did not notice in time ends with the process.
         runtime.shutdown_background();
         outcome.map(|()| ExitCode::SUCCESS)
@@ -249,16 +256,15 @@ impl Serve {
 
     async fn serve(
         &self,
-        server: Server,
-        sockets: Sockets,
-        log: &Arc<dyn Log>,
-        format: LogFormat,
+        mut serving: Serving,
+        mut signals: Signals,
+        log: &dyn Log,
         manager: ServiceManager,
         changes: &FileChanges,
-    ) -> Result<(), Failure> {
+    ) {
         let say = |message: &str| log.event(&Event::Message { message });
-        let mut signals = Signals::new()?;
-        let mut serving = server.serve(sockets)?;
+        // A log keeps its form.
+        let format = serving.config().server.log_format;
         for url in serving.urls() {
             say(&format!("Serving HTTP on {url}"));
         }
@@ -267,7 +273,6 @@ impl Serve {
                 "Serving metrics and the operator's page on http://{address}/"
             ));
         }
-        manager.start_watchdog(Arc::clone(log));
         let serves = serving.urls().map(|url| format!("Serving HTTP on {url}"));
         let serves = serves.collect::<Vec<_>>().join(", ");
         let mut ready = pin!(serving.ready());
@@ -311,7 +316,6 @@ impl Serve {
             LogFormat::Text => stats::to_table(&stats).lines().for_each(say),
             LogFormat::Json => say("Stopped"),
         }
-        Ok(())
     }
 
     /// Serve what the file or the flags mean now. If that is wrong, go on as before. Returns what to
@@ -341,6 +345,37 @@ impl Serve {
     }
 }
 
+/// A server that starts. Until this is dropped, a signal to end ends the process: nothing runs yet that must
+/// finish. The first process of a container would otherwise ignore it, because it has no handler.
+struct Starting {
+    _end: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Starting {
+    fn new() -> Result<Starting, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Failure::mistake)?;
+        let mut signals = {
+            let _inside = runtime.enter();
+            Signals::new()?
+        };
+        let (_end, is_started) = tokio::sync::oneshot::channel();
+        let thread = std::thread::Builder::new().name("millpond-signals".to_owned());
+        let wait = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = signals.end() => std::process::exit(0),
+                    _ = is_started => {}
+                }
+            });
+        };
+        thread.spawn(wait).map_err(Failure::mistake)?;
+        Ok(Starting { _end })
+    }
+}
+
 /// What a signal tells the server to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
@@ -348,8 +383,7 @@ enum Told {
     End,
 }
 
-/// The signals for the server. Listened for from the start: otherwise an early signal would kill the
-/// process.
+/// The signals for the server.
 #[cfg(unix)]
 struct Signals {
     hangup: tokio::signal::unix::Signal,

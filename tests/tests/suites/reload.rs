@@ -54,7 +54,10 @@ fn a_changed_configuration_is_read_and_a_broken_one_is_reported_once() {
 
     // A file that the new configuration names, and that comes later.
     let new = folder.path().join("new.wasm");
-    let named = text.replace(component("hostile_serves").to_str().expect("a path"), "new.wasm");
+    let named = text.replace(
+        component("hostile_serves").to_str().expect("a path"),
+        "new.wasm",
+    );
     replace(&file, &named);
     server.line_with("Not reloaded");
     copy("wasi03_visits", &new);
@@ -78,7 +81,10 @@ fn a_replaced_link_is_a_change() {
     let (folder, file) = site::write("hostile_serves", ON_CHANGE, "");
     let here = folder.path();
     let text = fs::read_to_string(&file).expect("the file");
-    let text = text.replace(component("hostile_serves").to_str().expect("a path"), "app.wasm");
+    let text = text.replace(
+        component("hostile_serves").to_str().expect("a path"),
+        "app.wasm",
+    );
     for (version, guest) in [("1", "hostile_serves"), ("2", "wasi03_visits")] {
         fs::create_dir(here.join(version)).expect("a folder");
         fs::write(here.join(version).join("millpond.toml"), &text).expect("a file");

@@ -25,7 +25,10 @@ type OfComponent = [(&'static str, String); 1];
 type WithWord = (OfComponent, [(&'static str, &'static str); 1]);
 
 /// A database, and what a folder of it is for.
-type OfDisk = ([(&'static str, String); 1], [(&'static str, &'static str); 1]);
+type OfDisk = (
+    [(&'static str, String); 1],
+    [(&'static str, &'static str); 1],
+);
 
 /// All metrics.
 pub(super) struct Metrics {

@@ -145,10 +145,7 @@ impl Config {
     pub fn reloaded_files(&self) -> impl Iterator<Item = &Path> {
         let components = self.components.values();
         let components = components.map(|component| component.file.as_path());
-        let tenants = self
-            .routes
-            .iter()
-            .filter_map(|route| route.tenant.as_ref());
+        let tenants = self.routes.iter().filter_map(|route| route.tenant.as_ref());
         let keys = tenants.flat_map(|tenant| tenant.keys.iter().map(PathBuf::as_path));
         components.chain(keys)
     }

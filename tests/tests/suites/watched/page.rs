@@ -33,7 +33,9 @@ fn an_operator_sees_what_happens() {
     // The disk has too little space.
     let disk = cell("databases-table", "app", 11);
     let disk = disk.strip_suffix("textContent").expect("a cell's text");
-    page.until(&format!("({disk}className ?? '').split(' ').includes('wrong')"));
+    page.until(&format!(
+        "({disk}className ?? '').split(' ').includes('wrong')"
+    ));
     for (table, column, text) in [
         ("components-table", 2, "6"),
         ("components-table", 5, "2"),
