@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -139,17 +139,19 @@ impl Server {
         let handler = Arc::clone(&serving.handler);
         tokio::spawn(async move { handler.watch_clients().await });
         serving.watch.look_at_disks();
-        tokio::spawn(look_at_disks(Arc::clone(&serving.watch)));
+        tokio::spawn(look_at_disks(Arc::downgrade(&serving.watch)));
         serving.watch.set_state(State::Serving);
         Ok(serving)
     }
 }
 
-/// Look at the disks of the databases again and again. Never returns.
-async fn look_at_disks(watch: Arc<Watch>) {
+/// Look at the disks of the databases again and again, until the server is gone.
+async fn look_at_disks(watch: Weak<Watch>) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let watch = Arc::clone(&watch);
+        let Some(watch) = watch.upgrade() else {
+            return;
+        };
         // A disk may be on another machine.
         let _ = tokio::task::spawn_blocking(move || watch.look_at_disks()).await;
     }

@@ -69,7 +69,7 @@ fn free(server: &Server) -> f64 {
 }
 
 #[test]
-fn a_disk_that_fills_is_reported_once_and_again_when_it_has_room() {
+fn a_disk_that_fills_is_reported_once_before_it_is_full() {
     let settings = "log-format = \"json\"\nmin-free-disk = \"29MiB\"\naccess-log = false";
     let Some((_folder, server)) = on_small_disk(settings) else {
         return;
