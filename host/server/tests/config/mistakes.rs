@@ -364,8 +364,9 @@ fn no_message_shows_a_secret() {
 #[test]
 fn what_a_service_manager_tells_the_server_is_not_for_guests() {
     for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS"] {
-        let text = format!("[components.b]\nfile = 'b'\ninherit-env = ['HOME', '{name}']\n");
-        let mistake = (3, 24, InvalidValue, "components.b.inherit-env[1]");
-        assert_after_small(&text, &[mistake]);
+        let inherited = format!("[components.app]\ninherit-env = ['HOME', '{name}']");
+        let text = SMALL.replace("[components.app]", &inherited);
+        let mistake = (2, 24, InvalidValue, "components.app.inherit-env[1]".to_owned());
+        assert_eq!(mistakes(&text), [mistake]);
     }
 }
