@@ -156,9 +156,10 @@ mod tests {
     fn config(listeners: &[String], admin: Option<String>) -> Config {
         let mut config = Config::default();
         for address in listeners {
-            let mut listener = config::Listener::default();
-            listener.address = address.parse().expect("an address");
-            config.listeners.push(listener);
+            config.listeners.push(config::Listener {
+                address: address.parse().expect("an address"),
+                ..config::Listener::default()
+            });
         }
         config.admin.address = admin.map(|address| address.parse().expect("an address"));
         config

@@ -366,7 +366,12 @@ fn what_a_service_manager_tells_the_server_is_not_for_guests() {
     for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS"] {
         let inherited = format!("[components.app]\ninherit-env = ['HOME', '{name}']");
         let text = SMALL.replace("[components.app]", &inherited);
-        let mistake = (2, 24, InvalidValue, "components.app.inherit-env[1]".to_owned());
+        let mistake = (
+            2,
+            24,
+            InvalidValue,
+            "components.app.inherit-env[1]".to_owned(),
+        );
         assert_eq!(mistakes(&text), [mistake]);
     }
 }
