@@ -20,10 +20,12 @@ mod migrate;
 mod new;
 mod operator;
 mod output;
+mod ready;
 mod restore;
 mod run;
 mod serve;
 mod servers;
+mod service_manager;
 mod stats;
 mod stdio;
 mod tenants;
@@ -56,6 +58,7 @@ enum Command {
     Check(check::Check),
     New(new::New),
     Stats(stats::Stats),
+    Ready(ready::Ready),
     Tenants(tenants::Tenants),
     Test(test::Test),
     Top(top::Top),
@@ -74,7 +77,7 @@ Examples:
   millpond new --lang rust shortener
 
 Exit status: 0 done; 2 a mistake in the command line, a file or a setting, in one line on
-stderr. `test` exits with 1 if a test failed, and `backup`, `restore` and `verify` if the
+stderr. `test` exits with 1 if a test failed, `ready` if the server is not ready, and `backup`, `restore` and `verify` if the
 database is damaged. `run` passes the guest's own exit code on (see
 `millpond run --help`), and exits with 134 where the guest trapped.";
 
@@ -179,6 +182,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Check(check) => check.execute(),
         Command::New(new) => new.execute(),
         Command::Stats(stats) => stats.execute(),
+        Command::Ready(ready) => ready.execute(),
         Command::Tenants(tenants) => tenants.execute(),
         Command::Test(test) => test.execute(),
         Command::Top(top) => top.execute(),
@@ -284,6 +288,7 @@ mod tests {
             "check --help",
             "new --help",
             "stats --help",
+            "ready --help",
             "tenants --help",
             "tenants migrate --help",
             "test --help",

@@ -53,6 +53,10 @@ impl Log for Terminal {
             _ => self.log.event(event),
         }
     }
+
+    fn flush(&self) {
+        self.log.flush();
+    }
 }
 
 /// Where warnings go, once something is served.

@@ -1,13 +1,14 @@
 //! `millpond serve`: an HTTP server that handles each request in a new instance of a guest.
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use millpond_server::config::{Address, Config, Listener, LogFormat, Size};
-use millpond_server::{Event, Log, Server, Serving, Sockets};
+use millpond_server::config::{Address, Config, Listener, LogFormat, Reload, Size};
+use millpond_server::{Event, FileChanges, Log, Server, Serving, Sockets};
 
 use crate::arguments;
 use crate::configuration;
@@ -15,6 +16,7 @@ use crate::databases::{Borrowers, DatabaseOptions};
 use crate::failure::Failure;
 use crate::guest::GuestOptions;
 use crate::output::{self, print};
+use crate::service_manager::{ServiceManager, passed_sockets};
 use crate::stats;
 
 /// Serve an HTTP component
@@ -188,27 +190,42 @@ impl HttpOptions {
 
 impl Serve {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
-        let config = self.config()?;
+        let passed = passed_sockets()?;
+        let manager = ServiceManager::of_this_process();
+        let changes = FileChanges::default();
+        let config = self.config_noticing(&changes)?;
         if self.print_config {
             print(&config.to_toml());
             return Ok(ExitCode::SUCCESS);
         }
-        let format = config.server.log_format;
         let log = match self.config {
-            Some(_) => output::log(format),
+            Some(_) => output::log(config.server.log_format),
             None => output::terminal(),
         };
         output::warn_in(&log);
         // First: compiling takes longer.
-        let sockets = Sockets::bind(&config).map_err(|error| {
-            Failure::mistake(format_args!(
-                "{error}: choose another address by {}",
-                self.how()
-            ))
-        })?;
+        let sockets = match passed.is_empty() {
+            false => Sockets::bind_with(&config, passed)?,
+            true => Sockets::bind(&config).map_err(|error| {
+                Failure::mistake(format_args!(
+                    "{error}: choose another address by {}",
+                    self.how()
+                ))
+            })?,
+        };
+        let starting = Starting::new()?;
+        manager.status("Compiling components");
         let server = Server::load(config, Arc::clone(&log))?;
         let runtime = server.runtime().map_err(Failure::mistake)?;
-        let outcome = runtime.block_on(self.serve(server, sockets, &*log, format));
+        let outcome = runtime.block_on(async {
+            let signals = Signals::new()?;
+            // Blocks while migrations run.
+            let serving = server.serve(sockets)?;
+            drop(starting);
+            manager.start_watchdog(Arc::clone(&log));
+            self.serve(serving, signals, &*log, manager, &changes).await;
+            Ok::<(), Failure>(())
+        });
         // A guest's thread that did not notice in time ends with the process.
         runtime.shutdown_background();
         outcome.map(|()| ExitCode::SUCCESS)
@@ -229,16 +246,27 @@ impl Serve {
         configuration::of_flags(config, component)
     }
 
+    /// The same. Its files are noticed when they change after this has read them.
+    fn config_noticing(&self, changes: &FileChanges) -> Result<Config, Failure> {
+        let file = self.config.as_deref();
+        changes.reading(file);
+        let config = self.config()?;
+        changes.reading(config.reloaded_files());
+        changes.keep_only(file.into_iter().chain(config.reloaded_files()));
+        Ok(config)
+    }
+
     async fn serve(
         &self,
-        server: Server,
-        sockets: Sockets,
+        mut serving: Serving,
+        mut signals: Signals,
         log: &dyn Log,
-        format: LogFormat,
-    ) -> Result<(), Failure> {
+        manager: ServiceManager,
+        changes: &FileChanges,
+    ) {
         let say = |message: &str| log.event(&Event::Message { message });
-        let mut signals = Signals::new()?;
-        let mut serving = server.serve(sockets)?;
+        // A log keeps its form.
+        let format = serving.config().server.log_format;
         for url in serving.urls() {
             say(&format!("Serving HTTP on {url}"));
         }
@@ -247,30 +275,55 @@ impl Serve {
                 "Serving metrics and the operator's page on http://{address}/"
             ));
         }
-        while let Told::Reload = signals.next().await {
+        let serves = serving.urls().map(|url| format!("Serving HTTP on {url}"));
+        let serves = serves.collect::<Vec<_>>().join(", ");
+        let mut ready = pin!(serving.ready());
+        let mut is_ready = !manager.is_there();
+        loop {
+            let is_noticed = serving.config().server.reload == Reload::OnChange;
+            let told = tokio::select! {
+                told = signals.next() => told,
+                () = changes.changed(), if is_noticed => Told::Reload,
+                () = &mut ready, if !is_ready => {
+                    is_ready = true;
+                    manager.ready(&serves);
+                    continue;
+                }
+            };
+            if told == Told::End {
+                break;
+            }
+            if is_ready {
+                manager.reloading();
+            }
             // Compiling and migrating may take long.
-            tokio::select! {
-                told = self.reload(&mut serving) => say(&told),
+            let told = tokio::select! {
+                told = self.reload(&mut serving, changes) => told,
                 () = signals.end() => break,
+            };
+            say(&told);
+            if is_ready {
+                manager.ready(&format!("{serves}. {told}"));
             }
         }
-        say(&format!(
+        let told = format!(
             "Shutting down: waiting up to {:?} for running requests (Ctrl-C again to stop now)",
             serving.grace()
-        ));
+        );
+        manager.stopping(&told);
+        say(&told);
         serving.shut_down(signals.end()).await;
         let stats = serving.databases().stats_json();
         match format {
             LogFormat::Text => stats::to_table(&stats).lines().for_each(say),
             LogFormat::Json => say("Stopped"),
         }
-        Ok(())
     }
 
     /// Serve what the file or the flags mean now. If that is wrong, go on as before. Returns what to
     /// tell the operator.
-    async fn reload(&self, serving: &mut Serving) -> String {
-        let reloaded = match self.config() {
+    async fn reload(&self, serving: &mut Serving, changes: &FileChanges) -> String {
+        let reloaded = match self.config_noticing(changes) {
             Ok(config) => serving.reload(config).await.map_err(Failure::from),
             Err(failure) => Err(failure),
         };
@@ -294,6 +347,37 @@ impl Serve {
     }
 }
 
+/// A server that starts. Until this is dropped, a signal to end ends the process: nothing runs yet that must
+/// finish. The first process of a container would otherwise ignore it, because it has no handler.
+struct Starting {
+    _end: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Starting {
+    fn new() -> Result<Starting, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Failure::mistake)?;
+        let mut signals = {
+            let _inside = runtime.enter();
+            Signals::new()?
+        };
+        let (_end, is_started) = tokio::sync::oneshot::channel();
+        let thread = std::thread::Builder::new().name("millpond-signals".to_owned());
+        let wait = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = signals.end() => std::process::exit(0),
+                    _ = is_started => {}
+                }
+            });
+        };
+        thread.spawn(wait).map_err(Failure::mistake)?;
+        Ok(Starting { _end })
+    }
+}
+
 /// What a signal tells the server to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
@@ -301,8 +385,7 @@ enum Told {
     End,
 }
 
-/// The signals for the server. Listened for from the start: otherwise an early signal would kill the
-/// process.
+/// The signals for the server.
 #[cfg(unix)]
 struct Signals {
     hangup: tokio::signal::unix::Signal,

@@ -6,6 +6,7 @@
 
 mod admin;
 mod backtrace;
+mod changes;
 mod check;
 mod component;
 pub mod config;
@@ -21,6 +22,7 @@ mod route;
 mod site;
 pub mod tenant;
 
+pub use self::changes::FileChanges;
 pub use self::check::check;
 pub use self::component::{Instances, LoadedComponent, check_header, load};
 pub use self::databases::{Databases, Grants, Stats, migrate};

@@ -24,6 +24,12 @@ use crate::failure::Reached;
 pub trait Log: fmt::Debug + Send + Sync {
     /// Write this down.
     fn event(&self, event: &Event<'_>);
+
+    /// Wait until what other threads report now is written. Defaults to no wait.
+    ///
+    /// While this waits, the server may be unable to handle requests: a service manager's watchdog is told
+    /// nothing meanwhile.
+    fn flush(&self) {}
 }
 
 /// Something that a server reports. Its `Display` is a line for an operator; that of
@@ -112,6 +118,23 @@ pub enum Event<'a> {
         certificate: &'a Path,
         /// What is wrong, and what the server does.
         reason: &'a str,
+    },
+    /// A file system with a database or its backups has less space than
+    /// [`min_free_disk`](crate::config::Server::min_free_disk). Reported once, until it has more again.
+    DiskLow {
+        /// A folder in it.
+        folder: &'a Path,
+        /// How many bytes are free.
+        free: u64,
+        /// How many must be.
+        min: u64,
+    },
+    /// A file system that had too little space has more than enough again.
+    DiskRecovered {
+        /// A folder in it.
+        folder: &'a Path,
+        /// How many bytes are free.
+        free: u64,
     },
     /// A guest asked for a database that it was not granted. Reported once.
     UnknownDatabase {
@@ -221,6 +244,17 @@ impl fmt::Display for Event<'_> {
                 certificate,
                 reason,
             } => write!(f, "{}: {reason}", certificate.display()),
+            Event::DiskLow { folder, free, min } => write!(
+                f,
+                "warning: the disk with {} has {free} bytes left, less than min-free-disk ({min}): make \
+                 room, or writes will fail",
+                folder.display()
+            ),
+            Event::DiskRecovered { folder, free } => write!(
+                f,
+                "The disk with {} has enough space again: {free} bytes",
+                folder.display()
+            ),
             Event::UnknownDatabase { request, name } => write!(
                 f,
                 "[{request}] the guest asked for the database `{name}`, which is not granted"

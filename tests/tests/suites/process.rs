@@ -36,7 +36,8 @@ pub(crate) fn has(program: &str) -> bool {
     if Command::new(program).arg("--version").output().is_ok() {
         return true;
     }
-    let variable = format!("MILLPOND_REQUIRE_{}", program.to_ascii_uppercase());
+    let name = program.to_ascii_uppercase().replace('-', "_");
+    let variable = format!("MILLPOND_REQUIRE_{name}");
     let is_required = std::env::var_os(&variable).is_some();
     assert!(!is_required, "{variable} is set, and there is no {program}");
     // Not with a macro: the harness captures the output of a passing test.
@@ -108,9 +109,13 @@ impl Server {
 
     /// Starts a command that serves, with its counters.
     pub(crate) fn start(mut command: Command) -> Server {
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Server::start_as_it_is(command)
+    }
+
+    /// The same, with its standard input and output as they are.
+    pub(crate) fn start_as_it_is(mut command: Command) -> Server {
         let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the command starts");
@@ -154,6 +159,12 @@ impl Server {
                 Err(_) => panic!("no line with {text:?} came, but {seen:#?}"),
             }
         }
+    }
+
+    /// The next line on standard error; `None` once the server has ended.
+    pub(crate) fn next_line(&self) -> Option<String> {
+        let lines = self.lines.lock().expect("a test that did not panic");
+        lines.recv_timeout(PATIENCE).ok()
     }
 
     /// Sends a request, with an optional JSON body.

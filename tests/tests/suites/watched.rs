@@ -1,5 +1,6 @@
 //! What an operator sees of a running server: its metrics, its health, and `millpond top`.
 
+mod disk;
 mod log;
 mod page;
 

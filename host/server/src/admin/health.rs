@@ -21,18 +21,25 @@ const GOOD_FOR: Duration = Duration::from_millis(500);
 
 /// Asks each database, when that is due.
 #[derive(Debug, Default)]
-pub(super) struct Health {
+pub(crate) struct Health {
     last: Mutex<Option<(Instant, Map<String, Value>)>>,
 }
 
 impl Health {
+    /// Wait until the server is ready.
+    pub(crate) async fn ready(&self, watch: &Watch) {
+        while self.answer(watch).await.0 != StatusCode::OK {
+            tokio::time::sleep(GOOD_FOR).await;
+        }
+    }
+
     /// Whether the server is ready, as the status 200 or 503, and why not.
     ///
     /// Takes up to [`ALL_PATIENCE`].
     pub(super) async fn answer(&self, watch: &Watch) -> (StatusCode, Value) {
         let state = watch.state();
         let databases = match state {
-            State::Serving => self.databases(watch).await,
+            State::Serving => with_disks(self.databases(watch).await, watch),
             State::Starting | State::ShuttingDown => Map::new(),
         };
         let is_ready =
@@ -57,6 +64,17 @@ impl Health {
         *last = Some((Instant::now(), answer.clone()));
         answer
     }
+}
+
+/// A disk with too little space is no reason to send requests elsewhere: reads work, and so do writes
+/// until it is full.
+fn with_disks(mut databases: Map<String, Value>, watch: &Watch) -> Map<String, Value> {
+    for (name, database) in &mut databases {
+        if watch.disks.is_low(name) {
+            database["disk"] = "low".into();
+        }
+    }
+    databases
 }
 
 async fn check(watch: &Watch) -> Map<String, Value> {

@@ -13,6 +13,7 @@ use millpond_wasmtime::pool::observe::prometheus::prometheus_client::metrics::ga
 use millpond_wasmtime::pool::observe::prometheus::prometheus_client::metrics::histogram::Histogram;
 use millpond_wasmtime::pool::observe::prometheus::prometheus_client::registry::{Registry, Unit};
 
+use super::disks::Disks;
 use super::requests::class;
 use super::times::BOUNDS;
 use crate::databases::{Source, WeakDatabases};
@@ -22,6 +23,12 @@ use crate::log::Access;
 type OfComponent = [(&'static str, String); 1];
 /// And a word of the server's own.
 type WithWord = (OfComponent, [(&'static str, &'static str); 1]);
+
+/// A database, and what a folder of it is for.
+type OfDisk = (
+    [(&'static str, String); 1],
+    [(&'static str, &'static str); 1],
+);
 
 /// All metrics.
 pub(super) struct Metrics {
@@ -36,6 +43,7 @@ pub(super) struct Metrics {
     instances: Family<OfComponent, Gauge>,
     places: Gauge,
     places_in_use: Gauge,
+    free: Family<OfDisk, Gauge>,
 }
 
 impl fmt::Debug for Metrics {
@@ -61,6 +69,7 @@ impl Metrics {
             instances: Family::default(),
             places: Gauge::default(),
             places_in_use: Gauge::default(),
+            free: Family::default(),
             registry: Registry::default(),
         };
         metrics.register(registry.sub_registry_with_prefix("millpond"));
@@ -97,6 +106,8 @@ impl Metrics {
         );
         let in_use = "Requests that run, or whose guest has not ended";
         registry.register("places_in_use", in_use, self.places_in_use.clone());
+        let free = "Bytes free on the disk of a database, or of its backups";
+        registry.register("disk_free_bytes", free, self.free.clone());
         let start: Gauge<f64, AtomicU64> = Gauge::default();
         start.set(jiff::Timestamp::now().as_millisecond() as f64 / 1e3);
         let help = "When the server started, since the Unix epoch";
@@ -146,6 +157,18 @@ impl Metrics {
                 Source::Tenants(pools) => self.pools.add_pools(name.as_str(), pools),
             }
         }
+    }
+
+    /// Show these disks, and no others.
+    pub(super) fn set_disks(&self, disks: &Disks) {
+        self.free.clear();
+        disks.each(|database, places| {
+            for place in places {
+                let labels = ([("database", database.to_owned())], [("of", place.of)]);
+                let free = i64::try_from(place.free).unwrap_or(i64::MAX);
+                self.free.get_or_create(&labels).set(free);
+            }
+        });
     }
 
     /// All metrics, in the text format of OpenMetrics.

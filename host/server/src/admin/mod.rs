@@ -3,6 +3,7 @@
 //! `watch` collects it: it is the log of the server, and the observer of its pools. Everything is
 //! read here, and nothing can be changed.
 
+mod disks;
 mod health;
 mod host;
 mod metrics;
@@ -28,7 +29,7 @@ use hyper::body::Bytes;
 use millpond_wasmtime::pool::observe::prometheus::CONTENT_TYPE as OPEN_METRICS;
 use serde_json::{Value, json};
 
-use self::health::Health;
+pub(crate) use self::health::Health;
 pub(crate) use self::watch::{State, Watch};
 
 /// Only the page's own files, and nothing written into the page itself, may run or style it.

@@ -8,13 +8,14 @@ use millpond_wasmtime::pool::observe::{Event as PoolEvent, Observer, Source};
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 
+use super::disks::Disks;
 use super::metrics::{Gauges, Metrics, prometheus_text};
 use super::pools::Pools;
 use super::recent::Recent;
 use super::requests::{Requests, Running};
 use super::slow::SlowStatements;
 use super::times::BOUNDS;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::databases::{Databases, WeakDatabases};
 use crate::log::{Event, Log, SlowStatement, of_slow};
 
@@ -50,6 +51,7 @@ pub(crate) struct Watch {
     /// A permit for every request that may run, and how many there are.
     places: OnceLock<(Arc<Semaphore>, u32)>,
     metrics: Metrics,
+    pub(super) disks: Disks,
     requests: Requests,
     pools: Pools,
     events: Recent,
@@ -71,6 +73,7 @@ impl Watch {
             databases: RwLock::default(),
             places: OnceLock::new(),
             metrics: Metrics::new(),
+            disks: Disks::new(config.server.min_free_disk),
             requests: Requests::default(),
             pools: Pools::default(),
             events: Recent::default(),
@@ -107,9 +110,22 @@ impl Watch {
             .clone()
     }
 
-    /// Whether to pass requests on to the log from now on.
-    pub(crate) fn set_access_log(&self, is_on: bool) {
-        self.access_log.store(is_on, Ordering::Relaxed);
+    /// Do from now on what these settings say.
+    pub(crate) fn set(&self, server: &config::Server) {
+        self.access_log.store(server.access_log, Ordering::Relaxed);
+        self.disks.set_min_free(server.min_free_disk);
+    }
+
+    /// Look how much space the disks of the databases have, and report what has changed. Blocks as long as
+    /// a disk takes to answer.
+    pub(crate) fn look_at_disks(&self) {
+        for disk in self.disks.look(&self.databases()) {
+            let (folder, free, min) = (&*disk.folder, disk.free, disk.min);
+            self.event(&match disk.is_low {
+                true => Event::DiskLow { folder, free, min },
+                false => Event::DiskRecovered { folder, free },
+            });
+        }
     }
 
     /// The permits of the requests that run.
@@ -151,6 +167,7 @@ impl Watch {
     /// All metrics, in the text format of OpenMetrics or in the older one.
     pub(super) fn metrics(&self, open_metrics: bool) -> String {
         let (places_in_use, places) = self.places();
+        self.metrics.set_disks(&self.disks);
         let text = self.metrics.open_metrics(&Gauges {
             instances: self.requests.instances(),
             places,
@@ -170,6 +187,7 @@ impl Watch {
             let mut counts = self.pools.database(name.as_str());
             counts["tenants"] = database.settings().is_per_tenant().into();
             counts["counters"] = database.stats().to_json();
+            counts["disks"] = self.disks.to_json(name.as_str());
             (name.to_string(), counts)
         });
         json!({
@@ -231,6 +249,10 @@ impl Log for Watch {
         if !is_of_access || self.access_log.load(Ordering::Relaxed) {
             self.log.event(event);
         }
+    }
+
+    fn flush(&self) {
+        self.log.flush();
     }
 }
 

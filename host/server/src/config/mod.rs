@@ -53,7 +53,7 @@ mod values;
 mod write;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::macros::settings;
 use crate::config::report::Report;
@@ -71,7 +71,7 @@ pub use reference::reference;
 pub use route::{Route, Tenant, TenantFrom, TokenAlgorithm};
 pub use schema::schema;
 pub use secret::Secret;
-pub use server::{Admin, Listener, LogFormat, Server, Tls};
+pub use server::{Admin, Listener, LogFormat, Reload, Server, Tls};
 pub use size::Size;
 pub use time::{format_duration, parse_duration};
 
@@ -138,6 +138,16 @@ impl Config {
             problems.extend(more);
         }
         problems_or((), problems, None)
+    }
+
+    /// The files that it names, and that a reload reads: components, and keys of tokens. Certificates are
+    /// not among them: they are read again when they change, without a reload.
+    pub fn reloaded_files(&self) -> impl Iterator<Item = &Path> {
+        let components = self.components.values();
+        let components = components.map(|component| component.file.as_path());
+        let tenants = self.routes.iter().filter_map(|route| route.tenant.as_ref());
+        let keys = tenants.flat_map(|tenant| tenant.keys.iter().map(PathBuf::as_path));
+        components.chain(keys)
     }
 
     /// The text of a file with this configuration: only what differs from the defaults. It shows

@@ -65,6 +65,15 @@ settings! {
         /// How long a graceful shutdown waits for running requests.
         grace: Duration, default "10s", from "0s" to "10000h";
 
+        /// When to read the configuration and its components again. A change of either kind that is
+        /// wrong leaves the server as it is, and the log says why.
+        reload: Reload, default "on-signal";
+
+        /// How much space must be free on each file system with a database or its backups. With
+        /// less, the server warns: in the log, at `/readyz`, and on the operator's page. It goes on
+        /// as before. 0 for no warnings.
+        min_free_disk: Size, default "256MiB", from "0" to "16384GiB";
+
         /// Whether to log a line for each request.
         access_log: bool, default true;
 
@@ -84,6 +93,22 @@ settings! {
         max_sqlite_memory: Size, default "4GiB", from "4MiB" to "16384GiB";
     }
 }
+
+/// When to read the configuration and its components again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// On SIGHUP alone.
+    OnSignal,
+    /// On SIGHUP, and when the file, a component or a key of tokens has changed.
+    OnChange,
+}
+
+choices!(Reload {
+    Reload::OnSignal = "on-signal", "on SIGHUP alone";
+    Reload::OnChange = "on-change",
+        "on SIGHUP, and when the file, a component or a token's key has changed, and then nothing for \
+         a second";
+});
 
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,13 +24,15 @@ mod refusal;
 mod request;
 mod server;
 mod serving;
+mod sockets;
 mod task;
 mod tls;
 mod upload;
 mod wire;
 
-pub use self::server::{Server, Sockets};
+pub use self::server::Server;
 pub use self::serving::Serving;
+pub use self::sockets::Sockets;
 
 use std::sync::Arc;
 

@@ -2,8 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -14,11 +13,13 @@ use super::handler::{Handler, Requests};
 use super::listener::{Phase, Settings};
 use super::operator::Operator;
 use super::serving::Serving;
+use super::sockets::Sockets;
 use super::tls::{self, Identity};
 use crate::admin::{State, Watch};
-use crate::config::{self, Address, Config};
+use crate::changes::LOOK_EVERY;
+use crate::config::Config;
 use crate::databases::Databases;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::log::Log;
 use crate::site::{self, Compiled, Site};
 
@@ -40,38 +41,6 @@ impl fmt::Debug for Server {
         f.debug_struct("Server")
             .field("config", &self.config)
             .finish_non_exhaustive()
-    }
-}
-
-/// The sockets of a server.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Sockets {
-    /// Of each of the configuration's listeners, in their order.
-    pub listeners: Vec<TcpListener>,
-    /// Of the admin server, if there is one.
-    pub admin: Option<TcpListener>,
-}
-
-impl Sockets {
-    /// Listen on the addresses of a configuration. Blocks while it looks up names.
-    ///
-    /// # Errors
-    ///
-    /// The system refuses an address: the message says which.
-    pub fn bind(config: &Config) -> Result<Sockets> {
-        let listeners = config.listeners.iter();
-        let mut listeners = listeners
-            .map(|listener| bind(&listener.address))
-            .collect::<Result<Vec<_>>>()?;
-        if listeners.is_empty() {
-            listeners.push(bind(&config::Listener::default().address)?);
-        }
-        let admin = config.admin.address.as_ref();
-        Ok(Sockets {
-            listeners,
-            admin: admin.map(bind).transpose()?,
-        })
     }
 }
 
@@ -169,8 +138,22 @@ impl Server {
         tokio::spawn(tls::watch(watched, log));
         let handler = Arc::clone(&serving.handler);
         tokio::spawn(async move { handler.watch_clients().await });
+        serving.watch.look_at_disks();
+        tokio::spawn(look_at_disks(Arc::downgrade(&serving.watch)));
         serving.watch.set_state(State::Serving);
         Ok(serving)
+    }
+}
+
+/// Look at the disks of the databases again and again, until the server is gone.
+async fn look_at_disks(watch: Weak<Watch>) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let Some(watch) = watch.upgrade() else {
+            return;
+        };
+        // A disk may be on another machine.
+        let _ = tokio::task::spawn_blocking(move || watch.look_at_disks()).await;
     }
 }
 
@@ -185,10 +168,4 @@ pub(super) fn identities(
         tls.map(|files| Identity::load(files, &**log)).transpose()
     });
     identities.collect()
-}
-
-fn bind(address: &Address) -> Result<TcpListener> {
-    let addresses = address.resolve();
-    let listener = addresses.and_then(|addresses| TcpListener::bind(&*addresses));
-    listener.map_err(|error| Error::new(format_args!("cannot listen on {address}: {error}")))
 }

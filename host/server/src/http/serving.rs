@@ -13,7 +13,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::handler::Handler;
 use super::listener::{self, Phase, Service, Settings};
 use super::operator::Operator;
-use crate::admin::{State, Watch};
+use crate::admin::{Health, State, Watch};
 use crate::config::Config;
 use crate::databases::Databases;
 use crate::error::{Error, Result};
@@ -90,6 +90,18 @@ impl Serving {
         self.operator.address
     }
 
+    /// The configuration that it serves. Some of its settings take effect at the next start.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Completes once the server can do its work: once `/readyz` would answer 200. It asks each pool for a
+    /// connection meanwhile. It must be polled within the server's tokio runtime.
+    pub fn ready(&self) -> impl Future<Output = ()> + Send + 'static {
+        let watch = Arc::clone(&self.watch);
+        async move { Health::default().ready(&watch).await }
+    }
+
     /// How long a graceful shutdown waits for running requests.
     pub fn grace(&self) -> Duration {
         self.config.server.grace
@@ -132,7 +144,7 @@ impl Serving {
             }
         };
         self.watch.set_databases(&databases);
-        self.watch.set_access_log(config.server.access_log);
+        self.watch.set(&config.server);
         let before = self.handler.replace_site(site);
         let is_unused = std::mem::replace(&mut self.site_in_use, in_use);
         let closed = before.databases.clone();

@@ -1,10 +1,8 @@
 //! Certificates: read from files, and read again when these change.
 
 use std::fmt;
-use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
 
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, ring};
@@ -15,13 +13,10 @@ use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, InconsistentKeys, RootCertStore};
 use tokio_rustls::TlsAcceptor;
 
+use crate::changes::{LOOK_EVERY, Stamps};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::log::{Event, Log};
-
-/// How often to look for changed files. Changed files are read at the next look, if they have not
-/// changed again: until then they may be half written, or only one of the two.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The names of the protocols in the handshake (RFC 7301).
 pub(super) const HTTP2: &[u8] = b"h2";
@@ -31,28 +26,7 @@ const HTTP11: &[u8] = b"http/1.1";
 pub(super) struct Identity {
     files: config::Tls,
     current: RwLock<Arc<CertifiedKey>>,
-    seen: Mutex<Seen>,
-}
-
-/// How the files were when they were last looked at.
-struct Seen {
-    now: Stamp,
-    /// When they were last read.
-    read: Stamp,
-}
-
-/// Of each file, when it was written and its length. `None`: it cannot be found.
-#[derive(Clone, Copy, PartialEq)]
-struct Stamp([Option<(SystemTime, u64)>; 2]);
-
-impl Stamp {
-    fn new(files: &config::Tls) -> Stamp {
-        let of = |path: &Path| {
-            let metadata = fs::metadata(path).ok()?;
-            Some((metadata.modified().ok()?, metadata.len()))
-        };
-        Stamp([of(&files.certificate), of(&files.key)])
-    }
+    stamps: Mutex<Stamps>,
 }
 
 impl fmt::Debug for Identity {
@@ -73,15 +47,13 @@ impl ResolvesServerCert for Identity {
 impl Identity {
     /// Read the files of a listener.
     pub(super) fn load(files: &config::Tls, log: &dyn Log) -> Result<Arc<Identity>> {
-        let stamp = Stamp::new(files);
+        let mut stamps = Stamps::default();
+        stamps.reading([files.certificate.clone(), files.key.clone()]);
         let current = read(files, log)?;
         Ok(Arc::new(Identity {
             files: files.clone(),
             current: RwLock::new(Arc::new(current)),
-            seen: Mutex::new(Seen {
-                now: stamp,
-                read: stamp,
-            }),
+            stamps: Mutex::new(stamps),
         }))
     }
 
@@ -102,14 +74,10 @@ impl Identity {
 
     /// Read the files again if they have changed.
     fn look(&self, log: &dyn Log) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Stamp::new(&self.files);
-        let is_settled = now == seen.now;
-        seen.now = now;
-        if !is_settled || now == seen.read {
+        let mut stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
+        if !stamps.look() {
             return;
         }
-        seen.read = now;
         let certificate = self.files.certificate.as_path();
         match read(&self.files, log) {
             Ok(new) => {

@@ -41,6 +41,10 @@ impl<W: Write + Send> Log for JsonLog<W> {
         }
         write(&self.to, &format!("{}\n", Value::Object(line)));
     }
+
+    fn flush(&self) {
+        write(&self.to, "");
+    }
 }
 
 impl Event<'_> {
@@ -59,6 +63,8 @@ impl Event<'_> {
             Event::TooManyConnections { .. } => "too-many-connections",
             Event::CertificateReloaded { .. } => "certificate-reloaded",
             Event::CertificateProblem { .. } => "certificate-problem",
+            Event::DiskLow { .. } => "disk-low",
+            Event::DiskRecovered { .. } => "disk-recovered",
             Event::UnknownDatabase { .. } => "unknown-database",
             Event::SlowStatement(_) => "slow-statement",
             Event::Warning { .. } => "warning",
@@ -75,6 +81,7 @@ fn level(event: &Event<'_>) -> &'static str {
         | Event::LimitReached { .. }
         | Event::TooManyConnections { .. }
         | Event::CertificateProblem { .. }
+        | Event::DiskLow { .. }
         | Event::UnknownDatabase { .. }
         | Event::SlowStatement(_)
         | Event::Warning { .. } => "warn",
@@ -83,6 +90,7 @@ fn level(event: &Event<'_>) -> &'static str {
         | Event::BadRequest { .. }
         | Event::Output { .. }
         | Event::CertificateReloaded { .. }
+        | Event::DiskRecovered { .. }
         | Event::Message { .. } => "info",
     }
 }
@@ -125,6 +133,12 @@ fn members(event: &Event<'_>) -> Value {
             certificate,
             reason,
         } => json!({ "file": certificate.to_string_lossy(), "reason": reason }),
+        Event::DiskLow { folder, free, min } => {
+            json!({ "folder": folder.to_string_lossy(), "free": free, "min": min })
+        }
+        Event::DiskRecovered { folder, free } => {
+            json!({ "folder": folder.to_string_lossy(), "free": free })
+        }
         Event::UnknownDatabase { request, name } => json!({ "request": request, "name": name }),
         Event::SlowStatement(slow) => of_slow(slow),
         Event::Warning { message } | Event::Message { message } => json!({ "message": message }),

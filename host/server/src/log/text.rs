@@ -28,6 +28,10 @@ impl<W: Write + Send> Log for TextLog<W> {
     fn event(&self, event: &Event<'_>) {
         write(&self.to, &format!("{event}\n"));
     }
+
+    fn flush(&self) {
+        write(&self.to, "");
+    }
 }
 
 /// Write all at once, so that lines of several threads do not mix.

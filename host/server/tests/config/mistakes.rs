@@ -360,3 +360,18 @@ fn no_message_shows_a_secret() {
     let config = parse(&text).expect("right");
     assert!(!format!("{config:?}").contains("s3cret"));
 }
+
+#[test]
+fn what_a_service_manager_tells_the_server_is_not_for_guests() {
+    for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS"] {
+        let inherited = format!("[components.app]\ninherit-env = ['HOME', '{name}']");
+        let text = SMALL.replace("[components.app]", &inherited);
+        let mistake = (
+            2,
+            24,
+            InvalidValue,
+            "components.app.inherit-env[1]".to_owned(),
+        );
+        assert_eq!(mistakes(&text), [mistake]);
+    }
+}

@@ -26,9 +26,16 @@ fn open(chromium: PathBuf, address: &str) -> Page {
 fn an_operator_sees_what_happens() {
     let Some(chromium) = chromium() else { return };
     let folder = tempfile::tempdir().expect("a folder");
-    let server = configured(folder.path(), "slow-statement-time = \"0s\"", "127.0.0.1:0");
+    let settings = "slow-statement-time = \"0s\", min-free-disk = \"16384GiB\"";
+    let server = configured(folder.path(), settings, "127.0.0.1:0");
     let mut page = open(chromium, &server.counters_address());
     load(&server);
+    // The disk has too little space.
+    let disk = cell("databases-table", "app", 11);
+    let disk = disk.strip_suffix("textContent").expect("a cell's text");
+    page.until(&format!(
+        "({disk}className ?? '').split(' ').includes('wrong')"
+    ));
     for (table, column, text) in [
         ("components-table", 2, "6"),
         ("components-table", 5, "2"),

@@ -78,6 +78,11 @@ const databases = new Table('databases-table', 'Databases', [
   times('Turn p99', (row) => row.turn),
   problems('Failed', (row) => row.failed),
   problems('Timeouts', (row) => row.counters.timeouts),
+  {
+    title: 'Disk free',
+    text: (row) => row.disks.map((disk) => bytes.format(disk.free)).join(', '),
+    wrong: (row) => row.disks.some((disk) => disk.low),
+  },
   { title: 'Server', text: (row) => (row.counters.unreachable ? 'unreachable' : ''), wrong: () => true },
 ]);
 

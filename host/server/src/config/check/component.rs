@@ -27,6 +27,10 @@ pub(super) fn check(
         for (index, name) in component.inherit_env.iter().enumerate() {
             report.under(index, |report| {
                 check_variable(name, report);
+                if OF_A_SERVICE_MANAGER.contains(&name.as_str()) {
+                    let message = "it is between the server and its service manager: leave it out";
+                    report.value(InvalidValue, message);
+                }
                 let is_twice = component.inherit_env[..index].contains(name);
                 if is_twice || component.env.contains_key(name) {
                     let message =
@@ -44,6 +48,16 @@ pub(super) fn check(
         });
     }
 }
+
+/// What a service manager tells the server. It is not for guests.
+const OF_A_SERVICE_MANAGER: [&str; 6] = [
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
 
 fn check_variable(name: &str, report: &mut Report) {
     if name.is_empty() || name.contains(['=', '\0']) {

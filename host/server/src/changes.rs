@@ -1,0 +1,198 @@
+//! Notices that files have changed, by looking at them.
+//!
+//! Looking is a call to the system for each file, and works for every file system, and for links: an
+//! editor that replaces a file, or a mount of Kubernetes that changes where a link leads, is a change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, Metadata};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// How often to look for changed files. They count as changed at the next look, if they have not changed
+/// again: until then they may be half written, or only one of several.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Files, and how they were when they were last looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Stamps(BTreeMap<PathBuf, Seen>);
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    now: Option<Stamp>,
+    /// When it was last read.
+    read: Option<Stamp>,
+}
+
+/// When a file was written, its length, and which file it is. It is that of the file that a link leads
+/// to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Stamp {
+    modified: SystemTime,
+    length: u64,
+    identity: Identity,
+}
+
+#[cfg(unix)]
+type Identity = (u64, u64, (i64, i64));
+
+#[cfg(unix)]
+fn identity(metadata: &Metadata) -> Identity {
+    use std::os::unix::fs::MetadataExt;
+    let changed = (metadata.ctime(), metadata.ctime_nsec());
+    (metadata.dev(), metadata.ino(), changed)
+}
+
+#[cfg(not(unix))]
+type Identity = ();
+
+#[cfg(not(unix))]
+fn identity(_: &Metadata) -> Identity {}
+
+impl Stamp {
+    /// `None`: the file cannot be found.
+    fn new(path: &Path) -> Option<Stamp> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Stamp {
+            modified: metadata.modified().ok()?,
+            length: metadata.len(),
+            identity: identity(&metadata),
+        })
+    }
+}
+
+impl Stamps {
+    /// These files are read next. A change from now on is noticed.
+    pub(crate) fn reading(&mut self, files: impl IntoIterator<Item = PathBuf>) {
+        for file in files {
+            let stamp = Stamp::new(&file);
+            let seen = Seen {
+                now: stamp,
+                read: stamp,
+            };
+            self.0.insert(file, seen);
+        }
+    }
+
+    /// Whether a file has changed since it was read, and none has since the last look. True once for
+    /// each change.
+    pub(crate) fn look(&mut self) -> bool {
+        let (mut is_settled, mut has_changed) = (true, false);
+        for (path, seen) in &mut self.0 {
+            let now = Stamp::new(path);
+            is_settled &= now == seen.now;
+            has_changed |= now != seen.read;
+            seen.now = now;
+        }
+        let changed = is_settled && has_changed;
+        if changed {
+            self.0.values_mut().for_each(|seen| seen.read = seen.now);
+        }
+        changed
+    }
+}
+
+/// Files that are read again when they change: a configuration, and what it names. Clones share them.
+///
+/// Tell it before you read a file, so that no change between is lost: [`reading`](FileChanges::reading).
+#[derive(Clone, Debug, Default)]
+pub struct FileChanges(Arc<Noticed>);
+
+#[derive(Debug, Default)]
+struct Noticed {
+    stamps: Mutex<Stamps>,
+    /// There is a change that was not returned yet. Not behind the lock, which is held as long as a disk
+    /// takes to answer.
+    is_new: AtomicBool,
+}
+
+impl FileChanges {
+    /// These files are read next: notice when they change from now on. Blocks while it looks at them.
+    pub fn reading<'a>(&self, files: impl IntoIterator<Item = &'a Path>) {
+        self.stamps().reading(files.into_iter().map(Path::to_owned));
+    }
+
+    /// Notice no change of other files from now on.
+    pub fn keep_only<'a>(&self, files: impl IntoIterator<Item = &'a Path>) {
+        let files: BTreeSet<_> = files.into_iter().collect();
+        self.stamps().0.retain(|path, _| files.contains(&**path));
+    }
+
+    /// Completes when a file has changed, and then none has for about a second. Looks at all of them each
+    /// second, on another thread. Must be called within a tokio runtime. No change is lost if the future
+    /// is dropped.
+    pub async fn changed(&self) {
+        while !self.0.is_new.swap(false, Ordering::Relaxed) {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let changes = self.clone();
+            // A file may be on another machine.
+            let looking = tokio::task::spawn_blocking(move || {
+                if changes.stamps().look() {
+                    changes.0.is_new.store(true, Ordering::Relaxed);
+                }
+            });
+            let _ = looking.await;
+        }
+    }
+
+    fn stamps(&self) -> MutexGuard<'_, Stamps> {
+        let stamps = self.0.stamps.lock();
+        stamps.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamps(files: &[&Path]) -> Stamps {
+        let mut stamps = Stamps::default();
+        stamps.reading(files.iter().map(|&path| path.to_owned()));
+        stamps
+    }
+
+    #[test]
+    fn a_change_counts_once_when_it_is_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        fs::write(&one, "1").expect("a file");
+        let mut stamps = stamps(&[&one, &two]);
+        assert!(!stamps.look());
+        fs::write(&one, "12").expect("a file");
+        assert!(!stamps.look());
+        // The other one, which was not there, comes later.
+        fs::write(&two, "2").expect("a file");
+        assert!(!stamps.look());
+        assert!(stamps.look());
+        assert!(!stamps.look());
+        fs::remove_file(&two).expect("a file");
+        assert!(!stamps.look());
+        assert!(stamps.look());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_is_replaced_by_one_of_the_same_length_and_time_has_changed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [file, other, link] = ["file", "other", "link"].map(|name| folder.path().join(name));
+        fs::write(&file, "old").expect("a file");
+        fs::write(&other, "new").expect("a file");
+        let time = fs::metadata(&file).and_then(|file| file.modified());
+        let opened = fs::File::options().write(true).open(&other);
+        let opened = opened.expect("a file");
+        opened.set_modified(time.expect("a time")).expect("a time");
+        std::os::unix::fs::symlink(&file, &link).expect("a link");
+        let mut stamps = stamps(&[&link]);
+        assert!(!stamps.look());
+        // As editors, and tools that replace links, do.
+        let new = folder.path().join("new link");
+        std::os::unix::fs::symlink(&other, &new).expect("a link");
+        fs::rename(&new, &link).expect("renamed");
+        assert!(!stamps.look());
+        assert!(stamps.look());
+        fs::rename(&file, &other).expect("renamed");
+        assert!(!stamps.look());
+        assert!(stamps.look());
+    }
+}
