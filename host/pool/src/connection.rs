@@ -75,7 +75,7 @@ impl Connection {
         };
         let work = |session: &mut dyn Session, call| session.execute(call, sql, parameters);
         let watch = CallWatch::new(&self.lent, sql);
-        let result = self.lent.attempt(work, aside).await;
+        let result = self.lent.attempt(work, aside, &watch).await;
         watch.end(&result, Figures::of_summary);
         result
     }
@@ -117,7 +117,7 @@ impl Connection {
         let work =
             |session: &mut dyn Session, call| session.query(call, sql, parameters, with_columns);
         let watch = CallWatch::new(&self.lent, sql);
-        let result = self.lent.attempt(work, aside).await;
+        let result = self.lent.attempt(work, aside, &watch).await;
         watch.end(&result, |table| Figures::of_rows(&table.rows));
         result
     }
@@ -144,7 +144,7 @@ impl Connection {
         };
         let work = |session: &mut dyn Session, call| run(session, call, sql, &start);
         let watch = CallWatch::new(&self.lent, sql);
-        let result = self.lent.attempt(work, aside).await;
+        let result = self.lent.attempt(work, aside, &watch).await;
         watch.end(&result, |()| Figures::default());
         result
     }
@@ -162,7 +162,7 @@ impl Connection {
         };
         let work = |session: &mut dyn Session, call| session.prepare(call, sql);
         let watch = CallWatch::new(&self.lent, sql);
-        let result = self.lent.attempt(work, aside).await;
+        let result = self.lent.attempt(work, aside, &watch).await;
         watch.end_unless_done(&result);
         Ok(Statement::new(Arc::clone(&self.lent), result?, sql))
     }
@@ -178,7 +178,7 @@ impl Connection {
     pub async fn begin(&self, mode: TransactionMode) -> Result<Transaction> {
         let begin = move |session: &mut dyn Session, call: Call| session.begin(call, mode);
         let watch = CallWatch::new(&self.lent, mode.sql());
-        let result = self.lent.attempt(begin, || begin).await;
+        let result = self.lent.attempt(begin, || begin, &watch).await;
         watch.end(&result, |_| Figures::default());
         Ok(Transaction::new(Arc::clone(&self.lent), result?))
     }

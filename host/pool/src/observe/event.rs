@@ -45,7 +45,8 @@ pub enum Event<'a> {
         /// Whether it was opened for this caller.
         is_new: bool,
     },
-    /// A caller did not get a connection. Every call that asks for one is told once, by this or by
+    /// A caller did not get a connection. Every call of [`Pool::get`](crate::Pool::get) and
+    /// [`Grant::get`](crate::Grant::get) is told once, by this or by
     /// [`ConnectionGot`](Event::ConnectionGot).
     #[non_exhaustive]
     ConnectionNotGot {

@@ -127,7 +127,7 @@ impl Lending {
         };
         if let Some(notes) = pooled.stop.notes() {
             let reporter = &self.reporter;
-            reporter.tell_notes(Some(borrower), notes, Some(end), None);
+            reporter.tell_notes(Some(borrower), notes.take(), Some(end), None);
         }
         if reset.rolled_back {
             tell(Event::TransactionEnded { why: end });

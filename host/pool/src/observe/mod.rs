@@ -100,7 +100,7 @@ pub use self::event::{
     Close, Event, NotGot, Return, Source, StatementResult, TransactionEnd, TurnEnd,
 };
 pub(crate) use self::lending::{Ending, GetWatch};
-pub(crate) use self::notes::Note;
+pub(crate) use self::notes::{CallNotes, Note};
 pub use self::notes::{Checkpoint, Notes};
 pub(crate) use self::reporter::Borrower;
 pub use self::reporter::Reporter;

@@ -2,11 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::event::{Event, Source, TransactionEnd};
-use super::notes::{Checkpoint, Note, Notes};
+use super::notes::{Checkpoint, Note};
 use super::{Observer, SharedObserver};
 use crate::request::Request;
 use crate::settings::Settings;
@@ -37,8 +36,6 @@ pub(crate) struct Borrower {
     /// How long it waited for it, and whether it was opened for it.
     pub(crate) waited: Duration,
     pub(crate) is_new: bool,
-    /// How long the current call has waited for its turn to write, in nanoseconds.
-    turn_wait: AtomicU64,
 }
 
 impl Borrower {
@@ -49,7 +46,6 @@ impl Borrower {
             since: Instant::now(),
             waited: Duration::ZERO,
             is_new: false,
-            turn_wait: AtomicU64::new(0),
         }
     }
 
@@ -58,15 +54,6 @@ impl Borrower {
         let now = Instant::now();
         self.waited = now - self.since;
         self.since = now;
-    }
-
-    pub(crate) fn waited_for_turn(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.turn_wait.fetch_add(nanos, Ordering::Relaxed);
-    }
-
-    pub(crate) fn take_turn_wait(&self) -> Duration {
-        Duration::from_nanos(self.turn_wait.swap(0, Ordering::Relaxed))
     }
 }
 
@@ -137,11 +124,11 @@ impl Reporter {
     pub(crate) fn tell_notes(
         &self,
         borrower: Option<&Borrower>,
-        notes: &Notes,
+        notes: Vec<Note>,
         end: Option<TransactionEnd>,
         statement: Option<(&str, Duration)>,
     ) {
-        for note in notes.take(statement.is_some()) {
+        for note in notes {
             let event = match note {
                 Note::Group(statements, time) => Event::GroupCommitted { statements, time },
                 Note::Checkpoint(checkpoint) => Event::checkpointed(checkpoint),

@@ -104,7 +104,10 @@ async fn each_caller_is_told_of_once_whether_it_gets_a_connection_or_not() {
     let tables = grant.clone().table("t", TableGrant::new().read());
     let refused = tables.get(Access::ReadOnly, &Request::new()).await;
     assert_eq!(kind(refused), ErrorKind::Unsupported);
-    let why = ["deadline", "interrupted", "cancelled", "refused"];
+    let reads = Grant::new(&pool, Access::ReadOnly);
+    let refused = reads.get(Access::ReadWrite, &Request::new()).await;
+    assert_eq!(kind(refused), ErrorKind::NotAuthorized);
+    let why = ["deadline", "interrupted", "cancelled", "refused", "refused"];
     assert_eq!(recorder.events(), why.map(|why| format!("not got: {why}")));
 
     // A caller that waited gets it after it was returned.
@@ -277,6 +280,91 @@ async fn each_call_is_told_of_once() {
         "`select` Failed(StaleHandle)",
     ];
     assert_eq!(recorder.events(), told);
+}
+
+#[tokio::test]
+async fn what_a_call_did_is_told_of_it_and_of_no_other() {
+    let fake = Fake::default();
+    let (pool, recorder) = observed(&fake, Settings::new(1, HOUR)).await;
+    let get = async |guest: &str| {
+        let grant = Grant::new(&pool, Access::ReadWrite).guest(guest);
+        let connection = grant.get(Access::ReadWrite, &Request::new()).await;
+        connection.expect("a connection")
+    };
+    let connection = get("a").await;
+    recorder.take();
+
+    // Another call on the same connection, after its turn came and before its end.
+    let mut writes = Box::pin(connection.execute("turn", &NONE));
+    begin(&mut writes).await;
+    fake.0.released.notify_one();
+    begin(&mut writes).await;
+    connection.execute("quick", &NONE).await.expect("done");
+    let told = recorder.take();
+    let events: Vec<_> = told.iter().map(|told| &*told.what).collect();
+    assert_eq!(events, ["turn: got", "`quick`"]);
+    assert_eq!(told[1].turn_wait, Duration::ZERO);
+    fake.0.released.notify_one();
+    writes.await.expect("written");
+    let told = recorder.take();
+    let events: Vec<_> = told.iter().map(|told| &*told.what).collect();
+    assert_eq!(events, ["ended: engine", "`turn` wrote"]);
+    assert!(told[1].turn_wait > Duration::ZERO, "{told:?}");
+
+    // The next borrower's call, while the handle of the one before is stale.
+    let mut stale = Box::pin(connection.execute("wait in vain", &NONE));
+    begin(&mut stale).await;
+    connection.give_back();
+    let next = get("b").await;
+    let mut writes = Box::pin(next.execute("turn", &NONE));
+    begin(&mut writes).await;
+    recorder.take();
+    drop(stale);
+    let told = recorder.take();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(
+        (told[0].guest.as_deref(), &*told[0].what),
+        (Some("a"), "`wait in vain` Cancelled")
+    );
+    drop(writes);
+    let told = recorder.take();
+    let events: Vec<_> = told.iter().map(|told| &*told.what).collect();
+    let wanted = [
+        "turn: cancelled",
+        "ended: unfinished",
+        "`turn` wrote Cancelled",
+    ];
+    assert_eq!(events, wanted);
+    assert!(told.iter().all(|told| told.guest.as_deref() == Some("b")));
+}
+
+/// Where the texts of statements are.
+#[derive(Debug, Default)]
+struct Texts(Mutex<Vec<usize>>);
+
+impl Observer for Texts {
+    fn observe(&self, _: &Source<'_>, event: &Event<'_>) {
+        if let Event::StatementFinished { sql, .. } = event {
+            let mut texts = self.0.lock().expect("no panic");
+            texts.push(sql.as_ptr().addr());
+        }
+    }
+}
+
+/// A guest may keep many cursors of one long text.
+#[tokio::test]
+async fn cursors_share_the_text_of_their_statement() {
+    let texts = Arc::new(Texts::default());
+    let settings = Settings::new(1, HOUR).observer(Some(texts.clone()));
+    let engine: Arc<dyn Engine> = Arc::new(Fake::default());
+    let pool = Pool::open(engine, settings).await.expect("a pool");
+    let connection = get(&pool).await;
+    let statement = connection.prepare("select").await.expect("a statement");
+    statement.execute(&NONE).await.expect("done");
+    drop(statement.query(&NONE, 1, false).await.expect("a page"));
+    let texts = texts.0.lock().expect("no panic");
+    assert_eq!(texts.len(), 2);
+    assert_eq!(texts[0], texts[1]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
