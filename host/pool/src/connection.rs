@@ -53,10 +53,11 @@ impl Connection {
     /// Tell the observer that its borrower has got it.
     pub(crate) fn tell_got(&self) {
         if let Some(borrower) = self.lent.borrower() {
-            self.lent.tell(Event::ConnectionGot {
+            let event = Event::ConnectionGot {
                 waited: borrower.waited,
                 is_new: borrower.is_new,
-            });
+            };
+            self.lent.tell(None, event);
         }
     }
 
@@ -161,7 +162,7 @@ impl Connection {
             move |session: &mut dyn Session, call| session.prepare(call, &sql)
         };
         let work = |session: &mut dyn Session, call| session.prepare(call, sql);
-        let watch = CallWatch::new(&self.lent, sql);
+        let watch = CallWatch::of_prepare(&self.lent, sql);
         let result = self.lent.attempt(work, aside, &watch).await;
         watch.end_unless_done(&result);
         Ok(Statement::new(Arc::clone(&self.lent), result?, sql))

@@ -315,9 +315,11 @@ impl Lent {
         }
     }
 
-    /// Tell the observer. The session must not be locked.
-    pub(crate) fn tell(&self, event: Event<'_>) {
-        self.pool.reporter.tell(self.borrower(), event);
+    /// Tell the observer, of the call with this number if it happened in one. The session must not
+    /// be locked.
+    pub(crate) fn tell(&self, call: Option<u64>, event: Event<'_>) {
+        let reporter = &self.pool.reporter;
+        reporter.tell_of_call(self.borrower(), call, event);
     }
 
     /// Tell the observer what the session has noted: see [`Reporter`](crate::observe::Reporter).
@@ -325,7 +327,7 @@ impl Lent {
         &self,
         notes: Vec<Note>,
         end: Option<TransactionEnd>,
-        statement: Option<(&str, Duration)>,
+        statement: Option<(&str, Duration, u64)>,
     ) {
         let reporter = &self.pool.reporter;
         reporter.tell_notes(self.borrower(), notes, end, statement);
@@ -341,7 +343,7 @@ impl Lent {
         });
         if unless_stale(ended, false) {
             let why = TransactionEnd::Dropped;
-            self.tell(Event::TransactionEnded { why });
+            self.tell(None, Event::TransactionEnded { why });
         }
     }
 

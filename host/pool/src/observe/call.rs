@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::event::{Event, StatementResult, TransactionEnd, TurnEnd};
 use super::notes::CallNotes;
+use super::reporter::next_number;
 use crate::engine::Outcome;
 use crate::error::{ErrorKind, Result};
 use crate::lent::Lent;
@@ -54,6 +55,7 @@ struct Watched<'a> {
 #[derive(Debug)]
 enum Of<'a> {
     Sql(&'a str),
+    Prepare(&'a str),
     Statement(&'a Arc<str>),
     Cursor(&'a CursorWatch),
 }
@@ -62,6 +64,8 @@ enum Of<'a> {
 #[derive(Debug)]
 pub(crate) struct CursorWatch {
     sql: Arc<str>,
+    /// The number of the call that returned it.
+    call: u64,
     /// `None` once it was told.
     so_far: Mutex<Option<SoFar>>,
 }
@@ -81,6 +85,11 @@ impl<'a> CallWatch<'a> {
     /// Watch a call of this text, if there is an observer.
     pub(crate) fn new(lent: &'a Lent, sql: &'a str) -> CallWatch<'a> {
         CallWatch::start(lent, Of::Sql(sql))
+    }
+
+    /// Like [`new`](CallWatch::new), for a call that is only told if it fails.
+    pub(crate) fn of_prepare(lent: &'a Lent, sql: &'a str) -> CallWatch<'a> {
+        CallWatch::start(lent, Of::Prepare(sql))
     }
 
     /// Like [`new`](CallWatch::new), for a prepared statement, which has its text if there is an
@@ -140,6 +149,7 @@ impl<'a> CallWatch<'a> {
         watched.tell_notes(sql, so_far.time, None);
         Some(Box::new(CursorWatch {
             sql: Arc::clone(sql),
+            call: watched.notes.call,
             so_far: Mutex::new(Some(so_far)),
         }))
     }
@@ -156,11 +166,23 @@ impl Drop for CallWatch<'_> {
 impl<'a> Watched<'a> {
     #[cold]
     fn start(lent: &'a Lent, of: Of<'a>) -> Watched<'a> {
+        let notes = CallNotes::new(match of {
+            Of::Cursor(cursor) => cursor.call,
+            _ => next_number(),
+        });
+        let begun = match of {
+            Of::Sql(sql) => Some(sql),
+            Of::Statement(sql) => Some(&**sql),
+            Of::Prepare(_) | Of::Cursor(_) => None,
+        };
+        if let Some(sql) = begun {
+            lent.tell(Some(notes.call), Event::StatementBegun { sql });
+        }
         Watched {
             lent,
             of,
             since: Instant::now(),
-            notes: Arc::default(),
+            notes: Arc::new(notes),
         }
     }
 
@@ -175,7 +197,8 @@ impl<'a> Watched<'a> {
 
     fn tell_notes(&self, sql: &str, time: Duration, end: Option<TransactionEnd>) {
         let notes = self.notes.take();
-        self.lent.tell_notes(notes, end, Some((sql, time)));
+        let statement = (sql, time, self.notes.call);
+        self.lent.tell_notes(notes, end, Some(statement));
     }
 
     #[cold]
@@ -187,13 +210,15 @@ impl<'a> Watched<'a> {
             _ => None,
         };
         let sql = match self.of {
-            Of::Sql(sql) => sql,
+            Of::Sql(sql) | Of::Prepare(sql) => sql,
             Of::Statement(sql) => sql,
             Of::Cursor(cursor) => &*cursor.sql,
         };
         self.tell_notes(sql, so_far.time, end);
         match self.of {
-            Of::Sql(_) | Of::Statement(_) => so_far.tell(self.lent, sql, result),
+            Of::Sql(_) | Of::Prepare(_) | Of::Statement(_) => {
+                so_far.tell(self.lent, self.notes.call, sql, result);
+            }
             Of::Cursor(cursor) => {
                 let is_last = result != StatementResult::Done || figures.rows == 0;
                 cursor.add(self.lent, so_far, is_last.then_some(result));
@@ -216,7 +241,7 @@ impl CursorWatch {
         let told = so_far.take();
         drop(so_far);
         if let Some(told) = told {
-            told.tell(lent, &self.sql, result);
+            told.tell(lent, self.call, &self.sql, result);
         }
     }
 
@@ -227,13 +252,13 @@ impl CursorWatch {
 }
 
 impl SoFar {
-    fn tell(self, lent: &Lent, sql: &str, result: StatementResult) {
+    fn tell(self, lent: &Lent, call: u64, sql: &str, result: StatementResult) {
         let Figures {
             rows,
             bytes,
             changes,
         } = self.figures;
-        lent.tell(Event::StatementFinished {
+        let event = Event::StatementFinished {
             sql,
             time: self.time,
             turn_wait: self.turn_wait,
@@ -242,7 +267,8 @@ impl SoFar {
             changes,
             wrote: self.wrote,
             result,
-        });
+        };
+        lent.tell(Some(call), event);
     }
 }
 
@@ -278,7 +304,7 @@ impl<'a> TurnWatch<'a> {
         if end == TurnEnd::Grouped {
             notes.wrote();
         }
-        lent.tell(Event::TurnWaited { waited, end });
+        lent.tell(Some(notes.call), Event::TurnWaited { waited, end });
     }
 }
 

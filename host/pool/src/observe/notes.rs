@@ -78,8 +78,10 @@ impl Notes {
 }
 
 /// What happened during one call, until it is told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct CallNotes {
+    /// The number of the call, for observers.
+    pub(super) call: u64,
     wrote: AtomicBool,
     /// How long the call has waited for its turn to write, in nanoseconds.
     turn_wait: AtomicU64,
@@ -87,6 +89,15 @@ pub(crate) struct CallNotes {
 }
 
 impl CallNotes {
+    pub(super) fn new(call: u64) -> CallNotes {
+        CallNotes {
+            call,
+            wrote: AtomicBool::new(false),
+            turn_wait: AtomicU64::new(0),
+            list: Mutex::default(),
+        }
+    }
+
     /// Take what the session has noted. The session must be locked: later it may be lent to another
     /// borrower, or run another call.
     pub(crate) fn take_from(&self, notes: &Notes) {

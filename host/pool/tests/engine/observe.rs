@@ -338,6 +338,81 @@ async fn what_a_call_did_is_told_of_it_and_of_no_other() {
     assert!(told.iter().all(|told| told.guest.as_deref() == Some("b")));
 }
 
+/// Records which events belong together.
+#[derive(Debug, Default)]
+struct Numbers(Mutex<Vec<(&'static str, Option<u64>, Option<u64>)>>);
+
+impl Observer for Numbers {
+    fn observe(&self, source: &Source<'_>, event: &Event<'_>) {
+        let what = match event {
+            Event::ConnectionAsked => "asked",
+            Event::ConnectionGot { .. } => "got",
+            Event::ConnectionNotGot { .. } => "not got",
+            Event::ConnectionReturned { .. } => "returned",
+            Event::ConnectionReset { .. } => "reset",
+            Event::StatementBegun { .. } => "begun",
+            Event::StatementFinished { .. } => "finished",
+            Event::TurnWaited { .. } => "turn",
+            Event::TransactionEnded { .. } => "ended",
+            _ => "of the pool",
+        };
+        let mut told = self.0.lock().expect("no panic");
+        told.push((what, source.lending, source.call));
+    }
+}
+
+#[tokio::test]
+async fn events_that_belong_together_have_the_same_numbers() {
+    let numbers = Arc::new(Numbers::default());
+    let fake = Fake::default();
+    let engine: Arc<dyn Engine> = Arc::new(fake.clone());
+    let settings = Settings::new(1, Duration::ZERO).observer(Some(numbers.clone()));
+    let pool = Pool::open(engine, settings).await.expect("a pool");
+    let take = || std::mem::take(&mut *numbers.0.lock().expect("no panic"));
+    assert!(
+        take()
+            .iter()
+            .all(|(_, lending, call)| (lending, call) == (&None, &None))
+    );
+
+    let connection = get(&pool).await;
+    pool.get(Access::ReadOnly).await.expect_err("one is lent");
+    let told = take();
+    let [asked, got, again, not_got] = told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!(
+        [asked.0, got.0, again.0, not_got.0],
+        ["asked", "got", "asked", "not got"]
+    );
+    let lending = asked.1;
+    assert!(lending.is_some() && got.1 == lending);
+    assert!(again.1.is_some() && again.1 != lending && again.1 == not_got.1);
+
+    fake.0.released.notify_one();
+    let mut writes = Box::pin(connection.execute("turn", &NONE));
+    begin(&mut writes).await;
+    connection.execute("quick", &NONE).await.expect("done");
+    drop(writes);
+    let statement = connection.prepare("select").await.expect("a statement");
+    let page = statement.query(&NONE, 1, false).await.expect("a page");
+    fake.0.released.notify_one();
+    page.rest.expect("more").next(1).await.expect("the end");
+    drop(connection);
+    let told = take();
+    let events: Vec<_> = told.iter().map(|(what, ..)| *what).collect();
+    let calls = [
+        "begun", "turn", "begun", "finished", "ended", "finished", "begun", "finished",
+    ];
+    assert_eq!(events, [&calls[..], &["returned", "reset"]].concat());
+    assert!(told.iter().all(|told| told.1 == lending), "{told:?}");
+    let call = |at: usize| told[at].2.expect("a call");
+    assert!([1, 4, 5].iter().all(|at| call(*at) == call(0)), "{told:?}");
+    assert!(call(2) == call(3) && call(6) == call(7), "{told:?}");
+    assert!(call(0) != call(2) && call(2) != call(6), "{told:?}");
+    assert!(told[8].2.is_none() && told[9].2.is_none());
+}
+
 /// Where the texts of statements are.
 #[derive(Debug, Default)]
 struct Texts(Mutex<Vec<usize>>);

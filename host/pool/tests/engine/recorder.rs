@@ -29,6 +29,10 @@ pub(crate) struct Recorder {
 
 impl Observer for Recorder {
     fn observe(&self, source: &Source<'_>, event: &Event<'_>) {
+        // Those that follow have the same numbers.
+        if matches!(event, Event::ConnectionAsked | Event::StatementBegun { .. }) {
+            return;
+        }
         let owned = |text: Option<&str>| text.map(str::to_owned);
         let (what, time) = short(event);
         let turn_wait = match event {
