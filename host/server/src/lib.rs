@@ -19,6 +19,7 @@ mod log;
 pub mod printable;
 mod route;
 mod site;
+mod telemetry;
 pub mod tenant;
 
 pub use self::check::check;

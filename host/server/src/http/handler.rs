@@ -135,6 +135,8 @@ impl Handler {
         let site = self.site();
         let mut line = Line::new(number, &request, Some(Arc::clone(&self.log)));
         line.has_many = site.has_many;
+        let is_https = client.scheme == uri::Scheme::HTTPS;
+        line.traced = self.watch.traced(number, request.headers(), is_https);
         let mut ending = Ending::default();
         let (taken, was_taken) = oneshot::channel();
         let exchange = Arc::clone(&client.exchange);
@@ -318,6 +320,7 @@ impl Handler {
             cut: run.cut,
             taken: run.taken,
             exchange,
+            _traced: line.traced.clone(),
         };
         let handler = Arc::clone(&self);
         let task = async move { task.run(&handler, request, answer, gone).await };
