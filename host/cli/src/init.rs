@@ -45,7 +45,14 @@ impl Init {
             .write(true)
             .create_new(true)
             .open(&self.file);
-        let written = file.and_then(|mut file| file.write_all(config::commented().as_bytes()));
+        let written = file.and_then(|mut file| {
+            let written = file.write_all(config::commented().as_bytes());
+            if written.is_err() {
+                // A part of it would be a sound file that means something else.
+                let _ = std::fs::remove_file(&self.file);
+            }
+            written
+        });
         written.map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => Failure::about(
                 &self.file,

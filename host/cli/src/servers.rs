@@ -3,13 +3,10 @@
 //! A token comes from a file or a variable, never from the command line, which other users of the
 //! machine can read. No message contains a token, nor a URL that may have one in it.
 
-use std::collections::HashMap;
-use std::env;
-
 use clap::Args;
 use millpond_server::config::Database;
 
-use crate::arguments::{self, DEFAULT, Named};
+use crate::arguments::{self, Named};
 use crate::failure::Failure;
 use crate::granted::Granted;
 
@@ -28,7 +25,7 @@ pub(crate) struct ServerOptions {
 }
 
 impl ServerOptions {
-    /// Refuse a token for a database that is not on a server, and one for two databases.
+    /// Refuse a token for a database that is not on a server, and two for one database.
     pub(crate) fn check(&self, granted: &[Granted]) -> Result<(), Failure> {
         for (index, file) in self.db_token_file.iter().enumerate() {
             let name = &file.name;
@@ -49,30 +46,6 @@ impl ServerOptions {
                 )));
             }
         }
-        // A server must not get another one's token.
-        let without_file = granted
-            .iter()
-            .map(|granted| &granted.named)
-            .filter(|named| {
-                named.server().is_some()
-                    && !self
-                        .db_token_file
-                        .iter()
-                        .any(|file| file.name == named.name)
-            });
-        let mut variables = HashMap::new();
-        for Named { name, .. } in without_file {
-            let variable = variable(name);
-            if env::var_os(&variable).is_none_or(|token| token.is_empty()) {
-                continue;
-            }
-            if let Some(other) = variables.insert(variable.clone(), name) {
-                return Err(Failure::mistake(format_args!(
-                    "{variable} is for both `{other}` and `{name}`: give each database its own \
-                     --db-token-file"
-                )));
-            }
-        }
         Ok(())
     }
 }
@@ -84,27 +57,5 @@ impl ServerOptions {
         database.allow_plain_http = self.allow_plain_http;
         let file = self.db_token_file.iter().find(|file| file.name == name);
         database.token_file = file.map(|file| file.path.clone());
-    }
-}
-
-/// The variable with the token of the database `name`.
-fn variable(name: &str) -> String {
-    match name {
-        DEFAULT => "MILLPOND_DB_TOKEN".to_string(),
-        name => {
-            let name = name.to_ascii_uppercase().replace('-', "_");
-            format!("MILLPOND_DB_TOKEN_{name}")
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::variable;
-
-    #[test]
-    fn each_database_has_its_variable() {
-        assert_eq!(variable("default"), "MILLPOND_DB_TOKEN");
-        assert_eq!(variable("user-data"), "MILLPOND_DB_TOKEN_USER_DATA");
     }
 }

@@ -18,8 +18,11 @@ use std::time::{Duration, Instant};
 
 use millpond_tests::{component, foreach_platform};
 use rusqlite::Connection;
+use serde_json::json;
 
 use crate::assert_test_exists;
+use crate::browser::chromium;
+use crate::chromium::Page;
 use crate::process::{MIGRATIONS, PATIENCE, Server, millpond, text};
 
 foreach_platform!(assert_test_exists);
@@ -182,6 +185,44 @@ fn size(folder: &Path, end: &str) -> u64 {
         .sum()
 }
 
+/// Asks until no guest runs, and then for what an operator sees.
+fn operator_sees_it_all(server: &Server) {
+    let since = Instant::now();
+    let snapshot = loop {
+        let snapshot = server.ask_admin("/snapshot", "").json();
+        if snapshot["places"]["in_use"] == 0 {
+            break snapshot;
+        }
+        assert!(since.elapsed() < PATIENCE, "{snapshot:#}");
+    };
+    let databases = &snapshot["databases"];
+    assert_eq!(
+        databases["scratch"]["counters"]["in_use"], 0,
+        "{databases:#}"
+    );
+    let notes = &databases["notes"]["counters"];
+    assert_eq!(notes["open"], notes["idle"], "{databases:#}");
+    assert!(notes["open"].as_u64() <= Some(50), "{databases:#}");
+    assert_ne!(snapshot["components"]["hostile"]["failures"], json!({}));
+    let Some(chromium) = chromium() else { return };
+    let mut page = Page::open(chromium, &format!("http://{}/", server.counters_address()));
+    let rows = |table: &str| {
+        format!(
+            "[...document.querySelectorAll('#{table} tbody tr')].map((row) => row.cells[0].textContent)"
+        )
+    };
+    for component in ["hostile", "notes", "report"] {
+        page.until(&format!(
+            "{}.includes('{component}')",
+            rows("components-table")
+        ));
+    }
+    page.until(&format!("{}.length === 50", rows("tenants-table")));
+    page.until(&format!("{}.includes('scratch')", rows("databases-table")));
+    page.until("document.querySelector('#events-table tbody').textContent.includes('hostile')");
+    assert!(page.complaints.is_empty(), "{:#?}", page.complaints);
+}
+
 #[test]
 fn platform_reports() {
     let seconds = std::env::var("MILLPOND_LOAD_SECONDS").ok();
@@ -243,6 +284,7 @@ fn platform_reports() {
         *written.entry(*tenant).or_default() += notes;
     }
     assert!(size(&tenants, "-wal") <= MAX_LOGS);
+    operator_sees_it_all(&server);
     server.terminate();
     assert!(server.wait().success());
     // Every note that was said to be written is there, and no other tenant has it.

@@ -119,7 +119,8 @@ fn metrics_are_valid_and_count_what_happened() {
     assert!(older.headers["content-type"].starts_with("text/plain; version=0.0.4"));
     let older = text(&older.body);
     let samples = older.lines().filter(|line| !line.starts_with('#')).count();
-    assert_eq!(samples, scrape.series().count());
+    // Meanwhile, the plan of a slow statement may have opened a connection, and with it a series.
+    assert!(samples >= scrape.series().count(), "{older}");
     let of = |name: &str| {
         let ends = ["_bucket", "_sum", "_count"];
         let base = ends.iter().find_map(|end| name.strip_suffix(end));

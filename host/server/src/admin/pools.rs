@@ -2,19 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use millpond_wasmtime::pool::observe::{Event, Source, StatementResult};
 use serde_json::{Value, json};
 
-use super::tenants::Tenants;
+use super::tenants::{self, Tenants};
 use super::times::Times;
 
-/// The counts of each database since the start, by its name in the configuration, and of tenants.
+/// The counts of each database since the start, by its name in the configuration.
 #[derive(Debug, Default)]
 pub(super) struct Pools {
     databases: RwLock<BTreeMap<Box<str>, Arc<Counts>>>,
-    tenants: Mutex<Tenants>,
 }
 
 #[derive(Debug, Default)]
@@ -25,14 +24,16 @@ struct Counts {
     bytes: AtomicU64,
     waits: Times,
     turn_waits: Times,
+    tenants: Mutex<Tenants>,
 }
 
 impl Pools {
     pub(super) fn observe(&self, source: &Source<'_>, event: &Event<'_>) {
         match event {
-            // The server's own use of a pool: for plans and for /readyz.
+            // The server's own use of a pool: for plans, for migrations and for /readyz.
             Event::ConnectionGot { .. }
             | Event::ConnectionNotGot { .. }
+            | Event::TurnWaited { .. }
             | Event::StatementFinished { .. }
                 if source.guest.is_none() => {}
             Event::ConnectionGot { waited, .. } | Event::ConnectionNotGot { waited, .. } => {
@@ -53,22 +54,21 @@ impl Pools {
                 if *result != StatementResult::Done {
                     counts.failed.fetch_add(1, Ordering::Relaxed);
                 }
-                self.of_tenant(source, Tenants::used);
+                if let Some(tenant) = source.tenant {
+                    counts.tenants().used(tenant);
+                }
             }
-            Event::PoolOpened { .. } => self.of_tenant(source, |tenants, database, tenant| {
-                tenants.opened(database, tenant, true);
-            }),
-            Event::PoolClosed => self.of_tenant(source, |tenants, database, tenant| {
-                tenants.opened(database, tenant, false);
-            }),
+            Event::PoolOpened { .. } => {
+                if let Some(tenant) = source.tenant {
+                    self.of(source.database).tenants().opened(tenant);
+                }
+            }
+            Event::PoolClosed => {
+                if let Some(tenant) = source.tenant {
+                    self.of(source.database).tenants().closed(tenant);
+                }
+            }
             _ => {}
-        }
-    }
-
-    fn of_tenant(&self, source: &Source<'_>, count: impl FnOnce(&mut Tenants, &str, &str)) {
-        if let Some(tenant) = source.tenant {
-            let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-            count(&mut tenants, source.database, tenant);
         }
     }
 
@@ -104,7 +104,25 @@ impl Pools {
 
     /// The tenants with the most statements.
     pub(super) fn tenants(&self) -> Value {
-        let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        tenants.to_json()
+        let known = self
+            .databases
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut all = Vec::new();
+        for (database, counts) in &*known {
+            let tenants = counts.tenants();
+            all.extend(
+                tenants
+                    .iter()
+                    .map(|(name, tenant)| (&**database, name.into(), tenant)),
+            );
+        }
+        tenants::to_json(all)
+    }
+}
+
+impl Counts {
+    fn tenants(&self) -> MutexGuard<'_, Tenants> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,77 +1,93 @@
 //! Which tenants use their databases, and how much.
 
-use std::collections::HashMap;
 use std::time::Instant;
 
+use hashlink::LinkedHashMap;
 use serde_json::{Value, json};
 
-/// How many tenants are counted. If there are more, the one with the fewest statements makes room.
+/// How many tenants of one database are counted: the most recently used ones.
 const MAX_TENANTS: usize = 1000;
-/// How many of them are shown.
+/// How many of all are shown.
 const SHOWN: usize = 50;
 
-/// The tenants with the most statements, of all databases. There is a bound on how many are kept,
-/// so that clients cannot fill the memory.
+/// The tenants of one database that were used last. There is a bound on how many are kept, so that
+/// clients cannot fill the memory.
 #[derive(Debug, Default)]
 pub(super) struct Tenants {
-    known: HashMap<(Box<str>, Box<str>), Tenant>,
+    /// The least recently used one first.
+    known: LinkedHashMap<Box<str>, Tenant>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Tenant {
+pub(super) struct Tenant {
     statements: u64,
     is_open: bool,
     last_use: Instant,
 }
 
 impl Tenants {
-    pub(super) fn used(&mut self, database: &str, tenant: &str) {
-        let tenant = self.of(database, tenant);
-        tenant.statements += 1;
-        tenant.last_use = Instant::now();
+    /// The tenant has run a statement.
+    pub(super) fn used(&mut self, name: &str) {
+        self.change(name, |tenant| {
+            tenant.statements += 1;
+            tenant.last_use = Instant::now();
+        });
     }
 
-    pub(super) fn opened(&mut self, database: &str, tenant: &str, is_open: bool) {
-        self.of(database, tenant).is_open = is_open;
+    /// The tenant's database was opened.
+    pub(super) fn opened(&mut self, name: &str) {
+        self.change(name, |tenant| tenant.is_open = true);
     }
 
-    fn of(&mut self, database: &str, tenant: &str) -> &mut Tenant {
-        let key = (Box::from(database), Box::from(tenant));
-        if self.known.len() >= MAX_TENANTS && !self.known.contains_key(&key) {
-            let least = self.known.iter();
-            let least = least.min_by_key(|(_, tenant)| (tenant.is_open, tenant.statements));
-            if let Some(least) = least.map(|(key, _)| key.clone()) {
-                self.known.remove(&least);
-            }
+    /// The tenant's database was closed.
+    pub(super) fn closed(&mut self, name: &str) {
+        if let Some(tenant) = self.known.get_mut(name) {
+            tenant.is_open = false;
         }
-        self.known.entry(key).or_insert(Tenant {
+    }
+
+    /// Change what is known of the tenant, which is the most recently used one now.
+    fn change(&mut self, name: &str, change: impl FnOnce(&mut Tenant)) {
+        if let Some(tenant) = self.known.to_back(name) {
+            change(tenant);
+            return;
+        }
+        if self.known.len() >= MAX_TENANTS {
+            self.known.pop_front();
+        }
+        let mut tenant = Tenant {
             statements: 0,
             is_open: false,
             last_use: Instant::now(),
-        })
+        };
+        change(&mut tenant);
+        self.known.insert(name.into(), tenant);
     }
 
-    /// Those with the most statements.
-    pub(super) fn to_json(&self) -> Value {
-        let mut all: Vec<_> = self.known.iter().collect();
-        all.sort_unstable_by(|one, other| {
-            let most = other.1.statements.cmp(&one.1.statements);
-            most.then_with(|| one.0.cmp(other.0))
-        });
-        let shown = all
-            .into_iter()
-            .take(SHOWN)
-            .map(|((database, name), tenant)| {
-                json!({
-                    "database": database,
-                    "tenant": name,
-                    "statements": tenant.statements,
-                    "open": tenant.is_open,
-                    "idle_s": tenant.last_use.elapsed().as_secs(),
-                })
-            });
-        shown.collect()
+    /// The tenants with their names.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, Tenant)> {
+        self.known.iter().map(|(name, tenant)| (&**name, *tenant))
     }
+}
+
+/// Those with the most statements, of all databases.
+pub(super) fn to_json(mut all: Vec<(&str, Box<str>, Tenant)>) -> Value {
+    all.sort_unstable_by(|one, other| {
+        let most = other.2.statements.cmp(&one.2.statements);
+        most.then_with(|| (one.0, &one.1).cmp(&(other.0, &other.1)))
+    });
+    let shown = all.into_iter().take(SHOWN);
+    shown
+        .map(|(database, name, tenant)| {
+            json!({
+                "database": database,
+                "tenant": name,
+                "statements": tenant.statements,
+                "open": tenant.is_open,
+                "idle_s": tenant.last_use.elapsed().as_secs(),
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -79,20 +95,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_most_used_stay_however_many_there_are() {
+    fn the_last_used_stay_and_the_most_used_are_shown_first() {
         let mut tenants = Tenants::default();
-        for _ in 0..10 {
-            tenants.used("app", "busy");
-        }
         for number in 0..3 * MAX_TENANTS {
-            tenants.used("app", &number.to_string());
+            tenants.used("busy");
+            tenants.opened(&number.to_string());
         }
+        // It is known no longer, and is not made known by this.
+        tenants.closed("0");
         assert_eq!(tenants.known.len(), MAX_TENANTS);
-        let shown = tenants.to_json();
+        let all = tenants.iter().map(|(name, it)| ("app", name.into(), it));
+        let shown = to_json(all.collect());
         assert_eq!(shown.as_array().map(Vec::len), Some(SHOWN));
-        assert_eq!(
-            (&shown[0]["tenant"], &shown[0]["statements"]),
-            (&json!("busy"), &json!(10))
-        );
+        assert_eq!(shown[0]["tenant"], "busy");
+        assert_eq!(shown[0]["statements"], 3 * MAX_TENANTS);
+        assert_eq!(shown[1]["open"], true);
     }
 }

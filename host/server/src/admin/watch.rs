@@ -248,8 +248,11 @@ impl Watch {
             Event::LimitReached { limit, .. } => self.metrics.limit(limit.0),
             _ => {}
         }
-        // A guest's output may have secrets, and needs no second place.
-        if !matches!(event, Event::Request(_) | Event::Output { .. }) {
+        // Clients would push the others out with theirs, and a guest's output may have secrets.
+        if !matches!(
+            event,
+            Event::Request(_) | Event::BadRequest { .. } | Event::Output { .. }
+        ) {
             self.events.add_event(event.name(), &event.to_string());
         }
     }

@@ -41,14 +41,16 @@ impl<T: Setting> Setting for Vec<T> {
             wrong_type(value, "a list", report);
             return None;
         };
-        let values = values.iter().enumerate();
-        Some(
-            values
-                .filter_map(|(index, value)| {
-                    report.under(index, |report| T::read(value, folder, report))
-                })
-                .collect(),
-        )
+        let mut read = Vec::with_capacity(values.len());
+        let mut is_whole = true;
+        for (index, value) in values.iter().enumerate() {
+            match report.under(index, |report| T::read(value, folder, report)) {
+                Some(value) => read.push(value),
+                None => is_whole = false,
+            }
+        }
+        // Without one, the others would be checked under wrong numbers.
+        is_whole.then_some(read)
     }
 
     fn write(&self) -> Option<Written> {
