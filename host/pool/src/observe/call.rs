@@ -131,11 +131,13 @@ impl<'a> CallWatch<'a> {
         }
     }
 
-    /// The call has ended; if it succeeded, there is nothing to tell: it ran no statement.
+    /// The call has ended; if it succeeded, only what was noted is told: it ran no statement.
     pub(crate) fn end_unless_done<T>(mut self, result: &Result<T>) {
-        match result {
-            Ok(_) => drop(self.watched.take()),
-            Err(_) => self.end(result, |_| Figures::default()),
+        if result.is_err() {
+            return self.end(result, |_| Figures::default());
+        }
+        if let Some(watched) = self.watched.take() {
+            watched.tell_notes(watched.sql(), watched.since.elapsed(), None);
         }
     }
 
@@ -195,6 +197,14 @@ impl<'a> Watched<'a> {
         }
     }
 
+    fn sql(&self) -> &'a str {
+        match self.of {
+            Of::Sql(sql) | Of::Prepare(sql) => sql,
+            Of::Statement(sql) => sql,
+            Of::Cursor(cursor) => &cursor.sql,
+        }
+    }
+
     fn tell_notes(&self, sql: &str, time: Duration, end: Option<TransactionEnd>) {
         let notes = self.notes.take();
         let statement = (sql, time, self.notes.call);
@@ -209,11 +219,7 @@ impl<'a> Watched<'a> {
             StatementResult::Cancelled => Some(TransactionEnd::Unfinished),
             _ => None,
         };
-        let sql = match self.of {
-            Of::Sql(sql) | Of::Prepare(sql) => sql,
-            Of::Statement(sql) => sql,
-            Of::Cursor(cursor) => &*cursor.sql,
-        };
+        let sql = self.sql();
         self.tell_notes(sql, so_far.time, end);
         match self.of {
             Of::Sql(_) | Of::Prepare(_) | Of::Statement(_) => {
