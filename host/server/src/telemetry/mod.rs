@@ -417,8 +417,10 @@ mod tests {
     /// Without a task that sends, everything waits.
     #[test]
     fn spans_of_a_request_and_those_that_wait_are_bounded() {
-        let mut settings = config::Telemetry::default();
-        settings.opentelemetry = Some("http://127.0.0.1:1".parse().expect("a URL"));
+        let settings = config::Telemetry {
+            opentelemetry: Some("http://127.0.0.1:1".parse().expect("a URL")),
+            ..config::Telemetry::default()
+        };
         let telemetry = Telemetry::new(&settings, Counts::default()).expect("a collector");
         let pool = PoolBuilder::new().observer(Arc::new(Told(Arc::clone(&telemetry))));
         let pool = pool.open_in_memory().expect("a pool");
