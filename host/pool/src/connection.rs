@@ -53,10 +53,11 @@ impl Connection {
     /// Tell the observer that its borrower has got it.
     pub(crate) fn tell_got(&self) {
         if let Some(borrower) = self.lent.borrower() {
-            self.lent.tell(Event::ConnectionGot {
+            let event = Event::ConnectionGot {
                 waited: borrower.waited,
                 is_new: borrower.is_new,
-            });
+            };
+            self.lent.tell(None, event);
         }
     }
 
@@ -75,7 +76,7 @@ impl Connection {
         };
         let work = |session: &mut dyn Session, call| session.execute(call, sql, parameters);
         let watch = CallWatch::new(&self.lent, sql);
-        let result = self.lent.attempt(work, aside).await;
+        let result = self.lent.attempt(work, aside, &watch).await;
         watch.end(&result, Figures::of_summary);
         result
     }
@@ -117,7 +118,7 @@ impl Connection {
         let work =
             |session: &mut dyn Session, call| session.query(call, sql, parameters, with_columns);
         let watch = CallWatch::new(&self.lent, sql);
-        let result = self.lent.attempt(work, aside).await;
+        let result = self.lent.attempt(work, aside, &watch).await;
         watch.end(&result, |table| Figures::of_rows(&table.rows));
         result
     }
@@ -144,7 +145,7 @@ impl Connection {
         };
         let work = |session: &mut dyn Session, call| run(session, call, sql, &start);
         let watch = CallWatch::new(&self.lent, sql);
-        let result = self.lent.attempt(work, aside).await;
+        let result = self.lent.attempt(work, aside, &watch).await;
         watch.end(&result, |()| Figures::default());
         result
     }
@@ -161,8 +162,8 @@ impl Connection {
             move |session: &mut dyn Session, call| session.prepare(call, &sql)
         };
         let work = |session: &mut dyn Session, call| session.prepare(call, sql);
-        let watch = CallWatch::new(&self.lent, sql);
-        let result = self.lent.attempt(work, aside).await;
+        let watch = CallWatch::of_prepare(&self.lent, sql);
+        let result = self.lent.attempt(work, aside, &watch).await;
         watch.end_unless_done(&result);
         Ok(Statement::new(Arc::clone(&self.lent), result?, sql))
     }
@@ -178,7 +179,7 @@ impl Connection {
     pub async fn begin(&self, mode: TransactionMode) -> Result<Transaction> {
         let begin = move |session: &mut dyn Session, call: Call| session.begin(call, mode);
         let watch = CallWatch::new(&self.lent, mode.sql());
-        let result = self.lent.attempt(begin, || begin).await;
+        let result = self.lent.attempt(begin, || begin, &watch).await;
         watch.end(&result, |_| Figures::default());
         Ok(Transaction::new(Arc::clone(&self.lent), result?))
     }

@@ -268,7 +268,8 @@ pub struct Terms<'a> {
 pub struct Reset {
     /// The session is like new. If false, the pool drops it.
     pub clean: bool,
-    /// A transaction was open, and was rolled back.
+    /// A transaction was open, and was rolled back. False if the session has noted before that it
+    /// ended.
     pub rolled_back: bool,
 }
 

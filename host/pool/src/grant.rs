@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::connection::Connection;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::lending::Ask;
 use crate::pool::Pool;
 use crate::request::Request;
@@ -165,8 +165,8 @@ impl Grant {
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](ErrorKind::Unsupported): the engine does not support something, which the
-    /// message names. [`NotAuthorized`](ErrorKind::NotAuthorized): the grant allows writing, and
+    /// [`Unsupported`](crate::ErrorKind::Unsupported): the engine does not support something, which the
+    /// message names. [`NotAuthorized`](crate::ErrorKind::NotAuthorized): the grant allows writing, and
     /// the database is open read-only.
     pub fn check(&self) -> Result<()> {
         self.pool.check(&self.ask(self.access))
@@ -180,15 +180,9 @@ impl Grant {
     ///
     /// # Errors
     ///
-    /// [`NotAuthorized`](ErrorKind::NotAuthorized): the grant is read-only, and `access` is not.
+    /// [`NotAuthorized`](crate::ErrorKind::NotAuthorized): the grant is read-only, and `access` is not.
     /// Otherwise as [`Pool::get`].
     pub async fn get(&self, access: Access, request: &Request) -> Result<Connection> {
-        if (access, self.access) == (Access::ReadWrite, Access::ReadOnly) {
-            return Err(Error::new(
-                ErrorKind::NotAuthorized,
-                "the database is granted read-only",
-            ));
-        }
         self.pool.lend(&self.ask(access), request).await
     }
 
@@ -216,6 +210,7 @@ impl Grant {
     fn ask(&self, access: Access) -> Ask<'_> {
         Ask {
             access,
+            granted: self.access,
             rights: &self.rights,
             limits: self.limits,
             share: self.share.as_ref().map(|(_, share)| share),

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::{self, NEVER};
 use crate::engine::{Engine, Reset, Terms};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::lent::Lent;
 use crate::maintenance::{self, Chore};
 use crate::observe::{Close, Ending, Event, GetWatch, Reporter};
@@ -93,6 +93,8 @@ pub(crate) struct Lending {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ask<'a> {
     pub(crate) access: Access,
+    /// Up to which access the borrower may ask.
+    pub(crate) granted: Access,
     pub(crate) rights: &'a Arc<Rights>,
     pub(crate) limits: Limits,
     /// The share of all callers under the same grant.
@@ -145,6 +147,12 @@ impl Lending {
     }
 
     pub(crate) fn check(&self, ask: &Ask<'_>) -> Result<()> {
+        if (ask.access, ask.granted) == (Access::ReadWrite, Access::ReadOnly) {
+            return Err(Error::new(
+                ErrorKind::NotAuthorized,
+                "the database is granted read-only",
+            ));
+        }
         self.engine.check(ask.access, ask.rights, &ask.limits)
     }
 

@@ -14,7 +14,9 @@ use crate::clock;
 use crate::engine::{Call, Left, Outcome, Session, Step, Stop, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lending::{InUse, Lending};
-use crate::observe::{Borrower, Ending, Event, Notes, Return, TransactionEnd, TurnWatch};
+use crate::observe::{
+    Borrower, CallNotes, CallWatch, Ending, Event, Note, Notes, Return, TransactionEnd, TurnWatch,
+};
 use crate::pooled::Pooled;
 use crate::slots::{Place, Returned, Risk};
 use crate::stop_flag::StopFlag;
@@ -45,8 +47,9 @@ pub(crate) struct Lent {
 #[derive(Debug)]
 enum Holding {
     Here(Held),
-    /// On its own thread, while the caller of that call waits for it, for a limited time.
-    Aside(CallId),
+    /// On its own thread, while the caller of that call waits for it, for a limited time. The notes
+    /// are those of the call, if there is an observer.
+    Aside(CallId, Option<Arc<CallNotes>>),
     /// On its own thread. Its caller dropped the future, so the session is closed when the call ends.
     Dropped,
     /// On its own thread, while the caller was told that it did not end.
@@ -136,6 +139,7 @@ impl Lent {
         &self,
         (outcome, left): (Option<Outcome>, Option<Left>),
         work: impl FnOnce(&mut dyn Session, Call) -> Step<T>,
+        notes: Option<&Arc<CallNotes>>,
     ) -> Step<T> {
         let now = clock::now();
         // The outcome may say that the statement was committed: return it before ending the lending.
@@ -151,7 +155,11 @@ impl Lent {
             outcome,
         };
         match &mut *self.held() {
-            Holding::Here(held) => work(&mut *held.pooled.session, call),
+            Holding::Here(held) => {
+                let step = work(&mut *held.pooled.session, call);
+                self.take_notes(notes);
+                step
+            }
             _ => self.end_without_session(call.outcome),
         }
     }
@@ -186,10 +194,12 @@ impl Lent {
         self: &Arc<Lent>,
         mut work: impl FnMut(&mut dyn Session, Call) -> Step<T>,
         aside: impl Fn() -> W,
+        watch: &CallWatch<'_>,
     ) -> Result<T>
     where
         W: FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
     {
+        let notes = watch.notes();
         let (mut outcome, mut left) = (None, None);
         // Once aside, the call stays aside: on this thread it might stop again, without the turn that
         // it waited for.
@@ -197,8 +207,11 @@ impl Lent {
         loop {
             let given = (outcome.take(), left);
             let step = match &risk {
-                None => self.call(given, &mut work),
-                Some(risk) => Box::pin(self.call_aside(given, risk.at_once(), aside())).await,
+                None => self.call(given, &mut work, notes),
+                Some(risk) => {
+                    let call = self.call_aside(given, risk.at_once(), aside(), notes);
+                    Box::pin(call).await
+                }
             };
             match step {
                 Ok(done) => return Ok(done),
@@ -221,7 +234,7 @@ impl Lent {
                     // it has waited for may be the turn, for which others wait: so it does not
                     // wait again.
                     let was_aside = risk.take().is_some();
-                    outcome = Some(Box::pin(self.wait(wait)).await);
+                    outcome = Some(Box::pin(self.wait(wait, notes)).await);
                     if was_aside {
                         risk = self.pool.slots.try_risk(true);
                     }
@@ -230,8 +243,8 @@ impl Lent {
         }
     }
 
-    async fn wait(&self, wait: Wait) -> Outcome {
-        let watch = TurnWatch::new(self, wait.is_for_turn);
+    async fn wait(&self, wait: Wait, notes: Option<&Arc<CallNotes>>) -> Outcome {
+        let watch = TurnWatch::new(self, notes.filter(|_| wait.is_for_turn));
         let outcome = self.pool.wait_for(wait).await;
         watch.end(&outcome);
         outcome
@@ -269,8 +282,11 @@ impl Lent {
             && let Holding::Here(held) = &mut *holding
         {
             held.pooled.session.end_overdue();
+            let notes = self.stop.notes().map(Notes::take);
             drop(holding);
-            self.tell_notes(None, None);
+            if let Some(notes) = notes {
+                self.tell_notes(notes, None, None);
+            }
         }
     }
 
@@ -289,25 +305,32 @@ impl Lent {
         self.borrower.as_deref()
     }
 
-    pub(crate) fn notes(&self) -> Option<&Notes> {
-        self.stop.notes()
+    /// Move what the session has noted to the notes of the call that it has run. The session must be
+    /// locked.
+    fn take_notes(&self, of_call: Option<&Arc<CallNotes>>) {
+        if let Some(of_call) = of_call
+            && let Some(notes) = self.stop.notes()
+        {
+            of_call.take_from(notes);
+        }
     }
 
-    /// Tell the observer. The session must not be locked.
-    pub(crate) fn tell(&self, event: Event<'_>) {
-        self.pool.reporter.tell(self.borrower(), event);
+    /// Tell the observer, of the call with this number if it happened in one. The session must not
+    /// be locked.
+    pub(crate) fn tell(&self, call: Option<u64>, event: Event<'_>) {
+        let reporter = &self.pool.reporter;
+        reporter.tell_of_call(self.borrower(), call, event);
     }
 
     /// Tell the observer what the session has noted: see [`Reporter`](crate::observe::Reporter).
     pub(crate) fn tell_notes(
         &self,
+        notes: Vec<Note>,
         end: Option<TransactionEnd>,
-        statement: Option<(&str, Duration)>,
+        statement: Option<(&str, Duration, u64)>,
     ) {
-        if let Some(notes) = self.notes() {
-            let reporter = &self.pool.reporter;
-            reporter.tell_notes(self.borrower(), notes, end, statement);
-        }
+        let reporter = &self.pool.reporter;
+        reporter.tell_notes(self.borrower(), notes, end, statement);
     }
 
     /// Called when the handle of a transaction is dropped.
@@ -320,7 +343,7 @@ impl Lent {
         });
         if unless_stale(ended, false) {
             let why = TransactionEnd::Dropped;
-            self.tell(Event::TransactionEnded { why });
+            self.tell(None, Event::TransactionEnded { why });
         }
     }
 
@@ -359,14 +382,14 @@ impl Lent {
             hand_over();
             self.lock()
         });
-        if !matches!(*holding, Holding::Aside(_)) {
+        if !matches!(*holding, Holding::Aside(..)) {
             return holding;
         }
         drop(holding);
         hand_over();
         let mut holding = self.lock();
         let mut overdue = Overdue::default();
-        while matches!(*holding, Holding::Aside(_)) {
+        while matches!(*holding, Holding::Aside(..)) {
             let waited = self.back.wait_timeout(holding, LOOK_EVERY);
             holding = waited.unwrap_or_else(PoisonError::into_inner).0;
             self.abandon_if_overdue(&mut holding, &mut overdue);

@@ -77,6 +77,7 @@ impl Pool {
     pub async fn get(&self, access: Access) -> Result<Connection> {
         let ask = Ask {
             access,
+            granted: access,
             rights: &Arc::default(),
             limits: Limits::default(),
             share: None,
@@ -196,7 +197,7 @@ impl Pool {
         });
         lending.tell_all_closed(idle, Close::PoolClosed);
         if let Some(notes) = stop.as_ref().and_then(|stop| stop.notes()) {
-            lending.reporter.tell_notes(None, notes, None, None);
+            lending.reporter.tell_notes(None, notes.take(), None, None);
         }
         lending.tell_pool_closed();
     }

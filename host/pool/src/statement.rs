@@ -15,7 +15,7 @@ pub struct Statement {
     lent: Arc<Lent>,
     key: usize,
     /// Its text, if there is an observer.
-    sql: Option<Box<str>>,
+    sql: Option<Arc<str>>,
 }
 
 /// The first rows of a result, and a cursor for the rest.
@@ -60,7 +60,7 @@ impl Statement {
     }
 
     fn watch(&self) -> CallWatch<'_> {
-        CallWatch::of_statement(&self.lent, self.sql.as_deref())
+        CallWatch::of_statement(&self.lent, self.sql.as_ref())
     }
 
     /// Describe the statement. Before its first run this may compile it again.
@@ -71,7 +71,9 @@ impl Statement {
     pub async fn describe(&self) -> Result<Description> {
         let key = self.key;
         let describe = move |session: &mut dyn Session, call: Call| session.describe(call, key);
-        self.lent.attempt(describe, || describe).await
+        self.lent
+            .attempt(describe, || describe, &CallWatch::NONE)
+            .await
     }
 
     /// Run for its effect. Rows that it yields are discarded. An open cursor of this statement
@@ -91,7 +93,7 @@ impl Statement {
         let work =
             |session: &mut dyn Session, call| session.execute_prepared(call, key, parameters);
         let watch = self.watch();
-        let result = self.lent.attempt(work, aside).await;
+        let result = self.lent.attempt(work, aside, &watch).await;
         watch.end(&result, Figures::of_summary);
         result
     }
@@ -111,7 +113,7 @@ impl Statement {
         };
         let work = |session: &mut dyn Session, call| session.execute_many(call, key, rows);
         let watch = self.watch();
-        let result = self.lent.attempt(work, aside).await;
+        let result = self.lent.attempt(work, aside, &watch).await;
         watch.end(&result, Figures::of_summary);
         result
     }
@@ -144,7 +146,7 @@ impl Statement {
             session.query_prepared(call, key, parameters, max_rows, with_columns)
         };
         let watch = self.watch();
-        let result = self.lent.attempt(work, aside).await;
+        let result = self.lent.attempt(work, aside, &watch).await;
         let cursor_watch = match &result {
             Ok((rows, _, Some(_))) => watch.into_cursor(Figures::of_rows(rows)),
             result => {
@@ -189,7 +191,7 @@ impl Cursor {
         let next =
             move |session: &mut dyn Session, call: Call| session.next(call, key, run, max_rows);
         let watch = CallWatch::of_cursor(&self.lent, self.watch.as_deref());
-        let result = self.lent.attempt(next, || next).await;
+        let result = self.lent.attempt(next, || next, &watch).await;
         watch.end(&result, Figures::of_rows);
         result
     }

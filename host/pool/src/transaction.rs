@@ -34,7 +34,7 @@ impl Transaction {
         let number = self.number;
         let commit = move |session: &mut dyn Session, call: Call| session.commit(call, number);
         let watch = CallWatch::new(&self.lent, "COMMIT");
-        let result = self.lent.attempt(commit, || commit).await;
+        let result = self.lent.attempt(commit, || commit, &watch).await;
         watch.end(&result, |()| Figures::default());
         result
     }
@@ -49,7 +49,7 @@ impl Transaction {
         let number = self.number;
         let rollback = move |session: &mut dyn Session, call: Call| session.rollback(call, number);
         let watch = CallWatch::new(&self.lent, "ROLLBACK");
-        let result = self.lent.attempt(rollback, || rollback).await;
+        let result = self.lent.attempt(rollback, || rollback, &watch).await;
         watch.end(&result, |()| Figures::default());
         result
     }

@@ -20,6 +20,7 @@ mod log;
 pub mod printable;
 mod route;
 mod site;
+mod telemetry;
 pub mod tenant;
 
 pub use self::changes::FileChanges;

@@ -107,3 +107,62 @@ impl Engine for Sqlite {
         self.checkpoints.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use millpond_pool::clock::now;
+    use millpond_pool::engine::{Call, Step, Stop};
+    use millpond_pool::{Parameters, TransactionMode};
+
+    use super::*;
+
+    fn call() -> Call {
+        Call {
+            now: now(),
+            hold_until: NEVER,
+            aside: false,
+            at_once: false,
+            left: None,
+            outcome: None,
+        }
+    }
+
+    fn is_rolled_back<T: std::fmt::Debug>(step: Step<T>) -> bool {
+        match step.expect_err("refused") {
+            Stop::Error(error) => error.rolled_back(),
+            stop => panic!("{stop:?}"),
+        }
+    }
+
+    /// SQLite fails to undo something only if the disk or the memory fails at that moment, so the test
+    /// says that it did.
+    #[test]
+    fn a_transaction_that_could_not_be_undone_ends_once_and_commits_nothing() {
+        let engine = Sqlite::new(Location::memory(), Settings::default()).expect("an engine");
+        let mut db = engine.open(Arc::default(), NEVER).expect("a session");
+        let execute = |db: &mut Db, sql: &str| Session::execute(db, call(), sql, &Parameters::NONE);
+        execute(&mut db, "CREATE TABLE t(a)").expect("a table");
+        let transaction = Session::begin(&mut db, call(), TransactionMode::Immediate);
+        let transaction = transaction.expect("begun");
+        execute(&mut db, "INSERT INTO t VALUES (1)").expect("written");
+        db.must_have_undone(Err(Error::new(ErrorKind::Io, "the disk failed")));
+
+        // Whatever its owner tries.
+        assert!(is_rolled_back(execute(&mut db, "INSERT INTO t VALUES (2)")));
+        assert!(is_rolled_back(Session::commit(
+            &mut db,
+            call(),
+            transaction
+        )));
+        execute(&mut db, "ROLLBACK").expect("it has ended");
+        assert!(is_rolled_back(execute(&mut db, "INSERT INTO t VALUES (3)")));
+        let reset = Session::reset(&mut db);
+        assert_eq!(
+            (reset.clean, reset.rolled_back),
+            (false, false),
+            "told before"
+        );
+        let rows = Session::query(&mut db, call(), "SELECT a FROM t", &Parameters::NONE, false);
+        assert!(rows.expect("rows").rows.is_empty());
+    }
+}

@@ -50,6 +50,7 @@ mod spin;
 mod spin_async;
 #[path = "../../../host/libsql/tests/server/sqld.rs"]
 mod sqld;
+mod telemetry;
 mod tls;
 mod transactions;
 mod wasi03;

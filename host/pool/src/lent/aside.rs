@@ -13,7 +13,7 @@ use super::{CallId, Held, Holding, Lent};
 use crate::clock::{self, NEVER};
 use crate::engine::{Call, Left, Outcome, Session, Step};
 use crate::error::{Error, ErrorKind, Result};
-use crate::observe::{Note, Return};
+use crate::observe::{CallNotes, Return};
 use crate::pooled::Pooled;
 use crate::slots::{Returned, Risk};
 
@@ -32,6 +32,7 @@ impl Lent {
         (outcome, left): (Option<Outcome>, Option<Left>),
         at_once: bool,
         work: impl FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
+        notes: Option<&Arc<CallNotes>>,
     ) -> Step<T> {
         let (sender, receiver) = channel();
         let call = Call {
@@ -42,7 +43,7 @@ impl Lent {
             left,
             outcome,
         };
-        let caller = match self.start_aside(call, work, sender) {
+        let caller = match self.start_aside(call, work, sender, notes.cloned()) {
             Ok(number) => Caller(self, number),
             Err(NotStarted::Gone(outcome)) => return self.end_without_session(outcome),
             Err(NotStarted::NoThread(error)) => return Err(error.into()),
@@ -57,6 +58,7 @@ impl Lent {
         mut call: Call,
         work: impl FnOnce(&mut dyn Session, Call) -> Step<T> + Send + 'static,
         sender: Sender<thread::Result<Step<T>>>,
+        notes: Option<Arc<CallNotes>>,
     ) -> std::result::Result<CallId, NotStarted> {
         let mut holding = self.held();
         let Some(mut held) = holding.take() else {
@@ -74,7 +76,7 @@ impl Lent {
         };
         let number = CallId(held.last_aside.0 + 1);
         held.last_aside = number;
-        *holding = Holding::Aside(number);
+        *holding = Holding::Aside(number, notes);
         self.stop.start_abandonable();
         // The call's time begins when its thread starts it.
         self.stop.set_until(NEVER);
@@ -96,8 +98,9 @@ impl Lent {
     /// not been told, may abandon it.
     fn come_back(&self, held: Held, whole: bool, tell: impl FnOnce()) {
         let mut holding = self.lock();
-        let (returned, why) = match *holding {
-            Holding::Aside(_) if whole && !self.unfinished.load(Ordering::Relaxed) => {
+        let (returned, why) = match &*holding {
+            Holding::Aside(_, notes) if whole && !self.unfinished.load(Ordering::Relaxed) => {
+                self.take_notes(notes.as_ref());
                 *holding = Holding::Here(held);
                 tell();
                 self.back.notify_all();
@@ -157,16 +160,27 @@ impl Lent {
     /// Abandon the call on the session's own thread, if it has not stopped in time. Not if it is
     /// committing: its caller must know the outcome.
     pub(super) fn abandon_if_overdue(&self, holding: &mut Holding, overdue: &mut Overdue) {
-        if !matches!(holding, Holding::Aside(_)) || !overdue.is_long(self.stop.must_stop()) {
+        let Holding::Aside(_, notes) = holding else {
+            return;
+        };
+        if !overdue.is_long(self.stop.must_stop()) {
             return;
         }
         if let Some(rolled_back) = self.stop.abandon() {
+            if let Some(of_call) = notes {
+                self.take_wrote(of_call);
+                of_call.abandoned();
+            }
             *holding = Holding::Abandoned { rolled_back };
             self.back.notify_all();
             self.pool.abandoned();
-            if let Some(notes) = self.notes() {
-                notes.add(Note::Abandoned);
-            }
+        }
+    }
+
+    /// The call has not ended, but what it did by now is told.
+    fn take_wrote(&self, of_call: &CallNotes) {
+        if let Some(notes) = self.stop.notes() {
+            of_call.take_wrote_from(notes);
         }
     }
 
@@ -176,7 +190,10 @@ impl Lent {
     fn leave(&self, number: CallId) {
         let mut holding = self.lock();
         match &*holding {
-            Holding::Aside(call) if *call == number => {
+            Holding::Aside(call, notes) if *call == number => {
+                if let Some(of_call) = notes {
+                    self.take_wrote(of_call);
+                }
                 // A call that is committing finishes its commit.
                 self.stop.abandon();
                 self.pool.slots.drop_call();
@@ -186,7 +203,7 @@ impl Lent {
             }
             // Handles that it opened reached no caller, so nothing would drop them: close the session,
             // once a later call has ended.
-            Holding::Aside(_) => self.unfinished.store(true, Ordering::Relaxed),
+            Holding::Aside(..) => self.unfinished.store(true, Ordering::Relaxed),
             Holding::Here(_) => {
                 let held = holding.take();
                 drop(holding);
@@ -220,7 +237,7 @@ impl Lent {
     /// Whether the session was taken back. Does not wait.
     fn is_gone(&self) -> bool {
         let holding = self.try_lock();
-        holding.is_some_and(|holding| !matches!(*holding, Holding::Here(_) | Holding::Aside(_)))
+        holding.is_some_and(|holding| !matches!(*holding, Holding::Here(_) | Holding::Aside(..)))
     }
 
     /// A call that has begun does not continue: close its session. Returns what to tell its caller.
@@ -231,7 +248,7 @@ impl Lent {
             "the statement may not stop in time, and had to wait for others that did not: its \
              connection is closed",
         );
-        if let Holding::Aside(_) = *holding {
+        if let Holding::Aside(..) = *holding {
             self.unfinished.store(true, Ordering::Relaxed);
             return error;
         }

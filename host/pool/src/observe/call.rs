@@ -1,10 +1,11 @@
 //! Watches a call that runs SQL, and tells how it ended, once.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Borrower;
 use super::event::{Event, StatementResult, TransactionEnd, TurnEnd};
+use super::notes::CallNotes;
+use super::reporter::next_number;
 use crate::engine::Outcome;
 use crate::error::{ErrorKind, Result};
 use crate::lent::Lent;
@@ -47,19 +48,24 @@ struct Watched<'a> {
     lent: &'a Lent,
     of: Of<'a>,
     since: Instant,
+    notes: Arc<CallNotes>,
 }
 
 /// What the call belongs to.
 #[derive(Debug)]
 enum Of<'a> {
     Sql(&'a str),
+    Prepare(&'a str),
+    Statement(&'a Arc<str>),
     Cursor(&'a CursorWatch),
 }
 
 /// What the calls of a cursor have done so far.
 #[derive(Debug)]
 pub(crate) struct CursorWatch {
-    sql: Box<str>,
+    sql: Arc<str>,
+    /// The number of the call that returned it.
+    call: u64,
     /// `None` once it was told.
     so_far: Mutex<Option<SoFar>>,
 }
@@ -73,16 +79,24 @@ struct SoFar {
 }
 
 impl<'a> CallWatch<'a> {
+    /// A call that is not told.
+    pub(crate) const NONE: CallWatch<'static> = CallWatch { watched: None };
+
     /// Watch a call of this text, if there is an observer.
     pub(crate) fn new(lent: &'a Lent, sql: &'a str) -> CallWatch<'a> {
         CallWatch::start(lent, Of::Sql(sql))
     }
 
+    /// Like [`new`](CallWatch::new), for a call that is only told if it fails.
+    pub(crate) fn of_prepare(lent: &'a Lent, sql: &'a str) -> CallWatch<'a> {
+        CallWatch::start(lent, Of::Prepare(sql))
+    }
+
     /// Like [`new`](CallWatch::new), for a prepared statement, which has its text if there is an
     /// observer.
-    pub(crate) fn of_statement(lent: &'a Lent, sql: Option<&'a str>) -> CallWatch<'a> {
+    pub(crate) fn of_statement(lent: &'a Lent, sql: Option<&'a Arc<str>>) -> CallWatch<'a> {
         match sql {
-            Some(sql) => CallWatch::start(lent, Of::Sql(sql)),
+            Some(sql) => CallWatch::start(lent, Of::Statement(sql)),
             None => CallWatch { watched: None },
         }
     }
@@ -97,8 +111,13 @@ impl<'a> CallWatch<'a> {
     fn start(lent: &'a Lent, of: Of<'a>) -> CallWatch<'a> {
         let borrower = lent.borrower();
         CallWatch {
-            watched: borrower.map(|borrower| Watched::start(lent, borrower, of)),
+            watched: borrower.map(|_| Watched::start(lent, of)),
         }
+    }
+
+    /// Where to note what happens during the call; `None` if it is not told.
+    pub(crate) fn notes(&self) -> Option<&Arc<CallNotes>> {
+        self.watched.as_ref().map(|watched| &watched.notes)
     }
 
     /// The call has ended.
@@ -112,24 +131,27 @@ impl<'a> CallWatch<'a> {
         }
     }
 
-    /// The call has ended; if it succeeded, there is nothing to tell: it ran no statement.
+    /// The call has ended; if it succeeded, only what was noted is told: it ran no statement.
     pub(crate) fn end_unless_done<T>(mut self, result: &Result<T>) {
-        match result {
-            Ok(_) => drop(self.watched.take()),
-            Err(_) => self.end(result, |_| Figures::default()),
+        if result.is_err() {
+            return self.end(result, |_| Figures::default());
+        }
+        if let Some(watched) = self.watched.take() {
+            watched.tell_notes(watched.sql(), watched.since.elapsed(), None);
         }
     }
 
     /// The call has returned its first rows, and a cursor for the rest.
     pub(crate) fn into_cursor(mut self, figures: Figures) -> Option<Box<CursorWatch>> {
         let watched = self.watched.take()?;
-        let Of::Sql(sql) = watched.of else {
+        let Of::Statement(sql) = watched.of else {
             return None;
         };
         let so_far = watched.so_far(figures);
         watched.tell_notes(sql, so_far.time, None);
         Some(Box::new(CursorWatch {
-            sql: sql.into(),
+            sql: Arc::clone(sql),
+            call: watched.notes.call,
             so_far: Mutex::new(Some(so_far)),
         }))
     }
@@ -145,33 +167,48 @@ impl Drop for CallWatch<'_> {
 
 impl<'a> Watched<'a> {
     #[cold]
-    fn start(lent: &'a Lent, borrower: &Borrower, of: Of<'a>) -> Watched<'a> {
-        borrower.take_turn_wait();
-        if let Some(notes) = lent.notes() {
-            notes.take_wrote();
+    fn start(lent: &'a Lent, of: Of<'a>) -> Watched<'a> {
+        let notes = CallNotes::new(match of {
+            Of::Cursor(cursor) => cursor.call,
+            _ => next_number(),
+        });
+        let begun = match of {
+            Of::Sql(sql) => Some(sql),
+            Of::Statement(sql) => Some(&**sql),
+            Of::Prepare(_) | Of::Cursor(_) => None,
+        };
+        if let Some(sql) = begun {
+            lent.tell(Some(notes.call), Event::StatementBegun { sql });
         }
         Watched {
             lent,
             of,
             since: Instant::now(),
+            notes: Arc::new(notes),
         }
     }
 
     fn so_far(&self, figures: Figures) -> SoFar {
-        let turn_wait = self
-            .lent
-            .borrower()
-            .map(|borrower| borrower.take_turn_wait());
         SoFar {
             time: self.since.elapsed(),
-            turn_wait: turn_wait.unwrap_or_default(),
+            turn_wait: self.notes.turn_wait(),
             figures,
-            wrote: self.lent.notes().is_some_and(|notes| notes.take_wrote()),
+            wrote: self.notes.has_written(),
+        }
+    }
+
+    fn sql(&self) -> &'a str {
+        match self.of {
+            Of::Sql(sql) | Of::Prepare(sql) => sql,
+            Of::Statement(sql) => sql,
+            Of::Cursor(cursor) => &cursor.sql,
         }
     }
 
     fn tell_notes(&self, sql: &str, time: Duration, end: Option<TransactionEnd>) {
-        self.lent.tell_notes(end, Some((sql, time)));
+        let notes = self.notes.take();
+        let statement = (sql, time, self.notes.call);
+        self.lent.tell_notes(notes, end, Some(statement));
     }
 
     #[cold]
@@ -182,13 +219,13 @@ impl<'a> Watched<'a> {
             StatementResult::Cancelled => Some(TransactionEnd::Unfinished),
             _ => None,
         };
+        let sql = self.sql();
+        self.tell_notes(sql, so_far.time, end);
         match self.of {
-            Of::Sql(sql) => {
-                self.tell_notes(sql, so_far.time, end);
-                so_far.tell(self.lent, sql, result);
+            Of::Sql(_) | Of::Prepare(_) | Of::Statement(_) => {
+                so_far.tell(self.lent, self.notes.call, sql, result);
             }
             Of::Cursor(cursor) => {
-                self.tell_notes(&cursor.sql, so_far.time, end);
                 let is_last = result != StatementResult::Done || figures.rows == 0;
                 cursor.add(self.lent, so_far, is_last.then_some(result));
             }
@@ -210,7 +247,7 @@ impl CursorWatch {
         let told = so_far.take();
         drop(so_far);
         if let Some(told) = told {
-            told.tell(lent, &self.sql, result);
+            told.tell(lent, self.call, &self.sql, result);
         }
     }
 
@@ -221,13 +258,13 @@ impl CursorWatch {
 }
 
 impl SoFar {
-    fn tell(self, lent: &Lent, sql: &str, result: StatementResult) {
+    fn tell(self, lent: &Lent, call: u64, sql: &str, result: StatementResult) {
         let Figures {
             rows,
             bytes,
             changes,
         } = self.figures;
-        lent.tell(Event::StatementFinished {
+        let event = Event::StatementFinished {
             sql,
             time: self.time,
             turn_wait: self.turn_wait,
@@ -236,7 +273,8 @@ impl SoFar {
             changes,
             wrote: self.wrote,
             result,
-        });
+        };
+        lent.tell(Some(call), event);
     }
 }
 
@@ -244,15 +282,14 @@ impl SoFar {
 /// was.
 #[derive(Debug)]
 pub(crate) struct TurnWatch<'a> {
-    watched: Option<(&'a Lent, Instant)>,
+    watched: Option<(&'a Lent, &'a CallNotes, Instant)>,
 }
 
 impl<'a> TurnWatch<'a> {
-    /// Watch the wait, if it `is_for_turn` and there is an observer.
-    pub(crate) fn new(lent: &'a Lent, is_for_turn: bool) -> TurnWatch<'a> {
-        let is_watched = is_for_turn && lent.borrower().is_some();
+    /// Watch the wait of the call with these notes, if there are any.
+    pub(crate) fn new(lent: &'a Lent, notes: Option<&'a Arc<CallNotes>>) -> TurnWatch<'a> {
         TurnWatch {
-            watched: is_watched.then(|| (lent, Instant::now())),
+            watched: notes.map(|notes| (lent, &**notes, Instant::now())),
         }
     }
 
@@ -265,19 +302,15 @@ impl<'a> TurnWatch<'a> {
     }
 
     fn tell(&mut self, end: TurnEnd) {
-        let Some((lent, since)) = self.watched.take() else {
+        let Some((lent, notes, since)) = self.watched.take() else {
             return;
         };
         let waited = since.elapsed();
-        if let Some(borrower) = lent.borrower() {
-            borrower.waited_for_turn(waited);
-        }
-        if end == TurnEnd::Grouped
-            && let Some(notes) = lent.notes()
-        {
+        notes.waited_for_turn(waited);
+        if end == TurnEnd::Grouped {
             notes.wrote();
         }
-        lent.tell(Event::TurnWaited { waited, end });
+        lent.tell(Some(notes.call), Event::TurnWaited { waited, end });
     }
 }
 

@@ -16,6 +16,15 @@ pub struct Source<'a> {
     pub guest: Option<&'a str>,
     /// The borrower's request: [`Request::label`](crate::Request::label).
     pub request: Option<&'a str>,
+    /// The number of the lending: all events from [`ConnectionAsked`](Event::ConnectionAsked) until
+    /// its connection is back have the same one, and no others of this process. `None` for events
+    /// of the pool itself.
+    pub lending: Option<u64>,
+    /// The number of the call that runs SQL, in which this happened: all events from
+    /// [`StatementBegun`](Event::StatementBegun) to
+    /// [`StatementFinished`](Event::StatementFinished) have the same one, and no others of this
+    /// process. `None` for events outside of such calls.
+    pub call: Option<u64>,
 }
 
 /// Something that happened in a pool. Times are those of a precise monotonic clock.
@@ -37,6 +46,8 @@ pub enum Event<'a> {
         /// How long that took.
         time: Duration,
     },
+    /// A caller asks for a connection. Told before it waits, in its own task.
+    ConnectionAsked,
     /// A caller got a connection.
     #[non_exhaustive]
     ConnectionGot {
@@ -45,7 +56,8 @@ pub enum Event<'a> {
         /// Whether it was opened for this caller.
         is_new: bool,
     },
-    /// A caller did not get a connection. Every call that asks for one is told once, by this or by
+    /// A caller did not get a connection. Every call of [`Pool::get`](crate::Pool::get) and
+    /// [`Grant::get`](crate::Grant::get) is told once, by this or by
     /// [`ConnectionGot`](Event::ConnectionGot).
     #[non_exhaustive]
     ConnectionNotGot {
@@ -78,6 +90,13 @@ pub enum Event<'a> {
     ConnectionClosed {
         /// Why.
         why: Close,
+    },
+    /// A call that runs SQL begins. Told before its
+    /// [`StatementFinished`](Event::StatementFinished), in its caller's task; not for `prepare`.
+    #[non_exhaustive]
+    StatementBegun {
+        /// The SQL text, as in [`StatementFinished`](Event::StatementFinished).
+        sql: &'a str,
     },
     /// A call that runs SQL has ended. Told once for each call of `execute`, `query`,
     /// `execute_script`, `execute_many`, `begin`, `commit` and `rollback`, and for each `prepare`

@@ -27,11 +27,15 @@ pub(crate) struct GetWatch<'a> {
 
 impl<'a> GetWatch<'a> {
     pub(crate) fn new(lending: &'a Lending, ask: &Ask<'_>, request: &'a Request) -> GetWatch<'a> {
+        let borrower = Box::new(Borrower::new(ask.guest, request));
+        lending
+            .reporter
+            .tell(Some(&borrower), Event::ConnectionAsked);
         GetWatch {
             lending,
             request,
             is_new: AtomicBool::new(false),
-            borrower: Mutex::new(Some(Box::new(Borrower::new(ask.guest, request)))),
+            borrower: Mutex::new(Some(borrower)),
         }
     }
 
@@ -127,7 +131,7 @@ impl Lending {
         };
         if let Some(notes) = pooled.stop.notes() {
             let reporter = &self.reporter;
-            reporter.tell_notes(Some(borrower), notes, Some(end), None);
+            reporter.tell_notes(Some(borrower), notes.take(), Some(end), None);
         }
         if reset.rolled_back {
             tell(Event::TransactionEnded { why: end });

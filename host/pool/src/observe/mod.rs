@@ -1,9 +1,9 @@
 //! What an operator can watch of a pool: each event, as it happens.
 //!
-//! An [`Observer`] is told of the connections that callers get and return, of the statements that
-//! end, of the turns to write that they waited for, of group commits and checkpoints, and of
-//! transactions that ended before their borrower ended them. Each [`Event`] has a [`Source`]: the
-//! database, the tenant, the guest and the request.
+//! An [`Observer`] is told of the connections that callers ask for, get and return, of the statements
+//! that begin and end, of the turns to write that they waited for, of group commits and checkpoints,
+//! and of transactions that ended before their borrower ended them. Each [`Event`] has a [`Source`]:
+//! the database, the tenant, the guest and the request, and which events belong together.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -54,7 +54,7 @@
 //! }
 //! ```
 //!
-//! Two observers are here: with the feature `tracing`, one that passes events on to the crate
+//! Two observers are here: with the feature `tracing`, one with spans and events for the crate
 //! [`tracing`](https://docs.rs/tracing), and with the feature `prometheus`, one with metrics. A pair
 //! of observers is an observer.
 //!
@@ -100,7 +100,7 @@ pub use self::event::{
     Close, Event, NotGot, Return, Source, StatementResult, TransactionEnd, TurnEnd,
 };
 pub(crate) use self::lending::{Ending, GetWatch};
-pub(crate) use self::notes::Note;
+pub(crate) use self::notes::{CallNotes, Note};
 pub use self::notes::{Checkpoint, Maintenance, Notes};
 pub(crate) use self::reporter::Borrower;
 pub use self::reporter::Reporter;

@@ -1,7 +1,7 @@
 //! What only a session knows, noted for the pool to tell once the session is unlocked.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::event::TransactionEnd;
@@ -9,7 +9,8 @@ use super::event::TransactionEnd;
 /// How many notes of one call are kept: further ones are not told. One call makes a few.
 const MAX_NOTES: usize = 64;
 
-/// Where a session notes what happened, for observers. The pool tells it after the call.
+/// Where a session notes what happened, for observers. The pool takes it while the session is locked,
+/// after each call, and tells it later.
 #[derive(Debug, Default)]
 pub struct Notes {
     wrote: AtomicBool,
@@ -76,24 +77,85 @@ impl Notes {
         }));
     }
 
-    pub(crate) fn add(&self, note: Note) {
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+    fn add(&self, note: Note) {
+        let mut list = lock(&self.list);
         if list.len() < MAX_NOTES {
             list.push(note);
         }
     }
 
-    /// Take the notes: that of an abandoned statement only `with_statement`, which its caller
-    /// knows.
-    pub(crate) fn take(&self, with_statement: bool) -> Vec<Note> {
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_left = |note: &Note| *note == Note::Abandoned && !with_statement;
-        let (left, taken) = list.drain(..).partition(is_left);
-        *list = left;
-        taken
+    /// Take the notes. The session must be locked: later they may be those of its next borrower.
+    pub(crate) fn take(&self) -> Vec<Note> {
+        std::mem::take(&mut lock(&self.list))
+    }
+}
+
+/// What happened during one call, until it is told.
+#[derive(Debug)]
+pub(crate) struct CallNotes {
+    /// The number of the call, for observers.
+    pub(super) call: u64,
+    wrote: AtomicBool,
+    /// How long the call has waited for its turn to write, in nanoseconds.
+    turn_wait: AtomicU64,
+    list: Mutex<Vec<Note>>,
+}
+
+impl CallNotes {
+    pub(super) fn new(call: u64) -> CallNotes {
+        CallNotes {
+            call,
+            wrote: AtomicBool::new(false),
+            turn_wait: AtomicU64::new(0),
+            list: Mutex::default(),
+        }
     }
 
-    pub(crate) fn take_wrote(&self) -> bool {
-        self.wrote.swap(false, Ordering::Relaxed)
+    /// Take what the session has noted. The session must be locked: later it may be lent to another
+    /// borrower, or run another call.
+    pub(crate) fn take_from(&self, notes: &Notes) {
+        self.take_wrote_from(notes);
+        let mut noted = lock(&notes.list);
+        if !noted.is_empty() {
+            lock(&self.list).append(&mut noted);
+        }
     }
+
+    /// Like [`take_from`](CallNotes::take_from), of a call that still runs: only whether it writes.
+    pub(crate) fn take_wrote_from(&self, notes: &Notes) {
+        if notes.wrote.swap(false, Ordering::Relaxed) {
+            self.wrote();
+        }
+    }
+
+    /// The call has run a statement that writes.
+    pub(crate) fn wrote(&self) {
+        self.wrote.store(true, Ordering::Relaxed);
+    }
+
+    /// The call was abandoned.
+    pub(crate) fn abandoned(&self) {
+        lock(&self.list).push(Note::Abandoned);
+    }
+
+    pub(crate) fn waited_for_turn(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.turn_wait.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_written(&self) -> bool {
+        self.wrote.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn turn_wait(&self) -> Duration {
+        Duration::from_nanos(self.turn_wait.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn take(&self) -> Vec<Note> {
+        std::mem::take(&mut lock(&self.list))
+    }
+}
+
+fn lock(list: &Mutex<Vec<Note>>) -> MutexGuard<'_, Vec<Note>> {
+    list.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::event::{Event, Source, TransactionEnd};
-use super::notes::{Checkpoint, Maintenance, Note, Notes};
+use super::notes::{Checkpoint, Maintenance, Note};
 use super::{Observer, SharedObserver};
 use crate::request::Request;
 use crate::settings::Settings;
@@ -30,6 +30,7 @@ struct Target {
 /// Who holds a connection, as observers see it.
 #[derive(Debug)]
 pub(crate) struct Borrower {
+    lending: u64,
     guest: Option<Arc<str>>,
     request: Option<Arc<str>>,
     /// Since when it asks for the connection, and then, since when it holds it.
@@ -37,19 +38,17 @@ pub(crate) struct Borrower {
     /// How long it waited for it, and whether it was opened for it.
     pub(crate) waited: Duration,
     pub(crate) is_new: bool,
-    /// How long the current call has waited for its turn to write, in nanoseconds.
-    turn_wait: AtomicU64,
 }
 
 impl Borrower {
     pub(crate) fn new(guest: Option<&Arc<str>>, request: &Request) -> Borrower {
         Borrower {
+            lending: next_number(),
             guest: guest.cloned(),
             request: request.shared_label().cloned(),
             since: Instant::now(),
             waited: Duration::ZERO,
             is_new: false,
-            turn_wait: AtomicU64::new(0),
         }
     }
 
@@ -59,15 +58,12 @@ impl Borrower {
         self.waited = now - self.since;
         self.since = now;
     }
+}
 
-    pub(crate) fn waited_for_turn(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.turn_wait.fetch_add(nanos, Ordering::Relaxed);
-    }
-
-    pub(crate) fn take_turn_wait(&self) -> Duration {
-        Duration::from_nanos(self.turn_wait.swap(0, Ordering::Relaxed))
-    }
+/// A number that no other lending or call of this process has.
+pub(super) fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Reporter {
@@ -126,15 +122,27 @@ impl Reporter {
     }
 
     /// Call the observer. No lock may be held.
-    // Out of the way of those that have none.
-    #[cold]
     pub(crate) fn tell(&self, borrower: Option<&Borrower>, event: Event<'_>) {
+        self.tell_of_call(borrower, None, event);
+    }
+
+    /// Like [`tell`](Reporter::tell), of something that happened in the call with this number.
+    // Out of the way of those that have no observer.
+    #[cold]
+    pub(crate) fn tell_of_call(
+        &self,
+        borrower: Option<&Borrower>,
+        call: Option<u64>,
+        event: Event<'_>,
+    ) {
         let Some(target) = &self.to else { return };
         let source = Source {
             database: &target.database,
             tenant: target.tenant.as_deref(),
             guest: borrower.and_then(|borrower| borrower.guest.as_deref()),
             request: borrower.and_then(|borrower| borrower.request.as_deref()),
+            lending: borrower.map(|borrower| borrower.lending),
+            call,
         };
         let observer: &dyn Observer = &*target.observer.0;
         if catch_unwind(AssertUnwindSafe(|| observer.observe(&source, &event))).is_err() {
@@ -146,15 +154,16 @@ impl Reporter {
     }
 
     /// Tell what a session has noted; `end` is who ended its transaction, if the
-    /// engine did, and `statement` what it runs, and for how long.
+    /// engine did, and `statement` what it runs, for how long, and the number of that call.
     pub(crate) fn tell_notes(
         &self,
         borrower: Option<&Borrower>,
-        notes: &Notes,
+        notes: Vec<Note>,
         end: Option<TransactionEnd>,
-        statement: Option<(&str, Duration)>,
+        statement: Option<(&str, Duration, u64)>,
     ) {
-        for note in notes.take(statement.is_some()) {
+        let call = statement.map(|(_, _, call)| call);
+        for note in notes {
             let event = match note {
                 Note::Group(statements, time) => Event::GroupCommitted { statements, time },
                 Note::Checkpoint(checkpoint) => Event::checkpointed(checkpoint),
@@ -165,11 +174,11 @@ impl Reporter {
                     },
                 },
                 Note::Abandoned => match statement {
-                    Some((sql, time)) => Event::StatementAbandoned { sql, time },
+                    Some((sql, time, _)) => Event::StatementAbandoned { sql, time },
                     None => continue,
                 },
             };
-            self.tell(borrower, event);
+            self.tell_of_call(borrower, call, event);
         }
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use millpond_pool::clock;
 use millpond_pool::engine::{
-    Call, Engine, Left, Limits, Opening, Reset, Rights, Session, Step, Stop, StopFlag, Terms,
+    Call, Engine, Left, Limits, Opening, Outcome, Reset, Rights, Session, Step, Stop, StopFlag,
+    Terms,
 };
 use millpond_pool::{
     Access, Column, Connection, Description, Error, ErrorKind, Parameters, Pool, PoolStats, Result,
@@ -62,6 +63,9 @@ pub(crate) struct FakeSession {
 
 /// The outcome of a `wait`.
 pub(crate) struct Waited;
+
+/// The outcome of the first wait of a `turn`.
+struct Turn;
 
 impl Engine for Fake {
     fn open(&self, stop: Arc<StopFlag>, _: u64) -> Opening<'_> {
@@ -143,6 +147,28 @@ impl FakeSession {
                         Waited
                     }));
                 }
+            },
+            // Waits for its turn to write, and then for something else.
+            "turn" => match call.outcome {
+                None => {
+                    if let Some(notes) = self.stop.notes() {
+                        notes.wrote();
+                        notes.ended_transaction(false);
+                    }
+                    let shared = Arc::clone(&self.shared);
+                    return Err(Stop::wait_for_turn(async move {
+                        shared.released.notified().await;
+                        Outcome::new(Turn)
+                    }));
+                }
+                Some(outcome) if outcome.is::<Turn>() => {
+                    let shared = Arc::clone(&self.shared);
+                    return Err(Stop::wait(async move {
+                        shared.released.notified().await;
+                        Waited
+                    }));
+                }
+                Some(_) => {}
             },
             "wait in vain" => return Err(Stop::wait(pending::<Waited>())),
             "long" | "stuck" if !call.aside => return Err(aside),

@@ -104,7 +104,10 @@ async fn each_caller_is_told_of_once_whether_it_gets_a_connection_or_not() {
     let tables = grant.clone().table("t", TableGrant::new().read());
     let refused = tables.get(Access::ReadOnly, &Request::new()).await;
     assert_eq!(kind(refused), ErrorKind::Unsupported);
-    let why = ["deadline", "interrupted", "cancelled", "refused"];
+    let reads = Grant::new(&pool, Access::ReadOnly);
+    let refused = reads.get(Access::ReadWrite, &Request::new()).await;
+    assert_eq!(kind(refused), ErrorKind::NotAuthorized);
+    let why = ["deadline", "interrupted", "cancelled", "refused", "refused"];
     assert_eq!(recorder.events(), why.map(|why| format!("not got: {why}")));
 
     // A caller that waited gets it after it was returned.
@@ -277,6 +280,166 @@ async fn each_call_is_told_of_once() {
         "`select` Failed(StaleHandle)",
     ];
     assert_eq!(recorder.events(), told);
+}
+
+#[tokio::test]
+async fn what_a_call_did_is_told_of_it_and_of_no_other() {
+    let fake = Fake::default();
+    let (pool, recorder) = observed(&fake, Settings::new(1, HOUR)).await;
+    let get = async |guest: &str| {
+        let grant = Grant::new(&pool, Access::ReadWrite).guest(guest);
+        let connection = grant.get(Access::ReadWrite, &Request::new()).await;
+        connection.expect("a connection")
+    };
+    let connection = get("a").await;
+    recorder.take();
+
+    // Another call on the same connection, after its turn came and before its end.
+    let mut writes = Box::pin(connection.execute("turn", &NONE));
+    begin(&mut writes).await;
+    fake.0.released.notify_one();
+    begin(&mut writes).await;
+    connection.execute("quick", &NONE).await.expect("done");
+    let told = recorder.take();
+    let events: Vec<_> = told.iter().map(|told| &*told.what).collect();
+    assert_eq!(events, ["turn: got", "`quick`"]);
+    assert_eq!(told[1].turn_wait, Duration::ZERO);
+    fake.0.released.notify_one();
+    writes.await.expect("written");
+    let told = recorder.take();
+    let events: Vec<_> = told.iter().map(|told| &*told.what).collect();
+    assert_eq!(events, ["ended: engine", "`turn` wrote"]);
+    assert!(told[1].turn_wait > Duration::ZERO, "{told:?}");
+
+    // The next borrower's call, while the handle of the one before is stale.
+    let mut stale = Box::pin(connection.execute("wait in vain", &NONE));
+    begin(&mut stale).await;
+    connection.give_back();
+    let next = get("b").await;
+    let mut writes = Box::pin(next.execute("turn", &NONE));
+    begin(&mut writes).await;
+    recorder.take();
+    drop(stale);
+    let told = recorder.take();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(
+        (told[0].guest.as_deref(), &*told[0].what),
+        (Some("a"), "`wait in vain` Cancelled")
+    );
+    drop(writes);
+    let told = recorder.take();
+    let events: Vec<_> = told.iter().map(|told| &*told.what).collect();
+    let wanted = [
+        "turn: cancelled",
+        "ended: unfinished",
+        "`turn` wrote Cancelled",
+    ];
+    assert_eq!(events, wanted);
+    assert!(told.iter().all(|told| told.guest.as_deref() == Some("b")));
+}
+
+/// Records which events belong together.
+#[derive(Debug, Default)]
+struct Numbers(Mutex<Vec<(&'static str, Option<u64>, Option<u64>)>>);
+
+impl Observer for Numbers {
+    fn observe(&self, source: &Source<'_>, event: &Event<'_>) {
+        let what = match event {
+            Event::ConnectionAsked => "asked",
+            Event::ConnectionGot { .. } => "got",
+            Event::ConnectionNotGot { .. } => "not got",
+            Event::ConnectionReturned { .. } => "returned",
+            Event::ConnectionReset { .. } => "reset",
+            Event::StatementBegun { .. } => "begun",
+            Event::StatementFinished { .. } => "finished",
+            Event::TurnWaited { .. } => "turn",
+            Event::TransactionEnded { .. } => "ended",
+            _ => "of the pool",
+        };
+        let mut told = self.0.lock().expect("no panic");
+        told.push((what, source.lending, source.call));
+    }
+}
+
+#[tokio::test]
+async fn events_that_belong_together_have_the_same_numbers() {
+    let numbers = Arc::new(Numbers::default());
+    let fake = Fake::default();
+    let engine: Arc<dyn Engine> = Arc::new(fake.clone());
+    let settings = Settings::new(1, Duration::ZERO).observer(Some(numbers.clone()));
+    let pool = Pool::open(engine, settings).await.expect("a pool");
+    let take = || std::mem::take(&mut *numbers.0.lock().expect("no panic"));
+    assert!(
+        take()
+            .iter()
+            .all(|(_, lending, call)| (lending, call) == (&None, &None))
+    );
+
+    let connection = get(&pool).await;
+    pool.get(Access::ReadOnly).await.expect_err("one is lent");
+    let told = take();
+    let [asked, got, again, not_got] = told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!(
+        [asked.0, got.0, again.0, not_got.0],
+        ["asked", "got", "asked", "not got"]
+    );
+    let lending = asked.1;
+    assert!(lending.is_some() && got.1 == lending);
+    assert!(again.1.is_some() && again.1 != lending && again.1 == not_got.1);
+
+    fake.0.released.notify_one();
+    let mut writes = Box::pin(connection.execute("turn", &NONE));
+    begin(&mut writes).await;
+    connection.execute("quick", &NONE).await.expect("done");
+    drop(writes);
+    let statement = connection.prepare("select").await.expect("a statement");
+    let page = statement.query(&NONE, 1, false).await.expect("a page");
+    fake.0.released.notify_one();
+    page.rest.expect("more").next(1).await.expect("the end");
+    drop(connection);
+    let told = take();
+    let events: Vec<_> = told.iter().map(|(what, ..)| *what).collect();
+    let calls = [
+        "begun", "turn", "begun", "finished", "ended", "finished", "begun", "finished",
+    ];
+    assert_eq!(events, [&calls[..], &["returned", "reset"]].concat());
+    assert!(told.iter().all(|told| told.1 == lending), "{told:?}");
+    let call = |at: usize| told[at].2.expect("a call");
+    assert!([1, 4, 5].iter().all(|at| call(*at) == call(0)), "{told:?}");
+    assert!(call(2) == call(3) && call(6) == call(7), "{told:?}");
+    assert!(call(0) != call(2) && call(2) != call(6), "{told:?}");
+    assert!(told[8].2.is_none() && told[9].2.is_none());
+}
+
+/// Where the texts of statements are.
+#[derive(Debug, Default)]
+struct Texts(Mutex<Vec<usize>>);
+
+impl Observer for Texts {
+    fn observe(&self, _: &Source<'_>, event: &Event<'_>) {
+        if let Event::StatementFinished { sql, .. } = event {
+            let mut texts = self.0.lock().expect("no panic");
+            texts.push(sql.as_ptr().addr());
+        }
+    }
+}
+
+/// A guest may keep many cursors of one long text.
+#[tokio::test]
+async fn cursors_share_the_text_of_their_statement() {
+    let texts = Arc::new(Texts::default());
+    let settings = Settings::new(1, HOUR).observer(Some(texts.clone()));
+    let engine: Arc<dyn Engine> = Arc::new(Fake::default());
+    let pool = Pool::open(engine, settings).await.expect("a pool");
+    let connection = get(&pool).await;
+    let statement = connection.prepare("select").await.expect("a statement");
+    statement.execute(&NONE).await.expect("done");
+    drop(statement.query(&NONE, 1, false).await.expect("a page"));
+    let texts = texts.0.lock().expect("no panic");
+    assert_eq!(texts.len(), 2);
+    assert_eq!(texts[0], texts[1]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

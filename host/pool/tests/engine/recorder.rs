@@ -16,6 +16,9 @@ pub(crate) struct Told {
     pub(crate) what: String,
     /// The longest of its times.
     pub(crate) time: Duration,
+    /// Of a statement: how long it waited for its turn.
+    #[allow(dead_code, reason = "not every suite waits for turns")]
+    pub(crate) turn_wait: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -26,8 +29,16 @@ pub(crate) struct Recorder {
 
 impl Observer for Recorder {
     fn observe(&self, source: &Source<'_>, event: &Event<'_>) {
+        // Those that follow have the same numbers.
+        if matches!(event, Event::ConnectionAsked | Event::StatementBegun { .. }) {
+            return;
+        }
         let owned = |text: Option<&str>| text.map(str::to_owned);
         let (what, time) = short(event);
+        let turn_wait = match event {
+            Event::StatementFinished { turn_wait, .. } => *turn_wait,
+            _ => Duration::ZERO,
+        };
         self.told.lock().expect("no panic").push(Told {
             database: source.database.to_owned(),
             tenant: owned(source.tenant),
@@ -35,6 +46,7 @@ impl Observer for Recorder {
             request: owned(source.request),
             what,
             time,
+            turn_wait,
         });
         self.more.notify_all();
     }

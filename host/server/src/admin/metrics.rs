@@ -18,6 +18,7 @@ use super::requests::class;
 use super::times::BOUNDS;
 use crate::databases::{Source, WeakDatabases};
 use crate::log::Access;
+use crate::telemetry::Counts;
 
 /// The label `component`. It is empty for requests that no component got.
 type OfComponent = [(&'static str, String); 1];
@@ -40,6 +41,7 @@ pub(super) struct Metrics {
     failures: Family<WithWord, Counter>,
     limits: Family<[(&'static str, &'static str); 1], Counter>,
     slow: Family<[(&'static str, String); 1], Counter>,
+    spans: Family<[(&'static str, &'static str); 1], Counter>,
     instances: Family<OfComponent, Gauge>,
     places: Gauge,
     places_in_use: Gauge,
@@ -66,6 +68,7 @@ impl Metrics {
             failures: Family::default(),
             limits: Family::default(),
             slow: Family::default(),
+            spans: Family::default(),
             instances: Family::default(),
             places: Gauge::default(),
             places_in_use: Gauge::default(),
@@ -98,6 +101,8 @@ impl Metrics {
         registry.register("guest_limits_reached", limits, self.limits.clone());
         let slow = "Statements that ran for at least slow-statement-time";
         registry.register("slow_statements", slow, self.slow.clone());
+        let spans = "Spans that were sent to the OpenTelemetry collector, or dropped";
+        registry.register("telemetry_spans", spans, self.spans.clone());
         registry.register("instances", "Instances that run", self.instances.clone());
         registry.register(
             "places",
@@ -141,6 +146,15 @@ impl Metrics {
 
     pub(super) fn limit(&self, limit: &'static str) {
         self.limits.get_or_create(&[("limit", limit)]).inc();
+    }
+
+    /// What the sender of traces counts.
+    pub(super) fn telemetry(&self) -> Counts {
+        let count = |result| self.spans.get_or_create_owned(&[("result", result)]);
+        Counts {
+            sent: count("sent"),
+            dropped: count("dropped"),
+        }
     }
 
     pub(super) fn slow(&self, database: &str) {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
+use http::HeaderMap;
 use millpond_wasmtime::pool::observe::{Event as PoolEvent, Observer, Source};
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
@@ -18,6 +19,7 @@ use super::times::BOUNDS;
 use crate::config::{self, Config};
 use crate::databases::{Databases, WeakDatabases};
 use crate::log::{Event, Log, SlowStatement, of_slow};
+use crate::telemetry::{Telemetry, TracedRequest};
 
 /// How far the server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +61,15 @@ pub(crate) struct Watch {
     slow: Option<SlowStatements>,
     /// Whether there is an admin listener. If not, it only logs.
     is_shown: bool,
+    telemetry: Option<Arc<Telemetry>>,
 }
 
 impl Watch {
     /// Watch a server with this configuration.
     pub(crate) fn new(config: &Config, log: Arc<dyn Log>) -> Arc<Watch> {
         let slow = config.server.slow_statement_time;
+        let metrics = Metrics::new();
+        let telemetry = Telemetry::new(&config.telemetry, metrics.telemetry());
         let watch = Arc::new(Watch {
             log,
             access_log: AtomicBool::new(config.server.access_log),
@@ -72,7 +77,7 @@ impl Watch {
             since: Instant::now(),
             databases: RwLock::default(),
             places: OnceLock::new(),
-            metrics: Metrics::new(),
+            metrics,
             disks: Disks::new(config.server.min_free_disk),
             requests: Requests::default(),
             pools: Pools::default(),
@@ -80,6 +85,7 @@ impl Watch {
             last_slow: Recent::default(),
             slow: slow.map(SlowStatements::new),
             is_shown: config.admin.address.is_some(),
+            telemetry,
         });
         if let Some(slow) = &watch.slow {
             slow.start(&watch);
@@ -90,7 +96,37 @@ impl Watch {
     /// The observer of the pools. None if no one could see what it is told.
     pub(crate) fn observer(self: &Arc<Watch>) -> Option<Arc<dyn Observer>> {
         let observer: Arc<dyn Observer> = Arc::clone(self) as _;
-        (self.is_shown || self.slow.is_some()).then_some(observer)
+        let is_told = self.is_shown || self.slow.is_some() || self.telemetry.is_some();
+        is_told.then_some(observer)
+    }
+
+    /// Send traces from now on, if the configuration says where. Must be called within a tokio
+    /// runtime.
+    pub(crate) fn start_telemetry(self: &Arc<Watch>) {
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.start(self);
+        }
+    }
+
+    /// Send the traces that wait, for a limited time.
+    pub(crate) async fn finish_telemetry(&self) {
+        if let Some(telemetry) = &self.telemetry {
+            if !telemetry.finish().await {
+                let message = "the last spans were not sent: the collector does not answer";
+                self.log.event(&Event::Warning { message });
+            }
+        }
+    }
+
+    /// A request begins. Keep the result until nothing of it can begin any more.
+    pub(crate) fn traced(
+        &self,
+        number: u64,
+        headers: &HeaderMap,
+        is_https: bool,
+    ) -> Option<Arc<TracedRequest>> {
+        let telemetry = self.telemetry.as_ref()?;
+        telemetry.request(number, headers, is_https)
     }
 
     /// These databases are used from now on.
@@ -245,6 +281,9 @@ impl Log for Watch {
         if self.is_shown {
             self.count(event);
         }
+        if let (Some(telemetry), Event::Request(access)) = (&self.telemetry, event) {
+            telemetry.responded(access);
+        }
         let is_of_access = matches!(event, Event::Request(_) | Event::BadRequest { .. });
         if !is_of_access || self.access_log.load(Ordering::Relaxed) {
             self.log.event(event);
@@ -268,6 +307,9 @@ impl Observer for Watch {
             .is_some_and(|slow| slow.observe(source, event))
         {
             self.metrics.slow(source.database);
+        }
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.observe(source, event);
         }
     }
 }

@@ -26,6 +26,7 @@ pub fn commented() -> String {
         ("[server]", "server", ""),
         ("[[listeners]]", "listeners", ""),
         ("[admin]", "admin", ""),
+        ("[telemetry]", "telemetry", ""),
         ("[components.app]", "components", "file"),
     ] {
         if let Some(table) = table(key) {

@@ -34,6 +34,7 @@ mod collections;
 mod commented;
 mod component;
 mod database;
+mod endpoint;
 mod grant;
 mod macros;
 mod name;
@@ -64,6 +65,7 @@ pub use address::Address;
 pub use commented::commented;
 pub use component::Component;
 pub use database::{Backup, Database, Location};
+pub use endpoint::Endpoint;
 pub use grant::{Grant, Operation, Table};
 pub use name::Name;
 pub use problem::{Key, Place, Problem, ProblemKind, Problems};
@@ -71,7 +73,7 @@ pub use reference::reference;
 pub use route::{Route, Tenant, TenantFrom, TokenAlgorithm};
 pub use schema::schema;
 pub use secret::Secret;
-pub use server::{Admin, Listener, LogFormat, Reload, Server, Tls};
+pub use server::{Admin, Listener, LogFormat, Reload, Server, Telemetry, Tls};
 pub use size::Size;
 pub use time::{format_duration, parse_duration};
 
@@ -87,6 +89,10 @@ settings! {
 
         /// A second server for the operator.
         admin: Admin, unset "no such server", example r#"{ address = "127.0.0.1:9090" }"#;
+
+        /// What the server sends to an OpenTelemetry collector.
+        telemetry: Telemetry, unset "nothing",
+            example r#"{ opentelemetry = "http://127.0.0.1:4318" }"#;
 
         /// The components, by names that you choose. There must be at least one.
         components: BTreeMap<Name, Component>, required r#"{ app = { file = "app.wasm" } }"#;

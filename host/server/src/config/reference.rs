@@ -100,6 +100,7 @@ fn type_of(kind: &Kind) -> String {
         Kind::Text(Form::Size) => "size".to_owned(),
         Kind::Text(Form::Duration) => "duration".to_owned(),
         Kind::Text(Form::Address) => "address".to_owned(),
+        Kind::Text(Form::Endpoint) => "URL".to_owned(),
         Kind::Choice(_) => "one of those below".to_owned(),
         Kind::List(kind) => match &**kind {
             Kind::Choice(choices) => {

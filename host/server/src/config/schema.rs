@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::config::setting::{Bounds, Described, Form, Kind, Literal, Presence, Setting, Table};
-use crate::config::{Config, address, name, size, time};
+use crate::config::{Config, address, endpoint, name, size, time};
 
 /// The JSON schema of a configuration file, with each setting's meaning, default and bounds.
 ///
@@ -24,6 +24,7 @@ fn of_kind(kind: &Kind) -> Value {
         Kind::Text(Form::Any | Form::Secret) => json!({"type": "string"}),
         Kind::Text(Form::Path) => json!({"type": "string", "minLength": 1}),
         Kind::Text(Form::Address) => json!({"type": "string", "pattern": address::PATTERN}),
+        Kind::Text(Form::Endpoint) => json!({"type": "string", "pattern": endpoint::PATTERN}),
         Kind::Text(Form::Duration) => json!({"type": "string", "pattern": time::PATTERN}),
         Kind::Text(Form::Size) => {
             json!({"type": ["string", "integer"], "pattern": size::PATTERN, "minimum": 0})

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::address::Address;
+use crate::config::endpoint::Endpoint;
 use crate::config::macros::{choices, settings};
 use crate::config::size::Size;
 
@@ -165,5 +166,28 @@ settings! {
 
         /// Allow an address that other machines can connect to. All of them can read what it shows.
         allow_other_machines: bool, default false;
+    }
+}
+
+settings! {
+    /// What the server sends to an OpenTelemetry collector: for each request a trace, with its
+    /// connections and statements, and never their parameters or rows. A request with the header
+    /// `traceparent` continues that trace, if its flags say that it is recorded. Metrics are at the
+    /// admin server's `/metrics`, for the collector to scrape.
+    ///
+    /// Requests never wait for the collector. At most 8,192 spans wait to be sent, at most 1,000 are
+    /// of one request, and each text has up to 2,000 characters; further spans are dropped, counted in
+    /// the metric `millpond_telemetry_spans_total` and told in the log. A shutdown sends what waits,
+    /// for up to 2 s.
+    Telemetry {
+        /// The collector's URL, without a path. It gets traces by OTLP over plain HTTP, as JSON, at
+        /// `/v1/traces`.
+        opentelemetry: Option<Endpoint>, unset "nothing is sent", example "http://127.0.0.1:4318";
+
+        /// The name of this server in traces, the resource's `service.name`.
+        service_name: String, default "millpond";
+
+        /// Whether to send SQL text, which may contain values as literals.
+        query_text: bool, default false;
     }
 }

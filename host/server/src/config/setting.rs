@@ -58,6 +58,7 @@ pub(crate) enum Form {
     Size,
     Duration,
     Address,
+    Endpoint,
 }
 
 /// A table of settings.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::address::Address;
+use crate::config::endpoint::Endpoint;
 use crate::config::problem::ProblemKind::{InvalidValue, OutOfBounds, UnknownKey, WrongType};
 use crate::config::report::{Report, did_you_mean};
 use crate::config::secret::Secret;
@@ -237,6 +238,27 @@ impl Setting for Address {
     }
 
     fn literal(literal: &Literal) -> Option<Address> {
+        match literal {
+            Literal::Text(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+impl Setting for Endpoint {
+    fn kind() -> Kind {
+        Kind::Text(Form::Endpoint)
+    }
+
+    fn read(value: &Value<'_>, _: &Path, report: &mut Report) -> Option<Endpoint> {
+        parsed(value, "a URL", report, str::parse)
+    }
+
+    fn write(&self) -> Option<Written> {
+        Some(Written::Value(self.to_string().into()))
+    }
+
+    fn literal(literal: &Literal) -> Option<Endpoint> {
         match literal {
             Literal::Text(text) => text.parse().ok(),
             _ => None,

@@ -179,6 +179,7 @@ mod tests {
                 .clone(),
             Form::Duration => format!("{number}ns"),
             Form::Address => format!("[::{:x}]:{}", number >> 48, number & 0xffff),
+            Form::Endpoint => format!("http://a{:x}:{}", number >> 48, (number & 0x7fff) + 1),
             Form::Path => format!("/{}", driver.produce::<String>()?.replace('\0', "")),
             Form::Any | Form::Secret => driver.produce()?,
         })

@@ -8,6 +8,7 @@ use http::{Method, Request, StatusCode, Uri};
 use crate::config::Name;
 use crate::log::{Access, Event, Log, Sent};
 use crate::printable::{one_line, start_of};
+use crate::telemetry::TracedRequest;
 
 /// One request's line in the access log. Dropping it writes it: when the end of the response has
 /// been sent, or cannot be sent any more.
@@ -27,6 +28,8 @@ pub(super) struct Line {
     pub(super) outcome: Option<Sent>,
     /// Why the host answered instead of the guest.
     pub(super) hint: Option<&'static str>,
+    /// Dropped after the line is written.
+    pub(super) traced: Option<Arc<TracedRequest>>,
     /// `None`: the line is not written.
     log: Option<Arc<dyn Log>>,
 }
@@ -51,6 +54,7 @@ impl Line {
             tenant: None,
             outcome: None,
             hint: None,
+            traced: None,
             log,
         }
     }

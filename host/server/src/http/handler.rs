@@ -136,6 +136,8 @@ impl Handler {
         let log = Some(Arc::clone(&self.log));
         let mut line = Line::new(number, &request, site.settings.request_timeout, log);
         line.has_many = site.has_many;
+        let is_https = client.scheme == uri::Scheme::HTTPS;
+        line.traced = self.watch.traced(number, request.headers(), is_https);
         let mut ending = Ending::default();
         let (taken, was_taken) = oneshot::channel();
         let exchange = Arc::clone(&client.exchange);
@@ -319,6 +321,7 @@ impl Handler {
             cut: run.cut,
             taken: run.taken,
             exchange,
+            _traced: line.traced.clone(),
         };
         let handler = Arc::clone(&self);
         let task = async move { task.run(&handler, request, answer, gone).await };

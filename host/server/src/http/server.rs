@@ -99,6 +99,7 @@ impl Server {
             None => Databases::open(&self.config)?,
         };
         watch.set_databases(&databases);
+        watch.start_telemetry();
         let (site, site_in_use) = Site::new(&self.config, self.compiled, databases)?;
         let (phase, _) = watch::channel(Phase::Serving);
         let handler = Arc::new(Handler::new(site, Arc::clone(&watch)));

@@ -195,6 +195,7 @@ impl Serving {
             }
         };
         let _ = tokio::time::timeout(LAST_GRACE, close).await;
+        self.watch.finish_telemetry().await;
         self.operator.phase.send_replace(Phase::Ending);
         self.operator.serving.shutdown().await;
     }
@@ -211,6 +212,7 @@ fn only_at_start(before: &Config, after: &Config) -> Vec<&'static str> {
     let differing = [
         ("listeners", before.listeners != after.listeners),
         ("admin", before.admin != after.admin),
+        ("telemetry", before.telemetry != after.telemetry),
         (
             "server.max-requests",
             one.max_requests != other.max_requests,

@@ -16,6 +16,7 @@ use crate::http::handler::Handler;
 use crate::http::refusal::log_failure;
 use crate::log::Event;
 use crate::site::{Component, Site};
+use crate::telemetry::TracedRequest;
 
 /// One guest that handles one request.
 pub(super) struct Task {
@@ -30,6 +31,8 @@ pub(super) struct Task {
     /// Completes when the connection has taken the response, or dropped it.
     pub(super) taken: oneshot::Receiver<bool>,
     pub(super) exchange: Arc<Exchange>,
+    /// The guest may ask for connections until its end.
+    pub(super) _traced: Option<Arc<TracedRequest>>,
 }
 
 impl Task {

@@ -141,6 +141,25 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
+fn telemetry_without_a_collector_has_no_effect() {
+    assert_after_small(
+        "[telemetry]\nquery-text = true\nservice-name = 'a'\n",
+        &[
+            (2, 14, Contradiction, "telemetry.query-text"),
+            (3, 16, Contradiction, "telemetry.service-name"),
+        ],
+    );
+    assert_after_small(
+        "[telemetry]\nopentelemetry = 'https://collector:4318'\n",
+        &[(2, 17, InvalidValue, "telemetry.opentelemetry")],
+    );
+    assert_after_small(
+        "[telemetry]\nopentelemetry = 'http://collector:4318'\nquery-text = true\n",
+        &[],
+    );
+}
+
+#[test]
 fn listeners_do_not_share_an_address() {
     let duplicate = [(4, 11, Duplicate, "listeners[1].address")];
     assert_after_small(

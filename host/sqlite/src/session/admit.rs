@@ -23,11 +23,11 @@ impl Db {
         if let Some(aborted) = self.aborted {
             return match compiled.control {
                 Control::Rollback => {
-                    self.aborted = None;
+                    self.owner_knows();
                     Ok(false)
                 }
                 Control::Commit => {
-                    self.aborted = None;
+                    self.owner_knows();
                     Err(aborted.into_error().into())
                 }
                 _ => Err(aborted.into_error().into()),

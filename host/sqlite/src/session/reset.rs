@@ -28,7 +28,9 @@ impl Db {
             }
         }
         let open = !self.conn.is_autocommit();
-        let rolled_back = open && self.trusted("ROLLBACK").is_ok();
+        let undone = open && self.trusted("ROLLBACK").is_ok();
+        // Unless its end was noted, although it could not be undone.
+        let is_ended_here = open && self.aborted.is_none();
         let clean = self.conn.is_autocommit()
             && raw::transaction_state(&self.conn) == raw::TransactionState::None
             && self.drop_temporary().is_ok()
@@ -40,7 +42,7 @@ impl Db {
         self.turn = None;
         Reset {
             clean,
-            rolled_back: rolled_back || (open && !clean),
+            rolled_back: is_ended_here && (undone || !clean),
         }
     }
 

@@ -208,11 +208,12 @@ impl Db {
 
     /// If the changes of a transaction or a savepoint could not be undone, refuse everything else
     /// in it: it would be acknowledged, and then lost.
-    pub(super) fn must_have_undone(&mut self, undone: Result<()>) {
+    pub(crate) fn must_have_undone(&mut self, undone: Result<()>) {
         if undone.is_err() {
             self.unhealthy = true;
-            self.aborted = Some(Aborted::Sqlite);
-            self.note_ended_transaction(false);
+            if self.aborted.replace(Aborted::Sqlite).is_none() {
+                self.note_ended_transaction(false);
+            }
         }
     }
 

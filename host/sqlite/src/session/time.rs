@@ -151,8 +151,9 @@ impl Db {
             // If the rollback fails, the connection is discarded when it is returned.
             let _ = self.trusted("ROLLBACK");
             self.ended += 1;
-            self.aborted = Some(Aborted::Overdue);
-            self.note_ended_transaction(true);
+            if self.aborted.replace(Aborted::Overdue).is_none() {
+                self.note_ended_transaction(true);
+            }
         }
         self.settle();
         // Another thread may be about to leave a statement of this session as a job.

@@ -49,20 +49,27 @@ impl Db {
 
     /// Check that the transaction `number` is the open one.
     fn check_transaction(&mut self, number: u64) -> Result<()> {
-        if self.ended == number && !self.conn.is_autocommit() {
-            return Ok(());
-        }
-        if let Some(aborted) = self.aborted
-            && self.ended == number + 1
-        {
-            // Its owner knows now.
-            self.aborted = None;
-            return Err(aborted.into_error());
+        match self.aborted {
+            // It may still be open, because it could not be undone: nothing may commit it.
+            Some(aborted) if self.ended == number + 1 || self.ended == number => {
+                self.owner_knows();
+                return Err(aborted.into_error());
+            }
+            None if self.ended == number && !self.conn.is_autocommit() => return Ok(()),
+            _ => {}
         }
         Err(Error::new(
             ErrorKind::StaleHandle,
             "the transaction has ended",
         ))
+    }
+
+    /// The owner of the transaction that SQLite or the host ended knows that it has ended. If it could
+    /// not be undone, it is still open: what follows would be lost with it, and stays refused.
+    pub(super) fn owner_knows(&mut self) {
+        if self.conn.is_autocommit() {
+            self.aborted = None;
+        }
     }
 
     pub(crate) fn in_transaction(&self) -> bool {

@@ -158,6 +158,9 @@ impl fmt::Debug for PrometheusObserver {
 
 impl Observer for PrometheusObserver {
     fn observe(&self, source: &Source<'_>, event: &Event<'_>) {
+        if matches!(event, Event::ConnectionAsked | Event::StatementBegun { .. }) {
+            return;
+        }
         let series = self.families.of(source.database, source.guest);
         match event {
             Event::ConnectionGot { waited, .. } => series.wait.observe(waited.as_secs_f64()),
@@ -215,6 +218,8 @@ impl Observer for PrometheusObserver {
             }
             Event::PoolOpened { .. }
             | Event::PoolClosed
+            | Event::ConnectionAsked
+            | Event::StatementBegun { .. }
             | Event::ConnectionOpened { .. }
             | Event::ConnectionReturned { .. }
             | Event::ConnectionReset { .. }

@@ -16,6 +16,9 @@ pub(crate) use database::FILE_KEYS;
 pub(crate) fn config(config: &Config, report: &mut Report) {
     report.under("server", |report| server::check(&config.server, report));
     server::check_listeners(config, report);
+    report.under("telemetry", |report| {
+        server::check_telemetry(&config.telemetry, report);
+    });
     for (name, component) in &config.components {
         report.under("components", |report| {
             report.under(name.as_str(), |report| {

@@ -2,7 +2,7 @@
 
 use crate::config::problem::ProblemKind::{Contradiction, Duplicate};
 use crate::config::report::Report;
-use crate::config::{Address, Config, Server};
+use crate::config::{Address, Config, Server, Telemetry};
 
 pub(super) fn check(server: &Server, report: &mut Report) {
     for (key, limit) in [
@@ -51,6 +51,25 @@ pub(super) fn check_listeners(config: &Config, report: &mut Report) {
             }
         });
     });
+}
+
+pub(super) fn check_telemetry(telemetry: &Telemetry, report: &mut Report) {
+    if telemetry.opentelemetry.is_some() {
+        return;
+    }
+    let default = Telemetry::default();
+    for (key, differs) in [
+        (
+            "service-name",
+            telemetry.service_name != default.service_name,
+        ),
+        ("query-text", telemetry.query_text != default.query_text),
+    ] {
+        if differs {
+            let message = "it only has an effect with `opentelemetry`: add that, or leave it out";
+            report.under(key, |report| report.value(Contradiction, message));
+        }
+    }
 }
 
 fn duplicate(other: Option<&Address>, report: &mut Report) {

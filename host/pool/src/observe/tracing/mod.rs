@@ -1,4 +1,4 @@
-//! Events for the crate `tracing`.
+//! Spans and events for the crate `tracing`.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -12,9 +12,21 @@
 //!     .observer(Some(Arc::new(TracingObserver::new())));
 //! ```
 //!
-//! Each event is one of `tracing`, with the target `millpond`, in the span that is the current one
-//! on the thread where it happened. It has no span of its own: it is told at its end, with its
-//! time.
+//! Two spans are opened, with the target `millpond::spans` and the level `debug`:
+//!
+//! - `connection`, in the span that is current where a caller asks for a connection: from then until
+//!   the connection was returned and reset. If the caller does not get one, it has the field
+//!   `error.type`.
+//! - `statement`, in the `connection`: each call that runs SQL, with its cursor. Not for `prepare`.
+//!   When it is closed, it has the fields of the event `statement` but the time. A call on a
+//!   connection that was returned has its span in the current one.
+//!
+//! No span is entered while a call runs or waits, so a span's time is that from its opening to its
+//! closing. Subscribers that don't want spans turn off their target.
+//!
+//! Each event is one of `tracing`, with the target `millpond`, in the `statement` or the `connection`
+//! that it belongs to, or else in the span that is current on the thread where it happened. It is told
+//! at its end, with its time.
 //!
 //! Fields have the names of OpenTelemetry's conventions for database clients
 //! (<https://opentelemetry.io/docs/specs/semconv/database/>) where these fit: `db.system.name` is
@@ -33,16 +45,24 @@
 //!
 //! A guest can cause any of these as often as it makes calls: limit what a subscriber writes.
 
+mod spans;
+
+use std::sync::Arc;
+
 use ::tracing::Level;
 
+use self::spans::Spans;
 use super::Observer;
 use super::event::{Close, Event, NotGot, Source, StatementResult, TransactionEnd};
 use crate::error::ErrorKind;
 
 /// An observer that passes on what it is told to `tracing`. See [above](self).
-#[derive(Clone, Copy, Debug, Default)]
+///
+/// Clones share the spans that are open.
+#[derive(Clone, Debug, Default)]
 pub struct TracingObserver {
     query_text: bool,
+    spans: Arc<Spans>,
 }
 
 impl TracingObserver {
@@ -98,6 +118,21 @@ macro_rules! tell {
 
 impl Observer for TracingObserver {
     fn observe(&self, source: &Source<'_>, event: &Event<'_>) {
+        match *event {
+            Event::ConnectionAsked => self.spans.open_connection(source),
+            Event::StatementBegun { sql } => self.spans.open_statement(source, self.text(sql)),
+            // Entered for as long as the event is told, on this thread.
+            _ => match self.spans.of(source) {
+                Some(span) => span.in_scope(|| self.tell(source, event)),
+                None => self.tell(source, event),
+            },
+        }
+        self.spans.end(source, event);
+    }
+}
+
+impl TracingObserver {
+    fn tell(&self, source: &Source<'_>, event: &Event<'_>) {
         match event {
             Event::PoolOpened { .. }
             | Event::PoolClosed

@@ -1,0 +1,480 @@
+//! Sends traces to an OpenTelemetry collector: one of each request, with its connections and
+//! statements.
+//!
+//! It is told by the log and by the pools' observer, on the threads that run requests, so it only puts
+//! a span into a bounded queue. `export` has the task that sends them. OTLP over HTTP with JSON is a
+//! `POST` of a document, so no library is needed for it.
+
+mod context;
+mod export;
+mod span;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+use millpond_wasmtime::pool::observe::prometheus::prometheus_client::metrics::counter::Counter;
+use millpond_wasmtime::pool::observe::{Event, Source, StatementResult};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use self::context::Parent;
+use self::span::{Kind, Span};
+use crate::config::{self, Endpoint};
+use crate::log::Access;
+use crate::printable::start_of;
+
+/// How many spans wait to be sent. Further ones are dropped.
+const MAX_QUEUED: usize = 8_192;
+/// How many connections and statements of one request have spans: a guest makes as many as it has time
+/// for, and others' spans need room too.
+const MAX_REQUEST_SPANS: u32 = 1_000;
+/// How much of a text is sent.
+const MAX_TEXT_CHARS: usize = 2_000;
+/// How long a shutdown waits until everything is sent.
+const MAX_FINISH: Duration = Duration::from_secs(2);
+
+/// The statements that a span is named after: a guest must not choose the name.
+const OPERATIONS: [&str; 24] = [
+    "ALTER",
+    "ANALYZE",
+    "ATTACH",
+    "BEGIN",
+    "COMMIT",
+    "CREATE",
+    "DELETE",
+    "DETACH",
+    "DROP",
+    "END",
+    "EXPLAIN",
+    "INSERT",
+    "PRAGMA",
+    "REINDEX",
+    "RELEASE",
+    "REPLACE",
+    "ROLLBACK",
+    "SAVEPOINT",
+    "SELECT",
+    "TABLE",
+    "UPDATE",
+    "VACUUM",
+    "VALUES",
+    "WITH",
+];
+
+/// Collects spans, and has them sent.
+#[derive(Debug)]
+pub(crate) struct Telemetry {
+    collector: Endpoint,
+    service: String,
+    query_text: bool,
+    /// Where the numbers of spans begin. Different in each process.
+    seed: u64,
+    next: AtomicU64,
+    open: Mutex<Open>,
+    queue: mpsc::Sender<Span>,
+    /// `None` once it is being sent.
+    queued: Mutex<Option<mpsc::Receiver<Span>>>,
+    counts: Counts,
+    is_ending: watch::Sender<bool>,
+    exporting: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// How many spans were sent to the collector, and how many dropped.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) sent: Counter,
+    pub(crate) dropped: Counter,
+}
+
+/// What has begun, by its number.
+#[derive(Debug, Default)]
+struct Open {
+    requests: HashMap<u64, Arc<Trace>>,
+    lendings: HashMap<u64, Begun>,
+    calls: HashMap<u64, Begun>,
+}
+
+/// A request's trace.
+#[derive(Debug)]
+struct Trace {
+    id: [u8; 16],
+    /// The request's own span.
+    span: [u8; 8],
+    parent: Option<[u8; 8]>,
+    /// The header `tracestate`.
+    state: Option<String>,
+    scheme: &'static str,
+    children: AtomicU32,
+}
+
+/// A connection that was asked for, or a call.
+#[derive(Debug)]
+struct Begun {
+    trace: Arc<Trace>,
+    span: [u8; 8],
+    parent: [u8; 8],
+    since: SystemTime,
+    waited: Duration,
+}
+
+/// A request that is traced. Drop it once nothing of it can begin any more.
+#[derive(Debug)]
+pub(crate) struct TracedRequest {
+    telemetry: Arc<Telemetry>,
+    number: u64,
+}
+
+impl Drop for TracedRequest {
+    fn drop(&mut self) {
+        self.telemetry.open().requests.remove(&self.number);
+    }
+}
+
+impl Telemetry {
+    /// `None` if nothing is to be sent.
+    pub(crate) fn new(settings: &config::Telemetry, counts: Counts) -> Option<Arc<Telemetry>> {
+        let collector = settings.opentelemetry.clone()?;
+        let (queue, queued) = mpsc::channel(MAX_QUEUED);
+        Some(Arc::new(Telemetry {
+            collector,
+            service: settings.service_name.clone(),
+            query_text: settings.query_text,
+            seed: u64::from_ne_bytes(context::random()),
+            next: AtomicU64::new(0),
+            open: Mutex::default(),
+            queue,
+            queued: Mutex::new(Some(queued)),
+            counts,
+            is_ending: watch::Sender::new(false),
+            exporting: Mutex::default(),
+        }))
+    }
+
+    /// The request with this number begins. `None` if its client says that its trace is not
+    /// recorded.
+    pub(crate) fn request(
+        self: &Arc<Telemetry>,
+        number: u64,
+        headers: &HeaderMap,
+        is_https: bool,
+    ) -> Option<Arc<TracedRequest>> {
+        let parent = Parent::of(headers);
+        if parent.as_ref().is_some_and(|parent| !parent.is_recorded) {
+            return None;
+        }
+        let (id, parent, state) = match parent {
+            Some(parent) => (parent.trace, Some(parent.span), parent.state),
+            None => (context::random(), None, None),
+        };
+        let trace = Arc::new(Trace {
+            id,
+            span: self.next_span(),
+            parent,
+            state,
+            scheme: if is_https { "https" } else { "http" },
+            children: AtomicU32::new(0),
+        });
+        self.open().requests.insert(number, trace);
+        Some(Arc::new(TracedRequest {
+            telemetry: Arc::clone(self),
+            number,
+        }))
+    }
+
+    /// A request's response has been sent.
+    pub(crate) fn responded(&self, access: &Access<'_>) {
+        let trace = self.open().requests.get(&access.request).cloned();
+        let Some(trace) = trace else { return };
+        let end = SystemTime::now();
+        let status = access.response.map(|sent| sent.status);
+        let mut span = Span {
+            id: trace.span,
+            parent: trace.parent,
+            // RFC 9110 lets clients invent methods.
+            name: span::method(access.method).unwrap_or("HTTP").to_owned(),
+            kind: Kind::Server,
+            start: end - access.time,
+            end,
+            attributes: Vec::new(),
+            is_error: false,
+            trace: Arc::clone(&trace),
+        };
+        let method = span::method(access.method).unwrap_or("_OTHER");
+        span.text("http.request.method", method);
+        span.text("url.scheme", trace.scheme);
+        span.text("url.path", access.path);
+        span.number("millpond.request", access.request);
+        span.optional("millpond.component", access.component);
+        span.optional("millpond.tenant", access.tenant);
+        if let Some(sent) = access.response {
+            span.number("http.response.body.size", sent.bytes);
+        }
+        match status {
+            Some(status) => {
+                span.number("http.response.status_code", status.as_u16().into());
+                if status.is_server_error() {
+                    span.error(status.as_str());
+                }
+            }
+            None => span.error("client_disconnected"),
+        }
+        self.send(span);
+    }
+
+    /// Something has happened in a pool.
+    pub(crate) fn observe(&self, source: &Source<'_>, event: &Event<'_>) {
+        match *event {
+            Event::ConnectionAsked => self.asked(source),
+            Event::ConnectionGot { waited, .. } => {
+                if let Some(lending) = source.lending
+                    && let Some(begun) = self.open().lendings.get_mut(&lending)
+                {
+                    begun.waited = waited;
+                }
+            }
+            Event::ConnectionNotGot { waited, why, .. } => self.returned(source, |span, begun| {
+                begun.waited = waited;
+                span.error(why.name());
+            }),
+            Event::ConnectionReset { .. } => self.returned(source, |_, _| {}),
+            Event::StatementBegun { .. } => self.begun(source),
+            Event::StatementFinished { .. } => self.finished(source, event),
+            _ => {}
+        }
+    }
+
+    fn asked(&self, source: &Source<'_>) {
+        let request = source.request.and_then(|request| request.parse().ok());
+        let (Some(request), Some(lending)) = (request, source.lending) else {
+            return;
+        };
+        let mut open = self.open();
+        let Some(trace) = open.requests.get(&request).cloned() else {
+            return;
+        };
+        if let Some(begun) = self.child(&trace, trace.span) {
+            open.lendings.insert(lending, begun);
+        }
+    }
+
+    fn returned(&self, source: &Source<'_>, more: impl FnOnce(&mut Span, &mut Begun)) {
+        let Some(lending) = source.lending else {
+            return;
+        };
+        let begun = self.open().lendings.remove(&lending);
+        let Some(mut begun) = begun else { return };
+        let name = format!("connection {}", source.database);
+        let mut span = begun.end(name, Kind::Internal);
+        more(&mut span, &mut begun);
+        of_database(&mut span, source);
+        let waited = begun.waited.as_secs_f64();
+        span.seconds("db.client.connection.wait_time", waited);
+        self.send(span);
+    }
+
+    fn begun(&self, source: &Source<'_>) {
+        let (Some(lending), Some(call)) = (source.lending, source.call) else {
+            return;
+        };
+        let mut open = self.open();
+        let Some(connection) = open.lendings.get(&lending) else {
+            return;
+        };
+        if let Some(begun) = self.child(&connection.trace, connection.span) {
+            open.calls.insert(call, begun);
+        }
+    }
+
+    fn finished(&self, source: &Source<'_>, event: &Event<'_>) {
+        let Event::StatementFinished {
+            sql,
+            turn_wait,
+            rows,
+            changes,
+            wrote,
+            result,
+            ..
+        } = *event
+        else {
+            return;
+        };
+        let Some(call) = source.call else { return };
+        let begun = self.open().calls.remove(&call);
+        let Some(begun) = begun else { return };
+        let operation = operation(sql);
+        let name = match operation {
+            Some(operation) => format!("{operation} {}", source.database),
+            None => source.database.to_owned(),
+        };
+        let mut span = begun.end(name, Kind::Client);
+        of_database(&mut span, source);
+        span.optional("db.operation.name", operation);
+        if self.query_text {
+            span.text("db.query.text", &start_of(sql, MAX_TEXT_CHARS));
+        }
+        span.number("db.response.returned_rows", rows);
+        span.number("millpond.changes", changes);
+        span.flag("millpond.wrote", wrote);
+        span.seconds("millpond.turn_wait", turn_wait.as_secs_f64());
+        match result {
+            StatementResult::Done => {}
+            StatementResult::Failed(kind) => span.error(kind.name()),
+            _ => span.error("cancelled"),
+        }
+        self.send(span);
+    }
+
+    /// Something begins in a request, unless that has as many spans as it may.
+    fn child(&self, trace: &Arc<Trace>, parent: [u8; 8]) -> Option<Begun> {
+        if trace.children.fetch_add(1, Ordering::Relaxed) >= MAX_REQUEST_SPANS {
+            self.counts.dropped.inc();
+            return None;
+        }
+        Some(Begun {
+            trace: Arc::clone(trace),
+            span: self.next_span(),
+            parent,
+            since: SystemTime::now(),
+            waited: Duration::ZERO,
+        })
+    }
+
+    fn send(&self, span: Span) {
+        if self.queue.try_send(span).is_err() {
+            self.counts.dropped.inc();
+        }
+    }
+
+    /// The number of a span: no other one of this process has it, and hardly one of another.
+    fn next_span(&self) -> [u8; 8] {
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            // Zero is no number.
+            match context::mixed(self.seed.wrapping_add(number)) {
+                0 => continue,
+                number => return number.to_be_bytes(),
+            }
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Begun {
+    fn end(&self, name: String, kind: Kind) -> Span {
+        Span {
+            trace: Arc::clone(&self.trace),
+            id: self.span,
+            parent: Some(self.parent),
+            name,
+            kind,
+            start: self.since,
+            end: SystemTime::now(),
+            attributes: Vec::new(),
+            is_error: false,
+        }
+    }
+}
+
+fn of_database(span: &mut Span, source: &Source<'_>) {
+    span.text("db.system.name", "sqlite");
+    span.text("db.namespace", source.database);
+    span.optional("millpond.tenant", source.tenant);
+    span.optional("millpond.component", source.guest);
+}
+
+/// The kind of statement, if a text begins with one.
+fn operation(sql: &str) -> Option<&'static str> {
+    let sql = sql.trim_start();
+    let end = sql.find(|c: char| !c.is_ascii_alphabetic());
+    let word = &sql[..end.unwrap_or(sql.len())];
+    let mut known = OPERATIONS.iter().copied();
+    known.find(|known| known.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use millpond_sqlite::PoolBuilder;
+    use millpond_wasmtime::pool::observe::Observer;
+    use millpond_wasmtime::pool::{Access, Grant, Parameters, Request, block_on};
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Told(Arc<Telemetry>);
+
+    impl Observer for Told {
+        fn observe(&self, source: &Source<'_>, event: &Event<'_>) {
+            self.0.observe(source, event);
+        }
+    }
+
+    /// Without a task that sends, everything waits.
+    #[test]
+    fn spans_of_a_request_and_those_that_wait_are_bounded() {
+        let settings = config::Telemetry {
+            opentelemetry: Some("http://127.0.0.1:1".parse().expect("a URL")),
+            ..config::Telemetry::default()
+        };
+        let telemetry = Telemetry::new(&settings, Counts::default()).expect("a collector");
+        let pool = PoolBuilder::new().observer(Arc::new(Told(Arc::clone(&telemetry))));
+        let pool = pool.open_in_memory().expect("a pool");
+        let grant = Grant::new(&pool, Access::ReadOnly);
+        let run = |number: u64, statements: u32| {
+            let request = Request::new().label(number.to_string());
+            block_on(async {
+                let connection = grant.get(Access::ReadOnly, &request).await;
+                let connection = connection.expect("a connection");
+                for _ in 0..statements {
+                    let row = connection.query("SELECT 1", &Parameters::NONE).await;
+                    row.expect("a row");
+                }
+            });
+        };
+        let counts = || {
+            let waiting = MAX_QUEUED - telemetry.queue.capacity();
+            (waiting as u64, telemetry.counts.dropped.get())
+        };
+        let traced = |number| telemetry.request(number, &HeaderMap::new(), false);
+        // No request of the server, or one that has ended.
+        run(1, 1);
+        drop(traced(1));
+        run(1, 1);
+        assert_eq!(counts(), (0, 0));
+        let most = u64::from(MAX_REQUEST_SPANS);
+        let first = traced(1);
+        run(1, MAX_REQUEST_SPANS + 10);
+        assert_eq!(counts(), (most, 11));
+        drop(first);
+        for number in 2..=9 {
+            let request = traced(number);
+            run(number, MAX_REQUEST_SPANS - 1);
+            drop(request);
+        }
+        let queued = MAX_QUEUED as u64;
+        assert_eq!(counts(), (queued, 11 + 9 * most - queued));
+        let open = telemetry.open();
+        assert!(open.requests.is_empty() && open.lendings.is_empty() && open.calls.is_empty());
+    }
+
+    #[test]
+    fn a_span_is_named_after_known_statements_only() {
+        for (sql, expected) in [
+            ("SELECT 1", Some("SELECT")),
+            (" \n insert into t", Some("INSERT")),
+            ("COMMIT", Some("COMMIT")),
+            ("values(1)", Some("VALUES")),
+            ("selector", None),
+            ("-- a comment", None),
+            ("ß", None),
+            ("", None),
+        ] {
+            assert_eq!(operation(sql), expected, "{sql}");
+        }
+    }
+}
