@@ -88,9 +88,10 @@ settings! {
         /// When to sync to disk. Only for files.
         synchronous: Option<Synchronous>, unset "full";
 
-        /// How long no request must use a database before the server looks after it, when much was
-        /// written: statistics of SQLite's query planner, free pages if it has
-        /// `auto_vacuum = INCREMENTAL`, and an empty log. `0s` means never. Only for files.
+        /// How long a database must be unused before its upkeep, which is due after about 4 MB were
+        /// written. Upkeep updates the statistics of SQLite's query planner, gives free pages back to
+        /// the disk if the database has `auto_vacuum = INCREMENTAL`, and empties the log. `0s` means
+        /// never. Only for files.
         upkeep_after: Option<Duration>, unset "5s", from "0s" to "1h";
 
         /// Maximum number of tenants whose database is open at the same time. Further ones wait.
@@ -143,17 +144,18 @@ settings! {
         /// backup's name has its database's and the time: `app-20261127T184342Z.db`.
         folder: PathBuf, required "backups";
 
-        /// How long to wait between two of them.
+        /// How long to wait between two backups.
         every: Duration, default "24h", from "1m" to "10000h";
 
-        /// How many of the newest are kept of each database. Older ones are deleted, after a backup
-        /// has succeeded.
+        /// How many of the newest backups of each database are kept. Older ones are deleted, after a
+        /// backup has succeeded.
         keep_last: u32, default 7, from 1 to 10000;
 
-        /// Of how many of the last days, in UTC, the newest is kept too.
+        /// For how many of the last days, in UTC, the newest backup of the day is kept too.
         keep_days: u32, default 0, from 0 to 10000;
 
-        /// Of how many of the last weeks, in UTC, from Monday, the newest is kept too.
+        /// For how many of the last weeks, in UTC, from Monday, the newest backup of the week is kept
+        /// too.
         keep_weeks: u32, default 0, from 0 to 10000;
     }
 }

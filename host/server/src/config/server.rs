@@ -66,13 +66,13 @@ settings! {
         /// How long a graceful shutdown waits for running requests.
         grace: Duration, default "10s", from "0s" to "10000h";
 
-        /// When to read the configuration and its components again. A change of either kind that is
-        /// wrong leaves the server as it is, and the log says why.
+        /// When to read the configuration, its components and the keys of tokens again. If something
+        /// is wrong with what it reads, the server continues as before, and logs why.
         reload: Reload, default "on-signal";
 
         /// How much space must be free on each file system with a database or its backups. With
-        /// less, the server warns: in the log, at `/readyz`, and on the operator's page. It goes on
-        /// as before. 0 for no warnings.
+        /// less, the server warns in the log, at `/readyz` and on the operator's page. It still serves
+        /// all requests. 0 turns the warnings off.
         min_free_disk: Size, default "256MiB", from "0" to "16384GiB";
 
         /// Whether to log a line for each request.
@@ -95,20 +95,20 @@ settings! {
     }
 }
 
-/// When to read the configuration and its components again.
+/// When to read the configuration, its components and the keys of tokens again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reload {
     /// On SIGHUP alone.
     OnSignal,
-    /// On SIGHUP, and when the file, a component or a key of tokens has changed.
+    /// On SIGHUP, and about a second after the last change of the file, a component or a token's key.
     OnChange,
 }
 
 choices!(Reload {
     Reload::OnSignal = "on-signal", "on SIGHUP alone";
     Reload::OnChange = "on-change",
-        "on SIGHUP, and when the file, a component or a token's key has changed, and then nothing for \
-         a second";
+        "on SIGHUP, and when the file, a component or a token's key has changed and none of them \
+         changes again for a second";
 });
 
 /// The form of log lines.
@@ -170,24 +170,26 @@ settings! {
 }
 
 settings! {
-    /// What the server sends to an OpenTelemetry collector: for each request a trace, with its
-    /// connections and statements, and never their parameters or rows. A request with the header
-    /// `traceparent` continues that trace, if its flags say that it is recorded. Metrics are at the
-    /// admin server's `/metrics`, for the collector to scrape.
+    /// What the server sends to an OpenTelemetry collector: a trace of each request, with its
+    /// connections and statements, but never their parameters or rows. A request with the header
+    /// `traceparent` continues that trace; it is not traced if the header's flags say that the client
+    /// does not record the trace. Metrics are at the admin server's `/metrics`, for the collector to
+    /// scrape.
     ///
-    /// Requests never wait for the collector. At most 8,192 spans wait to be sent, at most 1,000 are
-    /// of one request, and each text has up to 2,000 characters; further spans are dropped, counted in
-    /// the metric `millpond_telemetry_spans_total` and told in the log. A shutdown sends what waits,
-    /// for up to 2 s.
+    /// Requests never wait for the collector. At most 8,192 spans wait to be sent, and each request
+    /// has spans for at most 1,000 connections and statements. Further spans are dropped, counted in
+    /// the metric `millpond_telemetry_spans_total`, and reported in the log. A shutdown sends the
+    /// spans that wait, for up to 2 seconds.
     Telemetry {
-        /// The collector's URL, without a path. It gets traces by OTLP over plain HTTP, as JSON, at
-        /// `/v1/traces`.
+        /// The collector's URL, without a path: `http://HOST:PORT`. It gets traces at `/v1/traces`, by
+        /// OTLP over plain HTTP, as JSON.
         opentelemetry: Option<Endpoint>, unset "nothing is sent", example "http://127.0.0.1:4318";
 
         /// The name of this server in traces, the resource's `service.name`.
         service_name: String, default "millpond";
 
-        /// Whether to send SQL text, which may contain values as literals.
+        /// Whether to send SQL text, up to 2,000 characters of each statement. It may contain values as
+        /// literals.
         query_text: bool, default false;
     }
 }
