@@ -48,7 +48,7 @@ impl Init {
         let written = file.and_then(|mut file| {
             let written = file.write_all(config::commented().as_bytes());
             if written.is_err() {
-                // A part of it would be a sound file that means something else.
+                // A file that is cut short is valid, but means something else.
                 let _ = std::fs::remove_file(&self.file);
             }
             written

@@ -1,4 +1,4 @@
-//! `millpond ready`: whether a running server can do its work, for scripts and for containers.
+//! `millpond ready`: asks a running server whether it is ready, for scripts and health checks.
 
 use std::process::ExitCode;
 
@@ -13,15 +13,15 @@ const NOT_READY: u8 = 1;
 
 /// Ask a running server whether it is ready
 ///
-/// Asks for /readyz, as an orchestrator would, without needing curl. Prints nothing if the server is
-/// ready, unless a disk has too little space.
+/// Asks the admin server for /readyz, for health checks without curl. Prints nothing if the server
+/// is ready, unless a disk has less space than `min-free-disk`.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   millpond ready 127.0.0.1:9090
   HEALTHCHECK CMD [\"millpond\", \"ready\", \"127.0.0.1:9090\"]   (in a Containerfile)
 
-Exit status: 0 if the server is ready; 1 if it is not: stderr says why; 2 if there is no such server.")]
+Exit status: 0 the server is ready; 1 it is not, and stderr says why; 2 no server answers there.")]
 pub(crate) struct Ready {
     /// The address given to `serve --stats`, or of `[admin]` in its configuration, with or without
     /// `http://`.

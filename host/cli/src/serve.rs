@@ -246,7 +246,7 @@ impl Serve {
         configuration::of_flags(config, component)
     }
 
-    /// The same. Its files are noticed when they change after this has read them.
+    /// Like `config`. `changes` notices if a file changes after it was read here.
     fn config_noticing(&self, changes: &FileChanges) -> Result<Config, Failure> {
         let file = self.config.as_deref();
         changes.reading(file);
@@ -265,7 +265,7 @@ impl Serve {
         changes: &FileChanges,
     ) {
         let say = |message: &str| log.event(&Event::Message { message });
-        // A log keeps its form.
+        // A reload does not change the form of the log.
         let format = serving.config().server.log_format;
         for url in serving.urls() {
             say(&format!("Serving HTTP on {url}"));
@@ -347,8 +347,9 @@ impl Serve {
     }
 }
 
-/// A server that starts. Until this is dropped, a signal to end ends the process: nothing runs yet that must
-/// finish. The first process of a container would otherwise ignore it, because it has no handler.
+/// A server that starts. Until this is dropped, SIGTERM and Ctrl-C end the process at once: no request
+/// runs yet, and a migration that is cut off is rolled back. Without a handler, the first process of a
+/// container would ignore the signals.
 struct Starting {
     _end: tokio::sync::oneshot::Sender<()>,
 }

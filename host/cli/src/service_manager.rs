@@ -1,4 +1,5 @@
-//! Talks to the program that started the server as a service: systemd, or another that does the same.
+//! Talks to the service manager that started the server: systemd, or another with the same protocol
+//! (<https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html>).
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use millpond_server::Log;
 #[cfg(unix)]
 const MAX_STATUS: usize = 500;
 
-/// The service manager, if there is one. What is sent to none, or to one that is gone, is lost.
+/// The service manager, if there is one. Without one, or if it is gone, messages are dropped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ServiceManager {
     is_there: bool,
@@ -41,12 +42,12 @@ mod unix {
             }
         }
 
-        /// The server does its work now: after its start, or after a reload, whatever became of it.
+        /// The server is ready: after its start, and after each reload, also one that failed.
         pub(crate) fn ready(self, status: &str) {
             self.tell(&[NotifyState::Ready], status);
         }
 
-        /// A reload begins. It ends with [`ready`](ServiceManager::ready).
+        /// A reload begins. Call [`ready`](ServiceManager::ready) when it has ended.
         pub(crate) fn reloading(self) {
             // Without the time, the manager cannot tell which reload this is.
             if let Ok(now) = NotifyState::monotonic_usec_now() {
@@ -64,16 +65,17 @@ mod unix {
             self.tell(&[], status);
         }
 
-        /// If the service manager wants to be told regularly that the server makes progress, do so from now
-        /// on, and only if it does. Must be called within the server's runtime.
+        /// If the service manager has a watchdog, notify it from now on, twice in its timeout, while
+        /// the server can answer requests. Must be called within the server's runtime.
         pub(crate) fn start_watchdog(self, log: Arc<dyn Log>) {
             let Some(timeout) = sd_notify::watchdog_enabled().filter(|_| self.is_there) else {
                 return;
             };
             tokio::spawn(async move {
                 loop {
-                    // The runtime runs tasks and timers, if this continues; threads for guests start, if the
-                    // next does; and each request writes to the log.
+                    // This continues only if the runtime runs tasks and timers. The next step completes
+                    // only if threads for guests start and the log, to which each request writes,
+                    // does not block.
                     tokio::time::sleep(timeout / 2).await;
                     let log = Arc::clone(&log);
                     if tokio::task::spawn_blocking(move || log.flush())
@@ -87,12 +89,12 @@ mod unix {
         }
     }
 
-    /// The sockets that the service manager passes, each with its name. Those without names are for HTTP.
-    /// Must be called before the process opens anything.
+    /// The sockets that the service manager passes, each with its name. Without names, each is `http`.
+    /// Must be called before the process opens a file or socket.
     ///
     /// # Errors
     ///
-    /// One is no TCP socket.
+    /// One of them is not a TCP socket.
     pub(crate) fn passed_sockets() -> Result<Vec<(String, TcpListener)>, Failure> {
         let names = env::var("LISTEN_FDNAMES").ok();
         let mut passed = ListenFd::from_env();

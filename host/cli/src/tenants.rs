@@ -31,8 +31,8 @@ Examples:
   millpond tenants suspend --folder tenants acme
   millpond tenants delete --folder tenants --yes acme
 
-Exit status: 0 done; 1 if `migrate` could not migrate all, or `backup` found damage; 2 for anything
-else that failed.")]
+Exit status: 0 done; 1 if `migrate` could not migrate all, or `backup` found damage; 2 if anything
+else failed.")]
 pub(crate) struct Tenants {
     #[command(subcommand)]
     command: Command,
@@ -55,7 +55,7 @@ enum Command {
     Migrate(migrate::Migrate),
     /// Back up the database of one tenant, which may be in use
     ///
-    /// As `millpond backup` does. `millpond restore --db DIR/TENANT.db` restores it.
+    /// Works like `millpond backup`. To restore it: `millpond restore --db DIR/TENANT.db FILE`.
     Backup {
         #[command(flatten)]
         folder: InFolder,

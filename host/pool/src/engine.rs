@@ -268,8 +268,8 @@ pub struct Terms<'a> {
 pub struct Reset {
     /// The session is like new. If false, the pool drops it.
     pub clean: bool,
-    /// A transaction was open, and was rolled back. False if the session has noted before that it
-    /// ended.
+    /// A transaction was open, and was rolled back. False if the session had already noted the
+    /// transaction's end.
     pub rolled_back: bool,
 }
 

@@ -93,7 +93,7 @@ pub(crate) struct Lending {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ask<'a> {
     pub(crate) access: Access,
-    /// Up to which access the borrower may ask.
+    /// The access that the borrower is granted: it may not ask for more.
     pub(crate) granted: Access,
     pub(crate) rights: &'a Arc<Rights>,
     pub(crate) limits: Limits,

@@ -47,8 +47,8 @@ pub(crate) struct Lent {
 #[derive(Debug)]
 enum Holding {
     Here(Held),
-    /// On its own thread, while the caller of that call waits for it, for a limited time. The notes
-    /// are those of the call, if there is an observer.
+    /// On its own thread, while the caller of that call waits for it, for a limited time. With the
+    /// notes of the call, if there is an observer.
     Aside(CallId, Option<Arc<CallNotes>>),
     /// On its own thread. Its caller dropped the future, so the session is closed when the call ends.
     Dropped,
@@ -315,8 +315,8 @@ impl Lent {
         }
     }
 
-    /// Tell the observer, of the call with this number if it happened in one. The session must not
-    /// be locked.
+    /// Tell the observer. `call` is the number of the call in which it happened, if any. The session
+    /// must not be locked.
     pub(crate) fn tell(&self, call: Option<u64>, event: Event<'_>) {
         let reporter = &self.pool.reporter;
         reporter.tell_of_call(self.borrower(), call, event);

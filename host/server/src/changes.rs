@@ -1,7 +1,7 @@
 //! Notices that files have changed, by looking at them.
 //!
-//! Looking is a call to the system for each file, and works for every file system, and for links: an
-//! editor that replaces a file, or a mount of Kubernetes that changes where a link leads, is a change.
+//! It makes one system call for each file, which works on every file system. Links are followed: so it
+//! also notices an editor that replaces a file, and Kubernetes, which replaces a link.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Metadata};
@@ -10,23 +10,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// How often to look for changed files. They count as changed at the next look, if they have not changed
-/// again: until then they may be half written, or only one of several.
+/// How often to look for changed files. A change counts at the next look if no file has changed again:
+/// until then a file may be half written, or one of several that are being replaced.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Files, and how they were when they were last looked at.
+/// Files, and the state of each at the last look.
 #[derive(Debug, Default)]
 pub(crate) struct Stamps(BTreeMap<PathBuf, Seen>);
 
 #[derive(Clone, Copy, Debug)]
 struct Seen {
+    /// At the last look.
     now: Option<Stamp>,
-    /// When it was last read.
+    /// When the file was last read.
     read: Option<Stamp>,
 }
 
-/// When a file was written, its length, and which file it is. It is that of the file that a link leads
-/// to.
+/// When a file was written, its length, and which file it is; of a link, the file that it leads to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Stamp {
     modified: SystemTime,
@@ -51,7 +51,7 @@ type Identity = ();
 fn identity(_: &Metadata) -> Identity {}
 
 impl Stamp {
-    /// `None`: the file cannot be found.
+    /// `None` if the file cannot be found.
     fn new(path: &Path) -> Option<Stamp> {
         let metadata = fs::metadata(path).ok()?;
         Some(Stamp {
@@ -63,7 +63,7 @@ impl Stamp {
 }
 
 impl Stamps {
-    /// These files are read next. A change from now on is noticed.
+    /// Call this before reading these files: it notices changes from now on.
     pub(crate) fn reading(&mut self, files: impl IntoIterator<Item = PathBuf>) {
         for file in files {
             let stamp = Stamp::new(&file);
@@ -75,8 +75,8 @@ impl Stamps {
         }
     }
 
-    /// Whether a file has changed since it was read, and none has since the last look. True once for
-    /// each change.
+    /// Whether a file has changed since it was read, and no file has changed since the last look.
+    /// Returns true once for each change.
     pub(crate) fn look(&mut self) -> bool {
         let (mut is_settled, mut has_changed) = (true, false);
         for (path, seen) in &mut self.0 {
@@ -93,40 +93,44 @@ impl Stamps {
     }
 }
 
-/// Files that are read again when they change: a configuration, and what it names. Clones share them.
+/// Notices when files change: a configuration, and the files that it names. Clones share the files.
 ///
-/// Tell it before you read a file, so that no change between is lost: [`reading`](FileChanges::reading).
+/// Call [`reading`](FileChanges::reading) before you read a file, so that no change in between is lost.
 #[derive(Clone, Debug, Default)]
 pub struct FileChanges(Arc<Noticed>);
 
 #[derive(Debug, Default)]
 struct Noticed {
     stamps: Mutex<Stamps>,
-    /// There is a change that was not returned yet. Not behind the lock, which is held as long as a disk
-    /// takes to answer.
+    /// There is a change that [`changed`](FileChanges::changed) has not reported yet. Outside of the
+    /// lock, which is held while a disk answers.
     is_new: AtomicBool,
 }
 
 impl FileChanges {
-    /// These files are read next: notice when they change from now on. Blocks while it looks at them.
+    /// Watch these files too, from now on. Call it before you read them. Blocks while it looks at them.
     pub fn reading<'a>(&self, files: impl IntoIterator<Item = &'a Path>) {
         self.stamps().reading(files.into_iter().map(Path::to_owned));
     }
 
-    /// Notice no change of other files from now on.
+    /// Stop watching all other files.
     pub fn keep_only<'a>(&self, files: impl IntoIterator<Item = &'a Path>) {
         let files: BTreeSet<_> = files.into_iter().collect();
         self.stamps().0.retain(|path, _| files.contains(&**path));
     }
 
-    /// Completes when a file has changed, and then none has for about a second. Looks at all of them each
-    /// second, on another thread. Must be called within a tokio runtime. No change is lost if the future
-    /// is dropped.
+    /// Completes when a file has changed and none of them changes again for about a second. Looks at
+    /// all of them each second, on another thread. If the future is dropped, the next call still
+    /// reports the change.
+    ///
+    /// # Panics
+    ///
+    /// If it is polled outside of a tokio runtime with timers.
     pub async fn changed(&self) {
         while !self.0.is_new.swap(false, Ordering::Relaxed) {
             tokio::time::sleep(LOOK_EVERY).await;
             let changes = self.clone();
-            // A file may be on another machine.
+            // A file may be on a network file system, so looking can block for long.
             let looking = tokio::task::spawn_blocking(move || {
                 if changes.stamps().look() {
                     changes.0.is_new.store(true, Ordering::Relaxed);

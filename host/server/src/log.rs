@@ -25,10 +25,11 @@ pub trait Log: fmt::Debug + Send + Sync {
     /// Write this down.
     fn event(&self, event: &Event<'_>);
 
-    /// Wait until what other threads report now is written. Defaults to no wait.
+    /// Block until the lines that other threads are writing now are written. The default does
+    /// nothing.
     ///
-    /// While this waits, the server may be unable to handle requests: a service manager's watchdog is told
-    /// nothing meanwhile.
+    /// The command calls this for a service manager's watchdog. As long as it blocks, requests may be
+    /// stuck too, and the watchdog is not notified.
     fn flush(&self) {}
 }
 
@@ -119,17 +120,19 @@ pub enum Event<'a> {
         /// What is wrong, and what the server does.
         reason: &'a str,
     },
-    /// A file system with a database or its backups has less space than
-    /// [`min_free_disk`](crate::config::Server::min_free_disk). Reported once, until it has more again.
+    /// A file system with a database or its backups has less free space than
+    /// [`min_free_disk`](crate::config::Server::min_free_disk). Reported once, until
+    /// [`DiskRecovered`](Event::DiskRecovered).
     DiskLow {
         /// A folder in it.
         folder: &'a Path,
         /// How many bytes are free.
         free: u64,
-        /// How many must be.
+        /// How many bytes must be free.
         min: u64,
     },
-    /// A file system that had too little space has more than enough again.
+    /// A file system that had too little space has enough again: an eighth more than
+    /// [`min_free_disk`](crate::config::Server::min_free_disk).
     DiskRecovered {
         /// A folder in it.
         folder: &'a Path,

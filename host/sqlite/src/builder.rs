@@ -117,15 +117,16 @@ impl PoolBuilder {
         self
     }
 
-    /// Set how long no one must use the pool before it looks after its database: after about 4 MB
-    /// were written, it brings SQLite's statistics up to date
+    /// Set how long the pool must be unused before its upkeep, which is due after about 4 MB were
+    /// written. Upkeep updates SQLite's statistics
     /// (<https://sqlite.org/lang_analyze.html#pragma_optimize>), gives free pages back to the disk if
-    /// the database has `auto_vacuum = INCREMENTAL`, and cuts the log to nothing. Each step takes
-    /// milliseconds, and stops when a writer comes: it then waits for less than a millisecond, or for
-    /// the commit of the step. All of it takes at most two seconds. A pool that is closed or never
-    /// quiet does without it. Nothing is done to a read-only database.
+    /// the database has `auto_vacuum = INCREMENTAL`, and truncates the log.
     ///
-    /// Defaults to 5 s; up to one hour; zero means never.
+    /// Each step takes milliseconds, and stops when a writer comes. The writer then waits for less than
+    /// a millisecond, or until the step has committed. All steps together take at most 2 s. A pool that
+    /// is closed first, or never unused for this long, has no upkeep; nor has a read-only database.
+    ///
+    /// Defaults to 5 s; from 0 (no upkeep) to one hour.
     pub fn upkeep_after(mut self, time: Duration) -> Self {
         self.settings.upkeep_after = time;
         self

@@ -16,7 +16,7 @@ pub(crate) fn with_suffix(name: &OsStr, suffix: &str) -> OsString {
     name
 }
 
-/// Create an empty file that only its owner may read. False if there is something of this name.
+/// Create an empty file that only its owner may read. Returns false if the name is taken.
 pub(crate) fn create_private(dir: &Dir, name: &OsStr) -> io::Result<bool> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -59,7 +59,7 @@ pub(crate) fn exchange(dir: &Dir, one: &OsStr, other: &OsStr) -> io::Result<()> 
     }
 }
 
-/// Remove a file, or the symbolic link of that name. False if there is none.
+/// Remove a file, or the symbolic link of that name. Returns false if there is none.
 pub(crate) fn remove(dir: &Dir, name: &OsStr) -> io::Result<bool> {
     match dir.remove_file(name) {
         Ok(()) => Ok(true),

@@ -1,4 +1,4 @@
-//! In quiet moments, a pool looks after its database, and is in no one's way.
+//! A pool that is unused does its database's upkeep, and delays no other use.
 
 #[path = "../../pool/tests/engine/recorder.rs"]
 mod recorder;
@@ -101,7 +101,7 @@ fn free_pages_are_given_back_only_if_the_schema_says_so() {
         f.recorder.wait("upkeep: complete, 1");
         let path = f.folder.path().join("app.db");
         let before = fs::metadata(&path).expect("a file").len();
-        // Not all at once, which would write next to nothing.
+        // Deleting all rows without WHERE would write next to nothing.
         f.run("DELETE FROM t WHERE a < 100");
         let told = f.recorder.wait("upkeep: complete");
         let after = fs::metadata(&path).expect("a file").len();

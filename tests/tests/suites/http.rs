@@ -228,7 +228,7 @@ fn requests_are_served_or_refused_as_http_says() {
             post("transfer-encoding: chunked", "fffffffffffffffff\r\n"),
             400,
         ),
-        // What a proxy in between may understand in another way.
+        // Requests that a proxy may understand in another way.
         (
             post("transfer-encoding: chunked", "8\nSELECT 1\r\n0\r\n\r\n"),
             400,
@@ -538,7 +538,7 @@ fn a_response_that_its_client_does_not_take_is_cut_short_in_the_log() {
     server.line_with("cut short");
 }
 
-/// If its guest still writes, and if the server has the whole response.
+/// Both while its guest still writes, and once the server has the whole response.
 #[test]
 fn a_client_that_does_not_read_its_response_loses_its_connection_at_the_deadline() {
     let flags = ["--request-timeout", "500ms", "--grace", "1h"];
@@ -566,8 +566,7 @@ fn a_client_that_does_not_read_its_response_loses_its_connection_at_the_deadline
     served.server.ends_with_nothing_in_use();
 }
 
-/// What a guest says of its response's length, or of the connection, does not change where the next
-/// response begins.
+/// Whatever headers about length or connection a guest sets, the client finds the next response.
 #[test]
 fn a_guest_does_not_decide_where_its_response_ends() {
     let served = serve("wasi03_visits", &[]);

@@ -245,11 +245,11 @@ fn a_connection_without_a_request_is_closed() {
     });
 }
 
-/// It asks for nothing more, whatever else it sends.
+/// A client that sends frames but no request does not keep its connection open.
 #[test]
 fn a_connection_with_pings_alone_is_closed() {
     let site = Site::new("hostile_serves", "head-timeout = \"300ms\"", "");
-    // The last one is not acknowledged.
+    // The server acknowledges pings and settings, but not the window updates.
     let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
     let update = [0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1];
     for frame in [&ping[..], &SETTINGS, &update] {
@@ -294,7 +294,7 @@ fn a_client_that_floods_the_server_loses_its_connection() {
     site.server.ends_with_nothing_in_use();
 }
 
-/// The stream ends, and the rest of its connection goes on.
+/// The stream ends, and other streams of the connection continue.
 #[test]
 fn a_client_that_does_not_read_its_response_loses_its_stream_at_the_deadline() {
     let settings = "request-timeout = \"500ms\"\ngrace = \"1h\"";
@@ -365,7 +365,7 @@ fn a_client_that_reads_nothing_loses_its_connection_at_the_deadline() {
     site.server.ends_with_nothing_in_use();
 }
 
-/// At the deadline, before the client's own connection is closed.
+/// The guest's connection is returned at the deadline, before the client's own connection is closed.
 #[test]
 fn a_client_that_does_not_read_does_not_keep_a_database_connection() {
     let site = Site::new("wasi03_visits", "request-timeout = \"500ms\"", "");

@@ -113,7 +113,7 @@ impl Server {
         Server::start_as_it_is(command)
     }
 
-    /// The same, with its standard input and output as they are.
+    /// Like `start`, but does not change the command's standard input and output.
     pub(crate) fn start_as_it_is(mut command: Command) -> Server {
         let mut child = command
             .stderr(Stdio::piped())
@@ -145,7 +145,7 @@ impl Server {
         self.lines_until(text).pop().expect("the line")
     }
 
-    /// Waits for a line on standard error. Returns all up to that.
+    /// Waits for a line on standard error. Returns all lines up to it, with it.
     pub(crate) fn lines_until(&self, text: &str) -> Vec<String> {
         let lines = self.lines.lock().expect("a test that did not panic");
         let mut seen = Vec::new();

@@ -1,5 +1,4 @@
-//! `reload = "on-change"`: a server that reads its configuration and its components again when these
-//! change. The server says when it has.
+//! `reload = "on-change"`: a server reloads when its configuration or its components change.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -16,14 +15,14 @@ fn copy(guest: &str, to: &Path) {
     fs::copy(component(guest), to).expect("a file");
 }
 
-/// As editors and deployments do: no one sees half of a file.
+/// Replaces the file in one step, as editors and deployments do.
 fn replace(file: &Path, text: &str) {
     let new = file.with_extension("new");
     fs::write(&new, text).expect("a file");
     fs::rename(&new, file).expect("renamed");
 }
 
-/// The lines up to the one that the server has reloaded, and not that it has failed to.
+/// Waits until the server has reloaded. Returns how many reloads failed before.
 fn failures_until_reloaded(server: &Server) -> usize {
     let mut failures = 0;
     while server.line_with("eloaded").contains("Not reloaded") {
@@ -44,7 +43,7 @@ fn a_changed_configuration_is_read_and_a_broken_one_is_reported_once() {
     assert_eq!(failures_until_reloaded(&server), 0);
     server.ask("GET", "/quick", None).is(404);
 
-    // It is looked at each second, also while it is broken.
+    // The server looks at a broken file each second too.
     fs::write(&file, "components = 1").expect("a file");
     server.line_with("Not reloaded");
     server.ask("GET", "/quick", None).is(404);
@@ -75,7 +74,7 @@ fn a_changed_configuration_is_read_and_a_broken_one_is_reported_once() {
     assert!(server.wait().success());
 }
 
-/// As Kubernetes mounts a `ConfigMap`: a link to a folder, which is replaced.
+/// Kubernetes mounts a `ConfigMap` as a link to a folder, and replaces the link.
 #[test]
 fn a_replaced_link_is_a_change() {
     let (folder, file) = site::write("hostile_serves", ON_CHANGE, "");

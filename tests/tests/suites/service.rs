@@ -1,5 +1,6 @@
-//! `millpond serve` as a service: what systemd is told and passes, and its units. The test plays systemd:
-//! its side of the protocol, with real sockets. `tests/systemd/run` is with the real one.
+//! `millpond serve` as a service: what it tells systemd, the sockets that systemd passes, and the units.
+//! The tests speak systemd's side of the protocol, over real sockets. `tests/systemd/run` uses the real
+//! systemd.
 
 mod units;
 
@@ -87,8 +88,8 @@ impl Systemd {
     }
 }
 
-/// `command` with descriptors from 3, as systemd passes them. A shell moves them there, and knows the
-/// process that they are for.
+/// `command` with these descriptors as 3 and 4, as systemd passes them. A shell moves them there,
+/// because only it knows the process ID for `LISTEN_PID`.
 fn passing(command: &Command, names: &str, descriptors: [OwnedFd; 2]) -> Command {
     const MOVE: &str =
         "exec 3<&0 4<&1 </dev/null >/dev/null; export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$@\"";
@@ -122,7 +123,7 @@ fn systemd_is_told_of_the_start_of_reloads_and_of_the_stop() {
     let systemd = Systemd::new();
     let ((http, address), (admin, operator)) = (socket(), socket());
     let file = systemd.configure(&address.to_string(), &operator.to_string(), "");
-    // systemd keeps its own, so nothing else can listen there.
+    // Like systemd, the test keeps its copies open, so nothing else can listen there.
     let copies = [&http, &admin].map(|socket| socket.try_clone().expect("a copy").into());
     let command = passing(&systemd.command(&file), "http:admin", copies);
     let server = Server::start_as_it_is(command);
@@ -164,7 +165,7 @@ fn systemd_is_told_of_the_start_of_reloads_and_of_the_stop() {
     assert_eq!(systemd.next_within(Duration::from_millis(1)), None);
 }
 
-/// Without a handler, the first process of a container would ignore it.
+/// Without a handler, the first process of a container would ignore the signal.
 #[test]
 fn a_signal_ends_a_server_that_starts() {
     let systemd = Systemd::new();
@@ -243,7 +244,7 @@ fn sockets_that_contradict_the_configuration_are_refused() {
     }
 }
 
-/// A server whose log takes no lines answers no requests. Here its reader hangs.
+/// A server whose log is blocked answers no requests. Here the log's reader hangs.
 #[test]
 fn the_watchdog_is_told_only_while_requests_can_be_answered() {
     const INTERVAL: Duration = Duration::from_millis(200);
@@ -267,7 +268,7 @@ fn the_watchdog_is_told_only_while_requests_can_be_answered() {
         assert_eq!(value(&systemd.next(), "WATCHDOG"), Some("1"));
     }
 
-    // Until the pipe is full, and again when it is read, until the server ends.
+    // It blocks when the pipe is full, continues when that is read, and stops when the server ends.
     let client = std::thread::spawn(move || {
         let path = format!("/{}", "x".repeat(500));
         while crate::process::ask(address, "GET", &path, "", b"").is_ok() {}

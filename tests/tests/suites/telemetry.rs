@@ -1,5 +1,5 @@
-//! Traces that a server sends to an OpenTelemetry collector: a real one of HTTP, which reads the
-//! documents as strictly as OTLP's JSON is defined.
+//! Traces that a server sends to an OpenTelemetry collector: here a real HTTP server, which accepts
+//! nothing but OTLP's JSON.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -132,13 +132,13 @@ fn check_id(id: &str, digits: usize) {
 struct Collector {
     port: u16,
     bodies: Receiver<String>,
-    /// Ends with this.
+    /// The collector ends when this is dropped.
     _runtime: tokio::runtime::Runtime,
 }
 
 impl Collector {
-    /// One that answers with these statuses, and then accepts everything. None is one that never
-    /// answers.
+    /// Starts one that answers with these statuses, and then accepts everything. It never answers a
+    /// request whose status is `None`.
     fn start(answers: &[Option<u16>]) -> Collector {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)

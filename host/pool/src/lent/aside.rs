@@ -177,7 +177,7 @@ impl Lent {
         }
     }
 
-    /// The call has not ended, but what it did by now is told.
+    /// The call has not ended: note that it has written, if it has.
     fn take_wrote(&self, of_call: &CallNotes) {
         if let Some(notes) = self.stop.notes() {
             of_call.take_wrote_from(notes);

@@ -66,7 +66,7 @@ pub(crate) struct CursorWatch {
     sql: Arc<str>,
     /// The number of the call that returned it.
     call: u64,
-    /// `None` once it was told.
+    /// `None` once the observer was told.
     so_far: Mutex<Option<SoFar>>,
 }
 
@@ -79,7 +79,7 @@ struct SoFar {
 }
 
 impl<'a> CallWatch<'a> {
-    /// A call that is not told.
+    /// A call of which the observer is not told.
     pub(crate) const NONE: CallWatch<'static> = CallWatch { watched: None };
 
     /// Watch a call of this text, if there is an observer.
@@ -87,7 +87,7 @@ impl<'a> CallWatch<'a> {
         CallWatch::start(lent, Of::Sql(sql))
     }
 
-    /// Like [`new`](CallWatch::new), for a call that is only told if it fails.
+    /// Like [`new`](CallWatch::new), for a `prepare`, of which the observer is only told if it fails.
     pub(crate) fn of_prepare(lent: &'a Lent, sql: &'a str) -> CallWatch<'a> {
         CallWatch::start(lent, Of::Prepare(sql))
     }
@@ -115,7 +115,7 @@ impl<'a> CallWatch<'a> {
         }
     }
 
-    /// Where to note what happens during the call; `None` if it is not told.
+    /// Where to note what happens during the call; `None` if the observer is not told of it.
     pub(crate) fn notes(&self) -> Option<&Arc<CallNotes>> {
         self.watched.as_ref().map(|watched| &watched.notes)
     }
@@ -131,7 +131,7 @@ impl<'a> CallWatch<'a> {
         }
     }
 
-    /// The call has ended; if it succeeded, only what was noted is told: it ran no statement.
+    /// The call has ended. If it succeeded, tell only what was noted, because it ran no statement.
     pub(crate) fn end_unless_done<T>(mut self, result: &Result<T>) {
         if result.is_err() {
             return self.end(result, |_| Figures::default());

@@ -16,14 +16,15 @@ pub struct Source<'a> {
     pub guest: Option<&'a str>,
     /// The borrower's request: [`Request::label`](crate::Request::label).
     pub request: Option<&'a str>,
-    /// The number of the lending: all events from [`ConnectionAsked`](Event::ConnectionAsked) until
-    /// its connection is back have the same one, and no others of this process. `None` for events
-    /// of the pool itself.
+    /// The number of the lending, unique in this process. All events from
+    /// [`ConnectionAsked`](Event::ConnectionAsked) until the connection is back, or until
+    /// [`ConnectionNotGot`](Event::ConnectionNotGot), have the same number. `None` for events of the
+    /// pool itself.
     pub lending: Option<u64>,
-    /// The number of the call that runs SQL, in which this happened: all events from
-    /// [`StatementBegun`](Event::StatementBegun) to
-    /// [`StatementFinished`](Event::StatementFinished) have the same one, and no others of this
-    /// process. `None` for events outside of such calls.
+    /// The number of the call in which this happened, unique in this process. Calls that run SQL have
+    /// one: all events of a call from [`StatementBegun`](Event::StatementBegun) to
+    /// [`StatementFinished`](Event::StatementFinished) have the same number. `None` for events outside
+    /// of such calls.
     pub call: Option<u64>,
 }
 
@@ -46,7 +47,7 @@ pub enum Event<'a> {
         /// How long that took.
         time: Duration,
     },
-    /// A caller asks for a connection. Told before it waits, in its own task.
+    /// A caller asks for a connection. Told in the caller's task, before it waits.
     ConnectionAsked,
     /// A caller got a connection.
     #[non_exhaustive]
@@ -91,8 +92,8 @@ pub enum Event<'a> {
         /// Why.
         why: Close,
     },
-    /// A call that runs SQL begins. Told before its
-    /// [`StatementFinished`](Event::StatementFinished), in its caller's task; not for `prepare`.
+    /// A call that runs SQL begins. Told in the caller's task, before the call's
+    /// [`StatementFinished`](Event::StatementFinished). Not told of `prepare`.
     #[non_exhaustive]
     StatementBegun {
         /// The SQL text, as in [`StatementFinished`](Event::StatementFinished).
@@ -155,14 +156,14 @@ pub enum Event<'a> {
         /// How long that took, with waiting for readers.
         time: Duration,
     },
-    /// The engine has looked after its database in a quiet moment.
+    /// The engine has done the upkeep of its database, while the pool was unused.
     #[non_exhaustive]
     Maintained {
-        /// How many tables it measured, for the statistics of the query planner.
+        /// How many tables it analyzed, for the statistics of the query planner.
         analyzed_tables: u32,
         /// How many free pages it gave back to the disk.
         freed_pages: u32,
-        /// Whether it did all that was due. If not, a caller came, or something failed.
+        /// Whether it did all that was due. If not, a caller used the pool, or a step failed.
         is_complete: bool,
         /// How long that took.
         time: Duration,

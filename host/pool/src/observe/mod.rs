@@ -1,9 +1,10 @@
 //! What an operator can watch of a pool: each event, as it happens.
 //!
 //! An [`Observer`] is told of the connections that callers ask for, get and return, of the statements
-//! that begin and end, of the turns to write that they waited for, of group commits and checkpoints,
-//! and of transactions that ended before their borrower ended them. Each [`Event`] has a [`Source`]:
-//! the database, the tenant, the guest and the request, and which events belong together.
+//! that begin and end, of the turns to write that they waited for, of group commits, checkpoints and
+//! upkeep, and of transactions that ended before their borrower ended them. Each [`Event`] has a
+//! [`Source`]: the database, the tenant, the guest, the request, and numbers that say which events
+//! belong together.
 //!
 //! ```
 //! use std::sync::Arc;

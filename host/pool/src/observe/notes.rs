@@ -9,8 +9,8 @@ use super::event::TransactionEnd;
 /// How many notes of one call are kept: further ones are not told. One call makes a few.
 const MAX_NOTES: usize = 64;
 
-/// Where a session notes what happened, for observers. The pool takes it while the session is locked,
-/// after each call, and tells it later.
+/// Where a session notes what happened, for observers. After each call the pool takes the notes while
+/// the session is locked, and tells them later.
 #[derive(Debug, Default)]
 pub struct Notes {
     wrote: AtomicBool,
@@ -41,7 +41,7 @@ pub struct Checkpoint {
 /// The outcome of upkeep: see [`Event::Maintained`](crate::observe::Event::Maintained).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Maintenance {
-    /// How many tables it measured for the query planner.
+    /// How many tables it analyzed for the query planner.
     pub analyzed_tables: u32,
     /// How many free pages it gave back to the disk.
     pub freed_pages: u32,
@@ -84,13 +84,13 @@ impl Notes {
         }
     }
 
-    /// Take the notes. The session must be locked: later they may be those of its next borrower.
+    /// Take the notes. The session must be locked: otherwise they may be those of its next borrower.
     pub(crate) fn take(&self) -> Vec<Note> {
         std::mem::take(&mut lock(&self.list))
     }
 }
 
-/// What happened during one call, until it is told.
+/// What happened during one call, until the observer is told.
 #[derive(Debug)]
 pub(crate) struct CallNotes {
     /// The number of the call, for observers.
@@ -111,8 +111,8 @@ impl CallNotes {
         }
     }
 
-    /// Take what the session has noted. The session must be locked: later it may be lent to another
-    /// borrower, or run another call.
+    /// Take what the session has noted. The session must be locked: otherwise it may already be lent to
+    /// another borrower, or run another call.
     pub(crate) fn take_from(&self, notes: &Notes) {
         self.take_wrote_from(notes);
         let mut noted = lock(&notes.list);
@@ -121,7 +121,7 @@ impl CallNotes {
         }
     }
 
-    /// Like [`take_from`](CallNotes::take_from), of a call that still runs: only whether it writes.
+    /// Like [`take_from`](CallNotes::take_from), for a call that still runs: only whether it writes.
     pub(crate) fn take_wrote_from(&self, notes: &Notes) {
         if notes.wrote.swap(false, Ordering::Relaxed) {
             self.wrote();

@@ -126,8 +126,8 @@ impl Reporter {
         self.tell_of_call(borrower, None, event);
     }
 
-    /// Like [`tell`](Reporter::tell), of something that happened in the call with this number.
-    // Out of the way of those that have no observer.
+    /// Like [`tell`](Reporter::tell), of an event in the call with this number.
+    // Kept out of the callers' code, most of which run without an observer.
     #[cold]
     pub(crate) fn tell_of_call(
         &self,

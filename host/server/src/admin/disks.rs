@@ -1,4 +1,4 @@
-//! How much space is left on the file systems of the databases and of their backups.
+//! How much space is free on the file systems of the databases and of their backups.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::config::{Database, Location, Size};
 use crate::databases::WeakDatabases;
 
-/// The disks of the databases, when they were last looked at.
+/// The file systems of the databases, as of the last look.
 #[derive(Debug)]
 pub(super) struct Disks {
     min_free: AtomicU64,
@@ -28,16 +28,18 @@ struct Seen {
 /// A folder of a database.
 #[derive(Debug)]
 pub(super) struct Place {
-    /// What it is for, in metrics.
+    /// What it is for, `database` or `backups`: a label of the metrics.
     pub(super) of: &'static str,
+    /// In bytes.
     pub(super) free: u64,
     pub(super) is_low: bool,
 }
 
-/// Its number in the system.
+/// Its device number.
 type FileSystem = u64;
 
-/// A file system that has too little space, or again enough.
+/// A file system that has crossed the limit since the look before: it has too little space now, or
+/// enough again. Sizes are in bytes.
 #[derive(Debug)]
 pub(super) struct Crossed {
     pub(super) folder: PathBuf,
@@ -54,13 +56,13 @@ impl Disks {
         }
     }
 
-    /// Less than this is too little from now on.
+    /// Set how much must be free from now on.
     pub(super) fn set_min_free(&self, min_free: Size) {
         self.min_free.store(min_free.bytes(), Ordering::Relaxed);
     }
 
-    /// Look at the disks of these databases. Returns what is to be reported. Blocks as long as a disk
-    /// takes to answer.
+    /// Look at the file systems of these databases. Returns those to report. Blocks until each disk
+    /// has answered.
     pub(super) fn look(&self, databases: &WeakDatabases) -> Vec<Crossed> {
         let min = self.min_free.load(Ordering::Relaxed);
         let was_low = self.lock(|seen| seen.low.clone());
@@ -75,7 +77,7 @@ impl Disks {
                 };
                 let is_low = *known.entry(file_system).or_insert_with(|| {
                     let before = was_low.contains(&file_system);
-                    // Some more, so that a disk at the limit is not reported again and again.
+                    // An eighth more, so that a disk near the limit is not reported again and again.
                     let enough = if before { min + min / 8 } else { min };
                     let is_low = free < enough;
                     if is_low != before {
@@ -129,7 +131,7 @@ impl Disks {
     }
 }
 
-/// The folders that a database grows in.
+/// The folders in which a database and its backups grow.
 fn folders(settings: &Database) -> impl Iterator<Item = (&'static str, &Path)> {
     let own = match settings.location() {
         Some(Location::File(file)) => file.parent(),

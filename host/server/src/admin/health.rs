@@ -26,7 +26,7 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// Wait until the server is ready.
+    /// Wait until the server is ready. Asks twice a second.
     pub(crate) async fn ready(&self, watch: &Watch) {
         while self.answer(watch).await.0 != StatusCode::OK {
             tokio::time::sleep(GOOD_FOR).await;
@@ -66,8 +66,8 @@ impl Health {
     }
 }
 
-/// A disk with too little space is no reason to send requests elsewhere: reads work, and so do writes
-/// until it is full.
+/// Add the disks with too little space. They do not make the server unready: reads work, and so do
+/// writes until the disk is full.
 fn with_disks(mut databases: Map<String, Value>, watch: &Watch) -> Map<String, Value> {
     for (name, database) in &mut databases {
         if watch.disks.is_low(name) {

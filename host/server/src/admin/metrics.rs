@@ -25,7 +25,7 @@ type OfComponent = [(&'static str, String); 1];
 /// And a word of the server's own.
 type WithWord = (OfComponent, [(&'static str, &'static str); 1]);
 
-/// A database, and what a folder of it is for.
+/// A database, and `database` or `backups`: what the disk is used for.
 type OfDisk = (
     [(&'static str, String); 1],
     [(&'static str, &'static str); 1],
@@ -148,7 +148,7 @@ impl Metrics {
         self.limits.get_or_create(&[("limit", limit)]).inc();
     }
 
-    /// What the sender of traces counts.
+    /// The counters of [`Telemetry`](crate::telemetry::Telemetry).
     pub(super) fn telemetry(&self) -> Counts {
         let count = |result| self.spans.get_or_create_owned(&[("result", result)]);
         Counts {
@@ -173,7 +173,7 @@ impl Metrics {
         }
     }
 
-    /// Show these disks, and no others.
+    /// Replace the disks by these.
     pub(super) fn set_disks(&self, disks: &Disks) {
         self.free.clear();
         disks.each(|database, places| {

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 /// How many tenants of one database are counted: the most recently used ones.
 const MAX_TENANTS: usize = 1000;
-/// How many of all are shown.
+/// How many tenants, of all databases, are shown.
 const SHOWN: usize = 50;
 
-/// The tenants of one database that were used last. There is a bound on how many are kept, so that
-/// clients cannot fill the memory.
+/// The most recently used tenants of one database. Their number is limited, so that clients cannot
+/// fill the memory.
 #[derive(Debug, Default)]
 pub(super) struct Tenants {
     /// The least recently used one first.
@@ -46,7 +46,7 @@ impl Tenants {
         }
     }
 
-    /// Change what is known of the tenant, which is the most recently used one now.
+    /// Change the tenant's entry, and make it the most recently used one. Adds it if it is new.
     fn change(&mut self, name: &str, change: impl FnOnce(&mut Tenant)) {
         if let Some(tenant) = self.known.to_back(name) {
             change(tenant);

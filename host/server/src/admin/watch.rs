@@ -100,7 +100,7 @@ impl Watch {
         is_told.then_some(observer)
     }
 
-    /// Send traces from now on, if the configuration says where. Must be called within a tokio
+    /// Send traces from now on, if the configuration names a collector. Must be called within a tokio
     /// runtime.
     pub(crate) fn start_telemetry(self: &Arc<Watch>) {
         if let Some(telemetry) = &self.telemetry {
@@ -108,7 +108,7 @@ impl Watch {
         }
     }
 
-    /// Send the traces that wait, for a limited time.
+    /// Send the traces that wait, for up to 2 s.
     pub(crate) async fn finish_telemetry(&self) {
         if let Some(telemetry) = &self.telemetry {
             if !telemetry.finish().await {
@@ -118,7 +118,8 @@ impl Watch {
         }
     }
 
-    /// A request begins. Keep the result until nothing of it can begin any more.
+    /// A request begins. `None` if it is not traced. Keep the result as long as the request can ask for
+    /// connections or run statements.
     pub(crate) fn traced(
         &self,
         number: u64,
@@ -146,14 +147,14 @@ impl Watch {
             .clone()
     }
 
-    /// Do from now on what these settings say.
+    /// Apply the settings that a reload may change.
     pub(crate) fn set(&self, server: &config::Server) {
         self.access_log.store(server.access_log, Ordering::Relaxed);
         self.disks.set_min_free(server.min_free_disk);
     }
 
-    /// Look how much space the disks of the databases have, and report what has changed. Blocks as long as
-    /// a disk takes to answer.
+    /// Look how much space the disks of the databases have, and log those that have crossed the limit.
+    /// Blocks until each disk has answered.
     pub(crate) fn look_at_disks(&self) {
         for disk in self.disks.look(&self.databases()) {
             let (folder, free, min) = (&*disk.folder, disk.free, disk.min);

@@ -49,7 +49,7 @@ impl<T: Setting> Setting for Vec<T> {
                 None => is_whole = false,
             }
         }
-        // Without one, the others would be checked under wrong numbers.
+        // If one is left out, the checks would report wrong indexes for the others.
         is_whole.then_some(read)
     }
 

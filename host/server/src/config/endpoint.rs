@@ -1,4 +1,4 @@
-//! Services that the server sends something to.
+//! The URL of a service to which the server sends data.
 
 use std::fmt;
 use std::str::FromStr;
@@ -34,10 +34,10 @@ impl FromStr for Endpoint {
 
     /// # Errors
     ///
-    /// What to write.
+    /// The text is something else. The error says what to write.
     fn from_str(text: &str) -> Result<Endpoint, String> {
         const EXAMPLE: &str = "write a URL with a port and no path, such as \"http://127.0.0.1:4318\"; \
-                               TLS is for a collector on this machine to speak";
+                               for TLS, let a collector on this machine forward to that one";
         let address = text.strip_prefix("http://").ok_or(EXAMPLE)?;
         let address = address.strip_suffix('/').unwrap_or(address);
         match address.parse::<Address>() {

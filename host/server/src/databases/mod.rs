@@ -55,7 +55,7 @@ pub(crate) struct OpenDatabase {
     source: Source,
     /// The file, whatever the configuration calls it.
     file: Option<PathBuf>,
-    /// Those that run, until it is closed.
+    /// Its scheduled backups, until it is closed.
     backups: Mutex<Option<RunningSchedule>>,
 }
 
@@ -207,7 +207,7 @@ impl Databases {
             open.insert(name.clone(), Arc::new(database));
             new.push(name);
         }
-        // Once all are open: a configuration that is refused makes no backups.
+        // Only once all are open: a configuration that is refused must make no backups.
         for name in new {
             let database = &open[name];
             let started = backups::start(name.as_str(), &database.settings)?;
@@ -268,8 +268,8 @@ impl Databases {
             let database = Arc::clone(database);
             closing.spawn(async move {
                 let schedule = database.backups().take();
-                // A request may keep the database for longer. Stopping it blocks, for one that is
-                // being synced.
+                // A request may keep the database for longer. Dropping the schedule blocks while it
+                // syncs a backup.
                 let stopped = spawn_blocking(move || drop(schedule));
                 match &database.source {
                     Source::One(pool) => pool.close(grace).await,

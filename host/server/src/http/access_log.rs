@@ -35,7 +35,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Of a request that arrives now, and may take this `time`.
+    /// The line of a request that arrives now and may take up to `time`.
     pub(super) fn new<B>(
         number: u64,
         request: &Request<B>,
@@ -77,12 +77,12 @@ pub(super) fn log_refusal(log: &dyn Log, request: u64, status: StatusCode, reaso
     });
 }
 
-/// A client chooses its method too. It has no control characters.
+/// A client chooses its method, so its length in the log is limited. It has no control characters.
 fn loggable_method(method: &Method) -> Method {
     const MAX_BYTES: usize = 32;
     let bytes = method.as_str().as_bytes();
     match bytes.get(..MAX_BYTES) {
-        // The beginning of a method is one.
+        // The beginning of a method is a valid method.
         Some(start) if start.len() < bytes.len() => Method::from_bytes(start).unwrap_or_default(),
         _ => method.clone(),
     }

@@ -17,11 +17,11 @@ use crate::http::access_log::Line;
 use crate::http::exchange::Exchange;
 use crate::log::Sent;
 
-/// How much longer than its request's time a response may take to be sent: the host's own, which says
-/// that the time is over, only begins then.
+/// How long after its request's deadline a response may still be sent: the host's own response, which
+/// says that the time is over, only begins at the deadline.
 const SENDING_GRACE: Duration = Duration::from_secs(1);
 
-/// How many bytes HTTP/2 may hold of a response that has ended, until its client has room for them.
+/// How many bytes of a complete response h2 may hold until the client's window has room for them.
 const LAST_PART: usize = 1 << 10;
 
 pub(super) fn text(status: StatusCode, text: &'static str) -> Response<WasiBody> {
@@ -66,9 +66,10 @@ pub(super) struct Outgoing {
     /// There is none, whatever the guest writes. hyper sees to that for HTTP/1 only.
     is_omitted: bool,
     is_http2: bool,
-    /// With HTTP/2, the end of the last part of the body. h2 takes a whole part when the client has room
-    /// for one byte, and with the last part hyper lets go of the stream: no deadline could end it any
-    /// more, and a client could keep the part. It takes this end when the client has room for the rest.
+    /// With HTTP/2, the end of the last part of the body, which is passed on separately. h2 takes a
+    /// whole part once the client's window has room for one byte, and after the last part hyper drops
+    /// the stream: then no deadline could end it, and a client could keep the part in memory. h2 takes
+    /// this end once the window has room for the rest.
     held: Option<Bytes>,
     ended: bool,
     failed: bool,
@@ -97,7 +98,8 @@ impl Outgoing {
         let is_http2 = version == Version::HTTP_2;
         let status = response.status();
         if status == StatusCode::NO_CONTENT {
-            // A client that believes it would take the next response for content (RFC 9110, 8.6).
+            // A client that believes the length would read the next response as content (RFC 9110,
+            // 8.6).
             response.headers_mut().remove(CONTENT_LENGTH);
         }
         let has_none = line.method == Method::HEAD

@@ -19,8 +19,8 @@ use wasmtime_wasi_http::{Error, WasiBody};
 const MIN_SIZE: u64 = 256;
 /// How much compressed data to collect before it is sent, unless the guest pauses.
 const PART: usize = 16 << 10;
-/// How much to compress before other connections get their turn on the thread: that takes less than
-/// 2 ms.
+/// How many bytes to compress before other connections get their turn on the thread. That takes less
+/// than 2 ms.
 const TURN: usize = 16 << 10;
 
 /// zlib's default, and a level of Brotli that takes about as long.
@@ -238,10 +238,10 @@ struct Compressed {
     /// Taken at the end.
     encoder: Option<Encoder>,
     trailers: Option<Frame<Bytes>>,
-    /// What is not compressed yet of the guest's last part.
+    /// The rest of the guest's last part, which is not compressed yet.
     input: Bytes,
     has_unflushed: bool,
-    /// How much may still be compressed in this turn.
+    /// How many bytes may still be compressed in this turn.
     turn: usize,
 }
 
@@ -342,7 +342,7 @@ mod tests {
     const PARTS: usize = 64;
     const PART_SIZE: usize = 64 << 10;
 
-    /// Large parts that are always there. Counts those that it has given.
+    /// A body whose large parts are always ready. Counts the parts that it has given.
     struct Ready(Arc<AtomicUsize>);
 
     impl Body for Ready {
@@ -359,7 +359,7 @@ mod tests {
         }
     }
 
-    /// Other connections have the same thread.
+    /// Other connections share the thread.
     #[test]
     fn a_body_that_never_pauses_gives_others_their_turn() {
         for coding in [Coding::Brotli, Coding::Gzip] {

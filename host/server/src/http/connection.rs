@@ -325,7 +325,7 @@ fn answer_to(error: &hyper::Error) -> Option<StatusCode> {
     })
 }
 
-/// Read and discard what the client still sends, until it closes its half too, for as long as `most`.
+/// Read and discard what the client still sends, until it closes its half too, for up to `most`.
 async fn linger(socket: &std::net::TcpStream, most: Duration) {
     if matches!(socket.peek(&mut [0]), Ok(0)) {
         return;

@@ -56,9 +56,9 @@ struct State {
     abandoned: u64,
     /// When the last request ended.
     idle_since: Instant,
-    /// When the response must have been handed over that began last.
+    /// By when hyper must have taken the whole response that began last.
     until: Option<Instant>,
-    /// Since when the socket takes no more.
+    /// Since when the socket takes no more bytes.
     blocked_since: Option<Instant>,
 }
 
@@ -87,13 +87,13 @@ impl Exchange {
         state.unread = has_body;
     }
 
-    /// A response begins, which must have been sent by then.
+    /// A response begins. It must have been sent by `until`.
     pub(super) fn respond(&self, until: Instant) {
         self.state().until = Some(until);
     }
 
-    /// With HTTP/2: by when the response must have been handed over that the stream has begun which
-    /// was polled last.
+    /// With HTTP/2, call it after polling a stream. Returns the deadline of the response that the
+    /// stream has begun in that poll, if it has.
     pub(super) fn take_until(&self) -> Option<Instant> {
         self.state().until.take()
     }
@@ -129,8 +129,8 @@ impl Exchange {
         self.state().under_way == 0
     }
 
-    /// Wait until no request has been running for `time`, which is not counted before `from`. What else
-    /// the client sends does not matter: pings, for instance.
+    /// Wait until no request has been running for `time`, counted from `from` at the earliest. Other
+    /// frames of the client, such as pings, do not matter.
     pub(super) async fn idle(&self, time: Duration, from: Instant) {
         loop {
             let left = {
@@ -176,7 +176,7 @@ impl Exchange {
         self.state().responding = true;
     }
 
-    /// Whether the socket has taken what was written last.
+    /// Note whether the socket has taken `anything` of the last write.
     pub(super) fn took(&self, anything: bool) {
         let mut state = self.state();
         match anything {
@@ -196,8 +196,8 @@ impl Exchange {
         drop(lines);
     }
 
-    /// Drive a connection to its end. `None`: its client does not take a response in time, or, with no
-    /// request running, takes nothing for `patience`.
+    /// Drive a connection to its end. Returns `None` if its client does not take a response by its
+    /// deadline, or takes no bytes for `patience` while no request is running.
     pub(super) async fn in_time<F: Future>(
         &self,
         mut connection: Pin<&mut F>,
@@ -206,7 +206,7 @@ impl Exchange {
         let mut timer = Timer::default();
         poll_fn(|cx| match connection.as_mut().poll(cx) {
             Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-            // All that changes this happens while the connection is polled.
+            // What `due` reads only changes while the connection is polled.
             Poll::Pending => timer.poll(self.state().due(patience), cx).map(|()| None),
         })
         .await
@@ -225,7 +225,7 @@ impl State {
         }
     }
 
-    /// When the connection must end, unless something is sent before.
+    /// When the connection must end, unless more is sent before.
     fn due(&self, patience: Duration) -> Option<Instant> {
         let lines = self.lines.iter().map(|line| line.deadline);
         let blocked = self.blocked_since.filter(|_| self.under_way == 0);
@@ -239,7 +239,7 @@ impl State {
 pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
 
 impl Timer {
-    /// Ready at this time.
+    /// Ready at `time`. Pending, without waking the task, if that is `None`.
     pub(super) fn poll(&mut self, time: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(time) = time else {
             return Poll::Pending;

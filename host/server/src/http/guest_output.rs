@@ -15,8 +15,8 @@ use crate::printable::printable;
 
 /// Longer lines are split.
 const MAX_LINE_BYTES: usize = 4096;
-/// How much each line counts in addition to its text, for what the log adds: the request's number, and
-/// with JSON the time. Otherwise a guest could write much more in short lines than it may.
+/// How many bytes each line counts in addition to its text, because the log adds the request's number
+/// and, with JSON, the time. Otherwise a guest could exceed its limit many times by short lines.
 const LINE_BYTES: usize = 100;
 /// The maximum size of one write of a guest.
 const MAX_WRITE_BYTES: usize = 64 * 1024;
@@ -118,7 +118,7 @@ impl Lines {
     }
 }
 
-/// How long a text is in a log, where JSON escapes some characters.
+/// The length of a text in the log, in bytes. JSON escapes some characters.
 fn size(text: &str) -> usize {
     text.chars().map(size_of).sum()
 }
@@ -130,7 +130,7 @@ fn size_of(c: char) -> usize {
     }
 }
 
-/// The beginning of a text that is no longer than this in a log.
+/// The longest beginning of a text that takes at most `room` bytes in the log.
 fn fitting(text: &str, room: usize) -> &str {
     let mut left = room;
     let end = text

@@ -31,7 +31,7 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 /// How much of a response's body to take from the guest before the client does.
 const SEND_BUFFER: usize = 64 << 10;
 
-/// A request's stream. It ends, too, if the client does not take its response in time.
+/// A request's stream. It also ends if the client does not take its response by the deadline.
 pub(super) struct Stream {
     stream: Pin<Box<dyn Future<Output = ()> + Send>>,
     exchange: Arc<Exchange>,
@@ -85,9 +85,10 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
 
 /// For a connection whose requests have heads of up to `max_head_size` bytes.
 ///
-/// The rest are the defaults of hyper and h2: a frame has up to 16 KiB; 20 requests that the client
-/// resets before the server has seen them, 1,024 that it gets wrong, 100 empty parts of bodies, or too
-/// many small ones close the connection, as does a head of too many frames. A ping, or settings, are acknowledged before more is read.
+/// The rest are the defaults of hyper and h2. A frame has up to 16 KiB. The connection is closed after
+/// 20 requests that the client resets before the server has seen them, 1,024 invalid requests, 100
+/// empty parts of bodies, too many small parts, or a head of too many frames. Pings and settings are
+/// acknowledged before more is read.
 pub(super) fn builder(streams: &Streams, max_head_size: u32) -> Builder<Streams> {
     let mut http = Builder::new(streams.clone());
     http.timer(TokioTimer::new())
@@ -100,7 +101,7 @@ pub(super) fn builder(streams: &Streams, max_head_size: u32) -> Builder<Streams>
 }
 
 /// Run a connection and its streams to the end of the connection, or until its client is a
-/// [flood](Exchange::is_flooded). Returns false if its client does not take what it asked for
+/// [flood](Exchange::is_flooded). Returns false if its client does not take its responses
 /// [in time](Exchange::in_time).
 pub(super) async fn drive<C: Future>(
     mut connection: Pin<&mut C>,

@@ -146,14 +146,14 @@ impl Server {
     }
 }
 
-/// Look at the disks of the databases again and again, until the server is gone.
+/// Look at the disks of the databases each second, until the server is dropped.
 async fn look_at_disks(watch: Weak<Watch>) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let Some(watch) = watch.upgrade() else {
             return;
         };
-        // A disk may be on another machine.
+        // A disk may be on another machine, so looking can block for long.
         let _ = tokio::task::spawn_blocking(move || watch.look_at_disks()).await;
     }
 }

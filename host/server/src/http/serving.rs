@@ -90,13 +90,14 @@ impl Serving {
         self.operator.address
     }
 
-    /// The configuration that it serves. Some of its settings take effect at the next start.
+    /// The configuration that it serves. Of a reloaded one, some settings only take effect at the next
+    /// start.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Completes once the server can do its work: once `/readyz` would answer 200. It asks each pool for a
-    /// connection meanwhile. It must be polled within the server's tokio runtime.
+    /// Completes once the server is ready: once `/readyz` answers 200. Until then it asks each pool for
+    /// a connection, twice a second. It must be polled within the server's tokio runtime.
     pub fn ready(&self) -> impl Future<Output = ()> + Send + 'static {
         let watch = Arc::clone(&self.watch);
         async move { Health::default().ready(&watch).await }

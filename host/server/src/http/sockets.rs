@@ -1,4 +1,4 @@
-//! The sockets of a server: its own, and those that a service manager opened for it.
+//! The sockets of a server: its own, and those that a service manager opens for it.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -30,14 +30,16 @@ impl Sockets {
         Sockets::bind_with(config, Vec::new())
     }
 
-    /// As [`bind`](Sockets::bind), with sockets that another program has opened, such as systemd. Each
-    /// has a name: `http` if it is for one of the configuration's listeners, `admin` for the admin
-    /// server. It is used for the address that it has. Addresses without a socket are listened on.
+    /// Like [`bind`](Sockets::bind), with sockets that another program, such as systemd, has opened.
+    /// Each has a name: `http` if it is for a listener, `admin` if it is for the admin server. A socket
+    /// is used for the configured address that equals its own. For each other configured address, this
+    /// opens a socket.
     ///
     /// # Errors
     ///
-    /// As [`bind`](Sockets::bind). A socket has another name, does not listen, or has an address that the
-    /// configuration does not have: using it could open to others what the configuration does not.
+    /// Those of [`bind`](Sockets::bind). A socket has another name or does not listen. No configured
+    /// address equals a socket's: using it could let other machines connect against the
+    /// configuration.
     pub fn bind_with(config: &Config, passed: Vec<(String, TcpListener)>) -> Result<Sockets> {
         let (mut http, mut admin) = (Vec::new(), Vec::new());
         for (name, socket) in passed {
@@ -69,7 +71,7 @@ impl Sockets {
     }
 }
 
-/// A socket of another program.
+/// A socket that another program has opened.
 struct Passed {
     name: String,
     address: SocketAddr,
@@ -103,8 +105,8 @@ impl Passed {
             _ => "the `address` of a listener",
         };
         Error::new(format_args!(
-            "the socket `{}` that was passed, {}, is not {key} of the configuration: write its address \
-             there, or do not pass it",
+            "the socket `{}` that was passed has the address {}, which is not {key} in the \
+             configuration: write it there, or do not pass the socket",
             self.name, self.address
         ))
     }

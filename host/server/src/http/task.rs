@@ -31,7 +31,7 @@ pub(super) struct Task {
     /// Completes when the connection has taken the response, or dropped it.
     pub(super) taken: oneshot::Receiver<bool>,
     pub(super) exchange: Arc<Exchange>,
-    /// The guest may ask for connections until its end.
+    /// Kept until the guest ends: until then it may ask for connections.
     pub(super) _traced: Option<Arc<TracedRequest>>,
 }
 

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// The size of a `tracestate` that must be passed on. A longer one is dropped.
+/// The size of a `tracestate` that must be passed on, in bytes. A longer one is dropped.
 const MAX_STATE: usize = 512;
 
 /// The client's span, by the header `traceparent`.
@@ -18,7 +18,7 @@ pub(super) struct Parent {
 }
 
 impl Parent {
-    /// `None` if the headers name none, or are malformed.
+    /// `None` if the header is missing, repeated or malformed.
     pub(super) fn of(headers: &HeaderMap) -> Option<Parent> {
         let mut all = headers.get_all("traceparent").iter();
         let (Some(header), None) = (all.next(), all.next()) else {
@@ -50,7 +50,7 @@ impl Parent {
         };
         let (flags, rest) = flags.split_at_checked(2)?;
         let [flags] = hex(flags)?;
-        // Later versions may add to it.
+        // Later versions may append fields.
         let is_whole = rest.is_empty() || (version > 0 && rest[0] == b'-');
         let (trace, span) = (hex(trace)?, hex(span)?);
         let is_valid = version != 0xff && trace != [0; 16] && span != [0; 8];
@@ -63,7 +63,7 @@ impl Parent {
     }
 }
 
-/// Bytes as hexadecimal digits in lower case.
+/// Decode hexadecimal digits in lower case.
 fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let digit = |digit: u8| match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -86,7 +86,7 @@ fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
 /// Random bytes, not all of them 0.
 pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    // Without the system's random numbers, all traces would have the same one.
+    // If the system has no random numbers, all traces get the same ID.
     let filled = SystemRandom::new().fill(&mut bytes);
     if filled.is_err() || bytes == [0; N] {
         bytes = [1; N];
@@ -94,7 +94,7 @@ pub(super) fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// Another number, different for each (SplitMix64).
+/// Map each number to a different one that looks random (SplitMix64).
 pub(super) fn mixed(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

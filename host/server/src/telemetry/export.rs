@@ -20,22 +20,22 @@ use super::{Counts, MAX_FINISH, Telemetry};
 use crate::config::Endpoint;
 use crate::log::{Event, Log};
 
-/// How many spans are sent at once, and how long the first of them waits for others.
+/// The maximum number of spans in one document, and how long the first of them waits for others.
 const MAX_BATCH: usize = 512;
 const BATCH_TIME: Duration = Duration::from_secs(1);
 /// How long the collector may take to answer.
 const MAX_ANSWER_TIME: Duration = Duration::from_secs(10);
-/// How much of its answer is read.
+/// How many bytes of its answer are read.
 const MAX_ANSWER: usize = 64 << 10;
-/// How often spans are sent, if the collector asks for that or cannot be reached, and the pause before
-/// the second time. Each later pause is twice as long.
+/// How many times the same spans are sent while the collector is busy or cannot be reached, and the
+/// pause before the second time. Each later pause is twice as long.
 const MAX_ATTEMPTS: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The shortest time between two lines of the log.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
 impl Telemetry {
-    /// Send spans from now on, and tell the log if some are dropped. Must be called within a tokio
+    /// Send spans from now on, and report dropped ones in `log`. Must be called within a tokio
     /// runtime.
     pub(crate) fn start<L: Log + 'static>(&self, log: &Arc<L>) {
         let queued = self
@@ -61,8 +61,8 @@ impl Telemetry {
             .unwrap_or_else(PoisonError::into_inner) = Some(task);
     }
 
-    /// Send what waits, for a limited time. What comes later is dropped. Returns false if the time was
-    /// too short.
+    /// Send the spans that wait, for up to [`MAX_FINISH`]. Later ones are dropped. Returns false if
+    /// the time was too short.
     pub(crate) async fn finish(&self) -> bool {
         let task = self
             .exporting
@@ -86,7 +86,7 @@ struct Exporter {
     counts: Counts,
     is_ending: watch::Receiver<bool>,
     log: Weak<dyn Log>,
-    /// How many of the dropped spans the log was told of, and when.
+    /// How many dropped spans were reported in the log, and when.
     told: u64,
     told_at: Option<Instant>,
 }
@@ -99,7 +99,7 @@ enum Refused {
 }
 
 impl Exporter {
-    /// Send what comes, until nothing can come any more, or until the end and then what is left.
+    /// Send spans as they come. At the end, close the queue and send what is left in it.
     async fn run(mut self, mut queued: mpsc::Receiver<Span>) {
         let mut batch = Vec::with_capacity(MAX_BATCH);
         let mut ending = self.is_ending.clone();
@@ -181,7 +181,7 @@ impl Exporter {
         self.tell(&reason);
     }
 
-    /// Tell the log of dropped spans, but not often.
+    /// Report dropped spans in the log, at most once a minute.
     fn tell(&mut self, reason: &str) {
         let dropped = self.counts.dropped.get();
         let is_early = |at: Instant| at.elapsed() < WARN_EVERY;
@@ -226,7 +226,7 @@ async fn post(collector: &Endpoint, body: Bytes) -> Result<u64, Refused> {
     let (status, body) = tokio::select! {
         biased;
         answer = &mut answer => answer?,
-        // It ends after the answer, which is here then.
+        // The connection can end first: then the answer, or an error, is ready.
         _ = &mut connection => answer.await?,
     };
     let message = format!("it answered with the status {}", status.as_u16());

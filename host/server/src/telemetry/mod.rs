@@ -1,9 +1,9 @@
 //! Sends traces to an OpenTelemetry collector: one of each request, with its connections and
 //! statements.
 //!
-//! It is told by the log and by the pools' observer, on the threads that run requests, so it only puts
-//! a span into a bounded queue. `export` has the task that sends them. OTLP over HTTP with JSON is a
-//! `POST` of a document, so no library is needed for it.
+//! The log and the pools' observer call it on the threads that run requests, so it only puts each span
+//! into a bounded queue. The task in `export` sends them. OTLP over HTTP with JSON is a `POST` of a
+//! document, which needs no library.
 
 mod context;
 mod export;
@@ -26,17 +26,17 @@ use crate::config::{self, Endpoint};
 use crate::log::Access;
 use crate::printable::start_of;
 
-/// How many spans wait to be sent. Further ones are dropped.
+/// The maximum number of spans that wait to be sent. Further ones are dropped.
 const MAX_QUEUED: usize = 8_192;
-/// How many connections and statements of one request have spans: a guest makes as many as it has time
-/// for, and others' spans need room too.
+/// The maximum number of connections and statements of one request that have spans: a guest could
+/// make enough to leave no room for other requests' spans.
 const MAX_REQUEST_SPANS: u32 = 1_000;
-/// How much of a text is sent.
+/// How much of a statement's text is sent.
 const MAX_TEXT_CHARS: usize = 2_000;
-/// How long a shutdown waits until everything is sent.
+/// How long a shutdown waits until all spans are sent.
 const MAX_FINISH: Duration = Duration::from_secs(2);
 
-/// The statements that a span is named after: a guest must not choose the name.
+/// The words that may be in a span's name: a guest must not choose the name freely.
 const OPERATIONS: [&str; 24] = [
     "ALTER",
     "ANALYZE",
@@ -64,18 +64,18 @@ const OPERATIONS: [&str; 24] = [
     "WITH",
 ];
 
-/// Collects spans, and has them sent.
+/// Makes spans of what happens, and queues them for the task that sends them.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
     collector: Endpoint,
     service: String,
     query_text: bool,
-    /// Where the numbers of spans begin. Different in each process.
+    /// Added to the numbers of spans. Different in each process.
     seed: u64,
     next: AtomicU64,
     open: Mutex<Open>,
     queue: mpsc::Sender<Span>,
-    /// `None` once it is being sent.
+    /// `None` once the task that sends them has taken it.
     queued: Mutex<Option<mpsc::Receiver<Span>>>,
     counts: Counts,
     is_ending: watch::Sender<bool>,
@@ -89,7 +89,7 @@ pub(crate) struct Counts {
     pub(crate) dropped: Counter,
 }
 
-/// What has begun, by its number.
+/// What has begun and not ended, by its number.
 #[derive(Debug, Default)]
 struct Open {
     requests: HashMap<u64, Arc<Trace>>,
@@ -110,7 +110,7 @@ struct Trace {
     children: AtomicU32,
 }
 
-/// A connection that was asked for, or a call.
+/// A connection that a guest has asked for, or a call that runs SQL.
 #[derive(Debug)]
 struct Begun {
     trace: Arc<Trace>,
@@ -120,7 +120,7 @@ struct Begun {
     waited: Duration,
 }
 
-/// A request that is traced. Drop it once nothing of it can begin any more.
+/// A request that is traced. Keep it as long as the request can ask for connections.
 #[derive(Debug)]
 pub(crate) struct TracedRequest {
     telemetry: Arc<Telemetry>,
@@ -134,7 +134,7 @@ impl Drop for TracedRequest {
 }
 
 impl Telemetry {
-    /// `None` if nothing is to be sent.
+    /// `None` if the settings name no collector.
     pub(crate) fn new(settings: &config::Telemetry, counts: Counts) -> Option<Arc<Telemetry>> {
         let collector = settings.opentelemetry.clone()?;
         let (queue, queued) = mpsc::channel(MAX_QUEUED);
@@ -153,8 +153,8 @@ impl Telemetry {
         }))
     }
 
-    /// The request with this number begins. `None` if its client says that its trace is not
-    /// recorded.
+    /// The request with this number begins. `None` if its client says that it does not record the
+    /// trace.
     pub(crate) fn request(
         self: &Arc<Telemetry>,
         number: u64,
@@ -327,7 +327,7 @@ impl Telemetry {
         self.send(span);
     }
 
-    /// Something begins in a request, unless that has as many spans as it may.
+    /// Begin a span within a request. `None` if the request has [`MAX_REQUEST_SPANS`] already.
     fn child(&self, trace: &Arc<Trace>, parent: [u8; 8]) -> Option<Begun> {
         if trace.children.fetch_add(1, Ordering::Relaxed) >= MAX_REQUEST_SPANS {
             self.counts.dropped.inc();
@@ -348,7 +348,7 @@ impl Telemetry {
         }
     }
 
-    /// The number of a span: no other one of this process has it, and hardly one of another.
+    /// The number of a new span: unique in this process, and almost certainly among all processes.
     fn next_span(&self) -> [u8; 8] {
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -414,7 +414,7 @@ mod tests {
         }
     }
 
-    /// Without a task that sends, everything waits.
+    /// No task sends the spans, so all of them wait.
     #[test]
     fn spans_of_a_request_and_those_that_wait_are_bounded() {
         let settings = config::Telemetry {

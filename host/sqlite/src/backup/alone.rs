@@ -27,14 +27,13 @@ pub(crate) struct Alone {
 }
 
 impl Alone {
-    /// Lock a database, whose file exists. `location` must outlive the lock. As long as others
-    /// remove and replace the file only while they have the lock too, its name stays that of this
-    /// file.
+    /// Lock a database, whose file exists. `location` must outlive the lock. While this is locked, the
+    /// file keeps its name, if others also remove and replace it only with this lock.
     pub(crate) fn with(location: &Location) -> Result<Alone, BackupError> {
         location.remember();
         let alone = Alone::lock(location)?;
         match location.is_lost() {
-            // Another had the lock, and has replaced or deleted it.
+            // Another holder of the lock has replaced or deleted the file.
             true => Err(BackupError::InUse {
                 path: location.name().into(),
             }),

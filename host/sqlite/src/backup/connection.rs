@@ -23,12 +23,12 @@ use crate::open::{Location, PROGRESS_INTERVAL, cannot_open, limit_definitions};
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// The most memory that SQLite may use for a connection: a guest chooses what an index or a
-/// constraint computes.
+/// The maximum memory that SQLite may use for a connection, in bytes: a guest chooses what an index or
+/// a constraint computes.
 const MAX_MEMORY: u64 = 256 << 20;
 
-/// A connection in a read transaction. What a guest has stored in the database is limited as on a
-/// pool's connection: its memory, and the time in [`run`](Snapshot::run).
+/// A connection in a read transaction. As on a pool's connection, what a guest has stored in the
+/// database can only use limited memory and, in [`run`](Snapshot::run), limited time.
 pub(super) struct Snapshot {
     // Before the connection: see there.
     _log: LeavesLog,
@@ -112,8 +112,8 @@ impl Snapshot {
         self.memory.enter()
     }
 
-    /// Do what depends on what a guest has stored. It is stopped after `time`: an error of the kind
-    /// `DeadlineExceeded`.
+    /// Run `work`, which may execute what a guest has stored. After `time` it is stopped, with an
+    /// error of the kind `DeadlineExceeded`.
     pub(super) fn run<T>(
         &self,
         time: Duration,
@@ -122,8 +122,8 @@ impl Snapshot {
         let _scope = self.enter();
         self.watch.start(clock::after(time), NEVER);
         self.watched.begin();
-        // It reads the schema, and so must stop in time too. If the schema is damaged, nothing uses
-        // it, and the work finds the damage.
+        // Installing reads the schema, so it must stop in time too. If the schema is damaged, nothing
+        // uses FTS5, and `work` finds the damage.
         let result = match fts5::install(&self.conn, &self.watch) {
             Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
             _ => work(&self.conn),

@@ -149,8 +149,9 @@ impl<'a> Backup<'a> {
         self
     }
 
-    /// How long the check may take: a guest can make one compute for hours, with what it has
-    /// written into its database. A backup whose check takes longer fails. Defaults to 10 s, and 10 ms for each page.
+    /// Set how long the check may take: with what a guest has written into its database, it can make a
+    /// check compute for hours. A backup whose check takes longer fails. Defaults to 10 s plus 10 ms for
+    /// each page.
     pub fn max_check_time(mut self, time: Duration) -> Self {
         self.monitor.set_check_time(time);
         self
@@ -165,10 +166,10 @@ impl<'a> Backup<'a> {
     ///
     /// [`Exists`](BackupError::Exists), [`Running`](BackupError::Running),
     /// [`SameFile`](BackupError::SameFile). [`Database`](BackupError::Database): the database
-    /// cannot be read, or its check takes longer than it [may](Backup::max_check_time), or needs more
-    /// than 256 MiB of memory. [`File`](BackupError::File): the target cannot be written, or has the log of
-    /// a database beside it. [`Damaged`](BackupError::Damaged): the copy failed its check, so the
-    /// database is damaged.
+    /// cannot be read, or its check takes longer than [`max_check_time`](Backup::max_check_time) or
+    /// needs more than 256 MiB of memory. [`File`](BackupError::File): the target cannot be written, or
+    /// has the log of a database beside it. [`Damaged`](BackupError::Damaged): the copy failed its
+    /// check, so the database is damaged.
     /// [`Cancelled`](BackupError::Cancelled). After any of them, the target is as it was, except
     /// that with `File` it can be complete, if only its folder could not be synced.
     pub fn write(mut self, to: impl AsRef<Path>) -> Result<BackupReport, BackupError> {

@@ -34,7 +34,7 @@ pub(crate) struct Part {
     target: OsString,
     /// The path of the target, for errors.
     path: PathBuf,
-    /// Dropped last: as long as it is there, the part is being made.
+    /// Dropped last: as long as it is held, the part is being made.
     _lock: Lock,
     is_done: Cell<bool>,
 }
@@ -99,12 +99,13 @@ impl Part {
         BackupError::file(&self.path, error)
     }
 
-    /// Give it the mode and, if permitted, the owner of another file. No connection to it is open.
+    /// Give it the mode and, if permitted, the owner of another file. No connection to the part may be
+    /// open.
     pub(super) fn resemble(&self, other: &Metadata) -> io::Result<()> {
         disk::resemble(&self.open()?, other)
     }
 
-    /// Write it to the disk. No connection to it is open. Returns its length.
+    /// Sync it to the disk. No connection to the part may be open. Returns its length, in bytes.
     pub(crate) fn sync(&self) -> Result<u64, BackupError> {
         let synced = || {
             let file = self.open()?;
@@ -127,7 +128,7 @@ impl Part {
         Ok(file.into_std())
     }
 
-    /// Give it its name. It is on the disk.
+    /// Give it its name. It must have been synced.
     pub(crate) fn publish(self, publish: Publish) -> Result<(), BackupError> {
         let dir = self.folder.dir();
         let renamed = match publish {
@@ -155,7 +156,7 @@ impl Part {
 impl Drop for Part {
     fn drop(&mut self) {
         if !self.is_done.get() {
-            // A part that remains is in no one's way: the next one of its name replaces it.
+            // If this fails, the next part of this name replaces it.
             let _ = remove_with_companions(self.dir(), &self.name);
         }
     }
@@ -178,8 +179,8 @@ pub(super) fn target_of(name: &str) -> Option<&str> {
     name.strip_prefix('.')?.strip_suffix(PART)
 }
 
-/// Remove the part of `target`, if a crash has left it. Returns whether there was one. `None` if it
-/// is being made.
+/// Remove the part of `target`, if a crash has left it. Returns whether there was one; `None` if
+/// another process or thread is making it.
 pub(crate) fn remove_stale(folder: &Arc<Folder>, target: &OsStr) -> io::Result<Option<bool>> {
     let name = part_of(target);
     let Some(_lock) = Lock::take(folder, &name)? else {
@@ -204,10 +205,10 @@ struct Lock {
 }
 
 impl Lock {
-    /// `None` if another has it.
+    /// `None` if another process or thread has it.
     fn take(folder: &Arc<Folder>, part: &OsStr) -> io::Result<Option<Lock>> {
         let (dir, name) = (folder.dir(), with_suffix(part, LOCK));
-        // Each time that another removes it at that moment.
+        // It tries again if another removes the file in between.
         for _ in 0..100 {
             // A link would be followed.
             match dir.symlink_metadata(&name) {
@@ -246,7 +247,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // While it is locked. One that remains is in no one's way.
+        // Before the lock is released. A file that remains does no harm.
         let _ = disk::remove(self.folder.dir(), &self.name);
     }
 }

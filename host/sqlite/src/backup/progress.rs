@@ -59,7 +59,7 @@ pub(super) struct Monitor<'a> {
     check_time: Option<Duration>,
 }
 
-/// What a check may take, unless it is set: some 200 times of what it takes.
+/// How long a check may take by default: some 200 times as long as one usually takes.
 const CHECK_TIME: Duration = Duration::from_secs(10);
 const CHECK_TIME_OF_PAGE: Duration = Duration::from_millis(10);
 

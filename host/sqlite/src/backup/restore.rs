@@ -79,8 +79,9 @@ impl<'a> Restore<'a> {
         self
     }
 
-    /// How long the check may take: a guest can make one compute for hours, with what it has
-    /// written into its database. A restore whose check takes longer fails. Defaults to 10 s, and 10 ms for each page.
+    /// Set how long the check may take: with what a guest has written into its database, it can make a
+    /// check compute for hours. A restore whose check takes longer fails. Defaults to 10 s plus 10 ms for
+    /// each page.
     pub fn max_check_time(mut self, time: Duration) -> Self {
         self.monitor.set_check_time(time);
         self
@@ -93,11 +94,10 @@ impl<'a> Restore<'a> {
     /// The backup is copied beside the database and checked before anything changes. Then the log
     /// of the old file is written into it, stale files that SQLite could take for the new one's are
     /// removed, and the two files are exchanged in one step. If the old file is damaged, its log
-    /// cannot be written into it: then the old file gets its new name, with its log beside it,
-    /// before the log is removed from its place. So whenever the program or the system crashes, the
-    /// database is the old file or the new one, and an old file that may need its log has it. A
-    /// damaged one can be left with both names: no pool opens it, and restoring once more replaces
-    /// it.
+    /// cannot be written into it: then the old file and its log get a second name, before the log is
+    /// removed from its place. So whenever the program or the system crashes, the database is the old
+    /// file or the new one, and an old file that may need its log has it. A crash can leave a damaged
+    /// file with both names: no pool opens it, and restoring again replaces it.
     ///
     /// A pool that has no connection open at the moment, or a connection in another journal mode
     /// than WAL without a transaction, cannot be detected. Such a pool notices that its file was
@@ -111,7 +111,7 @@ impl<'a> Restore<'a> {
     /// [`Running`](BackupError::Running), [`SameFile`](BackupError::SameFile).
     /// [`Database`](BackupError::Database): the backup cannot be read, or the database not be
     /// locked. [`File`](BackupError::File): the folder cannot be written; or the old file is
-    /// damaged, and the disk has no hard links.
+    /// damaged, and its file system has no hard links.
     /// [`Damaged`](BackupError::Damaged): the backup is not sound.
     /// [`Cancelled`](BackupError::Cancelled). After any of them, the database has its old contents;
     /// except that with `File`, it can be restored if the folder could not be synced.
@@ -166,7 +166,7 @@ fn aside(dir: &Dir, file: &OsStr) -> OsString {
     let mut name = file.to_owned();
     name.push(".before-");
     name.push(names::timestamp(SystemTime::now()));
-    // Neither it nor a log of its name.
+    // There is neither a file of this name nor a log of it.
     let is_free = |name: &OsString| {
         ["", "-wal", "-journal"]
             .iter()
@@ -212,7 +212,7 @@ impl Swap<'_> {
         Ok((old.is_some() && self.keep_old).then_some(self.aside))
     }
 
-    /// There is no old file. What was beside one may still be of use.
+    /// Put the new file in place where there is no old one. A log without its database is kept too.
     fn create(&self) -> io::Result<()> {
         let dir = self.part.dir();
         if disk::exists(dir, self.target)? {
@@ -233,7 +233,7 @@ impl Swap<'_> {
         Ok(())
     }
 
-    /// The old file is complete without a log.
+    /// Replace an old file that is complete without a log.
     fn replace(&self) -> io::Result<()> {
         self.clear()?;
         match self.keep_old {
@@ -244,12 +244,11 @@ impl Swap<'_> {
         Ok(())
     }
 
-    /// The old file may need its log.
+    /// Replace an old file that may need its log.
     fn replace_damaged(&self) -> io::Result<()> {
         let dir = self.part.dir();
         let mut kept = Vec::new();
-        // The log has a second name before the database does, so that a database under its new name
-        // always has its log.
+        // First the log, so that the database has its log beside it once it has its second name.
         for suffix in ["-wal", "-journal", ""] {
             let name = with_suffix(self.target, suffix);
             if disk::exists(dir, &name)? {
@@ -293,7 +292,7 @@ impl Swap<'_> {
         self.rename()
     }
 
-    /// Remove what SQLite would take for the log of the new file.
+    /// Remove the files that SQLite would take for those of the new file.
     fn clear(&self) -> io::Result<()> {
         let dir = self.part.dir();
         for suffix in COMPANIONS {

@@ -53,13 +53,13 @@ pub struct BackupSchedule {
     known: Known,
 }
 
-/// What is known of the databases: a schedule of many wakes often, and does not read all their
-/// folders each time.
+/// What the schedule knows of the databases. A schedule of many databases wakes often, and need not
+/// read all their folders each time.
 #[derive(Debug, Default)]
 struct Known {
-    /// When they were listed. `None` if that failed, or has not been done.
+    /// When they were listed. `None` if that failed or was never done.
     listed: Option<SystemTime>,
-    /// When each database was last backed up, or that was last attempted.
+    /// When each database was last backed up, or a backup was last attempted.
     last: BTreeMap<String, Option<SystemTime>>,
 }
 
@@ -211,7 +211,7 @@ impl BackupSchedule {
     /// Make the backups that are due. Returns when to look again.
     fn run_due(&mut self) -> SystemTime {
         let began = (self.clock)();
-        // A clock that was set back does not keep new ones from being found.
+        // List again if the clock was set back: otherwise new databases would not be found.
         let is_recent = |listed: SystemTime| listed <= began && began < listed + self.every;
         if !self.known.listed.is_some_and(is_recent) {
             self.known.listed = None;
@@ -234,7 +234,7 @@ impl BackupSchedule {
             let known = self.known.last.get(&database).copied().flatten();
             let mut due = self.due(known, now);
             if due <= now {
-                // Another program may have made one.
+                // Another program may have made a backup.
                 let made = self.last(&task, now).max(known);
                 self.known.last.insert(database.clone(), made);
                 due = self.due(made, now);
@@ -250,7 +250,7 @@ impl BackupSchedule {
         next
     }
 
-    /// Forget the databases that are gone, and add new ones.
+    /// Forget the databases that do not exist any more, and add new ones.
     fn relist(&mut self, databases: Vec<String>, now: SystemTime) {
         let mut before = std::mem::take(&mut self.known.last);
         let known = |database: String| {
@@ -263,7 +263,7 @@ impl BackupSchedule {
         };
     }
 
-    /// When a backup is due. What a clock that was wrong has left in the future does not count.
+    /// When the next backup is due. A `last` in the future, from a clock that was wrong, does not count.
     fn due(&self, last: Option<SystemTime>, now: SystemTime) -> SystemTime {
         let last = last.filter(|last| *last <= now);
         last.map_or(now, |last| last + self.every)
@@ -276,7 +276,7 @@ impl BackupSchedule {
         made.filter(|last| *last <= now).max()
     }
 
-    /// The databases: a path, or the keys in the folder.
+    /// The names of the databases: a path, or the keys in the folder.
     fn databases(&self) -> Result<Vec<String>, BackupError> {
         match &self.from {
             Databases::One(path) => Ok(vec![path.display().to_string()]),

@@ -70,7 +70,7 @@ impl Task {
         errors
     }
 
-    /// Remove what crashes have left, and return when the backups in the folder were made.
+    /// Remove what crashes have left. Returns when each backup in the folder was made.
     fn look(&self, folder: &Arc<Folder>) -> io::Result<Vec<DateTime>> {
         let mut stale = Vec::new();
         for entry in folder.dir().entries()? {

@@ -115,8 +115,9 @@ impl<'a> Verify<'a> {
         self
     }
 
-    /// How long the check may take: a guest can make one compute for hours, with what it has
-    /// written into its database. One that takes longer is an error. Defaults to 10 s, and 10 ms for each page.
+    /// Set how long the check may take: with what a guest has written into its database, it can make a
+    /// check compute for hours. A check that takes longer is an error. Defaults to 10 s plus 10 ms for
+    /// each page.
     pub fn max_check_time(mut self, time: Duration) -> Self {
         self.monitor.set_check_time(time);
         self
@@ -130,10 +131,11 @@ impl<'a> Verify<'a> {
     ///
     /// # Errors
     ///
-    /// [`Database`](BackupError::Database): the file cannot be opened. A damaged one is a problem
-    /// in the result. Its kind is [`DeadlineExceeded`](ErrorKind::DeadlineExceeded) if the check
-    /// takes longer than it [may](Verify::max_check_time), and
-    /// [`QuotaExceeded`](ErrorKind::QuotaExceeded) if it needs more memory.
+    /// [`Database`](BackupError::Database): the file cannot be opened; or, with the kind
+    /// [`DeadlineExceeded`](ErrorKind::DeadlineExceeded), the check takes longer than
+    /// [`max_check_time`](Verify::max_check_time); or, with the kind
+    /// [`QuotaExceeded`](ErrorKind::QuotaExceeded), it needs more memory. Damage is not an error, but a
+    /// problem in the result.
     /// [`Cancelled`](BackupError::Cancelled).
     pub fn run(mut self) -> Result<Verification, BackupError> {
         hand_over();

@@ -17,7 +17,7 @@ pub enum FolderError {
     Missing(TenantKey),
     /// There is a database of this key already, or a rest of one.
     Exists(TenantKey),
-    /// This process or another has the database open, or creates it.
+    /// This process or another has the database open, or is creating it.
     InUse(TenantKey),
     /// The new database could not be migrated, and was removed.
     Migration {

@@ -3,10 +3,10 @@
 //! A suspended database has a marker file, which each [`Pools::get`](millpond_pool::Pools::get) looks
 //! for, in every process. Only the operator suspends and resumes.
 //!
-//! A database gets its name when it is complete: a creation that a crash cuts off leaves a part, which
-//! the next creation or deletion of the key removes. A deletion keeps everyone else out of the database
-//! by SQLite's own lock, and first writes its log into it: if a crash cuts it off, the database is
-//! there, complete, or is not.
+//! A new database gets its name when it is complete. A creation that is cut off by a crash leaves a
+//! part, which the next creation or deletion of the key removes. A deletion locks all other connections
+//! out with SQLite's own lock, and first writes the log into the database: if a crash cuts it off, the
+//! whole database is there, or none.
 
 use std::time::Duration;
 
@@ -31,8 +31,8 @@ impl Folder {
     /// Create the database of a key, and run the [migrations](Folder::migrations) on it. Durable when
     /// this returns. Blocks meanwhile: some milliseconds, plus the migrations.
     ///
-    /// Until it is complete, nothing of that name is there; if a migration fails, nothing remains. One
-    /// that a crash has cut off does not exist, and can be created again.
+    /// Until it is complete, no file has its name. If a migration fails, nothing remains. If a crash
+    /// cuts the creation off, there is no database, and it can be created again.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl Folder {
         let none = Migrations::none();
         let migrations = self.migrations.as_deref().unwrap_or(&none);
         let report = migrations.run_at(&part.location()).map_err(migration)?;
-        // SQLite keeps the log if it could not write it into the file, and reports that to no one.
+        // SQLite keeps the log if it cannot write it into the file, and reports no error.
         if part
             .has_log()
             .map_err(|error| FolderError::io(&file, error))?
@@ -92,14 +92,15 @@ impl Folder {
         // Also if another process has just created it.
         self.sync()?;
         if is_new && self.look(key)?.is_none() {
-            // Deleted meanwhile: its marker would be one of nothing.
+            // It was deleted meanwhile: do not leave a marker without a database.
             self.unmark(key)?;
             return Err(FolderError::Missing(key.clone()));
         }
         Ok(is_new)
     }
 
-    /// A backup of the database of a key, which may be in use, or suspended. Reads nothing yet.
+    /// A backup of the database of a key, which may be in use or suspended. Reads nothing until
+    /// [`write`](Backup::write).
     ///
     /// # Errors
     ///
@@ -183,11 +184,11 @@ impl Folder {
 
     /// Delete the database and what is beside it.
     fn delete_files(&self, key: &TenantKey, file: &str) -> Result<(), FolderError> {
-        // If only a rest is there, this creates the file: without a file to lock, another process
-        // could create it, and would lose the log that is removed below.
+        // If only a log is left, this creates the file. Otherwise another process could create it, and
+        // lose its log, which is removed below.
         let locked = self.lock(key, file)?;
-        // Without its log, a database can lack commits, or be damaged: it must not be left so. But
-        // whatever is wrong with it, it can be deleted.
+        // If a crash leaves the database without its log, it can lack commits or be damaged. So write
+        // the log first. A failure does not prevent the deletion.
         if let Err(error) = locked.alone.end_log() {
             log::debug!("{file}: its log is deleted with it: {error}");
         }
@@ -195,7 +196,7 @@ impl Folder {
             self.remove(&file)?;
         }
         self.sync()?;
-        // From now on, files of its names may be those of another database.
+        // After this, files of these names can belong to a new database.
         self.remove(file)?;
         drop(locked);
         self.sync()

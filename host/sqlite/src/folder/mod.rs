@@ -178,7 +178,7 @@ impl Folder {
             for warning in report.warnings {
                 log::warn!("{file}: {warning}");
             }
-            // Nor without its tables.
+            // Nor reappear without its tables.
             must_exist = true;
         }
         let settings = self.builder.clone().tenant(key).settings();

@@ -235,7 +235,7 @@ pub(super) fn next<'a>(
 /// Whether migrations have been recorded: it has a row then.
 pub(super) const HAS_RECORDS: &str =
     "SELECT 1 FROM main.sqlite_schema WHERE name = 'millpond_migrations' COLLATE NOCASE";
-/// A guest may have written the table: it does not decide how much memory reading it takes.
+/// A guest may have written the table, so reading it must take limited memory.
 pub(super) const RECORDS: &str = "SELECT number, substr(name, 1, 1000), substr(sha256, 1, 64)
      FROM main.millpond_migrations ORDER BY number LIMIT 100000";
 pub(super) const CREATE_RECORDS: &str = "CREATE TABLE IF NOT EXISTS main.millpond_migrations(

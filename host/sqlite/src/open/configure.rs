@@ -18,7 +18,7 @@ const LIMITS: &[(Limit, i32)] = &[
     (Limit::SQLITE_LIMIT_VDBE_OP, 250_000),
 ];
 
-/// Those that also apply to the operator's own connections, to databases that a guest has written.
+/// Further limits, which also apply to the operator's own connections: a guest has written the database.
 const DEFINITION_LIMITS: &[(Limit, i32)] = &[
     // Zero prevents ATTACH, and with it VACUUM INTO, which would write any file.
     (Limit::SQLITE_LIMIT_ATTACHED, 0),
@@ -111,7 +111,7 @@ impl Location {
     }
 }
 
-/// Set the limits for what a schema defines.
+/// Set the limits for what a schema defines: [`DEFINITION_LIMITS`].
 pub(crate) fn limit_definitions(conn: &Connection) -> Result<()> {
     limit(conn, DEFINITION_LIMITS)
 }

@@ -29,7 +29,7 @@ impl Db {
         }
         let open = !self.conn.is_autocommit();
         let undone = open && self.trusted("ROLLBACK").is_ok();
-        // Unless its end was noted, although it could not be undone.
+        // Not if its end was noted before, because it could not be undone.
         let is_ended_here = open && self.aborted.is_none();
         let clean = self.conn.is_autocommit()
             && raw::transaction_state(&self.conn) == raw::TransactionState::None

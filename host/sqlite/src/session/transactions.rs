@@ -64,8 +64,8 @@ impl Db {
         ))
     }
 
-    /// The owner of the transaction that SQLite or the host ended knows that it has ended. If it could
-    /// not be undone, it is still open: what follows would be lost with it, and stays refused.
+    /// The owner of a transaction that SQLite or the host ended has been told. If the transaction could
+    /// not be undone, it is still open: further statements would be lost with it, so they stay refused.
     pub(super) fn owner_knows(&mut self) {
         if self.conn.is_autocommit() {
             self.aborted = None;

@@ -41,7 +41,7 @@ const LOOK_AGAIN: Duration = Duration::from_micros(100);
 const BACK_OFF: Duration = Duration::from_secs(1);
 /// How long the idle thread lives.
 const IDLE_TIME: Duration = Duration::from_secs(5);
-/// How often to look whether the pool is quiet, before the thread ends without upkeep.
+/// How many times to check whether the pool is unused before the thread gives up the upkeep.
 const QUIET_LOOKS: u32 = 60;
 
 /// What a pool's connections and the thread share.
@@ -195,7 +195,7 @@ impl Checkpoints {
         self.this.clone()
     }
 
-    /// The log has no pages any more.
+    /// The log is empty now.
     pub(super) fn note_empty_log(&self) {
         self.log.store(0, Ordering::Relaxed);
         self.due.store(LONG, Ordering::Relaxed);
@@ -206,7 +206,7 @@ impl Checkpoints {
         !self.readers().is_empty()
     }
 
-    /// How many commits and reads there were.
+    /// A number that changes with each commit, and with each read that begins or ends.
     fn uses(&self) -> u64 {
         let watches = self.watches();
         let reads = watches
@@ -292,9 +292,9 @@ struct Checkpointer<'a> {
     not_before: Instant,
     /// Readers that it waited for in vain: it delays no one until their reads have ended.
     in_the_way: Vec<Reader>,
-    /// How often to look for a quiet moment for the upkeep; 0 if it is not due.
+    /// How many more times to check whether the pool is unused; 0 if no upkeep is due.
     quiet_looks: u32,
-    /// How much the pool had been used when the thread last looked.
+    /// [`Checkpoints::uses`] at the last check.
     uses: u64,
 }
 
@@ -354,7 +354,7 @@ impl Checkpointer<'_> {
         }
     }
 
-    /// Do the upkeep, if no one has used the pool since the last look.
+    /// Do the upkeep, if the pool has not been used since the last check.
     fn keep_up(&mut self) {
         self.quiet_looks -= 1;
         let uses = self.shared.uses();

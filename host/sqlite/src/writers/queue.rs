@@ -192,7 +192,7 @@ impl<J> TurnQueue<J> {
         counters.timeouts += u64::from(gave_up);
     }
 
-    /// Whether anyone waits for the turn.
+    /// Whether a writer waits for the turn.
     pub(crate) fn has_waiter(&self) -> bool {
         !self.lock().line.is_empty()
     }

@@ -1,19 +1,19 @@
-//! Upkeep in quiet moments: statistics for SQLite's query planner, free pages back to the disk, and
-//! an empty log.
+//! Upkeep in quiet moments: updates the statistics of SQLite's query planner, gives free pages back to
+//! the disk, and truncates the log.
 //!
-//! The checkpoint thread does it, after it has copied the log, once no one has used the pool for a
-//! while. It works in small steps. Each needs the turn to write, is interrupted when a writer comes,
-//! and then keeps nothing of the step: a pool that is never quiet has no upkeep, and no harm.
+//! The checkpoint thread does it, after it has copied the log, once the pool has been unused for a
+//! while. It works in small steps. Each step needs the turn to write, and is interrupted and rolled
+//! back when a writer comes. A pool that is never unused has no upkeep, which does no harm.
 //!
-//! Measured with a writer that comes in the middle of it, again and again, at `synchronous` full, on a
-//! file of 150 MB with 102 indexes and 20,000 free pages: its statement takes 4.5 ms (median) and 48 ms
-//! (99 of 100), and 3.7 and 57 ms without upkeep.
+//! Measured with a writer that repeatedly comes in the middle of upkeep, at `synchronous` full, on a
+//! file of 150 MB with 102 indexes and 20,000 free pages: the median of its statements takes 4.5 ms,
+//! the 99th percentile 48 ms. Without upkeep they take 3.7 and 57 ms.
 //!
 //! SQLite recommends its statistics for programs that keep connections open
-//! (<https://sqlite.org/lang_analyze.html#pragma_optimize>). It measures a table that has none, or
-//! whose size has changed tenfold. Creating the table of the statistics changes the schema, so that
-//! each connection compiles its statements once more; later statistics do not, and only connections
-//! that open later have them.
+//! (<https://sqlite.org/lang_analyze.html#pragma_optimize>). It analyzes a table that has no statistics,
+//! or whose size has changed tenfold. The first time it creates the table of statistics, which changes
+//! the schema, so each connection compiles its statements again. Later statistics do not change the
+//! schema: only connections that are opened later use them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,23 +26,23 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::open::Opened;
 use crate::writers::checkpoint::Checkpoints;
 
-/// How long all steps of one quiet moment may take.
+/// How long all steps of one upkeep may take.
 const MAX_TIME: Duration = Duration::from_secs(2);
 /// How long a step waits for another process.
 const BUSY_TIME: Duration = Duration::from_millis(20);
 /// Instructions between two checks whether to stop: some microseconds.
 const STOP_INTERVAL: i32 = 500;
-/// How many entries of each index to measure, as SQLite recommends: 100 to 1,000.
+/// How many entries of each index to read. SQLite recommends 100 to 1,000.
 const ANALYSIS_LIMIT: u32 = 400;
-/// How many tables to measure in one quiet moment.
+/// How many tables to analyze in one upkeep.
 const MAX_TABLES: usize = 1_000;
-/// How many pages to free in one step, and in one quiet moment.
+/// How many pages to free in one step, and in one upkeep.
 const STEP_PAGES: u32 = 128;
 const MAX_PAGES: u32 = 8_192;
-/// The share of a file that may stay free, for what is written next: one in so many pages.
+/// One page in this many may stay free, for later writes.
 const FREE_SHARE: u32 = 8;
 
-/// Do what is due. Does not return errors: a failure leaves the database as it is.
+/// Do the upkeep that is due. Errors are only logged: a failure leaves the database as it is.
 pub(super) fn run(shared: &Checkpoints, opened: &mut Opened) -> Maintenance {
     let since = Instant::now();
     let mut done = Maintenance::default();
@@ -100,7 +100,8 @@ impl Steps<'_> {
     fn analyze(&mut self, done: &mut Maintenance) -> Result<()> {
         let due = self.step(|conn| {
             conn.execute_batch(&format!("PRAGMA analysis_limit = {ANALYSIS_LIMIT}"))?;
-            // All tables, and the statements, but do not run them: together they would be one step.
+            // 0x10003: of all tables, return the statements without running them. Run together, they
+            // would be one long step.
             let mut due = conn.prepare("PRAGMA main.optimize(0x10003)")?;
             let due = due.query_map([], |row| row.get::<_, String>(0))?;
             due.take(MAX_TABLES).collect::<rusqlite::Result<Vec<_>>>()
@@ -141,7 +142,7 @@ impl Steps<'_> {
         Ok(())
     }
 
-    /// Copy the log into the database, and cut it to nothing. Waits for no reader.
+    /// Copy the log into the database, and truncate it. Waits for no reader.
     fn empty_log(&mut self) -> Result<()> {
         if self.shared.is_read() {
             return Err(Error::new(ErrorKind::Busy, "the pool is used"));
@@ -150,7 +151,7 @@ impl Steps<'_> {
             let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
             let is_busy = conn.query_row(sql, [], |row| row.get::<_, bool>(0))?;
             if !is_busy {
-                // While no one can commit.
+                // This has the turn to write, so no other connection commits meanwhile.
                 self.shared.note_empty_log();
             }
             Ok(())

@@ -1,4 +1,4 @@
-//! Processes that create and delete a database are killed, or meet others, at each of their steps.
+//! At each of its steps, a process that creates or deletes a database is killed, or another one acts.
 
 use std::process::Command;
 
@@ -146,7 +146,7 @@ fn a_creation_that_is_killed_leaves_no_database_or_a_whole_one() {
     assert!(none > 2 && whole > 0, "{none}, {whole}");
 }
 
-/// The rest of one that was cut off is deleted too.
+/// A deletion also removes what a killed creation has left.
 #[test]
 fn what_is_left_of_a_creation_is_deleted() {
     let here = tempfile::tempdir().expect("a folder");
@@ -211,7 +211,7 @@ fn a_suspension_outlasts_the_creation_and_a_deletion_that_fails() {
     }
 }
 
-/// A database that is being deleted is there, with all that was committed, or is not.
+/// After each step of a deletion, the database is there with all commits, or is not there at all.
 #[test]
 fn a_deletion_that_is_killed_leaves_the_whole_database_or_none() {
     let (mut none, mut whole) = (0, 0);

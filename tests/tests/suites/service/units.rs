@@ -1,4 +1,4 @@
-//! The units of systemd, as its own tools judge them. `tests/systemd/run` runs them.
+//! The units for systemd, checked by systemd's own tools. `tests/systemd/run` runs them.
 
 use std::fs;
 use std::path::Path;

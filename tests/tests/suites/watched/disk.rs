@@ -1,4 +1,4 @@
-//! A disk that becomes full, seen before it is.
+//! A disk that fills up is reported before it is full.
 
 use std::process::Command;
 
@@ -91,7 +91,7 @@ fn a_disk_that_fills_is_reported_once_before_it_is_full() {
     );
     assert_eq!(line["min"], 29 << 20);
     assert!(free(&server) < before);
-    // Full: the guest is told, and it can still read and make room.
+    // On a full disk the guest gets an error, and can still read.
     while query(&server, fill) == "answered" {}
     assert_eq!(query(&server, "SELECT count(*) FROM t"), "answered");
     let address = server.counters_address();

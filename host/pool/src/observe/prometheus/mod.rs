@@ -50,8 +50,8 @@
 //! | `millpond_checkpoints_total` | counter | checkpoints, by `result`: `complete` or `partial` |
 //! | `millpond_checkpoint_seconds` | histogram | times of checkpoints |
 //! | `millpond_upkeeps_total` | counter | upkeep in quiet moments, by `result`: `complete` or `partial` |
-//! | `millpond_upkeep_analyzed_tables_total` | counter | the tables measured in it |
-//! | `millpond_upkeep_freed_pages_total` | counter | the free pages given back to the disk in it |
+//! | `millpond_upkeep_analyzed_tables_total` | counter | the tables that upkeep analyzed |
+//! | `millpond_upkeep_freed_pages_total` | counter | the free pages that upkeep gave back to the disk |
 //!
 //! From pools that were [added](PrometheusObserver::add_pool), at each scrape, of each `database`:
 //! the fields of [`PoolStats`](crate::PoolStats) as `millpond_pool_…`, and those of

@@ -110,10 +110,10 @@ impl Families {
         );
         let groups = counts("group_commits", "Group commits");
         let grouped = counts("group_commit_statements", "Statements in group commits");
-        let analyzed_tables = counts("upkeep_analyzed_tables", "Tables measured in upkeep");
+        let analyzed_tables = counts("upkeep_analyzed_tables", "Tables that upkeep analyzed");
         let freed_pages = counts(
             "upkeep_freed_pages",
-            "Free pages given back to the disk in upkeep",
+            "Free pages that upkeep gave back to the disk",
         );
         let mut by_word = |name: &str, help: &str| {
             let family = Family::<WithWord, Counter>::default();

@@ -14,19 +14,19 @@
 //!
 //! Two spans are opened, with the target `millpond::spans` and the level `debug`:
 //!
-//! - `connection`, in the span that is current where a caller asks for a connection: from then until
-//!   the connection was returned and reset. If the caller does not get one, it has the field
-//!   `error.type`.
-//! - `statement`, in the `connection`: each call that runs SQL, with its cursor. Not for `prepare`.
-//!   When it is closed, it has the fields of the event `statement` but the time. A call on a
-//!   connection that was returned has its span in the current one.
+//! - `connection`: from when a caller asks for a connection until the connection was returned and
+//!   reset. Its parent is the caller's current span. If the caller does not get a connection, the span
+//!   has the field `error.type`.
+//! - `statement`: each call that runs SQL, including its cursor, but not `prepare`. Its parent is the
+//!   `connection`, or the current span if the connection was returned already. When it closes, it has
+//!   the fields of the event `statement`, except the time.
 //!
 //! No span is entered while a call runs or waits, so a span's time is that from its opening to its
-//! closing. Subscribers that don't want spans turn off their target.
+//! closing. Subscribers that do not want spans turn off their target.
 //!
-//! Each event is one of `tracing`, with the target `millpond`, in the `statement` or the `connection`
-//! that it belongs to, or else in the span that is current on the thread where it happened. It is told
-//! at its end, with its time.
+//! Each event becomes an event of `tracing`, with the target `millpond`. It is in the `statement` or the
+//! `connection` that it belongs to, or else in the current span of the thread where it happened. It is
+//! told at its end, with its time.
 //!
 //! Fields have the names of OpenTelemetry's conventions for database clients
 //! (<https://opentelemetry.io/docs/specs/semconv/database/>) where these fit: `db.system.name` is
@@ -121,7 +121,7 @@ impl Observer for TracingObserver {
         match *event {
             Event::ConnectionAsked => self.spans.open_connection(source),
             Event::StatementBegun { sql } => self.spans.open_statement(source, self.text(sql)),
-            // Entered for as long as the event is told, on this thread.
+            // The span is entered only while the event is told, on this thread.
             _ => match self.spans.of(source) {
                 Some(span) => span.in_scope(|| self.tell(source, event)),
                 None => self.tell(source, event),

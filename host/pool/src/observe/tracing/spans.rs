@@ -8,12 +8,12 @@ use ::tracing::{Span, debug_span};
 
 use crate::observe::event::{Event, Source, StatementResult};
 
-/// How many locks they have: calls on several threads rarely wait for each other.
+/// The number of locks: with several, calls on several threads rarely wait for each other.
 const SHARDS: usize = 16;
 
 /// The spans of connections, by the number of their lending, and of statements, by the number of
-/// their call: the two have no number in common. There are as many as callers that ask for a
-/// connection, connections that are lent, and statements and cursors that are open.
+/// their call. The two have no number in common. There is one for each caller that waits for a
+/// connection, each connection that is lent, and each statement or cursor that runs.
 #[derive(Debug, Default)]
 pub(super) struct Spans {
     open: [Mutex<HashMap<u64, Span>>; SHARDS],
@@ -62,7 +62,7 @@ impl Spans {
         self.get(source.call).or_else(|| self.get(source.lending))
     }
 
-    /// Close the span that this ends.
+    /// Close the span that this event ends, if it ends one.
     pub(super) fn end(&self, source: &Source<'_>, event: &Event<'_>) {
         match *event {
             Event::StatementFinished {
@@ -109,7 +109,7 @@ impl Spans {
         self.shard(number).get(&number).cloned()
     }
 
-    /// Closing a span calls the subscriber: do it without the lock.
+    /// Take a span out. Dropping it closes it, which calls the subscriber: do that without the lock.
     fn take(&self, number: Option<u64>) -> Option<Span> {
         let number = number?;
         self.shard(number).remove(&number)

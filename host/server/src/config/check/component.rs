@@ -28,7 +28,8 @@ pub(super) fn check(
             report.under(index, |report| {
                 check_variable(name, report);
                 if OF_A_SERVICE_MANAGER.contains(&name.as_str()) {
-                    let message = "it is between the server and its service manager: leave it out";
+                    let message =
+                        "it is for the server alone, from its service manager: leave it out";
                     report.value(InvalidValue, message);
                 }
                 let is_twice = component.inherit_env[..index].contains(name);
@@ -49,7 +50,7 @@ pub(super) fn check(
     }
 }
 
-/// What a service manager tells the server. It is not for guests.
+/// The variables by which a service manager talks to the server. Guests must not get them.
 const OF_A_SERVICE_MANAGER: [&str; 6] = [
     "LISTEN_FDNAMES",
     "LISTEN_FDS",
