@@ -75,13 +75,16 @@ struct Attribute {
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(rename_all = "camelCase")]
 enum AnyValue {
-    StringValue(String),
+    #[serde(rename = "stringValue")]
+    Text(String),
     /// A 64-bit number, which is a text in JSON.
-    IntValue(String),
-    DoubleValue(f64),
-    BoolValue(bool),
+    #[serde(rename = "intValue")]
+    Int(String),
+    #[serde(rename = "doubleValue")]
+    Double(f64),
+    #[serde(rename = "boolValue")]
+    Bool(bool),
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -98,12 +101,12 @@ impl Span {
 
     fn attributes(&self) -> BTreeMap<&str, String> {
         let shown = |value: &AnyValue| match value {
-            AnyValue::StringValue(text) | AnyValue::IntValue(text) => text.clone(),
-            AnyValue::DoubleValue(seconds) => {
+            AnyValue::Text(text) | AnyValue::Int(text) => text.clone(),
+            AnyValue::Double(seconds) => {
                 assert!((0.0..60.0).contains(seconds));
                 "a time".to_owned()
             }
-            AnyValue::BoolValue(flag) => flag.to_string(),
+            AnyValue::Bool(flag) => flag.to_string(),
         };
         let attributes = self.attributes.iter();
         attributes
@@ -181,7 +184,7 @@ fn spans(body: &str) -> Vec<Span> {
     };
     let service = &of_resource.resource.attributes[0];
     assert_eq!(service.key, "service.name");
-    assert_eq!(service.value, AnyValue::StringValue("shop".to_owned()));
+    assert_eq!(service.value, AnyValue::Text("shop".to_owned()));
     let [of_scope] = &of_resource.scope_spans[..] else {
         panic!("{document:?}");
     };

@@ -338,9 +338,12 @@ async fn what_a_call_did_is_told_of_it_and_of_no_other() {
     assert!(told.iter().all(|told| told.guest.as_deref() == Some("b")));
 }
 
+/// An event, and the numbers of its lending and its call.
+type Numbered = (&'static str, Option<u64>, Option<u64>);
+
 /// Records which events belong together.
 #[derive(Debug, Default)]
-struct Numbers(Mutex<Vec<(&'static str, Option<u64>, Option<u64>)>>);
+struct Numbers(Mutex<Vec<Numbered>>);
 
 impl Observer for Numbers {
     fn observe(&self, source: &Source<'_>, event: &Event<'_>) {

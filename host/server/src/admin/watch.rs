@@ -110,11 +110,11 @@ impl Watch {
 
     /// Send the traces that wait, for up to 2 s.
     pub(crate) async fn finish_telemetry(&self) {
-        if let Some(telemetry) = &self.telemetry {
-            if !telemetry.finish().await {
-                let message = "the last spans were not sent: the collector does not answer";
-                self.log.event(&Event::Warning { message });
-            }
+        if let Some(telemetry) = &self.telemetry
+            && !telemetry.finish().await
+        {
+            let message = "the last spans were not sent: the collector does not answer";
+            self.log.event(&Event::Warning { message });
         }
     }
 

@@ -1,5 +1,6 @@
 //! The sockets of a server: its own, and those that a service manager opens for it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
@@ -55,16 +56,20 @@ impl Sockets {
             [] => &default,
             listeners => listeners,
         };
-        let listeners = listeners.iter();
-        let listeners = listeners.map(|listener| take_or_bind(&listener.address, &mut http));
-        let listeners = listeners.collect::<Result<Vec<_>>>()?;
+        // Those for any port last: they must not take a socket that another one names.
+        let mut order: Vec<_> = listeners.iter().enumerate().collect();
+        order.sort_by_key(|(_, listener)| listener.address.port() == 0);
+        let mut sockets = BTreeMap::new();
+        for (index, listener) in order {
+            sockets.insert(index, take_or_bind(&listener.address, &mut http)?);
+        }
         let address = config.admin.address.as_ref();
         let operator = address.map(|address| take_or_bind(address, &mut admin));
         let operator = operator.transpose()?;
         match http.pop().or_else(|| admin.pop()) {
             Some(left) => Err(left.is_contradiction()),
             None => Ok(Sockets {
-                listeners,
+                listeners: sockets.into_values().collect(),
                 admin: operator,
             }),
         }
