@@ -278,15 +278,22 @@ impl Serve {
         let serves = serving.urls().map(|url| format!("Serving HTTP on {url}"));
         let serves = serves.collect::<Vec<_>>().join(", ");
         let mut ready = pin!(serving.ready());
+        let mut late = pin!(manager.late(&serving, &serves));
         let mut is_ready = !manager.is_there();
+        let mut awaits_databases = manager.is_there();
         loop {
             let is_noticed = serving.config().server.reload == Reload::OnChange;
             let told = tokio::select! {
                 told = signals.next() => told,
                 () = changes.changed(), if is_noticed => Told::Reload,
-                () = &mut ready, if !is_ready => {
-                    is_ready = true;
+                () = &mut ready, if awaits_databases => {
+                    (is_ready, awaits_databases) = (true, false);
                     manager.ready(&serves);
+                    continue;
+                }
+                status = &mut late, if !is_ready => {
+                    is_ready = true;
+                    manager.ready(&status);
                     continue;
                 }
             };

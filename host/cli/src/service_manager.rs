@@ -2,8 +2,13 @@
 //! (<https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html>).
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use millpond_server::Log;
+use millpond_server::{Log, Serving};
+
+/// How long the manager is not told that the server is ready because a database is not. Connections are
+/// accepted meanwhile. Later than that, a database that is away must not make the start fail.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many characters of a status are sent: a message is one datagram.
 #[cfg(unix)]
@@ -150,5 +155,22 @@ impl ServiceManager {
     /// Whether there is one.
     pub(crate) fn is_there(self) -> bool {
         self.is_there
+    }
+
+    /// Completes once the server has had [`DATABASE_PATIENCE`] to become ready. Returns a status that
+    /// names the databases that are not.
+    pub(crate) fn late(
+        self,
+        serving: &Serving,
+        serves: &str,
+    ) -> impl Future<Output = String> + 'static {
+        let (unready, serves) = (serving.unready(), serves.to_owned());
+        async move {
+            tokio::time::sleep(DATABASE_PATIENCE).await;
+            match unready.await.join(", ") {
+                names if names.is_empty() => serves,
+                names => format!("{serves}. Databases that are not ready: {names}"),
+            }
+        }
     }
 }

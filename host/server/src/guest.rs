@@ -139,6 +139,11 @@ impl Guest {
         self.limits.kept_memory = self.limits.kept_memory.max(self.limits.memory);
     }
 
+    /// The guest runs no more SQL in this request: return its connections.
+    pub(crate) fn end_statements(&mut self) {
+        self.sqlite.end_request();
+    }
+
     /// End the request. Another may follow, in the same instance, unless this returns false: the
     /// instance has grown too large, or reached a limit.
     pub(crate) fn end_request(&mut self) -> bool {

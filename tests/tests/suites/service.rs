@@ -2,6 +2,7 @@
 //! The tests speak systemd's side of the protocol, over real sockets. `tests/systemd/run` uses the real
 //! systemd.
 
+mod away;
 mod units;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -361,8 +361,12 @@ fn spans_that_a_collector_does_not_take_are_counted_and_told() {
 
     // No collector at all, and one that never answers: neither holds up requests, nor the end.
     let silent = Collector::start(&[None, None, None]);
-    let gone = Collector::start(&[]).port;
-    for port in [gone, silent.port] {
+    // Nothing listens on a port that is bound, and no other test can get it.
+    let gone = tokio::net::TcpSocket::new_v4().expect("a socket");
+    let local = "127.0.0.1:0".parse().expect("an address");
+    gone.bind(local).expect("a port");
+    let gone_port = gone.local_addr().expect("its address").port();
+    for port in [gone_port, silent.port] {
         let server = serve(folder.path(), port, "");
         for _ in 0..3 {
             server.ask("GET", "/quick", None).is(200);
@@ -372,4 +376,16 @@ fn spans_that_a_collector_does_not_take_are_counted_and_told() {
     }
     let body: Value = serde_json::from_str(&silent.body()).expect("a document");
     assert!(body["resourceSpans"].is_array());
+}
+
+/// Later spans wait meanwhile, and would be dropped too.
+#[test]
+fn a_collector_that_does_not_answer_is_not_waited_for_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let collector = Collector::start(&[None, None, None, None]);
+    let server = serve(folder.path(), collector.port, "");
+    server.ask("GET", "/quick", None).is(200);
+    server.line_with("3 spans were not sent");
+    assert_eq!(collector.bodies.try_iter().count(), 1);
+    assert_eq!(counts(&server), [0, 3]);
 }

@@ -1,12 +1,16 @@
 //! Components for WASI 0.3, whose functions and bodies are asynchronous: served, and run.
 
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Output;
 
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
 use millpond_tests::{component, foreach_wasi03};
 
 use crate::assert_test_exists;
 use crate::process::{Request, Server, here, millpond};
+use crate::site::{connect, head, http2, talk};
 
 foreach_wasi03!(assert_test_exists);
 
@@ -135,4 +139,59 @@ fn a_trap_gives_everything_back() {
     server.line_with("cut short");
     assert_eq!(get(&server, "/visits"), "2");
     server.ends_with_nothing_in_use();
+}
+
+/// The guest passes the request's trailers on, so they arrive after its last task has ended.
+#[test]
+fn a_response_has_its_trailers() {
+    const REQUESTS: usize = 50;
+    let (_folder, database) = here();
+    for reuse in ["1", "4"] {
+        let flags = ["--no-access-log", "--max-instance-reuse", reuse];
+        let server = Server::of(GUEST, &database, &flags);
+        let address = server.address;
+        talk(async {
+            let (mut requests, _connection) = http2(address).await;
+            for _ in 0..REQUESTS {
+                let sent = requests.send_request(head(address, "POST", "/echo"), false);
+                let (answer, mut upload) = sent.expect("a request");
+                let part = Bytes::from_static(b"hello");
+                upload.send_data(part, false).expect("a part");
+                let mut trailers = HeaderMap::new();
+                trailers.insert("x-sum", HeaderValue::from_static("1"));
+                upload.send_trailers(trailers.clone()).expect("trailers");
+                let mut download = answer.await.expect("an answer").into_body();
+                let mut echo = Vec::new();
+                while let Some(part) = download.data().await {
+                    echo.extend(part.expect("a part"));
+                }
+                assert_eq!(echo, b"hello");
+                let got = download.trailers().await.expect("a whole response");
+                assert_eq!(got, Some(trailers));
+            }
+        });
+        // HTTP/1.1 has them if the client accepts them, and the response's head names them.
+        for (accepts, names, end) in [
+            (
+                "te: trailers\r\n",
+                "set-trailer: x-sum\r\n",
+                "0\r\nx-sum: 1\r\n\r\n",
+            ),
+            ("te: trailers\r\n", "", "5\r\nhello\r\n0\r\n\r\n"),
+            ("", "set-trailer: x-sum\r\n", "5\r\nhello\r\n0\r\n\r\n"),
+        ] {
+            for _ in 0..REQUESTS {
+                let mut client = connect(address);
+                let request = format!(
+                    "POST /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{accepts}{names}\
+                     transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-sum: 1\r\n\r\n"
+                );
+                client.write_all(request.as_bytes()).expect("it reads");
+                let mut answer = String::new();
+                client.read_to_string(&mut answer).expect("an answer");
+                assert!(answer.ends_with(end), "{answer}");
+            }
+        }
+        server.ends_with_nothing_in_use();
+    }
 }

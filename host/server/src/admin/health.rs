@@ -33,6 +33,13 @@ impl Health {
         }
     }
 
+    /// The names of the databases that are not ready. Takes up to [`ALL_PATIENCE`].
+    pub(crate) async fn unready(&self, watch: &Watch) -> Vec<String> {
+        let databases = self.databases(watch).await.into_iter();
+        let unready = databases.filter(|(_, database)| database["ready"] != true);
+        unready.map(|(name, _)| name).collect()
+    }
+
     /// Whether the server is ready, as the status 200 or 503, and why not.
     ///
     /// Takes up to [`ALL_PATIENCE`].

@@ -173,7 +173,11 @@ impl Body for Outgoing {
             frame = frame.map(|frame| frame.map(|frame| self.hold_end(frame)));
         }
         match &frame {
-            Some(Ok(frame)) => self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Ok(frame)) => match frame.data_ref() {
+                Some(data) => self.bytes += data.len() as u64,
+                // Trailers: nothing follows, and hyper does not ask.
+                None => self.ended = true,
+            },
             Some(Err(_)) => self.failed = true,
             None => self.ended = true,
         }

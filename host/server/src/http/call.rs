@@ -11,6 +11,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{WasiBody, WasiHttpView, p2};
 
 use crate::guest::Guest;
+use crate::http::rest::Rest;
 
 /// A guest's response, or why there is none.
 pub(super) type Answer = Result<Response<WasiBody>, wasmtime::Error>;
@@ -59,8 +60,8 @@ pub(super) async fn call_02(
     Ok(false)
 }
 
-/// Call a handler of WASI 0.3, and wait until it has no more work to do. Returns true: whether it has
-/// responded, the answer tells.
+/// Call a handler of WASI 0.3, and wait until it has no more work to do, and no part of its response is
+/// on its way in the store. Returns true: whether it has responded, the answer tells.
 pub(super) async fn call_03(
     store: &mut Store<Guest>,
     proxy: &Proxy,
@@ -69,13 +70,29 @@ pub(super) async fn call_03(
 ) -> wasmtime::Result<bool> {
     store
         .run_concurrent(async |accessor| {
+            let (sender, response) = oneshot::channel();
             let prepared = accessor.with(|mut store| {
-                Prepared::new(store.as_context_mut(), proxy, request, Guest::http, answer)
+                Prepared::new(store.as_context_mut(), proxy, request, Guest::http, sender)
             })?;
             // The caller enforces the deadline.
             prepared.run(accessor, pending()).await?;
+            let mut rest = None;
+            // It is sent by now: with an error, there is none.
+            if let Ok(response) = response.await {
+                let response = response.map(|response| {
+                    let (response, its_rest) = Rest::of(response);
+                    rest = Some(its_rest);
+                    response
+                });
+                let _ = answer.send(response);
+            }
             // The response's body, and the guest's work after it, are separate tasks.
             poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+            if let Some(rest) = rest {
+                // No code of the guest runs any more, so it needs no database.
+                accessor.with(|mut store| store.get().end_statements());
+                rest.take().await;
+            }
             Ok(true)
         })
         .await?

@@ -22,6 +22,7 @@ mod listener;
 mod operator;
 mod refusal;
 mod request;
+mod rest;
 mod server;
 mod serving;
 mod sockets;

@@ -103,6 +103,13 @@ impl Serving {
         async move { Health::default().ready(&watch).await }
     }
 
+    /// The names of the databases whose pools lend no connection within a second. It must be polled
+    /// within the server's tokio runtime.
+    pub fn unready(&self) -> impl Future<Output = Vec<String>> + Send + 'static {
+        let watch = Arc::clone(&self.watch);
+        async move { Health::default().unready(&watch).await }
+    }
+
     /// How long a graceful shutdown waits for running requests.
     pub fn grace(&self) -> Duration {
         self.config.server.grace

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::span::{Span, document};
 use super::{Counts, MAX_FINISH, Telemetry};
@@ -23,8 +23,8 @@ use crate::log::{Event, Log};
 /// The maximum number of spans in one document, and how long the first of them waits for others.
 const MAX_BATCH: usize = 512;
 const BATCH_TIME: Duration = Duration::from_secs(1);
-/// How long the collector may take to answer.
-const MAX_ANSWER_TIME: Duration = Duration::from_secs(10);
+/// How long the same spans are tried to be sent, with all attempts and pauses. Others wait meanwhile.
+const MAX_SEND_TIME: Duration = Duration::from_secs(10);
 /// How many bytes of its answer are read.
 const MAX_ANSWER: usize = 64 << 10;
 /// How many times the same spans are sent while the collector is busy or cannot be reached, and the
@@ -51,6 +51,7 @@ impl Telemetry {
             counts: self.counts.clone(),
             is_ending: self.is_ending.subscribe(),
             log,
+            sending: 0,
             told: 0,
             told_at: None,
         };
@@ -61,8 +62,8 @@ impl Telemetry {
             .unwrap_or_else(PoisonError::into_inner) = Some(task);
     }
 
-    /// Send the spans that wait, for up to [`MAX_FINISH`]. Later ones are dropped. Returns false if
-    /// the time was too short.
+    /// Send the spans that wait, for up to [`MAX_FINISH`]. Others are dropped. Returns false if the
+    /// time was too short.
     pub(crate) async fn finish(&self) -> bool {
         let task = self
             .exporting
@@ -70,13 +71,10 @@ impl Telemetry {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         self.is_ending.send_replace(true);
-        if let Some(mut task) = task
-            && timeout(MAX_FINISH, &mut task).await.is_err()
-        {
-            task.abort();
-            return false;
+        match task {
+            Some(task) => task.await.unwrap_or(false),
+            None => true,
         }
-        true
     }
 }
 
@@ -86,6 +84,8 @@ struct Exporter {
     counts: Counts,
     is_ending: watch::Receiver<bool>,
     log: Weak<dyn Log>,
+    /// How many spans are being sent: they are neither sent nor dropped yet.
+    sending: u64,
     /// How many dropped spans were reported in the log, and when.
     told: u64,
     told_at: Option<Instant>,
@@ -99,13 +99,37 @@ enum Refused {
 }
 
 impl Exporter {
-    /// Send spans as they come. At the end, close the queue and send what is left in it.
-    async fn run(mut self, mut queued: mpsc::Receiver<Span>) {
+    /// Send spans as they come. At the end, send what is left, for up to [`MAX_FINISH`], and count the
+    /// rest as dropped. Returns whether there was no rest.
+    async fn run(mut self, mut queued: mpsc::Receiver<Span>) -> bool {
         let mut batch = Vec::with_capacity(MAX_BATCH);
+        let mut ending = self.is_ending.clone();
+        let time_is_over = async {
+            // An error means that the server is gone.
+            let _ = ending.wait_for(|is_ending| *is_ending).await;
+            sleep(MAX_FINISH).await;
+        };
+        let is_done = tokio::select! {
+            () = self.send_all(&mut queued, &mut batch) => true,
+            () = time_is_over => false,
+        };
+        queued.close();
+        let mut left = self.sending + batch.len() as u64;
+        while queued.recv().await.is_some() {
+            left += 1;
+        }
+        self.counts.dropped.inc_by(left);
+        self.told_at = None;
+        self.tell("the server is shut down");
+        is_done
+    }
+
+    /// Send spans as they come. At the end, close the queue and send what is left in it.
+    async fn send_all(&mut self, queued: &mut mpsc::Receiver<Span>, batch: &mut Vec<Span>) {
         let mut ending = self.is_ending.clone();
         while !self.is_over() {
             tokio::select! {
-                count = queued.recv_many(&mut batch, MAX_BATCH) => {
+                count = queued.recv_many(batch, MAX_BATCH) => {
                     if count == 0 {
                         return;
                     }
@@ -116,7 +140,7 @@ impl Exporter {
             while batch.len() < MAX_BATCH && !self.is_over() {
                 let room = MAX_BATCH - batch.len();
                 tokio::select! {
-                    more = timeout_at(until, queued.recv_many(&mut batch, room)) => {
+                    more = timeout_at(until, queued.recv_many(batch, room)) => {
                         if !more.is_ok_and(|count| count > 0) {
                             break;
                         }
@@ -124,18 +148,16 @@ impl Exporter {
                     _ = ending.changed() => break,
                 }
             }
-            self.send(&mut batch).await;
+            self.send(batch).await;
         }
         queued.close();
         while let Some(span) = queued.recv().await {
             batch.push(span);
             if batch.len() == MAX_BATCH {
-                self.send(&mut batch).await;
+                self.send(batch).await;
             }
         }
-        self.send(&mut batch).await;
-        self.told_at = None;
-        self.tell("the server is shut down");
+        self.send(batch).await;
     }
 
     fn is_over(&self) -> bool {
@@ -147,23 +169,30 @@ impl Exporter {
             return;
         }
         let count = batch.len() as u64;
+        self.sending = count;
         let body = Bytes::from(document(&self.service, batch.drain(..)));
+        let until = Instant::now() + MAX_SEND_TIME;
         let mut pause = FIRST_PAUSE;
         let mut reason = "they came faster than they could be sent".to_owned();
         for attempt in 1..=MAX_ATTEMPTS {
-            let answer = timeout(MAX_ANSWER_TIME, post(&self.collector, body.clone())).await;
+            let answer = timeout_at(until, post(&self.collector, body.clone())).await;
             let late = || Err(Refused::ForNow("it did not answer in time".to_owned()));
             match answer.unwrap_or_else(|_| late()) {
                 Ok(rejected) => {
                     let rejected = rejected.min(count);
                     self.counts.sent.inc_by(count - rejected);
                     self.counts.dropped.inc_by(rejected);
+                    self.sending = 0;
                     if rejected > 0 {
                         reason = "the collector rejected them".to_owned();
                     }
                     return self.tell(&reason);
                 }
-                Err(Refused::ForNow(_)) if attempt < MAX_ATTEMPTS && !self.is_over() => {
+                Err(Refused::ForNow(_))
+                    if attempt < MAX_ATTEMPTS
+                        && Instant::now() + pause < until
+                        && !self.is_over() =>
+                {
                     let mut ending = self.is_ending.clone();
                     tokio::select! {
                         () = sleep(pause) => {}
@@ -178,6 +207,7 @@ impl Exporter {
             }
         }
         self.counts.dropped.inc_by(count);
+        self.sending = 0;
         self.tell(&reason);
     }
 
@@ -246,5 +276,59 @@ fn rejected(answer: &[u8]) -> u64 {
     match &answer["partialSuccess"]["rejectedSpans"] {
         Value::String(text) => text.parse().unwrap_or(0),
         number => number.as_u64().unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, Method};
+
+    use super::*;
+    use crate::config;
+    use crate::log::Access;
+
+    #[derive(Debug)]
+    struct Ignored;
+
+    impl Log for Ignored {
+        fn event(&self, _: &Event<'_>) {}
+    }
+
+    #[tokio::test]
+    async fn spans_that_cannot_be_sent_before_the_end_are_counted() {
+        // It accepts connections, and never answers.
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let silent = silent.expect("a port");
+        let collector = format!("http://{}", silent.local_addr().expect("its address"));
+        let settings = config::Telemetry {
+            opentelemetry: Some(collector.parse().expect("a URL")),
+            ..config::Telemetry::default()
+        };
+        let telemetry = Telemetry::new(&settings, Counts::default()).expect("a collector");
+        let respond = |request: u64| {
+            let traced = telemetry.request(request, &HeaderMap::new(), false);
+            telemetry.responded(&Access {
+                request,
+                component: None,
+                has_many: false,
+                tenant: None,
+                method: &Method::GET,
+                path: "/",
+                response: None,
+                hint: None,
+                time: Duration::ZERO,
+            });
+            drop(traced);
+        };
+        telemetry.start(&Arc::new(Ignored));
+        // One more than fits in a document: it waits behind a whole batch.
+        let count = MAX_BATCH as u64 + 1;
+        (0..count).for_each(respond);
+        // The first document is on its way.
+        silent.accept().await.expect("a connection");
+        assert!(!telemetry.finish().await);
+        respond(count);
+        let counts = &telemetry.counts;
+        assert_eq!((counts.sent.get(), counts.dropped.get()), (0, count + 1));
     }
 }

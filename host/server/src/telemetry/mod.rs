@@ -7,11 +7,11 @@
 
 mod context;
 mod export;
+mod open;
 mod span;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use self::context::Parent;
+use self::open::ByNumber;
 use self::span::{Kind, Span};
 use crate::config::{self, Endpoint};
 use crate::log::Access;
@@ -73,13 +74,14 @@ pub(crate) struct Telemetry {
     /// Added to the numbers of spans. Different in each process.
     seed: u64,
     next: AtomicU64,
-    open: Mutex<Open>,
+    open: Open,
     queue: mpsc::Sender<Span>,
     /// `None` once the task that sends them has taken it.
     queued: Mutex<Option<mpsc::Receiver<Span>>>,
     counts: Counts,
     is_ending: watch::Sender<bool>,
-    exporting: Mutex<Option<JoinHandle<()>>>,
+    /// Returns whether it has sent all.
+    exporting: Mutex<Option<JoinHandle<bool>>>,
 }
 
 /// How many spans were sent to the collector, and how many dropped.
@@ -92,9 +94,9 @@ pub(crate) struct Counts {
 /// What has begun and not ended, by its number.
 #[derive(Debug, Default)]
 struct Open {
-    requests: HashMap<u64, Arc<Trace>>,
-    lendings: HashMap<u64, Begun>,
-    calls: HashMap<u64, Begun>,
+    requests: ByNumber<Arc<Trace>>,
+    lendings: ByNumber<Begun>,
+    calls: ByNumber<Begun>,
 }
 
 /// A request's trace.
@@ -129,7 +131,7 @@ pub(crate) struct TracedRequest {
 
 impl Drop for TracedRequest {
     fn drop(&mut self) {
-        self.telemetry.open().requests.remove(&self.number);
+        self.telemetry.open.requests.take(self.number);
     }
 }
 
@@ -144,7 +146,7 @@ impl Telemetry {
             query_text: settings.query_text,
             seed: u64::from_ne_bytes(context::random()),
             next: AtomicU64::new(0),
-            open: Mutex::default(),
+            open: Open::default(),
             queue,
             queued: Mutex::new(Some(queued)),
             counts,
@@ -177,7 +179,7 @@ impl Telemetry {
             scheme: if is_https { "https" } else { "http" },
             children: AtomicU32::new(0),
         });
-        self.open().requests.insert(number, trace);
+        self.open.requests.put(number, trace);
         Some(Arc::new(TracedRequest {
             telemetry: Arc::clone(self),
             number,
@@ -186,7 +188,7 @@ impl Telemetry {
 
     /// A request's response has been sent.
     pub(crate) fn responded(&self, access: &Access<'_>) {
-        let trace = self.open().requests.get(&access.request).cloned();
+        let trace = self.trace(access.request);
         let Some(trace) = trace else { return };
         let end = SystemTime::now();
         let status = access.response.map(|sent| sent.status);
@@ -229,10 +231,9 @@ impl Telemetry {
         match *event {
             Event::ConnectionAsked => self.asked(source),
             Event::ConnectionGot { waited, .. } => {
-                if let Some(lending) = source.lending
-                    && let Some(begun) = self.open().lendings.get_mut(&lending)
-                {
-                    begun.waited = waited;
+                if let Some(lending) = source.lending {
+                    let begun = |begun: &mut Begun| begun.waited = waited;
+                    self.open.lendings.look(lending, begun);
                 }
             }
             Event::ConnectionNotGot { waited, why, .. } => self.returned(source, |span, begun| {
@@ -251,12 +252,11 @@ impl Telemetry {
         let (Some(request), Some(lending)) = (request, source.lending) else {
             return;
         };
-        let mut open = self.open();
-        let Some(trace) = open.requests.get(&request).cloned() else {
+        let Some(trace) = self.trace(request) else {
             return;
         };
         if let Some(begun) = self.child(&trace, trace.span) {
-            open.lendings.insert(lending, begun);
+            self.open.lendings.put(lending, begun);
         }
     }
 
@@ -264,7 +264,7 @@ impl Telemetry {
         let Some(lending) = source.lending else {
             return;
         };
-        let begun = self.open().lendings.remove(&lending);
+        let begun = self.open.lendings.take(lending);
         let Some(mut begun) = begun else { return };
         let name = format!("connection {}", source.database);
         let mut span = begun.end(name, Kind::Internal);
@@ -279,12 +279,12 @@ impl Telemetry {
         let (Some(lending), Some(call)) = (source.lending, source.call) else {
             return;
         };
-        let mut open = self.open();
-        let Some(connection) = open.lendings.get(&lending) else {
+        let parent = |begun: &mut Begun| (Arc::clone(&begun.trace), begun.span);
+        let Some((trace, connection)) = self.open.lendings.look(lending, parent) else {
             return;
         };
-        if let Some(begun) = self.child(&connection.trace, connection.span) {
-            open.calls.insert(call, begun);
+        if let Some(begun) = self.child(&trace, connection) {
+            self.open.calls.put(call, begun);
         }
     }
 
@@ -302,7 +302,7 @@ impl Telemetry {
             return;
         };
         let Some(call) = source.call else { return };
-        let begun = self.open().calls.remove(&call);
+        let begun = self.open.calls.take(call);
         let Some(begun) = begun else { return };
         let operation = operation(sql);
         let name = match operation {
@@ -360,8 +360,9 @@ impl Telemetry {
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The trace of the request with this number.
+    fn trace(&self, number: u64) -> Option<Arc<Trace>> {
+        self.open.requests.look(number, |trace| Arc::clone(trace))
     }
 }
 
@@ -382,6 +383,8 @@ impl Begun {
 }
 
 fn of_database(span: &mut Span, source: &Source<'_>) {
+    // Also on a libSQL server: the conventions have no name for that, and an observer does not know the
+    // engine.
     span.text("db.system.name", "sqlite");
     span.text("db.namespace", source.database);
     span.optional("millpond.tenant", source.tenant);
@@ -458,7 +461,7 @@ mod tests {
         }
         let queued = MAX_QUEUED as u64;
         assert_eq!(counts(), (queued, 11 + 9 * most - queued));
-        let open = telemetry.open();
+        let open = &telemetry.open;
         assert!(open.requests.is_empty() && open.lendings.is_empty() && open.calls.is_empty());
     }
 
