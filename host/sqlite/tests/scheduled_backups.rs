@@ -288,27 +288,24 @@ async fn every_tenant_is_backed_up_though_one_fails() {
     tenants.close(Duration::ZERO).await;
 }
 
-/// Its check would take more than a minute, for which the others would wait.
+/// An index makes the check of one compute for seconds.
 #[test]
 fn a_tenant_cannot_hold_up_the_others() {
     let f = Fixture::new();
     let hostile = Connection::open(f.database("app")).expect("a database");
-    let sql = "CREATE TABLE t(a TEXT); CREATE INDEX i ON t(a);
-        WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 300)
-        INSERT INTO t SELECT hex(zeroblob(50000)) FROM r;
-        PRAGMA writable_schema = ON;
-        UPDATE sqlite_schema SET sql = 'CREATE INDEX i ON t(instr(a || a || a, a || ''x''))'
-        WHERE name = 'i'";
+    let sql = "CREATE TABLE t(a TEXT);
+        WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 500)
+        INSERT INTO t SELECT hex(zeroblob(5000)) FROM r;
+        CREATE INDEX i ON t(length(replace(replace(a, '0', '00000000'), '0', '00000000')))";
     hostile.execute_batch(sql).expect("a schema");
     drop(hostile);
     PoolBuilder::new()
         .open(f.database("other"))
         .expect("a pool");
     let folder = BackupSchedule::of_folder(f.folder.path().join("data"), f.backups(), HOUR);
-    let begun = Instant::now();
     let outcomes = f
         .with_clock(folder)
-        .max_check_time(Duration::from_millis(20))
+        .max_check_time(Duration::from_millis(300))
         .run_once();
     match &outcomes[0].result {
         Err(BackupError::Database(error)) => {
@@ -317,7 +314,6 @@ fn a_tenant_cannot_hold_up_the_others() {
         other => panic!("{other:?}"),
     }
     assert!(outcomes[1].result.is_ok(), "{outcomes:?}");
-    assert!(begun.elapsed() < Duration::from_secs(30));
 }
 
 #[test]

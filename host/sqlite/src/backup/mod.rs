@@ -157,12 +157,6 @@ impl<'a> Backup<'a> {
         self
     }
 
-    /// Like [`max_check_time`](Backup::max_check_time), but a default that is less stays.
-    fn limit_check_time(mut self, time: Duration) -> Self {
-        self.monitor.limit_check_time(time);
-        self
-    }
-
     /// Write the backup to the file `to`, whose folder must exist. Only the owner may read it, and
     /// it needs no other file: it is not in WAL mode. Symbolic links in the path are resolved.
     ///

@@ -21,7 +21,7 @@ use crate::folder::{Folder, TenantKey, file_of};
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// How long the check of one database of a folder may take by default: one of 10 GiB takes 1 to 3
-/// minutes. A tenant can make its own take as long as it may, and all others wait for it.
+/// minutes. A tenant can make its own check take all that time, and all others wait for it.
 const MAX_CHECK_TIME: Duration = Duration::from_secs(10 * 60);
 
 /// Backs a database up at intervals, or all databases of a [`Folder`](crate::Folder), and removes
@@ -150,9 +150,9 @@ impl BackupSchedule {
         self
     }
 
-    /// Set how long the check of each backup may take at most, as of
-    /// [`Backup::max_check_time`], whose default applies if it is less. Defaults to 10 minutes for a
-    /// folder, in which one database waits for the other, and to no other bound for one database.
+    /// Limit how long the check of each backup may take, if that is less than the default of
+    /// [`Backup::max_check_time`]. Defaults to 10 minutes for a folder, whose databases wait for each
+    /// other, and to no limit for one database.
     pub fn max_check_time(mut self, time: Duration) -> Self {
         self.max_check_time = Some(time);
         self
@@ -217,7 +217,7 @@ impl BackupSchedule {
                 if state.stopped {
                     return;
                 }
-                // If the clock was set back, `next` is as much too late.
+                // The clock was set back, and `next` is of before. Small corrections do no harm.
                 if left.is_zero() || left > self.every + LOOK_AGAIN {
                     break;
                 }
@@ -288,8 +288,8 @@ impl BackupSchedule {
             .retain(|database| last.contains_key(database));
     }
 
-    /// The databases, in the order in which to back them up: by name, but last those that failed, which
-    /// may have taken as long as they may.
+    /// The databases, in the order in which to back them up: by name, but last those that failed, because
+    /// each of these may take as long as a check may.
     fn in_turn(&self) -> Vec<String> {
         let mut databases: Vec<String> = self.known.last.keys().cloned().collect();
         databases.sort_by_key(|database| self.known.failed.contains(database));
@@ -396,7 +396,7 @@ impl BackupSchedule {
         };
         let mut backup = backup.cancel(&self.cancel);
         if let Some(time) = self.max_check_time {
-            backup = backup.limit_check_time(time);
+            backup.monitor.limit_check_time(time);
         }
         backup.write(task.into.join(names::name(&task.stem, now)))
     }
