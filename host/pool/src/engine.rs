@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 pub use crate::flat::Reader;
-pub use crate::observe::{Checkpoint, Maintenance, Notes, Reporter};
+pub use crate::observe::{Checkpoint, Notes, Reporter, Upkeep};
 pub use crate::request::RequestId;
 pub use crate::rights::{Limits, Rights};
 pub use crate::settings::{within, within_hour};

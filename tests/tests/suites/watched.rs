@@ -6,6 +6,7 @@ mod page;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use millpond_tests::component;
 use serde_json::{Value, json};
@@ -30,6 +31,7 @@ fn configured(folder: &Path, server: &str, admin: &str) -> Server {
         grants.default = {{ database = \"app\" }}
         [databases.app]
         file = \"app.db\"
+        upkeep-after = \"5ms\"
         pool-size = 2\n"
     );
     let file = folder.join("millpond.toml");
@@ -138,7 +140,17 @@ fn the_dashboard_shows_metrics_that_there_are() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = configured(folder.path(), "slow-statement-time = \"0s\"", "127.0.0.1:0");
     load(&server);
-    let answer = server.ask_admin("/metrics", OPEN_METRICS).is(200);
+    // So much that upkeep is due.
+    let fill = "INSERT INTO t SELECT zeroblob(4000) FROM generate_series(1, 1500)";
+    assert_eq!(query(&server, fill), "answered");
+    let until = Instant::now() + Duration::from_secs(60);
+    let answer = loop {
+        let answer = server.ask_admin("/metrics", OPEN_METRICS).is(200);
+        if text(&answer.body).contains("millpond_upkeeps_total{") {
+            break answer;
+        }
+        assert!(Instant::now() < until, "no upkeep");
+    };
     let scrape = Scrape::parse(text(&answer.body));
     let there: BTreeSet<&str> = scrape
         .series()

@@ -158,7 +158,7 @@ pub enum Event<'a> {
     },
     /// The engine has done the upkeep of its database, while the pool was unused.
     #[non_exhaustive]
-    Maintained {
+    UpkeepDone {
         /// How many tables it analyzed, for the statistics of the query planner.
         analyzed_tables: u32,
         /// How many free pages it gave back to the disk.

@@ -102,7 +102,7 @@ pub use self::event::{
 };
 pub(crate) use self::lending::{Ending, GetWatch};
 pub(crate) use self::notes::{CallNotes, Note};
-pub use self::notes::{Checkpoint, Maintenance, Notes};
+pub use self::notes::{Checkpoint, Notes, Upkeep};
 pub(crate) use self::reporter::Borrower;
 pub use self::reporter::Reporter;
 

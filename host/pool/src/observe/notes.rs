@@ -38,9 +38,9 @@ pub struct Checkpoint {
     pub time: Duration,
 }
 
-/// The outcome of upkeep: see [`Event::Maintained`](crate::observe::Event::Maintained).
+/// The outcome of upkeep: see [`Event::UpkeepDone`](crate::observe::Event::UpkeepDone).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Maintenance {
+pub struct Upkeep {
     /// How many tables it analyzed for the query planner.
     pub analyzed_tables: u32,
     /// How many free pages it gave back to the disk.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::event::{Event, Source, TransactionEnd};
-use super::notes::{Checkpoint, Maintenance, Note};
+use super::notes::{Checkpoint, Note, Upkeep};
 use super::{Observer, SharedObserver};
 use crate::request::Request;
 use crate::settings::Settings;
@@ -93,10 +93,10 @@ impl Reporter {
     }
 
     /// Tell of upkeep. Call it without holding locks or the turn to write.
-    pub fn maintained(&self, done: Maintenance) {
+    pub fn upkeep_done(&self, done: Upkeep) {
         self.tell(
             None,
-            Event::Maintained {
+            Event::UpkeepDone {
                 analyzed_tables: done.analyzed_tables,
                 freed_pages: done.freed_pages,
                 is_complete: done.is_complete,

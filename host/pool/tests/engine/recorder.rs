@@ -148,7 +148,7 @@ fn short(event: &Event<'_>) -> (String, Duration) {
             let complete = if *is_complete { "complete" } else { "partial" };
             (format!("checkpoint: {complete}"), *time)
         }
-        Event::Maintained {
+        Event::UpkeepDone {
             analyzed_tables,
             freed_pages,
             is_complete,

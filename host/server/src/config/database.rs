@@ -138,7 +138,9 @@ settings! {
 }
 
 settings! {
-    /// Scheduled copies of a database's files, made while the database is used.
+    /// Scheduled copies of a database's files, made while the database is used, one at a time. Of
+    /// tenants, one whose check takes longer than 10 minutes fails, and one that failed comes last the
+    /// next time.
     Backup {
         /// The folder to write them to, which must exist, outside of a folder of tenants. A
         /// backup's name has its database's and the time: `app-20261127T184342Z.db`.

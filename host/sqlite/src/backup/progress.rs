@@ -57,6 +57,7 @@ pub(super) struct Monitor<'a> {
     progress: Option<Box<dyn FnMut(Progress) + 'a>>,
     cancel: Cancel,
     check_time: Option<Duration>,
+    max_check_time: Option<Duration>,
 }
 
 /// How long a check may take by default: some 200 times as long as one usually takes.
@@ -80,12 +81,18 @@ impl<'a> Monitor<'a> {
         self.check_time = Some(time);
     }
 
+    /// Let no check take longer, whatever the size.
+    pub(super) fn limit_check_time(&mut self, time: Duration) {
+        self.max_check_time = Some(time);
+    }
+
     /// How long the check of a database of that size may take.
     pub(super) fn check_time(&self, pages: u64) -> Duration {
-        self.check_time.unwrap_or_else(|| {
+        let time = self.check_time.unwrap_or_else(|| {
             let pages = u32::try_from(pages).unwrap_or(u32::MAX);
             CHECK_TIME + CHECK_TIME_OF_PAGE * pages
-        })
+        });
+        self.max_check_time.map_or(time, |max| time.min(max))
     }
 
     pub(super) fn check(&self) -> Result<(), BackupError> {

@@ -1,6 +1,6 @@
 //! Backups at intervals, of which the older ones are removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,15 @@ use cap_std::fs::Dir;
 use super::names::{self, Keep};
 use super::task::{Task, create_private};
 use super::{Backup, BackupError, BackupReport, Cancel};
-use crate::folder::{Folder, TenantKey};
+use crate::folder::{Folder, TenantKey, file_of};
 
 /// How long to wait without looking at the clock, which may be set, or run on while the machine
 /// sleeps.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// How long the check of one database of a folder may take by default: one of 10 GiB takes 1 to 3
+/// minutes. A tenant can make its own check take all that time, and all others wait for it.
+const MAX_CHECK_TIME: Duration = Duration::from_secs(10 * 60);
 
 /// Backs a database up at intervals, or all databases of a [`Folder`](crate::Folder), and removes
 /// older backups.
@@ -26,7 +30,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// A backup is named after its database and the time, in UTC: `app-20261127T184342Z.db`. It is due
 /// when the newest one in the folder is as old as the interval, so a restart of the program neither
 /// makes nor delays one. One is made at a time. If one fails, the others are made, no older one is
-/// removed, and the next attempt is after the interval.
+/// removed, and the next attempt is after the interval, when the others have been made.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -49,6 +53,8 @@ pub struct BackupSchedule {
     keep: Keep,
     clock: Box<dyn Fn() -> SystemTime + Send>,
     report: Box<dyn FnMut(&BackupOutcome) + Send>,
+    /// `None`: as for any backup.
+    max_check_time: Option<Duration>,
     cancel: Cancel,
     known: Known,
 }
@@ -61,6 +67,8 @@ struct Known {
     listed: Option<SystemTime>,
     /// When each database was last backed up, or a backup was last attempted.
     last: BTreeMap<String, Option<SystemTime>>,
+    /// Those whose last attempt failed.
+    failed: BTreeSet<String>,
 }
 
 /// What to back up.
@@ -99,6 +107,7 @@ impl BackupSchedule {
         every: Duration,
     ) -> BackupSchedule {
         BackupSchedule::new(Databases::Folder(path.as_ref().to_owned()), into, every)
+            .max_check_time(MAX_CHECK_TIME)
     }
 
     fn new(from: Databases, into: impl AsRef<Path>, every: Duration) -> BackupSchedule {
@@ -113,6 +122,7 @@ impl BackupSchedule {
             },
             clock: Box::new(SystemTime::now),
             report: Box::new(|_| ()),
+            max_check_time: None,
             cancel: Cancel::new(),
             known: Known::default(),
         }
@@ -137,6 +147,14 @@ impl BackupSchedule {
     /// Monday. Defaults to 0.
     pub fn keep_weeks(mut self, count: usize) -> Self {
         self.keep.weeks = count;
+        self
+    }
+
+    /// Limit how long the check of each backup may take, if that is less than the default of
+    /// [`Backup::max_check_time`]. Defaults to 10 minutes for a folder, whose databases wait for each
+    /// other, and to no limit for one database.
+    pub fn max_check_time(mut self, time: Duration) -> Self {
+        self.max_check_time = Some(time);
         self
     }
 
@@ -182,7 +200,8 @@ impl BackupSchedule {
             Err(error) => return vec![self.no_tasks(error)],
         };
         databases.sort_unstable();
-        self.relist(databases.clone(), now);
+        self.relist(databases, now);
+        let databases = self.in_turn();
         let tasks = databases.iter().map(|database| self.task(database));
         let tasks: Vec<_> = tasks.collect();
         tasks.iter().map(|task| self.back_up(task, now)).collect()
@@ -198,7 +217,8 @@ impl BackupSchedule {
                 if state.stopped {
                     return;
                 }
-                if left.is_zero() {
+                // The clock was set back, and `next` is of before. Small corrections do no harm.
+                if left.is_zero() || left > self.every + LOOK_AGAIN {
                     break;
                 }
                 let wait = left.min(LOOK_AGAIN);
@@ -224,8 +244,7 @@ impl BackupSchedule {
             }
         }
         let mut next = self.known.listed.unwrap_or(began) + self.every;
-        let databases: Vec<String> = self.known.last.keys().cloned().collect();
-        for database in databases {
+        for database in self.in_turn() {
             if self.cancel.is_cancelled() {
                 break;
             }
@@ -243,6 +262,7 @@ impl BackupSchedule {
                 next = next.min(due);
             } else if self.is_gone(&task) {
                 self.known.last.remove(&database);
+                self.known.failed.remove(&database);
             } else {
                 self.back_up(&task, now);
             }
@@ -260,7 +280,20 @@ impl BackupSchedule {
         self.known = Known {
             listed: Some(now),
             last: databases.into_iter().map(known).collect(),
+            failed: std::mem::take(&mut self.known.failed),
         };
+        let last = &self.known.last;
+        self.known
+            .failed
+            .retain(|database| last.contains_key(database));
+    }
+
+    /// The databases, in the order in which to back them up: by name, but last those that failed, because
+    /// each of these may take as long as a check may.
+    fn in_turn(&self) -> Vec<String> {
+        let mut databases: Vec<String> = self.known.last.keys().cloned().collect();
+        databases.sort_by_key(|database| self.known.failed.contains(database));
+        databases
     }
 
     /// When the next backup is due. A `last` in the future, from a clock that was wrong, does not count.
@@ -313,7 +346,7 @@ impl BackupSchedule {
         match &self.from {
             Databases::One(_) => false,
             Databases::Folder(folder) => {
-                let found = std::fs::symlink_metadata(folder.join(format!("{}.db", task.stem)));
+                let found = std::fs::symlink_metadata(folder.join(file_of(&task.stem)));
                 found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
             }
         }
@@ -338,7 +371,10 @@ impl BackupSchedule {
             removed: Vec::new(),
             not_removed: Vec::new(),
         };
-        if outcome.result.is_ok() {
+        if outcome.result.is_err() {
+            self.known.failed.insert(task.database.clone());
+        } else {
+            self.known.failed.remove(&task.database);
             let not_removed = task.remove_surplus(self.keep, now, &mut outcome.removed);
             outcome.not_removed = not_removed;
         }
@@ -355,10 +391,13 @@ impl BackupSchedule {
                 // A link that has been put in its place is not followed.
                 let dir = Dir::open_ambient_dir(folder, ambient_authority());
                 let dir = dir.map_err(|error| BackupError::file(folder, error))?;
-                Backup::of_file_in(&dir, &format!("{}.db", task.stem))?
+                Backup::of_file_in(&dir, &file_of(&task.stem))?
             }
         };
-        let backup = backup.cancel(&self.cancel);
+        let mut backup = backup.cancel(&self.cancel);
+        if let Some(time) = self.max_check_time {
+            backup.monitor.limit_check_time(time);
+        }
         backup.write(task.into.join(names::name(&task.stem, now)))
     }
 

@@ -85,6 +85,29 @@ pub(crate) struct Progress {
     running: Arc<Running>,
     identity: Option<Arc<Identity>>,
     db: *mut ffi::sqlite3,
+    steps: c_int,
+}
+
+impl Progress {
+    /// Make this the connection's progress handler, of which it has one: again, after another one
+    /// has replaced it.
+    pub(crate) fn install(&self) {
+        unsafe extern "C" fn go_on(progress: *mut c_void) -> c_int {
+            // SAFETY: the `Progress` that was given below, which lives as long as the connection.
+            let Progress {
+                watch, running, db, ..
+            } = unsafe { &*progress.cast::<Progress>() };
+            // SAFETY: the connection is open: it is calling.
+            let written = || unsafe { pages_written_of(*db) };
+            // One instruction indexes a row, so it is done now.
+            memory::forget_row();
+            c_int::from(watch.progress(written, || !running.is_beginning()))
+        }
+        let data = ptr::from_ref(self).cast_mut().cast();
+        // SAFETY: the connection is open, because its owner drops it before this; `go_on` takes
+        // `data` for what it is, which stays where it is, in its box, and is only read.
+        unsafe { ffi::sqlite3_progress_handler(self.db, self.steps, Some(go_on), data) };
+    }
 }
 
 // SAFETY: the handle is used where SQLite calls the handler, by the thread that uses the
@@ -106,17 +129,6 @@ pub(crate) fn set_hooks(
     running: &Arc<Running>,
     identity: &Option<Arc<Identity>>,
 ) -> Box<Progress> {
-    unsafe extern "C" fn go_on(progress: *mut c_void) -> c_int {
-        // SAFETY: the `Progress` that was given below, which lives as long as the connection.
-        let Progress {
-            watch, running, db, ..
-        } = unsafe { &*progress.cast::<Progress>() };
-        // SAFETY: the connection is open: it is calling.
-        let written = || unsafe { pages_written_of(*db) };
-        // One instruction indexes a row, so it is done now.
-        memory::forget_row();
-        c_int::from(watch.progress(written, || !running.is_beginning()))
-    }
     unsafe extern "C" fn changed(
         progress: *mut c_void,
         _: c_int,
@@ -124,7 +136,7 @@ pub(crate) fn set_hooks(
         _: *const c_char,
         _: ffi::sqlite3_int64,
     ) {
-        // SAFETY: as above.
+        // SAFETY: the `Progress` that was given below, which lives as long as the connection.
         let Progress { running, .. } = unsafe { &*progress.cast::<Progress>() };
         running.note_change();
     }
@@ -148,17 +160,18 @@ pub(crate) fn set_hooks(
     }
     // SAFETY: the connection is open.
     let db = unsafe { conn.handle() };
-    let mut progress = Box::new(Progress {
+    let progress = Box::new(Progress {
         watch: Arc::clone(watch),
         running: Arc::clone(running),
         identity: identity.clone(),
         db,
+        steps,
     });
-    let data = (&raw mut *progress).cast();
+    progress.install();
+    let data = ptr::from_ref(&*progress).cast_mut().cast();
     // SAFETY: as above; `progress` is what the functions take it for, stays where it is, and is
     // only read.
     unsafe {
-        ffi::sqlite3_progress_handler(db, steps, Some(go_on), data);
         ffi::sqlite3_commit_hook(db, Some(roll_back), data);
         ffi::sqlite3_update_hook(db, Some(changed), data);
     }

@@ -8,7 +8,8 @@ use cap_std::fs::Dir;
 
 use crate::disk::COMPANIONS;
 
-pub(super) fn database(key: &str) -> String {
+/// The name of its database.
+pub(crate) fn database(key: &str) -> String {
     format!("{key}.db")
 }
 

@@ -15,6 +15,7 @@ use millpond_pool::engine::hand_over;
 use millpond_pool::{Error, ErrorKind, Pool, Pools, PoolsSettings, Result};
 
 pub use self::error::FolderError;
+pub(crate) use self::files::database as file_of;
 pub(crate) use self::key::is_key;
 pub use self::key::{InvalidKey, TenantKey};
 pub use self::list::{Tenant, Tenants};

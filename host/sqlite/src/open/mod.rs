@@ -57,7 +57,7 @@ pub(crate) struct Opened {
     pub(crate) running: Arc<Running>,
     pub(crate) changes: Arc<Changes>,
     // After the connection, whose handlers use it.
-    pub(crate) _progress: Box<Progress>,
+    pub(crate) progress: Box<Progress>,
     // After the connection, whose memory it counts.
     pub(crate) memory: Budget,
     /// The file that closing may remove the log from.
@@ -169,7 +169,7 @@ impl Location {
         Ok(Opened {
             log,
             conn,
-            _progress: progress,
+            progress,
             seen,
             hints,
             watch,

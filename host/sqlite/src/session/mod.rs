@@ -212,7 +212,7 @@ impl Db {
             running: opened.running,
             changes: opened.changes,
             checkpoints,
-            _progress: opened._progress,
+            _progress: opened.progress,
             memory: opened.memory,
             identity: opened.identity,
             _folder: opened._folder,

@@ -367,7 +367,7 @@ impl Checkpointer<'_> {
         if done.is_complete {
             self.quiet_looks = 0;
         }
-        self.shared.reporter.maintained(done);
+        self.shared.reporter.upkeep_done(done);
     }
 
     fn keep_mark(&self) -> Result<()> {
@@ -472,3 +472,7 @@ impl Checkpointer<'_> {
         !self.in_the_way.is_empty()
     }
 }
+
+#[cfg(test)]
+#[path = "checkpoint_tests.rs"]
+mod tests;

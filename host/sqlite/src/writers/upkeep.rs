@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millpond_pool::clock::{self, NEVER};
-use millpond_pool::engine::{Maintenance, RequestId};
+use millpond_pool::engine::{RequestId, Upkeep};
 use rusqlite::Connection;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -43,9 +43,9 @@ const MAX_PAGES: u32 = 8_192;
 const FREE_SHARE: u32 = 8;
 
 /// Do the upkeep that is due. Errors are only logged: a failure leaves the database as it is.
-pub(super) fn run(shared: &Checkpoints, opened: &mut Opened) -> Maintenance {
+pub(super) fn run(shared: &Checkpoints, opened: &mut Opened) -> Upkeep {
     let since = Instant::now();
-    let mut done = Maintenance::default();
+    let mut done = Upkeep::default();
     let (turns, this) = (Arc::clone(shared.turns()), shared.weak());
     let stops = move || {
         let is_closed = this.upgrade().is_none_or(|shared| shared.is_closed());
@@ -71,7 +71,9 @@ pub(super) fn run(shared: &Checkpoints, opened: &mut Opened) -> Maintenance {
         log::debug!("upkeep has stopped: {error}");
     }
     opened.watch.start(NEVER, NEVER);
+    // rusqlite frees its own handler. The one of all other calls, which checks the deadline, follows.
     let _ = opened.conn.progress_handler(0, None::<fn() -> bool>);
+    opened.progress.install();
     done.is_complete = result.is_ok();
     done.time = since.elapsed();
     done
@@ -97,7 +99,7 @@ impl Steps<'_> {
         Ok(self.opened.seen.trusting(|| work(&self.opened.conn))?)
     }
 
-    fn analyze(&mut self, done: &mut Maintenance) -> Result<()> {
+    fn analyze(&mut self, done: &mut Upkeep) -> Result<()> {
         let due = self.step(|conn| {
             conn.execute_batch(&format!("PRAGMA analysis_limit = {ANALYSIS_LIMIT}"))?;
             // 0x10003: of all tables, return the statements without running them. Run together, they
@@ -115,7 +117,7 @@ impl Steps<'_> {
 
     /// Give free pages back to the disk, if the schema's owner has chosen `auto_vacuum = INCREMENTAL`
     /// (<https://sqlite.org/pragma.html#pragma_incremental_vacuum>).
-    fn free(&mut self, done: &mut Maintenance) -> Result<()> {
+    fn free(&mut self, done: &mut Upkeep) -> Result<()> {
         const INCREMENTAL: u32 = 2;
         let one = |conn: &Connection, pragma: &str| {
             conn.query_row(&format!("PRAGMA main.{pragma}"), [], |row| {

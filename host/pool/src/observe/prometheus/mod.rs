@@ -206,7 +206,7 @@ impl Observer for PrometheusObserver {
                 let result = if *is_complete { "complete" } else { "partial" };
                 self.families.checkpointed(&series, result, *time);
             }
-            Event::Maintained {
+            Event::UpkeepDone {
                 analyzed_tables,
                 freed_pages,
                 is_complete,
@@ -214,7 +214,7 @@ impl Observer for PrometheusObserver {
             } => {
                 let result = if *is_complete { "complete" } else { "partial" };
                 let (tables, pages) = (*analyzed_tables, *freed_pages);
-                self.families.maintained(&series, result, tables, pages);
+                self.families.upkeep_done(&series, result, tables, pages);
             }
             Event::PoolOpened { .. }
             | Event::PoolClosed

@@ -208,7 +208,7 @@ impl Families {
         add(&self.ended, series, ("reason", reason));
     }
 
-    pub(super) fn maintained(
+    pub(super) fn upkeep_done(
         &self,
         series: &Series,
         result: &'static str,

@@ -288,7 +288,7 @@ impl TracingObserver {
                 is_complete = is_complete,
                 duration = time.as_secs_f64()
             ),
-            Event::Maintained {
+            Event::UpkeepDone {
                 analyzed_tables,
                 freed_pages,
                 is_complete,
@@ -296,7 +296,7 @@ impl TracingObserver {
             } => tell!(
                 Level::DEBUG,
                 source,
-                "maintained",
+                "upkeep done",
                 analyzed_tables = analyzed_tables,
                 freed_pages = freed_pages,
                 is_complete = is_complete,
