@@ -67,7 +67,7 @@ impl Sockets {
         let operator = address.map(|address| take_or_bind(address, &mut admin));
         let operator = operator.transpose()?;
         match http.pop().or_else(|| admin.pop()) {
-            Some(left) => Err(left.is_contradiction()),
+            Some(left) => Err(left.contradiction()),
             None => Ok(Sockets {
                 listeners: sockets.into_values().collect(),
                 admin: operator,
@@ -104,7 +104,8 @@ impl Passed {
         })
     }
 
-    fn is_contradiction(&self) -> Error {
+    /// The error that no configured address is this socket's.
+    fn contradiction(&self) -> Error {
         let key = match self.name.as_str() {
             ADMIN => "`address` in [admin]",
             _ => "the `address` of a listener",
@@ -136,7 +137,8 @@ fn listens(_: &TcpListener) -> io::Result<bool> {
 
 /// The socket among `passed` that has this address, or a new one.
 fn take_or_bind(address: &Address, passed: &mut Vec<Passed>) -> Result<TcpListener> {
-    let about = |error| Error::new(format_args!("cannot listen on {address}: {error}"));
+    let about =
+        |error| Error::new(format_args!("cannot listen on {address}: {error}")).passing_if(true);
     let addresses = address.resolve().map_err(about)?;
     let is_meant = |passed: &Passed| addresses.iter().any(|it| is_at(*it, passed.address));
     match passed.iter().position(is_meant) {
