@@ -116,11 +116,16 @@ fn main() {
     let guests = guests();
     let mut table = Table::new(COLUMNS);
     for (name, script) in ROWS.iter().filter(|(name, _)| wanted(name)) {
-        let servers: [Candidate<'_>; 3] = [
+        let servers: [Candidate<'_>; 4] = [
             ("native", &|path| native(path, INLINE)),
             ("native, spawn_blocking", &|path| native(path, BLOCKING)),
             ("millpond serve", &|path| {
                 notes(&guests["millpond_notes"], path)
+            }),
+            ("millpond serve, reuse", &|path| {
+                let mut command = notes(&guests["millpond_notes"], path);
+                command.args(["--max-instance-reuse", "1000000"]);
+                command
             }),
         ];
         compare(&mut table, name, script, &servers);
