@@ -10,6 +10,8 @@ use millpond_server::printable::one_line;
 
 /// The exit code of a mistake in the command line, a file or a setting.
 pub(crate) const MISTAKE: u8 = 2;
+/// The exit code of a server that cannot start now, though nothing may be wrong with its configuration.
+const NOT_NOW: u8 = 1;
 /// The exit code of a guest that trapped, as in the wasmtime command.
 pub(crate) const TRAPPED: u8 = 134;
 
@@ -27,6 +29,19 @@ impl Failure {
     /// A mistake about the file at `path`.
     pub(crate) fn about(path: &Path, message: impl fmt::Display) -> Failure {
         Failure::mistake(format_args!("{}: {message}", path.display()))
+    }
+
+    /// What may pass by itself, such as an address in use.
+    pub(crate) fn not_now(message: impl fmt::Display) -> Failure {
+        Failure::new(message, NOT_NOW)
+    }
+
+    /// Why a server does not start. A service manager must start it again only if that may help.
+    pub(crate) fn of_start(error: &millpond_server::Error, message: impl fmt::Display) -> Failure {
+        match error.may_pass() {
+            true => Failure::not_now(message),
+            false => Failure::mistake(message),
+        }
     }
 
     /// A guest's failure, as [`guest_failure`] tells it. `more` is appended to its first line.

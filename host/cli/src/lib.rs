@@ -77,8 +77,8 @@ Examples:
   millpond new --lang rust shortener
 
 Exit status: 0 done; 2 a mistake in the command line, a file or a setting, in one line on
-stderr. `test` exits with 1 if a test failed, `ready` if the server is not ready, and `backup`,
-`restore` and `verify` if the database is damaged. `run` passes the guest's own exit code on (see
+stderr. `test` exits with 1 if a test failed, `ready` if the server is not ready, `serve` if it cannot
+start for a reason that may pass, and `backup`, `restore` and `verify` if the database is damaged. `run` passes the guest's own exit code on (see
 `millpond run --help`), and exits with 134 where the guest trapped.";
 
 /// Run the command with `args`, whose first element is the program's name.

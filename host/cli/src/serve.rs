@@ -42,7 +42,9 @@ refuse. With a configuration also 404 where no route fits or there is no such te
 valid token, 413 for a body beyond max-body-size, and 429 with Retry-After for a client or tenant
 that has as many requests as it may. A client may close its sending half and wait for its response.
 
-Exit status: 0 after a signal; 2 for a mistake in the command line, a file or a setting.")]
+Exit status: 0 after a signal; 1 if it cannot start for a reason that may pass, such as an address in
+use, a locked database or a libSQL server that does not answer; 2 for a mistake in the command line,
+a file or a setting.")]
 pub(crate) struct Serve {
     /// The component's file.
     #[arg(required_unless_present = "config")]
@@ -205,22 +207,23 @@ impl Serve {
         output::warn_in(&log);
         // First: compiling takes longer.
         let sockets = match passed.is_empty() {
-            false => Sockets::bind_with(&config, passed)?,
+            false => Sockets::bind_with(&config, passed)
+                .map_err(|error| Failure::of_start(&error, &error))?,
             true => Sockets::bind(&config).map_err(|error| {
-                Failure::mistake(format_args!(
-                    "{error}: choose another address by {}",
-                    self.how()
-                ))
+                let how = self.how();
+                let message = format_args!("{error}: choose another address by {how}");
+                Failure::of_start(&error, message)
             })?,
         };
         let starting = Starting::new()?;
         manager.status("Compiling components");
-        let server = Server::load(config, Arc::clone(&log))?;
-        let runtime = server.runtime().map_err(Failure::mistake)?;
+        let of_start = |error| Failure::of_start(&error, &error);
+        let server = Server::load(config, Arc::clone(&log)).map_err(of_start)?;
+        let runtime = server.runtime().map_err(Failure::not_now)?;
         let outcome = runtime.block_on(async {
             let signals = Signals::new()?;
             // Blocks while migrations run.
-            let serving = server.serve(sockets)?;
+            let serving = server.serve(sockets).map_err(of_start)?;
             drop(starting);
             manager.start_watchdog(Arc::clone(&log));
             self.serve(serving, signals, &*log, manager, &changes).await;
@@ -281,10 +284,12 @@ impl Serve {
         let mut late = pin!(manager.late(&serving, &serves));
         let mut is_ready = !manager.is_there();
         let mut awaits_databases = manager.is_there();
+        let mut again = false;
         loop {
             let is_noticed = serving.config().server.reload == Reload::OnChange;
             let told = tokio::select! {
                 told = signals.next() => told,
+                () = std::future::ready(()), if again => Told::Reload,
                 () = changes.changed(), if is_noticed => Told::Reload,
                 () = &mut ready, if awaits_databases => {
                     (is_ready, awaits_databases) = (true, false);
@@ -303,10 +308,13 @@ impl Serve {
             if is_ready {
                 manager.reloading();
             }
-            // Compiling and migrating may take long.
+            // Compiling and migrating may take long. A signal meanwhile may be about what has already
+            // been read. A change of a file is noticed afterwards.
+            again = false;
+            let reload = self.reload(&mut serving, changes);
             let told = tokio::select! {
-                told = self.reload(&mut serving, changes) => told,
-                () = signals.end() => break,
+                told = reload => told,
+                () = signals.end(&mut again) => break,
             };
             say(&told);
             if is_ready {
@@ -319,7 +327,7 @@ impl Serve {
         );
         manager.stopping(&told);
         say(&told);
-        serving.shut_down(signals.end()).await;
+        serving.shut_down(signals.end(&mut again)).await;
         let stats = serving.databases().stats_json();
         match format {
             LogFormat::Text => stats::to_table(&stats).lines().for_each(say),
@@ -366,7 +374,7 @@ impl Starting {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(Failure::mistake)?;
+            .map_err(Failure::not_now)?;
         let mut signals = {
             let _inside = runtime.enter();
             Signals::new()?
@@ -374,14 +382,16 @@ impl Starting {
         let (_end, is_started) = tokio::sync::oneshot::channel();
         let thread = std::thread::Builder::new().name("millpond-signals".to_owned());
         let wait = move || {
+            // There is nothing to reload yet.
+            let mut reload = false;
             runtime.block_on(async {
                 tokio::select! {
-                    () = signals.end() => std::process::exit(0),
+                    () = signals.end(&mut reload) => std::process::exit(0),
                     _ = is_started => {}
                 }
             });
         };
-        thread.spawn(wait).map_err(Failure::mistake)?;
+        thread.spawn(wait).map_err(Failure::not_now)?;
         Ok(Starting { _end })
     }
 }
@@ -406,9 +416,9 @@ impl Signals {
     fn new() -> Result<Signals, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Signals {
-            hangup: signal(SignalKind::hangup()).map_err(Failure::mistake)?,
-            interrupt: signal(SignalKind::interrupt()).map_err(Failure::mistake)?,
-            terminate: signal(SignalKind::terminate()).map_err(Failure::mistake)?,
+            hangup: signal(SignalKind::hangup()).map_err(Failure::not_now)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(Failure::not_now)?,
+            terminate: signal(SignalKind::terminate()).map_err(Failure::not_now)?,
         })
     }
 
@@ -437,8 +447,10 @@ impl Signals {
 }
 
 impl Signals {
-    /// Wait until the server is told to end.
-    async fn end(&mut self) {
-        while self.next().await != Told::End {}
+    /// Wait until the server is told to end. Sets `reload` if it is told to reload meanwhile.
+    async fn end(&mut self, reload: &mut bool) {
+        while self.next().await != Told::End {
+            *reload = true;
+        }
     }
 }

@@ -30,7 +30,7 @@ pub fn check(config: &Config, log: &Arc<dyn Log>) -> Result<String, Vec<Error>> 
     let mut mistakes = Vec::new();
     for component in config.components.values() {
         let instances = Instances::Pooled(config.server.max_requests);
-        mistakes.extend(site::compile(component, instances, log).err());
+        mistakes.extend(site::compile(component, instances, None, log).err());
     }
     mistakes.extend(http::check_certificates(config, log).err());
     mistakes.extend(site::check_tenants(config).err());
@@ -45,7 +45,7 @@ pub fn check(config: &Config, log: &Arc<dyn Log>) -> Result<String, Vec<Error>> 
 }
 
 /// Check the files that a database needs.
-fn check_database(database: &Database) -> Result<()> {
+pub(crate) fn check_database(database: &Database) -> Result<()> {
     migrations(database)?;
     if let Some(file) = &database.token_file {
         readable(file)?;

@@ -18,7 +18,7 @@ use crate::interfaces::{self, Import, Role, Support};
 use crate::log::{Event, Log};
 
 /// How instances are created.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Instances {
     /// One, for as long as its program runs.
     One,
@@ -51,9 +51,25 @@ pub fn load(
     lines: WasmBacktraceDetails,
     log: &Arc<dyn Log>,
 ) -> Result<LoadedComponent> {
-    let bytes = fs::read(path)
-        .map_err(|error| Error::about(path, format_args!("cannot read the component: {error}")))?;
-    check_header(path, &bytes)?;
+    load_bytes(path, &read(path)?, instances, limits, lines, log)
+}
+
+/// The bytes of the component in the file `path`.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path)
+        .map_err(|error| Error::about(path, format_args!("cannot read the component: {error}")))
+}
+
+/// As [`load`], of the bytes that the file `path` has.
+pub(crate) fn load_bytes(
+    path: &Path,
+    bytes: &[u8],
+    instances: Instances,
+    limits: &InstanceLimits,
+    lines: WasmBacktraceDetails,
+    log: &Arc<dyn Log>,
+) -> Result<LoadedComponent> {
+    check_header(path, bytes)?;
     let cache = Cache::new(CacheConfig::new()).ok();
     let _notice = SlowNotice::after(Duration::from_secs(1), path, Arc::clone(log));
 
@@ -71,7 +87,7 @@ pub fn load(
                 lines,
                 cache.clone(),
             ));
-            match engine.and_then(|engine| Component::new(&engine, &bytes).map(|c| (engine, c))) {
+            match engine.and_then(|engine| Component::new(&engine, bytes).map(|c| (engine, c))) {
                 Ok((engine, component)) => {
                     if let (Instances::One, Some(refusal)) = (instances, &refusal)
                         && alone.len() > 1
@@ -177,7 +193,7 @@ impl LoadedComponent {
     ///
     /// The system has no more threads.
     pub fn start_epochs(&self) -> Result<()> {
-        start_epochs(&self.engine).map_err(Error::new)
+        start_epochs(&self.engine).map_err(|error| Error::new(error).passing_if(true))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::printable::one_line;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     message: String,
+    may_pass: bool,
 }
 
 /// A result with a mistake of the operator's.
@@ -18,7 +19,20 @@ impl Error {
     pub(crate) fn new(message: impl fmt::Display) -> Error {
         Error {
             message: one_line(&message.to_string()),
+            may_pass: false,
         }
+    }
+
+    /// This error, which may pass by itself if `may_pass`.
+    pub(crate) fn passing_if(self, may_pass: bool) -> Error {
+        Error { may_pass, ..self }
+    }
+
+    /// Whether it may pass without a change by the operator, so that a later start may succeed: an
+    /// address in use, a database that is locked or whose server cannot be reached, no more threads.
+    /// What [`check`](crate::check()) refuses does not pass.
+    pub fn may_pass(&self) -> bool {
+        self.may_pass
     }
 
     /// A mistake about the file at `path`.

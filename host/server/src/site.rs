@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use http::Request;
+use millpond_wasmtime::InstanceLimits;
+use ring::digest::{SHA256, digest};
 use tokio::sync::oneshot;
 use wasmtime::{Engine, WasmBacktraceDetails};
 use wasmtime_wasi_http::handler::ProxyPre;
@@ -29,19 +31,53 @@ pub(crate) struct Compiled {
 }
 
 pub(crate) struct CompiledComponent {
-    engine: Engine,
-    pre: ProxyPre<Guest>,
+    program: Arc<Program>,
     guest: GuestSettings,
 }
 
+/// The compiled components of a configuration, by their names.
+pub(crate) type Programs = BTreeMap<Name, Arc<Program>>;
+
+/// A compiled component, with its engine and the pool of its instances. Another configuration keeps
+/// it if it is made of the same: each maps much memory, of which a process may map only so much.
+pub(crate) struct Program {
+    pub(crate) engine: Engine,
+    pub(crate) pre: ProxyPre<Guest>,
+    made_of: MadeOf,
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Program")
+            .field("made_of", &self.made_of)
+            .finish_non_exhaustive()
+    }
+}
+
+/// All that a compiled component depends on.
+#[derive(Debug, PartialEq)]
+struct MadeOf {
+    /// The SHA-256 of the file.
+    digest: Vec<u8>,
+    limits: InstanceLimits,
+    source_lines: bool,
+    instances: Instances,
+}
+
 impl Compiled {
-    /// Compile the components of `config`, for a server that runs up to `max_requests`. Blocks
-    /// meanwhile.
-    pub(crate) fn new(config: &Config, max_requests: u32, log: &Arc<dyn Log>) -> Result<Compiled> {
+    /// Compile the components of `config`, for a server that runs up to `max_requests`, unless
+    /// `current` has them. Blocks meanwhile.
+    pub(crate) fn new(
+        config: &Config,
+        max_requests: u32,
+        current: &Programs,
+        log: &Arc<dyn Log>,
+    ) -> Result<Compiled> {
         let mut components = BTreeMap::new();
         for (name, settings) in &config.components {
             let instances = Instances::Pooled(max_requests);
-            components.insert(name.clone(), compile(settings, instances, log)?);
+            let current = current.get(name);
+            components.insert(name.clone(), compile(settings, instances, current, log)?);
         }
         Ok(Compiled { components })
     }
@@ -55,19 +91,31 @@ pub(crate) fn check_tenants(config: &Config) -> Result<()> {
     })
 }
 
-/// Compile a component, and check that it can be served.
+/// Compile a component, unless `current` is the same, and check that it can be served.
 pub(crate) fn compile(
     settings: &config::Component,
     instances: Instances,
+    current: Option<&Arc<Program>>,
     log: &Arc<dyn Log>,
 ) -> Result<CompiledComponent> {
     let file = &settings.file;
     let guest = GuestSettings::new(settings)?;
+    let bytes = component::read(file)?;
+    let made_of = MadeOf {
+        digest: digest(&SHA256, &bytes).as_ref().to_owned(),
+        limits: guest.limits.clone(),
+        source_lines: settings.source_lines,
+        instances,
+    };
+    if let Some(same) = current.filter(|current| current.made_of == made_of) {
+        let program = Arc::clone(same);
+        return Ok(CompiledComponent { program, guest });
+    }
     let lines = match settings.source_lines {
         true => WasmBacktraceDetails::Enable,
         false => WasmBacktraceDetails::Disable,
     };
-    let loaded = component::load(file, instances, &guest.limits, lines, log)?;
+    let loaded = component::load_bytes(file, &bytes, instances, &guest.limits, lines, log)?;
     let role = http_role(&loaded).map_err(|what| Error::about(file, what))?;
     let pre = loaded
         .check_memory(guest.limits.memory_size())
@@ -78,9 +126,13 @@ pub(crate) fn compile(
         _ => p2::bindings::ProxyPre::new(pre).map(ProxyPre::P2),
     };
     loaded.start_epochs()?;
-    Ok(CompiledComponent {
+    let program = Program {
         engine: loaded.engine().clone(),
         pre: pre.map_err(|error| Error::about(file, reason(&error)))?,
+        made_of,
+    };
+    Ok(CompiledComponent {
+        program: Arc::new(program),
         guest,
     })
 }
@@ -126,7 +178,7 @@ impl GuestSettings {
         Ok(GuestSettings {
             args,
             env,
-            limits: millpond_wasmtime::InstanceLimits::new()
+            limits: InstanceLimits::new()
                 .max_memory_size(bytes(component.max_memory_size))
                 .max_memories(component.max_memories)
                 .max_tables(component.max_tables)
@@ -145,6 +197,7 @@ impl GuestSettings {
 pub(crate) struct Site {
     pub(crate) settings: config::Server,
     pub(crate) databases: Databases,
+    pub(crate) programs: Programs,
     router: Router<Target>,
     /// Whether there is more than one component, so that a log must say which.
     pub(crate) has_many: bool,
@@ -155,8 +208,7 @@ pub(crate) struct Site {
 /// A component, with what it is granted.
 pub(crate) struct Component {
     pub(crate) name: Name,
-    pub(crate) engine: Engine,
-    pub(crate) pre: ProxyPre<Guest>,
+    pub(crate) program: Arc<Program>,
     pub(crate) guest: GuestSettings,
     pub(crate) grants: Grants,
     /// It has been reported that the component asks for a database that is not granted.
@@ -187,15 +239,15 @@ impl Site {
         compiled: Compiled,
         databases: Databases,
     ) -> Result<(Site, oneshot::Receiver<()>)> {
-        let mut components = BTreeMap::new();
+        let (mut components, mut programs) = (BTreeMap::new(), Programs::new());
         for (name, compiled) in compiled.components {
+            programs.insert(name.clone(), Arc::clone(&compiled.program));
             let settings = &config.components[&name];
             let grants = Grants::new(name.as_str(), settings, &databases)
                 .map_err(|error| Error::new(format_args!("the component `{name}`: {error}")))?;
             let component = Component {
                 name: name.clone(),
-                engine: compiled.engine,
-                pre: compiled.pre,
+                program: compiled.program,
                 guest: compiled.guest,
                 grants,
                 told_of_database: AtomicBool::new(false),
@@ -223,6 +275,7 @@ impl Site {
         let site = Site {
             settings: config.server.clone(),
             databases,
+            programs,
             router: Router::new(targets),
             has_many: components.len() > 1,
             _in_use: in_use,

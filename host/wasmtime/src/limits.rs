@@ -49,7 +49,7 @@ const HOST_STACK: usize = 2 * MIB;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "limits do nothing until an engine or a store is made with them"]
 pub struct InstanceLimits {
     memory_size: usize,

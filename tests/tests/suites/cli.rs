@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::assert_test_exists;
-use crate::process::{MIGRATIONS, Request, Server, ask, here, millpond, text};
+use crate::process::{MIGRATIONS, MISTAKE, NOT_NOW, Request, Server, ask, here, millpond, text};
 
 foreach_cli!(assert_test_exists);
 
@@ -310,14 +310,34 @@ fn a_command_is_not_served_and_a_handler_not_run() {
 }
 
 #[test]
-fn a_port_in_use_is_a_mistake() {
+fn a_server_says_by_its_status_whether_another_start_may_help() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("its address").to_string();
     let output = output(
         &["serve", "--listen", &address],
         &[component("millpond_notes")],
     );
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(output.status.code(), Some(NOT_NOW), "{output:?}");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let notes = component("millpond_notes");
+    let database = folder.path().join("app.db");
+    let serve = [SERVE, &["--db"]].concat();
+    // `millpond check` finds the first, and runs no migration.
+    let missing = folder.path().join("no/app.db");
+    let output = self::output(&serve, &[&missing, notes]);
+    assert_eq!(output.status.code(), Some(MISTAKE), "{output:?}");
+    let migrations = folder.path().join("migrations");
+    std::fs::create_dir(&migrations).expect("a folder");
+    std::fs::write(migrations.join("001-t.sql"), "CREATE TABEL t (a)").expect("a file");
+    let path = migrations.to_str().expect("a path");
+    let migrated = [SERVE, &["--migrations", path, "--db"]].concat();
+    let output = self::output(&migrated, &[&database, notes]);
+    assert_eq!(output.status.code(), Some(MISTAKE), "{output:?}");
+    // A file that may not be opened now.
+    std::fs::create_dir(&database).expect("a folder");
+    let output = self::output(&serve, &[&database, notes]);
+    assert_eq!(output.status.code(), Some(NOT_NOW), "{output:?}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use millpond_server::config::Config;
 use millpond_tests::component;
 use serde_json::json;
 
-use crate::process::{MIGRATIONS, MISTAKE, PATIENCE, Request, Server, millpond, text};
+use crate::process::{MIGRATIONS, MISTAKE, PATIENCE, Request, Server, millpond, text, until};
 
 /// A folder with a configuration in it.
 struct Site {
@@ -202,6 +202,49 @@ fn backups_are_made_as_the_configuration_says() {
     let output = millpond().args(["verify", "--db"]).arg(&backup).output();
     let output = output.expect("it runs");
     assert!(output.status.success(), "{}", text(&output.stderr));
+    server.terminate();
+    assert!(server.wait().success());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_reload_ends_former_backups_before_the_last_request_that_uses_the_database() {
+    let backed_up = TWO.replace(
+        "file = \"notes.db\"",
+        "file = \"notes.db\"\n    backup = { folder = \".\" }",
+    );
+    let site = Site::new(&backed_up);
+    let server = site.serve();
+    let mut held = Request::hold(server.address, "POST", "/api/notes", 15).expect("it runs");
+    assert_eq!(server.threads("millpond-backup"), 1);
+    site.write(TWO);
+    server.reload();
+    server.line_with("Reloaded");
+    until("the backups end", || server.threads("millpond-backup") == 0);
+    held.send(br#"{"title":"Tea"}"#).expect("the rest");
+    held.answer().expect("an answer").is(201);
+    server.terminate();
+    assert!(server.wait().success());
+}
+
+#[test]
+fn a_configuration_that_is_refused_makes_no_backups() {
+    let site = Site::new(TWO);
+    let server = site.serve();
+    for folder in ["tenants", "backups"] {
+        fs::create_dir(site.folder.path().join(folder)).expect("a folder");
+    }
+    fs::write(site.folder.path().join("tenants/ada.db"), "").expect("a file");
+    let folder = "folder = \"tenants\"";
+    let backed_up = format!("{folder}\n    backup = {{ folder = \"backups\" }}");
+    let keyless = "tenant = { from = \"claim\", claim = \"sub\", keys = [\"missing.pem\"], algorithm = \"RS256\" }";
+    let refused = TENANTS.replace(folder, &backed_up);
+    site.write(&refused.replace("tenant = { from = \"host-label\" }", keyless));
+    server.reload();
+    let line = server.line_with("Not reloaded");
+    assert!(line.contains("missing.pem"), "{line}");
+    let backups = fs::read_dir(site.folder.path().join("backups"));
+    assert_eq!(backups.expect("a folder").count(), 0);
     server.terminate();
     assert!(server.wait().success());
 }

@@ -19,6 +19,19 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The command's exit status for a mistake in the command line, a file or a setting.
 pub(crate) const MISTAKE: i32 = 2;
 
+/// The exit status of a server that does not start for a reason that may pass.
+pub(crate) const NOT_NOW: i32 = 1;
+
+/// Waits until this is so.
+#[track_caller]
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(std::time::Instant::now() < end, "in vain: {what}");
+        std::thread::yield_now();
+    }
+}
+
 /// The demo's migrations.
 pub(crate) const MIGRATIONS: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../guest/notes/migrations");
@@ -216,6 +229,20 @@ impl Server {
     pub(crate) fn kill(mut self) {
         self.signal(Signal::KILL);
         let _ = self.child.wait();
+    }
+
+    /// How many of its threads have this name, of up to 15 bytes.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn threads(&self, name: &str) -> usize {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let names = threads
+            .expect("its threads")
+            .flatten()
+            .filter_map(|thread| {
+                // One may end meanwhile.
+                std::fs::read_to_string(thread.path().join("comm")).ok()
+            });
+        names.filter(|found| found.trim_end() == name).count()
     }
 
     fn signal(&self, signal: Signal) {

@@ -3,10 +3,11 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 
 use millpond_tests::component;
 
-use crate::process::Server;
+use crate::process::{Request, Server, until};
 use crate::site;
 
 const ON_CHANGE: &str = "reload = \"on-change\"";
@@ -67,10 +68,24 @@ fn a_changed_configuration_is_read_and_a_broken_one_is_reported_once() {
     let still = named.replace(ON_CHANGE, "");
     replace(&file, &still);
     assert_eq!(failures_until_reloaded(&server), 0);
-    copy("hostile_serves", &new);
+    // Another server looks on: when it has seen three changes, this one would have seen the first.
+    let other = folder.path().join("other.toml");
+    fs::write(&other, &named).expect("a file");
+    let other = Server::start(site::command(&other));
+    for guest in ["hostile_serves", "wasi03_visits", "hostile_serves"] {
+        copy(guest, &new);
+        failures_until_reloaded(&other);
+    }
+    server.ask("GET", "/visits", None).is(200);
     server.reload();
     assert_eq!(failures_until_reloaded(&server), 0);
+    server.ask("GET", "/quick", None).is(200);
     server.terminate();
+    let left: Vec<_> = std::iter::from_fn(|| server.next_line()).collect();
+    assert!(
+        !left.iter().any(|line| line.contains("eloaded")),
+        "{left:#?}"
+    );
     assert!(server.wait().success());
 }
 
@@ -100,6 +115,92 @@ fn a_replaced_link_is_a_change() {
     fs::rename(here.join("..data_tmp"), here.join("..data")).expect("renamed");
     assert_eq!(failures_until_reloaded(&server), 0);
     server.ask("GET", "/visits", None).is(200);
+    server.terminate();
+    assert!(server.wait().success());
+}
+
+#[test]
+fn a_signal_during_a_reload_means_another_one() {
+    let (folder, file) = site::write("hostile_serves", "", "");
+    let server = Server::start(site::command(&file));
+    let text = fs::read_to_string(&file).expect("the file");
+    let hostile = component("hostile_serves");
+    // A reload waits for the component.
+    let pipe = folder.path().join("pipe.wasm");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("it runs").success());
+    let piped = text.replace(hostile.to_str().expect("a path"), "pipe.wasm");
+    replace(&file, &piped);
+    server.reload();
+    // Opening waits for the reader, which has read the configuration then.
+    let mut writer = fs::File::options().write(true).open(&pipe).expect("a pipe");
+    let moved = format!("{text}\n[[routes]]\npath = \"/moved\"\ncomponent = \"app\"\n");
+    replace(&file, &moved);
+    server.reload();
+    let mut bytes = &*fs::read(hostile).expect("the component");
+    std::io::copy(&mut bytes, &mut writer).expect("a reader");
+    drop(writer);
+    for _ in 0..2 {
+        assert_eq!(failures_until_reloaded(&server), 0);
+    }
+    server.ask("GET", "/quick", None).is(404);
+    server.terminate();
+    assert!(server.wait().success());
+}
+
+/// Each compiled component has an engine, with a thread and a pool of instances.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_component_that_did_not_change_is_not_compiled_again() {
+    let (folder, file) = site::write("millpond_notes", "", "");
+    let text = fs::read_to_string(&file).expect("the file");
+    let notes = component("millpond_notes").to_str().expect("a path");
+    let migrations = crate::process::MIGRATIONS;
+    let text = format!(
+        "{}migrations = {migrations:?}\n",
+        text.replace(notes, "app.wasm")
+    );
+    let app = folder.path().join("app.wasm");
+    copy("millpond_notes", &app);
+    fs::write(&file, &text).expect("a file");
+    let server = Server::start(site::command(&file));
+    let engines = || server.threads("millpond-epochs");
+    let note = serde_json::json!({ "title": "Tea" });
+    server.ask("POST", "/api/notes", Some(&note)).is(201);
+    // A request keeps what it began with.
+    let mut held = Request::hold(server.address, "POST", "/api/notes", 15).expect("a guest");
+    for _ in 0..3 {
+        server.reload();
+        assert_eq!(failures_until_reloaded(&server), 0);
+        assert_eq!(engines(), 1);
+    }
+    // Its grants are those of the new configuration.
+    let read = text.replace(
+        "{ database = \"default\" }",
+        "{ database = \"default\", access = \"read-only\" }",
+    );
+    assert_ne!(read, text);
+    replace(&file, &read);
+    server.reload();
+    assert_eq!(failures_until_reloaded(&server), 0);
+    assert_eq!(engines(), 1);
+    assert_ne!(server.ask("POST", "/api/notes", Some(&note)).status, 201);
+
+    // Another limit, and another file.
+    replace(
+        &file,
+        &text.replace("\"app.wasm\"", "\"app.wasm\"\nmax-memory-size = \"64MiB\""),
+    );
+    server.reload();
+    assert_eq!(failures_until_reloaded(&server), 0);
+    assert_eq!(engines(), 2);
+    copy("hostile_serves", &app);
+    server.reload();
+    assert_eq!(failures_until_reloaded(&server), 0);
+    server.ask("GET", "/quick", None).is(200);
+    held.send(br#"{"title":"Tea"}"#).expect("the rest");
+    held.answer().expect("an answer").is(201);
+    until("the former engines end", || engines() == 1);
     server.terminate();
     assert!(server.wait().success());
 }

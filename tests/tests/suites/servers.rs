@@ -16,6 +16,8 @@ use crate::process::{MIGRATIONS, Server, ask, millpond};
 use crate::sqld::Sqld;
 
 const MISTAKE: i32 = 2;
+/// That of a server that does not start for a reason that may pass.
+const NOT_NOW: i32 = 1;
 
 /// The public key of a server that asks for tokens, and a token that is signed with its private key.
 const KEY: &str = "-----BEGIN PUBLIC KEY-----
@@ -99,6 +101,10 @@ fn a_server_that_is_not_there_is_named_by_its_database() {
     let db = format!("app={}", closed());
     let line = refused(&speaks(&["--db", &db]), &[]);
     assert!(line.contains("`app`"), "{line}");
+    // A service manager must try again.
+    let guest = component("hostile_serves").to_str().expect("a path");
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--db", &db, guest];
+    assert_eq!(run(&serve, &[]).status.code(), Some(NOT_NOW));
     let migrations = format!("app={MIGRATIONS}");
     let line = refused(&["migrate", "--db", &db, "--migrations", &migrations], &[]);
     assert!(line.contains("`app`"), "{line}");

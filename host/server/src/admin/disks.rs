@@ -25,6 +25,9 @@ struct Seen {
     low: Vec<FileSystem>,
 }
 
+/// What the folder of a database itself is for.
+const OWN: &str = "database";
+
 /// A folder of a database.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -71,10 +74,17 @@ impl Disks {
         let mut known = BTreeMap::new();
         for (name, database) in databases.iter() {
             let places = now.places.entry(name.to_string()).or_default();
-            for (of, folder) in folders(database.settings()) {
+            let settings = database.settings();
+            for (of, folder) in folders(settings) {
                 let Some((file_system, free)) = space(folder) else {
                     continue;
                 };
+                if of == OWN && settings.read_only {
+                    // It does not grow.
+                    let is_low = false;
+                    places.push(Place { of, free, is_low });
+                    continue;
+                }
                 let is_low = *known.entry(file_system).or_insert_with(|| {
                     let before = was_low.contains(&file_system);
                     // An eighth more, so that a disk near the limit is not reported again and again.
@@ -145,19 +155,63 @@ fn folders(settings: &Database) -> impl Iterator<Item = (&'static str, &Path)> {
     });
     let backups = settings.backup.as_ref();
     let backups = backups.map(|backup| ("backups", &*backup.folder));
-    own.map(|own| ("database", own)).into_iter().chain(backups)
+    own.map(|own| (OWN, own)).into_iter().chain(backups)
 }
 
 /// The file system of a folder, and how many bytes are free there for a process without privileges.
+/// `None` if it does not say.
 #[cfg(unix)]
 fn space(folder: &Path) -> Option<(FileSystem, u64)> {
     use std::os::unix::fs::MetadataExt;
     let file_system = std::fs::metadata(folder).ok()?.dev();
     let space = rustix::fs::statvfs(folder).ok()?;
+    // Of file systems without a size, such as some that are made of other things than a disk.
+    if space.f_blocks == 0 {
+        return None;
+    }
     Some((file_system, space.f_bavail.saturating_mul(space.f_frsize)))
 }
 
 #[cfg(not(unix))]
 fn space(_: &Path) -> Option<(FileSystem, u64)> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::databases::Databases;
+
+    /// Whether the database `app` with these settings has too little space, by a limit that no disk
+    /// reaches.
+    fn is_low(settings: &str) -> bool {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("app.db");
+        std::fs::write(&file, "").expect("a file");
+        let text = format!(
+            "[components.app]\nfile = \"app.wasm\"\n[databases.app]\nfile = {file:?}\n{settings}\n"
+        );
+        let config = Config::parse(&text, "millpond.toml".as_ref()).expect("a configuration");
+        let databases = Databases::open(&config).expect("databases");
+        let disks = Disks::new(Size(1 << 60));
+        disks.look(&databases.downgrade());
+        let mut places = 0;
+        disks.each(|_, all| places += all.len());
+        assert_eq!(places, 1);
+        disks.is_low("app")
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_a_database_that_can_grow_has_too_little_space() {
+        assert!(is_low(""));
+        assert!(!is_low("read-only = true"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_system_without_a_size_is_not_full() {
+        assert_eq!(space("/proc".as_ref()), None);
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
 
 use http::StatusCode;
 use millpond_wasmtime::pool::observe::prometheus::PrometheusObserver;
@@ -46,6 +47,8 @@ pub(super) struct Metrics {
     places: Gauge,
     places_in_use: Gauge,
     free: Family<OfDisk, Gauge>,
+    /// Held while what is measured at a scrape is set and written: another scrape would remove it.
+    scraping: Mutex<()>,
 }
 
 impl fmt::Debug for Metrics {
@@ -73,6 +76,7 @@ impl Metrics {
             places: Gauge::default(),
             places_in_use: Gauge::default(),
             free: Family::default(),
+            scraping: Mutex::default(),
             registry: Registry::default(),
         };
         metrics.register(registry.sub_registry_with_prefix("millpond"));
@@ -174,7 +178,7 @@ impl Metrics {
     }
 
     /// Replace the disks by these.
-    pub(super) fn set_disks(&self, disks: &Disks) {
+    fn set_disks(&self, disks: &Disks) {
         self.free.clear();
         disks.each(|database, places| {
             for place in places {
@@ -186,7 +190,10 @@ impl Metrics {
     }
 
     /// All metrics, in the text format of OpenMetrics.
-    pub(super) fn open_metrics(&self, state: &Gauges) -> String {
+    pub(super) fn open_metrics(&self, state: &Gauges, disks: &Disks) -> String {
+        let scraping = self.scraping.lock();
+        let _scraping = scraping.unwrap_or_else(PoisonError::into_inner);
+        self.set_disks(disks);
         for (component, instances) in &state.instances {
             self.instances
                 .get_or_create(&of_component(component))
@@ -248,6 +255,37 @@ pub(super) fn prometheus_text(open_metrics: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, Size};
+    use crate::databases::Databases;
+
+    #[test]
+    fn scrapes_at_the_same_time_each_have_every_disk() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = format!(
+            "[databases.app]\nfile = {:?}\n[components.app]\nfile = \"app.wasm\"\n",
+            folder.path().join("app.db")
+        );
+        let config = Config::parse(&text, "millpond.toml".as_ref()).expect("a configuration");
+        let databases = Databases::open(&config).expect("databases");
+        let disks = Disks::new(Size(0));
+        disks.look(&databases.downgrade());
+        let metrics = Metrics::new();
+        let gauges = Gauges {
+            instances: Vec::new(),
+            places: 1,
+            places_in_use: 0,
+        };
+        let scrape = || {
+            for _ in 0..500 {
+                let text = metrics.open_metrics(&gauges, &disks);
+                assert!(text.contains("disk_free_bytes{"), "{text}");
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(scrape);
+            scope.spawn(scrape);
+        });
+    }
 
     #[test]
     fn the_older_format_names_counters_alike_everywhere() {

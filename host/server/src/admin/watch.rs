@@ -148,7 +148,7 @@ impl Watch {
     }
 
     /// Apply the settings that a reload may change.
-    pub(crate) fn set(&self, server: &config::Server) {
+    pub(crate) fn apply_settings(&self, server: &config::Server) {
         self.access_log.store(server.access_log, Ordering::Relaxed);
         self.disks.set_min_free(server.min_free_disk);
     }
@@ -204,12 +204,12 @@ impl Watch {
     /// All metrics, in the text format of OpenMetrics or in the older one.
     pub(super) fn metrics(&self, open_metrics: bool) -> String {
         let (places_in_use, places) = self.places();
-        self.metrics.set_disks(&self.disks);
-        let text = self.metrics.open_metrics(&Gauges {
+        let gauges = Gauges {
             instances: self.requests.instances(),
             places,
             places_in_use,
-        });
+        };
+        let text = self.metrics.open_metrics(&gauges, &self.disks);
         match open_metrics {
             true => text,
             false => prometheus_text(&text),

@@ -21,6 +21,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 pub use self::grants::Grants;
 pub use self::open::migrate;
 pub(crate) use self::open::migrations;
+use crate::check::check_database;
 use crate::config::{Config, Database, Location, Name};
 use crate::error::{Error, Result};
 
@@ -152,11 +153,15 @@ impl Databases {
     ///
     /// As [`open`](Databases::open).
     pub fn open_observed(config: &Config, observer: Arc<dyn Observer>) -> Result<Databases> {
-        let none = Databases {
-            observer: Some(observer),
+        Databases::observed(Some(observer)).reopen(config)
+    }
+
+    /// None yet. The observer is told what happens in those that are opened from these.
+    pub(crate) fn observed(observer: Option<Arc<dyn Observer>>) -> Databases {
+        Databases {
+            observer,
             ..Databases::default()
-        };
-        none.reopen(config)
+        }
     }
 
     /// Open the databases of `config`, as [`open`](Databases::open) does, and keep those that are open
@@ -166,10 +171,17 @@ impl Databases {
     ///
     /// As [`open`](Databases::open).
     pub fn reopen(&self, config: &Config) -> Result<Databases> {
+        let databases = self.reopen_without_backups(config)?;
+        databases.start_backups()?;
+        Ok(databases)
+    }
+
+    /// As [`reopen`](Databases::reopen), but new databases have no scheduled backups until
+    /// [`start_backups`](Databases::start_backups): a configuration that is refused must make none.
+    pub(crate) fn reopen_without_backups(&self, config: &Config) -> Result<Databases> {
         #[cfg(feature = "libsql")]
         server::check_tokens(&config.databases)?;
         let mut open: BTreeMap<Name, Arc<OpenDatabase>> = BTreeMap::new();
-        let mut new = Vec::new();
         for (name, settings) in &config.databases {
             let migrations = migrations(settings)?;
             let is_same = |open: &&Arc<OpenDatabase>| {
@@ -184,7 +196,13 @@ impl Databases {
                 open.insert(name.clone(), Arc::clone(same));
                 continue;
             }
-            let source = open::open(name.as_str(), settings, self.observer.as_ref())?;
+            let source = open::open(name.as_str(), settings, self.observer.as_ref());
+            // A folder that is missing, for example, is not found by waiting.
+            let source = source.map_err(|error| {
+                let is_right = check_database(settings).is_ok();
+                let may_pass = error.may_pass() && is_right;
+                error.passing_if(may_pass)
+            })?;
             let file = match settings.location() {
                 Some(Location::File(path)) => fs::canonicalize(path).ok(),
                 _ => None,
@@ -205,19 +223,45 @@ impl Databases {
                 file,
             };
             open.insert(name.clone(), Arc::new(database));
-            new.push(name);
-        }
-        // Only once all are open: a configuration that is refused must make no backups.
-        for name in new {
-            let database = &open[name];
-            let started = backups::start(name.as_str(), &database.settings)?;
-            *database.backups() = started;
         }
         // SQLite counts its memory for the whole process.
         let limit = usize::try_from(config.server.max_sqlite_memory.bytes());
         millpond_sqlite::set_process_memory_limit(limit.unwrap_or(usize::MAX));
         let observer = self.observer.clone();
         Ok(Databases { open, observer })
+    }
+
+    /// Start the scheduled backups of those whose backups are not running.
+    ///
+    /// # Errors
+    ///
+    /// There is no folder for them, or the system has no more threads.
+    pub(crate) fn start_backups(&self) -> Result<()> {
+        for (name, database) in &self.open {
+            let mut backups = database.backups();
+            if backups.is_none() {
+                *backups = backups::start(name.as_str(), &database.settings)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stop the scheduled backups of those that `kept` does not have. Blocks while they sync a backup.
+    pub(crate) fn stop_backups_except(&self, kept: &Databases) {
+        for database in self.except(kept) {
+            let schedule = database.backups().take();
+            drop(schedule);
+        }
+    }
+
+    /// Those that `kept` does not have.
+    fn except(&self, kept: &Databases) -> impl Iterator<Item = &Arc<OpenDatabase>> {
+        let is_kept = |(name, database): &(&Name, &Arc<OpenDatabase>)| {
+            let kept = kept.open.get(*name);
+            kept.is_some_and(|kept| Arc::ptr_eq(kept, database))
+        };
+        let open = self.open.iter().filter(move |it| !is_kept(it));
+        open.map(|(_, database)| database)
     }
 
     pub(crate) fn downgrade(&self) -> WeakDatabases {
@@ -257,14 +301,7 @@ impl Databases {
     /// Close those that `kept` does not have.
     pub(crate) async fn close_except(&self, kept: &Databases, grace: Duration) {
         let mut closing = JoinSet::new();
-        for (name, database) in &self.open {
-            if kept
-                .open
-                .get(name)
-                .is_some_and(|kept| Arc::ptr_eq(kept, database))
-            {
-                continue;
-            }
+        for database in self.except(kept) {
             let database = Arc::clone(database);
             closing.spawn(async move {
                 let schedule = database.backups().take();

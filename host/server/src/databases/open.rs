@@ -4,10 +4,10 @@ use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
-use millpond_sqlite::migrations::{Migrations, Report};
+use millpond_sqlite::migrations::{MigrationError, Migrations, Report};
 use millpond_sqlite::{Folder, PoolBuilder};
-use millpond_wasmtime::pool::PoolsSettings;
 use millpond_wasmtime::pool::observe::Observer;
+use millpond_wasmtime::pool::{self, ErrorKind, PoolsSettings};
 
 use super::Source;
 use crate::config::{Database, Location};
@@ -30,7 +30,9 @@ pub(super) fn open(
         None => Err(about(&"it is in no place, or in more than one")),
         Some(Location::Memory) => {
             let pool = builder().open_in_memory();
-            Ok(Source::One(pool.map_err(|error| about(&error))?))
+            Ok(Source::One(pool.map_err(|error| {
+                about(&error).passing_if(may_pass(&error))
+            })?))
         }
         Some(Location::File(path)) => {
             migrate(name, settings)?;
@@ -38,12 +40,14 @@ pub(super) fn open(
                 return Err(Error::about(path, missing(settings)));
             }
             let pool = builder().open(path);
-            Ok(Source::One(pool.map_err(Error::new)?))
+            Ok(Source::One(pool.map_err(not_opened)?))
         }
         Some(Location::Folder(path)) => {
             let folder = folder(path, settings, builder())?;
             let pools = folder.pools(pools_settings(settings));
-            Ok(Source::Tenants(pools.map_err(|error| about(&error))?))
+            Ok(Source::Tenants(pools.map_err(|error| {
+                about(&error).passing_if(may_pass(&error))
+            })?))
         }
         #[cfg(feature = "libsql")]
         Some(Location::Server(url)) => {
@@ -54,6 +58,36 @@ pub(super) fn open(
         }
         #[cfg(not(feature = "libsql"))]
         Some(Location::Server(_)) => Err(about(&NOT_BUILT)),
+    }
+}
+
+fn not_opened(error: pool::Error) -> Error {
+    let may_pass = may_pass(&error);
+    Error::new(error).passing_if(may_pass)
+}
+
+/// Whether a database that could not be opened may be later, with the same settings.
+pub(super) fn may_pass(error: &pool::Error) -> bool {
+    !matches!(error.kind(), ErrorKind::Config | ErrorKind::Unsupported)
+}
+
+/// Whether migrations that failed may succeed later, with the same files.
+pub(super) fn migrations_may_pass(error: &MigrationError) -> bool {
+    match error {
+        MigrationError::Database(error) => may_pass(error),
+        MigrationError::Unknown { .. } => true,
+        MigrationError::Failed { error, .. } | MigrationError::Commit { error, .. } => matches!(
+            error.kind(),
+            ErrorKind::Busy
+                | ErrorKind::BusySnapshot
+                | ErrorKind::DeadlineExceeded
+                | ErrorKind::Io
+                | ErrorKind::OutcomeUnknown
+                | ErrorKind::QuotaExceeded
+                | ErrorKind::StaleHandle
+                | ErrorKind::Unavailable
+        ),
+        _ => false,
     }
 }
 
@@ -73,7 +107,10 @@ pub fn migrate(name: &str, settings: &Database) -> Result<Option<Report>> {
     };
     let about = |error: &dyn Display| Error::new(format_args!("the database `{name}`: {error}"));
     let report = match settings.location() {
-        Some(Location::File(path)) => migrations.run(path).map_err(Error::new)?,
+        Some(Location::File(path)) => migrations.run(path).map_err(|error| {
+            let may_pass = migrations_may_pass(&error);
+            Error::new(error).passing_if(may_pass)
+        })?,
         #[cfg(feature = "libsql")]
         Some(Location::Server(url)) => {
             super::server::migrate(name, url.reveal(), settings, &migrations)?
@@ -92,7 +129,7 @@ pub fn migrate(name: &str, settings: &Database) -> Result<Option<Report>> {
 /// The folder of a database for each tenant.
 fn folder(path: &Path, settings: &Database, builder: PoolBuilder) -> Result<Folder> {
     let migrations = migrations(settings)?;
-    let folder = Folder::open(path).map_err(Error::new)?;
+    let folder = Folder::open(path).map_err(not_opened)?;
     let folder = folder.create(settings.creates()).pool(builder);
     Ok(match migrations {
         Some(migrations) => folder.migrations(migrations),

@@ -14,7 +14,7 @@ use millpond_wasmtime::pool::observe::Observer;
 use millpond_wasmtime::pool::{self, Parameters, Rows};
 
 use super::Source;
-use super::open::{migrations, pools_settings, warn};
+use super::open::{may_pass, migrations, migrations_may_pass, pools_settings, warn};
 use crate::config::{Database, Name};
 use crate::error::{Error, Result};
 
@@ -34,7 +34,7 @@ pub(super) fn open(
     }
     if !settings.tenant_namespaces {
         let pool = builder.open_blocking(url);
-        return Ok(Source::One(pool.map_err(|error| about(name, error))?));
+        return Ok(Source::One(pool.map_err(|error| not_opened(name, &error))?));
     }
     let pools = pools_settings(settings);
     let pools = match migrations(settings)? {
@@ -45,7 +45,9 @@ pub(super) fn open(
             Ok(())
         }),
     };
-    Ok(Source::Tenants(pools.map_err(|error| about(name, error))?))
+    Ok(Source::Tenants(
+        pools.map_err(|error| not_opened(name, &error))?,
+    ))
 }
 
 /// Run the migrations of a database on the server at `url`.
@@ -56,13 +58,20 @@ pub(super) fn migrate(
     migrations: &Migrations,
 ) -> Result<Report> {
     let migrator = builder(name, settings)?.open_migrator(url);
-    let mut migrator = migrator.map_err(|error| about(name, error))?;
+    let mut migrator = migrator.map_err(|error| not_opened(name, &error))?;
     let report = migrations.run_on(&mut OnServer(&mut migrator));
-    report.map_err(|error| about(name, error))
+    report.map_err(|error| {
+        let may_pass = migrations_may_pass(&error);
+        about(name, error).passing_if(may_pass)
+    })
 }
 
 fn about(name: &str, error: impl fmt::Display) -> Error {
     Error::new(format_args!("the database `{name}`: {error}"))
+}
+
+fn not_opened(name: &str, error: &pool::Error) -> Error {
+    about(name, error).passing_if(may_pass(error))
 }
 
 fn not_migrated(error: MigrationError) -> pool::Error {

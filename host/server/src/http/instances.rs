@@ -47,7 +47,7 @@ impl Instance {
         let mut wasi = guest.wasi();
         wasi.stdout(output.clone()).stderr(output.clone());
         Instance {
-            store: guest.store(&component.engine, wasi.build(), sqlite),
+            store: guest.store(&component.program.engine, wasi.build(), sqlite),
             component,
             proxy: None,
             output,
@@ -71,7 +71,13 @@ impl Instance {
         answer: oneshot::Sender<Answer>,
     ) -> wasmtime::Result<bool> {
         if self.proxy.is_none() {
-            match self.component.pre.instantiate_async(&mut self.store).await {
+            match self
+                .component
+                .program
+                .pre
+                .instantiate_async(&mut self.store)
+                .await
+            {
                 Ok(proxy) => self.proxy = Some(proxy),
                 Err(error) => {
                     let _ = answer.send(Err(self.store.data_mut().explain(error)));

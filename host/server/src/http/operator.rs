@@ -49,7 +49,8 @@ impl Operator {
             operator.serving.spawn(serving);
             Ok(address)
         };
-        operator.address = Some(listen().map_err(|error: io::Error| Error::new(error))?);
+        operator.address =
+            Some(listen().map_err(|error: io::Error| Error::new(error).passing_if(true))?);
         Ok(operator)
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -16,16 +17,18 @@ use super::serving::Serving;
 use super::sockets::Sockets;
 use super::tls::{self, Identity};
 use crate::admin::{State, Watch};
-use crate::changes::LOOK_EVERY;
 use crate::config::Config;
 use crate::databases::Databases;
 use crate::error::Result;
 use crate::log::Log;
-use crate::site::{self, Compiled, Site};
+use crate::site::{self, Compiled, Programs, Site};
 
 /// The maximum number of client connections with their own thread, which uses five descriptors
 /// each.
 const CONNECTION_THREADS: usize = 64;
+
+/// How often to look how much space is free on the databases' disks.
+const LOOK_AT_DISKS_EVERY: Duration = Duration::from_secs(1);
 
 /// A configuration that is ready to be served, with its components compiled. No database is open yet.
 pub struct Server {
@@ -54,7 +57,12 @@ impl Server {
     pub fn load(config: Config, log: Arc<dyn Log>) -> Result<Server> {
         let identities = identities(&config, &log)?;
         site::check_tenants(&config)?;
-        let compiled = Compiled::new(&config, config.server.max_requests, &log)?;
+        let compiled = Compiled::new(
+            &config,
+            config.server.max_requests,
+            &Programs::default(),
+            &log,
+        )?;
         Ok(Server {
             config,
             compiled,
@@ -94,13 +102,12 @@ impl Server {
     pub fn serve(self, sockets: Sockets) -> Result<Serving> {
         let watch = Watch::new(&self.config, self.log);
         let operator = Operator::serve(sockets.admin, &self.config, &watch)?;
-        let databases = match watch.observer() {
-            Some(observer) => Databases::open_observed(&self.config, observer)?,
-            None => Databases::open(&self.config)?,
-        };
+        let none = Databases::observed(watch.observer());
+        let databases = none.reopen_without_backups(&self.config)?;
         watch.set_databases(&databases);
         watch.start_telemetry();
         let (site, site_in_use) = Site::new(&self.config, self.compiled, databases)?;
+        site.databases.start_backups()?;
         let (phase, _) = watch::channel(Phase::Serving);
         let handler = Arc::new(Handler::new(site, Arc::clone(&watch)));
         let log = Arc::clone(&watch) as Arc<dyn Log>;
@@ -139,22 +146,18 @@ impl Server {
         tokio::spawn(tls::watch(watched, log));
         let handler = Arc::clone(&serving.handler);
         tokio::spawn(async move { handler.watch_clients().await });
-        serving.watch.look_at_disks();
         tokio::spawn(look_at_disks(Arc::downgrade(&serving.watch)));
         serving.watch.set_state(State::Serving);
         Ok(serving)
     }
 }
 
-/// Look at the disks of the databases each second, until the server is dropped.
+/// Look at the disks of the databases now and again, until the server is dropped.
 async fn look_at_disks(watch: Weak<Watch>) {
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let Some(watch) = watch.upgrade() else {
-            return;
-        };
+    while let Some(watch) = watch.upgrade() {
         // A disk may be on another machine, so looking can block for long.
         let _ = tokio::task::spawn_blocking(move || watch.look_at_disks()).await;
+        tokio::time::sleep(LOOK_AT_DISKS_EVERY).await;
     }
 }
 

@@ -64,7 +64,7 @@ impl Serving {
             self.requests.spawn(serving);
             Ok(address)
         };
-        listen().map_err(|error: io::Error| Error::new(error))
+        listen().map_err(|error: io::Error| Error::new(error).passing_if(true))
     }
 
     /// The addresses that it listens on, in the order of the configuration's listeners.
@@ -131,13 +131,14 @@ impl Serving {
     /// As [`Server::load`](crate::Server::load) and [`Server::serve`](crate::Server::serve). Then the
     /// server continues as before, except that migrations may have run.
     pub async fn reload(&mut self, config: Config) -> Result<Vec<&'static str>> {
-        let (log, open) = (Arc::clone(&self.watch), self.databases());
+        let (log, current) = (Arc::clone(&self.watch), self.handler.site());
         let log: Arc<dyn Log> = log;
         let max_requests = self.started.server.max_requests;
         let prepare = move || {
-            let compiled = Compiled::new(&config, max_requests, &log)?;
-            let databases = open.reopen(&config)?;
+            let compiled = Compiled::new(&config, max_requests, &current.programs, &log)?;
+            let databases = current.databases.reopen_without_backups(&config)?;
             let site = Site::new(&config, compiled, databases.clone());
+            let site = site.and_then(|site| databases.start_backups().map(|()| site));
             Ok((config, databases, site))
         };
         let prepared = tokio::task::spawn_blocking(prepare).await;
@@ -152,13 +153,18 @@ impl Serving {
             }
         };
         self.watch.set_databases(&databases);
-        self.watch.set(&config.server);
+        self.watch.apply_settings(&config.server);
         let before = self.handler.replace_site(site);
         let is_unused = std::mem::replace(&mut self.site_in_use, in_use);
         let closed = before.databases.clone();
         drop(before);
         let earlier = self.closing.take();
+        let (former, kept) = (closed.clone(), databases.clone());
+        // The last request may take long to end, and backups of the former settings would remove what
+        // those of the new ones must keep.
+        let stopped = tokio::task::spawn_blocking(move || former.stop_backups_except(&kept));
         self.closing = Some(tokio::spawn(async move {
+            let _ = stopped.await;
             // Requests of an earlier configuration may use a database that this one kept open.
             if let Some(earlier) = earlier {
                 let _ = earlier.await;

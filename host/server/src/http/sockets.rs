@@ -61,18 +61,20 @@ impl Sockets {
         order.sort_by_key(|(_, listener)| listener.address.port() == 0);
         let mut sockets = BTreeMap::new();
         for (index, listener) in order {
-            sockets.insert(index, take_or_bind(&listener.address, &mut http)?);
+            sockets.insert(index, Wanted::new(&listener.address, &mut http)?);
         }
         let address = config.admin.address.as_ref();
-        let operator = address.map(|address| take_or_bind(address, &mut admin));
+        let operator = address.map(|address| Wanted::new(address, &mut admin));
         let operator = operator.transpose()?;
-        match http.pop().or_else(|| admin.pop()) {
-            Some(left) => Err(left.is_contradiction()),
-            None => Ok(Sockets {
-                listeners: sockets.into_values().collect(),
-                admin: operator,
-            }),
+        // Before opening any: an address that a contradicting socket has would be in use.
+        if let Some(left) = http.pop().or_else(|| admin.pop()) {
+            return Err(left.contradiction());
         }
+        let listeners = sockets.into_values().map(Wanted::socket);
+        Ok(Sockets {
+            listeners: listeners.collect::<Result<_>>()?,
+            admin: operator.map(Wanted::socket).transpose()?,
+        })
     }
 }
 
@@ -104,7 +106,8 @@ impl Passed {
         })
     }
 
-    fn is_contradiction(&self) -> Error {
+    /// The error that no configured address is this socket's.
+    fn contradiction(&self) -> Error {
         let key = match self.name.as_str() {
             ADMIN => "`address` in [admin]",
             _ => "the `address` of a listener",
@@ -134,15 +137,39 @@ fn listens(_: &TcpListener) -> io::Result<bool> {
     Ok(true)
 }
 
-/// The socket among `passed` that has this address, or a new one.
-fn take_or_bind(address: &Address, passed: &mut Vec<Passed>) -> Result<TcpListener> {
-    let about = |error| Error::new(format_args!("cannot listen on {address}: {error}"));
-    let addresses = address.resolve().map_err(about)?;
-    let is_meant = |passed: &Passed| addresses.iter().any(|it| is_at(*it, passed.address));
-    match passed.iter().position(is_meant) {
-        Some(index) => Ok(passed.swap_remove(index).socket),
-        None => TcpListener::bind(&*addresses).map_err(about),
+/// A configured address, and the socket that was passed for it, if there is one.
+struct Wanted<'a> {
+    address: &'a Address,
+    resolved: Vec<SocketAddr>,
+    passed: Option<TcpListener>,
+}
+
+impl<'a> Wanted<'a> {
+    /// Takes the socket out of `passed`.
+    fn new(address: &'a Address, passed: &mut Vec<Passed>) -> Result<Wanted<'a>> {
+        let resolved = address.resolve();
+        let resolved = resolved.map_err(|error| cannot_listen(address, &error))?;
+        let is_meant = |passed: &Passed| resolved.iter().any(|it| is_at(*it, passed.address));
+        let meant = passed.iter().position(is_meant);
+        Ok(Wanted {
+            address,
+            resolved,
+            passed: meant.map(|index| passed.swap_remove(index).socket),
+        })
     }
+
+    /// The socket that was passed, or a new one.
+    fn socket(self) -> Result<TcpListener> {
+        match self.passed {
+            Some(socket) => Ok(socket),
+            None => TcpListener::bind(&*self.resolved)
+                .map_err(|error| cannot_listen(self.address, &error)),
+        }
+    }
+}
+
+fn cannot_listen(address: &Address, error: &io::Error) -> Error {
+    Error::new(format_args!("cannot listen on {address}: {error}")).passing_if(true)
 }
 
 /// Whether a socket at `local` is what `wanted` means. Port 0 means any.

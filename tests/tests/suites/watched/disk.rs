@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{OPEN_METRICS, query};
 use crate::open_metrics::Scrape;
-use crate::process::{Server, millpond, text};
+use crate::process::{Server, millpond, text, until};
 use crate::site;
 
 /// More than any disk has.
@@ -82,7 +82,7 @@ fn a_disk_that_fills_is_reported_once_before_it_is_full() {
     for _ in 0..4 {
         assert_eq!(query(&server, fill), "answered");
     }
-    while !is_low(&server) {}
+    until("the disk is low", || is_low(&server));
     let line: serde_json::Value =
         serde_json::from_str(&server.line_with("disk-low")).expect("JSON");
     assert_eq!(
@@ -92,7 +92,7 @@ fn a_disk_that_fills_is_reported_once_before_it_is_full() {
     assert_eq!(line["min"], 29 << 20);
     assert!(free(&server) < before);
     // On a full disk the guest gets an error, and can still read.
-    while query(&server, fill) == "answered" {}
+    until("the disk is full", || query(&server, fill) != "answered");
     assert_eq!(query(&server, "SELECT count(*) FROM t"), "answered");
     let address = server.counters_address();
     let ready = millpond()
@@ -121,7 +121,7 @@ fn a_reload_sets_how_much_must_be_free() {
     std::fs::write(&file, format!("{config}{backup}\n")).expect("a file");
     let server = Server::start(site::command(&file));
     // From the start, and once for all folders of one disk.
-    assert!(is_low(&server));
+    until("the disk is low", || is_low(&server));
     let snapshot = server.ask_admin("/snapshot", "").is(200).json();
     let events = snapshot["events"]["recent"].as_array().expect("events");
     let low = events.iter().filter(|event| event["event"] == "disk-low");
@@ -162,10 +162,16 @@ fn ready_says_by_its_status_whether_a_server_is() {
     assert_eq!(ready(&server.address.to_string()), Some(2));
     let of_guests = server.address;
     let held = std::thread::spawn(move || crate::process::ask(of_guests, "GET", "/hold", "", b""));
-    while server.ask_admin("/stats", "").json()["databases"]["app"]["in_use"] != 2 {}
+    until("both connections are in use", || {
+        server.ask_admin("/stats", "").json()["databases"]["app"]["in_use"] == 2
+    });
     // An answer is good for half a second.
-    let not_ready = std::iter::repeat_with(|| ready(&address)).find(|&code| code != Some(0));
-    assert_eq!(not_ready, Some(Some(1)));
+    let mut code = Some(0);
+    until("it is not ready", || {
+        code = ready(&address);
+        code != Some(0)
+    });
+    assert_eq!(code, Some(1));
     server.kill();
     assert_eq!(ready(&address), Some(2));
     let _ = held.join();
