@@ -335,8 +335,9 @@ fn a_server_says_by_its_status_whether_another_start_may_help() {
     let output = self::output(&migrated, &[&database, notes]);
     assert_eq!(output.status.code(), Some(MISTAKE), "{output:?}");
     // A file that may not be opened now.
-    std::fs::create_dir(&database).expect("a folder");
-    let output = self::output(&serve, &[&database, notes]);
+    let folder_there = folder.path().join("other.db");
+    std::fs::create_dir(&folder_there).expect("a folder");
+    let output = self::output(&serve, &[&folder_there, notes]);
     assert_eq!(output.status.code(), Some(NOT_NOW), "{output:?}");
 }
 

@@ -169,7 +169,9 @@ impl<'a> Wanted<'a> {
 }
 
 fn cannot_listen(address: &Address, error: &io::Error) -> Error {
-    Error::new(format_args!("cannot listen on {address}: {error}")).passing_if(true)
+    // A port below 1024, for example.
+    let is_forbidden = error.kind() == io::ErrorKind::PermissionDenied;
+    Error::new(format_args!("cannot listen on {address}: {error}")).passing_if(!is_forbidden)
 }
 
 /// Whether a socket at `local` is what `wanted` means. Port 0 means any.
