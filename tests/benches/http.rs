@@ -1,6 +1,6 @@
 //! The demo under `millpond serve`, with a new sandbox for every request, compared with the same
-//! application as a native server: axum, a pool of as many rusqlite connections, the same SQL and
-//! JSON.
+//! application as a native server: axum, a pool of as many rusqlite connections, the same SQL, JSON
+//! and headers.
 //!
 //! ```text
 //! cargo bench --bench http [-- [part of a row's name]… [--json FILE]]
@@ -16,12 +16,14 @@ mod process;
 mod support;
 
 use millpond_sqlite::Synchronous;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use axum::extract::{Path as Segment, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -128,7 +130,7 @@ fn main() {
                 command
             }),
         ];
-        compare(&mut table, name, script, &servers);
+        compare(&mut table, name, Some("/api/notes/7"), script, &servers);
     }
     let constant = &guests["constant"];
     if wanted("constant") {
@@ -141,24 +143,33 @@ fn main() {
             true => &servers[..],
             false => &servers[..2],
         };
-        compare(&mut table, "constant", CONSTANT, measured);
+        compare(&mut table, "constant", None, CONSTANT, measured);
     }
     table.finish();
 }
 
 /// Measures every server in turn, several times, and adds the medians to the table. The first is
-/// the reference.
-fn compare(table: &mut Table, row: &str, script: &str, servers: &[Candidate<'_>]) {
+/// the reference. All must answer a request for the path `answer` alike.
+fn compare(
+    table: &mut Table,
+    row: &str,
+    answer: Option<&str>,
+    script: &str,
+    servers: &[Candidate<'_>],
+) {
     let folder = tempfile::tempdir().expect("a folder");
     let script_file = folder.path().join("load.lua");
     std::fs::write(&script_file, script).expect("the script");
     let mut measured = vec![Vec::new(); servers.len()];
+    let mut expected = None;
     for _ in 0..ROUNDS {
         for ((_, command), measured) in servers.iter().zip(&mut measured) {
             let folder = tempfile::tempdir().expect("a folder");
             let path = folder.path().join("notes.db");
             fill(&path);
             let server = Server::start(command(&path));
+            let answered = answer.map(|path| head(server.address, path));
+            assert_eq!(expected.get_or_insert_with(|| answered.clone()), &answered);
             // Do not measure the initial compiling, opening and caching.
             load::run(server.address, CLIENTS, &script_file, 1);
             let load = load::run(server.address, CLIENTS, &script_file, SECONDS);
@@ -182,6 +193,28 @@ fn compare(table: &mut Table, row: &str, script: &str, servers: &[Candidate<'_>]
             ],
         );
     }
+}
+
+/// The head of the response for a path: its lines in order, without the date, and without what the
+/// servers' libraries say of the connection and of the coding of the body.
+fn head(address: SocketAddr, path: &str) -> Vec<String> {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+    )
+    .expect("a request");
+    let lines = BufReader::new(stream)
+        .lines()
+        .map(|line| line.expect("a line"));
+    let mut head: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+    head.retain(|line| {
+        !["date:", "connection:", "transfer-encoding:"]
+            .iter()
+            .any(|name| line.starts_with(name))
+    });
+    head.sort();
+    head
 }
 
 /// The demo's tables, filled with notes.
@@ -348,6 +381,17 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "application/json"),
         (header::CACHE_CONTROL, "no-store"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+             connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+        ),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     (
         status,
@@ -355,6 +399,15 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response {
         serde_json::to_vec(body).unwrap_or_default(),
     )
         .into_response()
+}
+
+/// A note, with its version.
+fn one(status: StatusCode, note: &Note) -> Response {
+    let mut response = json(status, note);
+    if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", note.version)) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
 }
 
 async fn read(
@@ -366,7 +419,7 @@ async fn read(
         .with(move |conn| conn.prepare_cached(sql)?.query_row([id], note).optional())
         .await?;
     found
-        .map(|note| json(StatusCode::OK, &note))
+        .map(|note| one(StatusCode::OK, &note))
         .ok_or(StatusCode::NOT_FOUND)
 }
 
@@ -386,7 +439,7 @@ async fn create(
                 .query_row([title, draft.body], note)
         })
         .await?;
-    let mut response = json(StatusCode::CREATED, &made);
+    let mut response = one(StatusCode::CREATED, &made);
     if let Ok(location) = format!("/api/notes/{}", made.id).parse() {
         response.headers_mut().insert(header::LOCATION, location);
     }

@@ -1,7 +1,7 @@
 //! Failures, as the client sees them: a status and a JSON body.
 
+use http::{HeaderValue, Response, StatusCode};
 use millpond_guest::ErrorKind;
-use wstd::http::{Body, Response, StatusCode};
 
 use crate::json::json;
 
@@ -100,11 +100,11 @@ impl Failure {
         Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-note", message)
     }
 
-    pub(crate) fn into_response(self) -> Response<Body> {
+    pub(crate) fn into_response(self) -> Response<Vec<u8>> {
         let error = serde_json::json!({ "error": { "kind": self.kind, "message": self.message } });
         let mut response = json(self.status, &error);
         if let Some((name, value)) = self.header {
-            let value = wstd::http::HeaderValue::from_static(value);
+            let value = HeaderValue::from_static(value);
             response.headers_mut().insert(name, value);
         }
         response

@@ -3,13 +3,10 @@
 //!
 //! To follow a request: `main` finds its `Route`; `api` handles those under `/api/notes` with
 //! `store`, which reads and writes the database; `page` handles the others. Errors on the way are a
-//! `Failure`.
+//! `Failure`. `wasi_http` reads requests, and sends responses.
 #![cfg_attr(
-    not(any(target_family = "wasm", test)),
-    expect(
-        dead_code,
-        reason = "natively there is no host to call main, only tests"
-    )
+    not(target_family = "wasm"),
+    allow(dead_code, reason = "natively there is no host to call it, only tests")
 )]
 
 mod api;
@@ -22,47 +19,55 @@ mod routes;
 mod search;
 mod store;
 mod version;
+mod wasi_http;
 
-use wstd::http::{Body, Error, HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Response};
+use wasip2::exports::http::incoming_handler::Guest;
+use wasip2::http::types::{IncomingRequest, ResponseOutparam};
 
 use failure::Failure;
 use routes::Route;
-use version::IfMatch;
+use wasi_http::{Request, respond};
 
-#[cfg_attr(target_family = "wasm", wstd::http_server)]
-async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
-    let head = request.method() == Method::HEAD;
-    let mut response = match answer(request).await {
-        Ok(response) => response,
-        Err(failure) => failure.into_response(),
-    };
-    if head {
-        *response.body_mut() = api::no_body();
+struct Notes;
+
+#[cfg(target_family = "wasm")]
+wasip2::http::proxy::export!(Notes);
+
+impl Guest for Notes {
+    fn handle(request: IncomingRequest, response: ResponseOutparam) {
+        respond(main(&Request(request)), response);
+    }
+}
+
+fn main(request: &Request) -> Response<Vec<u8>> {
+    let method = request.method();
+    let mut response = answer(request, &method).unwrap_or_else(Failure::into_response);
+    if method == Method::HEAD {
+        response.body_mut().clear();
     }
     // So that a client can detect a truncated response.
-    if let Some(length @ 1..) = response.body().content_length() {
-        let length = HeaderValue::from(length);
+    if !response.body().is_empty() {
+        let length = HeaderValue::from(response.body().len());
         response.headers_mut().insert("content-length", length);
     }
     for (name, value) in SECURITY_HEADERS {
         let value = HeaderValue::from_static(value);
         response.headers_mut().insert(name, value);
     }
-    Ok(response)
+    response
 }
 
-async fn answer(request: Request<Body>) -> Result<Response<Body>, Failure> {
-    let (head, body) = request.into_parts();
-    match Route::of(&head.method, head.uri.path())? {
+fn answer(request: &Request, method: &Method) -> Result<Response<Vec<u8>>, Failure> {
+    let target = request.path_with_query();
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+    match Route::of(method, path)? {
         Route::File(file) => Ok(page::serve(file)),
-        Route::List => api::list(head.uri.query().unwrap_or_default()),
-        Route::Create => api::create(api::draft(&head.headers, body).await?),
+        Route::List => api::list(query),
+        Route::Create => api::create(request),
         Route::Read(id) => api::read(id),
-        Route::Replace(id) => {
-            let draft = api::draft(&head.headers, body).await?;
-            api::replace(id, draft, &IfMatch::of(&head.headers))
-        }
-        Route::Delete(id) => api::delete(id, &IfMatch::of(&head.headers)),
+        Route::Replace(id) => api::replace(id, request),
+        Route::Delete(id) => api::delete(id, request),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Maps requests to routes.
 
-use wstd::http::Method;
+use http::Method;
 
 use crate::failure::Failure;
 use crate::page::{self, File};

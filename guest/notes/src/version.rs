@@ -1,6 +1,6 @@
 //! The version of a note in HTTP: `ETag` in a response, `If-Match` in a request.
 
-use wstd::http::HeaderMap;
+use crate::wasi_http::Request;
 
 /// The versions of a note that a request may change.
 #[derive(Debug)]
@@ -10,14 +10,9 @@ pub(crate) struct IfMatch {
 }
 
 impl IfMatch {
-    pub(crate) fn of(headers: &HeaderMap) -> IfMatch {
-        let lists = headers.get_all("if-match").iter();
-        IfMatch {
-            // A tag outside ASCII is not ours, and matches nothing.
-            lists: lists
-                .map(|list| list.to_str().unwrap_or_default().to_owned())
-                .collect(),
-        }
+    pub(crate) fn of(request: &Request) -> IfMatch {
+        let lists = request.header("if-match");
+        IfMatch { lists }
     }
 
     /// Whether a note with this version may be changed.
@@ -39,12 +34,9 @@ mod tests {
 
     #[test]
     fn a_version_is_allowed_where_it_is_named() {
-        let allows = |lists: &[&'static str]| {
-            let mut headers = HeaderMap::new();
-            for list in lists {
-                headers.append("if-match", list.parse().unwrap());
-            }
-            IfMatch::of(&headers).allows(7)
+        let allows = |lists: &[&str]| {
+            let lists = lists.iter().map(|list| list.to_string()).collect();
+            IfMatch { lists }.allows(7)
         };
         for lists in [
             &[][..],

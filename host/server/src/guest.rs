@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use http::{Request, Response};
+use http::{HeaderName, Request, Response};
 use millpond_wasmtime::{InstanceLimits, SqliteCtx, SqliteCtxView, SqliteView};
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Engine, ResourceLimiter, Store, StoreLimits};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
-    Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
-    WasiHttpView,
+    DEFAULT_FORBIDDEN_HEADERS, Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx,
+    WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
 use crate::failure::Reached;
@@ -268,6 +268,11 @@ struct NoRequests;
 type Io = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
 
 impl WasiHttpHooks for NoRequests {
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        // The default allocates for each header.
+        DEFAULT_FORBIDDEN_HEADERS.contains(name)
+    }
+
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         CHUNK
     }

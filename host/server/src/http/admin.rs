@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 
 use crate::admin::Admin;
 use crate::http::access_log::Line;
-use crate::http::answer::{Ending, Outgoing};
+use crate::http::answer::Outgoing;
 use crate::http::exchange::Client;
 use crate::http::listener::Service;
 
@@ -37,7 +37,7 @@ impl Service for ForOperator {
                 let body = Full::new(body);
                 body.map_err(|never| match never {}).boxed_unsync()
             });
-            Outgoing::wrap(response, version, line, client.exchange, Ending::default())
+            Outgoing::wrap(response, version, line, client.exchange, Arc::default())
         }
     }
 

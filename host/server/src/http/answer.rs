@@ -2,11 +2,10 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_channel::oneshot;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
@@ -73,16 +72,49 @@ pub(super) struct Outgoing {
     held: Option<Bytes>,
     ended: bool,
     failed: bool,
-    ending: Ending,
+    ending: Arc<Ending>,
 }
 
 /// What a response's body and the guest that sends it tell each other of its end.
 #[derive(Debug, Default)]
 pub(super) struct Ending {
-    /// Set before the guest is dropped with its work unfinished.
-    pub(super) cut: Arc<AtomicBool>,
-    /// Told whether hyper has taken the whole body, once it drops it.
-    pub(super) taken: Option<oneshot::Sender<bool>>,
+    cut: AtomicBool,
+    taken: AtomicU8,
+}
+
+/// How much of a guest's response hyper has taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Not all, yet.
+    Part,
+    All,
+    /// Not all, and it takes no more; or the response is not the guest's.
+    Broken,
+}
+
+impl Ending {
+    /// The guest is about to be dropped with its work unfinished.
+    pub(super) fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+    }
+
+    fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_taken(&self, taken: Taken) {
+        self.taken.store(taken as u8, Ordering::Release);
+    }
+
+    pub(super) fn taken(&self) -> Taken {
+        const PART: u8 = Taken::Part as u8;
+        const ALL: u8 = Taken::All as u8;
+        match self.taken.load(Ordering::Acquire) {
+            PART => Taken::Part,
+            ALL => Taken::All,
+            _ => Taken::Broken,
+        }
+    }
 }
 
 impl Outgoing {
@@ -91,7 +123,7 @@ impl Outgoing {
         version: Version,
         mut line: Line,
         exchange: Arc<Exchange>,
-        ending: Ending,
+        ending: Arc<Ending>,
     ) -> Response<Outgoing> {
         line.deadline = line.deadline.max(Instant::now()) + SENDING_GRACE;
         exchange.respond(line.deadline);
@@ -131,13 +163,7 @@ impl Outgoing {
         drop(line);
         let response = text(StatusCode::INTERNAL_SERVER_ERROR, "");
         let line = Line::new(0, &Request::new(()), Duration::ZERO, None);
-        Outgoing::wrap(
-            response,
-            Version::HTTP_11,
-            line,
-            exchange,
-            Ending::default(),
-        )
+        Outgoing::wrap(response, Version::HTTP_11, line, exchange, Arc::default())
     }
 }
 
@@ -166,7 +192,7 @@ impl Body for Outgoing {
         }
         let mut frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         // The body of a guest that was stopped must not look complete to the client.
-        if frame.is_none() && self.ending.cut.load(Ordering::Acquire) {
+        if frame.is_none() && self.ending.is_cut() {
             frame = Some(Err(Error::ConnectionTerminated));
         }
         if self.is_http2 {
@@ -185,10 +211,7 @@ impl Body for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_omitted
-            || self.held.is_none()
-                && self.body.is_end_stream()
-                && !self.ending.cut.load(Ordering::Acquire)
+        self.is_omitted || self.held.is_none() && self.body.is_end_stream() && !self.ending.is_cut()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -206,8 +229,11 @@ impl Drop for Outgoing {
         let has_all = self.length.is_some_and(|length| self.bytes >= length);
         let is_at_end = self.held.is_none() && self.body.is_end_stream();
         let is_whole = !self.failed && (self.ended || has_all || is_at_end);
-        if let Some(taken) = self.ending.taken.take() {
-            let _ = taken.send(is_whole);
+        if self.ending.taken() == Taken::Part {
+            self.ending.set_taken(match is_whole {
+                true => Taken::All,
+                false => Taken::Broken,
+            });
         }
         line.outcome = Some(Sent {
             status: self.status,
@@ -235,10 +261,10 @@ mod tests {
     fn received(cut: bool) -> Option<Bytes> {
         let response = text(StatusCode::OK, "hello");
         let line = Line::new(1, &Request::new(()), Duration::ZERO, None);
-        let ending = Ending {
-            cut: Arc::new(AtomicBool::new(cut)),
-            taken: None,
-        };
+        let ending = Arc::<Ending>::default();
+        if cut {
+            ending.cut();
+        }
         let body = Outgoing::wrap(response, Version::HTTP_11, line, Arc::default(), ending);
         let collected = millpond_pool::block_on(body.into_body().collect());
         collected.ok().map(|body| body.to_bytes())

@@ -193,13 +193,6 @@ impl Connections {
     }
 }
 
-/// How many connections may have their own thread, of `most`, with five descriptors each.
-pub(super) fn connection_threads(most: usize) -> usize {
-    const DESCRIPTORS_EACH: u64 = 16;
-    let possible = descriptors() / DESCRIPTORS_EACH;
-    most.min(usize::try_from(possible).unwrap_or(usize::MAX))
-}
-
 /// How many descriptors the process may open.
 #[cfg(unix)]
 fn descriptors() -> u64 {

@@ -1,7 +1,7 @@
 //! Calls an instance's handler, of WASI 0.2 or 0.3.
 
 use std::future::{pending, poll_fn};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_channel::oneshot;
 use http::{Request, Response, uri};
@@ -16,16 +16,34 @@ use crate::http::rest::Rest;
 /// A guest's response, or why there is none.
 pub(super) type Answer = Result<Response<WasiBody>, wasmtime::Error>;
 
-/// Call a handler of WASI 0.2. Returns whether it has responded.
+/// Sends a request's answer, once.
+#[derive(Clone)]
+pub(super) struct Answering(Arc<Mutex<Option<oneshot::Sender<Answer>>>>);
+
+impl Answering {
+    pub(super) fn new(answer: oneshot::Sender<Answer>) -> Answering {
+        Answering(Arc::new(Mutex::new(Some(answer))))
+    }
+
+    fn send(&self, response: Response<WasiBody>) {
+        if let Some(answer) = self.take() {
+            let _ = answer.send(Ok(response));
+        }
+    }
+
+    /// `None`: it has been sent.
+    pub(super) fn take(&self) -> Option<oneshot::Sender<Answer>> {
+        lock(&self.0).take()
+    }
+}
+
+/// Call a handler of WASI 0.2.
 pub(super) async fn call_02(
     store: &mut Store<Guest>,
     proxy: &p2::bindings::Proxy,
     request: Request<WasiBody>,
-    answer: oneshot::Sender<Answer>,
-) -> wasmtime::Result<bool> {
-    let answer = Arc::new(Mutex::new(Some(answer)));
-    let take =
-        |answer: &Mutex<Option<_>>| answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+    answer: Answering,
+) -> wasmtime::Result<()> {
     let scheme = match request.uri().scheme() {
         Some(scheme) if *scheme == uri::Scheme::HTTPS => Scheme::Https,
         _ => Scheme::Http,
@@ -34,40 +52,40 @@ pub(super) async fn call_02(
         .data_mut()
         .http()
         .new_incoming_request(scheme, request)?;
+    let given = Arc::new(Mutex::new(None));
     let outparam = store
         .data_mut()
         .http()
         .new_response_outparam_from_callback({
-            let answer = Arc::clone(&answer);
-            move |response| {
-                if let Some(answer) = take(&answer) {
-                    let _ = answer.send(response.map_err(wasmtime::Error::from));
-                }
+            let given = Arc::clone(&given);
+            move |response| match response {
+                Ok(response) => answer.send(response),
+                Err(error) => *lock(&given) = Some(error),
             }
         })?;
     let outcome = proxy
         .wasi_http_incoming_handler()
         .call_handle(&mut *store, request, outparam)
         .await;
-    let Some(answer) = take(&answer) else {
-        return outcome.map(|()| true);
-    };
-    let error = match outcome {
-        Ok(()) => wasmtime::format_err!("it returned without setting a response"),
-        Err(error) => error,
-    };
-    let _ = answer.send(Err(store.data_mut().explain(error)));
-    Ok(false)
+    let given = lock(&given).take();
+    match given {
+        Some(error) => Err(error.into()),
+        None => outcome,
+    }
+}
+
+fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Call a handler of WASI 0.3, and wait until it has no more work to do, and no part of its response is
-/// on its way in the store. Returns true: whether it has responded, the answer tells.
+/// on its way in the store.
 pub(super) async fn call_03(
     store: &mut Store<Guest>,
     proxy: &Proxy,
     request: Request<WasiBody>,
-    answer: oneshot::Sender<Answer>,
-) -> wasmtime::Result<bool> {
+    answer: Answering,
+) -> wasmtime::Result<()> {
     store
         .run_concurrent(async |accessor| {
             let (sender, response) = oneshot::channel();
@@ -76,24 +94,18 @@ pub(super) async fn call_03(
             })?;
             // The caller enforces the deadline.
             prepared.run(accessor, pending()).await?;
-            let mut rest = None;
             // It is sent by now: with an error, there is none.
-            if let Ok(response) = response.await {
-                let response = response.map(|response| {
-                    let (response, its_rest) = Rest::of(response);
-                    rest = Some(its_rest);
-                    response
-                });
-                let _ = answer.send(response);
-            }
+            let Ok(response) = response.await else {
+                return Ok(());
+            };
+            let (response, rest) = Rest::of(response?);
+            answer.send(response);
             // The response's body, and the guest's work after it, are separate tasks.
             poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-            if let Some(rest) = rest {
-                // No code of the guest runs any more, so it needs no database.
-                accessor.with(|mut store| store.get().end_statements());
-                rest.take().await;
-            }
-            Ok(true)
+            // No code of the guest runs any more, so it needs no database.
+            accessor.with(|mut store| store.get().end_statements());
+            rest.take().await;
+            Ok(())
         })
         .await?
 }

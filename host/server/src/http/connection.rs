@@ -15,7 +15,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
@@ -68,33 +67,14 @@ pub(super) fn http1(server: &config::Server, max_head_size: u32, has_tls: bool) 
 }
 
 impl<S: Service> Connection<S> {
-    /// Serve a connection that is alone on its thread. One with HTTP/2 goes to the threads of
-    /// `runtime`, because its requests run at the same time.
-    pub(super) async fn serve_alone(mut self, stream: TcpStream, runtime: Handle) {
-        match self.is_http2(&stream).await {
-            Some(true) => {
-                let Ok(stream) = stream.into_std() else {
-                    return;
-                };
-                runtime.spawn(async move {
-                    if let Ok(stream) = TcpStream::from_std(stream) {
-                        self.serve_http2(stream).await;
-                    }
-                });
-            }
-            Some(false) => self.serve_http1(stream, true).await,
-            None => {}
-        }
-    }
-
-    /// Serve a connection that shares a thread with others.
+    /// Serve the connection to its end.
     pub(super) async fn serve(mut self, stream: TcpStream) {
         if let Some(acceptor) = self.settings.tls.clone() {
             return self.serve_tls(stream, acceptor).await;
         }
         match self.is_http2(&stream).await {
             Some(true) => self.serve_http2(stream).await,
-            Some(false) => self.serve_http1(stream, false).await,
+            Some(false) => self.serve_http1(stream).await,
             None => {}
         }
     }
@@ -118,7 +98,7 @@ impl<S: Service> Connection<S> {
     }
 
     async fn serve_tls(mut self, stream: TcpStream, acceptor: TlsAcceptor) {
-        let Some((stream, client)) = self.client(stream, false) else {
+        let Some((stream, client)) = self.client(stream) else {
             return;
         };
         let Some(stream) = self.in_time(acceptor.accept(stream)).await else {
@@ -132,22 +112,22 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    async fn serve_http1(self, stream: TcpStream, is_alone: bool) {
-        if let Some((stream, client)) = self.client(stream, is_alone) {
+    async fn serve_http1(self, stream: TcpStream) {
+        if let Some((stream, client)) = self.client(stream) {
             let stream = Stream::Plain(stream);
             self.until_the_end(stream, client, Self::talk_http1).await;
         }
     }
 
     async fn serve_http2(self, stream: TcpStream) {
-        if let Some((stream, client)) = self.client(stream, false) {
+        if let Some((stream, client)) = self.client(stream) {
             let stream = Stream::Plain(stream);
             self.until_the_end(stream, client, Self::talk_http2).await;
         }
     }
 
     /// `None`: the stream cannot be shared. Treat the connection as closed.
-    fn client(&self, stream: TcpStream, is_alone: bool) -> Option<(TcpStream, Client)> {
+    fn client(&self, stream: TcpStream) -> Option<(TcpStream, Client)> {
         let stream = stream.into_std().ok()?;
         let client = Client {
             socket: Arc::new(stream.try_clone().ok()?),
@@ -158,7 +138,6 @@ impl<S: Service> Connection<S> {
                 Some(_) => Scheme::HTTPS,
                 None => Scheme::HTTP,
             },
-            is_alone,
         };
         Some((TcpStream::from_std(stream).ok()?, client))
     }

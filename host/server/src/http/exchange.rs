@@ -29,9 +29,6 @@ pub(super) struct Client {
     pub(super) local: Option<SocketAddr>,
     /// That of the connection: `https` with TLS.
     pub(super) scheme: Scheme,
-    /// Whether the connection is the only one on its thread, in a
-    /// [`LocalSet`](tokio::task::LocalSet).
-    pub(super) is_alone: bool,
 }
 
 /// The state of one connection.

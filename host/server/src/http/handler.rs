@@ -1,22 +1,17 @@
-//! Runs one request: its place, its thread, its guest and its deadline.
-//!
-//! Statements run on the thread that polls the guest, so guests that share a thread would wait for
-//! each other. A guest runs on its connection's own thread, or alone on a blocking thread of the
-//! runtime.
+//! Runs one request: its place, its guest and its deadline.
 
 use std::future::{pending, poll_fn};
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 use http::{Method, Request, Response, StatusCode, Uri, Version, uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use millpond_wasmtime::SqliteCtx;
-use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use wasmtime_wasi_http::WasiBody;
 
@@ -25,7 +20,7 @@ use crate::config::{Name, Size};
 use crate::failure::guest_ended;
 use crate::guest::Guest;
 use crate::http::access_log::{Line, log_refusal};
-use crate::http::answer::{self, Ending, Outgoing};
+use crate::http::answer::{self, Ending, Outgoing, Taken};
 use crate::http::bounds::{Full, RequestPlace, Tally, counted_as};
 use crate::http::compression::{Coding, compress};
 use crate::http::disconnect::DisconnectWatcher;
@@ -37,11 +32,15 @@ use crate::http::refusal::{
     failed, guest_failed, shutting_down, timed_out, without_database, without_tenant,
 };
 use crate::http::request::{self, Limits};
-use crate::http::task::Task;
+use crate::http::task::{Polled, Task};
 use crate::http::upload::{Fault, Upload};
 use crate::log::{Event, Log};
 use crate::site::{Component, Site, Target};
 use crate::tenant::{Refusal, TenantResolver};
+
+/// How long after its deadline a client waits for its guest to end: a guest that computes does so at
+/// the next epoch.
+const ENDING_GRACE: Duration = Duration::from_millis(50);
 
 const NO_ROUTE: &str = "no route of this server fits\n";
 
@@ -138,8 +137,7 @@ impl Handler {
         line.has_many = site.has_many;
         let is_https = client.scheme == uri::Scheme::HTTPS;
         line.traced = self.watch.traced(number, request.headers(), is_https);
-        let mut ending = Ending::default();
-        let (taken, was_taken) = oneshot::channel();
+        let ending = Arc::<Ending>::default();
         let exchange = Arc::clone(&client.exchange);
         let version = request.version();
         let compression = site.settings.compression;
@@ -157,13 +155,14 @@ impl Handler {
                     site: &site,
                     target,
                     place,
-                    cut: Arc::clone(&ending.cut),
-                    taken: was_taken,
+                    ending: Arc::clone(&ending),
                 };
                 match self.run(run, request, client, &mut line).await {
                     Some((response, hint)) => {
                         line.hint = hint;
-                        ending.taken = hint.is_none().then_some(taken);
+                        if hint.is_some() {
+                            ending.set_taken(Taken::Broken);
+                        }
                         let is_head = line.method == Method::HEAD;
                         match coding {
                             Some(coding) => compress(response, coding, is_head),
@@ -294,12 +293,11 @@ impl Handler {
         };
         let fault = Arc::new(Fault::default());
         // A probe goes around hyper, and TLS. There, as with HTTP/2, hyper notices.
-        let may_be_probed =
-            request.version() == Version::HTTP_11 && client.scheme == uri::Scheme::HTTP;
+        let version = request.version();
+        let may_be_probed = version == Version::HTTP_11 && client.scheme == uri::Scheme::HTTP;
         let most = run.site.settings.max_body_size.map(Size::bytes);
         let request =
             request.map(|body| Upload::new(body, &client, most, Arc::clone(&fault)).boxed_unsync());
-        let is_alone = client.is_alone;
         let exchange = Arc::clone(&client.exchange);
         let (watched, client_left) =
             self.disconnects
@@ -318,33 +316,35 @@ impl Handler {
             tenant: line.tenant.clone(),
             site: Arc::clone(run.site),
             place: run.place,
-            cut: run.cut,
-            taken: run.taken,
+            ending: run.ending,
             exchange,
             _traced: line.traced.clone(),
         };
         let handler = Arc::clone(&self);
-        let task = async move { task.run(&handler, request, answer, gone).await };
-        let answer = if is_alone {
-            let mut task = Box::pin(task);
-            let (answer, is_over) = poll_fn(|cx| {
-                let is_over = task.as_mut().poll(cx).is_ready();
-                Pin::new(&mut answered)
-                    .poll(cx)
-                    .map(|answer| (answer, is_over))
-            })
-            .await;
-            if !is_over {
-                // It may have work to do after its response.
-                tokio::task::spawn_local(task);
+        let mut guest = Polled::new(async move {
+            task.run(&handler, request, answer, gone).await;
+        });
+        if !may_be_probed {
+            // Its connection must be polled meanwhile: that is how a disconnect is noticed, and with
+            // HTTP/2 it has other requests.
+            tokio::spawn(std::mem::take(&mut guest));
+        }
+        let answering = poll_fn(|cx| {
+            let is_over = Pin::new(&mut guest).poll(cx).is_ready();
+            let answer = Pin::new(&mut answered).poll(cx);
+            answer.map(|answer| (answer, is_over))
+        });
+        // The guest has ended then, unless its statement does not.
+        let until = deadline + ENDING_GRACE;
+        let answer = match tokio::time::timeout_at(until.into(), answering).await {
+            Ok((answer, is_over)) => {
+                if !is_over {
+                    // It may have work to do after its response.
+                    tokio::spawn(guest);
+                }
+                answer.ok()
             }
-            answer.ok()
-        } else {
-            let runtime = Handle::current();
-            tokio::task::spawn_blocking(move || runtime.block_on(task));
-            // The client does not wait for the guest to notice the deadline.
-            let answer = tokio::time::timeout_at(deadline.into(), answered).await;
-            answer.ok().and_then(Result::ok)
+            Err(_) => None,
         };
         let is_gone = watched.answered();
         let error = match answer {
@@ -365,7 +365,7 @@ impl Handler {
                 return Some(shutting_down());
             }
             None if is_gone => return None,
-            // The guest ended without a response, and its thread has reported why.
+            // The guest ended without a response.
             None => None,
         };
         let hint = error.as_ref().map_or("the guest failed", guest_ended);
@@ -406,9 +406,7 @@ struct Run<'a> {
     site: &'a Arc<Site>,
     target: &'a Target,
     place: RequestPlace,
-    cut: Arc<AtomicBool>,
-    /// Completes when the connection has taken the response, or dropped it.
-    taken: oneshot::Receiver<bool>,
+    ending: Arc<Ending>,
 }
 
 /// Handles a client's requests.

@@ -4,23 +4,24 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_channel::oneshot;
 use http::Request;
 use millpond_wasmtime::SqliteCtx;
-use tokio::sync::Notify;
 use wasmtime::Store;
 use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::handler::Proxy;
 
 use crate::config;
 use crate::guest::Guest;
-use crate::http::call::{Answer, call_02, call_03};
+use crate::http::answer::{Ending, Taken};
+use crate::http::call::{Answering, call_02, call_03};
 use crate::http::guest_output::GuestOutput;
 use crate::site::Component;
 
 /// How long an instance waits until its last response has been taken by its connection. A guest may
 /// have left it unfinished, so that it only ends when the instance does.
 const RESPONSE_PATIENCE: Duration = Duration::from_millis(100);
+/// How often to look for instances that have waited for too long.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// An instance, and its store.
 pub(super) struct Instance {
@@ -63,33 +64,21 @@ impl Instance {
         self.store.data_mut().next_request(sqlite);
     }
 
-    /// Handle the request. An error before the response replaces the response; one after it is
-    /// returned. Returns whether the guest has responded itself.
+    /// Handle the request.
     pub(super) async fn call(
         &mut self,
         request: Request<WasiBody>,
-        answer: oneshot::Sender<Answer>,
-    ) -> wasmtime::Result<bool> {
+        answer: Answering,
+    ) -> wasmtime::Result<()> {
         if self.proxy.is_none() {
-            match self
-                .component
-                .program
-                .pre
-                .instantiate_async(&mut self.store)
-                .await
-            {
-                Ok(proxy) => self.proxy = Some(proxy),
-                Err(error) => {
-                    let _ = answer.send(Err(self.store.data_mut().explain(error)));
-                    return Ok(false);
-                }
-            }
+            let pre = &self.component.program.pre;
+            self.proxy = Some(pre.instantiate_async(&mut self.store).await?);
             self.store.data_mut().has_started();
         }
         match &self.proxy {
             Some(Proxy::P2(proxy)) => call_02(&mut self.store, proxy, request, answer).await,
             Some(proxy) => call_03(&mut self.store, proxy, request, answer).await,
-            None => Ok(false),
+            None => Ok(()),
         }
     }
 
@@ -106,12 +95,26 @@ impl Instance {
 pub(super) struct Idle {
     /// The one that waits for longest is first.
     waiting: Mutex<VecDeque<Waiting>>,
-    added: Notify,
 }
 
 struct Waiting {
     instance: Instance,
-    until: Instant,
+    since: Instant,
+    /// How long it may wait for a request.
+    patience: Duration,
+    /// Of its last response.
+    ending: Arc<Ending>,
+}
+
+impl Waiting {
+    fn is_over(&self, now: Instant) -> bool {
+        let patience = match self.ending.taken() {
+            Taken::Part => RESPONSE_PATIENCE,
+            Taken::All => self.patience,
+            Taken::Broken => Duration::ZERO,
+        };
+        now.saturating_duration_since(self.since) >= patience
+    }
 }
 
 impl Idle {
@@ -124,8 +127,12 @@ impl Idle {
         room: usize,
     ) -> Option<Instance> {
         let mut waiting = self.waiting();
-        let is_its = |Waiting { instance, .. }: &Waiting| {
-            Arc::ptr_eq(&instance.component, component) && instance.tenant.as_deref() == tenant
+        let is_its = |Waiting {
+                          instance, ending, ..
+                      }: &Waiting| {
+            Arc::ptr_eq(&instance.component, component)
+                && instance.tenant.as_deref() == tenant
+                && ending.taken() == Taken::All
         };
         if let Some(place) = waiting.iter().rposition(is_its) {
             return Some(waiting.remove(place)?.instance);
@@ -138,12 +145,12 @@ impl Idle {
         None
     }
 
-    /// Keep an instance whose guest has responded, if it may handle another request, once `taken`
-    /// says that its response is complete, and its component is current. Otherwise drop it.
-    pub(super) async fn keep(
+    /// Keep an instance whose guest has responded, if it may handle another request, and its component
+    /// is current. It does so once its connection has taken its response. Otherwise drop it.
+    pub(super) fn keep(
         &self,
         mut instance: Instance,
-        taken: oneshot::Receiver<bool>,
+        ending: Arc<Ending>,
         settings: &config::Server,
         is_current: impl Fn() -> bool,
     ) {
@@ -152,48 +159,42 @@ impl Idle {
         if !is_kept {
             return;
         }
-        let taken = tokio::time::timeout(RESPONSE_PATIENCE, taken).await;
-        if matches!(taken, Ok(Ok(true))) {
-            let until = Instant::now() + settings.idle_instance_timeout;
-            let mut waiting = self.waiting();
-            // Under the lock: a reload clears these after it has replaced the components.
-            if is_current() {
-                waiting.push_back(Waiting { instance, until });
-                drop(waiting);
-                self.added.notify_one();
-            } else {
-                drop(waiting);
-                drop(instance);
-            }
+        let kept = Waiting {
+            instance,
+            since: Instant::now(),
+            patience: settings.idle_instance_timeout,
+            ending,
+        };
+        let mut waiting = self.waiting();
+        // Under the lock: a reload clears these after it has replaced the components.
+        if is_current() {
+            waiting.push_back(kept);
+        } else {
+            drop(waiting);
+            drop(kept);
         }
     }
 
     /// Drop instances that have waited for too long. Never returns.
     pub(super) async fn expire(&self) {
         loop {
-            match self.drop_expired() {
-                // One that is added may wait for less.
-                Some(next) => {
-                    let added = self.added.notified();
-                    let _ = tokio::time::timeout_at(next.into(), added).await;
-                }
-                None => self.added.notified().await,
-            }
+            tokio::time::sleep(LOOK_EVERY).await;
+            self.drop_expired();
         }
     }
 
-    /// When the next one expires.
-    fn drop_expired(&self) -> Option<Instant> {
+    fn drop_expired(&self) {
         let now = Instant::now();
         let mut waiting = self.waiting();
-        let is_over = |waiting: &Waiting| waiting.until <= now;
-        let (dropped, kept): (Vec<_>, Vec<_>) = waiting.drain(..).partition(is_over);
-        let next = kept.iter().map(|one| one.until).min();
-        waiting.extend(kept);
+        if !waiting.iter().any(|waiting| waiting.is_over(now)) {
+            return;
+        }
+        let (dropped, kept): (VecDeque<_>, VecDeque<_>) =
+            waiting.drain(..).partition(|waiting| waiting.is_over(now));
+        *waiting = kept;
         // Outside the lock.
         drop(waiting);
         drop(dropped);
-        next
     }
 
     /// Drop all.

@@ -1,9 +1,4 @@
 //! Accepts connections, until told to stop.
-//!
-//! A connection has its own thread, if the system has one: then nothing moves between threads from
-//! the arrival of a request to its response, which would take longer than a fast guest. If there
-//! are more connections than threads, the others share the runtime's threads, as do those with TLS or
-//! HTTP/2.
 
 use std::io;
 use std::net::TcpListener;
@@ -13,10 +8,7 @@ use std::time::Duration;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use tokio::net::TcpStream;
-use tokio::runtime::{Handle, Runtime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::LocalSet;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config;
@@ -57,8 +49,6 @@ pub(super) trait Service: Clone + Send + Sync + 'static {
 
 /// How a listener serves its connections.
 pub(super) struct Settings {
-    /// How many connections at once may have their own thread.
-    pub(super) threads: usize,
     pub(super) http2: bool,
     pub(super) tls: Option<TlsAcceptor>,
     /// How long a request's head may take to arrive, how long what precedes the first one may take,
@@ -72,7 +62,6 @@ pub(super) struct Settings {
 impl Settings {
     pub(super) fn new(
         server: &config::Server,
-        threads: usize,
         http2: bool,
         tls: Option<TlsAcceptor>,
         connections: Connections,
@@ -80,7 +69,6 @@ impl Settings {
         // At most 1 MiB.
         let max_head_size = u32::try_from(server.max_head_size.bytes()).unwrap_or(u32::MAX);
         Settings {
-            threads,
             http2,
             head_timeout: server.head_timeout,
             max_head_size,
@@ -101,7 +89,6 @@ pub(super) fn serve(
     service: impl Service,
 ) -> io::Result<impl Future<Output = ()> + Send> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let threads = Arc::new(Semaphore::new(settings.threads));
     let settings = Arc::new(settings);
     Ok(async move {
         // Closed when no connection has a receiver any more.
@@ -132,54 +119,9 @@ pub(super) fn serve(
                 open: open.clone(),
                 _place: place,
             };
-            match settings
-                .tls
-                .is_none()
-                .then(|| Thread::new(&threads))
-                .flatten()
-            {
-                Some(thread) => thread.serve(stream, connection),
-                None => drop(tokio::spawn(connection.serve(stream))),
-            }
+            tokio::spawn(connection.serve(stream));
         }
         drop((listener, open));
         connections.closed().await;
     })
-}
-
-/// A thread for a connection, with a runtime for that alone.
-struct Thread {
-    runtime: Runtime,
-    place: OwnedSemaphorePermit,
-}
-
-impl Thread {
-    fn new(threads: &Arc<Semaphore>) -> Option<Thread> {
-        let place = Arc::clone(threads).try_acquire_owned().ok()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()
-            .ok()?;
-        Some(Thread { runtime, place })
-    }
-
-    fn serve(self, stream: TcpStream, connection: Connection<impl Service>) {
-        let shared = Handle::current();
-        tokio::task::spawn_blocking(move || {
-            // If the stream cannot be moved, treat the connection as closed.
-            let Ok(stream) = stream.into_std() else {
-                return;
-            };
-            let tasks = LocalSet::new();
-            tasks.block_on(&self.runtime, async {
-                if let Ok(stream) = TcpStream::from_std(stream) {
-                    connection.serve_alone(stream, shared).await;
-                }
-            });
-            // Guests may continue after their response.
-            self.runtime.block_on(tasks);
-            drop(self.place);
-        });
-    }
 }

@@ -44,7 +44,7 @@ impl Operator {
             socket.set_nonblocking(true)?;
             // Its own, so that clients cannot take them.
             let connections = Connections::new(1, Arc::clone(watch) as Arc<dyn Log>);
-            let settings = Settings::new(&config.server, 0, false, None, connections);
+            let settings = Settings::new(&config.server, false, None, connections);
             let serving = listener::serve(socket, phases, settings, admin)?;
             operator.serving.spawn(serving);
             Ok(address)

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::bounds::{self, Connections};
+use super::bounds::Connections;
 use super::handler::{Handler, Requests};
 use super::listener::{Phase, Settings};
 use super::operator::Operator;
@@ -22,10 +22,6 @@ use crate::databases::Databases;
 use crate::error::Result;
 use crate::log::Log;
 use crate::site::{self, Compiled, Programs, Site};
-
-/// The maximum number of client connections with their own thread, which uses five descriptors
-/// each.
-const CONNECTION_THREADS: usize = 64;
 
 /// How often to look how much space is free on the databases' disks.
 const LOOK_AT_DISKS_EVERY: Duration = Duration::from_secs(1);
@@ -71,8 +67,8 @@ impl Server {
         })
     }
 
-    /// A tokio runtime that suits [`serve`](Server::serve): one with a thread for each request, and
-    /// for each of some connections.
+    /// A tokio runtime that suits [`serve`](Server::serve): it may have a thread for each request,
+    /// because a guest that computes, or whose statement takes long, does so on a thread of its own.
     ///
     /// # Errors
     ///
@@ -86,9 +82,7 @@ impl Server {
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .event_interval(EVENT_INTERVAL)
-            .max_blocking_threads(
-                self.config.server.max_requests as usize + CONNECTION_THREADS + SPARE_THREADS,
-            )
+            .max_blocking_threads(self.config.server.max_requests as usize + SPARE_THREADS)
             .build()
     }
 
@@ -135,7 +129,6 @@ impl Server {
             watched.extend(identity.clone());
             let settings = Settings::new(
                 &serving.config.server,
-                bounds::connection_threads(CONNECTION_THREADS),
                 http2,
                 tls.transpose()?,
                 connections.clone(),

@@ -1,16 +1,20 @@
 //! Runs a guest for one request, to its end.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 use http::Request;
 use millpond_wasmtime::SqliteCtx;
+use tokio::runtime::Handle;
 use wasmtime_wasi_http::WasiBody;
 
+use crate::http::answer::Ending;
 use crate::http::bounds::RequestPlace;
-use crate::http::call::Answer;
+use crate::http::call::{Answer, Answering};
 use crate::http::exchange::Exchange;
 use crate::http::handler::Handler;
 use crate::http::refusal::log_failure;
@@ -27,9 +31,7 @@ pub(super) struct Task {
     pub(super) component: Arc<Component>,
     pub(super) tenant: Option<String>,
     pub(super) place: RequestPlace,
-    pub(super) cut: Arc<AtomicBool>,
-    /// Completes when the connection has taken the response, or dropped it.
-    pub(super) taken: oneshot::Receiver<bool>,
+    pub(super) ending: Arc<Ending>,
     pub(super) exchange: Arc<Exchange>,
     /// Kept until the guest ends: until then it may ask for connections.
     pub(super) _traced: Option<Arc<TracedRequest>>,
@@ -45,7 +47,7 @@ impl Task {
         client_gone: impl Future<Output = ()>,
     ) {
         let component = &*self.component;
-        let _running = handler.watch.running(component.name.as_str());
+        let running = handler.watch.running(component.name.as_str());
         let mut instance = handler.instance(
             &self.site,
             &self.component,
@@ -55,41 +57,106 @@ impl Task {
         );
 
         let mut ended = handler.ended.clone();
+        let answering = Answering::new(answer);
         let outcome = tokio::select! {
-            // A guest whose time is over must not run again.
             biased;
-            () = tokio::time::sleep_until(self.deadline.into()) => None,
+            // A guest whose time is over must not run again.
+            () = over(self.deadline) => None,
             () = client_gone => None,
+            outcome = instance.call(request, answering.clone()) => Some(outcome),
+            // A guest that does not wait for anything pays for no timer.
             _ = ended.changed() => None,
-            outcome = instance.call(request, answer) => Some(outcome),
+            () = tokio::time::sleep_until(self.deadline.into()) => None,
         };
-        let responded = matches!(outcome, Some(Ok(true)));
-        if !matches!(outcome, Some(Ok(_))) {
+        let unanswered = answering.take();
+        let ended_well = matches!(outcome, Some(Ok(())));
+        if unanswered.is_none() && !ended_well {
             // Before the store is dropped, and with it the sending end of the body.
-            self.cut.store(true, Ordering::Release);
+            self.ending.cut();
         }
         let store = &mut instance.store;
-        if let Some(Err(error)) = outcome {
-            let error = store.data_mut().explain(error);
-            log_failure(&*handler.log, self.number, component, &error);
-        } else if let Some(limit) = store.data().reached() {
-            // It went on, and may have responded with an error of its own.
-            let request = self.number;
-            handler.log.event(&Event::LimitReached { request, limit });
+        let mut failure = None;
+        match outcome {
+            Some(Err(error)) => failure = Some(store.data_mut().explain(error)),
+            Some(Ok(())) if unanswered.is_some() => {
+                let error = wasmtime::format_err!("it returned without setting a response");
+                failure = Some(store.data_mut().explain(error));
+            }
+            _ => {
+                if let Some(limit) = store.data().reached() {
+                    // It went on, and may have responded with an error of its own.
+                    let request = self.number;
+                    handler.log.event(&Event::LimitReached { request, limit });
+                }
+            }
         }
         handler.tell_of_database(self.number, &self.component, store.data());
         // The guest may keep its end of an upload that it does not read, and with it the connection.
-        let is_done = responded && !self.exchange.has_unread();
+        let is_done = ended_well && unanswered.is_none() && !self.exchange.has_unread();
         let settings = &self.site.settings;
         if is_done && settings.max_instance_reuse > 1 {
             let is_current = || Arc::ptr_eq(&self.site, &handler.site());
-            handler
-                .idle
-                .keep(instance, self.taken, settings, is_current)
-                .await;
+            let ending = self.ending;
+            handler.idle.keep(instance, ending, settings, is_current);
         } else {
             drop(instance); // Every connection that the guest still held is back now.
         }
-        drop(self.place);
+        drop((self.place, running));
+        // Last: who gets this answer finds that the guest holds nothing any more.
+        match (unanswered, failure) {
+            (Some(answer), Some(error)) => drop(answer.send(Err(error))),
+            (None, Some(error)) => log_failure(&*handler.log, self.number, component, &error),
+            (_, None) => {}
+        }
+    }
+}
+
+/// Ready if it is polled at `deadline` or later. Does not wake the task by itself.
+async fn over(deadline: Instant) {
+    poll_fn(|_| match Instant::now() >= deadline {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    })
+    .await;
+}
+
+/// A guest's task, where it is polled: by its connection, so that nothing moves between threads from
+/// the arrival of a request to its response. That would take longer than a fast guest does.
+///
+/// Once one poll takes long, because the guest computes, it continues on a thread of its own. There
+/// the system lets each guest run in turn, before any has computed for long; in the runtime's queue, all
+/// others would wait for one epoch of each guest that computes.
+///
+/// Ready when the task is over, or has left.
+#[derive(Default)]
+pub(super) struct Polled(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+/// How long one poll may take. Less than an epoch: a guest that computes for a whole one has.
+const LONG_POLL: Duration = Duration::from_millis(5);
+
+impl Polled {
+    pub(super) fn new(task: impl Future<Output = ()> + Send + 'static) -> Polled {
+        Polled(Some(Box::pin(task)))
+    }
+}
+
+impl Future for Polled {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(mut task) = self.0.take() else {
+            return Poll::Ready(());
+        };
+        let since = Instant::now();
+        if task.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if since.elapsed() >= LONG_POLL {
+            let runtime = Handle::current();
+            tokio::task::spawn_blocking(move || runtime.block_on(task));
+            return Poll::Ready(());
+        }
+        self.0 = Some(task);
+        Poll::Pending
     }
 }
