@@ -10,7 +10,7 @@ use millpond_tests::{component, foreach_hostile};
 use rusqlite::Connection;
 
 use crate::assert_test_exists;
-use crate::process::{MISTAKE, Server, millpond};
+use crate::process::{MISTAKE, Server, millpond, until};
 
 foreach_hostile!(assert_test_exists);
 
@@ -275,4 +275,31 @@ fn a_disconnecting_client_ends_its_statement() {
     while server.counters()["in_use"] != 0 {
         std::thread::yield_now();
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn guests_that_compute_leave_the_workers_to_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.db");
+    let server = Server::of("hostile_serves", &path, &["--request-timeout", "1h"]);
+    let clients: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = TcpStream::connect(server.address).expect("a connection");
+            client
+                .write_all(b"GET /loop HTTP/1.1\r\nhost: x\r\n\r\n")
+                .expect("a request");
+            client
+        })
+        .collect();
+    let usual = server.nice("tokio-rt-worker")[0];
+    until("each has its thread, behind the workers", || {
+        let guests = server.nice("millpond-guest");
+        guests.len() == 3 && guests.iter().all(|nice| *nice > usual)
+    });
+    server.ask("GET", "/quick", None).is(200);
+    drop(clients);
+    until("they end with their requests", || {
+        server.threads("millpond-guest") == 0
+    });
 }

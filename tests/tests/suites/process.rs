@@ -234,15 +234,29 @@ impl Server {
     /// How many of its threads have this name, of up to 15 bytes.
     #[cfg(target_os = "linux")]
     pub(crate) fn threads(&self, name: &str) -> usize {
+        self.nice(name).len()
+    }
+
+    /// The nice values of its threads with this name, of up to 15 bytes.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn nice(&self, name: &str) -> Vec<i32> {
+        /// Of the fields after the name (proc_pid_stat(5)).
+        const NICE: usize = 16;
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
-        let names = threads
+        let stats = threads
             .expect("its threads")
             .flatten()
             .filter_map(|thread| {
                 // One may end meanwhile.
-                std::fs::read_to_string(thread.path().join("comm")).ok()
+                std::fs::read_to_string(thread.path().join("stat")).ok()
             });
-        names.filter(|found| found.trim_end() == name).count()
+        let nice = stats.filter_map(|stat| {
+            let (before, after) = stat.rsplit_once(") ")?;
+            let (_, found) = before.split_once(" (")?;
+            let nice = after.split(' ').nth(NICE)?.parse().ok()?;
+            (found == name).then_some(nice)
+        });
+        nice.collect()
     }
 
     fn signal(&self, signal: Signal) {

@@ -16,8 +16,8 @@ settings! {
         /// or its response breaks off if it has begun.
         request_timeout: Duration, default "30s", from ">0s" to "10000h";
 
-        /// Maximum number of requests that run at the same time, each with a thread and an
-        /// instance. A request beyond it gets the status 503.
+        /// Maximum number of requests that run at the same time, each with an instance, and
+        /// with a thread if it takes long. A request beyond it gets the status 503.
         max_requests: u32, default 128, from 1 to 4096;
 
         /// Maximum number of requests of one client address that run at the same time. A request

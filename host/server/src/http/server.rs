@@ -88,7 +88,8 @@ impl Server {
 
     /// Open the databases, and accept connections at once. The admin server does so before: it says
     /// that the server is starting. Blocks while migrations run. Must be called within a tokio
-    /// runtime, such as [`runtime`](Server::runtime).
+    /// runtime, such as [`runtime`](Server::runtime). In a current-thread runtime, a statement that
+    /// takes long holds up everything else.
     ///
     /// # Errors
     ///

@@ -2,8 +2,9 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
@@ -129,7 +130,9 @@ async fn over(deadline: Instant) {
 ///
 /// Ready when the task is over, or has left.
 #[derive(Default)]
-pub(super) struct Polled(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+pub(super) struct Polled(Option<Boxed>);
+
+type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How long one poll may take. Less than an epoch: a guest that computes for a whole one has.
 const LONG_POLL: Duration = Duration::from_millis(5);
@@ -152,11 +155,41 @@ impl Future for Polled {
             return Poll::Ready(());
         }
         if since.elapsed() >= LONG_POLL {
-            let runtime = Handle::current();
-            tokio::task::spawn_blocking(move || runtime.block_on(task));
-            return Poll::Ready(());
+            match continue_elsewhere(task) {
+                Ok(()) => return Poll::Ready(()),
+                // The system has no more threads: it continues here.
+                Err(here) => task = here,
+            }
         }
         self.0 = Some(task);
         Poll::Pending
     }
+}
+
+/// Continue with a task on a thread of its own. There are at most as many as requests.
+fn continue_elsewhere(task: Boxed) -> Result<(), Boxed> {
+    let (to_thread, from_here) = mpsc::channel::<Boxed>();
+    let runtime = Handle::current();
+    let thread = thread::Builder::new().name("millpond-guest".to_owned());
+    let spawned = thread.spawn(move || {
+        lower_priority();
+        if let Ok(task) = from_here.recv() {
+            runtime.block_on(task);
+        }
+    });
+    match spawned {
+        Ok(_) => to_thread.send(task).map_err(|unsent| unsent.0),
+        Err(_) => Err(task),
+    }
+}
+
+/// The thread that calls this runs after others. Otherwise each guest that computes would get as
+/// much of the processors as a worker, on which all other requests depend.
+fn lower_priority() {
+    /// A tenth of the share of the others.
+    #[cfg(target_os = "linux")]
+    const LESS: i32 = 10;
+    // Elsewhere this is of the whole process.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(LESS);
 }
