@@ -1,6 +1,6 @@
 //! The JSON API: the responses of each route.
 
-use http::{Response, StatusCode};
+use http::StatusCode;
 
 use crate::failure::Failure;
 use crate::json::json;
@@ -9,32 +9,28 @@ use crate::query::ListQuery;
 use crate::routes::NOTES;
 use crate::store::{self, Change};
 use crate::version::{self, IfMatch};
-use crate::wasi_http::{BodyError, Request};
+use crate::wasi_http::{BodyError, Request, Response};
 
 /// The maximum size of a request body, in bytes: larger than the longest note as JSON, and small
 /// enough that it cannot exhaust this component's memory.
 const MAX_REQUEST: usize = 256 * 1024;
 
 /// `GET /api/notes?search=&page=`
-pub(crate) fn list(query: &str) -> Result<Response<Vec<u8>>, Failure> {
+pub(crate) fn list(query: &str) -> Result<Response, Failure> {
     let query = ListQuery::parse(query)?;
     let listing = store::list(&query.search, query.page)?;
     Ok(json(StatusCode::OK, &listing))
 }
 
 /// `POST /api/notes`
-pub(crate) fn create(request: &Request) -> Result<Response<Vec<u8>>, Failure> {
+pub(crate) fn create(request: &Request) -> Result<Response, Failure> {
     let note = store::create(&draft(request)?)?;
-    let mut response = one(StatusCode::CREATED, &note);
     let location = format!("{NOTES}/{}", note.id);
-    if let Ok(location) = location.parse() {
-        response.headers_mut().insert("location", location);
-    }
-    Ok(response)
+    Ok(one(StatusCode::CREATED, &note).header("location", location))
 }
 
 /// `GET /api/notes/{id}`
-pub(crate) fn read(id: i64) -> Result<Response<Vec<u8>>, Failure> {
+pub(crate) fn read(id: i64) -> Result<Response, Failure> {
     match store::read(id)? {
         Some(note) => Ok(one(StatusCode::OK, &note)),
         None => Err(Failure::no_such_note(id)),
@@ -44,7 +40,7 @@ pub(crate) fn read(id: i64) -> Result<Response<Vec<u8>>, Failure> {
 /// `PUT /api/notes/{id}`
 ///
 /// With `If-Match`, only if the note has one of these versions.
-pub(crate) fn replace(id: i64, request: &Request) -> Result<Response<Vec<u8>>, Failure> {
+pub(crate) fn replace(id: i64, request: &Request) -> Result<Response, Failure> {
     let change = store::replace(id, &draft(request)?, &IfMatch::of(request))?;
     let note = changed(id, change)?;
     Ok(one(StatusCode::OK, &note))
@@ -53,11 +49,9 @@ pub(crate) fn replace(id: i64, request: &Request) -> Result<Response<Vec<u8>>, F
 /// `DELETE /api/notes/{id}`
 ///
 /// With `If-Match`, only if the note has one of these versions.
-pub(crate) fn delete(id: i64, request: &Request) -> Result<Response<Vec<u8>>, Failure> {
+pub(crate) fn delete(id: i64, request: &Request) -> Result<Response, Failure> {
     changed(id, store::delete(id, &IfMatch::of(request))?)?;
-    let mut response = Response::new(Vec::new());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(response)
+    Ok(Response::new("").status(StatusCode::NO_CONTENT))
 }
 
 /// The result of a change, or the failure if there was none.
@@ -70,12 +64,8 @@ fn changed<T>(id: i64, change: Change<T>) -> Result<T, Failure> {
 }
 
 /// A response of one note, with its version.
-fn one(status: StatusCode, note: &Note) -> Response<Vec<u8>> {
-    let mut response = json(status, note);
-    if let Ok(tag) = version::tag(note.version).parse() {
-        response.headers_mut().insert("etag", tag);
-    }
-    response
+fn one(status: StatusCode, note: &Note) -> Response {
+    json(status, note).header("etag", version::tag(note.version))
 }
 
 /// Reads the draft in a request.

@@ -21,13 +21,13 @@ mod store;
 mod version;
 mod wasi_http;
 
-use http::{HeaderValue, Method, Response};
+use http::Method;
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{IncomingRequest, ResponseOutparam};
 
 use failure::Failure;
 use routes::Route;
-use wasi_http::{Request, respond};
+use wasi_http::{Request, Response, respond};
 
 struct Notes;
 
@@ -40,25 +40,25 @@ impl Guest for Notes {
     }
 }
 
-fn main(request: &Request) -> Response<Vec<u8>> {
+fn main(request: &Request) -> Response {
     let method = request.method();
     let mut response = answer(request, &method).unwrap_or_else(Failure::into_response);
     if method == Method::HEAD {
-        response.body_mut().clear();
+        response.body.clear();
     }
     // So that a client can detect a truncated response.
-    if !response.body().is_empty() {
-        let length = HeaderValue::from(response.body().len());
-        response.headers_mut().insert("content-length", length);
+    if !response.body.is_empty() {
+        let length = response.body.len().to_string();
+        response = response.header("content-length", length);
     }
-    for (name, value) in SECURITY_HEADERS {
-        let value = HeaderValue::from_static(value);
-        response.headers_mut().insert(name, value);
-    }
-    response
+    SECURITY_HEADERS
+        .into_iter()
+        .fold(response, |response, (name, value)| {
+            response.header(name, value)
+        })
 }
 
-fn answer(request: &Request, method: &Method) -> Result<Response<Vec<u8>>, Failure> {
+fn answer(request: &Request, method: &Method) -> Result<Response, Failure> {
     let target = request.path_with_query();
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     match Route::of(method, path)? {

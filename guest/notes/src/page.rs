@@ -1,6 +1,6 @@
 //! The web page: four files, compiled in.
 
-use http::{HeaderValue, Response};
+use crate::wasi_http::Response;
 
 /// A file of the page.
 #[derive(Debug)]
@@ -40,10 +40,8 @@ pub(crate) fn file(path: &str) -> Option<&'static File> {
 
 /// A response with a file. Browsers must revalidate it each time, so that they never run an old
 /// script with a new API.
-pub(crate) fn serve(file: &'static File) -> Response<Vec<u8>> {
-    let mut response = Response::new(file.text.into());
-    let headers = response.headers_mut();
-    headers.insert("content-type", HeaderValue::from_static(file.content_type));
-    headers.insert("cache-control", HeaderValue::from_static("no-cache"));
-    response
+pub(crate) fn serve(file: &'static File) -> Response {
+    Response::new(file.text)
+        .header("content-type", file.content_type)
+        .header("cache-control", "no-cache")
 }

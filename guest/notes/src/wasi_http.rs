@@ -4,7 +4,9 @@
 //! separately. That is more convenient, but each is a call to the host, and all of them together take
 //! longer than a short statement.
 
-use http::{Method, Response};
+use std::borrow::Cow;
+
+use http::{Method, StatusCode};
 use wasip2::http::types::{
     Fields, IncomingRequest, Method as WasiMethod, OutgoingBody, OutgoingResponse, ResponseOutparam,
 };
@@ -70,18 +72,55 @@ impl Request {
     }
 }
 
+/// A response: 200, unless it says otherwise.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: Vec<(&'static str, Cow<'static, str>)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Response {
+    pub(crate) fn new(body: impl Into<Vec<u8>>) -> Response {
+        Response {
+            status: StatusCode::OK,
+            headers: Vec::with_capacity(8),
+            body: body.into(),
+        }
+    }
+
+    pub(crate) fn status(mut self, status: StatusCode) -> Response {
+        self.status = status;
+        self
+    }
+
+    /// Adds a header.
+    pub(crate) fn header(
+        mut self,
+        name: &'static str,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Response {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
 /// Sends a response.
-pub(crate) fn respond(response: Response<Vec<u8>>, to: ResponseOutparam) {
-    let (head, body) = response.into_parts();
-    let headers: Vec<_> = head
-        .headers
-        .iter()
-        .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+pub(crate) fn respond(response: Response, to: ResponseOutparam) {
+    let Response {
+        status,
+        headers,
+        body,
+    } = response;
+    let headers: Vec<_> = headers
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.into_owned().into_bytes()))
         .collect();
     let headers = Fields::from_list(&headers).expect("headers that this component may set");
     let response = OutgoingResponse::new(headers);
-    let status = head.status.as_u16();
-    response.set_status_code(status).expect("a status");
+    if status != StatusCode::OK {
+        response.set_status_code(status.as_u16()).expect("a status");
+    }
     let outgoing = response.body().expect("the first call");
     ResponseOutparam::set(to, Ok(response));
     // If the client has disconnected, no one waits for the rest.
