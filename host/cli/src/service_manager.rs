@@ -79,7 +79,7 @@ mod unix {
             tokio::spawn(async move {
                 loop {
                     // This continues only if the runtime runs tasks and timers. The next step completes
-                    // only if threads for guests start and the log, to which each request writes,
+                    // only if threads start and the log, to which each request writes,
                     // does not block.
                     tokio::time::sleep(timeout / 2).await;
                     let log = Arc::clone(&log);

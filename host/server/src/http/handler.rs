@@ -28,11 +28,12 @@ use crate::http::exchange::Client;
 use crate::http::guest_output::GuestOutput;
 use crate::http::instances::{Idle, Instance};
 use crate::http::listener::Service;
+use crate::http::movable::Movable;
 use crate::http::refusal::{
     failed, guest_failed, shutting_down, timed_out, without_database, without_tenant,
 };
 use crate::http::request::{self, Limits};
-use crate::http::task::{Polled, Task};
+use crate::http::task::Task;
 use crate::http::upload::{Fault, Upload};
 use crate::log::{Event, Log};
 use crate::site::{Component, Site, Target};
@@ -321,7 +322,7 @@ impl Handler {
             _traced: line.traced.clone(),
         };
         let handler = Arc::clone(&self);
-        let mut guest = Polled::new(async move {
+        let mut guest = Movable::new(async move {
             task.run(&handler, request, answer, gone).await;
         });
         if !may_be_probed {

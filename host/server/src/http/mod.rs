@@ -19,6 +19,7 @@ mod handler;
 mod http2;
 mod instances;
 mod listener;
+mod movable;
 mod operator;
 mod refusal;
 mod request;

@@ -1,16 +1,13 @@
 //! Runs a guest for one request, to its end.
 
 use std::future::poll_fn;
-use std::pin::Pin;
-use std::sync::{Arc, mpsc};
-use std::task::{Context, Poll};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
 
 use futures_channel::oneshot;
 use http::Request;
 use millpond_wasmtime::SqliteCtx;
-use tokio::runtime::Handle;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::http::answer::Ending;
@@ -104,10 +101,12 @@ impl Task {
         }
         drop((self.place, running));
         // Last: who gets this answer finds that the guest holds nothing any more.
-        match (unanswered, failure) {
-            (Some(answer), Some(error)) => drop(answer.send(Err(error))),
-            (None, Some(error)) => log_failure(&*handler.log, self.number, component, &error),
-            (_, None) => {}
+        let untold = match (unanswered, failure) {
+            (Some(answer), Some(error)) => answer.send(Err(error)).err().and_then(Result::err),
+            (_, failure) => failure,
+        };
+        if let Some(error) = untold {
+            log_failure(&*handler.log, self.number, component, &error);
         }
     }
 }
@@ -119,77 +118,4 @@ async fn over(deadline: Instant) {
         false => Poll::Pending,
     })
     .await;
-}
-
-/// A guest's task, where it is polled: by its connection, so that nothing moves between threads from
-/// the arrival of a request to its response. That would take longer than a fast guest does.
-///
-/// Once one poll takes long, because the guest computes, it continues on a thread of its own. There
-/// the system lets each guest run in turn, before any has computed for long; in the runtime's queue, all
-/// others would wait for one epoch of each guest that computes.
-///
-/// Ready when the task is over, or has left.
-#[derive(Default)]
-pub(super) struct Polled(Option<Boxed>);
-
-type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// How long one poll may take. Less than an epoch: a guest that computes for a whole one has.
-const LONG_POLL: Duration = Duration::from_millis(5);
-
-impl Polled {
-    pub(super) fn new(task: impl Future<Output = ()> + Send + 'static) -> Polled {
-        Polled(Some(Box::pin(task)))
-    }
-}
-
-impl Future for Polled {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(mut task) = self.0.take() else {
-            return Poll::Ready(());
-        };
-        let since = Instant::now();
-        if task.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        if since.elapsed() >= LONG_POLL {
-            match continue_elsewhere(task) {
-                Ok(()) => return Poll::Ready(()),
-                // The system has no more threads: it continues here.
-                Err(here) => task = here,
-            }
-        }
-        self.0 = Some(task);
-        Poll::Pending
-    }
-}
-
-/// Continue with a task on a thread of its own. There are at most as many as requests.
-fn continue_elsewhere(task: Boxed) -> Result<(), Boxed> {
-    let (to_thread, from_here) = mpsc::channel::<Boxed>();
-    let runtime = Handle::current();
-    let thread = thread::Builder::new().name("millpond-guest".to_owned());
-    let spawned = thread.spawn(move || {
-        lower_priority();
-        if let Ok(task) = from_here.recv() {
-            runtime.block_on(task);
-        }
-    });
-    match spawned {
-        Ok(_) => to_thread.send(task).map_err(|unsent| unsent.0),
-        Err(_) => Err(task),
-    }
-}
-
-/// The thread that calls this runs after others. Otherwise each guest that computes would get as
-/// much of the processors as a worker, on which all other requests depend.
-fn lower_priority() {
-    /// A tenth of the share of the others.
-    #[cfg(target_os = "linux")]
-    const LESS: i32 = 10;
-    // Elsewhere this is of the whole process.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::nice(LESS);
 }
