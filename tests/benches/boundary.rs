@@ -438,7 +438,7 @@ fn print_peak_memory(guest: &Path, path: &Path, rows: &str) {
         let sandbox = Sandbox::new(guest);
         let pool = pool(path);
         let mut instance = sandbox
-            .instance(&pool, &["scan of so many rows", rows])
+            .instance(&pool, &["scan of a number of rows", rows])
             .await;
         instance.run().await;
         instance.memory()

@@ -83,7 +83,7 @@ fn draft(request: &Request) -> Result<Draft, Failure> {
     }
 }
 
-/// Whether these values of `content-type` say so.
+/// Whether the `content-type` is JSON.
 fn is_json(values: &[String]) -> bool {
     let value = values.first().map_or("", String::as_str);
     let media_type = value.split(';').next().unwrap_or_default().trim();

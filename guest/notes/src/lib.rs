@@ -6,7 +6,10 @@
 //! `Failure`. `wasi_http` reads requests, and sends responses.
 #![cfg_attr(
     not(target_family = "wasm"),
-    allow(dead_code, reason = "natively there is no host to call it, only tests")
+    allow(
+        dead_code,
+        reason = "only a host calls `Notes`: natively there are only tests"
+    )
 )]
 
 mod api;

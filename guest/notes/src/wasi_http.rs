@@ -12,10 +12,10 @@ use wasip2::http::types::{
 };
 use wasip2::io::streams::StreamError;
 
-/// A request, of which only that is read which is asked for.
+/// A request. Each part is read when asked for.
 pub(crate) struct Request(pub(crate) IncomingRequest);
 
-/// Why a request's body cannot be had.
+/// Why a request's body could not be read.
 #[derive(Debug)]
 pub(crate) enum BodyError {
     TooLarge,
@@ -35,8 +35,7 @@ impl Request {
             WasiMethod::Options => Method::OPTIONS,
             WasiMethod::Trace => Method::TRACE,
             WasiMethod::Patch => Method::PATCH,
-            // The host has checked it.
-            WasiMethod::Other(name) => name.parse().unwrap_or_default(),
+            WasiMethod::Other(name) => name.parse().expect("a method, which the host has checked"),
         }
     }
 

@@ -94,8 +94,8 @@ struct HttpOptions {
     )]
     request_timeout: Duration,
 
-    /// Maximum number of requests that run at the same time, each with an instance, and with a
-    /// thread if it takes long: 1 to 4096.
+    /// Maximum number of requests that run at the same time: 1 to 4096. Each has an instance, and
+    /// one that computes or runs a statement for long also has a thread.
     #[arg(
         long,
         value_name = "N",

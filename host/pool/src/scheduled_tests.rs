@@ -84,7 +84,7 @@ fn no_interleaving_loses_a_place() {
             let (slots, alive) = (Arc::clone(&slots), Arc::clone(&alive));
             threads.push(thread::spawn(move || {
                 for _ in 0..2 {
-                    let place = get(&slots).expect("nobody closes them");
+                    let place = get(&slots).expect("no one closes them");
                     borrow(&slots, place, &alive, returned);
                 }
             }));

@@ -74,8 +74,8 @@ impl GuestSettings {
     }
 }
 
-/// An instance that has more than one part in so many of the memory or the handles that it may have
-/// handles no other request.
+/// An instance that has more than 1/`KEPT_SHARE` of the memory or the handles that it may have handles
+/// no other request.
 const KEPT_SHARE: usize = 2;
 
 /// Define everything that a guest may import.

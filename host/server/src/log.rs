@@ -19,8 +19,8 @@ use crate::failure::Reached;
 
 /// Receives what a server reports, such as a line for each request.
 ///
-/// It is called on the threads that run guests, and holds them up while it writes. A guest can choose
-/// parts of a report: each is bounded in length, and has no control characters.
+/// It is called on the runtime's workers: while it blocks, so does a worker, with all that runs there.
+/// A guest can choose parts of a report: each is bounded in length, and has no control characters.
 pub trait Log: fmt::Debug + Send + Sync {
     /// Write this down.
     fn event(&self, event: &Event<'_>);

@@ -87,7 +87,7 @@ fn every_job_is_done_once() {
                         Err(NoTurn::Taken) => match block_on(queue.wait(request, Some(job))) {
                             Waited::Turn(turn) => turn,
                             Waited::Done(done) => return assert_eq!(done, 10 * job),
-                            Waited::Closed => panic!("nobody closes it"),
+                            Waited::Closed => panic!("no one closes it"),
                         },
                         Err(other) => panic!("{other:?}"),
                     };
@@ -117,7 +117,7 @@ fn every_job_is_done_once() {
 }
 
 #[test]
-fn leaving_the_queue_cancels_the_job_and_blocks_nobody() {
+fn leaving_the_queue_cancels_the_job_and_blocks_no_other() {
     let run = || {
         let queue = TurnQueue::<u64>::new();
         let done = Arc::new(AtomicU64::new(0));
@@ -132,7 +132,7 @@ fn leaving_the_queue_cancels_the_job_and_blocks_nobody() {
                 false => match block_on(leaving) {
                     Waited::Done(job) => assert_eq!(job, 1),
                     Waited::Turn(turn) => drop(turn),
-                    Waited::Closed => panic!("nobody closes {queue:?}"),
+                    Waited::Closed => panic!("no one closes {queue:?}"),
                 },
             })
         };

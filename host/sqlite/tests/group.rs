@@ -300,7 +300,7 @@ async fn a_group_that_ends_before_its_commit_keeps_the_queues_order() {
 }
 
 #[tokio::test]
-async fn a_failing_statement_of_the_leader_harms_nobody() {
+async fn a_failing_statement_of_the_leader_harms_no_other() {
     let f = fixture().await;
     let [a, b] = [f.get().await, f.get().await];
     let (_holder, transaction) = f.hold().await;

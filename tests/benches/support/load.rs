@@ -68,7 +68,7 @@ pub(crate) struct Load {
     pub(crate) p99: f64,
 }
 
-/// Request what `script` says, for so many seconds. Every response must be a 2xx or a 3xx.
+/// Request what `script` says, for this many seconds. Every response must be a 2xx or a 3xx.
 pub(crate) fn run(address: SocketAddr, clients: u32, script: &Path, seconds: u32) -> Load {
     let output = Command::new("wrk")
         .args([

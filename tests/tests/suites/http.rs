@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use millpond_tests::component;
 
-use crate::process::{PATIENCE, Request, Server, millpond};
+use crate::process::{PATIENCE, Request, Server, millpond, until};
 
 /// A server with its own temporary database.
 struct Served {
@@ -414,20 +414,19 @@ fn an_incomplete_request_is_refused_when_the_client_stops_sending() {
     assert_eq!(status(&client.rest()), 400);
 }
 
-/// If it has its own thread, and if it shares one.
 #[test]
 fn a_client_that_closes_its_connection_ends_its_guest() {
-    for others in [0, 64] {
-        let flags = ["--request-timeout", "1h", "--max-requests", "1"];
-        let served = serve("hostile_serves", &flags);
-        let address = served.server.address;
-        let _others: Vec<_> = (0..others).map(|_| Client::new(address)).collect();
-        let client = Client::sending(address, "GET /loop HTTP/1.1\r\nhost: x\r\n\r\n");
-        // It is running once there is no place for another.
-        while served.server.ask("GET", "/quick", None).status != 503 {}
-        drop(client);
-        while served.server.ask("GET", "/quick", None).status != 200 {}
-    }
+    let flags = ["--request-timeout", "1h", "--max-requests", "1"];
+    let served = serve("hostile_serves", &flags);
+    let server = &served.server;
+    let client = Client::sending(server.address, "GET /loop HTTP/1.1\r\nhost: x\r\n\r\n");
+    until("there is no place for another", || {
+        server.ask("GET", "/quick", None).status == 503
+    });
+    drop(client);
+    until("its place is free", || {
+        server.ask("GET", "/quick", None).status == 200
+    });
 }
 
 #[test]

@@ -12,7 +12,7 @@ use millpond_tests::component;
 use serde_json::{Value, json};
 
 use crate::open_metrics::Scrape;
-use crate::process::{Request, Server, here, millpond, text};
+use crate::process::{Request, Server, here, millpond, text, until};
 use crate::sqld::Sqld;
 
 const OPEN_METRICS: &str = "accept: application/openmetrics-text; version=1.0.0\r\n";
@@ -72,15 +72,15 @@ fn metrics_are_valid_and_count_what_happened() {
     server.ask_raw("GET", "/", "transfer-encoding: what\r\n", b"");
     server.line_with("- - ");
 
-    let scrape = loop {
+    let scrape = || {
         let answer = server.ask_admin("/metrics", OPEN_METRICS).is(200);
         assert!(answer.headers["content-type"].starts_with("application/openmetrics-text"));
-        let scrape = Scrape::parse(text(&answer.body));
-        // The last guest may end after its response.
-        if scrape.get("millpond_instances{component=\"app\"}") == 0.0 {
-            break scrape;
-        }
+        Scrape::parse(text(&answer.body))
     };
+    until("the last guest has ended", || {
+        scrape().get("millpond_instances{component=\"app\"}") == 0.0
+    });
+    let scrape = scrape();
     for (series, value) in [
         (
             "millpond_http_requests_total{component=\"app\",status=\"2xx\"}",

@@ -13,11 +13,13 @@ settings! {
     Server {
         /// How long a request may take, until its client has taken the whole response. Then the
         /// component ends, and everything that it held is returned. The client gets the status 504,
-        /// or its response breaks off if it has begun.
+        /// or its response breaks off if it has begun. If a statement waits for a disk that does not
+        /// respond, so does the 504.
         request_timeout: Duration, default "30s", from ">0s" to "10000h";
 
-        /// Maximum number of requests that run at the same time, each with an instance, and
-        /// with a thread if it takes long. A request beyond it gets the status 503.
+        /// Maximum number of requests that run at the same time. Each has an instance, and one that
+        /// computes or runs a statement for long also has a thread. A request beyond it gets the
+        /// status 503.
         max_requests: u32, default 128, from 1 to 4096;
 
         /// Maximum number of requests of one client address that run at the same time. A request

@@ -1,8 +1,7 @@
-//! The host's own responses, and what a response's body tells of how it ended.
+//! The answers to requests, and their way to the client.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::http::access_log::Line;
+use crate::http::delivery::Delivery;
 use crate::http::exchange::Exchange;
 use crate::log::Sent;
 
@@ -23,6 +23,15 @@ const SENDING_GRACE: Duration = Duration::from_secs(1);
 /// How many bytes of a complete response h2 may hold until the client's window has room for them.
 const LAST_PART: usize = 1 << 10;
 
+/// What a request gets.
+pub(super) enum Answer {
+    /// A guest's response.
+    Guest(Response<WasiBody>, Arc<Delivery>),
+    /// The host's own, and a hint for the log.
+    Host(Response<WasiBody>, Option<&'static str>),
+}
+
+/// A response of the host.
 pub(super) fn text(status: StatusCode, text: &'static str) -> Response<WasiBody> {
     let mut response = response(
         status,
@@ -72,49 +81,7 @@ pub(super) struct Outgoing {
     held: Option<Bytes>,
     ended: bool,
     failed: bool,
-    ending: Arc<Ending>,
-}
-
-/// What a response's body and the guest that sends it tell each other of its end.
-#[derive(Debug, Default)]
-pub(super) struct Ending {
-    cut: AtomicBool,
-    taken: AtomicU8,
-}
-
-/// How much of a guest's response hyper has taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// Not all, yet.
-    Part,
-    All,
-    /// Not all, and it takes no more; or the response is not the guest's.
-    Broken,
-}
-
-impl Ending {
-    /// The guest is about to be dropped with its work unfinished.
-    pub(super) fn cut(&self) {
-        self.cut.store(true, Ordering::Release);
-    }
-
-    fn is_cut(&self) -> bool {
-        self.cut.load(Ordering::Acquire)
-    }
-
-    pub(super) fn set_taken(&self, taken: Taken) {
-        self.taken.store(taken as u8, Ordering::Release);
-    }
-
-    pub(super) fn taken(&self) -> Taken {
-        const PART: u8 = Taken::Part as u8;
-        const ALL: u8 = Taken::All as u8;
-        match self.taken.load(Ordering::Acquire) {
-            PART => Taken::Part,
-            ALL => Taken::All,
-            _ => Taken::Broken,
-        }
-    }
+    delivery: Arc<Delivery>,
 }
 
 impl Outgoing {
@@ -123,7 +90,7 @@ impl Outgoing {
         version: Version,
         mut line: Line,
         exchange: Arc<Exchange>,
-        ending: Arc<Ending>,
+        delivery: Arc<Delivery>,
     ) -> Response<Outgoing> {
         line.deadline = line.deadline.max(Instant::now()) + SENDING_GRACE;
         exchange.respond(line.deadline);
@@ -154,7 +121,7 @@ impl Outgoing {
             exchange,
             bytes: 0,
             failed: false,
-            ending,
+            delivery,
         })
     }
 
@@ -192,7 +159,7 @@ impl Body for Outgoing {
         }
         let mut frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         // The body of a guest that was stopped must not look complete to the client.
-        if frame.is_none() && self.ending.is_cut() {
+        if frame.is_none() && self.delivery.is_cut() {
             frame = Some(Err(Error::ConnectionTerminated));
         }
         if self.is_http2 {
@@ -211,7 +178,8 @@ impl Body for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_omitted || self.held.is_none() && self.body.is_end_stream() && !self.ending.is_cut()
+        self.is_omitted
+            || self.held.is_none() && self.body.is_end_stream() && !self.delivery.is_cut()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -229,12 +197,7 @@ impl Drop for Outgoing {
         let has_all = self.length.is_some_and(|length| self.bytes >= length);
         let is_at_end = self.held.is_none() && self.body.is_end_stream();
         let is_whole = !self.failed && (self.ended || has_all || is_at_end);
-        if self.ending.taken() == Taken::Part {
-            self.ending.set_taken(match is_whole {
-                true => Taken::All,
-                false => Taken::Broken,
-            });
-        }
+        self.delivery.end(is_whole);
         line.outcome = Some(Sent {
             status: self.status,
             bytes: self.bytes,
@@ -261,11 +224,11 @@ mod tests {
     fn received(cut: bool) -> Option<Bytes> {
         let response = text(StatusCode::OK, "hello");
         let line = Line::new(1, &Request::new(()), Duration::ZERO, None);
-        let ending = Arc::<Ending>::default();
+        let delivery = Arc::<Delivery>::default();
         if cut {
-            ending.cut();
+            delivery.cut();
         }
-        let body = Outgoing::wrap(response, Version::HTTP_11, line, Arc::default(), ending);
+        let body = Outgoing::wrap(response, Version::HTTP_11, line, Arc::default(), delivery);
         let collected = millpond_pool::block_on(body.into_body().collect());
         collected.ok().map(|body| body.to_bytes())
     }

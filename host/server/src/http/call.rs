@@ -5,44 +5,61 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_channel::oneshot;
 use http::{Request, Response, uri};
-use wasmtime::{AsContextMut, Store};
+use wasmtime::{AsContextMut, Store, ensure};
 use wasmtime_wasi_http::handler::{Prepared, Proxy};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{WasiBody, WasiHttpView, p2};
 
 use crate::guest::Guest;
+use crate::http::answer::Answer;
+use crate::http::delivery::Delivery;
 use crate::http::rest::Rest;
 
-/// A guest's response, or why there is none.
-pub(super) type Answer = Result<Response<WasiBody>, wasmtime::Error>;
-
-/// Sends a request's answer, once.
+/// Answers a request, once.
 #[derive(Clone)]
-pub(super) struct Answering(Arc<Mutex<Option<oneshot::Sender<Answer>>>>);
+pub(super) struct Responder {
+    answer: Arc<Mutex<Option<oneshot::Sender<Answer>>>>,
+    delivery: Arc<Delivery>,
+}
 
-impl Answering {
-    pub(super) fn new(answer: oneshot::Sender<Answer>) -> Answering {
-        Answering(Arc::new(Mutex::new(Some(answer))))
-    }
-
-    fn send(&self, response: Response<WasiBody>) {
-        if let Some(answer) = self.take() {
-            let _ = answer.send(Ok(response));
+impl Responder {
+    pub(super) fn new(answer: oneshot::Sender<Answer>, delivery: Arc<Delivery>) -> Responder {
+        Responder {
+            answer: Arc::new(Mutex::new(Some(answer))),
+            delivery,
         }
     }
 
-    /// `None`: it has been sent.
+    fn respond(&self, response: Response<WasiBody>) {
+        if let Some(answer) = self.take() {
+            let _ = answer.send(Answer::Guest(response, Arc::clone(&self.delivery)));
+        }
+    }
+
+    /// Take over who answers. `None` if the guest has responded.
     pub(super) fn take(&self) -> Option<oneshot::Sender<Answer>> {
-        lock(&self.0).take()
+        lock(&self.answer).take()
     }
 }
 
-/// Call a handler of WASI 0.2.
+/// A response after which the client waits for no other (RFC 9110, 15.2).
+fn final_response(response: Response<WasiBody>) -> wasmtime::Result<Response<WasiBody>> {
+    let status = response.status();
+    ensure!(
+        !status.is_informational(),
+        "its response has the status {}, which is not final",
+        status.as_u16()
+    );
+    Ok(response)
+}
+
+/// Call a handler of WASI 0.2, and wait until it returns. If it gives an error for a response, that is
+/// returned then.
 pub(super) async fn call_02(
     store: &mut Store<Guest>,
     proxy: &p2::bindings::Proxy,
     request: Request<WasiBody>,
-    answer: Answering,
+    responder: Responder,
 ) -> wasmtime::Result<()> {
     let scheme = match request.uri().scheme() {
         Some(scheme) if *scheme == uri::Scheme::HTTPS => Scheme::Https,
@@ -58,19 +75,18 @@ pub(super) async fn call_02(
         .http()
         .new_response_outparam_from_callback({
             let given = Arc::clone(&given);
-            move |response| match response {
-                Ok(response) => answer.send(response),
+            move |response| match response.map_err(Into::into).and_then(final_response) {
+                Ok(response) => responder.respond(response),
                 Err(error) => *lock(&given) = Some(error),
             }
         })?;
-    let outcome = proxy
+    proxy
         .wasi_http_incoming_handler()
         .call_handle(&mut *store, request, outparam)
-        .await;
-    let given = lock(&given).take();
-    match given {
-        Some(error) => Err(error.into()),
-        None => outcome,
+        .await?;
+    match lock(&given).take() {
+        Some(error) => Err(error),
+        None => Ok(()),
     }
 }
 
@@ -79,12 +95,12 @@ fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Call a handler of WASI 0.3, and wait until it has no more work to do, and no part of its response is
-/// on its way in the store.
+/// on its way in the store. If it gives an error for a response, that is returned at once.
 pub(super) async fn call_03(
     store: &mut Store<Guest>,
     proxy: &Proxy,
     request: Request<WasiBody>,
-    answer: Answering,
+    responder: Responder,
 ) -> wasmtime::Result<()> {
     store
         .run_concurrent(async |accessor| {
@@ -94,12 +110,12 @@ pub(super) async fn call_03(
             })?;
             // The caller enforces the deadline.
             prepared.run(accessor, pending()).await?;
-            // It is sent by now: with an error, there is none.
+            // `run` has sent it, unless it returned an error.
             let Ok(response) = response.await else {
                 return Ok(());
             };
-            let (response, rest) = Rest::of(response?);
-            answer.send(response);
+            let (response, rest) = Rest::of(final_response(response?)?);
+            responder.respond(response);
             // The response's body, and the guest's work after it, are separate tasks.
             poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
             // No code of the guest runs any more, so it needs no database.

@@ -49,14 +49,14 @@ impl DisconnectWatcher {
         &self,
         number: u64,
         client: Client,
-        is_http_11: bool,
+        may_be_probed: bool,
         request: Request,
     ) -> (WatchGuard<'_>, oneshot::Receiver<()>) {
         let (gone, is_gone) = oneshot::channel();
         let watched = Watched {
             since: Instant::now(),
             client,
-            may_be_probed: is_http_11,
+            may_be_probed,
             request,
             gone: Some(gone),
         };

@@ -17,10 +17,10 @@ use wasmtime_wasi_http::WasiBody;
 
 use crate::admin::Watch;
 use crate::config::{Name, Size};
-use crate::failure::guest_ended;
 use crate::guest::Guest;
 use crate::http::access_log::{Line, log_refusal};
-use crate::http::answer::{self, Ending, Outgoing, Taken};
+use crate::http::answer::{self, Answer, Outgoing};
+use crate::http::background::{Background, GuestFuture};
 use crate::http::bounds::{Full, RequestPlace, Tally, counted_as};
 use crate::http::compression::{Coding, compress};
 use crate::http::disconnect::DisconnectWatcher;
@@ -28,19 +28,19 @@ use crate::http::exchange::Client;
 use crate::http::guest_output::GuestOutput;
 use crate::http::instances::{Idle, Instance};
 use crate::http::listener::Service;
-use crate::http::movable::Movable;
 use crate::http::refusal::{
-    failed, guest_failed, shutting_down, timed_out, without_database, without_tenant,
+    lost, shutting_down, timed_out, without_database, without_tenant, wrong_body,
 };
-use crate::http::request::{self, Limits};
+use crate::http::request::{self, Limits, TOO_LARGE};
+use crate::http::server::max_blocking_threads;
 use crate::http::task::Task;
-use crate::http::upload::{Fault, Upload};
+use crate::http::upload::{Reading, Upload};
 use crate::log::{Event, Log};
 use crate::site::{Component, Site, Target};
 use crate::tenant::{Refusal, TenantResolver};
 
-/// How long after its deadline a client waits for its guest to end: a guest that computes does so at
-/// the next epoch.
+/// How long after its deadline a client waits for its guest to end. A guest that computes ends at its
+/// next epoch, unless the processors are overloaded.
 const ENDING_GRACE: Duration = Duration::from_millis(50);
 
 const NO_ROUTE: &str = "no route of this server fits\n";
@@ -62,6 +62,7 @@ pub(super) struct Handler {
     end: Mutex<Option<watch::Sender<()>>>,
     pub(super) ended: watch::Receiver<()>,
     disconnects: DisconnectWatcher,
+    background: Arc<Background>,
 }
 
 impl Handler {
@@ -83,6 +84,7 @@ impl Handler {
             end: Mutex::new(Some(end)),
             ended,
             disconnects: DisconnectWatcher::default(),
+            background: Arc::new(Background::new(max_blocking_threads(max_requests))),
         }
     }
 
@@ -138,7 +140,6 @@ impl Handler {
         line.has_many = site.has_many;
         let is_https = client.scheme == uri::Scheme::HTTPS;
         line.traced = self.watch.traced(number, request.headers(), is_https);
-        let ending = Arc::<Ending>::default();
         let exchange = Arc::clone(&client.exchange);
         let version = request.version();
         let compression = site.settings.compression;
@@ -148,33 +149,31 @@ impl Handler {
             .and_then(|()| limits.check(&request))
             .map_err(|(status, text)| Box::new(answer::text(status, text)))
             .and_then(|()| self.place(&site, &mut request, client.address, &mut line));
-        let response = match placed {
-            Err(response) => *response,
+        let (response, delivery) = match placed {
+            Err(response) => (*response, Arc::default()),
             Ok((target, place)) => {
                 let coding = compression.then(|| Coding::preferred(request.headers()));
+                let (site, is_head) = (&site, line.method == Method::HEAD);
                 let run = Run {
-                    site: &site,
+                    site,
                     target,
                     place,
-                    ending: Arc::clone(&ending),
                 };
-                match self.run(run, request, client, &mut line).await {
-                    Some((response, hint)) => {
+                let (response, delivery) = match self.run(run, request, client, &line).await {
+                    Some(Answer::Guest(response, delivery)) => (response, delivery),
+                    Some(Answer::Host(response, hint)) => {
                         line.hint = hint;
-                        if hint.is_some() {
-                            ending.set_taken(Taken::Broken);
-                        }
-                        let is_head = line.method == Method::HEAD;
-                        match coding {
-                            Some(coding) => compress(response, coding, is_head),
-                            None => response,
-                        }
+                        (response, Arc::default())
                     }
                     None => return Outgoing::unread(line, exchange),
+                };
+                match coding {
+                    Some(coding) => (compress(response, coding, is_head), delivery),
+                    None => (response, delivery),
                 }
             }
         };
-        Outgoing::wrap(response, version, line, exchange, ending)
+        Outgoing::wrap(response, version, line, exchange, delivery)
     }
 
     /// Where a request goes, and a place for it; or the response of the host.
@@ -267,18 +266,17 @@ impl Handler {
         self.requests.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The response, and a hint for the log if it is the host's. `None`: the client disconnected.
+    /// `None`: the client disconnected.
     async fn run(
         self: Arc<Self>,
         run: Run<'_>,
         request: Request<Incoming>,
         client: Client,
-        line: &mut Line,
-    ) -> Option<(Response<WasiBody>, Option<&'static str>)> {
+        line: &Line,
+    ) -> Option<Answer> {
         let number = line.number;
         let deadline = line.deadline;
         let component = &run.target.component;
-        let (answer, mut answered) = oneshot::channel();
         let tenant = line.tenant.as_deref();
         let context = component.grants.context(number, Some(deadline), tenant);
         let mut ended = self.ended.clone();
@@ -289,20 +287,20 @@ impl Handler {
         };
         let sqlite = match context {
             Ok(Ok(sqlite)) => sqlite,
-            Ok(Err(error)) => return Some((without_database(&*self.log, number, &error), None)),
+            Ok(Err(error)) => return Some(without_database(&*self.log, number, &error)),
             Err(_) => return Some(timed_out()),
         };
-        let fault = Arc::new(Fault::default());
-        // A probe goes around hyper, and TLS. There, as with HTTP/2, hyper notices.
-        let version = request.version();
-        let may_be_probed = version == Version::HTTP_11 && client.scheme == uri::Scheme::HTTP;
+        // There, hyper does not notice a disconnect before the response. Elsewhere it does, while the
+        // connection is polled; and a probe would go around it, and around TLS.
+        let is_watched =
+            request.version() == Version::HTTP_11 && client.scheme == uri::Scheme::HTTP;
         let most = run.site.settings.max_body_size.map(Size::bytes);
-        let request =
-            request.map(|body| Upload::new(body, &client, most, Arc::clone(&fault)).boxed_unsync());
-        let exchange = Arc::clone(&client.exchange);
+        let reading = Arc::new(Reading::of(request.body()));
+        let request = request
+            .map(|body| Upload::new(body, &client, most, Arc::clone(&reading)).boxed_unsync());
         let (watched, client_left) =
             self.disconnects
-                .watch(number, client, may_be_probed, sqlite.request().clone());
+                .watch(number, client, is_watched, sqlite.request().clone());
         let gone = async {
             if client_left.await.is_err() {
                 // The response has been sent.
@@ -317,67 +315,64 @@ impl Handler {
             tenant: line.tenant.clone(),
             site: Arc::clone(run.site),
             place: run.place,
-            ending: run.ending,
-            exchange,
+            delivery: Arc::default(),
+            reading: Arc::clone(&reading),
             _traced: line.traced.clone(),
         };
+        let (sender, answer) = oneshot::channel();
         let handler = Arc::clone(&self);
-        let mut guest = Movable::new(async move {
-            task.run(&handler, request, answer, gone).await;
-        });
-        if !may_be_probed {
-            // Its connection must be polled meanwhile: that is how a disconnect is noticed, and with
-            // HTTP/2 it has other requests.
-            tokio::spawn(std::mem::take(&mut guest));
-        }
-        let answering = poll_fn(|cx| {
-            let is_over = Pin::new(&mut guest).poll(cx).is_ready();
-            let answer = Pin::new(&mut answered).poll(cx);
-            answer.map(|answer| (answer, is_over))
-        });
-        // The guest has ended then, unless its statement does not.
-        let until = deadline + ENDING_GRACE;
-        let answer = match tokio::time::timeout_at(until.into(), answering).await {
-            Ok((answer, is_over)) => {
-                if !is_over {
-                    // It may have work to do after its response.
-                    tokio::spawn(guest);
-                }
-                answer.ok()
+        let run = async move { task.run(&handler, request, sender, gone).await };
+        let guest = GuestFuture::new(run, &self.background);
+        let answer = match is_watched {
+            true => answered_by(guest, answer, deadline).await,
+            false => {
+                // Its connection must be polled meanwhile.
+                tokio::spawn(guest);
+                answered(answer, deadline).await
             }
-            Err(_) => None,
         };
         let is_gone = watched.answered();
-        let error = match answer {
-            _ if fault.is_too_large() => None,
-            Some(Ok(response)) if response.status().is_informational() => {
-                let status = response.status().as_u16();
-                // RFC 9110, 15.2: the client would wait for another response.
-                Some(wasmtime::format_err!(
-                    "its response has the status {status}, which is not final"
-                ))
-            }
-            Some(Ok(response)) => return Some((response, None)),
-            Some(Err(error)) => Some(error),
-            None if Instant::now() >= deadline => {
-                return Some(timed_out());
-            }
-            None if self.is_ending() => {
-                return Some(shutting_down());
-            }
-            None if is_gone => return None,
-            // The guest ended without a response.
-            None => None,
-        };
-        let hint = error.as_ref().map_or("the guest failed", guest_ended);
-        if let Some((status, text)) = fault.refusal() {
-            return Some((answer::text(status, text), None));
+        match answer {
+            _ if reading.is_too_large() => Some(wrong_body(TOO_LARGE)),
+            Some(answer) => Some(answer),
+            None if Instant::now() >= deadline => Some(timed_out()),
+            None if self.is_ending() => Some(shutting_down()),
+            None if is_gone => None,
+            None => Some(lost()),
         }
-        Some(match error {
-            Some(error) => (failed(&*self.log, number, component, &error), Some(hint)),
-            None => (guest_failed(), Some(hint)),
-        })
     }
+}
+
+/// Poll a guest until it answers. `None`: it does not, or not in time.
+async fn answered_by(
+    mut guest: GuestFuture,
+    mut answer: oneshot::Receiver<Answer>,
+    deadline: Instant,
+) -> Option<Answer> {
+    let mut is_over = false;
+    let answer = poll_fn(|cx| {
+        is_over = Pin::new(&mut guest).poll(cx).is_ready();
+        Pin::new(&mut answer).poll(cx)
+    });
+    let answer = answered(answer, deadline).await;
+    if !is_over && answer.is_some() {
+        // It may have work to do after its response.
+        tokio::spawn(guest);
+    }
+    answer
+}
+
+/// Wait for an answer. A guest that this polls has ended by the deadline; one elsewhere may take
+/// longer, and the client does not wait for that.
+async fn answered(
+    answer: impl Future<Output = Result<Answer, oneshot::Canceled>>,
+    deadline: Instant,
+) -> Option<Answer> {
+    let until = deadline + ENDING_GRACE;
+    tokio::time::timeout_at(until.into(), answer)
+        .await
+        .ok()?
+        .ok()
 }
 
 /// The tenant of a request, whose target becomes what the guest is to see; or why there is
@@ -407,7 +402,6 @@ struct Run<'a> {
     site: &'a Arc<Site>,
     target: &'a Target,
     place: RequestPlace,
-    ending: Arc<Ending>,
 }
 
 /// Handles a client's requests.

@@ -10,6 +10,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper::rt::Executor;
 use hyper::server::conn::http2::Builder;
 use hyper_util::rt::TokioTimer;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::http::exchange::{Exchange, Timer};
@@ -135,7 +136,10 @@ pub(super) async fn is_chosen(stream: &TcpStream) -> std::io::Result<bool> {
         if !is_preface || length == BEGINNING {
             return Ok(is_preface);
         }
-        // What has arrived stays in the socket, so there is nothing to wait for.
+        if stream.ready(Interest::READABLE).await?.is_read_closed() {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        // What has arrived stays in the socket, which is ready because of that.
         tokio::time::sleep(BEGINNING_PAUSE).await;
     }
 }

@@ -6,21 +6,22 @@ use std::time::{Duration, Instant};
 
 use http::Request;
 use millpond_wasmtime::SqliteCtx;
+use tokio::sync::Notify;
 use wasmtime::Store;
 use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::handler::Proxy;
 
 use crate::config;
 use crate::guest::Guest;
-use crate::http::answer::{Ending, Taken};
-use crate::http::call::{Answering, call_02, call_03};
+use crate::http::call::{Responder, call_02, call_03};
+use crate::http::delivery::Delivery;
 use crate::http::guest_output::GuestOutput;
 use crate::site::Component;
 
 /// How long an instance waits until its last response has been taken by its connection. A guest may
 /// have left it unfinished, so that it only ends when the instance does.
 const RESPONSE_PATIENCE: Duration = Duration::from_millis(100);
-/// How often to look for instances that have waited for too long.
+/// How often to look for instances that have waited for too long, while any wait.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// An instance, and its store.
@@ -68,17 +69,20 @@ impl Instance {
     pub(super) async fn call(
         &mut self,
         request: Request<WasiBody>,
-        answer: Answering,
+        responder: Responder,
     ) -> wasmtime::Result<()> {
-        if self.proxy.is_none() {
-            let pre = &self.component.program.pre;
-            self.proxy = Some(pre.instantiate_async(&mut self.store).await?);
-            self.store.data_mut().has_started();
-        }
-        match &self.proxy {
-            Some(Proxy::P2(proxy)) => call_02(&mut self.store, proxy, request, answer).await,
-            Some(proxy) => call_03(&mut self.store, proxy, request, answer).await,
-            None => Ok(()),
+        let proxy = match &self.proxy {
+            Some(proxy) => proxy,
+            None => {
+                let pre = &self.component.program.pre;
+                let proxy = pre.instantiate_async(&mut self.store).await?;
+                self.store.data_mut().has_started();
+                self.proxy.insert(proxy)
+            }
+        };
+        match proxy {
+            Proxy::P2(proxy) => call_02(&mut self.store, proxy, request, responder).await,
+            proxy => call_03(&mut self.store, proxy, request, responder).await,
         }
     }
 
@@ -95,6 +99,8 @@ impl Instance {
 pub(super) struct Idle {
     /// The one that waits for longest is first.
     waiting: Mutex<VecDeque<Waiting>>,
+    /// Notified when the first begins to wait.
+    filled: Notify,
 }
 
 struct Waiting {
@@ -103,15 +109,15 @@ struct Waiting {
     /// How long it may wait for a request.
     patience: Duration,
     /// Of its last response.
-    ending: Arc<Ending>,
+    delivery: Arc<Delivery>,
 }
 
 impl Waiting {
     fn is_over(&self, now: Instant) -> bool {
-        let patience = match self.ending.taken() {
-            Taken::Part => RESPONSE_PATIENCE,
-            Taken::All => self.patience,
-            Taken::Broken => Duration::ZERO,
+        let patience = match self.delivery.is_complete() {
+            None => RESPONSE_PATIENCE,
+            Some(true) => self.patience,
+            Some(false) => Duration::ZERO,
         };
         now.saturating_duration_since(self.since) >= patience
     }
@@ -126,31 +132,29 @@ impl Idle {
         tenant: Option<&str>,
         room: usize,
     ) -> Option<Instance> {
+        let now = Instant::now();
         let mut waiting = self.waiting();
-        let is_its = |Waiting {
-                          instance, ending, ..
-                      }: &Waiting| {
-            Arc::ptr_eq(&instance.component, component)
-                && instance.tenant.as_deref() == tenant
-                && ending.taken() == Taken::All
+        let is_its = |kept: &Waiting| {
+            Arc::ptr_eq(&kept.instance.component, component)
+                && kept.instance.tenant.as_deref() == tenant
+                && kept.delivery.is_complete() == Some(true)
+                && !kept.is_over(now)
         };
-        if let Some(place) = waiting.iter().rposition(is_its) {
-            return Some(waiting.remove(place)?.instance);
+        if let Some(index) = waiting.iter().rposition(is_its) {
+            return Some(waiting.remove(index)?.instance);
         }
         let excess = waiting.len().saturating_sub(room);
-        let dropped: Vec<_> = waiting.drain(..excess).collect();
-        // Outside the lock.
-        drop(waiting);
-        drop(dropped);
+        // Under the lock: another request must not see their room before they have left it.
+        drop(waiting.drain(..excess));
         None
     }
 
-    /// Keep an instance whose guest has responded, if it may handle another request, and its component
-    /// is current. It does so once its connection has taken its response. Otherwise drop it.
+    /// Keep an instance for another request, if it may handle one and its component is current;
+    /// otherwise drop it. It is not used before its last response is complete.
     pub(super) fn keep(
         &self,
         mut instance: Instance,
-        ending: Arc<Ending>,
+        delivery: Arc<Delivery>,
         settings: &config::Server,
         is_current: impl Fn() -> bool,
     ) {
@@ -163,11 +167,14 @@ impl Idle {
             instance,
             since: Instant::now(),
             patience: settings.idle_instance_timeout,
-            ending,
+            delivery,
         };
         let mut waiting = self.waiting();
         // Under the lock: a reload clears these after it has replaced the components.
         if is_current() {
+            if waiting.is_empty() {
+                self.filled.notify_one();
+            }
             waiting.push_back(kept);
         } else {
             drop(waiting);
@@ -178,29 +185,30 @@ impl Idle {
     /// Drop instances that have waited for too long. Never returns.
     pub(super) async fn expire(&self) {
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            self.drop_expired();
+            self.filled.notified().await;
+            while !self.drop_expired() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
         }
     }
 
-    fn drop_expired(&self) {
+    /// Returns whether none is left.
+    fn drop_expired(&self) -> bool {
         let now = Instant::now();
-        let mut waiting = self.waiting();
-        if !waiting.iter().any(|waiting| waiting.is_over(now)) {
-            return;
+        loop {
+            // One at a time: a request may wait for the lock.
+            let mut waiting = self.waiting();
+            let Some(index) = waiting.iter().position(|kept| kept.is_over(now)) else {
+                return waiting.is_empty();
+            };
+            // Under the lock, as in `take`.
+            drop(waiting.remove(index));
         }
-        let (dropped, kept): (VecDeque<_>, VecDeque<_>) =
-            waiting.drain(..).partition(|waiting| waiting.is_over(now));
-        *waiting = kept;
-        // Outside the lock.
-        drop(waiting);
-        drop(dropped);
     }
 
     /// Drop all.
     pub(super) fn clear(&self) {
-        let dropped = std::mem::take(&mut *self.waiting());
-        drop(dropped);
+        self.waiting().clear();
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {

@@ -1,17 +1,23 @@
 //! An HTTP server that handles each request in an instance of a guest: a new one, unless
 //! [`max_instance_reuse`](crate::config::Server::max_instance_reuse) allows more requests.
 //!
-//! Each guest runs on its own thread (see `handler`), which is also its connection's, unless there
-//! are many connections (see `listener`): statements, and a guest's own computing, block no other
-//! client.
+//! On the way of a request: a [`listener`] accepts its [`connection`]; the [`handler`] finds the
+//! component, the tenant, a place and the database, and has a [`task`] run the guest in one of the
+//! [`instances`], whose exported handler it [`call`]s. The [`answer`] is the guest's response or the
+//! host's.
+//!
+//! A guest runs on the runtime's workers. If it computes for long, it continues in the [`background`];
+//! a slow statement hands its worker over to another thread. So neither holds up other clients.
 
 mod access_log;
 mod admin;
 mod answer;
+mod background;
 mod bounds;
 mod call;
 mod compression;
 mod connection;
+mod delivery;
 mod disconnect;
 mod exchange;
 mod guest_output;
@@ -19,7 +25,6 @@ mod handler;
 mod http2;
 mod instances;
 mod listener;
-mod movable;
 mod operator;
 mod refusal;
 mod request;

@@ -43,6 +43,13 @@ impl fmt::Debug for Server {
     }
 }
 
+/// So many that the slow statement of every request can hand its worker over.
+pub(super) fn max_blocking_threads(max_requests: u32) -> usize {
+    /// For the runtime's own blocking work.
+    const SPARE_THREADS: usize = 8;
+    max_requests as usize + SPARE_THREADS
+}
+
 impl Server {
     /// Read the certificates of `config`, compile its components, and check that they can be served.
     /// Blocks meanwhile.
@@ -67,22 +74,20 @@ impl Server {
         })
     }
 
-    /// A tokio runtime that suits [`serve`](Server::serve): it may have a thread for each request,
-    /// because a guest that computes, or whose statement takes long, does so on a thread of its own.
+    /// A tokio runtime that suits [`serve`](Server::serve): the slow statement of every request can
+    /// hand its worker over to another thread.
     ///
     /// # Errors
     ///
     /// The system has no more threads or descriptors.
     pub fn runtime(&self) -> io::Result<Runtime> {
-        /// Threads for the runtime's own blocking work, in addition to those of the guests.
-        const SPARE_THREADS: usize = 8;
         /// After how many polls, each of which a guest can make take 10 ms, the runtime looks for due
         /// timers and sockets. With 1, a task that yields runs before all others.
         const EVENT_INTERVAL: u32 = 8;
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .event_interval(EVENT_INTERVAL)
-            .max_blocking_threads(self.config.server.max_requests as usize + SPARE_THREADS)
+            .max_blocking_threads(max_blocking_threads(self.config.server.max_requests))
             .build()
     }
 
@@ -90,6 +95,9 @@ impl Server {
     /// that the server is starting. Blocks while migrations run. Must be called within a tokio
     /// runtime, such as [`runtime`](Server::runtime). In a current-thread runtime, a statement that
     /// takes long holds up everything else.
+    ///
+    /// Call [`Serving::shut_down`] before you drop the runtime. Guests that compute have threads of
+    /// their own, for which the runtime does not wait.
     ///
     /// # Errors
     ///

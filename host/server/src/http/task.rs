@@ -10,12 +10,13 @@ use http::Request;
 use millpond_wasmtime::SqliteCtx;
 use wasmtime_wasi_http::WasiBody;
 
-use crate::http::answer::Ending;
+use crate::http::answer::Answer;
 use crate::http::bounds::RequestPlace;
-use crate::http::call::{Answer, Answering};
-use crate::http::exchange::Exchange;
+use crate::http::call::Responder;
+use crate::http::delivery::Delivery;
 use crate::http::handler::Handler;
-use crate::http::refusal::log_failure;
+use crate::http::refusal::{failed, wrong_body};
+use crate::http::upload::Reading;
 use crate::log::Event;
 use crate::site::{Component, Site};
 use crate::telemetry::TracedRequest;
@@ -29,14 +30,17 @@ pub(super) struct Task {
     pub(super) component: Arc<Component>,
     pub(super) tenant: Option<String>,
     pub(super) place: RequestPlace,
-    pub(super) ending: Arc<Ending>,
-    pub(super) exchange: Arc<Exchange>,
+    pub(super) delivery: Arc<Delivery>,
+    /// Of the request's body.
+    pub(super) reading: Arc<Reading>,
     /// Kept until the guest ends: until then it may ask for connections.
     pub(super) _traced: Option<Arc<TracedRequest>>,
 }
 
 impl Task {
-    /// Run the guest to its end, unless the client disconnects before its response.
+    /// Run the guest to its end, unless the client disconnects before its response. The answer is a
+    /// guest's response as soon as there is one, or the host's once nothing of the guest is left. It
+    /// is none if the guest is ended.
     pub(super) async fn run(
         self,
         handler: &Handler,
@@ -53,66 +57,83 @@ impl Task {
             self.tenant.as_deref(),
             self.sqlite,
         );
+        // Dropped before the store, and with it the sending end of the response's body.
+        let mut unfinished = Unfinished(Some(Arc::clone(&self.delivery)));
 
         let mut ended = handler.ended.clone();
-        let answering = Answering::new(answer);
+        let responder = Responder::new(answer, Arc::clone(&self.delivery));
         let outcome = tokio::select! {
             biased;
             // A guest whose time is over must not run again.
-            () = over(self.deadline) => None,
+            () = past(self.deadline) => None,
             () = client_gone => None,
-            outcome = instance.call(request, answering.clone()) => Some(outcome),
+            outcome = instance.call(request, responder.clone()) => Some(outcome),
             // A guest that does not wait for anything pays for no timer.
             _ = ended.changed() => None,
             () = tokio::time::sleep_until(self.deadline.into()) => None,
         };
-        let unanswered = answering.take();
+        let unanswered = responder.take();
+        let has_responded = unanswered.is_none();
         let ended_well = matches!(outcome, Some(Ok(())));
-        if unanswered.is_none() && !ended_well {
-            // Before the store is dropped, and with it the sending end of the body.
-            self.ending.cut();
+        if ended_well {
+            unfinished.0 = None;
         }
-        let store = &mut instance.store;
-        let mut failure = None;
-        match outcome {
-            Some(Err(error)) => failure = Some(store.data_mut().explain(error)),
-            Some(Ok(())) if unanswered.is_some() => {
-                let error = wasmtime::format_err!("it returned without setting a response");
-                failure = Some(store.data_mut().explain(error));
-            }
-            _ => {
-                if let Some(limit) = store.data().reached() {
-                    // It went on, and may have responded with an error of its own.
-                    let request = self.number;
-                    handler.log.event(&Event::LimitReached { request, limit });
-                }
-            }
+        let error = match outcome {
+            Some(Ok(())) if !has_responded => Some(wasmtime::format_err!(
+                "it returned without setting a response"
+            )),
+            Some(outcome) => outcome.err(),
+            None => None,
+        };
+        let guest = instance.store.data_mut();
+        let error = error.map(|error| guest.explain(error));
+        if error.is_none()
+            && let Some(limit) = guest.reached()
+        {
+            // It went on, and may have responded with an error of its own.
+            let request = self.number;
+            handler.log.event(&Event::LimitReached { request, limit });
         }
-        handler.tell_of_database(self.number, &self.component, store.data());
-        // The guest may keep its end of an upload that it does not read, and with it the connection.
-        let is_done = ended_well && unanswered.is_none() && !self.exchange.has_unread();
+        handler.tell_of_database(self.number, component, guest);
+        // The reason may be its request's body.
+        let fault = self.reading.refusal().filter(|_| !has_responded);
+        let failed = error.map(|error| match fault {
+            Some(refusal) => wrong_body(refusal),
+            None => failed(&*handler.log, self.number, component, &error),
+        });
+        drop(unfinished);
+        // The guest may keep its end of an upload that it does not read, and with it what its client
+        // has sent of that, or the whole connection.
+        let is_done = ended_well && has_responded && self.reading.is_done();
         let settings = &self.site.settings;
         if is_done && settings.max_instance_reuse > 1 {
             let is_current = || Arc::ptr_eq(&self.site, &handler.site());
-            let ending = self.ending;
-            handler.idle.keep(instance, ending, settings, is_current);
+            let delivery = self.delivery;
+            handler.idle.keep(instance, delivery, settings, is_current);
         } else {
             drop(instance); // Every connection that the guest still held is back now.
         }
         drop((self.place, running));
-        // Last: who gets this answer finds that the guest holds nothing any more.
-        let untold = match (unanswered, failure) {
-            (Some(answer), Some(error)) => answer.send(Err(error)).err().and_then(Result::err),
-            (_, failure) => failure,
-        };
-        if let Some(error) = untold {
-            log_failure(&*handler.log, self.number, component, &error);
+        // Last: a client that has its answer can rely on the guest holding nothing.
+        if let (Some(answer), Some(failed)) = (unanswered, failed) {
+            let _ = answer.send(failed);
+        }
+    }
+}
+
+/// A guest whose work is unfinished. Dropping this, also in a panic, cuts its response.
+struct Unfinished(Option<Arc<Delivery>>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(delivery) = &self.0 {
+            delivery.cut();
         }
     }
 }
 
 /// Ready if it is polled at `deadline` or later. Does not wake the task by itself.
-async fn over(deadline: Instant) {
+async fn past(deadline: Instant) {
     poll_fn(|_| match Instant::now() >= deadline {
         true => Poll::Ready(()),
         false => Poll::Pending,

@@ -12,16 +12,30 @@ use wasmtime_wasi_http::Error;
 use crate::http::exchange::{Client, Exchange};
 use crate::http::request::{Refusal, TOO_LARGE};
 
-/// How a request's body has failed, if it has.
+/// How far a request's body has been read.
 #[derive(Debug, Default)]
-pub(super) struct Fault {
+pub(super) struct Reading {
+    /// To its end.
+    done: AtomicBool,
     /// The client stopped sending, or what it sends is not HTTP.
     broken: AtomicBool,
     /// It is larger than the server allows.
     too_large: AtomicBool,
 }
 
-impl Fault {
+impl Reading {
+    pub(super) fn of(body: &Incoming) -> Reading {
+        Reading {
+            done: AtomicBool::new(body.is_end_stream()),
+            ..Reading::default()
+        }
+    }
+
+    /// Whether nothing of it is left.
+    pub(super) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
+    }
+
     /// The response to a request whose guest has responded with nothing valid.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         if self.is_too_large() {
@@ -43,7 +57,7 @@ impl Fault {
 pub(super) struct Upload {
     body: Incoming,
     exchange: Arc<Exchange>,
-    fault: Arc<Fault>,
+    reading: Arc<Reading>,
     /// How large it may be, and how much of that is left.
     most: Option<u64>,
     left: u64,
@@ -54,12 +68,12 @@ impl Upload {
         body: Incoming,
         client: &Client,
         most: Option<u64>,
-        fault: Arc<Fault>,
+        reading: Arc<Reading>,
     ) -> Upload {
         Upload {
             body,
             exchange: Arc::clone(&client.exchange),
-            fault,
+            reading,
             most,
             left: most.unwrap_or(u64::MAX),
         }
@@ -74,14 +88,14 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        if self.fault.is_too_large() {
+        if self.reading.is_too_large() {
             return Poll::Ready(None);
         }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         let size = match &frame {
             Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len) as u64,
             Some(Err(_)) => {
-                self.fault.broken.store(true, Ordering::Release);
+                self.reading.broken.store(true, Ordering::Release);
                 0
             }
             None => 0,
@@ -89,11 +103,12 @@ impl Body for Upload {
         match self.left.checked_sub(size) {
             Some(left) => self.left = left,
             None => {
-                self.fault.too_large.store(true, Ordering::Release);
+                self.reading.too_large.store(true, Ordering::Release);
                 return Poll::Ready(Some(Err(Error::HttpRequestBodySize(self.most))));
             }
         }
         if frame.is_none() || self.body.is_end_stream() {
+            self.reading.done.store(true, Ordering::Release);
             self.exchange.read_all();
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Error::from)))

@@ -32,7 +32,7 @@ fn main() {
         "order" => order(number()),
         "random" => random(number()),
         "hoard" => hoard(&kind()),
-        "call for ever" => call_for_ever(&kind()),
+        "call without end" => call_without_end(&kind()),
         "huge" => huge(&kind()),
         "rows" => rows(),
         "names" => names(),
@@ -368,7 +368,7 @@ fn hoard(kind: &str) {
     assert!(refused > 19_000, "{refused}");
 }
 
-fn call_for_ever(kind: &str) {
+fn call_without_end(kind: &str) {
     let first = (kind != "get").then(db);
     loop {
         match (kind, &first) {

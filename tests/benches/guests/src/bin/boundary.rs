@@ -63,7 +63,7 @@ fn main() -> Result<()> {
                 }
             }
         }
-        "scan of so many rows" => scan(&db, count as i64)?,
+        "scan of a number of rows" => scan(&db, count as i64)?,
         "insert in a transaction" => {
             for _ in 0..count {
                 db.transaction(|tx| {
