@@ -23,15 +23,25 @@ fn a_head_has_a_maximum_size_and_number_of_headers() {
     let large = format!("a: {}", "b".repeat(9_000));
     let fits = format!("a: {}", "b".repeat(7_000));
     let long = format!("/quick?{}", "x".repeat(9_000));
+    let together: Vec<_> = (0..3)
+        .map(|number| format!("a{number}: {}", "b".repeat(3_000)))
+        .collect();
+    let together: Vec<_> = together.iter().flat_map(|header| ["-H", header]).collect();
     let many: Vec<_> = (0..20).map(|number| format!("a{number}: b")).collect();
-    let many: Vec<_> = many.iter().flat_map(|header| ["-H", header]).collect();
+    // The host is the only other header.
+    let alone = ["user-agent:", "accept:"].into_iter();
+    let many = alone.chain(many.iter().map(String::as_str));
+    let many: Vec<_> = many.flat_map(|header| ["-H", header]).collect();
     for (flag, version) in VERSIONS {
         let status =
             |path: &str, args: &[&str]| site.curl("http", path, &[&[flag], args].concat()).status();
         assert_eq!(status("/quick", &["-H", &large]), format!("{version} 431"));
         assert_eq!(status("/quick", &["-H", &fits]), format!("{version} 200"));
         assert_eq!(status("/quick", &many), format!("{version} 431"));
-        assert_eq!(status("/quick", &many[..20]), format!("{version} 200"));
+        let most = &many[..many.len() - 2];
+        assert_eq!(status("/quick", most), format!("{version} 200"));
+        assert_eq!(status("/quick", &together), format!("{version} 431"));
+        assert_eq!(status("/quick", &together[..4]), format!("{version} 200"));
         let expected = match version {
             // A header like others.
             "HTTP/2" => "HTTP/2 431",
@@ -66,6 +76,11 @@ fn a_body_has_a_maximum_size() {
         format!("@{}", path.display())
     };
     let (fits, large) = (file(1024), file(1025));
+    // One whose length is too large reaches no guest: this one would not read it.
+    let unread = site.curl("http", "/visits", &["--http1.1", "--data-binary", &large]);
+    assert_eq!(unread.status(), "HTTP/1.1 413");
+    let visits = site.curl("http", "/visits", &[]);
+    assert_eq!(visits.body(), b"1");
     // With a length, and without.
     for length in [&[][..], &["-H", "transfer-encoding: chunked"]] {
         let status = |body| {

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 
 use bytes::Bytes;
 use flate2::Decompress;
+use http::{HeaderMap, HeaderValue};
 
 use crate::process::has;
 use crate::site::{Curled, Site, head, http2, talk};
@@ -184,7 +185,7 @@ fn a_stream_is_compressed_part_by_part() {
                 ("accept-encoding", coding),
                 ("set-content-type", "text/plain"),
             ] {
-                let value = http::HeaderValue::from_static(value);
+                let value = HeaderValue::from_static(value);
                 request.headers_mut().insert(name, value);
             }
             let (answer, mut upload) = requests.send_request(request, false).expect("a request");
@@ -202,6 +203,37 @@ fn a_stream_is_compressed_part_by_part() {
             }
         });
     }
+}
+
+#[test]
+fn a_compressed_response_has_its_trailers() {
+    let site = Site::new("wasi03_visits", "compression = true", "");
+    let address = site.server.address;
+    talk(async {
+        let (mut requests, _connection) = http2(address).await;
+        let mut request = head(address, "POST", "/echo");
+        for (name, value) in [
+            ("accept-encoding", "gzip"),
+            ("set-content-type", "text/plain"),
+        ] {
+            let value = HeaderValue::from_static(value);
+            request.headers_mut().insert(name, value);
+        }
+        let (answer, mut upload) = requests.send_request(request, false).expect("a request");
+        let part = Bytes::from_static(b"hello");
+        upload.send_data(part, false).expect("a part");
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", HeaderValue::from_static("1"));
+        upload.send_trailers(trailers.clone()).expect("trailers");
+        let answer = answer.await.expect("an answer");
+        assert_eq!(answer.headers()["content-encoding"], "gzip");
+        let mut download = answer.into_body();
+        while let Some(part) = download.data().await {
+            part.expect("a part");
+        }
+        let got = download.trailers().await.expect("a whole response");
+        assert_eq!(got, Some(trailers));
+    });
 }
 
 /// Decodes as much as there is.

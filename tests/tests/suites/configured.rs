@@ -1,6 +1,7 @@
 //! `serve --config`, `check` and `--print-config`: components, routes, databases and grants from one
 //! file.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -249,6 +250,48 @@ fn a_configuration_that_is_refused_makes_no_backups() {
     assert!(server.wait().success());
 }
 
+/// What is wrong with it shows after its databases have been opened.
+#[test]
+fn a_configuration_that_is_refused_late_changes_nothing() {
+    let site = Site::new(TWO);
+    let server = site.serve();
+    let (status, _) = ask(&server, "x", "POST", "/api/notes", r#"{"title":"Tea"}"#);
+    assert_eq!(status, 201);
+    fs::create_dir(site.folder.path().join("tenants")).expect("a folder");
+    let refused = r#"
+    [databases.tenants]
+    folder = "tenants"
+
+    [components.tenants]
+    file = "hostile_serves.wasm"
+    grants.default = { database = "tenants" }
+
+    [[routes]]
+    path = "/t"
+    component = "tenants"
+    tenant = { from = "claim", claim = "sub", keys = ["missing.pem"], algorithm = "RS256" }
+    "#;
+    site.write(&format!("{TWO}{refused}"));
+    server.reload();
+    let line = server.line_with("eloaded");
+    assert!(
+        line.contains("Not reloaded") && line.contains("missing.pem"),
+        "{line}"
+    );
+    // The database that both have is still open, and the other is not.
+    let (status, notes) = ask(&server, "x", "GET", "/api/notes", "");
+    assert_eq!(
+        (status, notes.contains("\"total\":1")),
+        (200, true),
+        "{notes}"
+    );
+    let stats = server.ask_admin("/stats", "").is(200).json();
+    let databases = stats["databases"].as_object().expect("databases");
+    assert_eq!(databases.keys().collect::<Vec<_>>(), ["notes"]);
+    server.terminate();
+    assert!(server.wait().success());
+}
+
 #[test]
 fn flags_are_a_configuration() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -390,12 +433,58 @@ fn each_tenant_has_its_own_database() {
         let refused = status == 404 || (path.contains("eve") && status == 500);
         assert!(refused, "{host} {path}: {status} {body}");
     }
+    // Not even if there is a file of that name.
+    let names = ["x.y", "ADA", "_ada", "-ada", "%61da", "ad%61", "é"];
+    for name in names {
+        fs::copy(folder.join("ada.db"), folder.join(format!("{name}.db"))).expect("copied");
+        let status = get(&server, "any", &format!("/t/{name}/api/notes"));
+        assert!(matches!(status, 400 | 404), "{name}: {status}");
+    }
+    assert_eq!(get(&server, "_ada.example.com", "/api/notes"), 404);
+    // A target and a Host that name two tenants: a proxy may have gone by the other.
+    let target = "http://ada.example.com/api/notes";
+    assert_eq!(get(&server, "ada.example.com", target), 200);
+    assert_eq!(get(&server, "grace.example.com", target), 400);
     // Suspended by another process, and resumed.
     tenants(&["suspend", "ada"]);
     assert_eq!(get(&server, "ada.example.com", "/api/notes"), 503);
     assert_eq!(total("any", "/t/grace/api/notes"), 0);
     tenants(&["resume", "ada"]);
     assert_eq!(total("ada.example.com", "/api/notes"), 1);
+    server.terminate();
+    assert!(server.wait().success());
+}
+
+/// What a guest keeps in its memory is its tenant's.
+#[test]
+fn an_instance_handles_requests_of_one_tenant() {
+    let text = TENANTS.replace("millpond_notes.wasm", "hostile_serves.wasm");
+    let reuse = "server.max-instance-reuse = 10";
+    let kept = format!("{reuse}\n    server.idle-instance-timeout = \"1h\"");
+    let site = Site::new(&text.replace(reuse, &kept));
+    let folder = site.folder.path().join("tenants");
+    fs::create_dir(&folder).expect("a folder");
+    for tenant in ["ada.db", "grace.db"] {
+        rusqlite::Connection::open(folder.join(tenant))
+            .and_then(|database| database.execute_batch("PRAGMA journal_mode = WAL"))
+            .expect("a database");
+    }
+    let server = site.serve();
+    let mut tenants = BTreeMap::new();
+    let mut used_again = BTreeSet::new();
+    until("instances of both are used again", || {
+        for tenant in ["ada", "grace"] {
+            let (status, counted) = ask(&server, "any", "GET", &format!("/t/{tenant}/count"), "");
+            assert_eq!(status, 200, "{counted}");
+            let (instance, count) = counted.split_once(' ').expect("two numbers");
+            let of = *tenants.entry(instance.to_owned()).or_insert(tenant);
+            assert_eq!(of, tenant);
+            if count != "1" {
+                used_again.insert(tenant);
+            }
+        }
+        used_again.len() == 2
+    });
     server.terminate();
     assert!(server.wait().success());
 }

@@ -601,7 +601,11 @@ fn a_guest_does_not_decide_where_its_response_ends() {
         };
         assert_eq!(status(&answer), expected, "{fields:?}: {answer:?}");
         assert_eq!(answers(&answer), 2, "{fields:?}: {answer:?}");
-        assert!(answer.ends_with("1\r\n1\r\n0\r\n\r\n"), "{answer:?}");
+        // The next one has a length if its guest ended early.
+        let next = answer.rfind("HTTP/1.1 ").expect("a response");
+        let (answer, next) = answer.split_at(next);
+        let is_whole = next.ends_with("\r\n\r\n1\r\n1\r\n0\r\n\r\n") || next.ends_with("\r\n\r\n1");
+        assert!(is_whole, "{fields:?}: {next:?}");
         let is_empty = matches!(expected, 204 | 304);
         assert_eq!(answer.contains("hello"), expected == 200, "{answer:?}");
         let has_length = answer.contains("content-length");

@@ -389,8 +389,14 @@ fn a_client_that_does_not_read_does_not_keep_a_database_connection() {
         let download = answer.expect("an answer").into_body();
         until_in_use(&site.server, 0);
         // It has the rest of its connection.
-        let answer = ask(&mut requests, address, "/visits").await;
-        assert_eq!(answer.expect("an answer").status(), 200);
+        loop {
+            let answer = ask(&mut requests, address, "/visits").await;
+            match answer.expect("an answer").status().as_u16() {
+                200 => break,
+                // On a busy machine.
+                status => assert_eq!(status, 504),
+            }
+        }
         drop(download);
     });
 }

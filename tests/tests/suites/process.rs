@@ -259,6 +259,13 @@ impl Server {
         nice.collect()
     }
 
+    /// Where this process finds a path as the server sees it: that may have mounted something there.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn view_of(&self, path: &Path) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.child.id()));
+        root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("a signal");
     }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use millpond_tests::component;
 
-use crate::process::{Request, Server, until};
+use crate::process::{Request, Server, text, until};
 use crate::site;
 
 const ON_CHANGE: &str = "reload = \"on-change\"";
@@ -193,7 +193,8 @@ fn a_component_that_did_not_change_is_not_compiled_again() {
     );
     server.reload();
     assert_eq!(failures_until_reloaded(&server), 0);
-    assert_eq!(engines(), 2);
+    // A thread that starts has no name yet.
+    until("the new engine's thread runs", || engines() == 2);
     copy("hostile_serves", &app);
     server.reload();
     assert_eq!(failures_until_reloaded(&server), 0);
@@ -201,6 +202,33 @@ fn a_component_that_did_not_change_is_not_compiled_again() {
     held.send(br#"{"title":"Tea"}"#).expect("the rest");
     held.answer().expect("an answer").is(201);
     until("the former engines end", || engines() == 1);
+    server.terminate();
+    assert!(server.wait().success());
+}
+
+/// One that is running, and one that waits for another request.
+#[cfg(target_os = "linux")]
+#[test]
+fn instances_of_a_replaced_component_are_dropped() {
+    let settings = "max-instance-reuse = 1000\nidle-instance-timeout = \"1h\"";
+    let (_folder, file) = site::write("hostile_serves", settings, "");
+    let server = Server::start(site::command(&file));
+    let engines = || server.threads("millpond-epochs");
+    let sql = b"SELECT 1";
+    let mut held = Request::hold(server.address, "POST", "/query", sql.len()).expect("a guest");
+    until("an instance waits for another request", || {
+        let answer = server.ask("GET", "/count", None).is(200);
+        !text(&answer.body).ends_with(" 1")
+    });
+    let config = fs::read_to_string(&file).expect("the file");
+    let limited = "[components.app]\nmax-memory-size = \"64MiB\"\n";
+    replace(&file, &config.replace("[components.app]\n", limited));
+    server.reload();
+    assert_eq!(failures_until_reloaded(&server), 0);
+    until("the new engine's thread runs", || engines() == 2);
+    held.send(sql).expect("the rest");
+    held.answer().expect("an answer").is(200);
+    until("the former engine ends", || engines() == 1);
     server.terminate();
     assert!(server.wait().success());
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rusqlite::Connection;
 
-use crate::process::{PATIENCE, Server, here, text};
+use crate::process::{PATIENCE, Server, here, text, until};
 
 const MOST: u32 = 4;
 
@@ -22,19 +22,6 @@ fn count(server: &Server, path: &str) -> (u64, u32) {
     let (instance, count) = text(&answer.body).split_once(' ').expect("two numbers");
     let number = |text: &str| text.parse::<u64>().expect("a number");
     (number(instance), number(count) as u32)
-}
-
-/// An instance that has answered once, and the time for it to be ready again.
-fn used_once(server: &Server) -> u64 {
-    let since = Instant::now();
-    loop {
-        // The response is complete before the instance is ready for another request.
-        let (instance, count) = count(server, "/count");
-        if count > 1 && count < MOST {
-            return instance;
-        }
-        assert!(since.elapsed() < PATIENCE, "no instance is used again");
-    }
 }
 
 #[test]
@@ -65,38 +52,73 @@ fn each_request_gets_a_new_instance_by_default() {
     }
 }
 
+/// Waits until no request runs: each instance waits for another, or has been dropped.
+fn settled(server: &Server) {
+    until("no request runs", || {
+        let snapshot = server.ask_admin("/snapshot", "").is(200).json();
+        snapshot["places"]["in_use"] == 0
+    });
+}
+
 #[test]
 fn an_instance_that_traps_grows_or_does_not_read_handles_no_other_request() {
     let (_folder, database) = here();
+    let flags = [
+        "--max-instance-reuse",
+        "100",
+        "--idle-instance-timeout",
+        "1h",
+    ];
+    let flags = [&flags[..], &["--max-handles", "64"]].concat();
+    let server = Server::of("hostile_serves", &database, &flags);
+    for end in ["trap", "grow", "limit", "keep", "upload"] {
+        // The same instance handles one request after another, until this.
+        let (instance, before) = count(&server, "/count");
+        settled(&server);
+        match end {
+            "trap" => {
+                server.ask("GET", "/count/trap", None).is(500);
+                let line = server.line_with("trapping");
+                assert!(line.contains(&format!("trapping {instance} ")), "{line}");
+            }
+            "upload" => {
+                let answer = server.ask_raw("POST", "/count", "", b"unread").is(200);
+                let counted = format!("{instance} {}", before + 1);
+                assert_eq!(text(&answer.body), counted);
+            }
+            _ => {
+                let counted = count(&server, &format!("/count/{end}"));
+                assert_eq!(counted, (instance, before + 1), "{end}");
+            }
+        }
+        settled(&server);
+        assert_eq!(count(&server, "/count").1, 1, "{end}");
+        settled(&server);
+    }
+}
+
+#[test]
+fn an_instance_that_waits_holds_no_connection() {
+    let (_folder, database) = here();
+    let setup = Connection::open(&database).expect("a database");
+    setup
+        .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE mark(n)")
+        .expect("a table");
+    drop(setup);
     let server = serve(
         "hostile_serves",
         &database,
         &["--idle-instance-timeout", "1h"],
     );
-    for end in ["trap", "grow", "upload"] {
-        used_once(&server);
-        let ended = match end {
-            "trap" => {
-                server.ask("GET", "/count/trap", None).is(500);
-                let line = server.line_with("trapping");
-                let (_, counted) = line.split_once("trapping ").expect("a number");
-                counted
-                    .split(' ')
-                    .next()
-                    .and_then(|number| number.parse().ok())
-            }
-            "grow" => Some(count(&server, "/count/grow").0),
-            _ => {
-                let answer = server.ask_raw("POST", "/count", "", b"unread").is(200);
-                let number = text(&answer.body).split(' ').next();
-                number.and_then(|number| number.parse().ok())
-            }
-        };
-        let ended: u64 = ended.expect("a number");
-        for _ in 0..10 {
-            assert_ne!(count(&server, "/count").0, ended, "{end}");
-        }
-    }
+    let (instance, _) = count(&server, "/count/begin");
+    settled(&server);
+    assert_eq!(server.counters()["in_use"], 0);
+    // Nor the turn to write, which another process wants too.
+    let other = Connection::open(&database).expect("a database");
+    let written = other.execute("INSERT INTO mark VALUES (2)", ());
+    assert_eq!(written, Ok(1));
+    assert_eq!(count(&server, "/count"), (instance, 2));
+    server.ends_with_nothing_in_use();
 }
 
 #[test]

@@ -248,6 +248,24 @@ fn sockets_that_contradict_the_configuration_are_refused() {
     }
 }
 
+/// It ends a service that does not tell it anything for that long.
+#[test]
+fn the_watchdog_is_told_well_within_its_timeout() {
+    const TIMEOUT: Duration = Duration::from_secs(12);
+    let systemd = Systemd::new();
+    let file = systemd.configure("127.0.0.1:0", "127.0.0.1:0", "");
+    let mut command = systemd.command(&file);
+    command.env("WATCHDOG_USEC", TIMEOUT.as_micros().to_string());
+    let server = Server::start(command);
+    while value(&systemd.next(), "READY").is_none() {}
+    let told = systemd
+        .next_within(TIMEOUT * 3 / 4)
+        .expect("a message in time");
+    assert_eq!(value(&told, "WATCHDOG"), Some("1"));
+    server.terminate();
+    assert!(server.wait().success());
+}
+
 /// A server whose log is blocked answers no requests. Here the log's reader hangs.
 #[test]
 fn the_watchdog_is_told_only_while_requests_can_be_answered() {

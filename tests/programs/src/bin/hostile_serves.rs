@@ -76,6 +76,19 @@ fn answer(path: &str) -> Result<Response<Body>, Error> {
             KEPT.set(vec![1; 140 << 20]);
             Ok(Response::new(count().into()))
         }
+        "/count/limit" => {
+            assert!(Vec::<u8>::new().try_reserve(1 << 30).is_err());
+            Ok(Response::new(count().into()))
+        }
+        // The instance keeps their handles.
+        "/count/keep" => {
+            let db = db().map_err(|error| Error::msg(error.message))?;
+            for _ in 0..40 {
+                let statement = db.prepare("SELECT 1");
+                std::mem::forget(statement.map_err(|error| Error::msg(error.message))?);
+            }
+            Ok(Response::new(count().into()))
+        }
         "/count/begin" => {
             let db = db().map_err(|error| Error::msg(error.message))?;
             let transaction = db.begin(TransactionMode::Immediate);

@@ -114,6 +114,34 @@ fn a_disk_that_fills_is_reported_once_before_it_is_full() {
 }
 
 #[test]
+fn a_disk_near_the_limit_is_not_reported_again_and_again() {
+    const LIMIT: f64 = 16.0 * 1024.0 * 1024.0;
+    let settings = "log-format = \"json\"\nmin-free-disk = \"16MiB\"\naccess-log = false";
+    let Some((folder, server)) = on_small_disk(settings) else {
+        return;
+    };
+    let data = server.view_of(&folder.path().join("data"));
+    let filler = data.join("filler");
+    std::fs::write(&filler, vec![1; 18 << 20]).expect("there is space");
+    until("the disk is low", || is_low(&server));
+    // More than the limit is free now, but not an eighth more.
+    let file = std::fs::File::options().write(true).open(&filler);
+    file.and_then(|file| file.set_len(15 << 20)).expect("cut");
+    until("the server has looked", || free(&server) > LIMIT);
+    assert!(free(&server) < LIMIT * 1.125);
+    assert!(is_low(&server));
+    std::fs::remove_file(&filler).expect("removed");
+    let events = server.lines_until("disk-recovered");
+    let low = events.iter().filter(|line| line.contains("disk-low"));
+    assert_eq!(low.count(), 1, "{events:#?}");
+    let recovered = events.iter().filter(|line| line.contains("disk-recovered"));
+    assert_eq!(recovered.count(), 1, "{events:#?}");
+    assert!(!is_low(&server));
+    server.terminate();
+    assert!(server.wait().success());
+}
+
+#[test]
 fn a_reload_sets_how_much_must_be_free() {
     let (_folder, file) = site::write("hostile_serves", NEVER_ENOUGH, "");
     let config = std::fs::read_to_string(&file).expect("the file");
