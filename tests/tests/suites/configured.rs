@@ -294,7 +294,8 @@ fn flags_are_a_configuration() {
     let flags = |command: &mut std::process::Command| {
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--stats", "127.0.0.1:0"])
-            .args(["--max-requests", "7", "--pool-size", "3", "--migrations"])
+            .args(["--max-requests", "7", "--pool-size", "3"])
+            .args(["--upkeep-after", "7s", "--migrations"])
             .arg(MIGRATIONS)
             .arg("--db")
             .arg(&database)
@@ -306,7 +307,7 @@ fn flags_are_a_configuration() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(!database.exists());
     let printed = text(&output.stdout);
-    for line in ["max-requests = 7", "pool-size = 3"] {
+    for line in ["max-requests = 7", "pool-size = 3", "upkeep-after = \"7s\""] {
         assert!(printed.contains(line), "{printed}");
     }
 
