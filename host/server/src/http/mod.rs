@@ -13,6 +13,7 @@ mod call;
 mod compression;
 mod connection;
 mod disconnect;
+mod epochs;
 mod exchange;
 mod guest_output;
 mod handler;
@@ -32,6 +33,7 @@ mod tls;
 mod upload;
 mod wire;
 
+pub use self::epochs::EpochProgress;
 pub use self::server::Server;
 pub use self::serving::Serving;
 pub use self::sockets::Sockets;
