@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use http::Request;
 use millpond_wasmtime::SqliteCtx;
+use tokio::sync::Notify;
 use wasmtime::Store;
 use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::handler::Proxy;
@@ -95,6 +96,8 @@ impl Instance {
 pub(super) struct Idle {
     /// The one that waits for longest is first.
     waiting: Mutex<VecDeque<Waiting>>,
+    /// There was none before this one.
+    is_first: Notify,
 }
 
 struct Waiting {
@@ -168,6 +171,9 @@ impl Idle {
         let mut waiting = self.waiting();
         // Under the lock: a reload clears these after it has replaced the components.
         if is_current() {
+            if waiting.is_empty() {
+                self.is_first.notify_one();
+            }
             waiting.push_back(kept);
         } else {
             drop(waiting);
@@ -175,11 +181,15 @@ impl Idle {
         }
     }
 
-    /// Drop instances that have waited for too long. Never returns.
+    /// Drop instances that have waited for too long. Never returns. Sleeps while there are none, so that an
+    /// idle server does not wake for them.
     pub(super) async fn expire(&self) {
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            self.drop_expired();
+            self.is_first.notified().await;
+            while !self.waiting().is_empty() {
+                tokio::time::sleep(LOOK_EVERY).await;
+                self.drop_expired();
+            }
         }
     }
 
@@ -205,5 +215,22 @@ impl Idle {
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    /// Outside of a runtime, a timer would panic.
+    #[test]
+    fn no_timer_runs_while_no_instance_waits() {
+        let idle = Idle::default();
+        let mut expire = pin!(idle.expire());
+        let mut context = Context::from_waker(Waker::noop());
+        assert_eq!(expire.as_mut().poll(&mut context), Poll::Pending);
     }
 }
