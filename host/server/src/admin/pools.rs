@@ -15,11 +15,11 @@ use super::upkeep::{LastUpkeep, Upkeeps};
 /// The counts of each database since the start, by its name in the configuration.
 #[derive(Debug, Default)]
 pub(super) struct Pools {
-    databases: RwLock<BTreeMap<Box<str>, Arc<Counts>>>,
+    databases: RwLock<BTreeMap<Box<str>, Arc<DatabaseCounts>>>,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct DatabaseCounts {
     statements: Times,
     failed: AtomicU64,
     rows: AtomicU64,
@@ -88,7 +88,7 @@ impl Pools {
         }
     }
 
-    fn of(&self, database: &str) -> Arc<Counts> {
+    fn of(&self, database: &str) -> Arc<DatabaseCounts> {
         let known = self
             .databases
             .read()
@@ -138,7 +138,7 @@ impl Pools {
     }
 }
 
-impl Counts {
+impl DatabaseCounts {
     fn tenants(&self) -> MutexGuard<'_, Tenants> {
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
     }
