@@ -58,7 +58,7 @@ impl Grant {
         Grant {
             pool: pool.clone(),
             access,
-            rights: Arc::default(),
+            rights: Arc::clone(Rights::unrestricted()),
             max_connections: 4,
             limits: Limits::default(),
             share: None,

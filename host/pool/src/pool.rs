@@ -16,7 +16,7 @@ use crate::lending::{Ask, InUse, Lending, OnRelease};
 use crate::lent::PATIENCE;
 use crate::observe::{Close, GetWatch};
 use crate::request::Request;
-use crate::rights::Limits;
+use crate::rights::{Limits, Rights};
 use crate::settings::Settings;
 use crate::stats::PoolStats;
 use crate::value::Access;
@@ -78,7 +78,7 @@ impl Pool {
         let ask = Ask {
             access,
             granted: access,
-            rights: &Arc::default(),
+            rights: Rights::unrestricted(),
             limits: Limits::default(),
             share: None,
             guest: None,

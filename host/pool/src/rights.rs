@@ -1,6 +1,7 @@
 //! The tables and columns that a borrower may use, and its limits, as data for engines to enforce.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// What is allowed on one table. Allows nothing by default.
@@ -111,6 +112,13 @@ pub struct Rights {
 }
 
 impl Rights {
+    /// Those of a caller whom nothing restricts. Shared, because each call that gets a connection
+    /// needs them.
+    pub(crate) fn unrestricted() -> &'static Arc<Rights> {
+        static UNRESTRICTED: LazyLock<Arc<Rights>> = LazyLock::new(Arc::default);
+        &UNRESTRICTED
+    }
+
     pub(crate) fn table(&mut self, name: &str, table: TableGrant) {
         self.tables
             .get_or_insert_default()
