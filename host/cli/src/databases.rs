@@ -227,6 +227,17 @@ pub(crate) struct PoolOptions {
     /// power failure can undo the last commits. [default: full]
     #[arg(long, value_name = "WHEN")]
     synchronous: Option<Durability>,
+
+    /// How long a database must be unused before its upkeep, which is due after about 4 MB were
+    /// written: 0 to 1h; 0 means never. Upkeep updates the statistics of SQLite's query planner,
+    /// gives free pages back to the disk, and empties the log. [default: 5s]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = arguments::timeout,
+        hide_short_help = true
+    )]
+    upkeep_after: Option<Duration>,
 }
 
 const MIB: usize = 1 << 20;
@@ -271,6 +282,7 @@ impl PoolOptions {
                     Durability::Full => Synchronous::Full,
                     Durability::Normal => Synchronous::Normal,
                 });
+                database.upkeep_after = self.upkeep_after;
             }
         }
         let size = |bytes: usize| Size(bytes as u64);
@@ -376,6 +388,7 @@ impl PoolOptions {
             ("--mmap-size", self.mmap_size.is_some()),
             ("--statement-cache", self.statement_cache.is_some()),
             ("--synchronous", self.synchronous.is_some()),
+            ("--upkeep-after", self.upkeep_after.is_some()),
         ] {
             if given {
                 return Err(Failure::mistake(format_args!(

@@ -225,7 +225,7 @@ impl Serve {
             // Blocks while migrations run.
             let serving = server.serve(sockets).map_err(of_start)?;
             drop(starting);
-            manager.start_watchdog(Arc::clone(&log));
+            manager.start_watchdog(Arc::clone(&log), serving.epochs());
             self.serve(serving, signals, &*log, manager, &changes).await;
             Ok::<(), Failure>(())
         });

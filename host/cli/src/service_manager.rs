@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millpond_server::{Log, Serving};
+use millpond_server::{EpochProgress, Log, Serving};
 
 /// How long the manager is not told that the server is ready because a database is not. Connections are
 /// accepted meanwhile. Later than that, a database that is away must not make the start fail.
@@ -23,19 +23,53 @@ pub(crate) struct ServiceManager {
 #[cfg(unix)]
 mod unix {
     use std::env;
+    use std::ffi::OsStr;
+    use std::fmt::Write;
+    use std::io;
     use std::net::TcpListener;
+    use std::os::unix::net::UnixDatagram;
 
     use listenfd::ListenFd;
+    use millpond_server::Event;
     use millpond_server::printable::one_line;
     use sd_notify::NotifyState;
 
-    use super::{Arc, Log, MAX_STATUS, ServiceManager};
+    use super::{Arc, EpochProgress, Log, MAX_STATUS, ServiceManager};
     use crate::failure::Failure;
+
+    const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+
+    /// Send the manager one message.
+    fn notify(states: &[NotifyState<'_>]) -> io::Result<()> {
+        let mut message = String::new();
+        for state in states {
+            // Writing to a text cannot fail.
+            let _ = writeln!(message, "{state}");
+        }
+        let address = env::var_os(NOTIFY_SOCKET).unwrap_or_default();
+        let socket = UnixDatagram::unbound()?;
+        connect(&socket, &address)?;
+        socket.send(message.as_bytes()).map(drop)
+    }
+
+    /// Connect to a path, or on Linux to a name that begins with `@`, which is in no file system.
+    fn connect(socket: &UnixDatagram, address: &OsStr) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::linux::net::SocketAddrExt;
+            use std::os::unix::ffi::OsStrExt;
+            use std::os::unix::net::SocketAddr;
+            if let Some(name) = address.as_bytes().strip_prefix(b"@") {
+                return socket.connect_addr(&SocketAddr::from_abstract_name(name)?);
+            }
+        }
+        socket.connect(address)
+    }
 
     impl ServiceManager {
         pub(crate) fn of_this_process() -> ServiceManager {
             ServiceManager {
-                is_there: env::var_os("NOTIFY_SOCKET").is_some_and(|path| !path.is_empty()),
+                is_there: env::var_os(NOTIFY_SOCKET).is_some_and(|path| !path.is_empty()),
             }
         }
 
@@ -43,7 +77,7 @@ mod unix {
             if self.is_there {
                 let status: String = one_line(status).chars().take(MAX_STATUS).collect();
                 let states = [states, &[NotifyState::Status(&status)]].concat();
-                let _ = sd_notify::notify(&states);
+                let _ = notify(&states);
             }
         }
 
@@ -71,8 +105,8 @@ mod unix {
         }
 
         /// If the service manager has a watchdog, notify it from now on, twice in its timeout, while
-        /// the server can answer requests. Must be called within the server's runtime.
-        pub(crate) fn start_watchdog(self, log: Arc<dyn Log>) {
+        /// the server can answer requests and end them. Must be called within the server's runtime.
+        pub(crate) fn start_watchdog(self, log: Arc<dyn Log>, mut epochs: EpochProgress) {
             let Some(timeout) = sd_notify::watchdog_enabled().filter(|_| self.is_there) else {
                 return;
             };
@@ -82,12 +116,16 @@ mod unix {
                     // only if threads start and the log, to which each request writes,
                     // does not block.
                     tokio::time::sleep(timeout / 2).await;
-                    let log = Arc::clone(&log);
-                    if tokio::task::spawn_blocking(move || log.flush())
-                        .await
-                        .is_ok()
-                    {
-                        let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+                    let flushed = Arc::clone(&log);
+                    let flushed = tokio::task::spawn_blocking(move || flushed.flush()).await;
+                    if flushed.is_err() {
+                        continue;
+                    }
+                    if epochs.has_advanced() {
+                        let _ = notify(&[NotifyState::Watchdog]);
+                    } else {
+                        let message = "the watchdog is not notified: nothing interrupts guests";
+                        log.event(&Event::Warning { message });
                     }
                 }
             });
@@ -124,7 +162,7 @@ pub(crate) use unix::passed_sockets;
 
 #[cfg(not(unix))]
 mod none {
-    use super::{Arc, Log, ServiceManager};
+    use super::{Arc, EpochProgress, Log, ServiceManager};
     use crate::failure::Failure;
 
     impl ServiceManager {
@@ -140,7 +178,7 @@ mod none {
 
         pub(crate) fn status(self, _: &str) {}
 
-        pub(crate) fn start_watchdog(self, _: Arc<dyn Log>) {}
+        pub(crate) fn start_watchdog(self, _: Arc<dyn Log>, _: EpochProgress) {}
     }
 
     pub(crate) fn passed_sockets() -> Result<Vec<(String, std::net::TcpListener)>, Failure> {

@@ -17,7 +17,7 @@ use crate::output::print;
 use self::screen::Screen;
 use self::view::{Order, view};
 
-/// Watch the components, pools and slow statements of a running server
+/// Watch the components, pools, disks and slow statements of a running server
 ///
 /// Shows the same as the page of `millpond serve --stats`. Keys: s sorts by name, rate or time; q
 /// quits. Prints once, and ends, if stdout is not a terminal.
@@ -28,7 +28,8 @@ Examples:
   millpond top --once 127.0.0.1:9090
 
 Rates and times are those of the last second; with --once, those since the server's start. A time is
-the upper bound of a bucket: p99 5ms means that 99 of 100 took at most 5 ms.")]
+the upper bound of a bucket: p99 5ms means that 99 of 100 took at most 5 ms. LOW means that less is
+free on the disk than `min-free-disk`. Of the last upkeep, TABLES were analyzed and PAGES freed.")]
 pub(crate) struct Top {
     /// The address given to `serve --stats`, or of `[admin]` in its configuration, with or without
     /// `http://`.

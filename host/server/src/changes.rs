@@ -1,14 +1,18 @@
 //! Notices that files have changed, by looking at them.
 //!
 //! It makes one system call for each file, which works on every file system. Links are followed: so it
-//! also notices an editor that replaces a file, and Kubernetes, which replaces a link.
+//! also notices an editor that replaces a file, and Kubernetes, which replaces a link. Of a folder, it
+//! looks at the migrations.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
+
+use millpond_sqlite::migrations::is_migration;
 
 /// How often to look for changed files. A change counts at the next look if no file has changed again:
 /// until then a file may be half written, or one of several that are being replaced.
@@ -16,19 +20,27 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Files, and the state of each at the last look.
 #[derive(Debug, Default)]
-pub(crate) struct Stamps(BTreeMap<PathBuf, Seen>);
+pub(crate) struct Stamps(BTreeMap<PathBuf, Watched>);
 
-#[derive(Clone, Copy, Debug)]
-struct Seen {
+#[derive(Clone, Debug)]
+struct Watched {
     /// At the last look.
     now: Option<Stamp>,
     /// When the file was last read.
     read: Option<Stamp>,
 }
 
+/// The state of what is at a path; of a link, of what it leads to.
+#[derive(Clone, Debug, PartialEq)]
+enum Stamp {
+    File(FileStamp),
+    /// Of the migrations in a folder. Nothing else in it counts: an editor's temporary files do not.
+    Folder(BTreeMap<OsString, Option<FileStamp>>),
+}
+
 /// When a file was written, its length, and which file it is; of a link, the file that it leads to.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Stamp {
+struct FileStamp {
     modified: SystemTime,
     length: u64,
     identity: Identity,
@@ -51,27 +63,44 @@ type Identity = ();
 fn identity(_: &Metadata) -> Identity {}
 
 impl Stamp {
-    /// `None` if the file cannot be found.
+    /// `None` if there is no such file, or it cannot be looked at.
     fn new(path: &Path) -> Option<Stamp> {
         let metadata = fs::metadata(path).ok()?;
-        Some(Stamp {
+        if !metadata.is_dir() {
+            return FileStamp::new(&metadata).map(Stamp::File);
+        }
+        let mut files = BTreeMap::new();
+        for entry in fs::read_dir(path).ok()? {
+            let name = entry.ok()?.file_name();
+            if is_migration(&name) {
+                let file = fs::metadata(path.join(&name));
+                files.insert(name, file.ok().as_ref().and_then(FileStamp::new));
+            }
+        }
+        Some(Stamp::Folder(files))
+    }
+}
+
+impl FileStamp {
+    fn new(metadata: &Metadata) -> Option<FileStamp> {
+        Some(FileStamp {
             modified: metadata.modified().ok()?,
             length: metadata.len(),
-            identity: identity(&metadata),
+            identity: identity(metadata),
         })
     }
 }
 
 impl Stamps {
-    /// Call this before reading these files: it notices changes from now on.
+    /// Call this before reading these files or folders: it notices changes from now on.
     pub(crate) fn reading(&mut self, files: impl IntoIterator<Item = PathBuf>) {
         for file in files {
             let stamp = Stamp::new(&file);
-            let seen = Seen {
-                now: stamp,
+            let watched = Watched {
+                now: stamp.clone(),
                 read: stamp,
             };
-            self.0.insert(file, seen);
+            self.0.insert(file, watched);
         }
     }
 
@@ -79,21 +108,24 @@ impl Stamps {
     /// Returns true once for each change.
     pub(crate) fn look(&mut self) -> bool {
         let (mut is_settled, mut has_changed) = (true, false);
-        for (path, seen) in &mut self.0 {
+        for (path, watched) in &mut self.0 {
             let now = Stamp::new(path);
-            is_settled &= now == seen.now;
-            has_changed |= now != seen.read;
-            seen.now = now;
+            is_settled &= now == watched.now;
+            has_changed |= now != watched.read;
+            watched.now = now;
         }
         let changed = is_settled && has_changed;
         if changed {
-            self.0.values_mut().for_each(|seen| seen.read = seen.now);
+            for watched in self.0.values_mut() {
+                watched.read.clone_from(&watched.now);
+            }
         }
         changed
     }
 }
 
-/// Notices when files change: a configuration, and the files that it names. Clones share the files.
+/// Notices when files change: a configuration, and the files that it names. A folder has changed when one
+/// of its migrations has, or there is one more or less. Clones share the files.
 ///
 /// Call [`reading`](FileChanges::reading) before you read a file, so that no change in between is lost.
 #[derive(Clone, Debug, Default)]
@@ -108,7 +140,7 @@ struct Noticed {
 }
 
 impl FileChanges {
-    /// Watch these files too, from now on. Call it before you read them. Blocks while it looks at them.
+    /// Watch these files and folders too, from now on. Call it before you read them. Blocks while it looks at them.
     pub fn reading<'a>(&self, files: impl IntoIterator<Item = &'a Path>) {
         self.stamps().reading(files.into_iter().map(Path::to_owned));
     }
@@ -173,6 +205,29 @@ mod tests {
         fs::remove_file(&two).expect("a file");
         assert!(!stamps.look());
         assert!(stamps.look());
+    }
+
+    #[test]
+    fn a_folder_changes_with_its_migrations() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = |name: &str| folder.path().join(name);
+        let mut stamps = stamps(&[folder.path()]);
+        let mut changes = || [stamps.look(), stamps.look(), stamps.look()];
+        const CHANGED: [bool; 3] = [false, true, false];
+        const SAME: [bool; 3] = [false; 3];
+        fs::write(file("1-one.sql"), "1").expect("a file");
+        assert_eq!(changes(), CHANGED);
+        fs::write(file("1-one.sql"), "12").expect("a file");
+        assert_eq!(changes(), CHANGED);
+        fs::rename(file("1-one.sql"), file("2-two.sql")).expect("renamed");
+        assert_eq!(changes(), CHANGED);
+        // An editor's, and one that explains the others.
+        for other in [".2-two.sql.swp", ".2-two.sql", "2-two.sql~", "README.md"] {
+            fs::write(file(other), "1").expect("a file");
+        }
+        assert_eq!(changes(), SAME);
+        fs::remove_file(file("2-two.sql")).expect("removed");
+        assert_eq!(changes(), CHANGED);
     }
 
     #[cfg(unix)]

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use millpond_wasmtime::{InstanceLimits, recommended_config, start_epochs};
+use millpond_wasmtime::{EpochCount, InstanceLimits, recommended_config, start_epochs};
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Cache, CacheConfig, Config, Engine, WasmBacktraceDetails};
 
@@ -187,12 +187,12 @@ impl LoadedComponent {
         Ok(())
     }
 
-    /// Start the epochs, to interrupt a guest that computes.
+    /// Start the epochs, to interrupt a guest that computes. Returns their count, which you may drop.
     ///
     /// # Errors
     ///
     /// The system has no more threads.
-    pub fn start_epochs(&self) -> Result<()> {
+    pub fn start_epochs(&self) -> Result<EpochCount> {
         start_epochs(&self.engine).map_err(|error| Error::new(error).passing_if(true))
     }
 }

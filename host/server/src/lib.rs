@@ -30,6 +30,6 @@ pub use self::databases::{Databases, Grants, Stats, migrate};
 pub use self::error::{Error, Result};
 pub use self::failure::{Reached, guest_failure};
 pub use self::guest::{Guest, GuestSettings};
-pub use self::http::{Server, Serving, Sockets};
+pub use self::http::{EpochProgress, Server, Serving, Sockets};
 pub use self::interfaces::{Import, Role, Support};
 pub use self::log::{Access, Event, JsonLog, Log, Sent, SlowStatement, TextLog};

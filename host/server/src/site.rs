@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use http::Request;
-use millpond_wasmtime::InstanceLimits;
+use millpond_wasmtime::{EpochCount, InstanceLimits};
 use ring::digest::{SHA256, digest};
 use tokio::sync::oneshot;
 use wasmtime::{Engine, WasmBacktraceDetails};
@@ -42,6 +42,7 @@ pub(crate) type Programs = BTreeMap<Name, Arc<Program>>;
 /// it if it is made of the same: each maps much memory, of which a process may map only so much.
 pub(crate) struct Program {
     pub(crate) engine: Engine,
+    pub(crate) epochs: EpochCount,
     pub(crate) pre: ProxyPre<Guest>,
     made_of: MadeOf,
 }
@@ -125,8 +126,8 @@ pub(crate) fn compile(
         Role::Http03 => p3::bindings::ServicePre::new(pre).map(ProxyPre::P3),
         _ => p2::bindings::ProxyPre::new(pre).map(ProxyPre::P2),
     };
-    loaded.start_epochs()?;
     let program = Program {
+        epochs: loaded.start_epochs()?,
         engine: loaded.engine().clone(),
         pre: pre.map_err(|error| Error::about(file, reason(&error)))?,
         made_of,

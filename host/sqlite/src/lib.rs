@@ -84,7 +84,8 @@
 //! # Where to find what
 //!
 //! `engine` is a database, `session` a connection at work, and `folder` has many databases.
-//! [`backup`] copies, restores and checks one, and [`migrations`] makes its tables. `open`
+//! [`backup`] copies, restores and checks one, and all of a folder. `lifecycle` creates, suspends and
+//! deletes one of a folder. [`migrations`] makes the tables. `open`
 //! sets up a connection, `policy` decides what it may run, `deadline` when it must stop. `writers`
 //! has the queue of writers, group commit, and checkpoints. All unsafe code is in `ffi`.
 
@@ -105,6 +106,7 @@ mod error;
 mod error_kind;
 mod ffi;
 mod folder;
+mod lifecycle;
 mod like;
 mod limits;
 mod math;

@@ -238,7 +238,7 @@ mod linker;
 
 pub use count::CursorPlace;
 pub use ctx::{Sqlite, SqliteCtx, SqliteCtxBuilder, SqliteCtxView, SqliteView};
-pub use limits::{EPOCH, InstanceLimits, recommended_config, start_epochs};
+pub use limits::{EPOCH, EpochCount, InstanceLimits, recommended_config, start_epochs};
 pub use linker::{add_to_linker, add_to_linker_sync, add_to_linker_sync_with, add_to_linker_with};
 /// The pool, re-exported so that an embedder needs only one dependency.
 pub use millpond_pool as pool;

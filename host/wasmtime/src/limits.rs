@@ -1,6 +1,8 @@
 //! Configures the engine and the store for guests that may be hostile.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -280,22 +282,37 @@ pub fn recommended_config(limits: &InstanceLimits) -> Config {
 }
 
 /// Start a thread that advances the engine's epoch every [`EPOCH`], until the engine is dropped.
-/// Call it once for each engine.
+/// Call it once for each engine. Returns the count of its epochs, which you may drop.
 ///
 /// # Errors
 ///
 /// The system could not start a thread.
-pub fn start_epochs(engine: &Engine) -> io::Result<()> {
+pub fn start_epochs(engine: &Engine) -> io::Result<EpochCount> {
     let engine = engine.weak();
+    let count = EpochCount::default();
+    let counted = count.clone();
     let thread = thread::Builder::new().name("millpond-epochs".to_owned());
     thread.spawn(move || {
         while let Some(engine) = engine.upgrade() {
             engine.increment_epoch();
             drop(engine);
+            counted.0.fetch_add(1, Ordering::Relaxed);
             thread::sleep(EPOCH);
         }
     })?;
-    Ok(())
+    Ok(count)
+}
+
+/// How many times the thread of [`start_epochs`] has advanced an engine's epoch. If the count stays the
+/// same, a guest that computes is no longer interrupted. Clones share the count.
+#[derive(Clone, Debug, Default)]
+pub struct EpochCount(Arc<AtomicU64>);
+
+impl EpochCount {
+    /// The count. It never decreases.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 #[cfg(test)]
@@ -347,6 +364,21 @@ mod tests {
         run(&limits, &config, NOTHING).expect("it ends at once");
         let error = run(&limits, &config, LOOP).expect_err("it has no end");
         assert_eq!(error.downcast_ref(), Some(&Trap::Interrupt));
+    }
+
+    #[test]
+    fn epochs_are_counted_while_there_is_the_engine() {
+        let engine = Engine::new(&recommended_config(&InstanceLimits::new())).expect("an engine");
+        let count = start_epochs(&engine).expect("a thread");
+        let before = count.get();
+        while count.get() == before {
+            thread::yield_now();
+        }
+        drop(engine);
+        // Until the thread has ended.
+        while Arc::strong_count(&count.0) > 1 {
+            thread::yield_now();
+        }
     }
 
     #[tokio::test(flavor = "current_thread")]

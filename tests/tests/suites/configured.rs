@@ -292,6 +292,44 @@ fn a_configuration_that_is_refused_late_changes_nothing() {
     assert!(server.wait().success());
 }
 
+/// A tenant's index makes the check of its backup compute for seconds.
+#[test]
+fn the_check_of_a_backup_has_a_limit() {
+    let folder = "folder = \"tenants\"";
+    let backed_up = "backup = { folder = \"backups\", max-check-time = \"1s\" }";
+    let site = Site::new(&TENANTS.replace(folder, &format!("{folder}\n    {backed_up}")));
+    let [tenants, backups] = ["tenants", "backups"].map(|name| site.folder.path().join(name));
+    for folder in [&tenants, &backups] {
+        fs::create_dir(folder).expect("a folder");
+    }
+    for (name, rows) in [("ada", 2_000), ("bob", 1)] {
+        let database = rusqlite::Connection::open(tenants.join(format!("{name}.db")));
+        let sql = format!(
+            "CREATE TABLE t(a TEXT);
+            WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT {rows})
+            INSERT INTO t SELECT hex(zeroblob(5000)) FROM r;
+            CREATE INDEX i ON t(length(replace(replace(a, '0', '00000000'), '0', '00000000')))"
+        );
+        let database = database.expect("a database");
+        database.execute_batch(&sql).expect("a schema");
+    }
+    let server = site.serve();
+    let line = server.line_with("there is no backup");
+    assert!(line.contains("ada"), "{line}");
+    let made = |tenant: &str| {
+        let files = fs::read_dir(backups.join(tenant));
+        let names = files.into_iter().flatten().flatten().map(|file| {
+            let name = file.file_name();
+            name.to_string_lossy().into_owned()
+        });
+        names.filter(|name| name.starts_with(tenant)).count()
+    };
+    until("the other one's backup", || made("bob") == 1);
+    assert_eq!(made("ada"), 0);
+    server.terminate();
+    assert!(server.wait().success());
+}
+
 #[test]
 fn flags_are_a_configuration() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -299,7 +337,8 @@ fn flags_are_a_configuration() {
     let flags = |command: &mut std::process::Command| {
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--stats", "127.0.0.1:0"])
-            .args(["--max-requests", "7", "--pool-size", "3", "--migrations"])
+            .args(["--max-requests", "7", "--pool-size", "3"])
+            .args(["--upkeep-after", "7s", "--migrations"])
             .arg(MIGRATIONS)
             .arg("--db")
             .arg(&database)
@@ -311,7 +350,7 @@ fn flags_are_a_configuration() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(!database.exists());
     let printed = text(&output.stdout);
-    for line in ["max-requests = 7", "pool-size = 3"] {
+    for line in ["max-requests = 7", "pool-size = 3", "upkeep-after = \"7s\""] {
         assert!(printed.contains(line), "{printed}");
     }
 

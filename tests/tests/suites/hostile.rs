@@ -282,8 +282,14 @@ fn a_disconnecting_client_ends_its_statement() {
 fn guests_that_compute_leave_the_workers_to_others() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");
-    let server = Server::of("hostile_serves", &path, &["--request-timeout", "1h"]);
-    let clients: Vec<_> = (0..3)
+    let processors = std::thread::available_parallelism()
+        .expect("a number")
+        .get();
+    let guests = processors + 4;
+    let most = guests.to_string();
+    let flags = ["--request-timeout", "1h", "--max-requests", &most];
+    let server = Server::of("hostile_serves", &path, &flags);
+    let clients: Vec<_> = (0..guests)
         .map(|_| {
             let mut client = TcpStream::connect(server.address).expect("a connection");
             client
@@ -294,13 +300,18 @@ fn guests_that_compute_leave_the_workers_to_others() {
         .collect();
     let workers = server.nice("tokio-rt-worker");
     // 19 is the lowest priority: none is lower.
-    let lower = workers.into_iter().max().expect("a worker") + 1;
-    until("each has its thread, behind the workers", || {
-        let guests = server.nice("millpond-guest");
-        guests.len() == 3 && guests.iter().all(|nice| *nice >= lower.min(19))
+    let lower = 19.min(workers.into_iter().max().expect("a worker") + 1);
+    until("they compute behind the workers", || {
+        let background = server.nice("millpond-guest");
+        background.len() == processors && background.iter().all(|nice| *nice >= lower)
+    });
+    until("all run", || {
+        server.ask("GET", "/quick", None).status == 503
     });
     drop(clients);
-    until("they end with their requests", || {
-        server.threads("millpond-guest") == 0
+    until("they end", || {
+        server.ask("GET", "/quick", None).status == 200
     });
+    // However many guests they have run.
+    assert_eq!(server.nice("millpond-guest").len(), processors);
 }

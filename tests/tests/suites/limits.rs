@@ -78,6 +78,7 @@ const BOUNDS: &[(&str, &[&str], &[&str])] = &[
     ("--cache-size", &["64KiB", "32MiB"], &["63KiB", "2GiB"]),
     ("--mmap-size", &["0", "64GiB"], &["65GiB"]),
     ("--statement-cache", &["0", "10000"], &["10001"]),
+    ("--upkeep-after", &["0", "1h"], &["61m"]),
     (
         "--max-connection-memory",
         &["4MiB", "64GiB"],

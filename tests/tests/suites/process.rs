@@ -266,6 +266,19 @@ impl Server {
         root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
+    /// The ids of its threads with this name, of up to 15 bytes.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn thread_ids(&self, name: &str) -> Vec<String> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let named = threads.expect("its threads").flatten().filter(|thread| {
+            // One may end meanwhile.
+            let found = std::fs::read_to_string(thread.path().join("comm"));
+            found.is_ok_and(|found| found.trim_end() == name)
+        });
+        let ids = named.map(|thread| thread.file_name().to_string_lossy().into_owned());
+        ids.collect()
+    }
+
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("a signal");
     }

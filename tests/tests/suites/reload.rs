@@ -1,4 +1,5 @@
-//! `reload = "on-change"`: a server reloads when its configuration or its components change.
+//! `reload = "on-change"`: a server reloads when its configuration, its components or its migrations
+//! change.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -7,7 +8,7 @@ use std::process::Command;
 
 use millpond_tests::component;
 
-use crate::process::{Request, Server, text, until};
+use crate::process::{MIGRATIONS, Request, Server, text, until};
 use crate::site;
 
 const ON_CHANGE: &str = "reload = \"on-change\"";
@@ -86,6 +87,67 @@ fn a_changed_configuration_is_read_and_a_broken_one_is_reported_once() {
         !left.iter().any(|line| line.contains("eloaded")),
         "{left:#?}"
     );
+    assert!(server.wait().success());
+}
+
+#[test]
+fn a_new_migration_is_applied_and_a_broken_one_is_reported_once() {
+    let (folder, file) = site::write("millpond_notes", ON_CHANGE, "");
+    let migrations = folder.path().join("migrations");
+    fs::create_dir(&migrations).expect("a folder");
+    for first in fs::read_dir(MIGRATIONS).expect("the migrations") {
+        let first = first.expect("a migration");
+        fs::copy(first.path(), migrations.join(first.file_name())).expect("a copy");
+    }
+    let text = fs::read_to_string(&file).expect("the file");
+    fs::write(&file, format!("{text}migrations = \"migrations\"\n")).expect("a file");
+    let server = Server::start(site::command(&file));
+    let database = rusqlite::Connection::open(folder.path().join("app.db")).expect("the file");
+    let has_table = |name: &str| -> bool {
+        let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?)";
+        let found = database.query_row(sql, [name], |row| row.get(0));
+        found.unwrap_or_else(|error| panic!("{error}"))
+    };
+    let serves = |title: &str| {
+        let note = serde_json::json!({ "title": title });
+        server.ask("POST", "/api/notes", Some(&note)).is(201);
+    };
+    serves("Tea");
+
+    replace(&migrations.join("900-one.sql"), "CREATE TABLE one(a TEXT);");
+    assert_eq!(failures_until_reloaded(&server), 0);
+    assert!(has_table("one"));
+    serves("Milk");
+
+    // Rolled back. The line says which it is.
+    let broken = "CREATE TABLE two(a TEXT); CREATE TABLE nowhere.three(a TEXT);";
+    replace(&migrations.join("901-two.sql"), broken);
+    let line = server.line_with("eloaded");
+    assert!(
+        line.contains("Not reloaded") && line.contains("901-two.sql"),
+        "{line}"
+    );
+    assert!(!has_table("two"));
+    serves("Sugar");
+
+    // Nothing else has been reported meanwhile.
+    replace(&migrations.join("901-two.sql"), "CREATE TABLE two(a TEXT);");
+    assert_eq!(failures_until_reloaded(&server), 0);
+    assert!(has_table("two"));
+    serves("Lemon");
+
+    // One that has run must not change.
+    replace(
+        &migrations.join("901-two.sql"),
+        "CREATE TABLE three(a TEXT);",
+    );
+    let line = server.line_with("eloaded");
+    assert!(
+        line.contains("Not reloaded") && line.contains("901-two.sql"),
+        "{line}"
+    );
+    serves("Honey");
+    server.terminate();
     assert!(server.wait().success());
 }
 

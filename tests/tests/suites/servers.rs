@@ -76,6 +76,7 @@ fn a_limit_that_a_server_cannot_enforce_is_refused_by_its_flag() {
         ("--mmap-size", "1MiB"),
         ("--statement-cache", "16"),
         ("--synchronous", "normal"),
+        ("--upkeep-after", "1s"),
     ] {
         let line = refused(&speaks(&["--db", &db, flag, value]), &[]);
         assert!(line.contains(flag), "{line}");

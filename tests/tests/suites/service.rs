@@ -4,13 +4,15 @@
 
 mod away;
 mod units;
+mod watchdog;
 
+use std::ffi::OsString;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::process::{MIGRATIONS, MISTAKE, PATIENCE, Request, Server, millpond, text};
 use millpond_tests::component;
@@ -19,6 +21,8 @@ use millpond_tests::component;
 struct Systemd {
     folder: tempfile::TempDir,
     socket: UnixDatagram,
+    /// The variable's value.
+    address: OsString,
 }
 
 /// The assignments of one message.
@@ -32,8 +36,29 @@ fn value<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
 impl Systemd {
     fn new() -> Systemd {
         let folder = tempfile::tempdir().expect("a folder");
-        let socket = UnixDatagram::bind(folder.path().join("notify")).expect("a socket");
-        Systemd { folder, socket }
+        let path = folder.path().join("notify");
+        let socket = UnixDatagram::bind(&path).expect("a socket");
+        Systemd {
+            folder,
+            socket,
+            address: path.into(),
+        }
+    }
+
+    /// With a socket that is in no file system.
+    #[cfg(target_os = "linux")]
+    fn with_abstract_socket() -> Systemd {
+        use std::os::linux::net::SocketAddrExt;
+        use std::os::unix::net::SocketAddr;
+        let folder = tempfile::tempdir().expect("a folder");
+        // No other process has this one.
+        let name = folder.path().to_str().expect("text").to_owned();
+        let address = SocketAddr::from_abstract_name(&name).expect("a name");
+        Systemd {
+            folder,
+            socket: UnixDatagram::bind_addr(&address).expect("a socket"),
+            address: format!("@{name}").into(),
+        }
     }
 
     /// The next message, if one comes in time.
@@ -84,7 +109,7 @@ impl Systemd {
     fn command(&self, file: &PathBuf) -> Command {
         let mut command = millpond();
         command.args(["serve", "--config"]).arg(file);
-        command.env("NOTIFY_SOCKET", self.folder.path().join("notify"));
+        command.env("NOTIFY_SOCKET", &self.address);
         command
     }
 }
@@ -164,6 +189,18 @@ fn systemd_is_told_of_the_start_of_reloads_and_of_the_stop() {
     held.answer().expect("an answer").is(201);
     assert!(server.wait().success());
     assert_eq!(systemd.next_within(Duration::from_millis(1)), None);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn systemd_is_told_over_an_abstract_socket() {
+    let systemd = Systemd::with_abstract_socket();
+    let file = systemd.configure("127.0.0.1:0", "127.0.0.1:0", "");
+    let server = Server::start(systemd.command(&file));
+    while value(&systemd.next(), "READY").is_none() {}
+    server.terminate();
+    systemd.is_told("STOPPING", "1");
+    assert!(server.wait().success());
 }
 
 /// Without a handler, the first process of a container would ignore the signal.
@@ -246,67 +283,4 @@ fn sockets_that_contradict_the_configuration_are_refused() {
             "{what}: {output:?}"
         );
     }
-}
-
-/// It ends a service that does not tell it anything for that long.
-#[test]
-fn the_watchdog_is_told_well_within_its_timeout() {
-    const TIMEOUT: Duration = Duration::from_secs(12);
-    let systemd = Systemd::new();
-    let file = systemd.configure("127.0.0.1:0", "127.0.0.1:0", "");
-    let mut command = systemd.command(&file);
-    command.env("WATCHDOG_USEC", TIMEOUT.as_micros().to_string());
-    let server = Server::start(command);
-    while value(&systemd.next(), "READY").is_none() {}
-    let told = systemd
-        .next_within(TIMEOUT * 3 / 4)
-        .expect("a message in time");
-    assert_eq!(value(&told, "WATCHDOG"), Some("1"));
-    server.terminate();
-    assert!(server.wait().success());
-}
-
-/// A server whose log is blocked answers no requests. Here the log's reader hangs.
-#[test]
-fn the_watchdog_is_told_only_while_requests_can_be_answered() {
-    const INTERVAL: Duration = Duration::from_millis(200);
-    let systemd = Systemd::new();
-    let ((http, address), (admin, operator)) = (socket(), socket());
-    drop((http, admin));
-    let file = systemd.configure(&address.to_string(), &operator.to_string(), "");
-    let mut command = systemd.command(&file);
-    let interval = INTERVAL.as_micros().to_string();
-    command.env("WATCHDOG_USEC", interval);
-    let (mut log, end) = std::io::pipe().expect("a pipe");
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(end)
-        .spawn();
-    let child = child.as_mut().expect("it starts");
-    drop(command);
-    while value(&systemd.next(), "READY").is_none() {}
-    for _ in 0..3 {
-        assert_eq!(value(&systemd.next(), "WATCHDOG"), Some("1"));
-    }
-
-    // It blocks when the pipe is full, continues when that is read, and stops when the server ends.
-    let client = std::thread::spawn(move || {
-        let path = format!("/{}", "x".repeat(500));
-        while crate::process::ask(address, "GET", &path, "", b"").is_ok() {}
-    });
-    let until = Instant::now() + PATIENCE;
-    while systemd.next_within(10 * INTERVAL).is_some() {
-        assert!(
-            Instant::now() < until,
-            "it is told although the log is stuck"
-        );
-    }
-    let reader = std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-    assert_eq!(value(&systemd.next(), "WATCHDOG"), Some("1"));
-    let pid = rustix::process::Pid::from_child(child);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
-    assert!(child.wait().expect("its end").success());
-    client.join().expect("no panic");
-    reader.join().expect("no panic").expect("the log");
 }

@@ -286,6 +286,35 @@ fn top_prints_once_if_its_output_is_no_terminal() {
 }
 
 #[test]
+fn top_shows_disks_and_upkeep() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = "min-free-disk = \"16384GiB\"";
+    let server = configured(folder.path(), settings, "127.0.0.1:0");
+    assert_eq!(query(&server, "CREATE TABLE t (a)"), "answered");
+    // So much that upkeep is due.
+    let fill = "INSERT INTO t SELECT zeroblob(4000) FROM generate_series(1, 1500)";
+    assert_eq!(query(&server, fill), "answered");
+    until("the upkeep and the disk are shown", || {
+        let output = millpond()
+            .args(["top", "--once", &server.counters_address()])
+            .output();
+        let output = output.expect("the command runs");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let mut lines = text(&output.stdout)
+            .lines()
+            .skip_while(|line| !line.contains("DISK FREE"));
+        // At the start, no disk has been looked at.
+        let row = lines.nth(1).unwrap_or_default();
+        assert!(row.is_empty() || row.starts_with("app "), "{row}");
+        row.contains(" LOW ") && row.contains(" ago ")
+    });
+    let snapshot = server.ask_admin("/snapshot", "").is(200).json();
+    let upkeep = &snapshot["databases"]["app"]["upkeep"];
+    assert!(upkeep["total"].as_u64() >= Some(1), "{upkeep}");
+    assert!(upkeep["last"]["complete"].is_boolean(), "{upkeep}");
+}
+
+#[test]
 fn a_server_is_not_ready_while_its_database_server_is_gone() {
     let Some(mut sqld) = Sqld::start() else {
         return;

@@ -1,5 +1,7 @@
 //! A server's snapshot as lines of text.
 
+mod storage;
+
 use std::cmp::Reverse;
 
 use millpond_server::printable::{one_line, printable};
@@ -104,6 +106,7 @@ pub(super) fn view(
         "FAILED"
     ));
     lines.extend(pair.rows("databases", order, |name, pair| pair.database(name)));
+    lines.extend(storage::storage(now));
     lines.extend(tenants(now));
     lines.extend(slow(now));
     lines

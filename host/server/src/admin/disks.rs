@@ -14,11 +14,11 @@ use crate::databases::WeakDatabases;
 #[derive(Debug)]
 pub(super) struct Disks {
     min_free: AtomicU64,
-    seen: Mutex<Seen>,
+    seen: Mutex<LastLook>,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct LastLook {
     /// By database.
     places: BTreeMap<String, Vec<Place>>,
     /// The file systems with too little space.
@@ -69,7 +69,7 @@ impl Disks {
     pub(super) fn look(&self, databases: &WeakDatabases) -> Vec<Crossed> {
         let min = self.min_free.load(Ordering::Relaxed);
         let was_low = self.lock(|seen| seen.low.clone());
-        let mut now = Seen::default();
+        let mut now = LastLook::default();
         let mut crossed = Vec::new();
         let mut known = BTreeMap::new();
         for (name, database) in databases.iter() {
@@ -136,7 +136,7 @@ impl Disks {
         })
     }
 
-    fn lock<T>(&self, read: impl FnOnce(&mut Seen) -> T) -> T {
+    fn lock<T>(&self, read: impl FnOnce(&mut LastLook) -> T) -> T {
         read(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -19,7 +19,7 @@ use super::requests::class;
 use super::times::BOUNDS;
 use crate::databases::{Source, WeakDatabases};
 use crate::log::Access;
-use crate::telemetry::Counts;
+use crate::telemetry::SpanCounts;
 
 /// The label `component`. It is empty for requests that no component got.
 type OfComponent = [(&'static str, String); 1];
@@ -153,9 +153,9 @@ impl Metrics {
     }
 
     /// The counters of [`Telemetry`](crate::telemetry::Telemetry).
-    pub(super) fn telemetry(&self) -> Counts {
+    pub(super) fn telemetry(&self) -> SpanCounts {
         let count = |result| self.spans.get_or_create_owned(&[("result", result)]);
-        Counts {
+        SpanCounts {
             sent: count("sent"),
             dropped: count("dropped"),
         }

@@ -15,6 +15,7 @@ mod requests;
 mod slow;
 mod tenants;
 mod times;
+mod upkeep;
 mod watch;
 
 use std::net::SocketAddr;

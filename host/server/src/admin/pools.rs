@@ -3,21 +3,23 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
 
 use millpond_wasmtime::pool::observe::{Event, Source, StatementResult};
 use serde_json::{Value, json};
 
 use super::tenants::{self, Tenants};
 use super::times::Times;
+use super::upkeep::{LastUpkeep, Upkeeps};
 
 /// The counts of each database since the start, by its name in the configuration.
 #[derive(Debug, Default)]
 pub(super) struct Pools {
-    databases: RwLock<BTreeMap<Box<str>, Arc<Counts>>>,
+    databases: RwLock<BTreeMap<Box<str>, Arc<DatabaseCounts>>>,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct DatabaseCounts {
     statements: Times,
     failed: AtomicU64,
     rows: AtomicU64,
@@ -25,6 +27,7 @@ struct Counts {
     waits: Times,
     turn_waits: Times,
     tenants: Mutex<Tenants>,
+    upkeeps: Mutex<Upkeeps>,
 }
 
 impl Pools {
@@ -58,6 +61,19 @@ impl Pools {
                     counts.tenants().used(tenant);
                 }
             }
+            Event::UpkeepDone {
+                analyzed_tables,
+                freed_pages,
+                is_complete,
+                time,
+                ..
+            } => self.of(source.database).upkeeps().add(LastUpkeep {
+                ended: Instant::now(),
+                time: *time,
+                analyzed_tables: *analyzed_tables,
+                freed_pages: *freed_pages,
+                is_complete: *is_complete,
+            }),
             Event::PoolOpened { .. } => {
                 if let Some(tenant) = source.tenant {
                     self.of(source.database).tenants().opened(tenant);
@@ -72,7 +88,7 @@ impl Pools {
         }
     }
 
-    fn of(&self, database: &str) -> Arc<Counts> {
+    fn of(&self, database: &str) -> Arc<DatabaseCounts> {
         let known = self
             .databases
             .read()
@@ -99,6 +115,7 @@ impl Pools {
             "bytes": count(&counts.bytes),
             "waits": counts.waits.to_json(),
             "turn_waits": counts.turn_waits.to_json(),
+            "upkeep": counts.upkeeps().to_json(),
         })
     }
 
@@ -121,8 +138,12 @@ impl Pools {
     }
 }
 
-impl Counts {
+impl DatabaseCounts {
     fn tenants(&self) -> MutexGuard<'_, Tenants> {
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn upkeeps(&self) -> MutexGuard<'_, Upkeeps> {
+        self.upkeeps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

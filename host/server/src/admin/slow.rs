@@ -32,11 +32,11 @@ pub(super) struct SlowStatements {
     pub(super) time: Duration,
     queue: SyncSender<Slow>,
     waiting: Mutex<Option<Receiver<Slow>>>,
-    counts: Arc<Counts>,
+    counts: Arc<SlowCounts>,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct SlowCounts {
     total: AtomicU64,
     waiting: AtomicUsize,
     unlogged: AtomicU64,
@@ -159,7 +159,7 @@ impl Slow {
 }
 
 /// Write what waits, until nothing can come any more.
-fn write(waiting: &Receiver<Slow>, watch: &Weak<Watch>, counts: &Counts) {
+fn write(waiting: &Receiver<Slow>, watch: &Weak<Watch>, counts: &SlowCounts) {
     let mut next_plan = Instant::now();
     while let Ok(slow) = waiting.recv() {
         counts.waiting.fetch_sub(1, Ordering::Relaxed);

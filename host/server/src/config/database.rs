@@ -139,8 +139,7 @@ settings! {
 
 settings! {
     /// Scheduled copies of a database's files, made while the database is used, one at a time. Of
-    /// tenants, one whose check takes longer than 10 minutes fails, and one that failed comes last the
-    /// next time.
+    /// tenants, one whose backup failed comes last the next time.
     Backup {
         /// The folder to write them to, which must exist, outside of a folder of tenants. A
         /// backup's name has its database's and the time: `app-20261127T184342Z.db`.
@@ -159,6 +158,12 @@ settings! {
         /// For how many of the last weeks, in UTC, from Monday, the newest backup of the week is kept
         /// too.
         keep_weeks: u32, default 0, from 0 to 10000;
+
+        /// How long the check of one backup may take, but never longer than 10 s and 10 ms for each
+        /// page. A backup whose check takes longer fails. A tenant can make its own check take all
+        /// that time, and the others wait for it.
+        max_check_time: Option<Duration>, unset "10m for a tenant's database; no other limit for \
+            another", from "1s" to "10000h", example "10m";
     }
 }
 

@@ -146,14 +146,16 @@ impl Config {
         problems_or((), problems, None)
     }
 
-    /// The files that it names and that a reload reads: components, and keys of tokens. Not
-    /// certificates: the server reads those again when they change, without a reload.
+    /// The files that it names and that a reload reads: components, keys of tokens, and the folders of
+    /// migrations. Not certificates: the server reads those again when they change, without a reload.
     pub fn reloaded_files(&self) -> impl Iterator<Item = &Path> {
         let components = self.components.values();
         let components = components.map(|component| component.file.as_path());
         let tenants = self.routes.iter().filter_map(|route| route.tenant.as_ref());
         let keys = tenants.flat_map(|tenant| tenant.keys.iter().map(PathBuf::as_path));
-        components.chain(keys)
+        let databases = self.databases.values();
+        let migrations = databases.filter_map(|database| database.migrations.as_deref());
+        components.chain(keys).chain(migrations)
     }
 
     /// The text of a file with this configuration: only what differs from the defaults. It shows

@@ -68,7 +68,7 @@ settings! {
         /// How long a graceful shutdown waits for running requests.
         grace: Duration, default "10s", from "0s" to "10000h";
 
-        /// When to read the configuration, its components and the keys of tokens again. If something
+        /// When to read the configuration, its components, migrations and keys of tokens again. If something
         /// is wrong with what it reads, the server continues as before, and logs why.
         reload: Reload, default "on-signal";
 
@@ -97,20 +97,21 @@ settings! {
     }
 }
 
-/// When to read the configuration, its components and the keys of tokens again.
+/// When to read the configuration, its components, migrations and the keys of tokens again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reload {
     /// On SIGHUP alone.
     OnSignal,
-    /// On SIGHUP, and about a second after the last change of the file, a component or a token's key.
+    /// On SIGHUP, and about a second after the last change of the file, a component, a migration or a
+    /// token's key.
     OnChange,
 }
 
 choices!(Reload {
     Reload::OnSignal = "on-signal", "on SIGHUP alone";
     Reload::OnChange = "on-change",
-        "on SIGHUP, and when the file, a component or a token's key has changed and none of them \
-         changes again for a second";
+        "on SIGHUP, and when the file, a component, a migration or a token's key has changed and none \
+         of them changes again for a second";
 });
 
 /// The form of log lines.

@@ -21,6 +21,10 @@ pub(super) fn start(name: &str, settings: &Database) -> Result<Option<RunningSch
         // Refused by the checks of a configuration.
         _ => return Ok(None),
     };
+    let schedule = match backup.max_check_time {
+        Some(time) => schedule.max_check_time(time),
+        None => schedule,
+    };
     let about = name.to_owned();
     let schedule = schedule
         .keep_last(backup.keep_last as usize)

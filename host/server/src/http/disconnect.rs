@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use millpond_wasmtime::Request;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::http::exchange::Client;
 
@@ -26,6 +26,8 @@ const PROBE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 #[derive(Debug, Default)]
 pub(super) struct DisconnectWatcher {
     requests: Mutex<BTreeMap<u64, Watched>>,
+    /// Notified when the first begins to run.
+    filled: Notify,
 }
 
 #[derive(Debug)]
@@ -60,7 +62,12 @@ impl DisconnectWatcher {
             request,
             gone: Some(gone),
         };
-        self.requests().insert(number, watched);
+        let mut requests = self.requests();
+        if requests.is_empty() {
+            self.filled.notify_one();
+        }
+        requests.insert(number, watched);
+        drop(requests);
         let guard = WatchGuard {
             watcher: self,
             number,
@@ -68,22 +75,30 @@ impl DisconnectWatcher {
         (guard, is_gone)
     }
 
-    /// End every request whose client has disconnected. Never returns.
+    /// End every request whose client has disconnected. Never returns. Sleeps while no request runs, so
+    /// that an idle server does not wake for this.
     pub(super) async fn look(&self) {
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            let mut requests = self.requests();
-            for watched in requests.values_mut() {
-                let age = watched.since.elapsed();
-                if age <= LOOK_EVERY {
-                    break;
-                }
-                if is_reset(&watched.client.socket) {
-                    watched.disconnected();
-                } else if age > PROBE_AFTER && watched.may_be_probed && watched.sends_no_more() {
-                    watched.may_be_probed = false;
-                    watched.probe();
-                }
+            self.filled.notified().await;
+            while !self.requests().is_empty() {
+                tokio::time::sleep(LOOK_EVERY).await;
+                self.look_once();
+            }
+        }
+    }
+
+    fn look_once(&self) {
+        let mut requests = self.requests();
+        for watched in requests.values_mut() {
+            let age = watched.since.elapsed();
+            if age <= LOOK_EVERY {
+                break;
+            }
+            if is_reset(&watched.client.socket) {
+                watched.disconnected();
+            } else if age > PROBE_AFTER && watched.may_be_probed && watched.sends_no_more() {
+                watched.may_be_probed = false;
+                watched.probe();
             }
         }
     }
@@ -132,4 +147,21 @@ impl Drop for WatchGuard<'_> {
 /// Whether the other end has reset the connection. Only returns true once.
 fn is_reset(socket: &TcpStream) -> bool {
     !matches!(socket.take_error(), Ok(None))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    /// Outside of a runtime, a timer would panic.
+    #[test]
+    fn no_timer_runs_while_no_request_does() {
+        let watcher = DisconnectWatcher::default();
+        let mut look = pin!(watcher.look());
+        let mut context = Context::from_waker(Waker::noop());
+        assert_eq!(look.as_mut().poll(&mut context), Poll::Pending);
+    }
 }

@@ -182,7 +182,8 @@ impl Idle {
         }
     }
 
-    /// Drop instances that have waited for too long. Never returns.
+    /// Drop instances that have waited for too long. Never returns. Sleeps while there are none, so that an
+    /// idle server does not wake for them.
     pub(super) async fn expire(&self) {
         loop {
             self.filled.notified().await;
@@ -213,5 +214,22 @@ impl Idle {
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    /// Outside of a runtime, a timer would panic.
+    #[test]
+    fn no_timer_runs_while_no_instance_waits() {
+        let idle = Idle::default();
+        let mut expire = pin!(idle.expire());
+        let mut context = Context::from_waker(Waker::noop());
+        assert_eq!(expire.as_mut().poll(&mut context), Poll::Pending);
     }
 }

@@ -19,6 +19,7 @@ mod compression;
 mod connection;
 mod delivery;
 mod disconnect;
+mod epochs;
 mod exchange;
 mod guest_output;
 mod handler;
@@ -37,6 +38,7 @@ mod tls;
 mod upload;
 mod wire;
 
+pub use self::epochs::EpochProgress;
 pub use self::server::Server;
 pub use self::serving::Serving;
 pub use self::sockets::Sockets;

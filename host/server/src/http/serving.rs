@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::epochs::EpochProgress;
 use super::handler::Handler;
 use super::listener::{self, Phase, Service, Settings};
 use super::operator::Operator;
@@ -108,6 +109,11 @@ impl Serving {
     pub fn unready(&self) -> impl Future<Output = Vec<String>> + Send + 'static {
         let watch = Arc::clone(&self.watch);
         async move { Health::default().unready(&watch).await }
+    }
+
+    /// Sees whether guests that compute can still be interrupted, also after a reload.
+    pub fn epochs(&self) -> EpochProgress {
+        EpochProgress::new(Arc::clone(&self.handler))
     }
 
     /// How long a graceful shutdown waits for running requests.

@@ -38,7 +38,7 @@ impl Parent {
 
     fn parse(header: &[u8]) -> Option<Parent> {
         let (version, rest) = header.split_at_checked(2)?;
-        let [version] = hex(version)?;
+        let [version] = from_hex(version)?;
         let [b'-', trace @ ..] = rest else {
             return None;
         };
@@ -49,10 +49,10 @@ impl Parent {
             return None;
         };
         let (flags, rest) = flags.split_at_checked(2)?;
-        let [flags] = hex(flags)?;
+        let [flags] = from_hex(flags)?;
         // Later versions may append fields.
         let is_whole = rest.is_empty() || (version > 0 && rest[0] == b'-');
-        let (trace, span) = (hex(trace)?, hex(span)?);
+        let (trace, span) = (from_hex(trace)?, from_hex(span)?);
         let is_valid = version != 0xff && trace != [0; 16] && span != [0; 8];
         (is_whole && is_valid).then_some(Parent {
             trace,
@@ -64,7 +64,7 @@ impl Parent {
 }
 
 /// Decode hexadecimal digits in lower case.
-fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+fn from_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let digit = |digit: u8| match digit {
         b'0'..=b'9' => Some(digit - b'0'),
         b'a'..=b'f' => Some(digit - b'a' + 10),

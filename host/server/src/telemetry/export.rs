@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::span::{Span, document};
-use super::{Counts, MAX_FINISH, Telemetry};
+use super::{MAX_FINISH, SpanCounts, Telemetry};
 use crate::config::Endpoint;
 use crate::log::{Event, Log};
 
@@ -81,7 +81,7 @@ impl Telemetry {
 struct Exporter {
     collector: Endpoint,
     service: String,
-    counts: Counts,
+    counts: SpanCounts,
     is_ending: watch::Receiver<bool>,
     log: Weak<dyn Log>,
     /// How many spans are being sent: they are neither sent nor dropped yet.
@@ -304,7 +304,7 @@ mod tests {
             opentelemetry: Some(collector.parse().expect("a URL")),
             ..config::Telemetry::default()
         };
-        let telemetry = Telemetry::new(&settings, Counts::default()).expect("a collector");
+        let telemetry = Telemetry::new(&settings, SpanCounts::default()).expect("a collector");
         let respond = |request: u64| {
             let traced = telemetry.request(request, &HeaderMap::new(), false);
             telemetry.responded(&Access {

@@ -78,7 +78,7 @@ pub(crate) struct Telemetry {
     queue: mpsc::Sender<Span>,
     /// `None` once the task that sends them has taken it.
     queued: Mutex<Option<mpsc::Receiver<Span>>>,
-    counts: Counts,
+    counts: SpanCounts,
     is_ending: watch::Sender<bool>,
     /// Returns whether it has sent all.
     exporting: Mutex<Option<JoinHandle<bool>>>,
@@ -86,7 +86,7 @@ pub(crate) struct Telemetry {
 
 /// How many spans were sent to the collector, and how many dropped.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Counts {
+pub(crate) struct SpanCounts {
     pub(crate) sent: Counter,
     pub(crate) dropped: Counter,
 }
@@ -137,7 +137,7 @@ impl Drop for TracedRequest {
 
 impl Telemetry {
     /// `None` if the settings name no collector.
-    pub(crate) fn new(settings: &config::Telemetry, counts: Counts) -> Option<Arc<Telemetry>> {
+    pub(crate) fn new(settings: &config::Telemetry, counts: SpanCounts) -> Option<Arc<Telemetry>> {
         let collector = settings.opentelemetry.clone()?;
         let (queue, queued) = mpsc::channel(MAX_QUEUED);
         Some(Arc::new(Telemetry {
@@ -424,7 +424,7 @@ mod tests {
             opentelemetry: Some("http://127.0.0.1:1".parse().expect("a URL")),
             ..config::Telemetry::default()
         };
-        let telemetry = Telemetry::new(&settings, Counts::default()).expect("a collector");
+        let telemetry = Telemetry::new(&settings, SpanCounts::default()).expect("a collector");
         let pool = PoolBuilder::new().observer(Arc::new(Told(Arc::clone(&telemetry))));
         let pool = pool.open_in_memory().expect("a pool");
         let grant = Grant::new(&pool, Access::ReadOnly);

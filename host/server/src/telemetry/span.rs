@@ -74,10 +74,10 @@ impl Span {
 
     fn into_json(self) -> Value {
         let mut span = Map::new();
-        span.insert("traceId".to_owned(), hex(&self.trace.id).into());
-        span.insert("spanId".to_owned(), hex(&self.id).into());
+        span.insert("traceId".to_owned(), to_hex(&self.trace.id).into());
+        span.insert("spanId".to_owned(), to_hex(&self.id).into());
         if let Some(parent) = &self.parent {
-            span.insert("parentSpanId".to_owned(), hex(parent).into());
+            span.insert("parentSpanId".to_owned(), to_hex(parent).into());
         }
         if let Some(state) = &self.trace.state {
             span.insert("traceState".to_owned(), state.as_str().into());
@@ -116,6 +116,6 @@ fn nanos(time: SystemTime) -> String {
     since.unwrap_or_default().as_nanos().to_string()
 }
 
-fn hex(bytes: &[u8]) -> String {
+fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,10 +2,9 @@
 
 use std::{fmt, io};
 
-use millpond_pool::{Error, ErrorKind};
+use millpond_pool::Error;
 
 use super::TenantKey;
-use crate::backup::BackupError;
 use crate::migrations::MigrationError;
 
 /// Why a database of a [`Folder`](super::Folder) could not be listed, created, suspended or deleted.
@@ -38,14 +37,7 @@ pub enum FolderError {
 }
 
 impl FolderError {
-    pub(super) fn open(error: &BackupError) -> FolderError {
-        match error {
-            BackupError::Database(error) => FolderError::Open(error.clone()),
-            other => FolderError::Open(Error::new(ErrorKind::CannotOpen, other.to_string())),
-        }
-    }
-
-    pub(super) fn io(file: &str, error: io::Error) -> FolderError {
+    pub(crate) fn io(file: &str, error: io::Error) -> FolderError {
         FolderError::Io {
             file: file.to_owned(),
             error,

@@ -13,16 +13,16 @@ pub(crate) fn database(key: &str) -> String {
     format!("{key}.db")
 }
 
-pub(super) fn log(key: &str) -> String {
+pub(crate) fn log(key: &str) -> String {
     format!("{key}.db-wal")
 }
 
-pub(super) fn side_files(key: &str) -> [String; 3] {
+pub(crate) fn side_files(key: &str) -> [String; 3] {
     COMPANIONS.map(|suffix| format!("{key}.db{suffix}"))
 }
 
 /// The marker of a database that is suspended.
-pub(super) fn marker(key: &str) -> String {
+pub(crate) fn marker(key: &str) -> String {
     format!("{key}.suspended")
 }
 
@@ -34,15 +34,15 @@ pub(super) fn key_of(name: &OsStr) -> Option<&str> {
 
 /// What is known of a file.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// False for folders, symbolic links and devices.
-    pub(super) is_file: bool,
+    pub(crate) is_file: bool,
     pub(super) bytes: u64,
     pub(super) changed: SystemTime,
 }
 
 /// The file of this name, or `None`.
-pub(super) fn find(dir: &Dir, name: &str) -> io::Result<Option<Found>> {
+pub(crate) fn find(dir: &Dir, name: &str) -> io::Result<Option<Found>> {
     match stat(dir, name) {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

@@ -1,9 +1,8 @@
 //! A folder with a database for each key.
 
 mod error;
-mod files;
+pub(crate) mod files;
 mod key;
-mod lifecycle;
 mod list;
 mod migrate;
 
@@ -63,10 +62,10 @@ use crate::open::Location;
 #[derive(Clone, Debug)]
 #[must_use = "a folder opens nothing until it is made into pools"]
 pub struct Folder {
-    dir: Arc<Dir>,
+    pub(crate) dir: Arc<Dir>,
     create: bool,
     builder: PoolBuilder,
-    migrations: Option<Arc<Migrations>>,
+    pub(crate) migrations: Option<Arc<Migrations>>,
 }
 
 impl Folder {

@@ -1,6 +1,7 @@
 //! Reads a folder of migrations.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::Read;
 
 use cap_std::fs::Dir;
@@ -8,6 +9,15 @@ use sha2::{Digest, Sha256};
 
 use super::{MAX_MIGRATION_BYTES, Migration, MigrationError};
 use crate::text::comments;
+
+/// Whether a file of this name in a folder of migrations is one: it ends in `.sql`, and is not hidden. A
+/// migration whose name has no number is a mistake, which [`Migrations::open`](super::Migrations::open)
+/// reports.
+pub fn is_migration(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    let is_sql = name.len() >= 4 && name[name.len() - 4..].eq_ignore_ascii_case(b".sql");
+    is_sql && !name.starts_with(b".")
+}
 
 /// Read the migrations in the folder, by number.
 pub(super) fn read(folder: &Dir) -> Result<Vec<Migration>, MigrationError> {
@@ -18,10 +28,10 @@ pub(super) fn read(folder: &Dir) -> Result<Vec<Migration>, MigrationError> {
     let mut migrations = BTreeMap::<i64, Migration>::new();
     for entry in folder.entries().map_err(unreadable)? {
         let name = entry.map_err(unreadable)?.file_name();
-        let file = name.to_string_lossy().into_owned();
-        if file.starts_with('.') || !file.to_ascii_lowercase().ends_with(".sql") {
+        if !is_migration(&name) {
             continue;
         }
+        let file = name.to_string_lossy().into_owned();
         let failed = |error| MigrationError::Read {
             file: file.clone(),
             error,

@@ -49,6 +49,7 @@ use std::path::Path;
 
 use cap_std::fs::Dir;
 pub use error::MigrationError;
+pub use folder::is_migration;
 pub use remote::Database;
 use rusqlite::Connection;
 

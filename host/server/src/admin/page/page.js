@@ -83,6 +83,11 @@ const databases = new Table('databases-table', 'Databases', [
     text: (row) => row.disks.map((disk) => bytes.format(disk.free)).join(', '),
     wrong: (row) => row.disks.some((disk) => disk.low),
   },
+  {
+    title: 'Last upkeep',
+    sort: (row) => -(row.upkeep.last?.ago_s ?? Infinity),
+    text: (row) => (row.upkeep.last ? `${duration(row.upkeep.last.ago_s)} ago` : ''),
+  },
   { title: 'Server', text: (row) => (row.counters.unreachable ? 'unreachable' : ''), wrong: () => true },
 ]);
 

@@ -13,10 +13,10 @@ use std::time::Duration;
 use millpond_pool::Pools;
 use millpond_pool::engine::hand_over;
 
-use super::{Folder, FolderError, TenantKey, files};
 use crate::backup::{self, Alone, Backup, BackupError, Part, Publish};
 use crate::disk;
 use crate::error::{Error, ErrorKind};
+use crate::folder::{Folder, FolderError, TenantKey, files};
 use crate::migrations::{MigrationError, Migrations};
 use crate::open::Location;
 
@@ -45,7 +45,7 @@ impl Folder {
                 FolderError::Exists(key.clone())
             }
             BackupError::File { error, .. } => FolderError::io(&file, error),
-            other => FolderError::open(&other),
+            other => not_opened(&other),
         };
         let target = self.location(&file)?;
         let part = Part::begin(&target, Publish::New).map_err(failed)?;
@@ -108,7 +108,7 @@ impl Folder {
     pub fn backup<'a>(&self, key: &TenantKey) -> Result<Backup<'a>, FolderError> {
         self.must_be_there(key)?;
         Backup::of_file_in(&self.dir, &files::database(key.as_str()))
-            .map_err(|error| FolderError::open(&error))
+            .map_err(|error| not_opened(&error))
     }
 
     /// End the suspension of a database. Durable when this returns; blocks until then. Returns false
@@ -214,7 +214,7 @@ impl Folder {
                 _location: location,
             }),
             Err(BackupError::InUse { .. }) => Err(FolderError::InUse(key.clone())),
-            Err(other) => Err(FolderError::open(&other)),
+            Err(other) => Err(not_opened(&other)),
         }
     }
 
@@ -268,5 +268,15 @@ impl Folder {
 
     fn sync(&self) -> Result<(), FolderError> {
         disk::sync(&self.dir).map_err(|error| FolderError::io(".", error))
+    }
+}
+
+fn not_opened(error: &BackupError) -> FolderError {
+    match error {
+        BackupError::Database(error) => FolderError::Open(error.clone()),
+        other => {
+            let error = millpond_pool::Error::new(ErrorKind::CannotOpen, other.to_string());
+            FolderError::Open(error)
+        }
     }
 }
