@@ -95,7 +95,7 @@ struct HttpOptions {
     request_timeout: Duration,
 
     /// Maximum number of requests that run at the same time: 1 to 4096. Each has an instance, and
-    /// one that computes or runs a statement for long also has a thread.
+    /// one whose statement takes long also has a thread.
     #[arg(
         long,
         value_name = "N",

@@ -1,6 +1,7 @@
 //! HTTP/2 of `serve`, with curl, and with a client that breaks the rules.
 
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -48,6 +49,15 @@ fn both_versions_are_served_on_one_port() {
         let refused = site.curl("http", "/visits", &["--http1.1", "--request", method]);
         assert!(refused.status().starts_with("HTTP/1.1 "), "{method}");
     }
+}
+
+#[test]
+fn a_client_that_begins_with_http2_and_leaves_is_let_go() {
+    let site = Site::new("hostile_serves", "head-timeout = \"1h\"", "");
+    let mut client = connect(site.server.address);
+    client.write_all(&PREFACE[..1]).expect("it reads");
+    client.shutdown(Shutdown::Write).expect("half a connection");
+    is_closed(client);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 use crate::process::{PATIENCE, Server, here, text, until};
+use crate::site::{head, http2, talk};
 
 const MOST: u32 = 4;
 
@@ -71,7 +72,7 @@ fn an_instance_that_traps_grows_or_does_not_read_handles_no_other_request() {
     ];
     let flags = [&flags[..], &["--max-handles", "64"]].concat();
     let server = Server::of("hostile_serves", &database, &flags);
-    for end in ["trap", "grow", "limit", "keep", "upload"] {
+    for end in ["trap", "grow", "limit", "keep", "upload", "http2"] {
         // The same instance handles one request after another, until this.
         let (instance, before) = count(&server, "/count");
         settled(&server);
@@ -86,6 +87,10 @@ fn an_instance_that_traps_grows_or_does_not_read_handles_no_other_request() {
                 let counted = format!("{instance} {}", before + 1);
                 assert_eq!(text(&answer.body), counted);
             }
+            "http2" => {
+                let counted = format!("{instance} {}", before + 1);
+                assert_eq!(leave_unread(&server), counted);
+            }
             _ => {
                 let counted = count(&server, &format!("/count/{end}"));
                 assert_eq!(counted, (instance, before + 1), "{end}");
@@ -95,6 +100,20 @@ fn an_instance_that_traps_grows_or_does_not_read_handles_no_other_request() {
         assert_eq!(count(&server, "/count").1, 1, "{end}");
         settled(&server);
     }
+}
+
+/// The answer to a request over HTTP/2 whose body the guest does not read.
+fn leave_unread(server: &Server) -> String {
+    talk(async {
+        let (mut requests, _connection) = http2(server.address).await;
+        let (answer, mut upload) = requests
+            .send_request(head(server.address, "POST", "/count"), false)
+            .expect("a request");
+        upload.send_data("unread".into(), true).expect("a body");
+        let mut answer = answer.await.expect("an answer").into_body();
+        let counted = answer.data().await.expect("a body").expect("a part");
+        String::from_utf8(counted.into()).expect("two numbers")
+    })
 }
 
 #[test]

@@ -17,9 +17,8 @@ settings! {
         /// respond, so does the 504.
         request_timeout: Duration, default "30s", from ">0s" to "10000h";
 
-        /// Maximum number of requests that run at the same time. Each has an instance, and one that
-        /// computes or runs a statement for long also has a thread. A request beyond it gets the
-        /// status 503.
+        /// Maximum number of requests that run at the same time. Each has an instance, and one
+        /// whose statement takes long also has a thread. A request beyond it gets the status 503.
         max_requests: u32, default 128, from 1 to 4096;
 
         /// Maximum number of requests of one client address that run at the same time. A request

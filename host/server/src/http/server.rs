@@ -96,8 +96,8 @@ impl Server {
     /// runtime, such as [`runtime`](Server::runtime). In a current-thread runtime, a statement that
     /// takes long holds up everything else.
     ///
-    /// Call [`Serving::shut_down`] before you drop the runtime. Guests that compute have threads of
-    /// their own, for which the runtime does not wait.
+    /// Call [`Serving::shut_down`] before you drop the runtime. Guests that compute run on a second
+    /// one, for which the first does not wait.
     ///
     /// # Errors
     ///
