@@ -40,11 +40,6 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::failure::Failure;
 
-/// Gives memory back to the system when many databases have been closed, which glibc's does not, and
-/// makes a new instance for each request cheaper.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Run and serve WebAssembly components that use pooled SQLite connections
 #[derive(Parser)]
 #[command(name = "millpond", version, propagate_version = true, after_help = EXAMPLES)]
