@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::sync::{
@@ -46,8 +47,8 @@ struct State<R> {
     forgotten: u32,
     /// Resources in use in a way that may end in abandoning them.
     risky: u32,
-    /// Those that wait for a [`Risk`], in order: when each last asked.
-    risk_waiters: BTreeMap<u64, Instant>,
+    /// Those that wait for a [`Risk`], in order.
+    risk_waiters: BTreeMap<u64, RiskWaiter>,
     /// How many have waited.
     risk_waits: u64,
     closed: bool,
@@ -95,6 +96,13 @@ pub(crate) struct Risk<'a, R> {
 pub(crate) struct RiskWait<'a, R> {
     slots: &'a Slots<R>,
     number: u64,
+}
+
+/// How a caller that waits for a [`Risk`] has last asked.
+#[derive(Debug)]
+struct RiskWaiter {
+    asked: Instant,
+    waker: Waker,
 }
 
 /// The slots are closed.
@@ -249,7 +257,7 @@ impl<R> Slots<R> {
             state.abandoned -= u32::from(returned == Returned::Abandoned);
             state.dropped -= u32::from(returned == Returned::Dropped);
             self.tell_if_drained(&state);
-            drop(state);
+            wake_risk_waiter(state);
             drop(place);
             GivenBack::Dropped { closed }
         }
@@ -293,7 +301,7 @@ impl<R> Slots<R> {
         let mut state = self.lock();
         let number = state.risk_waits;
         state.risk_waits += 1;
-        state.risk_waiters.insert(number, Instant::now());
+        state.has_asked(number, Waker::noop());
         RiskWait {
             slots: self,
             number,
@@ -407,14 +415,26 @@ impl<R> State<R> {
         self.counters.in_use == lost && self.opening == 0
     }
 
+    /// The one that waits as `number` for a [`Risk`] asks now.
+    fn has_asked(&mut self, number: u64, waker: &Waker) {
+        let waiter = RiskWaiter {
+            asked: Instant::now(),
+            waker: waker.clone(),
+        };
+        self.risk_waiters.insert(number, waiter);
+    }
+
+    /// The first that waits for a [`Risk`], if there is room.
+    fn next_risk_waiter(&self) -> Option<&RiskWaiter> {
+        let mut waiters = self.risk_waiters.values();
+        waiters.find(|waiter| self.has_room() && waiter.has_asked_lately())
+    }
+
     /// Whether the one that waits as `number` may use a resource in a way that may end in
     /// abandoning it: if there is room, and no one before it has asked lately.
     fn may_risk(&self, number: u64) -> bool {
-        /// Those that wait ask every 10 ms, unless their futures are not polled: those must not
-        /// hold up the others.
-        const LATELY: Duration = Duration::from_millis(200);
         let mut before = self.risk_waiters.range(..number);
-        self.has_room() && !before.any(|(_, asked)| asked.elapsed() < LATELY)
+        self.has_room() && !before.any(|(_, waiter)| waiter.has_asked_lately())
     }
 
     /// Whether there is room for one more of these.
@@ -426,6 +446,26 @@ impl<R> State<R> {
             _ => quarter.max(2),
         };
         lost + self.risky < most
+    }
+}
+
+/// Wake the first that waits for a [`Risk`], if there is room. When that leaves the queue, this is
+/// called for the next. Unlocks the slots before: a waker is a stranger's code.
+fn wake_risk_waiter<R>(state: MutexGuard<'_, State<R>>) {
+    let next = state.next_risk_waiter();
+    let waker = next.map(|waiter| waiter.waker.clone());
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+impl RiskWaiter {
+    fn has_asked_lately(&self) -> bool {
+        /// Those that wait ask every 10 ms, unless their futures are not polled: those must not
+        /// hold up the others.
+        const LATELY: Duration = Duration::from_millis(200);
+        self.asked.elapsed() < LATELY
     }
 }
 
@@ -456,10 +496,11 @@ impl<R> Drop for Opening<'_, R> {
 }
 
 impl<'a, R> RiskWait<'a, R> {
-    /// Take it, if there is room. Call it every 10 ms.
-    pub(crate) fn try_risk(&mut self) -> Option<Risk<'a, R>> {
+    /// Take it, if there is room. Call it again when it wakes `waker`, and every 10 ms: one before
+    /// may have been woken in vain.
+    pub(crate) fn try_risk(&mut self, waker: &Waker) -> Option<Risk<'a, R>> {
         let mut state = self.slots.lock();
-        state.risk_waiters.insert(self.number, Instant::now());
+        state.has_asked(self.number, waker);
         let may = state.may_risk(self.number);
         may.then(|| self.slots.risk(&mut state, false))
     }
@@ -467,7 +508,9 @@ impl<'a, R> RiskWait<'a, R> {
 
 impl<R> Drop for RiskWait<'_, R> {
     fn drop(&mut self) {
-        self.slots.lock().risk_waiters.remove(&self.number);
+        let mut state = self.slots.lock();
+        state.risk_waiters.remove(&self.number);
+        wake_risk_waiter(state);
     }
 }
 
@@ -480,7 +523,9 @@ impl<R> Risk<'_, R> {
 
 impl<R> Drop for Risk<'_, R> {
     fn drop(&mut self) {
-        self.slots.lock().risky -= 1;
+        let mut state = self.slots.lock();
+        state.risky -= 1;
+        wake_risk_waiter(state);
     }
 }
 

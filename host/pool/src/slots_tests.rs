@@ -10,7 +10,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use crate::slots::*;
@@ -307,6 +307,39 @@ fn what_was_idle_between_two_looks_is_closed() {
     assert_eq!(alive.load(Ordering::Relaxed), 0);
 }
 
+/// Counts how often it was woken.
+#[derive(Debug, Default)]
+struct Woken(AtomicU32);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Woken>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn those_that_wait_for_a_risk_are_woken_one_after_the_other() {
+    let slots = Slots::<Fake>::new(4, 4);
+    let taken: Vec<_> = (0..3)
+        .map(|_| slots.try_risk(false).expect("room"))
+        .collect();
+    let woken = [(); 2].map(|()| Arc::<Woken>::default());
+    let times = || [0, 1].map(|of: usize| woken[of].0.load(Ordering::Relaxed));
+    let wakers = [0, 1].map(|of: usize| Waker::from(Arc::clone(&woken[of])));
+    let (mut first, mut second) = (slots.wait_risk(), slots.wait_risk());
+    assert!(first.try_risk(&wakers[0]).is_none());
+    assert!(second.try_risk(&wakers[1]).is_none());
+    assert_eq!(times(), [0, 0]);
+    drop(taken);
+    assert_eq!(times()[1], 0, "the first one comes first");
+    assert!(times()[0] > 0);
+    let _risk = first.try_risk(&wakers[0]).expect("room");
+    assert_eq!(times()[1], 0);
+    drop(first);
+    assert_eq!(times()[1], 1);
+    assert!(second.try_risk(&wakers[1]).is_some());
+}
+
 #[test]
 fn those_that_wait_for_a_risk_are_not_overtaken() {
     let slots = Slots::<Fake>::new(4, 4);
@@ -315,21 +348,21 @@ fn those_that_wait_for_a_risk_are_not_overtaken() {
         .collect();
     assert!(slots.try_risk(false).is_none());
     let (mut first, mut second) = (slots.wait_risk(), slots.wait_risk());
-    assert!(first.try_risk().is_none());
+    assert!(first.try_risk(Waker::noop()).is_none());
     taken.pop();
     // There is room, but not for one that comes later.
     assert!(slots.try_risk(false).is_none());
-    assert!(second.try_risk().is_none());
-    assert!(slots.wait_risk().try_risk().is_none());
+    assert!(second.try_risk(Waker::noop()).is_none());
+    assert!(slots.wait_risk().try_risk(Waker::noop()).is_none());
     // One that others wait for does not wait for them.
     drop(slots.try_risk(true).expect("at once"));
-    taken.push(first.try_risk().expect("room"));
+    taken.push(first.try_risk(Waker::noop()).expect("room"));
     drop(first);
-    assert!(second.try_risk().is_none());
+    assert!(second.try_risk(Waker::noop()).is_none());
     taken.clear();
     // Once something is abandoned, there is room for one more.
     slots.abandon();
-    taken.push(second.try_risk().expect("room"));
+    taken.push(second.try_risk(Waker::noop()).expect("room"));
     drop(second);
     assert!(slots.try_risk(false).is_none());
     // One that no longer asks is overtaken.
@@ -337,7 +370,7 @@ fn those_that_wait_for_a_risk_are_not_overtaken() {
     taken.pop();
     let since = Instant::now();
     taken.push(loop {
-        if let Some(risk) = third.try_risk() {
+        if let Some(risk) = third.try_risk(Waker::noop()) {
             break risk;
         }
         assert!(since.elapsed() < Duration::from_secs(60));

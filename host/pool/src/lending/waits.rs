@@ -86,9 +86,8 @@ impl Lending {
             return Some(risk);
         }
         let mut waiting = self.slots.wait_risk();
-        let risk = poll_fn(|_| match waiting.try_risk() {
+        let risk = poll_fn(|cx| match waiting.try_risk(cx.waker()) {
             Some(risk) => Poll::Ready(risk),
-            // `wait` polls again.
             None => Poll::Pending,
         });
         let until = self.wait_until(Instant::now(), deadline);
