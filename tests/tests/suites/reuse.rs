@@ -116,14 +116,18 @@ fn leave_unread(server: &Server) -> String {
     })
 }
 
-#[test]
-fn an_instance_that_waits_holds_no_connection() {
-    let (_folder, database) = here();
-    let setup = Connection::open(&database).expect("a database");
+/// The table that `/count/begin` writes.
+fn create_table(database: &Path) {
+    let setup = Connection::open(database).expect("a database");
     setup
         .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE mark(n)")
         .expect("a table");
-    drop(setup);
+}
+
+#[test]
+fn an_instance_that_waits_holds_no_connection() {
+    let (_folder, database) = here();
+    create_table(&database);
     let server = serve(
         "hostile_serves",
         &database,
@@ -143,11 +147,7 @@ fn an_instance_that_waits_holds_no_connection() {
 #[test]
 fn a_transaction_left_open_is_rolled_back_before_the_next_request() {
     let (_folder, database) = here();
-    let setup = Connection::open(&database).expect("a database");
-    setup
-        .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE mark(n)")
-        .expect("a table");
-    drop(setup);
+    create_table(&database);
     let server = serve("hostile_serves", &database, &[]);
     let since = Instant::now();
     let mut instances = Vec::new();

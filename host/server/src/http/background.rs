@@ -24,8 +24,15 @@ const FOREGROUND_TIME: Duration = Duration::from_millis(5);
 /// Where guests that compute continue. Its threads start with the first of them.
 pub(super) struct Background {
     runtime: Mutex<Option<Runtime>>,
-    /// As in [`Server::runtime`](crate::Server::runtime).
-    max_blocking_threads: usize,
+    max_requests: u32,
+}
+
+/// The blocking threads of a runtime in which the slow statement of every request can hand its worker
+/// over.
+pub(super) fn max_blocking_threads(max_requests: u32) -> usize {
+    /// For the runtime's own blocking work.
+    const SPARE_THREADS: usize = 8;
+    max_requests as usize + SPARE_THREADS
 }
 
 /// A guest's task. Completes when the task has ended, or continues in the background. May be polled
@@ -39,10 +46,10 @@ pub(super) struct GuestFuture {
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Background {
-    pub(super) fn new(max_blocking_threads: usize) -> Background {
+    pub(super) fn new(max_requests: u32) -> Background {
         Background {
             runtime: Mutex::new(None),
-            max_blocking_threads,
+            max_requests,
         }
     }
 
@@ -71,7 +78,7 @@ impl Background {
             .on_thread_start(lower_priority)
             .event_interval(INTERVAL)
             .global_queue_interval(INTERVAL)
-            .max_blocking_threads(self.max_blocking_threads)
+            .max_blocking_threads(max_blocking_threads(self.max_requests))
             .build()
     }
 }

@@ -32,7 +32,6 @@ use crate::http::refusal::{
     lost, shutting_down, timed_out, without_database, without_tenant, wrong_body,
 };
 use crate::http::request::{self, Limits, TOO_LARGE};
-use crate::http::server::max_blocking_threads;
 use crate::http::task::Task;
 use crate::http::upload::{Reading, Upload};
 use crate::log::{Event, Log};
@@ -84,7 +83,7 @@ impl Handler {
             end: Mutex::new(Some(end)),
             ended,
             disconnects: DisconnectWatcher::default(),
-            background: Arc::new(Background::new(max_blocking_threads(max_requests))),
+            background: Arc::new(Background::new(max_requests)),
         }
     }
 

@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::background::max_blocking_threads;
 use super::bounds::Connections;
 use super::handler::{Handler, Requests};
 use super::listener::{Phase, Settings};
@@ -41,13 +42,6 @@ impl fmt::Debug for Server {
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
-}
-
-/// So many that the slow statement of every request can hand its worker over.
-pub(super) fn max_blocking_threads(max_requests: u32) -> usize {
-    /// For the runtime's own blocking work.
-    const SPARE_THREADS: usize = 8;
-    max_requests as usize + SPARE_THREADS
 }
 
 impl Server {
