@@ -197,8 +197,8 @@ fn beside_threads(count: usize, measure: impl FnOnce()) {
     });
 }
 
-/// Shows what tokio can do: measure while `count` tasks compute for [`QUICK`] at a time, as a call may
-/// before it hands over its worker.
+/// Shows what tokio can do: measure while `count` tasks compute for [`QUICK`] at a time, as a call
+/// may before it hands over its worker.
 fn beside_tasks(runtime: &tokio::runtime::Runtime, count: usize, measure: impl FnOnce()) {
     let over = Arc::new(AtomicBool::new(false));
     let tasks: Vec<_> = (0..count)
@@ -231,8 +231,8 @@ fn row(runtime: &tokio::runtime::Runtime, pool: &Pool, name: &str, sql: &str, co
             let (over, grant, sql) = (Arc::clone(&over), grant.clone(), sql.to_owned());
             runtime.spawn(async move {
                 while !over.load(Ordering::Relaxed) {
-                    // As wasmtime does with a guest's computing: a task that never yields would block
-                    // its worker, with statements that are refused at once too.
+                    // As wasmtime does with a guest's computing: a task that never yields would
+                    // block its worker, with statements that are refused at once too.
                     tokio::task::yield_now().await;
                     // Abandoned statements may have used up the pool.
                     if let Ok(connection) = grant.get(Access::ReadWrite, &Request::new()).await {

@@ -1,11 +1,11 @@
 //! Many databases in one folder, visited at random: `cargo bench --bench tenants`.
 //!
-//! 10,000 databases, each created and migrated before. 8 tasks on a runtime of two workers visit one
-//! after another, and read a row; every tenth visit also writes one. Prints, for each number of open
-//! pools, the times of visits to a database that was open and to one that was not, and the most file
-//! descriptors and memory of the process (on Linux). The last rows visit 1 % of the databases in 9 of
-//! 10 visits. Then it lists and migrates all of them, and gets the pool of one that is open, of one
-//! that is suspended, and of one that does not exist.
+//! 10,000 databases, each created and migrated before. 8 tasks on a runtime of two workers visit
+//! one after another, and read a row; every tenth visit also writes one. Prints, for each number of
+//! open pools, the times of visits to a database that was open and to one that was not, and the
+//! most file descriptors and memory of the process (on Linux). The last rows visit 1 % of the
+//! databases in 9 of 10 visits. Then it lists and migrates all of them, and gets the pool of one
+//! that is open, of one that is suspended, and of one that does not exist.
 
 use std::fs;
 use std::ops::ControlFlow;

@@ -1,8 +1,8 @@
 //! HTTP as the host offers it: `wasi:http`, without a library in between.
 //!
 //! A library such as `wstd` reads all of a request, and passes each header of the response on
-//! separately. That is more convenient, but each is a call to the host, and all of them together take
-//! longer than a short statement.
+//! separately. That is more convenient, but each is a call to the host, and all of them together
+//! take longer than a short statement.
 
 use std::borrow::Cow;
 

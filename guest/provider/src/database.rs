@@ -201,8 +201,8 @@ impl Database {
     }
 }
 
-/// Whether another connection of this instance has the file's lock. The one that is `waiting` for it
-/// must not be asked: it can be compiling a statement, which reads the schema.
+/// Whether another connection of this instance has the file's lock. The one that is `waiting` for
+/// it must not be asked: it can be compiling a statement, which reads the schema.
 fn is_busy(path: &Path, waiting: &Deadline) -> bool {
     DATABASES.with_borrow(|databases| {
         let same = databases

@@ -91,9 +91,9 @@ pub enum ErrorKind {
     /// The engine could not be reached; nothing was sent to it. This is also the error of every
     /// call in a program that is not a component, such as in `cargo test`.
     Unavailable,
-    /// The statement may or may not have run. Either the engine stopped answering after it was sent,
-    /// or another writer ran it (group commit) and the host took the connection back before the
-    /// result arrived.
+    /// The statement may or may not have run. Either the engine stopped answering after it was
+    /// sent, or another writer ran it (group commit) and the host took the connection back before
+    /// the result arrived.
     OutcomeUnknown,
     /// Any other error of SQLite: the code says which.
     Other,

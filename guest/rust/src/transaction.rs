@@ -39,8 +39,8 @@ impl<'c> Transaction<'c> {
         Ok(self.raw.commit()?)
     }
 
-    /// Undoes all changes since it began. May wait for a network. Dropping it does the same, and ignores
-    /// errors.
+    /// Undoes all changes since it began. May wait for a network. Dropping it does the same, and
+    /// ignores errors.
     ///
     /// # Errors
     ///

@@ -24,9 +24,9 @@ const CONTRACT: &str = "millpond:sqlite/";
 
 /// Make a component that needs no Millpond: a guest together with SQLite
 ///
-/// Besides the guest's other imports, the result needs only WASI 0.2: it runs under `wasmtime run` and
-/// `wasmtime serve`. It is for tests, demonstrations and single users: nothing is pooled, one instance
-/// at a time uses the database, and no limit protects the host.
+/// Besides the guest's other imports, the result needs only WASI 0.2: it runs under `wasmtime run`
+/// and `wasmtime serve`. It is for tests, demonstrations and single users: nothing is pooled, one
+/// instance at a time uses the database, and no limit protects the host.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -104,7 +104,8 @@ fn beside_the_command() -> PathBuf {
         .with_file_name(PROVIDER)
 }
 
-/// A component that exports what the guest exports, and imports what both import, except the contract.
+/// A component that exports what the guest exports, and imports what both import, except the
+/// contract.
 fn compose(guest: Vec<u8>, provider: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     let mut validator = all_features();
     let guest = Component::from_bytes(&mut validator, "guest", guest)?;

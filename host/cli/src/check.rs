@@ -11,8 +11,8 @@ use crate::output::{print, say, terminal};
 
 /// Check a configuration file
 ///
-/// Reads the file and all that it names, compiles the components, and prints what would run and what
-/// each component may do. Opens no database, and creates nothing.
+/// Reads the file and all that it names, compiles the components, and prints what would run and
+/// what each component may do. Opens no database, and creates nothing.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

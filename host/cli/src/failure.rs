@@ -10,7 +10,8 @@ use millpond_server::printable::one_line;
 
 /// The exit code of a mistake in the command line, a file or a setting.
 pub(crate) const MISTAKE: u8 = 2;
-/// The exit code of a server that cannot start now, though nothing may be wrong with its configuration.
+/// The exit code of a server that cannot start now, though nothing may be wrong with its
+/// configuration.
 const NOT_NOW: u8 = 1;
 /// The exit code of a guest that trapped, as in the wasmtime command.
 pub(crate) const TRAPPED: u8 = 134;

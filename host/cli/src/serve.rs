@@ -22,11 +22,11 @@ use crate::stats;
 /// Serve an HTTP component
 ///
 /// Every request gets a new instance, unless --max-instance-reuse is more than 1, and its own grant
-/// of the databases. When it ends, however it ends, everything it holds is returned to the pool. The
-/// guest has no files and no network. SIGTERM or Ctrl-C shuts down gracefully; a second one stops
-/// immediately. SIGHUP reads the configuration and the component again: running requests continue,
-/// new ones see the change. If something is wrong with it, stderr says what, and the server goes on
-/// as before.
+/// of the databases. When it ends, however it ends, everything it holds is returned to the pool.
+/// The guest has no files and no network. SIGTERM or Ctrl-C shuts down gracefully; a second one
+/// stops immediately. SIGHUP reads the configuration and the component again: running requests
+/// continue, new ones see the change. If something is wrong with it, stderr says what, and the
+/// server goes on as before.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -50,13 +50,13 @@ pub(crate) struct Serve {
     #[arg(required_unless_present = "config")]
     component: Option<PathBuf>,
 
-    /// Serve the components, routes and databases in this file instead (see `millpond init`). It takes
-    /// the place of all other options.
+    /// Serve the components, routes and databases in this file instead (see `millpond init`). It
+    /// takes the place of all other options.
     #[arg(long, value_name = "FILE", exclusive = true)]
     config: Option<PathBuf>,
 
-    /// Print the configuration file that the options mean, and do nothing else. Environment variables'
-    /// values are in it.
+    /// Print the configuration file that the options mean, and do nothing else. Environment
+    /// variables' values are in it.
     #[arg(long)]
     print_config: bool,
 
@@ -106,10 +106,11 @@ struct HttpOptions {
 
     /// How many requests one instance may handle, one after another: 1 to 1000000
     ///
-    /// With 1, each request gets a new instance. With more, the guest's memory stays from one request
-    /// to the next, which may be another client's. Connections, statements and transactions do not.
-    /// An instance handles no other request if it traps, times out, reaches a limit, does not respond
-    /// or does not read the request's body, if its client disconnects, or if it has more than half of
+    /// With 1, each request gets a new instance. With more, the guest's memory stays from one
+    /// request to the next, which may be another client's. Connections, statements and transactions
+    /// do not. An instance handles no other request if it traps, times out, reaches a limit, does
+    /// not respond or does not read the request's body, if its client disconnects, or if it has
+    /// more than half of
     /// --max-memory-size or --max-handles.
     #[arg(
         long,
@@ -130,8 +131,8 @@ struct HttpOptions {
     )]
     idle_instance_timeout: Duration,
 
-    /// How long a request's head may take to arrive, and how long a connection may stay open without
-    /// a request: more than 0, to 1h.
+    /// How long a request's head may take to arrive, and how long a connection may stay open
+    /// without a request: more than 0, to 1h.
     #[arg(
         long,
         value_name = "DURATION",
@@ -149,8 +150,8 @@ struct HttpOptions {
     #[arg(long, value_name = "SOCKADDR", value_parser = arguments::address)]
     stats: Option<Address>,
 
-    /// How much of a guest's stdout and stderr is logged for one request, in bytes or with a unit: up
-    /// to 1GiB. Each line counts as 100 bytes more than its text. The rest is dropped.
+    /// How much of a guest's stdout and stderr is logged for one request, in bytes or with a unit:
+    /// up to 1GiB. Each line counts as 100 bytes more than its text. The rest is dropped.
     #[arg(
         long,
         value_name = "BYTES",
@@ -308,8 +309,8 @@ impl Serve {
             if is_ready {
                 manager.reloading();
             }
-            // Compiling and migrating may take long. A signal meanwhile may be about what has already
-            // been read. A change of a file is noticed afterwards.
+            // Compiling and migrating may take long. A signal meanwhile may be about what has
+            // already been read. A change of a file is noticed afterwards.
             again = false;
             let reload = self.reload(&mut serving, changes);
             let told = tokio::select! {
@@ -335,8 +336,8 @@ impl Serve {
         }
     }
 
-    /// Serve what the file or the flags mean now. If that is wrong, go on as before. Returns what to
-    /// tell the operator.
+    /// Serve what the file or the flags mean now. If that is wrong, go on as before. Returns what
+    /// to tell the operator.
     async fn reload(&self, serving: &mut Serving, changes: &FileChanges) -> String {
         let reloaded = match self.config_noticing(changes) {
             Ok(config) => serving.reload(config).await.map_err(Failure::from),
@@ -362,9 +363,9 @@ impl Serve {
     }
 }
 
-/// A server that starts. Until this is dropped, SIGTERM and Ctrl-C end the process at once: no request
-/// runs yet, and a migration that is cut off is rolled back. Without a handler, the first process of a
-/// container would ignore the signals.
+/// A server that starts. Until this is dropped, SIGTERM and Ctrl-C end the process at once: no
+/// request runs yet, and a migration that is cut off is rolled back. Without a handler, the first
+/// process of a container would ignore the signals.
 struct Starting {
     _end: tokio::sync::oneshot::Sender<()>,
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use millpond_server::{EpochProgress, Log, Serving};
 
-/// How long the manager is not told that the server is ready because a database is not. Connections are
-/// accepted meanwhile. Later than that, a database that is away must not make the start fail.
+/// How long the manager is not told that the server is ready because a database is not. Connections
+/// are accepted meanwhile. Later than that, a database that is away must not make the start fail.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many characters of a status are sent: a message is one datagram.
@@ -104,16 +104,17 @@ mod unix {
             self.tell(&[], status);
         }
 
-        /// If the service manager has a watchdog, notify it from now on, twice in its timeout, while
-        /// the server can answer requests and end them. Must be called within the server's runtime.
+        /// If the service manager has a watchdog, notify it from now on, twice in its timeout,
+        /// while the server can answer requests and end them. Must be called within the server's
+        /// runtime.
         pub(crate) fn start_watchdog(self, log: Arc<dyn Log>, mut epochs: EpochProgress) {
             let Some(timeout) = sd_notify::watchdog_enabled().filter(|_| self.is_there) else {
                 return;
             };
             tokio::spawn(async move {
                 loop {
-                    // This continues only if the runtime runs tasks and timers. The next step completes
-                    // only if threads start and the log, to which each request writes,
+                    // This continues only if the runtime runs tasks and timers. The next step
+                    // completes only if threads start and the log, to which each request writes,
                     // does not block.
                     tokio::time::sleep(timeout / 2).await;
                     let flushed = Arc::clone(&log);
@@ -132,8 +133,8 @@ mod unix {
         }
     }
 
-    /// The sockets that the service manager passes, each with its name. Without names, each is `http`.
-    /// Must be called before the process opens a file or socket.
+    /// The sockets that the service manager passes, each with its name. Without names, each is
+    /// `http`. Must be called before the process opens a file or socket.
     ///
     /// # Errors
     ///
@@ -195,8 +196,8 @@ impl ServiceManager {
         self.is_there
     }
 
-    /// Completes once the server has had [`DATABASE_PATIENCE`] to become ready. Returns a status that
-    /// names the databases that are not.
+    /// Completes once the server has had [`DATABASE_PATIENCE`] to become ready. Returns a status
+    /// that names the databases that are not.
     pub(crate) fn late(
         self,
         serving: &Serving,

@@ -18,9 +18,9 @@ use crate::output::{print, say};
 
 /// Manage a folder with a database for each tenant
 ///
-/// The database of a tenant is the file `TENANT.db`. A tenant's name has 1 to 64 lower-case letters,
-/// digits, `-` and `_`, and begins with a letter or digit. All of this works while servers use the
-/// folder.
+/// The database of a tenant is the file `TENANT.db`. A tenant's name has 1 to 64 lower-case
+/// letters, digits, `-` and `_`, and begins with a letter or digit. All of this works while servers
+/// use the folder.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

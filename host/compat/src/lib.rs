@@ -1,6 +1,6 @@
 //! Database interfaces of other hosts, for guests that were written for those: each is a thin
-//! translation onto the connections that a request's [`SqliteCtx`](millpond_wasmtime::SqliteCtx) grants,
-//! with their rights and limits. An embedder adds them to its linker, beside
+//! translation onto the connections that a request's [`SqliteCtx`](millpond_wasmtime::SqliteCtx)
+//! grants, with their rights and limits. An embedder adds them to its linker, beside
 //! [`millpond_wasmtime::add_to_linker`]:
 //!
 //! - [`keyvalue`]: `wasi:keyvalue` 0.2.0-draft and 0.2.0-draft2.
@@ -17,8 +17,8 @@ use millpond_wasmtime::SqliteView;
 use wasmtime::component::{Component, Linker};
 
 /// Define all of these interfaces, for a guest that may import any of them, and what
-/// [`spin::add_traps_to_linker`] defines for this component. `concurrency` says whether the engine has
-/// [`Config::concurrency_support`](wasmtime::Config::concurrency_support), which asynchronous
+/// [`spin::add_traps_to_linker`] defines for this component. `concurrency` says whether the engine
+/// has [`Config::concurrency_support`](wasmtime::Config::concurrency_support), which asynchronous
 /// functions need.
 ///
 /// # Errors

@@ -194,8 +194,8 @@ impl PoolBuilder {
         Pool::open(engine, pool).await
     }
 
-    /// Connect to run migrations, instead of building a pool. Of the settings, those of the server and
-    /// its token count; there is no observer. Blocks until the server has answered.
+    /// Connect to run migrations, instead of building a pool. Of the settings, those of the server
+    /// and its token count; there is no observer. Blocks until the server has answered.
     ///
     /// # Errors
     ///
@@ -208,12 +208,13 @@ impl PoolBuilder {
         Ok(Migrator::new(self.open_blocking(url)?))
     }
 
-    /// Pools of the databases of the server at `url`, by namespace. Each has these settings, and opens
-    /// when it is first asked for. The namespace is the [tenant](PoolBuilder::tenant) in events.
+    /// Pools of the databases of the server at `url`, by namespace. Each has these settings, and
+    /// opens when it is first asked for. The namespace is the [tenant](PoolBuilder::tenant) in
+    /// events.
     ///
     /// [`Pools::get`] returns, besides its own errors and those of [`open`](PoolBuilder::open),
-    /// [`NoSuchDatabase`](ErrorKind::NoSuchDatabase): the key is no name of a namespace, or the server
-    /// has none of that name.
+    /// [`NoSuchDatabase`](ErrorKind::NoSuchDatabase): the key is no name of a namespace, or the
+    /// server has none of that name.
     ///
     /// ```no_run
     /// use millpond_libsql::PoolBuilder;

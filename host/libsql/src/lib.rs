@@ -58,9 +58,9 @@
 //! | a larger one | 2 |
 //!
 //! Because a handle's `BEGIN` goes with its first statement, that is the one which waits for other
-//! writers, and may fail with [`Busy`](millpond_pool::ErrorKind::Busy). It can then be tried again. A
-//! second connection of the same request gets that error at once when it would write: it would wait
-//! for its own request, and the server would end the transaction after 5 seconds.
+//! writers, and may fail with [`Busy`](millpond_pool::ErrorKind::Busy). It can then be tried again.
+//! A second connection of the same request gets that error at once when it would write: it would
+//! wait for its own request, and the server would end the transaction after 5 seconds.
 //!
 //! # What is refused
 //!

@@ -17,11 +17,11 @@ use crate::sql::{Control, Script};
 /// Unlike a guest's statements, these may do anything that the server allows, and write tables of
 /// the host. Every function blocks. One statement may take 10 minutes.
 ///
-/// The server ends a transaction that is open for 5 seconds while another client waits to write, and
-/// one that sends nothing for 10 seconds: then nothing of it is kept. If many hosts run the same
-/// migrations at once, and one takes longer than that, each host that waits for the database ends the
-/// work of the one before it, until none waits. `Migrations::run_on` then waits up to 2 minutes for
-/// another host to apply what it could not.
+/// The server ends a transaction that is open for 5 seconds while another client waits to write,
+/// and one that sends nothing for 10 seconds: then nothing of it is kept. If many hosts run the
+/// same migrations at once, and one takes longer than that, each host that waits for the database
+/// ends the work of the one before it, until none waits. `Migrations::run_on` then waits up to 2
+/// minutes for another host to apply what it could not.
 #[derive(Debug)]
 pub struct Migrator {
     pool: Pool,
@@ -36,8 +36,8 @@ const ASK_AGAIN: (u64, u64) = (20, 200);
 const ATTEMPTS: usize = 5;
 
 impl Migrator {
-    /// How long to wait for other writers. The server makes each of them wait for at most 5 seconds,
-    /// but there may be many.
+    /// How long to wait for other writers. The server makes each of them wait for at most 5
+    /// seconds, but there may be many.
     pub(crate) const WAIT: Duration = Duration::from_secs(120);
 
     pub(crate) fn new(pool: Pool) -> Migrator {
@@ -47,8 +47,8 @@ impl Migrator {
         }
     }
 
-    /// Begin a transaction that may write, on a new stream, with foreign keys not enforced. Waits up
-    /// to 2 minutes for other writers.
+    /// Begin a transaction that may write, on a new stream, with foreign keys not enforced. Waits
+    /// up to 2 minutes for other writers.
     ///
     /// # Errors
     ///
@@ -116,8 +116,8 @@ impl Migrator {
     ///
     /// # Errors
     ///
-    /// [`StaleHandle`](ErrorKind::StaleHandle): there is no transaction, or the server has ended it.
-    /// Otherwise those of [`Connection::execute`](millpond_pool::Connection::execute).
+    /// [`StaleHandle`](ErrorKind::StaleHandle): there is no transaction, or the server has ended
+    /// it. Otherwise those of [`Connection::execute`](millpond_pool::Connection::execute).
     pub fn execute(&mut self, sql: &str, parameters: &Parameters) -> Result<()> {
         let done = block_on(self.open()?.execute(sql, parameters));
         done.map(drop).map_err(explain)
@@ -154,7 +154,8 @@ impl Migrator {
     /// # Errors
     ///
     /// [`OutcomeUnknown`](ErrorKind::OutcomeUnknown): the server did not say whether it has.
-    /// [`StaleHandle`](ErrorKind::StaleHandle): there is no transaction, or the server has ended it.
+    /// [`StaleHandle`](ErrorKind::StaleHandle): there is no transaction, or the server has ended
+    /// it.
     pub fn commit(&mut self) -> Result<()> {
         let done = block_on(self.open()?.execute("COMMIT", &Parameters::NONE));
         // The stream has settings of the transaction.

@@ -4,10 +4,12 @@
 //! one without I/O, or one that ends before the pool does. So all connections of the process are
 //! served by one small runtime here.
 
+use std::io;
 use std::sync::OnceLock;
-use std::thread::available_parallelism;
+use std::sync::mpsc::sync_channel;
+use std::thread::{self, available_parallelism};
 
-use millpond_pool::{Error, ErrorKind, Result};
+use millpond_pool::{Error, ErrorKind, Result, spawner};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// More do not help: they copy bytes, and the callers' threads do the rest.
@@ -17,14 +19,12 @@ const MAX_THREADS: usize = 4;
 pub(crate) fn handle() -> Result<&'static Handle> {
     static RUNTIME: OnceLock<Option<Runtime>> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| {
-        let processors = available_parallelism().map_or(1, usize::from);
-        Builder::new_multi_thread()
-            .worker_threads(processors.min(MAX_THREADS))
-            .thread_name("millpond-net")
-            .enable_io()
-            .enable_time()
-            .build()
-            .ok()
+        // tokio panics if it cannot start a thread: then nothing is received.
+        let (sender, receiver) = sync_channel(1);
+        let started = spawner::spawn(thread::Builder::new(), move || {
+            let _ = sender.send(start());
+        });
+        started.ok().and_then(|()| receiver.recv().ok()?.ok())
     });
     runtime.as_ref().map(Runtime::handle).ok_or_else(|| {
         Error::new(
@@ -32,4 +32,14 @@ pub(crate) fn handle() -> Result<&'static Handle> {
             "the system starts no thread for the network",
         )
     })
+}
+
+fn start() -> io::Result<Runtime> {
+    let processors = available_parallelism().map_or(1, usize::from);
+    Builder::new_multi_thread()
+        .worker_threads(processors.min(MAX_THREADS))
+        .thread_name("millpond-net")
+        .enable_io()
+        .enable_time()
+        .build()
 }

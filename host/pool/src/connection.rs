@@ -27,13 +27,14 @@ use crate::value::{Parameters, ResultSet, Rows, Summary, TransactionMode};
 /// own thread, while the call waits, without blocking a thread, until at most 20 ms after its
 /// deadline. Then it fails with [`DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), its
 /// transaction is rolled back, and the connection is stale; it is closed as soon as SQLite is done
-/// with it. Dropping the future of such a call stops the statement, and the connection is stale too.
+/// with it. Dropping the future of such a call stops the statement, and the connection is stale
+/// too.
 ///
 /// Make one call at a time. If two calls write at once, the second may wait, until the timeout, for
 /// a transaction that the first begins on the same connection.
 ///
-/// Poll a call's future until it completes, or drop it: one that is kept without being polled may have
-/// the turn to write, for which all other writers wait.
+/// Poll a call's future until it completes, or drop it: one that is kept without being polled may
+/// have the turn to write, for which all other writers wait.
 ///
 /// # Errors
 ///
@@ -150,8 +151,8 @@ impl Connection {
         result
     }
 
-    /// Compile one statement to run many times. For a file it waits only if SQLite might not stop in
-    /// time.
+    /// Compile one statement to run many times. For a file it waits only if SQLite might not stop
+    /// in time.
     ///
     /// # Errors
     ///

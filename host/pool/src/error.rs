@@ -77,9 +77,9 @@ pub enum ErrorKind {
     /// The engine could not be reached; nothing was sent to it. From [`Pools`](crate::Pools): the
     /// database may be suspended.
     Unavailable,
-    /// The statement may or may not have run. Either the engine stopped answering after it was sent,
-    /// or another writer ran it (group commit) and the pool took the connection back before the
-    /// result arrived.
+    /// The statement may or may not have run. Either the engine stopped answering after it was
+    /// sent, or another writer ran it (group commit) and the pool took the connection back before
+    /// the result arrived.
     OutcomeUnknown,
     /// Any other error of the engine.
     Other,

@@ -165,9 +165,9 @@ impl Grant {
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](crate::ErrorKind::Unsupported): the engine does not support something, which the
-    /// message names. [`NotAuthorized`](crate::ErrorKind::NotAuthorized): the grant allows writing, and
-    /// the database is open read-only.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported): the engine does not support something, which
+    /// the message names. [`NotAuthorized`](crate::ErrorKind::NotAuthorized): the grant allows
+    /// writing, and the database is open read-only.
     pub fn check(&self) -> Result<()> {
         self.pool.check(&self.ask(self.access))
     }
@@ -180,8 +180,8 @@ impl Grant {
     ///
     /// # Errors
     ///
-    /// [`NotAuthorized`](crate::ErrorKind::NotAuthorized): the grant is read-only, and `access` is not.
-    /// Otherwise as [`Pool::get`].
+    /// [`NotAuthorized`](crate::ErrorKind::NotAuthorized): the grant is read-only, and `access` is
+    /// not. Otherwise as [`Pool::get`].
     pub async fn get(&self, access: Access, request: &Request) -> Result<Connection> {
         self.pool.lend(&self.ask(access), request).await
     }

@@ -268,8 +268,8 @@ impl Lending {
         self.lent().insert(lent)
     }
 
-    /// Take a connection back: reset it, and keep or close it. Compiled once for an observer, whom it
-    /// tells, and once without.
+    /// Take a connection back: reset it, and keep or close it. Compiled once for an observer, whom
+    /// it tells, and once without.
     pub(crate) fn take_back<const OBSERVED: bool>(
         &self,
         entry: usize,
@@ -321,7 +321,8 @@ impl Lending {
         stats
     }
 
-    /// Record that a call did not end, and its caller continued without it; log it for the operator.
+    /// Record that a call did not end, and its caller continued without it; log it for the
+    /// operator.
     pub(crate) fn abandoned(&self) {
         self.slots.abandon();
         log::warn!(

@@ -50,7 +50,8 @@ enum Holding {
     /// On its own thread, while the caller of that call waits for it, for a limited time. With the
     /// notes of the call, if there is an observer.
     Aside(CallId, Option<Arc<CallNotes>>),
-    /// On its own thread. Its caller dropped the future, so the session is closed when the call ends.
+    /// On its own thread. Its caller dropped the future, so the session is closed when the call
+    /// ends.
     Dropped,
     /// On its own thread, while the caller was told that it did not end.
     Abandoned {
@@ -142,7 +143,8 @@ impl Lent {
         notes: Option<&Arc<CallNotes>>,
     ) -> Step<T> {
         let now = clock::now();
-        // The outcome may say that the statement was committed: return it before ending the lending.
+        // The outcome may say that the statement was committed: return it before ending the
+        // lending.
         if now >= self.hold_until && outcome.is_none() {
             self.end_overdue();
         }
@@ -201,8 +203,8 @@ impl Lent {
     {
         let notes = watch.notes();
         let (mut outcome, mut left) = (None, None);
-        // Once aside, the call stays aside: on this thread it might stop again, without the turn that
-        // it waited for.
+        // Once aside, the call stays aside: on this thread it might stop again, without the turn
+        // that it waited for.
         let mut risk: Option<Risk<'_, _>> = None;
         loop {
             let given = (outcome.take(), left);
@@ -305,8 +307,8 @@ impl Lent {
         self.borrower.as_deref()
     }
 
-    /// Move what the session has noted to the notes of the call that it has run. The session must be
-    /// locked.
+    /// Move what the session has noted to the notes of the call that it has run. The session must
+    /// be locked.
     fn take_notes(&self, of_call: Option<&Arc<CallNotes>>) {
         if let Some(of_call) = of_call
             && let Some(notes) = self.stop.notes()
@@ -315,8 +317,8 @@ impl Lent {
         }
     }
 
-    /// Tell the observer. `call` is the number of the call in which it happened, if any. The session
-    /// must not be locked.
+    /// Tell the observer. `call` is the number of the call in which it happened, if any. The
+    /// session must not be locked.
     pub(crate) fn tell(&self, call: Option<u64>, event: Event<'_>) {
         let reporter = &self.pool.reporter;
         reporter.tell_of_call(self.borrower(), call, event);
@@ -347,7 +349,8 @@ impl Lent {
         }
     }
 
-    /// A panic under the lock may have left a statement unfinished: do not lend such a session again.
+    /// A panic under the lock may have left a statement unfinished: do not lend such a session
+    /// again.
     fn returned(&self, close: bool) -> Returned {
         match close || self.held.is_poisoned() {
             true => Returned::Close,
@@ -374,8 +377,8 @@ impl Lent {
         }
     }
 
-    /// Lock the session, once no other thread uses it and it is not aside. Abandons the call there if
-    /// its caller should, who may not be polled meanwhile: it can be waiting for this thread.
+    /// Lock the session, once no other thread uses it and it is not aside. Abandons the call there
+    /// if its caller should, who may not be polled meanwhile: it can be waiting for this thread.
     fn held(&self) -> MutexGuard<'_, Holding> {
         let holding = self.try_lock().unwrap_or_else(|| {
             // Another thread may be running a statement, until its deadline.

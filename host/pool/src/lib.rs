@@ -10,8 +10,8 @@
 //! transaction, temporary tables, a last insert rowid, unfinished statements) or closes the
 //! connection: the next borrower cannot see any of it.
 //!
-//! [`Pools`] has many databases, by key: it opens the pool of each when it is first needed, and closes
-//! those that have not been used for a while.
+//! [`Pools`] has many databases, by key: it opens the pool of each when it is first needed, and
+//! closes those that have not been used for a while.
 //!
 //! A [`Grant`] says what a borrower may do, and how much. A [`Request`] is the scope whose end
 //! returns everything; it can be interrupted from outside.
@@ -22,10 +22,10 @@
 //! # What blocks
 //!
 //! A call runs on the thread that polls it, or, if the engine might not stop in time, on the
-//! connection's own thread while the call waits, without blocking. With `millpond-sqlite` it returns
-//! usually within 10 ms of its deadline, and at most 50 ms after it, unless a disk hangs. On a
-//! multi-thread tokio runtime, a call that takes longer than 1 to 2 ms hands its worker over to
-//! another thread ([`block_in_place`](tokio::task::block_in_place)), so that the runtime's other
+//! connection's own thread while the call waits, without blocking. With `millpond-sqlite` it
+//! returns usually within 10 ms of its deadline, and at most 50 ms after it, unless a disk hangs.
+//! On a multi-thread tokio runtime, a call that takes longer than 1 to 2 ms hands its worker over
+//! to another thread ([`block_in_place`](tokio::task::block_in_place)), so that the runtime's other
 //! tasks continue.
 //!
 //! A busy tokio runtime looks for due timers and sockets only after every 61 polls. If many
@@ -58,7 +58,7 @@
 //! public handles. `stop_flag` stops a call from outside, `thread` runs a call that might not stop
 //! in time, and `worker` keeps a slow call from blocking the runtime. `pools` opens and closes
 //! pools by key, and `observe` tells an operator what happens. `maintenance` is the thread that
-//! looks for what has been idle for too long.
+//! looks for what has been idle for too long, and `spawner` starts all threads.
 
 #![cfg_attr(
     test,
@@ -94,6 +94,7 @@ mod settings;
 mod slots;
 #[cfg(test)]
 mod slots_tests;
+pub mod spawner;
 mod statement;
 mod stats;
 mod stop_flag;

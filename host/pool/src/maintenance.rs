@@ -11,6 +11,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::spawner;
+
 /// Something that needs maintenance from time to time.
 pub(crate) trait Chore: fmt::Debug + Send + Sync {
     /// Do what is due, and return when to be called again; `None` for not until it is scheduled
@@ -64,9 +66,8 @@ fn start(mut schedule: MutexGuard<'_, Schedule>) {
         CHANGED.notify_one();
         return;
     }
-    let started = thread::Builder::new()
-        .name("millpond-maintenance".to_owned())
-        .spawn(work);
+    let thread = thread::Builder::new().name("millpond-maintenance".to_owned());
+    let started = spawner::spawn(thread, work);
     schedule.thread_runs = started.is_ok();
     let Err(error) = started else {
         return;

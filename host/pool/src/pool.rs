@@ -18,6 +18,7 @@ use crate::observe::{Close, GetWatch};
 use crate::request::Request;
 use crate::rights::{Limits, Rights};
 use crate::settings::Settings;
+use crate::spawner;
 use crate::stats::PoolStats;
 use crate::value::Access;
 use crate::worker::hand_over;
@@ -52,6 +53,7 @@ impl Pool {
     /// Those of [`Engine::open`]. [`Config`](crate::ErrorKind::Config): a setting is out of its
     /// bounds.
     pub async fn open(engine: Arc<dyn Engine>, settings: Settings) -> Result<Pool> {
+        spawner::prepare();
         let lending = Lending::new(engine, settings).await?;
         Ok(Pool {
             lending: InUse::new(lending, None),

@@ -50,8 +50,8 @@ impl TableGrant {
     }
 
     /// The table is a full-text or R*Tree table: include its shadow tables, in which it keeps its
-    /// content (<https://sqlite.org/vtab.html#the_xshadowname_method>). Without this, using it is not
-    /// authorized.
+    /// content (<https://sqlite.org/vtab.html#the_xshadowname_method>). Without this, using it is
+    /// not authorized.
     ///
     /// Shadow tables are known by their names alone: for a table `note`, all tables named
     /// `note_config`, `note_content`, `note_data`, `note_docsize`, `note_idx`, `note_node`,

@@ -49,8 +49,8 @@ struct State<R> {
     risky: u32,
     /// Those that wait for a [`Risk`], in order.
     risk_waiters: BTreeMap<u64, RiskWaiter>,
-    /// How many have waited.
-    risk_waits: u64,
+    /// The number of the next one.
+    next_risk_wait: u64,
     closed: bool,
     counters: PoolStats,
 }
@@ -148,7 +148,7 @@ impl<R> Slots<R> {
                 forgotten: 0,
                 risky: 0,
                 risk_waiters: BTreeMap::new(),
-                risk_waits: 0,
+                next_risk_wait: 0,
                 closed: false,
                 counters: PoolStats {
                     max_size,
@@ -287,9 +287,9 @@ impl<R> Slots<R> {
     }
 
     /// Ask to use a resource in a way that may end in abandoning it. Refused if others wait for
-    /// that, or at the limit: all but a quarter, rounded down; or a quarter, at least two, once any is
-    /// abandoned or its call dropped, and these count. Never refused if `at_once`: the others may
-    /// wait for that one.
+    /// that, or at the limit: all but a quarter, rounded down; or a quarter, at least two, once any
+    /// is abandoned or its call dropped, and these count. Never refused if `at_once`: the others
+    /// may wait for that one.
     pub(crate) fn try_risk(&self, at_once: bool) -> Option<Risk<'_, R>> {
         let mut state = self.lock();
         let may = at_once || state.may_risk(u64::MAX);
@@ -299,9 +299,10 @@ impl<R> Slots<R> {
     /// Wait for a [`Risk`], in the order of these calls.
     pub(crate) fn wait_risk(&self) -> RiskWait<'_, R> {
         let mut state = self.lock();
-        let number = state.risk_waits;
-        state.risk_waits += 1;
-        state.has_asked(number, Waker::noop());
+        let number = state.next_risk_wait;
+        state.next_risk_wait += 1;
+        // The number is new.
+        let _ = state.note_asked(number, Waker::noop().clone());
         RiskWait {
             slots: self,
             number,
@@ -330,8 +331,8 @@ impl<R> Slots<R> {
         self.places.close();
     }
 
-    /// Wait until nothing is in use except abandoned resources, and [forgotten](Slots::forget_dropped)
-    /// ones. Call [`close`](Slots::close) first.
+    /// Wait until nothing is in use except abandoned resources, and
+    /// [forgotten](Slots::forget_dropped) ones. Call [`close`](Slots::close) first.
     pub(crate) async fn drained(&self) {
         loop {
             let notified = self.drained.notified();
@@ -415,13 +416,13 @@ impl<R> State<R> {
         self.counters.in_use == lost && self.opening == 0
     }
 
-    /// The one that waits as `number` for a [`Risk`] asks now.
-    fn has_asked(&mut self, number: u64, waker: &Waker) {
-        let waiter = RiskWaiter {
-            asked: Instant::now(),
-            waker: waker.clone(),
-        };
-        self.risk_waiters.insert(number, waiter);
+    /// Note that the one that waits as `number` for a [`Risk`] asks now. Returns its former entry,
+    /// to be dropped after unlocking.
+    #[must_use]
+    fn note_asked(&mut self, number: u64, waker: Waker) -> Option<RiskWaiter> {
+        let asked = Instant::now();
+        let waiter = RiskWaiter { asked, waker };
+        self.risk_waiters.insert(number, waiter)
     }
 
     /// The first that waits for a [`Risk`], if there is room.
@@ -450,7 +451,8 @@ impl<R> State<R> {
 }
 
 /// Wake the first that waits for a [`Risk`], if there is room. When that leaves the queue, this is
-/// called for the next. Unlocks the slots before: a waker is a stranger's code.
+/// called for the next. Unlocks the slots before: a waker is a stranger's code, and may drop a task
+/// that needs them.
 fn wake_risk_waiter<R>(state: MutexGuard<'_, State<R>>) {
     let next = state.next_risk_waiter();
     let waker = next.map(|waiter| waiter.waker.clone());
@@ -462,9 +464,9 @@ fn wake_risk_waiter<R>(state: MutexGuard<'_, State<R>>) {
 
 impl RiskWaiter {
     fn has_asked_lately(&self) -> bool {
-        /// Those that wait ask every 10 ms, unless their futures are not polled: those must not
-        /// hold up the others.
-        const LATELY: Duration = Duration::from_millis(200);
+        /// Those that wait ask every 10 ms, unless their futures are not polled, or late: those
+        /// must not hold up the others.
+        const LATELY: Duration = Duration::from_millis(30);
         self.asked.elapsed() < LATELY
     }
 }
@@ -499,18 +501,23 @@ impl<'a, R> RiskWait<'a, R> {
     /// Take it, if there is room. Call it again when it wakes `waker`, and every 10 ms: one before
     /// may have been woken in vain.
     pub(crate) fn try_risk(&mut self, waker: &Waker) -> Option<Risk<'a, R>> {
+        let waker = waker.clone();
         let mut state = self.slots.lock();
-        state.has_asked(self.number, waker);
+        let former = state.note_asked(self.number, waker);
         let may = state.may_risk(self.number);
-        may.then(|| self.slots.risk(&mut state, false))
+        let risk = may.then(|| self.slots.risk(&mut state, false));
+        drop(state);
+        drop(former);
+        risk
     }
 }
 
 impl<R> Drop for RiskWait<'_, R> {
     fn drop(&mut self) {
         let mut state = self.slots.lock();
-        state.risk_waiters.remove(&self.number);
+        let waiter = state.risk_waiters.remove(&self.number);
         wake_risk_waiter(state);
+        drop(waiter);
     }
 }
 

@@ -68,9 +68,9 @@ pub struct PoolStats {
     pub grouped_statements: u64,
     /// Attempts to connect to the server that failed. Always 0 for files.
     pub connect_failures: u64,
-    /// Whether the last attempt failed. Until the server is tried again, within a second, calls that
-    /// would have to connect fail with [`Unavailable`](crate::ErrorKind::Unavailable). Always false
-    /// for files.
+    /// Whether the last attempt failed. Until the server is tried again, within a second, calls
+    /// that would have to connect fail with [`Unavailable`](crate::ErrorKind::Unavailable). Always
+    /// false for files.
     pub unreachable: bool,
 }
 

@@ -39,8 +39,8 @@ pub struct StopFlag {
     in_transaction: AtomicBool,
     /// Until when the open transaction may stay open; read by those that wait for it.
     transaction_until: AtomicU64,
-    /// The state of the current call, [`UNDER_WAY`], [`COMMITTING`] or [`ABANDONED`], and the number
-    /// of commits.
+    /// The state of the current call, [`UNDER_WAY`], [`COMMITTING`] or [`ABANDONED`], and the
+    /// number of commits.
     fate: AtomicU64,
     notes: Option<Box<Notes>>,
 }
@@ -187,8 +187,8 @@ impl StopFlag {
         }
     }
 
-    /// Abandon the call, unless it is committing. Returns whether that rolls back a transaction. The
-    /// call commits nothing any more.
+    /// Abandon the call, unless it is committing. Returns whether that rolls back a transaction.
+    /// The call commits nothing any more.
     pub(crate) fn abandon(&self) -> Option<bool> {
         let fate = self.fate.load(Ordering::SeqCst);
         // The call may commit its transaction after this was read: then the count has changed.

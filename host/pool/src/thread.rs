@@ -10,6 +10,7 @@
 use std::sync::mpsc::{Sender, channel};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::spawner;
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -30,14 +31,14 @@ impl Thread {
     /// [`Other`](ErrorKind::Other): the system could not start a thread.
     pub(crate) fn start() -> Result<Thread> {
         let (work, given) = channel::<Work>();
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("millpond-aside".to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn(move || given.into_iter().for_each(|work| work()))
-            .map_err(|error| {
-                let message = format!("the statement needs a thread of its own: {error}");
-                Error::new(ErrorKind::Other, message)
-            })?;
+            .stack_size(STACK_BYTES);
+        let run = move || given.into_iter().for_each(|work| work());
+        spawner::spawn(thread, run).map_err(|error| {
+            let message = format!("the statement needs a thread of its own: {error}");
+            Error::new(ErrorKind::Other, message)
+        })?;
         Ok(Thread { work })
     }
 

@@ -1,8 +1,8 @@
 //! Notices that files have changed, by looking at them.
 //!
-//! It makes one system call for each file, which works on every file system. Links are followed: so it
-//! also notices an editor that replaces a file, and Kubernetes, which replaces a link. Of a folder, it
-//! looks at the migrations.
+//! It makes one system call for each file, which works on every file system. Links are followed: so
+//! it also notices an editor that replaces a file, and Kubernetes, which replaces a link. Of a
+//! folder, it looks at the migrations.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime};
 
 use millpond_sqlite::migrations::is_migration;
 
-/// How often to look for changed files. A change counts at the next look if no file has changed again:
-/// until then a file may be half written, or one of several that are being replaced.
+/// How often to look for changed files. A change counts at the next look if no file has changed
+/// again: until then a file may be half written, or one of several that are being replaced.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Files, and the state of each at the last look.
@@ -34,7 +34,8 @@ struct Watched {
 #[derive(Clone, Debug, PartialEq)]
 enum Stamp {
     File(FileStamp),
-    /// Of the migrations in a folder. Nothing else in it counts: an editor's temporary files do not.
+    /// Of the migrations in a folder. Nothing else in it counts: an editor's temporary files do
+    /// not.
     Folder(BTreeMap<OsString, Option<FileStamp>>),
 }
 
@@ -124,23 +125,25 @@ impl Stamps {
     }
 }
 
-/// Notices when files change: a configuration, and the files that it names. A folder has changed when one
-/// of its migrations has, or there is one more or less. Clones share the files.
+/// Notices when files change: a configuration, and the files that it names. A folder has changed
+/// when one of its migrations has, or there is one more or less. Clones share the files.
 ///
-/// Call [`reading`](FileChanges::reading) before you read a file, so that no change in between is lost.
+/// Call [`reading`](FileChanges::reading) before you read a file, so that no change in between is
+/// lost.
 #[derive(Clone, Debug, Default)]
 pub struct FileChanges(Arc<Noticed>);
 
 #[derive(Debug, Default)]
 struct Noticed {
     stamps: Mutex<Stamps>,
-    /// There is a change that [`changed`](FileChanges::changed) has not reported yet. Outside of the
-    /// lock, which is held while a disk answers.
+    /// There is a change that [`changed`](FileChanges::changed) has not reported yet. Outside of
+    /// the lock, which is held while a disk answers.
     is_new: AtomicBool,
 }
 
 impl FileChanges {
-    /// Watch these files and folders too, from now on. Call it before you read them. Blocks while it looks at them.
+    /// Watch these files and folders too, from now on. Call it before you read them. Blocks while
+    /// it looks at them.
     pub fn reading<'a>(&self, files: impl IntoIterator<Item = &'a Path>) {
         self.stamps().reading(files.into_iter().map(Path::to_owned));
     }
@@ -151,8 +154,8 @@ impl FileChanges {
         self.stamps().0.retain(|path, _| files.contains(&**path));
     }
 
-    /// Completes when a file has changed and none of them changes again for about a second. Looks at
-    /// all of them each second, on another thread. If the future is dropped, the next call still
+    /// Completes when a file has changed and none of them changes again for about a second. Looks
+    /// at all of them each second, on another thread. If the future is dropped, the next call still
     /// reports the change.
     ///
     /// # Panics

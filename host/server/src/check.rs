@@ -24,8 +24,8 @@ use crate::site;
 ///
 /// # Errors
 ///
-/// Everything that is wrong. A configuration that passes can still fail to be served: an address may be
-/// in use, a server may not be reachable, a database may be damaged.
+/// Everything that is wrong. A configuration that passes can still fail to be served: an address
+/// may be in use, a server may not be reachable, a database may be damaged.
 pub fn check(config: &Config, log: &Arc<dyn Log>) -> Result<String, Vec<Error>> {
     let mut mistakes = Vec::new();
     for component in config.components.values() {

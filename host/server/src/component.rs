@@ -187,7 +187,8 @@ impl LoadedComponent {
         Ok(())
     }
 
-    /// Start the epochs, to interrupt a guest that computes. Returns their count, which you may drop.
+    /// Start the epochs, to interrupt a guest that computes. Returns their count, which you may
+    /// drop.
     ///
     /// # Errors
     ///

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::printable::one_line;
 
-/// A mistake in a file, a component or a setting, as one line that says what is wrong and what to do.
+/// A mistake in a file, a component or a setting, as one line that says what is wrong and what to
+/// do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     message: String,
@@ -29,8 +30,8 @@ impl Error {
     }
 
     /// Whether it may pass without a change by the operator, so that a later start may succeed: an
-    /// address in use, a database that is locked or whose server cannot be reached, no more threads.
-    /// What [`check`](crate::check()) refuses does not pass.
+    /// address in use, a database that is locked or whose server cannot be reached, no more
+    /// threads. What [`check`](crate::check()) refuses does not pass.
     pub fn may_pass(&self) -> bool {
         self.may_pass
     }

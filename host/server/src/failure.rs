@@ -69,8 +69,8 @@ fn limit(error: &wasmtime::Error) -> Option<Reached> {
     limit.map(|(_, flag)| Reached(flag))
 }
 
-/// The kind of a failure, for logs and metrics: the limit that the guest reached, the trap's name, or
-/// `error`.
+/// The kind of a failure, for logs and metrics: the limit that the guest reached, the trap's name,
+/// or `error`.
 pub(crate) fn kind(error: &wasmtime::Error) -> &'static str {
     if error.is::<PoolConcurrencyLimitError>() {
         return "out-of-instances";

@@ -74,8 +74,8 @@ impl GuestSettings {
     }
 }
 
-/// An instance that has more than 1/`KEPT_SHARE` of the memory or the handles that it may have handles
-/// no other request.
+/// An instance that has more than 1/`KEPT_SHARE` of the memory or the handles that it may have
+/// handles no other request.
 const KEPT_SHARE: usize = 2;
 
 /// Define everything that a guest may import.
@@ -258,8 +258,8 @@ impl WasiHttpView for Guest {
     }
 }
 
-/// The largest part of a response's body that a guest hands over at once. A connection compresses it
-/// in one go, and holds it until the client takes it.
+/// The largest part of a response's body that a guest hands over at once. A connection compresses
+/// it in one go, and holds it until the client takes it.
 const CHUNK: usize = 64 << 10;
 
 /// Refuses outgoing HTTP requests of a guest: `http-request-denied`.

@@ -1,8 +1,8 @@
 //! A server of WebAssembly components that use pooled SQLite connections.
 //!
 //! A [`Config`](config::Config) names components, databases, which requests go where, and what each
-//! component may do. [`Server`] serves it: each request gets a new instance and its own grants of the
-//! databases. When it ends, however it ends, everything that it holds is returned.
+//! component may do. [`Server`] serves it: each request gets a new instance and its own grants of
+//! the databases. When it ends, however it ends, everything that it holds is returned.
 
 mod admin;
 mod backtrace;

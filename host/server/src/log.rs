@@ -19,8 +19,9 @@ use crate::failure::Reached;
 
 /// Receives what a server reports, such as a line for each request.
 ///
-/// It is called on the runtime's workers: while it blocks, so does a worker, with all that runs there.
-/// A guest can choose parts of a report: each is bounded in length, and has no control characters.
+/// It is called on a runtime's workers: while it blocks, so does a worker, with all that runs
+/// there. A guest can choose parts of a report: each is bounded in length, and has no control
+/// characters.
 pub trait Log: fmt::Debug + Send + Sync {
     /// Write this down.
     fn event(&self, event: &Event<'_>);
@@ -28,8 +29,8 @@ pub trait Log: fmt::Debug + Send + Sync {
     /// Block until the lines that other threads are writing now are written. The default does
     /// nothing.
     ///
-    /// The command calls this for a service manager's watchdog. As long as it blocks, requests may be
-    /// stuck too, and the watchdog is not notified.
+    /// The command calls this for a service manager's watchdog. As long as it blocks, requests may
+    /// be stuck too, and the watchdog is not notified.
     fn flush(&self) {}
 }
 

@@ -24,8 +24,8 @@ use crate::log::Log;
 use crate::route::{Router, to_all};
 use crate::tenant::{TenantResolver, TenantSource};
 
-/// The components of a configuration, compiled, and checked as far as that is possible without opening
-/// a database.
+/// The components of a configuration, compiled, and checked as far as that is possible without
+/// opening a database.
 pub(crate) struct Compiled {
     components: BTreeMap<Name, CompiledComponent>,
 }
@@ -233,8 +233,8 @@ pub(crate) struct Target {
 }
 
 impl Site {
-    /// What `config` means, with its components and its open databases. The receiver is closed when no
-    /// request uses the site any more.
+    /// What `config` means, with its components and its open databases. The receiver is closed when
+    /// no request uses the site any more.
     pub(crate) fn new(
         config: &Config,
         compiled: Compiled,

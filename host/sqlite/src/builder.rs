@@ -119,12 +119,13 @@ impl PoolBuilder {
 
     /// Set how long the pool must be unused before its upkeep, which is due after about 4 MB were
     /// written. Upkeep updates SQLite's statistics
-    /// (<https://sqlite.org/lang_analyze.html#pragma_optimize>), gives free pages back to the disk if
-    /// the database has `auto_vacuum = INCREMENTAL`, and truncates the log.
+    /// (<https://sqlite.org/lang_analyze.html#pragma_optimize>), gives free pages back to the disk
+    /// if the database has `auto_vacuum = INCREMENTAL`, and truncates the log.
     ///
-    /// Each step takes milliseconds, and stops when a writer comes. The writer then waits for less than
-    /// a millisecond, or until the step has committed. All steps together take at most 2 s. A pool that
-    /// is closed first, or never unused for this long, has no upkeep; nor has a read-only database.
+    /// Each step takes milliseconds, and stops when a writer comes. The writer then waits for less
+    /// than a millisecond, or until the step has committed. All steps together take at most 2 s. A
+    /// pool that is closed first, or never unused for this long, has no upkeep; nor has a read-only
+    /// database.
     ///
     /// Defaults to 5 s; from 0 (no upkeep) to one hour.
     pub fn upkeep_after(mut self, time: Duration) -> Self {

@@ -134,8 +134,8 @@ mod tests {
         }
     }
 
-    /// SQLite fails to undo something only if the disk or the memory fails at that moment, so the test
-    /// says that it did.
+    /// SQLite fails to undo something only if the disk or the memory fails at that moment, so the
+    /// test says that it did.
     #[test]
     fn a_transaction_that_could_not_be_undone_ends_once_and_commits_nothing() {
         let engine = Sqlite::new(Location::memory(), Settings::default()).expect("an engine");

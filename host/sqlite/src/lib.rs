@@ -67,11 +67,11 @@
 //! reader takes longer, the log grows until that reader ends, and the thread does not wait for it
 //! again.
 //!
-//! Once the pool is unused, it does its upkeep: see [`upkeep_after`](PoolBuilder::upkeep_after). That
-//! ends with a checkpoint that truncates the log, if no connection of any process reads it. Every other
-//! checkpoint is passive (<https://sqlite.org/c3ref/wal_checkpoint_v2.html>): it stops at what a reader
-//! in another process needs, without waiting for it. While a program such as Litestream keeps a read
-//! transaction open, the log does not restart.
+//! Once the pool is unused, it does its upkeep: see [`upkeep_after`](PoolBuilder::upkeep_after).
+//! That ends with a checkpoint that truncates the log, if no connection of any process reads it.
+//! Every other checkpoint is passive (<https://sqlite.org/c3ref/wal_checkpoint_v2.html>): it stops
+//! at what a reader in another process needs, without waiting for it. While a program such as
+//! Litestream keeps a read transaction open, the log does not restart.
 //!
 //! While there are many reads and few commits, the same connection holds a read mark
 //! (<https://sqlite.org/walformat.html>), which saves every other reader of the process two system
@@ -84,10 +84,10 @@
 //! # Where to find what
 //!
 //! `engine` is a database, `session` a connection at work, and `folder` has many databases.
-//! [`backup`] copies, restores and checks one, and all of a folder. `lifecycle` creates, suspends and
-//! deletes one of a folder. [`migrations`] makes the tables. `open`
-//! sets up a connection, `policy` decides what it may run, `deadline` when it must stop. `writers`
-//! has the queue of writers, group commit, and checkpoints. All unsafe code is in `ffi`.
+//! [`backup`] copies, restores and checks one, and all of a folder. `lifecycle` creates, suspends
+//! and deletes one of a folder. [`migrations`] makes the tables. `open` sets up a connection,
+//! `policy` decides what it may run, `deadline` when it must stop. `writers` has the queue of
+//! writers, group commit, and checkpoints. All unsafe code is in `ffi`.
 
 #![cfg_attr(
     test,

@@ -1,12 +1,12 @@
 //! Creates, suspends, resumes and deletes a database of a folder.
 //!
-//! A suspended database has a marker file, which each [`Pools::get`](millpond_pool::Pools::get) looks
-//! for, in every process. Only the operator suspends and resumes.
+//! A suspended database has a marker file, which each [`Pools::get`](millpond_pool::Pools::get)
+//! looks for, in every process. Only the operator suspends and resumes.
 //!
 //! A new database gets its name when it is complete. A creation that is cut off by a crash leaves a
-//! part, which the next creation or deletion of the key removes. A deletion locks all other connections
-//! out with SQLite's own lock, and first writes the log into the database: if a crash cuts it off, the
-//! whole database is there, or none.
+//! part, which the next creation or deletion of the key removes. A deletion locks all other
+//! connections out with SQLite's own lock, and first writes the log into the database: if a crash
+//! cuts it off, the whole database is there, or none.
 
 use std::time::Duration;
 
@@ -28,11 +28,11 @@ struct Locked {
 }
 
 impl Folder {
-    /// Create the database of a key, and run the [migrations](Folder::migrations) on it. Durable when
-    /// this returns. Blocks meanwhile: some milliseconds, plus the migrations.
+    /// Create the database of a key, and run the [migrations](Folder::migrations) on it. Durable
+    /// when this returns. Blocks meanwhile: some milliseconds, plus the migrations.
     ///
-    /// Until it is complete, no file has its name. If a migration fails, nothing remains. If a crash
-    /// cuts the creation off, there is no database, and it can be created again.
+    /// Until it is complete, no file has its name. If a migration fails, nothing remains. If a
+    /// crash cuts the creation off, there is no database, and it can be created again.
     ///
     /// # Errors
     ///
@@ -78,10 +78,12 @@ impl Folder {
 
     /// Suspend the database of a key: from now on [`Pools::get`] refuses it with
     /// [`Unavailable`](ErrorKind::Unavailable), in this process and in every other that serves this
-    /// folder. Durable when this returns; blocks until then. Returns false if it is suspended already.
+    /// folder. Durable when this returns; blocks until then. Returns false if it is suspended
+    /// already.
     ///
-    /// Connections that are in use stay usable, and pools that are open are closed once they have been
-    /// idle. To end both after a grace, call [`Pools::close_one`] next; that affects this process.
+    /// Connections that are in use stay usable, and pools that are open are closed once they have
+    /// been idle. To end both after a grace, call [`Pools::close_one`] next; that affects this
+    /// process.
     ///
     /// # Errors
     ///
@@ -111,8 +113,8 @@ impl Folder {
             .map_err(|error| not_opened(&error))
     }
 
-    /// End the suspension of a database. Durable when this returns; blocks until then. Returns false
-    /// if it is not suspended.
+    /// End the suspension of a database. Durable when this returns; blocks until then. Returns
+    /// false if it is not suspended.
     ///
     /// # Errors
     ///
@@ -125,10 +127,10 @@ impl Folder {
     /// Delete the database of a key, its log, its shared memory and its marker. Durable when this
     /// returns. Blocks until then, and up to half a second while the database is open elsewhere.
     ///
-    /// Meanwhile no process can open it. If it is in use, it is not deleted. So suspend it first, close
-    /// its pool in this process with [`Pools::close_one`], and let other processes close theirs, after
-    /// [`max_idle_time`](millpond_pool::PoolsSettings::max_idle_time). [`delete`](Folder::delete) does
-    /// the first two.
+    /// Meanwhile no process can open it. If it is in use, it is not deleted. So suspend it first,
+    /// close its pool in this process with [`Pools::close_one`], and let other processes close
+    /// theirs, after [`max_idle_time`](millpond_pool::PoolsSettings::max_idle_time).
+    /// [`delete`](Folder::delete) does the first two.
     ///
     /// Afterwards the key is free. With [`create`](Folder::create), its next use creates an empty
     /// database.
@@ -184,11 +186,11 @@ impl Folder {
 
     /// Delete the database and what is beside it.
     fn delete_files(&self, key: &TenantKey, file: &str) -> Result<(), FolderError> {
-        // If only a log is left, this creates the file. Otherwise another process could create it, and
-        // lose its log, which is removed below.
+        // If only a log is left, this creates the file. Otherwise another process could create it,
+        // and lose its log, which is removed below.
         let locked = self.lock(key, file)?;
-        // If a crash leaves the database without its log, it can lack commits or be damaged. So write
-        // the log first. A failure does not prevent the deletion.
+        // If a crash leaves the database without its log, it can lack commits or be damaged. So
+        // write the log first. A failure does not prevent the deletion.
         if let Err(error) = locked.alone.end_log() {
             log::debug!("{file}: its log is deleted with it: {error}");
         }

@@ -158,7 +158,8 @@ async fn a_statement_whose_connection_was_taken_back_may_have_been_committed() {
     ready(first.as_mut()).expect("a row");
     let (_holder, transaction) = f.hold().await;
     assert!(poll(third.as_mut()).is_pending());
-    // The pool ends both connections: one whose statement has been committed, and one whose has not.
+    // The pool ends both connections: one whose statement has been committed, and one whose has
+    // not.
     f.pool.close(Duration::ZERO).await;
     let kind = |result: millpond_pool::Result<Summary>| result.expect_err("ended").kind();
     assert_eq!(kind(ready(second.as_mut())), ErrorKind::OutcomeUnknown);

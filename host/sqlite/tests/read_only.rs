@@ -136,8 +136,8 @@ fn a_file_on_a_read_only_disk_is_read() {
     }
 }
 
-/// As a user who may neither write the files nor their folder. Root may write everything, so it runs
-/// this again as another user.
+/// As a user who may neither write the files nor their folder. Root may write everything, so it
+/// runs this again as another user.
 #[cfg(unix)]
 #[test]
 fn a_folder_that_may_not_be_written_is_read_or_explained() {
@@ -152,7 +152,8 @@ fn a_folder_that_may_not_be_written_is_read_or_explained() {
         let open = |name| PoolBuilder::new().read_only(true).open(folder.join(name));
         let pool = open("delete.db").expect("a pool");
         assert_eq!(count(&pool), Ok(Value::Integer(1)));
-        // SQLite could not create the shared memory, and without it another user could write unseen.
+        // SQLite could not create the shared memory, and without it another user could write
+        // unseen.
         let error = open("wal.db").expect_err("no shared memory");
         assert_eq!(error.kind(), ErrorKind::CannotOpen, "{error}");
         assert!(error.to_string().contains("write-ahead log"), "{error}");

@@ -435,8 +435,9 @@ fn stepped_child(folder: &Path, what: &str) -> stepped::Stepped {
     )
 }
 
-/// At each step at which a restore over a damaged database is killed, the old file is there with its
-/// log, or the new one without: nothing of the log is lost, and none is taken for the new file's.
+/// At each step at which a restore over a damaged database is killed, the old file is there with
+/// its log, or the new one without: nothing of the log is lost, and none is taken for the new
+/// file's.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_damaged_database_keeps_its_log_at_each_step_of_a_restore() {
@@ -483,8 +484,8 @@ fn a_damaged_database_keeps_its_log_at_each_step_of_a_restore() {
     }
 }
 
-/// Another thread opens the new database as soon as it has its name: what the restore does then must
-/// not cost it its lock.
+/// Another thread opens the new database as soon as it has its name: what the restore does then
+/// must not cost it its lock.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_restore_does_not_unlock_the_database_that_it_has_put_in_place() {

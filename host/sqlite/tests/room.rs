@@ -194,8 +194,8 @@ async fn ending_a_transaction_leaves_a_call_that_waits_its_limits() {
     );
 }
 
-/// A write that turns out to need its own thread has lost the turn, and waits for it again there: on
-/// its caller's thread it would lose it to the next, again and again.
+/// A write that turns out to need its own thread has lost the turn, and waits for it again there:
+/// on its caller's thread it would lose it to the next, again and again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_goes_aside_keeps_the_turn_that_it_waited_for() {
     let f = Fixture::new(4).await;

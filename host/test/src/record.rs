@@ -203,8 +203,8 @@ macro_rules! record_assertions {
 
             /// Assert that no statement reads a whole table without an index.
             ///
-            /// Asks SQLite for the plan of each statement, now, on another connection. Statements of
-            /// tables that no longer exist are not checked.
+            /// Asks SQLite for the plan of each statement, now, on another connection. Statements
+            /// of tables that no longer exist are not checked.
             #[track_caller]
             pub fn no_full_scan(&self) -> &Self {
                 self.no_full_scan_except(&[])

@@ -81,9 +81,9 @@ impl SqliteCtxBuilder {
 /// One request's state: its grants, and what it holds.
 ///
 /// Create one for each request. Dropping it ends the request: its statements and waits are
-/// [interrupted](Request::interrupt), every connection that the guest still holds is returned to its
-/// pool, and every remaining handle becomes stale. Dropping the
-/// [`Store`](wasmtime::Store) that owns it does this too, after a trap or a cancelled call.
+/// [interrupted](Request::interrupt), every connection that the guest still holds is returned to
+/// its pool, and every remaining handle becomes stale. Dropping the [`Store`](wasmtime::Store) that
+/// owns it does this too, after a trap or a cancelled call.
 ///
 /// To serve another request in the same store, see [`next_request`](SqliteCtx::next_request).
 #[derive(Debug)]
@@ -155,14 +155,14 @@ impl SqliteCtx {
     }
 
     /// [End](SqliteCtx::end_request) the request, and begin the next one in the same store, with
-    /// this new context's grants, deadline and limits. An embedder that serves several requests with
-    /// one instance, one after another, calls this between them. See
-    /// [the crate's documentation](crate#one-instance-for-several-requests) for when to do so.
+    /// this new context's grants, deadline and limits. An embedder that serves several requests
+    /// with one instance, one after another, calls this between them. See [the crate's
+    /// documentation](crate#one-instance-for-several-requests) for when to do so.
     ///
-    /// The guest may have kept handles. They are stale: none reaches a connection of the new request,
-    /// not even one that a call of the old request was still waiting for. But they count against
-    /// the new request's limits until the guest drops them: a statement as a statement, and a
-    /// connection against the connections that the new request may hold of the same name.
+    /// The guest may have kept handles. They are stale: none reaches a connection of the new
+    /// request, not even one that a call of the old request was still waiting for. But they count
+    /// against the new request's limits until the guest drops them: a statement as a statement, and
+    /// a connection against the connections that the new request may hold of the same name.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -246,8 +246,8 @@ impl SqliteCtx {
         }
     }
 
-    /// Reserve one more connection, or fail if the request may hold no more. Until the weak reference
-    /// is dropped, the connection counts.
+    /// Reserve one more connection, or fail if the request may hold no more. Until the weak
+    /// reference is dropped, the connection counts.
     fn take_place(&mut self, database: &str) -> Result<Place, connections::Error> {
         self.earlier.retain(|held| held.count() > 0);
         let earlier = self.earlier.iter().filter(|held| held.name == database);

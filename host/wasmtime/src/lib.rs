@@ -99,20 +99,21 @@
 //! A new instance for each request is the default: what a guest does wrong in one request cannot
 //! reach another. A guest whose instances take long to start, such as one in Python or Go, or that
 //! fills a cache, may be worth keeping. Then call [`SqliteCtx::end_request`] at the end of each
-//! request, and [`SqliteCtx::next_request`] at the beginning of the next one in the same store. Do not
-//! assign a new context instead: the handles that the guest has kept would no longer count.
+//! request, and [`SqliteCtx::next_request`] at the beginning of the next one in the same store. Do
+//! not assign a new context instead: the handles that the guest has kept would no longer count.
 //!
-//! The databases are as safe as with new instances. Everything that a request holds is returned at its
-//! end, and its handles are stale. But the guest's memory is one for all of the instance's requests:
+//! The databases are as safe as with new instances. Everything that a request holds is returned at
+//! its end, and its handles are stale. But the guest's memory is one for all of the instance's
+//! requests:
 //!
 //! - What it has read for one client is there while it answers the next. A guest that mixes them up,
 //!   or is made to, shows one client's data to another.
 //! - A guest that has been corrupted, by its own mistake or by a client, stays corrupted.
 //! - What it leaks adds up: memory, and handles in the table of resources.
 //!
-//! So serve only requests that may see the same data, never two tenants', unless you trust the guest
-//! to keep them apart. Drop the store after a trap, a timeout, a call that was cancelled, and a
-//! client that disconnected; and after a number of requests. `millpond serve
+//! So serve only requests that may see the same data, never two tenants', unless you trust the
+//! guest to keep them apart. Drop the store after a trap, a timeout, a call that was cancelled, and
+//! a client that disconnected; and after a number of requests. `millpond serve
 //! --max-instance-reuse` does all this. For a store of
 //! [`store_sync`](InstanceLimits::store_sync), set the epoch deadline again for each request.
 //!
@@ -130,8 +131,8 @@
 //!   the same configuration, so the same [`InstanceLimits`]: otherwise loading returns an error.
 //!
 //! `deserialize_file` is `unsafe`, because such a file is native code: who can write it can do
-//! everything that the process can. wasmtime checks that it fits, not where it comes from. Load only
-//! files that you made and that only you can write.
+//! everything that the process can. wasmtime checks that it fits, not where it comes from. Load
+//! only files that you made and that only you can write.
 //!
 //! ```
 //! # fn main() -> wasmtime::Result<()> {

@@ -303,8 +303,8 @@ pub fn start_epochs(engine: &Engine) -> io::Result<EpochCount> {
     Ok(count)
 }
 
-/// How many times the thread of [`start_epochs`] has advanced an engine's epoch. If the count stays the
-/// same, a guest that computes is no longer interrupted. Clones share the count.
+/// How many times the thread of [`start_epochs`] has advanced an engine's epoch. If the count stays
+/// the same, a guest that computes is no longer interrupted. Clones share the count.
 #[derive(Clone, Debug, Default)]
 pub struct EpochCount(Arc<AtomicU64>);
 

@@ -51,9 +51,9 @@ pub fn add_to_linker_with<T: Send + 'static>(
 }
 
 /// Like [`add_to_linker`], for guests that are called without `async`. It needs no runtime. Every
-/// call blocks its thread until it ends, at most 50 ms past its deadline unless the disk hangs: call
-/// the guest on a thread without other work. On a runtime, start it with
-/// tokio's `spawn_blocking` or on its own thread.
+/// call blocks its thread until it ends, at most 50 ms past its deadline unless the disk hangs:
+/// call the guest on a thread without other work. On a runtime, start it with tokio's
+/// `spawn_blocking` or on its own thread.
 ///
 /// # Errors
 ///

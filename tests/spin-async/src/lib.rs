@@ -1,5 +1,5 @@
-//! The asynchronous functions of Spin's SQLite: results as streams, and calls at the same time. With an
-//! argument, it does what `pending.rs` does under this name. As an HTTP handler:
+//! The asynchronous functions of Spin's SQLite: results as streams, and calls at the same time.
+//! With an argument, it does what `pending.rs` does under this name. As an HTTP handler:
 //!
 //! - `/hold` writes in a transaction that it commits at the end of the request's body.
 //! - `/compute` begins to write, and computes for 3 seconds before it looks at the result.

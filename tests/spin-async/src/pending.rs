@@ -1,5 +1,5 @@
-//! Calls that wait while a statement runs on another thread of the host. The host's runtime must have
-//! one worker, so that calls begin in their order.
+//! Calls that wait while a statement runs on another thread of the host. The host's runtime must
+//! have one worker, so that calls begin in their order.
 
 use std::future::{Future, poll_fn, ready};
 use std::pin::Pin;

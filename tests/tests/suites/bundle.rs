@@ -50,7 +50,8 @@ fn provider() -> Option<PathBuf> {
     provider
 }
 
-/// There are many bundles, each with SQLite in it, and each runs for a moment: compile them quickly.
+/// There are many bundles, each with SQLite in it, and each runs for a moment: compile them
+/// quickly.
 fn engine() -> Engine {
     static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
         let mut config = Config::new();
@@ -190,8 +191,8 @@ impl HostMonotonicClock for Clock {
     }
 }
 
-/// Run a command with one preopened folder, as `wasmtime run --dir FOLDER::/data` does. Returns what
-/// it printed; as an error if it failed.
+/// Run a command with one preopened folder, as `wasmtime run --dir FOLDER::/data` does. Returns
+/// what it printed; as an error if it failed.
 fn run(
     engine: &Engine,
     component: &Component,

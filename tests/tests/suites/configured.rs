@@ -1,5 +1,5 @@
-//! `serve --config`, `check` and `--print-config`: components, routes, databases and grants from one
-//! file.
+//! `serve --config`, `check` and `--print-config`: components, routes, databases and grants from
+//! one file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -10,7 +10,7 @@ use millpond_tests::{component, foreach_hostile};
 use rusqlite::Connection;
 
 use crate::assert_test_exists;
-use crate::process::{MISTAKE, Server, millpond, until};
+use crate::process::{MISTAKE, Server, millpond, text, until};
 
 foreach_hostile!(assert_test_exists);
 
@@ -259,6 +259,15 @@ fn hostile_serves() {
 }
 
 #[test]
+fn hostile_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::of("hostile_error", &folder.path().join("app.db"), &[]);
+    server.ask("GET", "/", None).is(500);
+    // Why the guest ended, not what it said before.
+    server.line_with("trapped) ");
+}
+
+#[test]
 fn a_disconnecting_client_ends_its_statement() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");
@@ -275,6 +284,14 @@ fn a_disconnecting_client_ends_its_statement() {
     while server.counters()["in_use"] != 0 {
         std::thread::yield_now();
     }
+}
+
+/// The usual priority of a server's threads, and that of guests that compute. 19 is the lowest.
+#[cfg(target_os = "linux")]
+fn priorities(server: &Server) -> (i32, i32) {
+    let workers = server.nice("tokio-rt-worker");
+    let usual = workers.into_iter().max().expect("a worker");
+    (usual, 19.min(usual + 10))
 }
 
 #[cfg(target_os = "linux")]
@@ -300,16 +317,38 @@ fn guests_that_compute_leave_the_workers_to_others() {
             client
         })
         .collect();
-    let workers = server.nice("tokio-rt-worker");
-    // 19 is the lowest priority: none is lower.
-    let lower = 19.min(workers.into_iter().max().expect("a worker") + 1);
-    until("they compute behind the workers", || {
-        let background = server.nice("millpond-guest");
-        background.len() == processors && background.iter().all(|nice| *nice >= lower)
-    });
     until("all run", || running() == guests);
+    assert_eq!(
+        server.nice("millpond-guest"),
+        vec![priorities(&server).1; processors]
+    );
     drop(clients);
     until("they end", || running() == 0);
     // However many guests they have run.
     assert_eq!(server.nice("millpond-guest").len(), processors);
+}
+
+/// On Linux a thread inherits the priority of the one that starts it.
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_that_a_guest_in_the_background_starts_have_their_own_priority() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.db");
+    let server = Server::of("hostile_serves", &path, &["--request-timeout", "1h"]);
+    let ask = |path: &str, sql: &str| {
+        let answer = server.ask_raw("POST", path, "", sql.as_bytes()).is(200);
+        assert_eq!(text(&answer.body), "answered", "{sql}");
+    };
+    let count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000000)";
+    // It hands its worker over, to a thread that is started for that.
+    ask("/compute/query", &format!("{count} SELECT max(i) FROM n"));
+    let (usual, low) = priorities(&server);
+    let background = server.nice("millpond-guest");
+    assert!(background.iter().all(|nice| *nice == low), "{background:?}");
+
+    // This runs on a thread that the connection keeps, for other requests too.
+    ask("/compute/query", "PRAGMA table_list");
+    let aside = server.nice("millpond-aside");
+    assert_eq!(aside, vec![usual; aside.len()]);
+    assert_ne!(aside.len(), 0);
 }

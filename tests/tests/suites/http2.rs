@@ -375,7 +375,8 @@ fn a_client_that_reads_nothing_loses_its_connection_at_the_deadline() {
     site.server.ends_with_nothing_in_use();
 }
 
-/// The guest's connection is returned at the deadline, before the client's own connection is closed.
+/// The guest's connection is returned at the deadline, before the client's own connection is
+/// closed.
 #[test]
 fn a_client_that_does_not_read_does_not_keep_a_database_connection() {
     let site = Site::new("wasi03_visits", "request-timeout = \"500ms\"", "");

@@ -66,8 +66,8 @@ async fn keyvalue_swaps() {
     together("keyvalue_swaps", "swaps", "count").await;
 }
 
-/// Run a program that counts to ten four times at once, through several pools, so that the counts of
-/// each cannot be told from one pool's order.
+/// Run a program that counts to ten four times at once, through several pools, so that the counts
+/// of each cannot be told from one pool's order.
 async fn together(program: &'static str, bucket: &str, key: &str) {
     let lab = Lab::new();
     let mut runs = JoinSet::new();

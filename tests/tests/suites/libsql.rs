@@ -1,5 +1,5 @@
-//! The contract on a libSQL server: every guest program that names no file runs on a real one, where
-//! the variable `MILLPOND_SQLD` names its program.
+//! The contract on a libSQL server: every guest program that names no file runs on a real one,
+//! where the variable `MILLPOND_SQLD` names its program.
 //!
 //! Programs report where they expect something else than on a file. The table in
 //! `host/libsql/DIFFERENCES.md` has exactly those rows, each with its reason. `MILLPOND_BLESS=1`

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// What is built here: everything for this machine, and the guests as components. Only their packages
-/// have been downloaded; cargo-deny checks all others.
+/// What is built here: everything for this machine, and the guests as components. Only their
+/// packages have been downloaded; cargo-deny checks all others.
 const BUILT: [&[&str]; 2] = [
     &["--workspace"],
     &[

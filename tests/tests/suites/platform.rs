@@ -1,5 +1,5 @@
-//! A small platform under load: 200 tenants, three components (notes, a report that only reads, and a
-//! hostile one), backups, and a reload meanwhile.
+//! A small platform under load: 200 tenants, three components (notes, a report that only reads, and
+//! a hostile one), backups, and a reload meanwhile.
 //!
 //! Takes 20 seconds. For a longer run, set `MILLPOND_LOAD_SECONDS`:
 //!

@@ -1,5 +1,5 @@
-//! The host of plugins in `tests/embeds`, with a plugin that counts its visits, one that panics, and
-//! tenants.
+//! The host of plugins in `tests/embeds`, with a plugin that counts its visits, one that panics,
+//! and tenants.
 
 use std::time::Duration;
 

@@ -259,7 +259,8 @@ impl Server {
         nice.collect()
     }
 
-    /// Where this process finds a path as the server sees it: that may have mounted something there.
+    /// Where this process finds a path as the server sees it: that may have mounted something
+    /// there.
     #[cfg(target_os = "linux")]
     pub(crate) fn view_of(&self, path: &Path) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.child.id()));

@@ -1,5 +1,5 @@
-//! `reload = "on-change"`: a server reloads when its configuration, its components or its migrations
-//! change.
+//! `reload = "on-change"`: a server reloads when its configuration, its components or its
+//! migrations change.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -292,5 +292,25 @@ fn instances_of_a_replaced_component_are_dropped() {
     held.answer().expect("an answer").is(200);
     until("the former engine ends", || engines() == 1);
     server.terminate();
+    assert!(server.wait().success());
+}
+
+#[test]
+fn a_refused_configuration_does_not_even_apply_to_the_stop() {
+    let (folder, file) = site::write("hostile_serves", "grace = \"1h\"", "");
+    let server = Server::start(site::command(&file));
+    let sql = b"SELECT 1";
+    let mut held = Request::hold(server.address, "POST", "/query", sql.len()).expect("a guest");
+    // It opens only when everything else of the new configuration has been accepted.
+    let text = fs::read_to_string(&file).expect("the file");
+    fs::write(folder.path().join("text.db"), "no database".repeat(100)).expect("a file");
+    let text = text.replace("1h", "0s").replace("app.db", "text.db");
+    replace(&file, &text);
+    server.reload();
+    assert!(server.line_with("eloaded").contains("Not reloaded"));
+    server.terminate();
+    server.line_with("Shutting down");
+    held.send(sql).expect("the rest");
+    held.answer().expect("an answer").is(200);
     assert!(server.wait().success());
 }

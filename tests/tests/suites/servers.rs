@@ -19,7 +19,8 @@ const MISTAKE: i32 = 2;
 /// That of a server that does not start for a reason that may pass.
 const NOT_NOW: i32 = 1;
 
-/// The public key of a server that asks for tokens, and a token that is signed with its private key.
+/// The public key of a server that asks for tokens, and a token that is signed with its private
+/// key.
 const KEY: &str = "-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAs7pPoI23s0ec6FN6u4VnY35Bbfjbi8QNvYh1GjJI5A4=
 -----END PUBLIC KEY-----

@@ -1,6 +1,6 @@
-//! `millpond serve` as a service: what it tells systemd, the sockets that systemd passes, and the units.
-//! The tests speak systemd's side of the protocol, over real sockets. `tests/systemd/run` uses the real
-//! systemd.
+//! `millpond serve` as a service: what it tells systemd, the sockets that systemd passes, and the
+//! units. The tests speak systemd's side of the protocol, over real sockets. `tests/systemd/run`
+//! uses the real systemd.
 
 mod away;
 mod units;

@@ -1,5 +1,5 @@
-//! A server with a configuration file, and its clients: curl, one that speaks HTTP/2 as a test tells it,
-//! and one that speaks TLS.
+//! A server with a configuration file, and its clients: curl, one that speaks HTTP/2 as a test
+//! tells it, and one that speaks TLS.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! A guest of Spin's asynchronous functions on a runtime with several threads, as an embedder may have
-//! one: its statements run on a worker, and the guest beside them.
+//! A guest of Spin's asynchronous functions on a runtime with several threads, as an embedder may
+//! have one: its statements run on a worker, and the guest beside them.
 
 use std::time::{Duration, Instant};
 

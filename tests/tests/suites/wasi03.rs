@@ -1,6 +1,7 @@
 //! Components for WASI 0.3, whose functions and bodies are asynchronous: served, and run.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Output;
 
@@ -194,4 +195,23 @@ fn a_response_has_its_trailers() {
         }
         server.ends_with_nothing_in_use();
     }
+}
+
+/// The client has its response, and its connection is closed: only the guest is left.
+#[test]
+fn a_stop_waits_for_what_a_guest_does_after_its_response() {
+    let (_folder, database) = here();
+    let server = serve(&database);
+    assert_eq!(get(&server, "/visits"), "1");
+    let other = rusqlite::Connection::open(&database).expect("the file");
+    other.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    assert_eq!(get(&server, "/late"), "sent");
+    server.terminate();
+    server.line_with("Shutting down");
+    while TcpStream::connect(server.address).is_ok() {}
+    other.execute_batch("COMMIT").expect("a commit");
+    assert!(server.wait().success());
+    let sql = "SELECT count(*) FROM visit";
+    let visits = other.query_row(sql, [], |row| row.get(0));
+    assert_eq!(visits, Ok(2));
 }

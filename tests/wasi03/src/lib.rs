@@ -62,6 +62,7 @@ impl http::handler::Guest for Program {
             "/numbers/trap" => Ok(respond(|writer| numbers(writer, 50_000))),
             "/numbers/endless" => Ok(respond(endless)),
             "/numbers/held" => Ok(respond(held)),
+            "/late" => Ok(respond(late)),
             "/echo" => echo(request),
             "/trap" => trap(),
             _ => Err(ErrorCode::HttpRequestUriInvalid),
@@ -141,6 +142,15 @@ async fn endless(mut writer: StreamWriter<u8>) {
 async fn held(writer: StreamWriter<u8>) {
     let _db = db().expect("a connection");
     endless(writer).await;
+}
+
+/// Visits once the client has the whole response.
+async fn late(mut writer: StreamWriter<u8>) {
+    writer.write_all(b"sent".to_vec()).await;
+    drop(writer);
+    // The host passes the end on before it runs the statement.
+    wasip3::clocks::monotonic_clock::wait_for(1_000_000).await;
+    visit().expect("a visit");
 }
 
 fn echo(request: Request) -> Result<Response, ErrorCode> {

@@ -28,10 +28,10 @@ const REDRAW: Duration = Duration::from_millis(100);
 
 /// Apply the migrations to all tenants
 ///
-/// Each database is migrated in its own transactions, several at once, also while servers use them: it
-/// waits up to 30 seconds for a writer. A failure does not stop the others. Ctrl-C stops after those
-/// that have begun; a second one at once, which undoes their current migrations. Run it again to go
-/// on.
+/// Each database is migrated in its own transactions, several at once, also while servers use them:
+/// it waits up to 30 seconds for a writer. A failure does not stop the others. Ctrl-C stops after
+/// those that have begun; a second one at once, which undoes their current migrations. Run it again
+/// to go on.
 #[derive(Args)]
 pub(crate) struct Migrate {
     #[command(flatten)]
@@ -102,7 +102,8 @@ fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
     Ok(is_stopped)
 }
 
-/// Shows what is done: a line for each database that was migrated or failed; and on a terminal, a bar.
+/// Shows what is done: a line for each database that was migrated or failed; and on a terminal, a
+/// bar.
 struct Progress {
     json: bool,
     has_bar: bool,

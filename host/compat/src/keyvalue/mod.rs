@@ -34,8 +34,9 @@
 //!
 //! `no-such-store`: the database is not granted, the bucket has no valid name, or it has no table
 //! and the grant is read-only. `access-denied`: the grant does not allow it. `other`: the kind of
-//! the contract's error, such as `busy` or `outcome-unknown`, and its message. If a host serves several
-//! requests with one instance, a bucket is the request's that opened it: `stale-handle` in the next.
+//! the contract's error, such as `busy` or `outcome-unknown`, and its message. If a host serves
+//! several requests with one instance, a bucket is the request's that opened it: `stale-handle` in
+//! the next.
 
 mod bucket;
 mod cas;

@@ -33,8 +33,8 @@
 //!
 //! A request may have [`max_cursors`] calls of `execute-async` under way or with rows left, 64 by
 //! default. At most 64 rows of each, and one page of the pool's in bytes, are read ahead. The
-//! statements of a connection's calls that run or wait at the same time may have 32 MiB together, with
-//! their parameters.
+//! statements of a connection's calls that run or wait at the same time may have 32 MiB together,
+//! with their parameters.
 //!
 //! `execute` returns up to [`MAX_RESULT_BYTES`]. If its rows have more, it fails with `io`
 //! (`too-large`), but what a statement with `RETURNING` has written stays.

@@ -3,8 +3,8 @@
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, LinkerInstance, ResourceType};
 
-/// Define the imports of a Spin guest for which [`is_trapping_interface`] is true, such that calling
-/// one traps and says which it was. Spin's SDKs import many interfaces into every guest.
+/// Define the imports of a Spin guest for which [`is_trapping_interface`] is true, such that
+/// calling one traps and says which it was. Spin's SDKs import many interfaces into every guest.
 ///
 /// Does nothing for a component that imports neither `fermyon:spin` nor a package `spin:…`.
 ///

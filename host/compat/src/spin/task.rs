@@ -9,9 +9,9 @@ use tokio::task::{JoinError, JoinHandle};
 
 /// A task of the runtime. Dropping it stops it where it waits.
 ///
-/// While the guest computes or is in a synchronous function, the store does not poll its asynchronous
-/// functions. If such a call had its turn on a connection, the turn to write, or a place in the pool,
-/// everything else that waits for it would wait until the guest is done.
+/// While the guest computes or is in a synchronous function, the store does not poll its
+/// asynchronous functions. If such a call had its turn on a connection, the turn to write, or a
+/// place in the pool, everything else that waits for it would wait until the guest is done.
 #[derive(Debug)]
 pub(super) struct Task<T>(JoinHandle<T>);
 

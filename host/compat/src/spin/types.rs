@@ -9,8 +9,8 @@ use wasmtime::component::{ComponentType, Lift, Lower};
 use crate::error::summary;
 use crate::yielding::Copied;
 
-/// The most bytes of a result of `execute`, as the host holds it for the guest: each row counts with
-/// 24, and each value with 32 besides its text or blob.
+/// The most bytes of a result of `execute`, as the host holds it for the guest: each row counts
+/// with 24, and each value with 32 besides its text or blob.
 pub const MAX_RESULT_BYTES: usize = 64 << 20;
 
 #[derive(Clone, Debug, ComponentType, Lift, Lower)]

@@ -72,8 +72,8 @@ impl Core {
         Ok(())
     }
 
-    /// `last_insert_rowid()`, `changes()` and `total_changes()` describe the stream, on which earlier
-    /// borrowers may have written. Replace such a stream, or refuse the functions.
+    /// `last_insert_rowid()`, `changes()` and `total_changes()` describe the stream, on which
+    /// earlier borrowers may have written. Replace such a stream, or refuse the functions.
     fn check_functions(&mut self, statement: &Statement<'_>) -> Result<()> {
         let functions = statement.functions;
         let history = self

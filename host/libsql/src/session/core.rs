@@ -273,8 +273,8 @@ impl Core {
         self.lose_transaction(Aborted::Overdue);
     }
 
-    /// Refuse at once to write while another connection of the same request is in a transaction that
-    /// writes: the server would wait 5 seconds, and then end that transaction.
+    /// Refuse at once to write while another connection of the same request is in a transaction
+    /// that writes: the server would wait 5 seconds, and then end that transaction.
     pub(super) fn check_writer(&self) -> Result<(), Error> {
         let is_other = |request| self.shared.is_other_writing(request, self.id);
         match self.borrower.request.is_some_and(is_other) {

@@ -233,7 +233,8 @@ impl Core {
         Ok((columns, Rest::Streaming(Box::new(streaming))))
     }
 
-    /// Whether to ask for a stream of rows at once, because the statement's last result was too large.
+    /// Whether to ask for a stream of rows at once, because the statement's last result was too
+    /// large.
     fn was_large(&self, statement: &Statement<'_>) -> bool {
         only_reads(statement)
             && matches!(self.txn, Txn::None | Txn::Open)

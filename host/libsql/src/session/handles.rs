@@ -21,8 +21,8 @@ pub(super) struct Prepared {
     pub(super) described: Option<Described>,
 }
 
-/// What a statement is, and the [`definitions`](crate::shared::Shared::definitions) before the server
-/// said so.
+/// What a statement is, and the [`definitions`](crate::shared::Shared::definitions) before the
+/// server said so.
 pub(super) type Described = (u64, Arc<Description>);
 
 impl Core {

@@ -33,8 +33,8 @@ pub(crate) struct Stream {
     /// one's.
     history: bool,
     wrote: bool,
-    /// The last insert rowid in the server's latest answer; `None` if an earlier borrower's write may
-    /// have changed it since.
+    /// The last insert rowid in the server's latest answer; `None` if an earlier borrower's write
+    /// may have changed it since.
     last_rowid: Option<i64>,
     /// Whether a write was sent after that answer.
     wrote_since: bool,
@@ -56,8 +56,8 @@ impl Stream {
         }
     }
 
-    /// Close it in the background, which undoes whatever it has not committed. Where that fails, the
-    /// server closes it after ten seconds.
+    /// Close it in the background, which undoes whatever it has not committed. Where that fails,
+    /// the server closes it after ten seconds.
     pub(super) fn close(self, shared: &Arc<Shared>, http: Option<Http>) {
         let shared = Arc::clone(shared);
         shared.runtime.spawn(async move {

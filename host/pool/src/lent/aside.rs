@@ -25,8 +25,8 @@ pub(crate) const PATIENCE: Duration =
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 impl Lent {
-    /// Like [`call`](Lent::call), but on the session's own thread. Completes when the call ends or is
-    /// abandoned, which dropping the future does too.
+    /// Like [`call`](Lent::call), but on the session's own thread. Completes when the call ends or
+    /// is abandoned, which dropping the future does too.
     pub(super) async fn call_aside<T: Send + 'static>(
         self: &Arc<Lent>,
         (outcome, left): (Option<Outcome>, Option<Left>),
@@ -201,8 +201,8 @@ impl Lent {
                 self.back.notify_all();
                 self.stop.interrupt(self.lending);
             }
-            // Handles that it opened reached no caller, so nothing would drop them: close the session,
-            // once a later call has ended.
+            // Handles that it opened reached no caller, so nothing would drop them: close the
+            // session, once a later call has ended.
             Holding::Aside(..) => self.unfinished.store(true, Ordering::Relaxed),
             Holding::Here(_) => {
                 let held = holding.take();
@@ -220,8 +220,8 @@ impl Lent {
     /// # Errors
     ///
     /// [`DeadlineExceeded`](ErrorKind::DeadlineExceeded): the session has been closed.
-    /// [`StaleHandle`](ErrorKind::StaleHandle) or [`PoolClosed`](ErrorKind::PoolClosed): the pool took
-    /// it back.
+    /// [`StaleHandle`](ErrorKind::StaleHandle) or [`PoolClosed`](ErrorKind::PoolClosed): the pool
+    /// took it back.
     pub(super) async fn may_go_aside(&self, at_once: bool) -> Result<Risk<'_, Box<Pooled>>> {
         // The session has begun a call. If that does not continue, because there was no time or
         // because its future was dropped, do not use the session again.

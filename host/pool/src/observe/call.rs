@@ -87,7 +87,8 @@ impl<'a> CallWatch<'a> {
         CallWatch::start(lent, Of::Sql(sql))
     }
 
-    /// Like [`new`](CallWatch::new), for a `prepare`, of which the observer is only told if it fails.
+    /// Like [`new`](CallWatch::new), for a `prepare`, of which the observer is only told if it
+    /// fails.
     pub(crate) fn of_prepare(lent: &'a Lent, sql: &'a str) -> CallWatch<'a> {
         CallWatch::start(lent, Of::Prepare(sql))
     }

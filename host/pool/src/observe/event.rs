@@ -18,13 +18,13 @@ pub struct Source<'a> {
     pub request: Option<&'a str>,
     /// The number of the lending, unique in this process. All events from
     /// [`ConnectionAsked`](Event::ConnectionAsked) until the connection is back, or until
-    /// [`ConnectionNotGot`](Event::ConnectionNotGot), have the same number. `None` for events of the
-    /// pool itself.
+    /// [`ConnectionNotGot`](Event::ConnectionNotGot), have the same number. `None` for events of
+    /// the pool itself.
     pub lending: Option<u64>,
-    /// The number of the call in which this happened, unique in this process. Calls that run SQL have
-    /// one: all events of a call from [`StatementBegun`](Event::StatementBegun) to
-    /// [`StatementFinished`](Event::StatementFinished) have the same number. `None` for events outside
-    /// of such calls.
+    /// The number of the call in which this happened, unique in this process. Calls that run SQL
+    /// have one: all events of a call from [`StatementBegun`](Event::StatementBegun) to
+    /// [`StatementFinished`](Event::StatementFinished) have the same number. `None` for events
+    /// outside of such calls.
     pub call: Option<u64>,
 }
 

@@ -1,8 +1,9 @@
 //! What an operator can watch of a pool: each event, as it happens.
 //!
-//! An [`Observer`] is told of the connections that callers ask for, get and return, of the statements
-//! that begin and end, of the turns to write that they waited for, of group commits, checkpoints and
-//! upkeep, and of transactions that ended before their borrower ended them. Each [`Event`] has a
+//! An [`Observer`] is told of the connections that callers ask for, get and return, of the
+//! statements that begin and end, of the turns to write that they waited for, of group commits,
+//! checkpoints and upkeep, and of transactions that ended before their borrower ended them. Each
+//! [`Event`] has a
 //! [`Source`]: the database, the tenant, the guest, the request, and numbers that say which events
 //! belong together.
 //!
@@ -56,8 +57,8 @@
 //! ```
 //!
 //! Two observers are here: with the feature `tracing`, one with spans and events for the crate
-//! [`tracing`](https://docs.rs/tracing), and with the feature `prometheus`, one with metrics. A pair
-//! of observers is an observer.
+//! [`tracing`](https://docs.rs/tracing), and with the feature `prometheus`, one with metrics. A
+//! pair of observers is an observer.
 //!
 //! # When an observer is called
 //!

@@ -9,8 +9,8 @@ use super::event::TransactionEnd;
 /// How many notes of one call are kept: further ones are not told. One call makes a few.
 const MAX_NOTES: usize = 64;
 
-/// Where a session notes what happened, for observers. After each call the pool takes the notes while
-/// the session is locked, and tells them later.
+/// Where a session notes what happened, for observers. After each call the pool takes the notes
+/// while the session is locked, and tells them later.
 #[derive(Debug, Default)]
 pub struct Notes {
     wrote: AtomicBool,
@@ -84,7 +84,8 @@ impl Notes {
         }
     }
 
-    /// Take the notes. The session must be locked: otherwise they may be those of its next borrower.
+    /// Take the notes. The session must be locked: otherwise they may be those of its next
+    /// borrower.
     pub(crate) fn take(&self) -> Vec<Note> {
         std::mem::take(&mut lock(&self.list))
     }
@@ -111,8 +112,8 @@ impl CallNotes {
         }
     }
 
-    /// Take what the session has noted. The session must be locked: otherwise it may already be lent to
-    /// another borrower, or run another call.
+    /// Take what the session has noted. The session must be locked: otherwise it may already be
+    /// lent to another borrower, or run another call.
     pub(crate) fn take_from(&self, notes: &Notes) {
         self.take_wrote_from(notes);
         let mut noted = lock(&notes.list);
@@ -121,7 +122,8 @@ impl CallNotes {
         }
     }
 
-    /// Like [`take_from`](CallNotes::take_from), for a call that still runs: only whether it writes.
+    /// Like [`take_from`](CallNotes::take_from), for a call that still runs: only whether it
+    /// writes.
     pub(crate) fn take_wrote_from(&self, notes: &Notes) {
         if notes.wrote.swap(false, Ordering::Relaxed) {
             self.wrote();

@@ -25,11 +25,10 @@ const CHANGE: Duration = Duration::from_secs(1);
 
 /// Pools of many databases, by key: a tenant's name, for instance. Clones share them.
 ///
-/// A pool is opened when its key is first asked for. At most
-/// [`max_open`](PoolsSettings::max_open) are open at once: to open another, the one that has not been
-/// used for the longest time is closed. One that has not been used for
-/// [`max_idle_time`](PoolsSettings::max_idle_time) is closed too, by a thread that all pools of the
-/// process share.
+/// A pool is opened when its key is first asked for. At most [`max_open`](PoolsSettings::max_open)
+/// are open at once: to open another, the one that has not been used for the longest time is
+/// closed. One that has not been used for [`max_idle_time`](PoolsSettings::max_idle_time) is closed
+/// too, by a thread that all pools of the process share.
 ///
 /// A pool is in use as long as a clone of it, a grant or a connection exists, and those in use stay
 /// open. So no caller sees an error because a database was closed meanwhile. If all are in use,
@@ -116,13 +115,13 @@ impl Pools {
     /// Create an empty set of pools.
     ///
     /// `check` says whether a key may be a database's: each [`get`](Pools::get) calls it, on the
-    /// calling thread, before anything is closed or opened for the key, and whether or not its pool is
-    /// open. So it can refuse a database that is open, from one call to the next. Keys may come from
-    /// requests: let it refuse, quickly, what is none, with
+    /// calling thread, before anything is closed or opened for the key, and whether or not its pool
+    /// is open. So it can refuse a database that is open, from one call to the next. Keys may come
+    /// from requests: let it refuse, quickly, what is none, with
     /// [`NoSuchDatabase`](ErrorKind::NoSuchDatabase).
     ///
-    /// `open` opens the pool of a key, and does not keep a clone of it. It is called for one key at a
-    /// time, and for several keys at once. If it blocks the thread, let it call
+    /// `open` opens the pool of a key, and does not keep a clone of it. It is called for one key at
+    /// a time, and for several keys at once. If it blocks the thread, let it call
     /// [`hand_over`](crate::engine::hand_over) first. Let it set the key as the pool's
     /// [`tenant`](crate::Settings::tenant), for observers.
     ///
@@ -150,24 +149,24 @@ impl Pools {
         Ok(Pools { shared })
     }
 
-    /// Get the pool of this key, and open it if it is not open. Waits, without blocking a thread, for
-    /// up to [`timeout`](PoolsSettings::timeout): in order, for room, while all pools that may be open
-    /// are in use. And for as long, at least a second, while another caller waits for room for the same
-    /// key, or opens or closes its pool.
+    /// Get the pool of this key, and open it if it is not open. Waits, without blocking a thread,
+    /// for up to [`timeout`](PoolsSettings::timeout): in order, for room, while all pools that may
+    /// be open are in use. And for as long, at least a second, while another caller waits for room
+    /// for the same key, or opens or closes its pool.
     ///
-    /// It stays open as long as the caller keeps it, or a grant or connection of it: keep it for one
-    /// request. Closing another to make room blocks the thread for milliseconds, after having handed
-    /// over its worker.
+    /// It stays open as long as the caller keeps it, or a grant or connection of it: keep it for
+    /// one request. Closing another to make room blocks the thread for milliseconds, after having
+    /// handed over its worker.
     ///
     /// Must be awaited within a tokio runtime with time enabled; elsewhere use
     /// [`get_blocking`](Pools::get_blocking).
     ///
     /// # Errors
     ///
-    /// Those of the functions that check the key and open its pool: of a failed opening, all who waited
-    /// for it get the same. [`PoolTimeout`](ErrorKind::PoolTimeout): the wait exceeded the timeout;
-    /// `in_use` is how many pools were in use. [`PoolClosed`](ErrorKind::PoolClosed): after
-    /// [`close`](Pools::close).
+    /// Those of the functions that check the key and open its pool: of a failed opening, all who
+    /// waited for it get the same. [`PoolTimeout`](ErrorKind::PoolTimeout): the wait exceeded the
+    /// timeout; `in_use` is how many pools were in use. [`PoolClosed`](ErrorKind::PoolClosed):
+    /// after [`close`](Pools::close).
     pub async fn get(&self, key: &str) -> Result<Pool> {
         let Shared {
             registry, settings, ..
@@ -219,10 +218,10 @@ impl Pools {
         WeakPools(Arc::downgrade(&self.shared))
     }
 
-    /// Close the pool of this key, even if it is in use, as [`Pool::close`] does: to delete or restore
-    /// its database, for instance. Does nothing if it is not open. If it is being opened, waits for
-    /// that. Callers who ask for it meanwhile wait, and then open it again. If this future is dropped,
-    /// the maintenance thread closes the pool, without `grace`.
+    /// Close the pool of this key, even if it is in use, as [`Pool::close`] does: to delete or
+    /// restore its database, for instance. Does nothing if it is not open. If it is being opened,
+    /// waits for that. Callers who ask for it meanwhile wait, and then open it again. If this
+    /// future is dropped, the maintenance thread closes the pool, without `grace`.
     pub async fn close_one(&self, key: &str, grace: Duration) {
         loop {
             match self.shared.registry.find_to_close(key) {
@@ -236,9 +235,9 @@ impl Pools {
         }
     }
 
-    /// Close all pools, as [`Pool::close`] does, within one `grace`. From now on getting one fails with
-    /// [`PoolClosed`](ErrorKind::PoolClosed). One that is being opened is closed as soon as it is open,
-    /// by the maintenance thread if that takes longer than `grace`.
+    /// Close all pools, as [`Pool::close`] does, within one `grace`. From now on getting one fails
+    /// with [`PoolClosed`](ErrorKind::PoolClosed). One that is being opened is closed as soon as it
+    /// is open, by the maintenance thread if that takes longer than `grace`.
     pub async fn close(&self, grace: Duration) {
         let since = Instant::now();
         for key in self.shared.registry.close() {

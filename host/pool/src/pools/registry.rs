@@ -1,9 +1,9 @@
 //! Which pools are open, which of them are in use, and which was used last.
 //!
-//! Each key has at most one pool, which all its users share: two pools of one file would queue their
-//! writers apart. A pool is in use as long as a clone of it, a grant or a connection exists; only
-//! others are closed to make room. While a caller waits for room for a key, or its pool is opened or
-//! closed, others who want that key wait for the end of it.
+//! Each key has at most one pool, which all its users share: two pools of one file would queue
+//! their writers apart. A pool is in use as long as a clone of it, a grant or a connection exists;
+//! only others are closed to make room. While a caller waits for room for a key, or its pool is
+//! opened or closed, others who want that key wait for the end of it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -407,8 +407,8 @@ impl Victim {
 
 impl Drop for Victim {
     fn drop(&mut self) {
-        // The future that was closing it is gone. Closing may block, and may have to wait for a future
-        // that only this thread polls.
+        // The future that was closing it is gone. Closing may block, and may have to wait for a
+        // future that only this thread polls.
         if let Some(held) = self.held.take() {
             let victim = Victim { held: Some(held) };
             maintenance::run(Box::new(move || victim.close_blocking()));

@@ -14,7 +14,7 @@ use crate::databases::WeakDatabases;
 #[derive(Debug)]
 pub(super) struct Disks {
     min_free: AtomicU64,
-    seen: Mutex<LastLook>,
+    last: Mutex<LastLook>,
 }
 
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ impl Disks {
     pub(super) fn new(min_free: Size) -> Disks {
         Disks {
             min_free: AtomicU64::new(min_free.bytes()),
-            seen: Mutex::default(),
+            last: Mutex::default(),
         }
     }
 
@@ -68,7 +68,7 @@ impl Disks {
     /// has answered.
     pub(super) fn look(&self, databases: &WeakDatabases) -> Vec<Crossed> {
         let min = self.min_free.load(Ordering::Relaxed);
-        let was_low = self.lock(|seen| seen.low.clone());
+        let was_low = self.lock(|last| last.low.clone());
         let mut now = LastLook::default();
         let mut crossed = Vec::new();
         let mut known = BTreeMap::new();
@@ -87,7 +87,8 @@ impl Disks {
                 }
                 let is_low = *known.entry(file_system).or_insert_with(|| {
                     let before = was_low.contains(&file_system);
-                    // An eighth more, so that a disk near the limit is not reported again and again.
+                    // An eighth more, so that a disk near the limit is not reported again and
+                    // again.
                     let enough = if before { min + min / 8 } else { min };
                     let is_low = free < enough;
                     if is_low != before {
@@ -106,14 +107,14 @@ impl Disks {
                 places.push(Place { of, free, is_low });
             }
         }
-        self.lock(|seen| *seen = now);
+        self.lock(|last| *last = now);
         crossed
     }
 
     /// Call `look` with the name of each database and its folders.
     pub(super) fn each(&self, mut look: impl FnMut(&str, &[Place])) {
-        self.lock(|seen| {
-            for (name, places) in &seen.places {
+        self.lock(|last| {
+            for (name, places) in &last.places {
                 look(name, places);
             }
         });
@@ -122,13 +123,13 @@ impl Disks {
     /// Whether a database or its backups have too little space.
     pub(super) fn is_low(&self, database: &str) -> bool {
         let is_low = |places: &Vec<Place>| places.iter().any(|place| place.is_low);
-        self.lock(|seen| seen.places.get(database).is_some_and(is_low))
+        self.lock(|last| last.places.get(database).is_some_and(is_low))
     }
 
     /// The disks of a database, for the operator's page.
     pub(super) fn to_json(&self, database: &str) -> Value {
-        self.lock(|seen| {
-            let places = seen.places.get(database).map_or(&[][..], Vec::as_slice);
+        self.lock(|last| {
+            let places = last.places.get(database).map_or(&[][..], Vec::as_slice);
             let places = places
                 .iter()
                 .map(|place| json!({ "of": place.of, "free": place.free, "low": place.is_low }));
@@ -137,7 +138,7 @@ impl Disks {
     }
 
     fn lock<T>(&self, read: impl FnOnce(&mut LastLook) -> T) -> T {
-        read(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+        read(&mut self.last.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

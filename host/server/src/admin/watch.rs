@@ -100,8 +100,8 @@ impl Watch {
         is_told.then_some(observer)
     }
 
-    /// Send traces from now on, if the configuration names a collector. Must be called within a tokio
-    /// runtime.
+    /// Send traces from now on, if the configuration names a collector. Must be called within a
+    /// tokio runtime.
     pub(crate) fn start_telemetry(self: &Arc<Watch>) {
         if let Some(telemetry) = &self.telemetry {
             telemetry.start(self);
@@ -118,8 +118,8 @@ impl Watch {
         }
     }
 
-    /// A request begins. `None` if it is not traced. Keep the result as long as the request can ask for
-    /// connections or run statements.
+    /// A request begins. `None` if it is not traced. Keep the result as long as the request can ask
+    /// for connections or run statements.
     pub(crate) fn traced(
         &self,
         number: u64,
@@ -153,8 +153,8 @@ impl Watch {
         self.disks.set_min_free(server.min_free_disk);
     }
 
-    /// Look how much space the disks of the databases have, and log those that have crossed the limit.
-    /// Blocks until each disk has answered.
+    /// Look how much space the disks of the databases have, and log those that have crossed the
+    /// limit. Blocks until each disk has answered.
     pub(crate) fn look_at_disks(&self) {
         for disk in self.disks.look(&self.databases()) {
             let (folder, free, min) = (&*disk.folder, disk.free, disk.min);

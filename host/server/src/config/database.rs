@@ -89,9 +89,9 @@ settings! {
         synchronous: Option<Synchronous>, unset "full";
 
         /// How long a database must be unused before its upkeep, which is due after about 4 MB were
-        /// written. Upkeep updates the statistics of SQLite's query planner, gives free pages back to
-        /// the disk if the database has `auto_vacuum = INCREMENTAL`, and empties the log. `0s` means
-        /// never. Only for files.
+        /// written. Upkeep updates the statistics of SQLite's query planner, gives free pages back
+        /// to the disk if the database has `auto_vacuum = INCREMENTAL`, and empties the log. `0s`
+        /// means never. Only for files.
         upkeep_after: Option<Duration>, unset "5s", from "0s" to "1h";
 
         /// Maximum number of tenants whose database is open at the same time. Further ones wait.
@@ -138,8 +138,8 @@ settings! {
 }
 
 settings! {
-    /// Scheduled copies of a database's files, made while the database is used, one at a time. Of
-    /// tenants, one whose backup failed comes last the next time.
+    /// Scheduled copies of a database's files, made while the database is used, one at a time. A
+    /// tenant whose backup failed is backed up last the next time.
     Backup {
         /// The folder to write them to, which must exist, outside of a folder of tenants. A
         /// backup's name has its database's and the time: `app-20261127T184342Z.db`.
@@ -148,22 +148,21 @@ settings! {
         /// How long to wait between two backups.
         every: Duration, default "24h", from "1m" to "10000h";
 
-        /// How many of the newest backups of each database are kept. Older ones are deleted, after a
-        /// backup has succeeded.
+        /// How many of the newest backups of each database are kept. Older ones are deleted, after
+        /// a backup has succeeded.
         keep_last: u32, default 7, from 1 to 10000;
 
         /// For how many of the last days, in UTC, the newest backup of the day is kept too.
         keep_days: u32, default 0, from 0 to 10000;
 
-        /// For how many of the last weeks, in UTC, from Monday, the newest backup of the week is kept
-        /// too.
+        /// For how many of the last weeks, in UTC, from Monday, the newest backup of the week is
+        /// kept too.
         keep_weeks: u32, default 0, from 0 to 10000;
 
-        /// How long the check of one backup may take, but never longer than 10 s and 10 ms for each
-        /// page. A backup whose check takes longer fails. A tenant can make its own check take all
-        /// that time, and the others wait for it.
-        max_check_time: Option<Duration>, unset "10m for a tenant's database; no other limit for \
-            another", from "1s" to "10000h", example "10m";
+        /// How long the check of one backup may take. It may never take longer than 10 s plus 10 ms
+        /// for each page. A backup whose check takes longer fails. A tenant can make its own check
+        /// take all that time, and the others wait for it.
+        max_check_time: Option<Duration>, unset "10m for a tenant's database; otherwise only that", from "1s" to "10000h", example "10m";
     }
 }
 

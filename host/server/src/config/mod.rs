@@ -146,8 +146,9 @@ impl Config {
         problems_or((), problems, None)
     }
 
-    /// The files that it names and that a reload reads: components, keys of tokens, and the folders of
-    /// migrations. Not certificates: the server reads those again when they change, without a reload.
+    /// The files that it names and that a reload reads: components, keys of tokens, and the folders
+    /// of migrations. Not certificates: the server reads those again when they change, without a
+    /// reload.
     pub fn reloaded_files(&self) -> impl Iterator<Item = &Path> {
         let components = self.components.values();
         let components = components.map(|component| component.file.as_path());

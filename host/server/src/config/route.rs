@@ -15,8 +15,8 @@ settings! {
         host: Option<String>, unset "any host", example "notes.example.com";
 
         /// The beginning of the path: `/api` fits `/api` and `/api/notes`, but not `/apis`. The
-        /// component gets the whole path. The server decodes and normalises nothing: `/%61pi`, `//api`
-        /// and `/API` do not fit `/api`.
+        /// component gets the whole path. The server decodes and normalises nothing: `/%61pi`,
+        /// `//api` and `/API` do not fit `/api`.
         path: String, default "/";
 
         /// The component, one of `[components]`.

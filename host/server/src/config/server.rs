@@ -13,8 +13,8 @@ settings! {
     Server {
         /// How long a request may take, until its client has taken the whole response. Then the
         /// component ends, and everything that it held is returned. The client gets the status 504,
-        /// or its response breaks off if it has begun. If a statement waits for a disk that does not
-        /// respond, so does the 504.
+        /// or its response breaks off if it has begun. If a statement waits for a disk that does
+        /// not respond, so does the 504.
         request_timeout: Duration, default "30s", from ">0s" to "10000h";
 
         /// Maximum number of requests that run at the same time. Each has an instance, and one
@@ -49,9 +49,9 @@ settings! {
             example "64MiB";
 
         /// Whether to compress responses with gzip or Brotli if the client accepts it and the
-        /// response's type is worth it. Do not use it with TLS for responses that have both a secret
-        /// and what a request contains: their size reveals the secret to an attacker who sees the
-        /// connection and can make the client send requests (BREACH). A response with
+        /// response's type is worth it. Do not use it with TLS for responses that have both a
+        /// secret and what a request contains: their size reveals the secret to an attacker who
+        /// sees the connection and can make the client send requests (BREACH). A response with
         /// `cache-control: no-transform` is never compressed.
         compression: bool, default false;
 
@@ -67,13 +67,13 @@ settings! {
         /// How long a graceful shutdown waits for running requests.
         grace: Duration, default "10s", from "0s" to "10000h";
 
-        /// When to read the configuration, its components, migrations and keys of tokens again. If something
-        /// is wrong with what it reads, the server continues as before, and logs why.
+        /// When to read the configuration, its components, migrations and keys of tokens again. If
+        /// something is wrong with what it reads, the server continues as before, and logs why.
         reload: Reload, default "on-signal";
 
         /// How much space must be free on each file system with a database or its backups. With
-        /// less, the server warns in the log, at `/readyz` and on the operator's page. It still serves
-        /// all requests. 0 turns the warnings off.
+        /// less, the server warns in the log, at `/readyz` and on the operator's page. It still
+        /// serves all requests. 0 turns the warnings off.
         min_free_disk: Size, default "256MiB", from "0" to "16384GiB";
 
         /// Whether to log a line for each request.
@@ -86,8 +86,8 @@ settings! {
         slow_statement_time: Option<Duration>, unset "none are logged", from "0s" to "10000h",
             example "1s";
 
-        /// How much of a component's stdout and stderr is logged for one request. Each line counts as
-        /// 100 bytes more than its text. The rest is dropped.
+        /// How much of a component's stdout and stderr is logged for one request. Each line counts
+        /// as 100 bytes more than its text. The rest is dropped.
         max_output_size: Size, default "64KiB", from "0" to "1GiB";
 
         /// SQLite's memory limit for all connections of all databases together. A statement that
@@ -101,8 +101,8 @@ settings! {
 pub enum Reload {
     /// On SIGHUP alone.
     OnSignal,
-    /// On SIGHUP, and about a second after the last change of the file, a component, a migration or a
-    /// token's key.
+    /// On SIGHUP, and about a second after the last change of the file, a component, a migration or
+    /// a token's key.
     OnChange,
 }
 
@@ -146,9 +146,9 @@ settings! {
 }
 
 settings! {
-    /// The certificate of a listener, for TLS 1.2 and 1.3. When the files change, the server serves the
-    /// new certificate to new connections; if it cannot, it continues with the one before, and logs
-    /// why.
+    /// The certificate of a listener, for TLS 1.2 and 1.3. When the files change, the server serves
+    /// the new certificate to new connections; if it cannot, it continues with the one before, and
+    /// logs why.
     Tls {
         /// A file with the certificate in PEM, then those of the authorities between it and the
         /// root.
@@ -174,24 +174,24 @@ settings! {
 settings! {
     /// What the server sends to an OpenTelemetry collector: a trace of each request, with its
     /// connections and statements, but never their parameters or rows. A request with the header
-    /// `traceparent` continues that trace; it is not traced if the header's flags say that the client
-    /// does not record the trace. Metrics are at the admin server's `/metrics`, for the collector to
-    /// scrape.
+    /// `traceparent` continues that trace; it is not traced if the header's flags say that the
+    /// client does not record the trace. Metrics are at the admin server's `/metrics`, for the
+    /// collector to scrape.
     ///
     /// Requests never wait for the collector. At most 8,192 spans wait to be sent, and each request
-    /// has spans for at most 1,000 connections and statements. Further spans are dropped, counted in
-    /// the metric `millpond_telemetry_spans_total`, and reported in the log. A shutdown sends the
-    /// spans that wait, for up to 2 seconds.
+    /// has spans for at most 1,000 connections and statements. Further spans are dropped, counted
+    /// in the metric `millpond_telemetry_spans_total`, and reported in the log. A shutdown sends
+    /// the spans that wait, for up to 2 seconds.
     Telemetry {
-        /// The collector's URL, without a path: `http://HOST:PORT`. It gets traces at `/v1/traces`, by
-        /// OTLP over plain HTTP, as JSON.
+        /// The collector's URL, without a path: `http://HOST:PORT`. It gets traces at `/v1/traces`,
+        /// by OTLP over plain HTTP, as JSON.
         opentelemetry: Option<Endpoint>, unset "nothing is sent", example "http://127.0.0.1:4318";
 
         /// The name of this server in traces, the resource's `service.name`.
         service_name: String, default "millpond";
 
-        /// Whether to send SQL text, up to 2,000 characters of each statement. It may contain values as
-        /// literals.
+        /// Whether to send SQL text, up to 2,000 characters of each statement. It may contain
+        /// values as literals.
         query_text: bool, default false;
     }
 }

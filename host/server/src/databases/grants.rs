@@ -66,8 +66,8 @@ impl Grants {
         })
     }
 
-    /// The context of the request with this number, of this tenant if the component's databases have
-    /// tenants. Its statements and waits end at `deadline`.
+    /// The context of the request with this number, of this tenant if the component's databases
+    /// have tenants. Its statements and waits end at `deadline`.
     ///
     /// Waits, if the tenant's database is not open: for room, and until it is open.
     ///
@@ -89,7 +89,9 @@ impl Grants {
                 Granted::Fixed(grant) => grant.clone(),
                 Granted::Tenants(settings, database) => {
                     let guest = Arc::clone(&self.component);
-                    grant(settings, &database.pool(tenant).await?).guest(guest)
+                    // Boxed: it is large, and most requests have no need of it.
+                    let pool = Box::pin(database.pool(tenant)).await?;
+                    grant(settings, &pool).guest(guest)
                 }
             };
             context = context.grant(name, grant);

@@ -70,8 +70,8 @@ pub(crate) enum Source {
 }
 
 impl OpenDatabase {
-    /// The pool of a request's tenant, if each tenant has a database of its own. Waits for room, and
-    /// opens it if it is not open.
+    /// The pool of a request's tenant, if each tenant has a database of its own. Waits for room,
+    /// and opens it if it is not open.
     pub(crate) async fn pool(&self, tenant: Option<&str>) -> pool::Result<Pool> {
         match (&self.source, tenant) {
             (Source::One(pool), _) => Ok(pool.clone()),
@@ -164,8 +164,8 @@ impl Databases {
         }
     }
 
-    /// Open the databases of `config`, as [`open`](Databases::open) does, and keep those that are open
-    /// with the same settings, after their new migrations.
+    /// Open the databases of `config`, as [`open`](Databases::open) does, and keep those that are
+    /// open with the same settings, after their new migrations.
     ///
     /// # Errors
     ///
@@ -246,7 +246,8 @@ impl Databases {
         Ok(())
     }
 
-    /// Stop the scheduled backups of those that `kept` does not have. Blocks while they sync a backup.
+    /// Stop the scheduled backups of those that `kept` does not have. Blocks while they sync a
+    /// backup.
     pub(crate) fn stop_backups_except(&self, kept: &Databases) {
         for database in self.except(kept) {
             let schedule = database.backups().take();

@@ -95,8 +95,8 @@ pub(super) fn migrations_may_pass(error: &MigrationError) -> bool {
 const NOT_BUILT: &str =
     "it is on a server, and this program was built without the feature `libsql`";
 
-/// Run the migrations of a database that is not one for each tenant, if it has any. Their warnings are
-/// logged. Blocks meanwhile.
+/// Run the migrations of a database that is not one for each tenant, if it has any. Their warnings
+/// are logged. Blocks meanwhile.
 ///
 /// # Errors
 ///

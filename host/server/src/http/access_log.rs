@@ -1,5 +1,6 @@
 //! The access log: one event for each request, and for what hyper itself refuses.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -90,9 +91,12 @@ fn loggable_method(method: &Method) -> Method {
 
 /// A client chooses its path: it must not control the terminal of the log's reader, nor fill the
 /// log.
-fn loggable(path: &str) -> String {
+fn loggable(path: &str) -> Cow<'_, str> {
     const MAX_CHARS: usize = 512;
-    start_of(path, MAX_CHARS)
+    match path.len() <= MAX_CHARS && path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Cow::Borrowed(path),
+        false => Cow::Owned(start_of(path, MAX_CHARS)),
+    }
 }
 
 impl Drop for Line {

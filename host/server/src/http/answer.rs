@@ -16,8 +16,8 @@ use crate::http::delivery::Delivery;
 use crate::http::exchange::Exchange;
 use crate::log::Sent;
 
-/// How long after its request's deadline a response may still be sent: the host's own response, which
-/// says that the time is over, only begins at the deadline.
+/// How long after its request's deadline a response may still be sent: the host's own response,
+/// which says that the time is over, only begins at the deadline.
 const SENDING_GRACE: Duration = Duration::from_secs(1);
 
 /// How many bytes of a complete response h2 may hold until the client's window has room for them.
@@ -75,9 +75,9 @@ pub(super) struct Outgoing {
     is_omitted: bool,
     is_http2: bool,
     /// With HTTP/2, the end of the last part of the body, which is passed on separately. h2 takes a
-    /// whole part once the client's window has room for one byte, and after the last part hyper drops
-    /// the stream: then no deadline could end it, and a client could keep the part in memory. h2 takes
-    /// this end once the window has room for the rest.
+    /// whole part once the client's window has room for one byte, and after the last part hyper
+    /// drops the stream: then no deadline could end it, and a client could keep the part in memory.
+    /// h2 takes this end once the window has room for the rest.
     held: Option<Bytes>,
     ended: bool,
     failed: bool,

@@ -1,34 +1,36 @@
 //! Guests that compute continue in the background, where they hold up no other client.
 //!
-//! At first a guest runs where its request arrived: a fast one never changes threads. Once it has used
-//! the processor for a few milliseconds, in however many steps, it moves to a runtime of its own kind:
-//! one worker for each processor, at a low priority. There, guests that compute take turns, an epoch
-//! each. So however many there are, they take no more than a small share of the processors from the
-//! server's own workers, which accept, answer and enforce deadlines.
+//! At first a guest runs where its request arrived: a fast one never changes threads. Once it has
+//! used the processor for a few milliseconds, in however many steps, it moves to a second runtime:
+//! one worker for each processor, at a low priority. There, guests that compute take turns, an
+//! epoch each. So on each processor, however many there are, they leave most of it to the server's
+//! own workers, which accept, answer and enforce deadlines.
 //!
 //! What a guest holds there, such as a transaction, it holds for longer. The limits on that are
-//! times, so they do not change.
+//! times, so they do not change. Threads that a pool starts meanwhile, for others too, have the
+//! usual priority: see [`spawner`](millpond_wasmtime::pool::spawner).
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 
 /// How much of a processor's time a guest may use before it continues in the background. Less than
-/// an epoch, so that one that computes until the end of its first has used it.
+/// an epoch: one that computes moves after its first or second.
 const FOREGROUND_TIME: Duration = Duration::from_millis(5);
 
-/// Where guests that compute continue. Its threads start with the first of them.
+/// Where guests that compute continue.
 pub(super) struct Background {
-    runtime: Mutex<Option<Runtime>>,
-    max_requests: u32,
+    /// `None` once this is dropped.
+    runtime: Option<Runtime>,
 }
 
-/// The blocking threads of a runtime in which the slow statement of every request can hand its worker
-/// over.
+/// How many threads that block a runtime needs: one for each request, whose slow statement hands
+/// its worker over.
 pub(super) fn max_blocking_threads(max_requests: u32) -> usize {
     /// For the runtime's own blocking work.
     const SPARE_THREADS: usize = 8;
@@ -46,47 +48,47 @@ pub(super) struct GuestFuture {
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Background {
-    pub(super) fn new(max_requests: u32) -> Background {
-        Background {
-            runtime: Mutex::new(None),
-            max_requests,
-        }
-    }
+    /// Starts its threads.
+    ///
+    /// # Errors
+    ///
+    /// The system has no more descriptors.
+    ///
+    /// # Panics
+    ///
+    /// The system starts no threads.
+    pub(super) fn start(max_requests: u32) -> io::Result<Background> {
+        /// After how many polls, each of which may take an epoch, it looks for due timers and
+        /// sockets.
+        const EVENT_INTERVAL: u32 = 4;
+        /// And for tasks that come from elsewhere: at once. A worker that is handed over waits for
+        /// one.
+        const GLOBAL_QUEUE_INTERVAL: u32 = 1;
 
-    /// Returns the task if the system starts no threads.
-    fn spawn(&self, task: Task) -> Result<(), Task> {
-        let mut runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
-        if runtime.is_none() {
-            *runtime = self.start().ok();
-        }
-        match &*runtime {
-            Some(runtime) => {
-                runtime.spawn(task);
-                Ok(())
-            }
-            None => Err(task),
-        }
-    }
-
-    fn start(&self) -> io::Result<Runtime> {
-        /// After how many polls, each of which may take an epoch, it looks for due timers and sockets,
-        /// and for tasks that come from elsewhere.
-        const INTERVAL: u32 = 4;
-        Builder::new_multi_thread()
+        let priority = low_priority();
+        let runtime = Builder::new_multi_thread()
             .enable_all()
             .thread_name("millpond-guest")
-            .on_thread_start(lower_priority)
-            .event_interval(INTERVAL)
-            .global_queue_interval(INTERVAL)
-            .max_blocking_threads(max_blocking_threads(self.max_requests))
-            .build()
+            .on_thread_start(move || set_priority(priority))
+            .event_interval(EVENT_INTERVAL)
+            .global_queue_interval(GLOBAL_QUEUE_INTERVAL)
+            .max_blocking_threads(max_blocking_threads(max_requests))
+            .build()?;
+        Ok(Background {
+            runtime: Some(runtime),
+        })
+    }
+
+    fn spawn(&self, task: Task) {
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(task);
+        }
     }
 }
 
 impl Drop for Background {
     fn drop(&mut self) {
-        let runtime = self.runtime.get_mut();
-        if let Some(runtime) = runtime.unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(runtime) = self.runtime.take() {
             // Dropping it would wait for its threads, which panics in a task, and this may be one.
             runtime.shutdown_background();
         }
@@ -119,43 +121,73 @@ impl Future for GuestFuture {
         }
         self.used += processor_time().saturating_sub(since);
         if self.used >= FOREGROUND_TIME {
-            match self.background.spawn(task) {
-                Ok(()) => return Poll::Ready(()),
-                Err(unmoved) => task = unmoved,
-            }
+            self.background.spawn(task);
+            return Poll::Ready(());
         }
         self.task = Some(task);
         Poll::Pending
     }
 }
 
-/// How long this thread has computed. Not how long it took: a guest that waits, or whose thread waits
-/// for a processor, does not compute meanwhile.
-#[cfg(target_os = "linux")]
+/// How long this thread has computed, to a millisecond. Not how long it took: a guest that waits,
+/// or whose thread waits for a processor, does not compute meanwhile.
 fn processor_time() -> Duration {
+    /// For less than this, the time that has passed stands for it: most guests take some
+    /// microseconds, and asking the system takes one.
+    const ASK_EVERY: Duration = Duration::from_millis(1);
+    thread_local! {
+        /// When the system was last asked, and what it said.
+        static LAST: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
+    }
+    let now = Instant::now();
+    if let Some((asked, time)) = LAST.get() {
+        let since = now.saturating_duration_since(asked);
+        if since < ASK_EVERY {
+            return time + since;
+        }
+    }
+    let time = thread_time(now);
+    LAST.set(Some((now, time)));
+    time
+}
+
+/// The system's count of that.
+#[cfg(target_os = "linux")]
+fn thread_time(_now: Instant) -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
 }
 
-/// The time, where there is no such clock.
+/// The time, where there is no such count.
 #[cfg(not(target_os = "linux"))]
-fn processor_time() -> Duration {
+fn thread_time(now: Instant) -> Duration {
     use std::sync::LazyLock;
-    use std::time::Instant;
 
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    START.elapsed()
+    now.saturating_duration_since(*START)
 }
 
-/// The thread that calls this runs after others.
-fn lower_priority() {
+/// A lower priority than that of the thread that calls this.
+#[cfg(target_os = "linux")]
+fn low_priority() -> i32 {
     /// A tenth of the share of the others.
-    #[cfg(target_os = "linux")]
     const LESS: i32 = 10;
-    // Elsewhere `nice` applies to the whole process.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::nice(LESS);
+    rustix::process::getpriority_process(None).unwrap_or(0) + LESS
 }
+
+/// Sets the priority of the thread that calls this. Not by how much it is lower: a thread inherits
+/// that of the one that starts it, which may be another of these.
+#[cfg(target_os = "linux")]
+fn set_priority(priority: i32) {
+    let _ = rustix::process::setpriority_process(None, priority);
+}
+
+/// Elsewhere, a priority is that of the whole process.
+#[cfg(not(target_os = "linux"))]
+fn low_priority() {}
+
+#[cfg(not(target_os = "linux"))]
+fn set_priority((): ()) {}
 
 #[cfg(test)]
 mod tests {
@@ -167,10 +199,10 @@ mod tests {
 
     use super::*;
 
-    /// Where a task runs that computes for so long before each of several yields: whether in the
-    /// background.
+    /// Computes for each of these times in turn, and yields after each. Returns where each ran:
+    /// whether in the background.
     fn is_in_background(times: &'static [Duration]) -> Vec<bool> {
-        let background = Arc::new(Background::new(1));
+        let background = Arc::new(Background::start(1).expect("threads"));
         let runtime = Builder::new_multi_thread().worker_threads(1).build();
         let runtime = runtime.expect("a runtime");
         let (sender, receiver) = mpsc::channel();
@@ -211,7 +243,10 @@ mod tests {
                 drop(held);
             }
         };
-        let mut task = Box::pin(GuestFuture::new(task, &Arc::new(Background::new(1))));
+        let mut task = Box::pin(GuestFuture::new(
+            task,
+            &Arc::new(Background::start(1).expect("threads")),
+        ));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(task.as_mut().poll(&mut cx).is_pending());
         drop(task);

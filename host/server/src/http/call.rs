@@ -36,7 +36,8 @@ impl Responder {
         }
     }
 
-    /// Take over who answers. `None` if the guest has responded.
+    /// Take what the answer is sent with: the guest can no longer respond. `None` if it has
+    /// responded.
     pub(super) fn take(&self) -> Option<oneshot::Sender<Answer>> {
         lock(&self.answer).take()
     }
@@ -53,8 +54,8 @@ fn final_response(response: Response<WasiBody>) -> wasmtime::Result<Response<Was
     Ok(response)
 }
 
-/// Call a handler of WASI 0.2, and wait until it returns. If it gives an error for a response, that is
-/// returned then.
+/// Call a handler of WASI 0.2, and wait until it returns. If it gives an error for a response, that
+/// is returned then.
 pub(super) async fn call_02(
     store: &mut Store<Guest>,
     proxy: &p2::bindings::Proxy,
@@ -94,8 +95,9 @@ fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
     value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Call a handler of WASI 0.3, and wait until it has no more work to do, and no part of its response is
-/// on its way in the store. If it gives an error for a response, that is returned at once.
+/// Call a handler of WASI 0.3, and wait until it has no more work to do, and no part of its
+/// response is on its way in the store. If it gives an error for a response, that is returned at
+/// once.
 pub(super) async fn call_03(
     store: &mut Store<Guest>,
     proxy: &Proxy,

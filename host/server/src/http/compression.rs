@@ -19,14 +19,15 @@ use wasmtime_wasi_http::{Error, WasiBody};
 const MIN_SIZE: u64 = 256;
 /// How much compressed data to collect before it is sent, unless the guest pauses.
 const PART: usize = 16 << 10;
-/// How many bytes to compress before other connections get their turn on the thread. That takes less
-/// than 2 ms.
+/// How many bytes to compress before other connections get their turn on the thread. That takes
+/// less than 2 ms.
 const TURN: usize = 16 << 10;
 
 /// zlib's default, and a level of Brotli that takes about as long.
 const GZIP_LEVEL: u32 = 6;
 const BROTLI_LEVEL: u32 = 4;
-/// Of Brotli, as a power of 2: 256 KiB of what came before. More takes more memory for each response.
+/// Of Brotli, as a power of 2: 256 KiB of what came before. More takes more memory for each
+/// response.
 const BROTLI_WINDOW: u32 = 18;
 
 /// Types that are worth it, besides `text/*`, and those whose name ends in one of `SUFFIXES`.

@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use futures_util::stream::FuturesUnordered;
 use http::uri::Scheme;
 use http::{Request, StatusCode};
@@ -33,8 +34,8 @@ const LINGER: Duration = Duration::from_secs(30);
 const LINGER_IDLE: Duration = Duration::from_secs(2);
 /// How long a connection may still send once every request must end.
 const LAST_WORDS: Duration = Duration::from_millis(250);
-/// How much more of a head hyper reads than it may have: so that the server sees what is too large, a
-/// target or a header.
+/// How much more of a head hyper reads than it may have: so that the server sees what is too large,
+/// a target or a header.
 const HEAD_SLACK: usize = 16 << 10;
 
 /// What serving one connection needs.
@@ -172,7 +173,8 @@ impl<S: Service> Connection<S> {
             let service = service_fn(|request: Request<Incoming>| {
                 client.exchange.begin(!request.body().is_end_stream());
                 let response = self.service.handle(request, client.clone());
-                async move { Ok::<_, Infallible>(response.await) }
+                // Not in an `async` block, which would copy it.
+                response.map(Ok::<_, Infallible>)
             });
             let http = &self.settings.http1;
             let mut connection = pin!(http.serve_connection(wire, service));
@@ -271,8 +273,8 @@ impl<S: Service> Connection<S> {
     }
 }
 
-/// A request of an HTTP/2 connection. Dropping this before there is a response means that the client
-/// does not want it any more.
+/// A request of an HTTP/2 connection. Dropping this before there is a response means that the
+/// client does not want it any more.
 struct Running(Option<Arc<Exchange>>);
 
 impl Running {

@@ -11,7 +11,7 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// The guest's end: it is about to be dropped with its work unfinished.
+    /// Called for the guest: it is about to be dropped with its work unfinished.
     pub(super) fn cut(&self) {
         self.cut.store(true, Ordering::Release);
     }
@@ -21,7 +21,7 @@ impl Delivery {
         self.cut.load(Ordering::Acquire)
     }
 
-    /// The connection's end: it takes no more of the body. Only the first call counts.
+    /// Called for the connection: it takes no more of the body. Only the first call counts.
     pub(super) fn end(&self, is_complete: bool) {
         let _ = self.complete.set(is_complete);
     }

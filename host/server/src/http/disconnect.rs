@@ -75,8 +75,8 @@ impl DisconnectWatcher {
         (guard, is_gone)
     }
 
-    /// End every request whose client has disconnected. Never returns. Sleeps while no request runs, so
-    /// that an idle server does not wake for this.
+    /// End every request whose client has disconnected. Never returns. Sleeps while no request
+    /// runs, so that an idle server does not wake for this.
     pub(super) async fn look(&self) {
         loop {
             self.filled.notified().await;

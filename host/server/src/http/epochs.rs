@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::handler::Handler;
 use crate::config::Name;
 
-/// Sees whether the threads that interrupt guests make progress. Without them, a guest that computes would
-/// keep its thread, and its request would not end at its timeout.
+/// A check whether the threads that interrupt guests make progress. Without them, a guest that
+/// computes would keep its worker, and its request would not end at its timeout.
 pub struct EpochProgress {
     handler: Arc<Handler>,
     /// The count of each component's epochs at the last look.
@@ -31,8 +31,8 @@ impl EpochProgress {
         }
     }
 
-    /// Whether the epochs of every component of the current configuration have advanced since the last
-    /// call. True for a component that is new since then. Wait longer than an
+    /// Whether the epochs of every component of the current configuration have advanced since the
+    /// last call. True for a component that is new since then. Wait longer than an
     /// [`EPOCH`](millpond_wasmtime::EPOCH) between two calls. Never blocks.
     pub fn has_advanced(&mut self) -> bool {
         let before = std::mem::take(&mut self.counts);

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::uri::Scheme;
+use smallvec::SmallVec;
 use tokio::time::Sleep;
 
 use crate::http::access_log::Line;
@@ -47,7 +48,8 @@ struct State {
     /// `responding`.
     unread: bool,
     /// Lines of responses that hyper has in full, but that may not have been sent yet.
-    lines: Vec<Line>,
+    /// Inline for one: with HTTP/1, most often there is one.
+    lines: SmallVec<[Line; 1]>,
     /// How many responses have been sent, and how many the client did not wait for.
     answered: u64,
     abandoned: u64,
@@ -65,7 +67,7 @@ impl Default for State {
             under_way: 0,
             responding: false,
             unread: false,
-            lines: Vec::new(),
+            lines: SmallVec::new(),
             answered: 0,
             abandoned: 0,
             idle_since: Instant::now(),
@@ -126,8 +128,8 @@ impl Exchange {
         self.state().under_way == 0
     }
 
-    /// Wait until no request has been running for `time`, counted from `from` at the earliest. Other
-    /// frames of the client, such as pings, do not matter.
+    /// Wait until no request has been running for `time`, counted from `from` at the earliest.
+    /// Other frames of the client, such as pings, do not matter.
     pub(super) async fn idle(&self, time: Duration, from: Instant) {
         loop {
             let left = {

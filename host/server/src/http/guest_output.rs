@@ -15,8 +15,9 @@ use crate::printable::printable;
 
 /// Longer lines are split.
 const MAX_LINE_BYTES: usize = 4096;
-/// How many bytes each line counts in addition to its text, because the log adds the request's number
-/// and, with JSON, the time. Otherwise a guest could exceed its limit many times by short lines.
+/// How many bytes each line counts in addition to its text, because the log adds the request's
+/// number and, with JSON, the time. Otherwise a guest could exceed its limit many times by short
+/// lines.
 const LINE_BYTES: usize = 100;
 /// The maximum size of one write of a guest.
 const MAX_WRITE_BYTES: usize = 64 * 1024;

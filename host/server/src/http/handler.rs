@@ -1,6 +1,7 @@
 //! Runs one request: its place, its guest and its deadline.
 
 use std::future::{pending, poll_fn};
+use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,8 +39,8 @@ use crate::log::{Event, Log};
 use crate::site::{Component, Site, Target};
 use crate::tenant::{Refusal, TenantResolver};
 
-/// How long after its deadline a client waits for its guest to end. A guest that computes ends at its
-/// next epoch, unless the processors are overloaded.
+/// How long after its deadline a client waits for its guest to end. A guest that computes ends at
+/// its next epoch, unless the processors are overloaded.
 const ENDING_GRACE: Duration = Duration::from_millis(50);
 
 const NO_ROUTE: &str = "no route of this server fits\n";
@@ -65,12 +66,15 @@ pub(super) struct Handler {
 }
 
 impl Handler {
-    pub(super) fn new(site: Site, watch: Arc<Watch>) -> Handler {
+    /// # Errors
+    ///
+    /// The system has no more descriptors.
+    pub(super) fn new(site: Site, watch: Arc<Watch>) -> io::Result<Handler> {
         let (end, ended) = watch::channel(());
         let max_requests = site.settings.max_requests;
         let places = Arc::new(Semaphore::new(max_requests as usize));
         watch.set_places(Arc::clone(&places), max_requests);
-        Handler {
+        Ok(Handler {
             site: RwLock::new(Arc::new(site)),
             log: Arc::clone(&watch) as _,
             watch,
@@ -83,8 +87,8 @@ impl Handler {
             end: Mutex::new(Some(end)),
             ended,
             disconnects: DisconnectWatcher::default(),
-            background: Arc::new(Background::new(max_requests)),
-        }
+            background: Arc::new(Background::start(max_requests)?),
+        })
     }
 
     /// What the configuration means now. A request uses the same one until its end.
@@ -102,8 +106,9 @@ impl Handler {
         before
     }
 
-    /// Background work. Never returns.
-    pub(super) async fn watch_clients(&self) {
+    /// Look for clients that have left, and for instances that have waited for too long. Never
+    /// returns.
+    pub(super) async fn look_for_leftovers(&self) {
         tokio::join!(self.disconnects.look(), self.idle.expire());
     }
 
@@ -112,7 +117,7 @@ impl Handler {
         let _ = self.places.acquire_many(self.max_requests).await;
     }
 
-    /// End every guest that still runs, as soon as its thread is not inside a statement.
+    /// End every guest that still runs, at its next epoch or after its statement.
     pub(super) fn end_all(&self) {
         self.end
             .lock()
@@ -127,52 +132,59 @@ impl Handler {
 
     /// Handle one request. Dropping this before it is done, because the client disconnected, ends
     /// the guest too.
-    async fn handle(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` has room for its arguments twice"
+    )]
+    fn handle(
         self: Arc<Self>,
         mut request: Request<Incoming>,
         client: Client,
-    ) -> Response<Outgoing> {
-        let number = self.next_number();
-        let site = self.site();
-        let log = Some(Arc::clone(&self.log));
-        let mut line = Line::new(number, &request, site.settings.request_timeout, log);
-        line.has_many = site.has_many;
-        let is_https = client.scheme == uri::Scheme::HTTPS;
-        line.traced = self.watch.traced(number, request.headers(), is_https);
-        let exchange = Arc::clone(&client.exchange);
-        let version = request.version();
-        let compression = site.settings.compression;
-        let local = client.local;
-        let limits = Limits::new(&site.settings);
-        let placed = request::check(&mut request, &client.scheme, local)
-            .and_then(|()| limits.check(&request))
-            .map_err(|(status, text)| Box::new(answer::text(status, text)))
-            .and_then(|()| self.place(&site, &mut request, client.address, &mut line));
-        let (response, delivery) = match placed {
-            Err(response) => (*response, Arc::default()),
-            Ok((target, place)) => {
-                let coding = compression.then(|| Coding::preferred(request.headers()));
-                let (site, is_head) = (&site, line.method == Method::HEAD);
-                let run = Run {
-                    site,
-                    target,
-                    place,
-                };
-                let (response, delivery) = match self.run(run, request, client, &line).await {
-                    Some(Answer::Guest(response, delivery)) => (response, delivery),
-                    Some(Answer::Host(response, hint)) => {
-                        line.hint = hint;
-                        (response, Arc::default())
+    ) -> impl Future<Output = Response<Outgoing>> + Send {
+        async move {
+            let number = self.next_number();
+            let site = self.site();
+            let log = Some(Arc::clone(&self.log));
+            let mut line = Line::new(number, &request, site.settings.request_timeout, log);
+            line.has_many = site.has_many;
+            let is_https = client.scheme == uri::Scheme::HTTPS;
+            line.traced = self.watch.traced(number, request.headers(), is_https);
+            let exchange = Arc::clone(&client.exchange);
+            let version = request.version();
+            let compression = site.settings.compression;
+            let local = client.local;
+            let limits = Limits::new(&site.settings);
+            let placed = request::check(&mut request, &client.scheme, local)
+                .and_then(|()| limits.check(&request))
+                .map_err(|(status, text)| Box::new(answer::text(status, text)))
+                .and_then(|()| self.place(&site, &mut request, client.address, &mut line));
+            let (response, delivery) = match placed {
+                Err(response) => (*response, Arc::default()),
+                Ok((target, place)) => {
+                    let coding = compression.then(|| Coding::preferred(request.headers()));
+                    let (site, is_head) = (&site, line.method == Method::HEAD);
+                    let placed = Placed {
+                        site,
+                        target,
+                        place,
+                    };
+                    let (response, delivery) = match self.run(placed, request, client, &line).await
+                    {
+                        Some(Answer::Guest(response, delivery)) => (response, delivery),
+                        Some(Answer::Host(response, hint)) => {
+                            line.hint = hint;
+                            (response, Arc::default())
+                        }
+                        None => return Outgoing::unread(line, exchange),
+                    };
+                    match coding {
+                        Some(coding) => (compress(response, coding, is_head), delivery),
+                        None => (response, delivery),
                     }
-                    None => return Outgoing::unread(line, exchange),
-                };
-                match coding {
-                    Some(coding) => (compress(response, coding, is_head), delivery),
-                    None => (response, delivery),
                 }
-            }
-        };
-        Outgoing::wrap(response, version, line, exchange, delivery)
+            };
+            Outgoing::wrap(response, version, line, exchange, delivery)
+        }
     }
 
     /// Where a request goes, and a place for it; or the response of the host.
@@ -265,79 +277,95 @@ impl Handler {
         self.requests.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// `None`: the client disconnected.
-    async fn run(
-        self: Arc<Self>,
-        run: Run<'_>,
-        request: Request<Incoming>,
-        client: Client,
-        line: &Line,
-    ) -> Option<Answer> {
-        let number = line.number;
-        let deadline = line.deadline;
-        let component = &run.target.component;
+    /// What a component may use for a request; or the response of the host if it cannot have that
+    /// in time.
+    async fn context(&self, component: &Component, line: &Line) -> Result<SqliteCtx, Box<Answer>> {
+        let (number, deadline) = (line.number, line.deadline);
         let tenant = line.tenant.as_deref();
         let context = component.grants.context(number, Some(deadline), tenant);
         let mut ended = self.ended.clone();
         let context = tokio::select! {
             biased;
             context = tokio::time::timeout_at(deadline.into(), context) => context,
-            _ = ended.changed() => return Some(shutting_down()),
+            _ = ended.changed() => return Err(Box::new(shutting_down())),
         };
-        let sqlite = match context {
-            Ok(Ok(sqlite)) => sqlite,
-            Ok(Err(error)) => return Some(without_database(&*self.log, number, &error)),
-            Err(_) => return Some(timed_out()),
-        };
-        // There, hyper does not notice a disconnect before the response. Elsewhere it does, while the
-        // connection is polled; and a probe would go around it, and around TLS.
-        let is_watched =
-            request.version() == Version::HTTP_11 && client.scheme == uri::Scheme::HTTP;
-        let most = run.site.settings.max_body_size.map(Size::bytes);
-        let reading = Arc::new(Reading::of(request.body()));
-        let request = request
-            .map(|body| Upload::new(body, &client, most, Arc::clone(&reading)).boxed_unsync());
-        let (watched, client_left) =
-            self.disconnects
-                .watch(number, client, is_watched, sqlite.request().clone());
-        let gone = async {
-            if client_left.await.is_err() {
-                // The response has been sent.
-                pending().await
+        match context {
+            Ok(Ok(sqlite)) => Ok(sqlite),
+            Ok(Err(error)) => Err(Box::new(without_database(&*self.log, number, &error))),
+            Err(_) => Err(Box::new(timed_out())),
+        }
+    }
+
+    /// Run a guest until it answers. `None`: the client disconnected.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` has room for its arguments twice"
+    )]
+    fn run(
+        self: Arc<Self>,
+        placed: Placed<'_>,
+        request: Request<Incoming>,
+        client: Client,
+        line: &Line,
+    ) -> impl Future<Output = Option<Answer>> + Send {
+        async move {
+            let number = line.number;
+            let deadline = line.deadline;
+            let component = &placed.target.component;
+            let sqlite = match self.context(component, line).await {
+                Ok(sqlite) => sqlite,
+                Err(answer) => return Some(*answer),
+            };
+            // Over this, hyper does not notice a disconnect before the response, so a probe must.
+            // An HTTP/1.0 client is taken to wait. Otherwise hyper notices, while the connection is
+            // polled; and a probe would go around it, and around TLS.
+            let is_plain_http11 =
+                request.version() == Version::HTTP_11 && client.scheme == uri::Scheme::HTTP;
+            let most = placed.site.settings.max_body_size.map(Size::bytes);
+            let reading = Arc::new(Reading::of(request.body()));
+            let request = request
+                .map(|body| Upload::new(body, &client, most, Arc::clone(&reading)).boxed_unsync());
+            let (watched, client_left) =
+                self.disconnects
+                    .watch(number, client, is_plain_http11, sqlite.request().clone());
+            let gone = async {
+                if client_left.await.is_err() {
+                    // The response has been sent.
+                    pending().await
+                }
+            };
+            let task = Task {
+                number,
+                deadline,
+                sqlite,
+                component: Arc::clone(component),
+                tenant: line.tenant.clone(),
+                site: Arc::clone(placed.site),
+                place: placed.place,
+                delivery: Arc::default(),
+                reading: Arc::clone(&reading),
+                traced: line.traced.clone(),
+            };
+            let (sender, answer) = oneshot::channel();
+            let guest = task.run(Arc::clone(&self), request, sender, gone);
+            let guest = GuestFuture::new(guest, &self.background);
+            let answer = match is_plain_http11 {
+                true => answered_by(guest, answer, deadline).await,
+                false => {
+                    // Its connection must be polled meanwhile.
+                    tokio::spawn(guest);
+                    answered(answer, deadline).await
+                }
+            };
+            let is_gone = watched.answered();
+            match answer {
+                _ if reading.is_too_large() => Some(wrong_body(TOO_LARGE)),
+                Some(answer) => Some(answer),
+                None if Instant::now() >= deadline => Some(timed_out()),
+                None if self.is_ending() => Some(shutting_down()),
+                None if is_gone => None,
+                None => Some(lost()),
             }
-        };
-        let task = Task {
-            number,
-            deadline,
-            sqlite,
-            component: Arc::clone(component),
-            tenant: line.tenant.clone(),
-            site: Arc::clone(run.site),
-            place: run.place,
-            delivery: Arc::default(),
-            reading: Arc::clone(&reading),
-            _traced: line.traced.clone(),
-        };
-        let (sender, answer) = oneshot::channel();
-        let handler = Arc::clone(&self);
-        let run = async move { task.run(&handler, request, sender, gone).await };
-        let guest = GuestFuture::new(run, &self.background);
-        let answer = match is_watched {
-            true => answered_by(guest, answer, deadline).await,
-            false => {
-                // Its connection must be polled meanwhile.
-                tokio::spawn(guest);
-                answered(answer, deadline).await
-            }
-        };
-        let is_gone = watched.answered();
-        match answer {
-            _ if reading.is_too_large() => Some(wrong_body(TOO_LARGE)),
-            Some(answer) => Some(answer),
-            None if Instant::now() >= deadline => Some(timed_out()),
-            None if self.is_ending() => Some(shutting_down()),
-            None if is_gone => None,
-            None => Some(lost()),
         }
     }
 }
@@ -396,8 +424,8 @@ fn tenant_of(
     Ok(tenant.key.to_string())
 }
 
-/// What is needed to run a request.
-struct Run<'a> {
+/// Where a request goes, and its place.
+struct Placed<'a> {
     site: &'a Arc<Site>,
     target: &'a Target,
     place: RequestPlace,

@@ -54,8 +54,8 @@ impl Future for Stream {
     }
 }
 
-/// Keeps the streams of a connection for [`drive`], which runs them in the connection's own task: so
-/// the end of the connection is the end of its requests, and what a stream has sent is written
+/// Keeps the streams of a connection for [`drive`], which runs them in the connection's own task:
+/// so the end of the connection is the end of its requests, and what a stream has sent is written
 /// after the stream has ended.
 #[derive(Clone)]
 pub(super) struct Streams {
@@ -86,10 +86,10 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
 
 /// For a connection whose requests have heads of up to `max_head_size` bytes.
 ///
-/// The rest are the defaults of hyper and h2. A frame has up to 16 KiB. The connection is closed after
-/// 20 requests that the client resets before the server has seen them, 1,024 invalid requests, 100
-/// empty parts of bodies, too many small parts, or a head of too many frames. Pings and settings are
-/// acknowledged before more is read.
+/// The rest are the defaults of hyper and h2. A frame has up to 16 KiB. The connection is closed
+/// after 20 requests that the client resets before the server has seen them, 1,024 invalid
+/// requests, 100 empty parts of bodies, too many small parts, or a head of too many frames. Pings
+/// and settings are acknowledged before more is read.
 pub(super) fn builder(streams: &Streams, max_head_size: u32) -> Builder<Streams> {
     let mut http = Builder::new(streams.clone());
     http.timer(TokioTimer::new())

@@ -66,28 +66,35 @@ impl Instance {
     }
 
     /// Handle the request.
-    pub(super) async fn call(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` has room for its arguments twice"
+    )]
+    pub(super) fn call(
         &mut self,
         request: Request<WasiBody>,
         responder: Responder,
-    ) -> wasmtime::Result<()> {
-        let proxy = match &self.proxy {
-            Some(proxy) => proxy,
-            None => {
-                let pre = &self.component.program.pre;
-                let proxy = pre.instantiate_async(&mut self.store).await?;
-                self.store.data_mut().has_started();
-                self.proxy.insert(proxy)
+    ) -> impl Future<Output = wasmtime::Result<()>> + Send {
+        async move {
+            let proxy = match &self.proxy {
+                Some(proxy) => proxy,
+                None => {
+                    let pre = &self.component.program.pre;
+                    let proxy = pre.instantiate_async(&mut self.store).await?;
+                    self.store.data_mut().has_started();
+                    self.proxy.insert(proxy)
+                }
+            };
+            match proxy {
+                Proxy::P2(proxy) => call_02(&mut self.store, proxy, request, responder).await,
+                // Boxed: otherwise each request of 0.2 has room for it too.
+                proxy => Box::pin(call_03(&mut self.store, proxy, request, responder)).await,
             }
-        };
-        match proxy {
-            Proxy::P2(proxy) => call_02(&mut self.store, proxy, request, responder).await,
-            proxy => call_03(&mut self.store, proxy, request, responder).await,
         }
     }
 
-    /// End the request: everything that it holds is returned. Returns whether the instance may handle
-    /// another one.
+    /// End the request: everything that it holds is returned. Returns whether the instance may
+    /// handle another one.
     fn end_request(&mut self) -> bool {
         self.output.end_request();
         self.store.data_mut().end_request()
@@ -124,8 +131,8 @@ impl Waiting {
 }
 
 impl Idle {
-    /// Take the instance of this component that has waited for the shortest time for this tenant. If
-    /// there is none, drop others until there are no more than `room`.
+    /// Take the instance of this component that has waited for the shortest time for this tenant.
+    /// If there is none, drop others until there are no more than `room`.
     pub(super) fn take(
         &self,
         component: &Arc<Component>,
@@ -182,8 +189,8 @@ impl Idle {
         }
     }
 
-    /// Drop instances that have waited for too long. Never returns. Sleeps while there are none, so that an
-    /// idle server does not wake for them.
+    /// Drop instances that have waited for too long. Never returns. Sleeps while there are none, so
+    /// that an idle server does not wake for them.
     pub(super) async fn expire(&self) {
         loop {
             self.filled.notified().await;
@@ -207,9 +214,13 @@ impl Idle {
         }
     }
 
-    /// Drop all.
+    /// Drop those that wait now.
     pub(super) fn clear(&self) {
-        self.waiting().clear();
+        let count = self.waiting().len();
+        for _ in 0..count {
+            // One at a time: a request may wait for the lock.
+            drop(self.waiting().pop_front());
+        }
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {

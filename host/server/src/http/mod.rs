@@ -3,11 +3,12 @@
 //!
 //! On the way of a request: a [`listener`] accepts its [`connection`]; the [`handler`] finds the
 //! component, the tenant, a place and the database, and has a [`task`] run the guest in one of the
-//! [`instances`], whose exported handler it [`call`]s. The [`answer`] is the guest's response or the
-//! host's.
+//! [`instances`], whose exported handler it [`call`]s. The [`answer`] is the guest's response or
+//! the host's.
 //!
-//! A guest runs on the runtime's workers. If it computes for long, it continues in the [`background`];
-//! a slow statement hands its worker over to another thread. So neither holds up other clients.
+//! A guest runs on the runtime's workers. If it computes for long, it continues in the
+//! [`background`]; a slow statement hands its worker over to another thread. So neither holds up
+//! other clients.
 
 mod access_log;
 mod admin;

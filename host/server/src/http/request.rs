@@ -78,8 +78,8 @@ impl Limits {
     }
 }
 
-/// Marks a request over HTTP/1 whose target and Host name two hosts. The target's is the one that it
-/// goes to (RFC 9112, 3.2.2).
+/// Marks a request over HTTP/1 whose target and Host name two hosts. The target's is the one that
+/// it goes to (RFC 9112, 3.2.2).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TwoHosts;
 
@@ -218,8 +218,8 @@ fn target<'a, B>(
 
 const INVALID_TARGET: Refusal = bad("the request's target is not valid\n");
 
-/// The path of a target that names a host. It may be missing before a query (RFC 9110, 4.2.3), but not
-/// with HTTP/2 (RFC 9113, 8.3.1).
+/// The path of a target that names a host. It may be missing before a query (RFC 9110, 4.2.3), but
+/// not with HTTP/2 (RFC 9113, 8.3.1).
 fn absolute(path: Option<&PathAndQuery>, is_http2: bool) -> Result<PathAndQuery, Refusal> {
     match path {
         None => Ok(PathAndQuery::from_static("/")),

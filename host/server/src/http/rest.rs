@@ -1,9 +1,10 @@
 //! A response's body that the store of its guest can finish.
 //!
-//! When the last task of a guest for WASI 0.3 has ended, the end of its response's body, and the trailers,
-//! may still be on their way: from a stream or a future of the host, such as those of the request. They
-//! only move while the store runs, and a body whose store is dropped ends early and looks complete. So
-//! the store takes what is left out of the body, and then need not wait until the client has read it.
+//! When the last task of a guest for WASI 0.3 has ended, the end of its response's body, and the
+//! trailers, may still be on their way: from a stream or a future of the host, such as those of the
+//! request. They only move while the store runs, and a body whose store is dropped ends early and
+//! looks complete. So the store takes what is left out of the body, and then need not wait until
+//! the client has read it.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -53,8 +54,8 @@ impl Rest {
         (Response::from_parts(head, front), Rest(shared))
     }
 
-    /// Take the rest of the body. Completes once nothing is left, or the connection has dropped it. The
-    /// store must run meanwhile.
+    /// Take the rest of the body. Completes once nothing is left, or the connection has dropped it.
+    /// The store must run meanwhile.
     pub(super) async fn take(self) {
         poll_fn(|cx| lock(&self.0).poll_take(cx)).await;
     }

@@ -20,14 +20,15 @@ use super::tls::{self, Identity};
 use crate::admin::{State, Watch};
 use crate::config::Config;
 use crate::databases::Databases;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::site::{self, Compiled, Programs, Site};
 
 /// How often to look how much space is free on the databases' disks.
 const LOOK_AT_DISKS_EVERY: Duration = Duration::from_secs(1);
 
-/// A configuration that is ready to be served, with its components compiled. No database is open yet.
+/// A configuration that is ready to be served, with its components compiled. No database is open
+/// yet.
 pub struct Server {
     config: Config,
     compiled: Compiled,
@@ -45,8 +46,8 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Read the certificates of `config`, compile its components, and check that they can be served.
-    /// Blocks meanwhile.
+    /// Read the certificates of `config`, compile its components, and check that they can be
+    /// served. Blocks meanwhile.
     ///
     /// # Errors
     ///
@@ -75,8 +76,8 @@ impl Server {
     ///
     /// The system has no more threads or descriptors.
     pub fn runtime(&self) -> io::Result<Runtime> {
-        /// After how many polls, each of which a guest can make take 10 ms, the runtime looks for due
-        /// timers and sockets. With 1, a task that yields runs before all others.
+        /// After how many polls, each of which a guest can make take 10 ms, the runtime looks for
+        /// due timers and sockets. With 1, a task that yields runs before all others.
         const EVENT_INTERVAL: u32 = 8;
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -91,11 +92,12 @@ impl Server {
     /// takes long holds up everything else.
     ///
     /// Call [`Serving::shut_down`] before you drop the runtime. Guests that compute run on a second
-    /// one, for which the first does not wait.
+    /// one, and dropping yours does not wait for it.
     ///
     /// # Errors
     ///
-    /// A database cannot be opened, cannot enforce what a grant says, or the system refuses a socket.
+    /// A database cannot be opened, cannot enforce what a grant says, or the system refuses a
+    /// socket.
     pub fn serve(self, sockets: Sockets) -> Result<Serving> {
         let watch = Watch::new(&self.config, self.log);
         let operator = Operator::serve(sockets.admin, &self.config, &watch)?;
@@ -106,7 +108,10 @@ impl Server {
         let (site, site_in_use) = Site::new(&self.config, self.compiled, databases)?;
         site.databases.start_backups()?;
         let (phase, _) = watch::channel(Phase::Serving);
-        let handler = Arc::new(Handler::new(site, Arc::clone(&watch)));
+        let handler = Handler::new(site, Arc::clone(&watch)).map_err(|error| {
+            Error::new(format_args!("the threads for guests that compute: {error}"))
+        })?;
+        let handler = Arc::new(handler);
         let log = Arc::clone(&watch) as Arc<dyn Log>;
         let connections = Connections::new(self.config.server.max_requests, Arc::clone(&log));
         let mut serving = Serving {
@@ -141,7 +146,7 @@ impl Server {
         }
         tokio::spawn(tls::watch(watched, log));
         let handler = Arc::clone(&serving.handler);
-        tokio::spawn(async move { handler.watch_clients().await });
+        tokio::spawn(async move { handler.look_for_leftovers().await });
         tokio::spawn(look_at_disks(Arc::downgrade(&serving.watch)));
         serving.watch.set_state(State::Serving);
         Ok(serving)

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::site::{Compiled, Site};
 
-/// How long a shutdown continues after its grace: time for the threads to notice.
+/// How long a shutdown continues after its grace: time for guests to end.
 const LAST_GRACE: Duration = Duration::from_secs(2);
 
 /// A server that accepts requests. Dropping it does not stop it: see
@@ -91,14 +91,14 @@ impl Serving {
         self.operator.address
     }
 
-    /// The configuration that it serves. Of a reloaded one, some settings only take effect at the next
-    /// start.
+    /// The configuration that it serves. Of a reloaded one, some settings only take effect at the
+    /// next start.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Completes once the server is ready: once `/readyz` answers 200. Until then it asks each pool for
-    /// a connection, twice a second. It must be polled within the server's tokio runtime.
+    /// Completes once the server is ready: once `/readyz` answers 200. Until then it asks each pool
+    /// for a connection, twice a second. It must be polled within the server's tokio runtime.
     pub fn ready(&self) -> impl Future<Output = ()> + Send + 'static {
         let watch = Arc::clone(&self.watch);
         async move { Health::default().ready(&watch).await }
@@ -111,7 +111,7 @@ impl Serving {
         async move { Health::default().unready(&watch).await }
     }
 
-    /// Sees whether guests that compute can still be interrupted, also after a reload.
+    /// A check whether guests that compute can still be interrupted, also after a reload.
     pub fn epochs(&self) -> EpochProgress {
         EpochProgress::new(Arc::clone(&self.handler))
     }
@@ -126,16 +126,16 @@ impl Serving {
         self.handler.site().databases.clone()
     }
 
-    /// Serve another configuration from now on. Requests that run continue under the one before, whose
-    /// databases are closed after the last of them, unless the new one has them with the same
+    /// Serve another configuration from now on. Requests that run continue under the one before,
+    /// whose databases are closed after the last of them, unless the new one has them with the same
     /// settings. Components are compiled, and migrations run, on another thread.
     ///
     /// Returns the settings that differ, but only take effect when the server is started again.
     ///
     /// # Errors
     ///
-    /// As [`Server::load`](crate::Server::load) and [`Server::serve`](crate::Server::serve). Then the
-    /// server continues as before, except that migrations may have run.
+    /// As [`Server::load`](crate::Server::load) and [`Server::serve`](crate::Server::serve). Then
+    /// the server continues as before, except that migrations may have run.
     pub async fn reload(&mut self, config: Config) -> Result<Vec<&'static str>> {
         let (log, current) = (Arc::clone(&self.watch), self.handler.site());
         let log: Arc<dyn Log> = log;
@@ -166,8 +166,8 @@ impl Serving {
         drop(before);
         let earlier = self.closing.take();
         let (former, kept) = (closed.clone(), databases.clone());
-        // The last request may take long to end, and backups of the former settings would remove what
-        // those of the new ones must keep.
+        // The last request may take long to end, and backups of the former settings would remove
+        // what those of the new ones must keep.
         let stopped = tokio::task::spawn_blocking(move || former.stop_backups_except(&kept));
         self.closing = Some(tokio::spawn(async move {
             let _ = stopped.await;

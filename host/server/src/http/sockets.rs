@@ -31,15 +31,15 @@ impl Sockets {
         Sockets::bind_with(config, Vec::new())
     }
 
-    /// Like [`bind`](Sockets::bind), with sockets that another program, such as systemd, has opened.
-    /// Each has a name: `http` if it is for a listener, `admin` if it is for the admin server. A socket
-    /// is used for the configured address that equals its own. For each other configured address, this
-    /// opens a socket.
+    /// Like [`bind`](Sockets::bind), with sockets that another program, such as systemd, has
+    /// opened. Each has a name: `http` if it is for a listener, `admin` if it is for the admin
+    /// server. A socket is used for the configured address that equals its own. For each other
+    /// configured address, this opens a socket.
     ///
     /// # Errors
     ///
-    /// Those of [`bind`](Sockets::bind). A socket has another name or does not listen. No configured
-    /// address equals a socket's: using it could let other machines connect against the
+    /// Those of [`bind`](Sockets::bind). A socket has another name or does not listen. No
+    /// configured address equals a socket's: using it could let other machines connect against the
     /// configuration.
     pub fn bind_with(config: &Config, passed: Vec<(String, TcpListener)>) -> Result<Sockets> {
         let (mut http, mut admin) = (Vec::new(), Vec::new());

@@ -34,89 +34,97 @@ pub(super) struct Task {
     /// Of the request's body.
     pub(super) reading: Arc<Reading>,
     /// Kept until the guest ends: until then it may ask for connections.
-    pub(super) _traced: Option<Arc<TracedRequest>>,
+    pub(super) traced: Option<Arc<TracedRequest>>,
 }
 
 impl Task {
-    /// Run the guest to its end, unless the client disconnects before its response. The answer is a
-    /// guest's response as soon as there is one, or the host's once nothing of the guest is left. It
-    /// is none if the guest is ended.
-    pub(super) async fn run(
+    /// Run the guest until it returns, or is stopped: at its deadline, by a shutdown, or when the
+    /// client leaves before its response. The answer is the guest's response as soon as there is
+    /// one, or the host's once nothing of the guest is left. A guest that is stopped has none.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` has room for its arguments twice"
+    )]
+    pub(super) fn run(
         self,
-        handler: &Handler,
+        handler: Arc<Handler>,
         request: Request<WasiBody>,
         answer: oneshot::Sender<Answer>,
-        client_gone: impl Future<Output = ()>,
-    ) {
-        let component = &*self.component;
-        let running = handler.watch.running(component.name.as_str());
-        let mut instance = handler.instance(
-            &self.site,
-            &self.component,
-            self.number,
-            self.tenant.as_deref(),
-            self.sqlite,
-        );
-        // Dropped before the store, and with it the sending end of the response's body.
-        let mut unfinished = Unfinished(Some(Arc::clone(&self.delivery)));
+        client_gone: impl Future<Output = ()> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        async move {
+            // Dropped last.
+            let _traced = self.traced;
+            let component = &*self.component;
+            let running = handler.watch.running(component.name.as_str());
+            let mut instance = handler.instance(
+                &self.site,
+                &self.component,
+                self.number,
+                self.tenant.as_deref(),
+                self.sqlite,
+            );
+            // Dropped before the store, and with it the sending end of the response's body.
+            let mut unfinished = Unfinished(Some(Arc::clone(&self.delivery)));
 
-        let mut ended = handler.ended.clone();
-        let responder = Responder::new(answer, Arc::clone(&self.delivery));
-        let outcome = tokio::select! {
-            biased;
-            // A guest whose time is over must not run again.
-            () = past(self.deadline) => None,
-            () = client_gone => None,
-            outcome = instance.call(request, responder.clone()) => Some(outcome),
-            // A guest that does not wait for anything pays for no timer.
-            _ = ended.changed() => None,
-            () = tokio::time::sleep_until(self.deadline.into()) => None,
-        };
-        let unanswered = responder.take();
-        let has_responded = unanswered.is_none();
-        let ended_well = matches!(outcome, Some(Ok(())));
-        if ended_well {
-            unfinished.0 = None;
-        }
-        let error = match outcome {
-            Some(Ok(())) if !has_responded => Some(wasmtime::format_err!(
-                "it returned without setting a response"
-            )),
-            Some(outcome) => outcome.err(),
-            None => None,
-        };
-        let guest = instance.store.data_mut();
-        let error = error.map(|error| guest.explain(error));
-        if error.is_none()
-            && let Some(limit) = guest.reached()
-        {
-            // It went on, and may have responded with an error of its own.
-            let request = self.number;
-            handler.log.event(&Event::LimitReached { request, limit });
-        }
-        handler.tell_of_database(self.number, component, guest);
-        // The reason may be its request's body.
-        let fault = self.reading.refusal().filter(|_| !has_responded);
-        let failed = error.map(|error| match fault {
-            Some(refusal) => wrong_body(refusal),
-            None => failed(&*handler.log, self.number, component, &error),
-        });
-        drop(unfinished);
-        // The guest may keep its end of an upload that it does not read, and with it what its client
-        // has sent of that, or the whole connection.
-        let is_done = ended_well && has_responded && self.reading.is_done();
-        let settings = &self.site.settings;
-        if is_done && settings.max_instance_reuse > 1 {
-            let is_current = || Arc::ptr_eq(&self.site, &handler.site());
-            let delivery = self.delivery;
-            handler.idle.keep(instance, delivery, settings, is_current);
-        } else {
-            drop(instance); // Every connection that the guest still held is back now.
-        }
-        drop((self.place, running));
-        // Last: a client that has its answer can rely on the guest holding nothing.
-        if let (Some(answer), Some(failed)) = (unanswered, failed) {
-            let _ = answer.send(failed);
+            let mut ended = handler.ended.clone();
+            let responder = Responder::new(answer, Arc::clone(&self.delivery));
+            let outcome = tokio::select! {
+                biased;
+                // A guest whose time is over must not run again.
+                () = past(self.deadline) => None,
+                () = client_gone => None,
+                outcome = instance.call(request, responder.clone()) => Some(outcome),
+                // A guest that does not wait for anything pays for no timer.
+                _ = ended.changed() => None,
+                () = tokio::time::sleep_until(self.deadline.into()) => None,
+            };
+            let unanswered = responder.take();
+            let has_responded = unanswered.is_none();
+            let ended_well = matches!(outcome, Some(Ok(())));
+            if ended_well {
+                unfinished.0 = None;
+            }
+            let error = match outcome {
+                Some(Ok(())) if !has_responded => Some(wasmtime::format_err!(
+                    "it returned without setting a response"
+                )),
+                Some(outcome) => outcome.err(),
+                None => None,
+            };
+            let guest = instance.store.data_mut();
+            let error = error.map(|error| guest.explain(error));
+            if error.is_none()
+                && let Some(limit) = guest.reached()
+            {
+                // It went on, and may have responded with an error of its own.
+                let request = self.number;
+                handler.log.event(&Event::LimitReached { request, limit });
+            }
+            handler.tell_of_database(self.number, component, guest);
+            // The reason may be its request's body.
+            let fault = self.reading.refusal().filter(|_| !has_responded);
+            let failed = error.map(|error| match fault {
+                Some(refusal) => wrong_body(refusal),
+                None => failed(&*handler.log, self.number, component, &error),
+            });
+            drop(unfinished);
+            // The guest may keep its end of an upload that it does not read, and with it what its
+            // client has sent of that, or the whole connection.
+            let is_done = ended_well && has_responded && self.reading.is_done();
+            let settings = &self.site.settings;
+            if is_done && settings.max_instance_reuse > 1 {
+                let is_current = || Arc::ptr_eq(&self.site, &handler.site());
+                let delivery = self.delivery;
+                handler.idle.keep(instance, delivery, settings, is_current);
+            } else {
+                drop(instance); // Every connection that the guest still held is back now.
+            }
+            drop((self.place, running));
+            // Last: a client that has its answer can rely on the guest holding nothing.
+            if let (Some(answer), Some(failed)) = (unanswered, failed) {
+                let _ = answer.send(failed);
+            }
         }
     }
 }

@@ -23,7 +23,8 @@ use crate::log::{Event, Log};
 /// The maximum number of spans in one document, and how long the first of them waits for others.
 const MAX_BATCH: usize = 512;
 const BATCH_TIME: Duration = Duration::from_secs(1);
-/// How long the same spans are tried to be sent, with all attempts and pauses. Others wait meanwhile.
+/// How long the same spans are tried to be sent, with all attempts and pauses. Others wait
+/// meanwhile.
 const MAX_SEND_TIME: Duration = Duration::from_secs(10);
 /// How many bytes of its answer are read.
 const MAX_ANSWER: usize = 64 << 10;
@@ -99,8 +100,8 @@ enum Refused {
 }
 
 impl Exporter {
-    /// Send spans as they come. At the end, send what is left, for up to [`MAX_FINISH`], and count the
-    /// rest as dropped. Returns whether there was no rest.
+    /// Send spans as they come. At the end, send what is left, for up to [`MAX_FINISH`], and count
+    /// the rest as dropped. Returns whether there was no rest.
     async fn run(mut self, mut queued: mpsc::Receiver<Span>) -> bool {
         let mut batch = Vec::with_capacity(MAX_BATCH);
         let mut ending = self.is_ending.clone();
@@ -270,7 +271,8 @@ async fn post(collector: &Endpoint, body: Bytes) -> Result<u64, Refused> {
     }
 }
 
-/// The number of rejected spans in the collector's answer. It may be a text, because it has 64 bits.
+/// The number of rejected spans in the collector's answer. It may be a text, because it has 64
+/// bits.
 fn rejected(answer: &[u8]) -> u64 {
     let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
     match &answer["partialSuccess"]["rejectedSpans"] {

@@ -1,9 +1,9 @@
 //! Sends traces to an OpenTelemetry collector: one of each request, with its connections and
 //! statements.
 //!
-//! The log and the pools' observer call it on the threads that run requests, so it only puts each span
-//! into a bounded queue. The task in `export` sends them. OTLP over HTTP with JSON is a `POST` of a
-//! document, which needs no library.
+//! The log and the pools' observer call it on the threads that run requests, so it only puts each
+//! span into a bounded queue. The task in `export` sends them. OTLP over HTTP with JSON is a `POST`
+//! of a document, which needs no library.
 
 mod context;
 mod export;
@@ -383,8 +383,8 @@ impl Begun {
 }
 
 fn of_database(span: &mut Span, source: &Source<'_>) {
-    // Also on a libSQL server: the conventions have no name for that, and an observer does not know the
-    // engine.
+    // Also on a libSQL server: the conventions have no name for that, and an observer does not know
+    // the engine.
     span.text("db.system.name", "sqlite");
     span.text("db.namespace", source.database);
     span.optional("millpond.tenant", source.tenant);

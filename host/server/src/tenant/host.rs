@@ -73,8 +73,8 @@ fn take_labels<'a>(labels: &mut impl Iterator<Item = &'a str>, expected: &[Strin
     })
 }
 
-/// The host and port that the client asks for: in the request's target, or else in the header. If both
-/// are there, they must be the same, because a proxy may have gone by the other.
+/// The host and port that the client asks for: in the request's target, or else in the header. If
+/// both are there, they must be the same, because a proxy may have gone by the other.
 fn authority<B>(request: &Request<B>) -> Result<Authority, Refusal> {
     let mut headers = request.headers().get_all(HOST).iter();
     let header = match (headers.next(), headers.next()) {

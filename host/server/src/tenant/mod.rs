@@ -2,24 +2,27 @@
 //!
 //! [`TenantSource`] is what the operator configures: the host, the path, a header, or a claim of a
 //! verified token. [`open`](TenantSource::open) checks it and reads its keys, and
-//! [`TenantResolver::resolve`] finds the [`TenantKey`] of a request, or says why there is none, as a
-//! [`Refusal`] with a status.
+//! [`TenantResolver::resolve`] finds the [`TenantKey`] of a request, or says why there is none, as
+//! a [`Refusal`] with a status.
 //!
-//! What a client sends is hostile. Nothing is decoded or normalised: a key must be there in its exact
-//! bytes. The only exception are host names, which are case-insensitive. Percent-encoding, dots,
-//! control characters and all that is not ASCII are no part of a key, so that no two spellings name
-//! one tenant, and a proxy that decodes or normalises differently sees no other tenant than this does.
+//! What a client sends is hostile. Nothing is decoded or normalised: a key must be there in its
+//! exact bytes. The only exception are host names, which are case-insensitive. Percent-encoding,
+//! dots, control characters and all that is not ASCII are no part of a key, so that no two
+//! spellings name one tenant, and a proxy that decodes or normalises differently sees no other
+//! tenant than this does.
 //!
 //! # Statuses
 //!
 //! Status | When
 //! --- | ---
-//! 400 | The request is malformed or ambiguous: no host or several, two different hosts, userinfo or a bad port in the host, several headers where one belongs, bytes that are not ASCII.
-//! 401 | There is no bearer token, or it is not valid, or its claim is not a key.
-//! 404 | The host or path does not fit the pattern, or what is in the tenant's place is not a key. The same as for a key without a database, so that a client learns nothing from the difference.
+//! 400 | The request is malformed or ambiguous: no host or several, two different hosts, userinfo
+//! or a bad port in the host, several headers where one belongs, bytes that are not ASCII. 401 |
+//! There is no bearer token, or it is not valid, or its claim is not a key. 404 | The host or path
+//! does not fit the pattern, or what is in the tenant's place is not a key. The same as for a key
+//! without a database, so that a client learns nothing from the difference.
 //!
-//! [`status_of`] is for what follows, opening the tenant's database: 404 if there is none, 503 if it is
-//! suspended or too busy.
+//! [`status_of`] is for what follows, opening the tenant's database: 404 if there is none, 503 if
+//! it is suspended or too busy.
 
 mod configured;
 mod header;
@@ -62,8 +65,8 @@ use crate::Result;
 pub enum TenantSource {
     /// A label of the host that the client asks for. Upper-case letters are lowered.
     ///
-    /// Refused: a label with `--` in third place, such as `xn--…`, which a browser may show as other
-    /// letters; a host with a trailing dot; more labels or fewer than in the pattern.
+    /// Refused: a label with `--` in third place, such as `xn--…`, which a browser may show as
+    /// other letters; a host with a trailing dot; more labels or fewer than in the pattern.
     HostLabel {
         /// A host without a port; the label `*` is the tenant, as in `*.example.com`.
         host: String,
@@ -72,8 +75,8 @@ pub enum TenantSource {
     PathSegment {
         /// The beginning of the path; the segment `{tenant}` is the tenant, as in `/t/{tenant}`.
         path: String,
-        /// Whether the guest sees only what follows this beginning, `/` if nothing does. Otherwise it
-        /// sees the whole path. Defaults to false.
+        /// Whether the guest sees only what follows this beginning, `/` if nothing does. Otherwise
+        /// it sees the whole path. Defaults to false.
         #[serde(default)]
         strip: bool,
     },
@@ -83,23 +86,23 @@ pub enum TenantSource {
         /// The header's name. A request must have it once.
         header: String,
     },
-    /// A claim of a JSON Web Token, sent as `authorization: Bearer TOKEN`, whose signature, `exp` and
-    /// `nbf` are checked, with 60 seconds for clocks that differ. A token without `exp` is refused, as
-    /// is one with `crit`.
+    /// A claim of a JSON Web Token, sent as `authorization: Bearer TOKEN`, whose signature, `exp`
+    /// and `nbf` are checked, with 60 seconds for clocks that differ. A token without `exp` is
+    /// refused, as is one with `crit`.
     Claim {
         /// The claim, a text.
         claim: String,
         /// How tokens are signed. A token that names another algorithm is refused.
         algorithm: Algorithm,
-        /// Files with what verifies signatures; one that fits is enough, so that keys can be replaced.
-        /// For HS256 a secret of 32 bytes or more, without the line's end; otherwise a public key in
-        /// PEM. They are read once.
+        /// Files with what verifies signatures; one that fits is enough, so that keys can be
+        /// replaced. For HS256 a secret of 32 bytes or more, without the line's end; otherwise a
+        /// public key in PEM. They are read once.
         keys: Vec<PathBuf>,
         /// The issuer (`iss`) that a token must name. Defaults to any.
         #[serde(default)]
         issuer: Option<String>,
-        /// The audience (`aud`) that a token must name. If it is not set, a token that is meant for a
-        /// particular audience is refused.
+        /// The audience (`aud`) that a token must name. If it is not set, a token that is meant for
+        /// a particular audience is refused.
         #[serde(default)]
         audience: Option<String>,
     },
@@ -157,8 +160,8 @@ impl TenantSource {
 }
 
 impl TenantResolver {
-    /// The tenant of a request. Opens nothing, and does not block: whether the tenant has a database is
-    /// not known yet. Verifying a token takes some 100 microseconds.
+    /// The tenant of a request. Opens nothing, and does not block: whether the tenant has a
+    /// database is not known yet. Verifying a token takes some 100 microseconds.
     ///
     /// # Errors
     ///

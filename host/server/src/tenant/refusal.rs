@@ -57,8 +57,8 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// The status of the response if a tenant's pool cannot be had: 404 if there is no such database, 503
-/// if it is suspended, or could not be opened in time, and 500 otherwise.
+/// The status of the response if a tenant's pool cannot be had: 404 if there is no such database,
+/// 503 if it is suspended, or could not be opened in time, and 500 otherwise.
 pub fn status_of(error: &millpond_pool::Error) -> StatusCode {
     match error.kind() {
         ErrorKind::NoSuchDatabase => StatusCode::NOT_FOUND,

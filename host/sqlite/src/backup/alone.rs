@@ -27,8 +27,8 @@ pub(crate) struct Alone {
 }
 
 impl Alone {
-    /// Lock a database, whose file exists. `location` must outlive the lock. While this is locked, the
-    /// file keeps its name, if others also remove and replace it only with this lock.
+    /// Lock a database, whose file exists. `location` must outlive the lock. While this is locked,
+    /// the file keeps its name, if others also remove and replace it only with this lock.
     pub(crate) fn with(location: &Location) -> Result<Alone, BackupError> {
         location.remember();
         let alone = Alone::lock(location)?;

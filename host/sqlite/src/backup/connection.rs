@@ -18,13 +18,13 @@ use crate::ffi::{fts5, functions};
 use crate::math;
 use crate::open::{Location, PROGRESS_INTERVAL, cannot_open, limit_definitions};
 
-/// How long to wait for another process that has the database locked, and between two checks whether
-/// to stop.
+/// How long to wait for another process that has the database locked, and between two checks
+/// whether to stop.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// The maximum memory that SQLite may use for a connection, in bytes: a guest chooses what an index or
-/// a constraint computes.
+/// The maximum memory that SQLite may use for a connection, in bytes: a guest chooses what an index
+/// or a constraint computes.
 const MAX_MEMORY: u64 = 256 << 20;
 
 /// A connection in a read transaction. As on a pool's connection, what a guest has stored in the
@@ -122,8 +122,8 @@ impl Snapshot {
         let _scope = self.enter();
         self.watch.start(clock::after(time), NEVER);
         self.watched.begin();
-        // Installing reads the schema, so it must stop in time too. If the schema is damaged, nothing
-        // uses FTS5, and `work` finds the damage.
+        // Installing reads the schema, so it must stop in time too. If the schema is damaged,
+        // nothing uses FTS5, and `work` finds the damage.
         let result = match fts5::install(&self.conn, &self.watch) {
             Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
             _ => work(&self.conn),

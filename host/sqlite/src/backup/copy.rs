@@ -40,7 +40,8 @@ pub(super) fn copy(
         let found = copy.pages;
         return Err(damaged(format!("{found} of {pages} pages were copied")));
     }
-    // A guest's CHECK may compute for as long as it likes, or hold at one moment and not at another.
+    // A guest's CHECK may compute for as long as it likes, or hold at one moment and not at
+    // another.
     let ignore = copy.execute_batch("PRAGMA ignore_check_constraints = ON");
     ignore.map_err(|error| monitor.explain(Error::from(error)))?;
     monitor.tell(Phase::Checking, 0, pages);

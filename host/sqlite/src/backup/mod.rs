@@ -36,9 +36,9 @@
 //!
 //! how | alone | beside 4 writers
 //! --- | --- | ---
-//! SQLite's backup API, in steps of 100 pages | 0.2 s | 18.8 s, with 6,077 restarts; did not end in 20 s beside 4 writers with connections of their own
-//! the same in a read transaction, which is what [`Backup`] does | 0.1 to 0.3 s | 0.1 to 0.5 s
-//! `VACUUM INTO` | 0.6 to 0.7 s | 0.6 to 0.8 s
+//! SQLite's backup API, in steps of 100 pages | 0.2 s | 18.8 s, with 6,077 restarts; did not end in
+//! 20 s beside 4 writers with connections of their own the same in a read transaction, which is
+//! what [`Backup`] does | 0.1 to 0.3 s | 0.1 to 0.5 s `VACUUM INTO` | 0.6 to 0.7 s | 0.6 to 0.8 s
 //!
 //! # What a crash leaves
 //!
@@ -149,9 +149,9 @@ impl<'a> Backup<'a> {
         self
     }
 
-    /// Set how long the check may take: with what a guest has written into its database, it can make a
-    /// check compute for hours. A backup whose check takes longer fails. Defaults to 10 s plus 10 ms for
-    /// each page.
+    /// Set how long the check may take: with what a guest has written into its database, it can
+    /// make a check compute for hours. A backup whose check takes longer fails. Defaults to 10 s
+    /// plus 10 ms for each page.
     pub fn max_check_time(mut self, time: Duration) -> Self {
         self.monitor.set_check_time(time);
         self
@@ -167,11 +167,11 @@ impl<'a> Backup<'a> {
     /// [`Exists`](BackupError::Exists), [`Running`](BackupError::Running),
     /// [`SameFile`](BackupError::SameFile). [`Database`](BackupError::Database): the database
     /// cannot be read, or its check takes longer than [`max_check_time`](Backup::max_check_time) or
-    /// needs more than 256 MiB of memory. [`File`](BackupError::File): the target cannot be written, or
-    /// has the log of a database beside it. [`Damaged`](BackupError::Damaged): the copy failed its
-    /// check, so the database is damaged.
-    /// [`Cancelled`](BackupError::Cancelled). After any of them, the target is as it was, except
-    /// that with `File` it can be complete, if only its folder could not be synced.
+    /// needs more than 256 MiB of memory. [`File`](BackupError::File): the target cannot be
+    /// written, or has the log of a database beside it. [`Damaged`](BackupError::Damaged): the copy
+    /// failed its check, so the database is damaged. [`Cancelled`](BackupError::Cancelled). After
+    /// any of them, the target is as it was, except that with `File` it can be complete, if only
+    /// its folder could not be synced.
     pub fn write(mut self, to: impl AsRef<Path>) -> Result<BackupReport, BackupError> {
         hand_over();
         let began = Instant::now();

@@ -99,8 +99,8 @@ impl Part {
         BackupError::file(&self.path, error)
     }
 
-    /// Give it the mode and, if permitted, the owner of another file. No connection to the part may be
-    /// open.
+    /// Give it the mode and, if permitted, the owner of another file. No connection to the part may
+    /// be open.
     pub(super) fn resemble(&self, other: &Metadata) -> io::Result<()> {
         disk::resemble(&self.open()?, other)
     }
@@ -196,8 +196,8 @@ fn remove_with_companions(dir: &Dir, name: &OsStr) -> io::Result<bool> {
     disk::remove(dir, name)
 }
 
-/// The right to make one part: a lock on a file beside it. A crash releases the lock, and leaves the
-/// file.
+/// The right to make one part: a lock on a file beside it. A crash releases the lock, and leaves
+/// the file.
 struct Lock {
     folder: Arc<Folder>,
     name: OsString,

@@ -79,9 +79,9 @@ impl<'a> Restore<'a> {
         self
     }
 
-    /// Set how long the check may take: with what a guest has written into its database, it can make a
-    /// check compute for hours. A restore whose check takes longer fails. Defaults to 10 s plus 10 ms for
-    /// each page.
+    /// Set how long the check may take: with what a guest has written into its database, it can
+    /// make a check compute for hours. A restore whose check takes longer fails. Defaults to 10 s
+    /// plus 10 ms for each page.
     pub fn max_check_time(mut self, time: Duration) -> Self {
         self.monitor.set_check_time(time);
         self
@@ -94,10 +94,10 @@ impl<'a> Restore<'a> {
     /// The backup is copied beside the database and checked before anything changes. Then the log
     /// of the old file is written into it, stale files that SQLite could take for the new one's are
     /// removed, and the two files are exchanged in one step. If the old file is damaged, its log
-    /// cannot be written into it: then the old file and its log get a second name, before the log is
-    /// removed from its place. So whenever the program or the system crashes, the database is the old
-    /// file or the new one, and an old file that may need its log has it. A crash can leave a damaged
-    /// file with both names: no pool opens it, and restoring again replaces it.
+    /// cannot be written into it: then the old file and its log get a second name, before the log
+    /// is removed from its place. So whenever the program or the system crashes, the database is
+    /// the old file or the new one, and an old file that may need its log has it. A crash can leave
+    /// a damaged file with both names: no pool opens it, and restoring again replaces it.
     ///
     /// A pool that has no connection open at the moment, or a connection in another journal mode
     /// than WAL without a transaction, cannot be detected. Such a pool notices that its file was

@@ -151,8 +151,8 @@ impl BackupSchedule {
     }
 
     /// Limit how long the check of each backup may take, if that is less than the default of
-    /// [`Backup::max_check_time`]. Defaults to 10 minutes for a folder, whose databases wait for each
-    /// other, and to no limit for one database.
+    /// [`Backup::max_check_time`]. Defaults to 10 minutes for a folder, whose databases wait for
+    /// each other, and to no limit for one database.
     pub fn max_check_time(mut self, time: Duration) -> Self {
         self.max_check_time = Some(time);
         self
@@ -288,15 +288,16 @@ impl BackupSchedule {
             .retain(|database| last.contains_key(database));
     }
 
-    /// The databases, in the order in which to back them up: by name, but last those that failed, because
-    /// each of these may take as long as a check may.
+    /// The databases, in the order in which to back them up: by name, but last those that failed,
+    /// because each of these may take as long as a check may.
     fn in_turn(&self) -> Vec<String> {
         let mut databases: Vec<String> = self.known.last.keys().cloned().collect();
         databases.sort_by_key(|database| self.known.failed.contains(database));
         databases
     }
 
-    /// When the next backup is due. A `last` in the future, from a clock that was wrong, does not count.
+    /// When the next backup is due. A `last` in the future, from a clock that was wrong, does not
+    /// count.
     fn due(&self, last: Option<SystemTime>, now: SystemTime) -> SystemTime {
         let last = last.filter(|last| *last <= now);
         last.map_or(now, |last| last + self.every)

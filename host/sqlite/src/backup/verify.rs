@@ -115,17 +115,18 @@ impl<'a> Verify<'a> {
         self
     }
 
-    /// Set how long the check may take: with what a guest has written into its database, it can make a
-    /// check compute for hours. A check that takes longer is an error. Defaults to 10 s plus 10 ms for
-    /// each page.
+    /// Set how long the check may take: with what a guest has written into its database, it can
+    /// make a check compute for hours. A check that takes longer is an error. Defaults to 10 s plus
+    /// 10 ms for each page.
     pub fn max_check_time(mut self, time: Duration) -> Self {
         self.monitor.set_check_time(time);
         self
     }
 
-    /// Check it: SQLite's integrity check (<https://sqlite.org/pragma.html#pragma_integrity_check>),
-    /// all foreign keys, and the migrations, if given. All in one read transaction: others read and
-    /// write meanwhile, and the log grows by what they write.
+    /// Check it: SQLite's integrity check
+    /// (<https://sqlite.org/pragma.html#pragma_integrity_check>), all foreign keys, and the
+    /// migrations, if given. All in one read transaction: others read and write meanwhile, and the
+    /// log grows by what they write.
     ///
     /// Blocks until done: about 0.5 to 1.5 s for 100 MB. SQLite uses up to 256 MiB of memory.
     ///
@@ -134,9 +135,8 @@ impl<'a> Verify<'a> {
     /// [`Database`](BackupError::Database): the file cannot be opened; or, with the kind
     /// [`DeadlineExceeded`](ErrorKind::DeadlineExceeded), the check takes longer than
     /// [`max_check_time`](Verify::max_check_time); or, with the kind
-    /// [`QuotaExceeded`](ErrorKind::QuotaExceeded), it needs more memory. Damage is not an error, but a
-    /// problem in the result.
-    /// [`Cancelled`](BackupError::Cancelled).
+    /// [`QuotaExceeded`](ErrorKind::QuotaExceeded), it needs more memory. Damage is not an error,
+    /// but a problem in the result. [`Cancelled`](BackupError::Cancelled).
     pub fn run(mut self) -> Result<Verification, BackupError> {
         hand_over();
         let location = Location::path(&self.path)?;

@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use millpond_pool::spawner;
 use rusqlite::InterruptHandle;
 
 use crate::deadline::Watch;
@@ -229,13 +230,11 @@ impl Watchdog {
         static STARTED: Mutex<bool> = Mutex::new(false);
         let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
         if !*started {
-            std::thread::Builder::new()
-                .name("millpond-watchdog".to_owned())
-                .spawn(|| self.run())
-                .map_err(|error| {
-                    let message = format!("cannot start the watchdog's thread: {error}");
-                    Error::new(ErrorKind::CannotOpen, message)
-                })?;
+            let thread = std::thread::Builder::new().name("millpond-watchdog".to_owned());
+            spawner::spawn(thread, || self.run()).map_err(|error| {
+                let message = format!("cannot start the watchdog's thread: {error}");
+                Error::new(ErrorKind::CannotOpen, message)
+            })?;
             *started = true;
         }
         drop(started);

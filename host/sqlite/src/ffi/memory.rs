@@ -144,12 +144,11 @@ impl Account {
         granted
     }
 
-    /// Hand over the runtime's worker if the call is slow. For work that calls nothing else of ours,
-    /// but allocates, frees or reads pages: SQLite asks its authorizer nothing while it derives the
-    /// columns of a view (`sqlite3ViewGetColumnNames` in its source), counts a table in one
-    /// instruction, and frees the tree of a statement of any size at once.
-    /// It holds no lock of the process meanwhile: with `SQLITE_CONFIG_MEMSTATUS` off, there is none
-    /// to allocate.
+    /// Hand over the runtime's worker if the call is slow. For work that calls nothing else of
+    /// ours, but allocates, frees or reads pages: SQLite asks its authorizer nothing while it
+    /// derives the columns of a view (`sqlite3ViewGetColumnNames` in its source), counts a table in
+    /// one instruction, and frees the tree of a statement of any size at once. It holds no lock of
+    /// the process meanwhile: with `SQLITE_CONFIG_MEMSTATUS` off, there is none to allocate.
     fn hand_over_if_marked(&self) {
         let watch = self.watch.load(Ordering::Relaxed);
         // SAFETY: null, or what the budget of a connection keeps. Only this thread uses that

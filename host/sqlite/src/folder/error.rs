@@ -7,8 +7,8 @@ use millpond_pool::Error;
 use super::TenantKey;
 use crate::migrations::MigrationError;
 
-/// Why a database of a [`Folder`](super::Folder) could not be listed, created, suspended or deleted.
-/// The message says what to do.
+/// Why a database of a [`Folder`](super::Folder) could not be listed, created, suspended or
+/// deleted. The message says what to do.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FolderError {

@@ -6,8 +6,8 @@ use std::str::FromStr;
 /// The longest key, in bytes.
 const MAX_KEY: usize = 64;
 
-/// A key that names a database of a [`Folder`](super::Folder): 1 to 64 characters, each a lower-case
-/// ASCII letter, a digit, `-` or `_`; the first is a letter or a digit.
+/// A key that names a database of a [`Folder`](super::Folder): 1 to 64 characters, each a
+/// lower-case ASCII letter, a digit, `-` or `_`; the first is a letter or a digit.
 ///
 /// So no key names a file outside the folder, or another key's file on a case-insensitive file
 /// system. Nothing is decoded, lowered or trimmed: what is not a key in its exact bytes is refused.

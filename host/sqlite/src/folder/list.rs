@@ -42,8 +42,8 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// [`Io`](FolderError::Io), here and from the iterator: the system refuses to read the folder or
-    /// to look at a file.
+    /// [`Io`](FolderError::Io), here and from the iterator: the system refuses to read the folder
+    /// or to look at a file.
     pub fn list(&self) -> Result<Tenants, FolderError> {
         Ok(Tenants {
             entries: entries(&self.dir)?,

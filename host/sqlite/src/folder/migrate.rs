@@ -42,17 +42,17 @@ pub struct MigratedAll {
 }
 
 impl Folder {
-    /// Run the [migrations](Folder::migrations) on all databases in the folder, suspended ones too, in
-    /// up to `threads` threads (1 to 64; others count as the nearest). Blocks until done. Lists the
-    /// keys first, and so needs about 100 bytes of memory for each.
+    /// Run the [migrations](Folder::migrations) on all databases in the folder, suspended ones too,
+    /// in up to `threads` threads (1 to 64; others count as the nearest). Blocks until done. Lists
+    /// the keys first, and so needs about 100 bytes of memory for each.
     ///
-    /// Calls `each` on this thread with the outcome for each database, as soon as it is done. One that
-    /// fails does not stop the others. If `each` returns [`ControlFlow::Break`], no further database is
-    /// begun, and those that are being migrated are finished, and passed to `each` too.
+    /// Calls `each` on this thread with the outcome for each database, as soon as it is done. One
+    /// that fails does not stop the others. If `each` returns [`ControlFlow::Break`], no further
+    /// database is begun, and those that are being migrated are finished, and passed to `each` too.
     ///
     /// Each database is migrated as [`Migrations::run`] says, also while other processes use it: it
-    /// waits up to 30 seconds for a writer, and then fails. One that is current waits for no writer.
-    /// To resume after a failure, a cancellation or a crash, call it again.
+    /// waits up to 30 seconds for a writer, and then fails. One that is current waits for no
+    /// writer. To resume after a failure, a cancellation or a crash, call it again.
     ///
     /// # Errors
     ///

@@ -25,8 +25,8 @@ use crate::open::Location;
 
 /// A folder with one database file for each key, such as a tenant's name: `KEY.db`.
 ///
-/// A key is a [`TenantKey`]. Others are refused. Symbolic links are not followed. Clones are the same
-/// folder, with the same settings.
+/// A key is a [`TenantKey`]. Others are refused. Symbolic links are not followed. Clones are the
+/// same folder, with the same settings.
 ///
 /// [`pools`](Folder::pools) serves the databases. [`list`](Folder::list),
 /// [`migrate_all`](Folder::migrate_all), [`create_database`](Folder::create_database),
@@ -69,8 +69,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// The folder at `path`, which must exist. Nothing in it is opened yet. It stays the same folder,
-    /// whatever happens to its path.
+    /// The folder at `path`, which must exist. Nothing in it is opened yet. It stays the same
+    /// folder, whatever happens to its path.
     ///
     /// # Errors
     ///
@@ -95,8 +95,8 @@ impl Folder {
         }
     }
 
-    /// Whether to create the database of a key that has none. If keys come from requests, each request
-    /// can then create a file. Defaults to false.
+    /// Whether to create the database of a key that has none. If keys come from requests, each
+    /// request can then create a file. Defaults to false.
     pub fn create(mut self, create: bool) -> Folder {
         self.create = create;
         self
@@ -121,9 +121,9 @@ impl Folder {
     ///
     /// [`Pools::get`] returns, besides its own errors:
     /// [`NoSuchDatabase`](ErrorKind::NoSuchDatabase): the key is not one, or it has no file and
-    /// [`create`](Folder::create) is not set. [`Unavailable`](ErrorKind::Unavailable): the database is
-    /// [suspended](Folder::suspend). [`CannotOpen`](ErrorKind::CannotOpen): a migration failed; those
-    /// before it are kept. And those of [`PoolBuilder::open_in`].
+    /// [`create`](Folder::create) is not set. [`Unavailable`](ErrorKind::Unavailable): the database
+    /// is [suspended](Folder::suspend). [`CannotOpen`](ErrorKind::CannotOpen): a migration failed;
+    /// those before it are kept. And those of [`PoolBuilder::open_in`].
     ///
     /// # Errors
     ///

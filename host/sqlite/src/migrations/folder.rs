@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 use super::{MAX_MIGRATION_BYTES, Migration, MigrationError};
 use crate::text::comments;
 
-/// Whether a file of this name in a folder of migrations is one: it ends in `.sql`, and is not hidden. A
-/// migration whose name has no number is a mistake, which [`Migrations::open`](super::Migrations::open)
-/// reports.
+/// Whether a file of this name in a folder of migrations is one: it ends in `.sql`, and is not
+/// hidden. A migration whose name has no number is a mistake, which
+/// [`Migrations::open`](super::Migrations::open) reports.
 pub fn is_migration(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     let is_sql = name.len() >= 4 && name[name.len() - 4..].eq_ignore_ascii_case(b".sql");

@@ -18,7 +18,8 @@ const LIMITS: &[(Limit, i32)] = &[
     (Limit::SQLITE_LIMIT_VDBE_OP, 250_000),
 ];
 
-/// Further limits, which also apply to the operator's own connections: a guest has written the database.
+/// Further limits, which also apply to the operator's own connections: a guest has written the
+/// database.
 const DEFINITION_LIMITS: &[(Limit, i32)] = &[
     // Zero prevents ATTACH, and with it VACUUM INTO, which would write any file.
     (Limit::SQLITE_LIMIT_ATTACHED, 0),

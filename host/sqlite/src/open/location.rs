@@ -216,8 +216,8 @@ impl Location {
                 Err(cannot_open(&self.name, "it does not exist"))
             }
             Err(error) if error.kind() == IoErrorKind::NotFound => {
-                // Another process may create it first. SQLite gives the log and the shared memory the
-                // same mode.
+                // Another process may create it first. SQLite gives the log and the shared memory
+                // the same mode.
                 disk::create_private(folder.dir(), file)
                     .map(|_| ())
                     .map_err(|error| cannot_open(&self.name, &error.to_string()))

@@ -22,8 +22,8 @@ pub(crate) struct Hints {
     selects: AtomicBool,
     /// The number of columns that it reads.
     columns: AtomicU32,
-    /// Whether the schema has, or had, slow definitions in it: SQLite does not report what generated
-    /// columns and constraints use. All connections of the pool share it.
+    /// Whether the schema has, or had, slow definitions in it: SQLite does not report what
+    /// generated columns and constraints use. All connections of the pool share it.
     slow_schema: Arc<AtomicBool>,
     /// Whether the connection uses a virtual table: full-text search, or an R*Tree.
     has_virtual: AtomicBool,
@@ -113,7 +113,8 @@ impl Hints {
     pub(crate) fn may_be_slow(&self, sql: &str, defines: bool) -> bool {
         /// Converting text to numbers for the columns that are written takes up to 3 ms each.
         const FEW_COLUMNS: u32 = 10;
-        /// Nearly one use of a value for each: `y IN (x, x, …)` converts both `x` and `y` each time.
+        /// Nearly one use of a value for each: `y IN (x, x, …)` converts both `x` and `y` each
+        /// time.
         const FEW_TOKENS: usize = 40;
         const WRITE: &[&str] = &["INSERT", "UPDATE", "REPLACE", "WITH", "CREATE"];
         let many = self.columns.load(Ordering::Relaxed) > FEW_COLUMNS && begins_with(sql, WRITE);

@@ -139,8 +139,8 @@ impl Db {
         }
     }
 
-    /// Record, for others, whether a transaction or a cursor that writes is open, and until when it may
-    /// be. Returns whether anything is open, a read included.
+    /// Record, for others, whether a transaction or a cursor that writes is open, and until when it
+    /// may be. Returns whether anything is open, a read included.
     pub(super) fn record_transaction(&self, state: TransactionState) -> bool {
         let begun = !self.conn.is_autocommit();
         let writes = state == TransactionState::Write;

@@ -116,7 +116,8 @@ pub(crate) struct Db {
     /// Whether it runs there without having waited for room, because others wait for the turn that
     /// this connection has.
     at_once: bool,
-    /// When the time of the current call's statement is over, and when its borrower's is, by `clock`.
+    /// When the time of the current call's statement is over, and when its borrower's is, by
+    /// `clock`.
     call_until: (u64, u64),
     /// The memory that the schema used when last measured, in bytes.
     schema_used: u64,

@@ -33,7 +33,8 @@ impl Aborted {
 
 impl Db {
     /// Begin a call that runs SQL, at `now`. It must end when the time of its statement, its
-    /// transaction or its borrower is over. `left` is what it may still use, if it has stopped before.
+    /// transaction or its borrower is over. `left` is what it may still use, if it has stopped
+    /// before.
     pub(crate) fn start_call(&mut self, now: u64, hold_until: u64, left: Option<Left>) {
         if now >= self.watch.stop_flag().transaction_until() {
             self.end_overdue();
@@ -64,8 +65,8 @@ impl Db {
         }
     }
 
-    /// The current call has begun a transaction, which may be open until then, or ended one. The call
-    /// may go on.
+    /// The current call has begun a transaction, which may be open until then, or ended one. The
+    /// call may go on.
     pub(super) fn set_transaction_until(&self, transaction_until: u64) {
         let stop = self.watch.stop_flag();
         stop.set_transaction_until(transaction_until);
@@ -122,8 +123,8 @@ impl Db {
     /// Undo partial work, even after the deadline.
     pub(super) fn undo<T>(&mut self, work: impl FnOnce(&mut Db) -> T) -> T {
         let in_phase = self.watched.is_in_phase();
-        // Restore the bounds between calls too: a call may be waiting to continue. A nested undo leaves
-        // them to the outer one.
+        // Restore the bounds between calls too: a call may be waiting to continue. A nested undo
+        // leaves them to the outer one.
         let is_undoing = self.watch.stop_flag().is_unstoppable();
         let bounds = (!is_undoing).then(|| self.watch.bounds());
         self.start_unbounded();

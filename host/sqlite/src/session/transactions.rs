@@ -64,8 +64,9 @@ impl Db {
         ))
     }
 
-    /// The owner of a transaction that SQLite or the host ended has been told. If the transaction could
-    /// not be undone, it is still open: further statements would be lost with it, so they stay refused.
+    /// The owner of a transaction that SQLite or the host ended has been told. If the transaction
+    /// could not be undone, it is still open: further statements would be lost with it, so they
+    /// stay refused.
     pub(super) fn owner_knows(&mut self) {
         if self.conn.is_autocommit() {
             self.aborted = None;

@@ -1,10 +1,10 @@
 //! Checkpoints: copying the log into the database, so that the log can restart
 //! (<https://sqlite.org/wal.html#ckpt>).
 //!
-//! By default, SQLite makes the committing connection do this once the log is long.
-//! And the log only restarts when no connection reads it. If readers overlap, that never happens, and
-//! the log grows without bound. Here a thread of the pool copies the log while others read and
-//! write; then it holds back new readers for a moment, until the current ones finish.
+//! By default, SQLite makes the committing connection do this once the log is long. And the log
+//! only restarts when no connection reads it. If readers overlap, that never happens, and the log
+//! grows without bound. Here a thread of the pool copies the log while others read and write; then
+//! it holds back new readers for a moment, until the current ones finish.
 //!
 //! The thread starts when there is something to do, and ends after a while without work. While
 //! there are many reads, its connection holds a read mark: see `read_mark`. When the pool is quiet
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use millpond_pool::block_on;
 use millpond_pool::clock;
 use millpond_pool::engine::{Checkpoint, Reporter, RequestId};
+use millpond_pool::spawner;
 use tokio::time::timeout_at;
 
 use crate::deadline::Watch;
@@ -142,9 +143,8 @@ impl Checkpoints {
         let Some(this) = self.this.upgrade() else {
             return false;
         };
-        let started = std::thread::Builder::new()
-            .name("millpond-checkpoint".to_owned())
-            .spawn(move || this.run());
+        let builder = std::thread::Builder::new().name("millpond-checkpoint".to_owned());
+        let started = spawner::spawn(builder, move || this.run());
         thread.runs = started.is_ok();
         thread.runs
     }

@@ -1,19 +1,19 @@
-//! Upkeep in quiet moments: updates the statistics of SQLite's query planner, gives free pages back to
-//! the disk, and truncates the log.
+//! Upkeep in quiet moments: updates the statistics of SQLite's query planner, gives free pages back
+//! to the disk, and truncates the log.
 //!
 //! The checkpoint thread does it, after it has copied the log, once the pool has been unused for a
 //! while. It works in small steps. Each step needs the turn to write, and is interrupted and rolled
 //! back when a writer comes. A pool that is never unused has no upkeep, which does no harm.
 //!
-//! Measured with a writer that repeatedly comes in the middle of upkeep, at `synchronous` full, on a
-//! file of 150 MB with 102 indexes and 20,000 free pages: the median of its statements takes 4.5 ms,
-//! the 99th percentile 48 ms. Without upkeep they take 3.7 and 57 ms.
+//! Measured with a writer that repeatedly comes in the middle of upkeep, at `synchronous` full, on
+//! a file of 150 MB with 102 indexes and 20,000 free pages: the median of its statements takes 4.5
+//! ms, the 99th percentile 48 ms. Without upkeep they take 3.7 and 57 ms.
 //!
 //! SQLite recommends its statistics for programs that keep connections open
-//! (<https://sqlite.org/lang_analyze.html#pragma_optimize>). It analyzes a table that has no statistics,
-//! or whose size has changed tenfold. The first time it creates the table of statistics, which changes
-//! the schema, so each connection compiles its statements again. Later statistics do not change the
-//! schema: only connections that are opened later use them.
+//! (<https://sqlite.org/lang_analyze.html#pragma_optimize>). It analyzes a table that has no
+//! statistics, or whose size has changed tenfold. The first time it creates the table of
+//! statistics, which changes the schema, so each connection compiles its statements again. Later
+//! statistics do not change the schema: only connections that are opened later use them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,7 +71,8 @@ pub(super) fn run(shared: &Checkpoints, opened: &mut Opened) -> Upkeep {
         log::debug!("upkeep has stopped: {error}");
     }
     opened.watch.start(NEVER, NEVER);
-    // rusqlite frees its own handler. The one of all other calls, which checks the deadline, follows.
+    // rusqlite frees its own handler. The one of all other calls, which checks the deadline,
+    // follows.
     let _ = opened.conn.progress_handler(0, None::<fn() -> bool>);
     opened.progress.install();
     done.is_complete = result.is_ok();
@@ -102,8 +103,8 @@ impl Steps<'_> {
     fn analyze(&mut self, done: &mut Upkeep) -> Result<()> {
         let due = self.step(|conn| {
             conn.execute_batch(&format!("PRAGMA analysis_limit = {ANALYSIS_LIMIT}"))?;
-            // 0x10003: of all tables, return the statements without running them. Run together, they
-            // would be one long step.
+            // 0x10003: of all tables, return the statements without running them. Run together,
+            // they would be one long step.
             let mut due = conn.prepare("PRAGMA main.optimize(0x10003)")?;
             let due = due.query_map([], |row| row.get::<_, String>(0))?;
             due.take(MAX_TABLES).collect::<rusqlite::Result<Vec<_>>>()

@@ -129,8 +129,8 @@ fn events_have_levels_and_fields() {
     assert_eq!(*lines.0.lock().expect("no panic"), wanted);
 }
 
-/// Follows spans as a subscriber that writes them down must: it counts their handles, and knows which
-/// is the current one on this thread.
+/// Follows spans as a subscriber that writes them down must: it counts their handles, and knows
+/// which is the current one on this thread.
 #[derive(Clone, Debug, Default)]
 struct Tree(Arc<Mutex<Vec<Node>>>, Arc<Mutex<Vec<u64>>>);
 

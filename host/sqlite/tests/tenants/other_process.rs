@@ -31,8 +31,8 @@ impl OtherProcess {
         }
     }
 
-    /// `get KEY` gets a pool, and writes by it; `close KEY` closes it. Returns `done`, or the kind of
-    /// the error.
+    /// `get KEY` gets a pool, and writes by it; `close KEY` closes it. Returns `done`, or the kind
+    /// of the error.
     pub(crate) fn tell(&mut self, what: &str) -> String {
         let stdin = self.stdin.as_mut().expect("it runs");
         writeln!(stdin, "{what}").expect("it reads");

@@ -1,4 +1,5 @@
-//! At each of its steps, a process that creates or deletes a database is killed, or another one acts.
+//! At each of its steps, a process that creates or deletes a database is killed, or another one
+//! acts.
 
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! What a guest of `node:sqlite` can make the host hold, and handles that outlive their database. The
-//! functions themselves are tested from JavaScript: `guest/js/test`.
+//! What a guest of `node:sqlite` can make the host hold, and handles that outlive their database.
+//! The functions themselves are tested from JavaScript: `guest/js/test`.
 
 use std::fmt::Debug;
 

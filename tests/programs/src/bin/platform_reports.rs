@@ -1,5 +1,5 @@
-//! An HTTP handler that only reads: how many notes its tenant has, and how long they are. `/write` and
-//! `/other` try what it was not granted.
+//! An HTTP handler that only reads: how many notes its tenant has, and how long they are. `/write`
+//! and `/other` try what it was not granted.
 
 use millpond_guest::{Access, Error as SqlError, get};
 use wstd::http::{Body, Error, Request, Response};

@@ -13,7 +13,8 @@ use millpond_tests::component;
 /// What `/readyz` asks a database.
 const ASKED: &[u8] = b"FROM sqlite_schema LIMIT 1";
 
-/// Forwards connections to `server`. While it `is_away`, those that ask what `/readyz` asks are closed.
+/// Forwards connections to `server`. While it `is_away`, those that ask what `/readyz` asks are
+/// closed.
 fn forward(server: SocketAddr, is_away: Arc<AtomicBool>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address");

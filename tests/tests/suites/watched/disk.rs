@@ -12,8 +12,8 @@ use crate::site;
 /// More than any disk has.
 const NEVER_ENOUGH: &str = "min-free-disk = \"16384GiB\"";
 
-/// Begins a server whose database is on a disk of 32 MiB, where the system lets a test mount one. The folder
-/// must outlive it.
+/// Begins a server whose database is on a disk of 32 MiB, where the system lets a test mount one.
+/// The folder must outlive it.
 fn on_small_disk(settings: &str) -> Option<(tempfile::TempDir, Server)> {
     let (folder, file) = site::write("hostile_serves", settings, "");
     let data = folder.path().join("data");
@@ -167,10 +167,19 @@ fn a_reload_sets_how_much_must_be_free() {
         [(&json!("database"), &low), (&json!("backups"), &low)]
     );
 
-    std::fs::write(&file, config.replace(NEVER_ENOUGH, "min-free-disk = 0")).expect("a file");
+    let renamed = config.replace("default\" }", "other\" }");
+    let renamed = renamed.replace("[databases.default]", "[databases.other]");
+    let enough = renamed.replace(NEVER_ENOUGH, "min-free-disk = 0");
+    std::fs::write(&file, enough).expect("a file");
+    let disks_of = |database: &str| {
+        let answer = server.ask_admin("/metrics", OPEN_METRICS).is(200);
+        let of = format!("millpond_disk_free_bytes{{database=\"{database}\"");
+        text(&answer.body).matches(&of).count()
+    };
+    assert_eq!(disks_of("default"), 2);
     server.reload();
     server.line_with("enough space again");
-    assert!(!is_low(&server));
+    assert_eq!((disks_of("default"), disks_of("other")), (0, 1));
 }
 
 #[test]

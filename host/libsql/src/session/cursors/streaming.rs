@@ -22,8 +22,8 @@ use crate::sql::Statement;
 
 /// What a message takes besides its row.
 const MESSAGE: usize = 1 << 20;
-/// A result of less than this is asked for at once the next time. The server's limit is on its size as
-/// JSON, which may be eight times as large.
+/// A result of less than this is asked for at once the next time. The server's limit is on its size
+/// as JSON, which may be eight times as large.
 const SMALL: usize = 1 << 20;
 /// With what a message begins that is a row.
 const ROW: u8 = 4 << 3 | 2;

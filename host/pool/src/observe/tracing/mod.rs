@@ -24,9 +24,9 @@
 //! No span is entered while a call runs or waits, so a span's time is that from its opening to its
 //! closing. Subscribers that do not want spans turn off their target.
 //!
-//! Each event becomes an event of `tracing`, with the target `millpond`. It is in the `statement` or the
-//! `connection` that it belongs to, or else in the current span of the thread where it happened. It is
-//! told at its end, with its time.
+//! Each event becomes an event of `tracing`, with the target `millpond`. It is in the `statement`
+//! or the `connection` that it belongs to, or else in the current span of the thread where it
+//! happened. It is told at its end, with its time.
 //!
 //! Fields have the names of OpenTelemetry's conventions for database clients
 //! (<https://opentelemetry.io/docs/specs/semconv/database/>) where these fit: `db.system.name` is

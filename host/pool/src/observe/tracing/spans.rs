@@ -109,7 +109,8 @@ impl Spans {
         self.shard(number).get(&number).cloned()
     }
 
-    /// Take a span out. Dropping it closes it, which calls the subscriber: do that without the lock.
+    /// Take a span out. Dropping it closes it, which calls the subscriber: do that without the
+    /// lock.
     fn take(&self, number: Option<u64>) -> Option<Span> {
         let number = number?;
         self.shard(number).remove(&number)
