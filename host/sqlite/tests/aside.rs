@@ -1,9 +1,10 @@
 //! Statements that SQLite might not stop in time run on the connection's own thread, with the same
 //! result, and their caller can abandon them.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Mutex;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use millpond_pool::{
@@ -443,6 +444,47 @@ fn a_statement_runs_after_the_schema_changed_under_it() {
         block_on(insert.execute_many(&row)).expect("a row");
         block_on(transaction.commit()).expect("committed");
     }
+}
+
+/// SQLite compiles a statement again if another value of a parameter could mean another plan.
+#[test]
+fn a_statement_compiled_for_its_values_stays_until_they_change() {
+    let f = Fixture::new(2);
+    let connection = f.get();
+    run(&connection, "CREATE TABLE t (a, b)");
+    let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 9)
+        INSERT INTO t SELECT i % 2, i FROM n";
+    run(&connection, fill);
+    // Whether it ran elsewhere, and its rows.
+    let query = |connection: &Connection, sql: &str, values: Vec<Value>| {
+        let parameters = Parameters::positional(values);
+        block_on(async {
+            let mut call = pin!(connection.query(sql, &parameters));
+            let first = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
+            let (waits, result) = match first {
+                Poll::Ready(result) => (false, result),
+                Poll::Pending => (true, call.await),
+            };
+            (waits, result.expect("rows").rows.to_vec())
+        })
+    };
+    let page = |connection: &Connection, size: i64, offset: i64| {
+        let sql = "SELECT b FROM t ORDER BY b LIMIT ?1 OFFSET ?2";
+        let values = vec![Value::Integer(size), Value::Integer(offset)];
+        let (waits, rows) = query(connection, sql, values);
+        let expected = (offset + 1..=9).take(size as usize);
+        assert!(rows.into_iter().flatten().eq(expected.map(Value::Integer)));
+        waits
+    };
+    assert!(page(&connection, 2, 0), "the first time");
+    assert!(!page(&connection, 2, 0));
+    assert!(!page(&connection, 2, 4), "the offset does not matter");
+    assert!(page(&connection, 3, 4), "another size");
+    assert!(!page(&connection, 3, 0));
+    // In the next request too.
+    drop(connection);
+    let connection = f.get();
+    assert!(!page(&connection, 3, 6));
 }
 
 /// A statement that fails half-way because it must be compiled again must leave nothing open: later

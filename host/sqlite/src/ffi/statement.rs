@@ -37,7 +37,12 @@ pub(crate) struct RawStatement {
     /// The maximum length of a value that it may handle, in bytes, if it differs from the
     /// connection's.
     max_length: Option<u32>,
+    /// Which of its parameters, of the first few, were bound to an integer last: a bit for each.
+    integers: u64,
 }
+
+/// Of how many of a statement's parameters it is known whether they are integers.
+const INTEGERS: usize = u64::BITS as usize;
 
 // SAFETY: SQLite's multi-thread mode lets a statement move between threads as long as one at a
 // time uses it and its connection: the module's invariant.
@@ -164,6 +169,7 @@ impl RawStatement {
         let raw = NonNull::new(stmt).map(|stmt| RawStatement {
             stmt,
             max_length: None,
+            integers: 0,
         });
         Ok((raw, end))
     }
@@ -222,10 +228,20 @@ impl RawStatement {
         }
     }
 
-    /// Set every parameter to null, so that no value reaches the statement's next user.
+    /// Set every parameter to null, so that no value keeps memory. But leave integers: SQLite
+    /// compiles some statements again when one changes, such as the maximum number of rows, and in
+    /// the next run it may be the same. That binds all parameters first.
     pub(crate) fn clear_bindings(&mut self) {
-        // SAFETY: the statement is live.
-        unsafe { ffi::sqlite3_clear_bindings(self.stmt.as_ptr()) };
+        let count = self.parameter_count();
+        if count > INTEGERS {
+            // SAFETY: the statement is live.
+            unsafe { ffi::sqlite3_clear_bindings(self.stmt.as_ptr()) };
+            return;
+        }
+        for at in (0..count).filter(|at| self.integers & (1 << at) == 0) {
+            // SAFETY: the statement is live. There are few parameters.
+            unsafe { ffi::sqlite3_bind_null(self.stmt.as_ptr(), at as c_int + 1) };
+        }
     }
 
     /// Bind one parameter, counted from 1. The bytes are copied.
@@ -236,6 +252,13 @@ impl RawStatement {
         value: RawValue<'_>,
     ) -> Result<()> {
         let stmt = self.stmt.as_ptr();
+        if index <= INTEGERS {
+            let bit = 1 << (index - 1);
+            match value {
+                RawValue::Integer(_) => self.integers |= bit,
+                _ => self.integers &= !bit,
+            }
+        }
         let index = c_int::try_from(index)
             .map_err(|_| Error::new(ErrorKind::Parameters, "too many parameters"))?;
         // SAFETY: the statement is live. Text and blobs are valid for their length, which is
@@ -353,13 +376,12 @@ impl RawStatement {
         u32::try_from(bytes).unwrap_or(0)
     }
 
-    /// Whether SQLite has compiled it again since, because the schema had changed
+    /// How many times SQLite has compiled it again since, because the schema had changed, or for
+    /// other values of its parameters
     /// (<https://sqlite.org/c3ref/c_stmtstatus_counter.html>, `SQLITE_STMTSTATUS_REPREPARE`).
-    pub(crate) fn was_recompiled(&self) -> bool {
+    pub(crate) fn recompiled(&self) -> i32 {
         // SAFETY: the statement is live; nothing is reset.
-        unsafe {
-            ffi::sqlite3_stmt_status(self.stmt.as_ptr(), ffi::SQLITE_STMTSTATUS_REPREPARE, 0) > 0
-        }
+        unsafe { ffi::sqlite3_stmt_status(self.stmt.as_ptr(), ffi::SQLITE_STMTSTATUS_REPREPARE, 0) }
     }
 
     /// The text that it was compiled from (<https://sqlite.org/c3ref/expanded_sql.html>).

@@ -139,7 +139,7 @@ impl Location {
             if again
                 && asked.pace() == Pace::Runs
                 && (asked_for.is_long() || !reads_statistics(&context.action))
-                && asked.defer_start()
+                && asked.defer_recompiled()
             {
                 return Authorization::Deny;
             }

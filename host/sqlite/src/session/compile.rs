@@ -302,25 +302,35 @@ impl Db {
         }
     }
 
-    pub(super) fn bind(&self, compiled: &mut Compiled, parameters: &Parameters) -> Attempt<()> {
-        if parameters.is_named() {
-            if !self.aside && compiled.takes_long_to_name() {
-                return Err(Stop::Aside);
-            }
-            let bound = bind_named(&self.conn, &mut compiled.raw, parameters);
-            return bound.map_err(|error| self.explain(error).into());
+    pub(super) fn bind(&mut self, compiled: &mut Compiled, parameters: &Parameters) -> Attempt<()> {
+        if parameters.is_named() && !self.aside && compiled.takes_long_to_name() {
+            return Err(Stop::Aside);
         }
-        let raw = &mut compiled.raw;
-        let count = raw.parameter_count();
-        if parameters.len() != count {
-            return Err(wrong_count(count, parameters.len()).into());
-        }
-        for (index, (_, value)) in parameters.raw_values().enumerate() {
-            let bound = raw.bind(&self.conn, index + 1, value);
-            bound.map_err(|error| self.explain(error))?;
+        let bound = bind(&self.conn, &mut compiled.raw, parameters);
+        bound.map_err(|error| self.explain(error))?;
+        let is_due = std::mem::take(&mut self.recompiles);
+        if self.aside {
+            // If that fails, it runs here the next time too.
+            let _ = compiled.look_again(&self.conn, is_due, |listing| {
+                bind(&self.conn, listing, parameters)
+            });
         }
         Ok(())
     }
+}
+
+fn bind(conn: &Connection, raw: &mut RawStatement, parameters: &Parameters) -> Result<()> {
+    if parameters.is_named() {
+        return bind_named(conn, raw, parameters);
+    }
+    let count = raw.parameter_count();
+    if parameters.len() != count {
+        return Err(wrong_count(count, parameters.len()));
+    }
+    for (index, (_, value)) in parameters.raw_values().enumerate() {
+        raw.bind(conn, index + 1, value)?;
+    }
+    Ok(())
 }
 
 /// The answer of `PRAGMA database_list` for guests, who must not see paths.

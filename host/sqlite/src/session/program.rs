@@ -92,7 +92,19 @@ pub(crate) fn look(
     if raw.is_explain() || (is_short && !may_be_slow) {
         return Ok(Look::default());
     }
-    let program = match Program::of(conn, sql) {
+    look_bound(conn, raw, sql, |_| Ok(()))
+}
+
+/// Inspect the program to which SQLite compiles a statement if its parameters have the values that
+/// `bind` binds: it compiles some statements again for other values, such as the maximum number of
+/// rows (<https://sqlite.org/c3ref/prepare.html>).
+pub(crate) fn look_bound(
+    conn: &Connection,
+    raw: &RawStatement,
+    sql: &str,
+    bind: impl FnOnce(&mut RawStatement) -> Result<()>,
+) -> Result<Look> {
+    let program = match Program::bound(conn, sql, bind) {
         Ok(Some(program)) => program,
         Ok(None) => return Ok(Look::default()),
         // It was as long as a statement may be: assume that it reuses one value all the time.
@@ -249,11 +261,21 @@ struct Program {
 impl Program {
     /// Inspect the program of the statement `sql`; `None` if there is none.
     fn of(conn: &Connection, sql: &str) -> Result<Option<Program>> {
+        Program::bound(conn, sql, |_| Ok(()))
+    }
+
+    /// The same with the values of its parameters.
+    fn bound(
+        conn: &Connection,
+        sql: &str,
+        bind: impl FnOnce(&mut RawStatement) -> Result<()>,
+    ) -> Result<Option<Program>> {
         let explain = format!("EXPLAIN {sql}");
         let text = SqlText::new(&explain)?;
         let (Some(mut listing), _) = RawStatement::prepare(conn, &text, 0)? else {
             return Ok(None);
         };
+        bind(&mut listing)?;
         let mut program = Program::default();
         while listing.step(conn)? == Step::Row {
             let number = |column| match listing.column(column) {
