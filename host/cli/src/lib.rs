@@ -40,11 +40,6 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::failure::Failure;
 
-/// Makes instances and requests cheaper than the system's allocator does. SQLite, which handles what
-/// guests send in C, keeps the system's: a heap of its own.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Run and serve WebAssembly components that use pooled SQLite connections
 #[derive(Parser)]
 #[command(name = "millpond", version, propagate_version = true, after_help = EXAMPLES)]

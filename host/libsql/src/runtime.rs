@@ -6,8 +6,7 @@
 
 use std::io;
 use std::sync::OnceLock;
-use std::sync::mpsc::sync_channel;
-use std::thread::{self, available_parallelism};
+use std::thread::available_parallelism;
 
 use millpond_pool::{Error, ErrorKind, Result, spawner};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -18,14 +17,7 @@ const MAX_THREADS: usize = 4;
 /// The runtime, started when it is first needed, and never ended.
 pub(crate) fn handle() -> Result<&'static Handle> {
     static RUNTIME: OnceLock<Option<Runtime>> = OnceLock::new();
-    let runtime = RUNTIME.get_or_init(|| {
-        // tokio panics if it cannot start a thread: then nothing is received.
-        let (sender, receiver) = sync_channel(1);
-        let started = spawner::spawn(thread::Builder::new(), move || {
-            let _ = sender.send(start());
-        });
-        started.ok().and_then(|()| receiver.recv().ok()?.ok())
-    });
+    let runtime = RUNTIME.get_or_init(|| spawner::run(start).and_then(|runtime| runtime).ok());
     runtime.as_ref().map(Runtime::handle).ok_or_else(|| {
         Error::new(
             ErrorKind::CannotOpen,

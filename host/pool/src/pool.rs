@@ -53,7 +53,7 @@ impl Pool {
     /// Those of [`Engine::open`]. [`Config`](crate::ErrorKind::Config): a setting is out of its
     /// bounds.
     pub async fn open(engine: Arc<dyn Engine>, settings: Settings) -> Result<Pool> {
-        spawner::prepare();
+        spawner::start();
         let lending = Lending::new(engine, settings).await?;
         Ok(Pool {
             lending: InUse::new(lending, None),

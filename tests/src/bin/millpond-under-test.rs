@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// That of the command.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     millpond::main_from(std::env::args_os())
 }

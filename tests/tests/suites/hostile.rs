@@ -10,7 +10,9 @@ use millpond_tests::{component, foreach_hostile};
 use rusqlite::Connection;
 
 use crate::assert_test_exists;
-use crate::process::{MISTAKE, Server, millpond, text, until};
+use crate::process::{MISTAKE, Server, millpond};
+#[cfg(target_os = "linux")]
+use crate::process::{text, until};
 
 foreach_hostile!(assert_test_exists);
 

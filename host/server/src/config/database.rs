@@ -162,7 +162,7 @@ settings! {
         /// How long the check of one backup may take. It may never take longer than 10 s plus 10 ms
         /// for each page. A backup whose check takes longer fails. A tenant can make its own check
         /// take all that time, and the others wait for it.
-        max_check_time: Option<Duration>, unset "10m for a tenant's database; otherwise only that", from "1s" to "10000h", example "10m";
+        max_check_time: Option<Duration>, unset "10m for a tenant's database; for others, the maximum below", from "1s" to "10000h", example "10m";
     }
 }
 

@@ -2,13 +2,13 @@
 //!
 //! At first a guest runs where its request arrived: a fast one never changes threads. Once it has
 //! used the processor for a few milliseconds, in however many steps, it moves to a second runtime:
-//! one worker for each processor, at a low priority. There, guests that compute take turns, an
-//! epoch each. So on each processor, however many there are, they leave most of it to the server's
-//! own workers, which accept, answer and enforce deadlines.
+//! one worker for each processor, at a low priority. There, guests that compute take turns, an epoch
+//! each. However many there are, they leave most of each processor to the server's own workers,
+//! which accept, answer and enforce deadlines.
 //!
 //! What a guest holds there, such as a transaction, it holds for longer. The limits on that are
 //! times, so they do not change. Threads that a pool starts meanwhile, for others too, have the
-//! usual priority: see [`spawner`](millpond_wasmtime::pool::spawner).
+//! usual priority: see [`spawner`].
 
 use std::cell::Cell;
 use std::io;
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use millpond_wasmtime::pool::spawner;
 use tokio::runtime::{Builder, Runtime};
 
 /// How much of a processor's time a guest may use before it continues in the background. Less than
@@ -29,8 +30,8 @@ pub(super) struct Background {
     runtime: Option<Runtime>,
 }
 
-/// How many threads that block a runtime needs: one for each request, whose slow statement hands
-/// its worker over.
+/// How many blocking threads a runtime needs: one for each request, whose slow statement hands its
+/// worker over.
 pub(super) fn max_blocking_threads(max_requests: u32) -> usize {
     /// For the runtime's own blocking work.
     const SPARE_THREADS: usize = 8;
@@ -52,28 +53,28 @@ impl Background {
     ///
     /// # Errors
     ///
-    /// The system has no more descriptors.
-    ///
-    /// # Panics
-    ///
-    /// The system starts no threads.
+    /// The system has no more threads or descriptors.
     pub(super) fn start(max_requests: u32) -> io::Result<Background> {
         /// After how many polls, each of which may take an epoch, it looks for due timers and
         /// sockets.
         const EVENT_INTERVAL: u32 = 4;
-        /// And for tasks that come from elsewhere: at once. A worker that is handed over waits for
-        /// one.
-        const GLOBAL_QUEUE_INTERVAL: u32 = 1;
+        /// After how many it looks for tasks from other threads. With 1, those that come would run
+        /// before all that are there. `hand_over` waits until such a task runs.
+        const GLOBAL_QUEUE_INTERVAL: u32 = 2;
 
-        let priority = low_priority();
-        let runtime = Builder::new_multi_thread()
+        let mut builder = Builder::new_multi_thread();
+        builder
             .enable_all()
             .thread_name("millpond-guest")
-            .on_thread_start(move || set_priority(priority))
             .event_interval(EVENT_INTERVAL)
             .global_queue_interval(GLOBAL_QUEUE_INTERVAL)
-            .max_blocking_threads(max_blocking_threads(max_requests))
-            .build()?;
+            .max_blocking_threads(max_blocking_threads(max_requests));
+        #[cfg(target_os = "linux")]
+        {
+            let priority = low_priority();
+            builder.on_thread_start(move || set_priority(priority));
+        }
+        let runtime = spawner::run(move || builder.build())??;
         Ok(Background {
             runtime: Some(runtime),
         })
@@ -115,11 +116,11 @@ impl Future for GuestFuture {
         let Some(mut task) = self.task.take() else {
             return Poll::Ready(());
         };
-        let since = processor_time();
+        let since = Since::now();
         if task.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        self.used += processor_time().saturating_sub(since);
+        self.used += since.computed();
         if self.used >= FOREGROUND_TIME {
             self.background.spawn(task);
             return Poll::Ready(());
@@ -129,29 +130,53 @@ impl Future for GuestFuture {
     }
 }
 
-/// How long this thread has computed, to a millisecond. Not how long it took: a guest that waits,
-/// or whose thread waits for a processor, does not compute meanwhile.
-fn processor_time() -> Duration {
-    /// For less than this, the time that has passed stands for it: most guests take some
-    /// microseconds, and asking the system takes one.
-    const ASK_EVERY: Duration = Duration::from_millis(1);
-    thread_local! {
-        /// When the system was last asked, and what it said.
-        static LAST: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
+/// The beginning of a poll.
+struct Since {
+    at: Instant,
+    /// How long this thread had computed up to a millisecond before.
+    thread_time: Duration,
+}
+
+/// How old a reading of a thread's time may be. Most polls take some microseconds, and a reading
+/// takes one: so for a poll that takes less than this, how long it takes stands for how long it
+/// computes.
+const FRESH: Duration = Duration::from_millis(1);
+
+thread_local! {
+    /// The last reading of this thread's time, and when that was.
+    static LAST: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
+}
+
+impl Since {
+    fn now() -> Since {
+        let at = Instant::now();
+        let last = LAST.get();
+        let fresh = last.filter(|(then, _)| at.saturating_duration_since(*then) < FRESH);
+        let thread_time = fresh.map_or_else(|| read_thread_time(at), |(_, time)| time);
+        Since { at, thread_time }
     }
-    let now = Instant::now();
-    if let Some((asked, time)) = LAST.get() {
-        let since = now.saturating_duration_since(asked);
-        if since < ASK_EVERY {
-            return time + since;
+
+    /// How long this thread has computed since. Not how long it took: a guest that waits, or whose
+    /// thread waits for a processor, does not compute meanwhile. Never less; more by up to a
+    /// millisecond, but by no more than it waited.
+    fn computed(&self) -> Duration {
+        let now = Instant::now();
+        let passed = now.saturating_duration_since(self.at);
+        if passed < FRESH {
+            return passed;
         }
+        let computed = read_thread_time(now).saturating_sub(self.thread_time);
+        computed.min(passed)
     }
+}
+
+fn read_thread_time(now: Instant) -> Duration {
     let time = thread_time(now);
     LAST.set(Some((now, time)));
     time
 }
 
-/// The system's count of that.
+/// How long this thread has computed.
 #[cfg(target_os = "linux")]
 fn thread_time(_now: Instant) -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -167,7 +192,8 @@ fn thread_time(now: Instant) -> Duration {
     now.saturating_duration_since(*START)
 }
 
-/// A lower priority than that of the thread that calls this.
+/// A lower priority than that of the thread that calls this. Elsewhere than on Linux, a priority is that
+/// of the whole process.
 #[cfg(target_os = "linux")]
 fn low_priority() -> i32 {
     /// A tenth of the share of the others.
@@ -181,13 +207,6 @@ fn low_priority() -> i32 {
 fn set_priority(priority: i32) {
     let _ = rustix::process::setpriority_process(None, priority);
 }
-
-/// Elsewhere, a priority is that of the whole process.
-#[cfg(not(target_os = "linux"))]
-fn low_priority() {}
-
-#[cfg(not(target_os = "linux"))]
-fn set_priority((): ()) {}
 
 #[cfg(test)]
 mod tests {
@@ -208,8 +227,9 @@ mod tests {
         let (sender, receiver) = mpsc::channel();
         let task = async move {
             for time in times {
-                let since = processor_time();
-                while processor_time() - since < *time {}
+                let now = || thread_time(Instant::now());
+                let since = now();
+                while now() - since < *time {}
                 let name = thread::current().name() == Some("millpond-guest");
                 sender.send(name).expect("a receiver");
                 yield_now().await;

@@ -68,7 +68,7 @@ pub(super) struct Handler {
 impl Handler {
     /// # Errors
     ///
-    /// The system has no more descriptors.
+    /// The system has no more threads or descriptors.
     pub(super) fn new(site: Site, watch: Arc<Watch>) -> io::Result<Handler> {
         let (end, ended) = watch::channel(());
         let max_requests = site.settings.max_requests;
@@ -317,7 +317,7 @@ impl Handler {
                 Err(answer) => return Some(*answer),
             };
             // Over this, hyper does not notice a disconnect before the response, so a probe must.
-            // An HTTP/1.0 client is taken to wait. Otherwise hyper notices, while the connection is
+            // An HTTP/1.0 client is assumed to wait. Otherwise hyper notices, while the connection is
             // polled; and a probe would go around it, and around TLS.
             let is_plain_http11 =
                 request.version() == Version::HTTP_11 && client.scheme == uri::Scheme::HTTP;

@@ -96,8 +96,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// A database cannot be opened, cannot enforce what a grant says, or the system refuses a
-    /// socket.
+    /// A database cannot be opened, or cannot enforce what a grant says; or the system refuses a
+    /// socket, or has no more threads or descriptors.
     pub fn serve(self, sockets: Sockets) -> Result<Serving> {
         let watch = Watch::new(&self.config, self.log);
         let operator = Operator::serve(sockets.admin, &self.config, &watch)?;

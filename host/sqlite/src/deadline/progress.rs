@@ -59,8 +59,6 @@ pub(crate) struct Watch {
     pace: AtomicU64,
     /// The call was stopped, to run again on the connection's own thread.
     deferred: AtomicBool,
-    /// Because SQLite began to compile its statement again.
-    recompiles: AtomicBool,
     /// How many times the progress handler may be called before the call is deferred.
     brief_steps: AtomicU64,
     /// How many words this transaction has indexed; the memory in use when that began, in bytes,
@@ -95,7 +93,6 @@ impl Watch {
             slow_commits: AtomicU64::new(0),
             pace: AtomicU64::new(Pace::Free as u64),
             deferred: AtomicBool::new(false),
-            recompiles: AtomicBool::new(false),
             brief_steps: AtomicU64::new(NEVER),
             words: AtomicU64::new(0),
             used_before: AtomicU64::new(NEVER),
@@ -266,7 +263,6 @@ impl Watch {
     /// progress handler, or because of what it does.
     pub(crate) fn start_statement(&self, can_restart: bool, steps: u64) {
         self.deferred.store(false, Ordering::Relaxed);
-        self.recompiles.store(false, Ordering::Relaxed);
         self.can_restart.store(can_restart, Ordering::Relaxed);
         self.brief_steps.store(steps, Ordering::Relaxed);
         // A commit of an earlier statement in the same call is over.
@@ -290,18 +286,6 @@ impl Watch {
     /// Stop a statement before it has done anything, to run it on the connection's own thread.
     pub(crate) fn defer_start(&self) -> bool {
         self.pace() == Pace::Runs && self.defer()
-    }
-
-    /// Stop a statement that SQLite begins to compile again.
-    pub(crate) fn defer_recompiled(&self) -> bool {
-        let defers = self.defer_start();
-        self.recompiles.store(defers, Ordering::Relaxed);
-        defers
-    }
-
-    /// Whether the call was deferred for that reason.
-    pub(crate) fn recompiles(&self) -> bool {
-        self.recompiles.load(Ordering::Relaxed)
     }
 
     fn defer(&self) -> bool {

@@ -230,7 +230,7 @@ impl RawStatement {
 
     /// Set every parameter to null, so that no value keeps memory. But leave integers: SQLite
     /// compiles some statements again when one changes, such as the maximum number of rows, and in
-    /// the next run it may be the same. That binds all parameters first.
+    /// the next run it may be the same. Every run binds all parameters before its first step.
     pub(crate) fn clear_bindings(&mut self) {
         let count = self.parameter_count();
         if count > INTEGERS {
@@ -252,15 +252,22 @@ impl RawStatement {
         value: RawValue<'_>,
     ) -> Result<()> {
         let stmt = self.stmt.as_ptr();
-        if index <= INTEGERS {
-            let bit = 1 << (index - 1);
-            match value {
-                RawValue::Integer(_) => self.integers |= bit,
-                _ => self.integers &= !bit,
-            }
-        }
+        let bit = match index {
+            1..=INTEGERS => 1 << (index - 1),
+            _ => 0,
+        };
         let index = c_int::try_from(index)
             .map_err(|_| Error::new(ErrorKind::Parameters, "too many parameters"))?;
+        let is_integer = matches!(value, RawValue::Integer(_));
+        if is_integer && self.integers & bit == 0 {
+            // An integer would keep the memory of a text before it, and stays in the cache.
+            // SAFETY: the statement is live.
+            unsafe { ffi::sqlite3_bind_null(stmt, index) };
+        }
+        match is_integer {
+            true => self.integers |= bit,
+            false => self.integers &= !bit,
+        }
         // SAFETY: the statement is live. Text and blobs are valid for their length, which is
         // given; SQLITE_TRANSIENT makes SQLite copy them before the call returns. An empty slice
         // has a non-null pointer, so SQLite stores an empty value and not a null.
@@ -376,10 +383,10 @@ impl RawStatement {
         u32::try_from(bytes).unwrap_or(0)
     }
 
-    /// How many times SQLite has compiled it again since, because the schema had changed, or for
-    /// other values of its parameters
+    /// How many times SQLite has compiled it again, because the schema had changed, or for other
+    /// values of its parameters
     /// (<https://sqlite.org/c3ref/c_stmtstatus_counter.html>, `SQLITE_STMTSTATUS_REPREPARE`).
-    pub(crate) fn recompiled(&self) -> i32 {
+    pub(crate) fn recompile_count(&self) -> i32 {
         // SAFETY: the statement is live; nothing is reset.
         unsafe { ffi::sqlite3_stmt_status(self.stmt.as_ptr(), ffi::SQLITE_STMTSTATUS_REPREPARE, 0) }
     }

@@ -139,7 +139,7 @@ impl Location {
             if again
                 && asked.pace() == Pace::Runs
                 && (asked_for.is_long() || !reads_statistics(&context.action))
-                && asked.defer_recompiled()
+                && asked.defer_start()
             {
                 return Authorization::Deny;
             }

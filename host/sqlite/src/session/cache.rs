@@ -28,8 +28,8 @@ pub(crate) struct Compiled {
     /// See [`trusts_schema`].
     pub(crate) trusts_schema: bool,
     look: Look,
-    /// How many times SQLite had compiled it again when it was last looked at.
-    looked_at: i32,
+    /// How many times SQLite had compiled it when `look` was taken.
+    count_at_look: i32,
     /// The maximum length of the stored values that it may handle on the connection's own thread.
     lengthened: Option<u32>,
     /// Whether it was compiled on the connection's own thread.
@@ -78,7 +78,7 @@ impl Compiled {
             defines,
             trusts_schema: trusts_schema(text),
             look,
-            looked_at: 0,
+            count_at_look: 0,
             lengthened: None,
             is_long,
             counts: begins_with(text, &["INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"]),
@@ -89,27 +89,28 @@ impl Compiled {
     /// Whether to run it on the connection's own thread. SQLite may have compiled it again, to a
     /// different program.
     pub(crate) fn is_for_aside(&self) -> bool {
-        self.look.aside || self.is_unknown()
+        self.look.aside || self.was_recompiled()
     }
 
     /// Whether SQLite has compiled it again since it was last looked at.
-    fn is_unknown(&self) -> bool {
-        self.raw.recompiled() != self.looked_at
+    pub(crate) fn was_recompiled(&self) -> bool {
+        self.raw.recompile_count() != self.count_at_look
     }
 
-    /// Look at the program that it runs with the values that `bind` binds, if that is another one
-    /// than before: if SQLite has compiled it again, or is about to (`is_due`).
+    /// Look at its program again, which SQLite has compiled for the values that `bind` binds.
     pub(crate) fn look_again(
         &mut self,
         conn: &Connection,
-        is_due: bool,
         bind: impl FnOnce(&mut RawStatement) -> Result<()>,
     ) -> Result<()> {
-        if is_due || self.is_unknown() {
-            let sql = self.raw.sql();
-            self.look = program::look_bound(conn, &self.raw, &sql, bind)?;
-            self.looked_at = self.raw.recompiled() + i32::from(is_due);
+        // A pragma, or an `ALTER`: that it acts while it is compiled does not change.
+        if self.look == Look::ASIDE {
+            return Ok(());
         }
+        let sql = self.raw.sql();
+        self.look = program::look_bound(conn, &self.raw, &sql, bind)?;
+        self.lengthened = None;
+        self.count_at_look = self.raw.recompile_count();
         Ok(())
     }
 
@@ -243,7 +244,7 @@ impl StatementCache {
     /// used.
     pub(crate) fn put(&mut self, mut compiled: Compiled) {
         let kept = (1..=MAX_KEPT_SQL_BYTES).contains(&compiled.sql.len());
-        if !kept || compiled.trusts_schema || compiled.is_unknown() {
+        if !kept || compiled.trusts_schema || compiled.was_recompiled() {
             return;
         }
         compiled.raw.reset();

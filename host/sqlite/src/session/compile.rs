@@ -82,7 +82,8 @@ impl Db {
         })
     }
 
-    /// Compiling reads the schema; if SQLite runs out of memory there, it ends the transaction.
+    /// Compiling reads the schema; if SQLite runs out of memory there, it ends the transaction. So it does
+    /// when it explains a statement.
     fn note_lost_transaction(&mut self) {
         self.ended += 1;
         self.aborted = Some(Aborted::Sqlite);
@@ -302,20 +303,30 @@ impl Db {
         }
     }
 
-    pub(super) fn bind(&mut self, compiled: &mut Compiled, parameters: &Parameters) -> Attempt<()> {
+    pub(super) fn bind(&self, compiled: &mut Compiled, parameters: &Parameters) -> Attempt<()> {
         if parameters.is_named() && !self.aside && compiled.takes_long_to_name() {
             return Err(Stop::Aside);
         }
         let bound = bind(&self.conn, &mut compiled.raw, parameters);
-        bound.map_err(|error| self.explain(error))?;
-        let is_due = std::mem::take(&mut self.recompiles);
-        if self.aside {
-            // If that fails, it runs here the next time too.
-            let _ = compiled.look_again(&self.conn, is_due, |listing| {
-                bind(&self.conn, listing, parameters)
-            });
+        bound.map_err(|error| self.explain(error).into())
+    }
+
+    /// After a run on the connection's own thread: look at what SQLite has compiled again, for these
+    /// values or another schema. The next run with the same values may then be on the caller's thread.
+    pub(super) fn look_again(&mut self, compiled: &mut Compiled, parameters: &Parameters) {
+        if !self.aside || !compiled.was_recompiled() || self.watch.must_stop() {
+            return;
         }
-        Ok(())
+        let was_open = !self.conn.is_autocommit();
+        if was_open && !compiled.read_only {
+            // Explaining a write that is interrupted would end the transaction.
+            return;
+        }
+        // If that fails, it runs here the next time too.
+        let _ = compiled.look_again(&self.conn, |listing| bind(&self.conn, listing, parameters));
+        if was_open && self.conn.is_autocommit() {
+            self.note_lost_transaction();
+        }
     }
 }
 

@@ -239,6 +239,7 @@ impl Db {
                 columns = with_columns.then(|| columns_of(&open.compiled.raw));
                 Ok(more)
             });
+            db.look_again(&mut open.compiled, parameters);
             let more = open.unless_failed(more)?;
             open.cursor = more;
             // A started run cannot restart on another thread.

@@ -136,8 +136,6 @@ pub(crate) struct Db {
     /// Whether the last run met a value that is longer than it may handle: it is run again on the
     /// connection's own thread, to handle it if allowed.
     too_long: bool,
-    /// The current call's statement was stopped because SQLite began to compile it again.
-    recompiles: bool,
     /// Whether the current run is that repetition.
     lengthened: bool,
     max_value_bytes: u64,
@@ -198,7 +196,6 @@ impl Db {
             unhealthy: false,
             failed_unhealthy: false,
             too_long: false,
-            recompiles: false,
             lengthened: false,
             max_value_bytes: settings.max_value_bytes,
             max_length: u32::try_from(settings.max_memory_bytes).unwrap_or(u32::MAX),
@@ -371,7 +368,6 @@ impl Db {
         // To SQLite, a deferred statement looks interrupted too.
         let deferred = self.watch.take_deferred();
         self.too_long = too_long && !self.lengthened && !deferred;
-        self.recompiles = deferred && self.watch.recompiles();
         // SQLite has compiled it again as often as it does, while others changed the schema.
         let outdated = error.code() & 0xff == SQLITE_SCHEMA && self.watch.can_restart();
         match deferred || self.too_long || (outdated && !self.aside) {

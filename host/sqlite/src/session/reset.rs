@@ -19,7 +19,6 @@ impl Db {
         self.cut = false;
         // Of a call that was to be repeated, and was not.
         self.too_long = false;
-        self.recompiles = false;
         // Setting up the iterator takes as long as the rest of an empty reset.
         if !self.statements.is_empty() {
             for mut open in self.statements.drain() {

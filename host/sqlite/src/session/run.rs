@@ -28,7 +28,7 @@ impl Db {
         if !self.admit(compiled)? {
             return Ok(self.summary_since(self.conn.total_changes()));
         }
-        self.run(compiled.kind(), |db| {
+        let summary = self.run(compiled.kind(), |db| {
             match db
                 .run_in_group(compiled, Wants::Summary)?
                 .and_then(Answer::into_summary)
@@ -36,7 +36,9 @@ impl Db {
                 Some(summary) => Ok(summary),
                 None => db.run_to_end(compiled),
             }
-        })
+        });
+        self.look_again(compiled, parameters);
+        summary
     }
 
     pub(crate) fn query(
@@ -55,7 +57,7 @@ impl Db {
             }
             // If the whole result cannot be returned, none of the changes may be kept.
             let undoable = !compiled.read_only && compiled.raw.column_count() > 0;
-            db.run(compiled.kind(), |db| {
+            let result = db.run(compiled.kind(), |db| {
                 let answer = db.run_in_group(compiled, Wants::ResultSet { with_columns })?;
                 if let Some(result) = answer.and_then(Answer::into_result_set) {
                     Ok(result)
@@ -68,7 +70,9 @@ impl Db {
                 } else {
                     db.read_result_set(compiled, with_columns)
                 }
-            })
+            });
+            db.look_again(compiled, parameters);
+            result
         })
     }
 
