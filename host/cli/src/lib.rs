@@ -114,36 +114,34 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, Failure> {
         Ok(millpond) => Ok(Parsed::Command(Box::new(millpond.command))),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Parsed::Help(error)),
-            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Err(Failure::mistake(format!(
-                "name a command: {} (see `millpond --help`)",
-                subcommands()
-            ))),
-            _ => Err(Failure::mistake(format_args!(
-                "{} (see `{}`)",
-                without_passwords(in_one_line(&error.to_string()), &args),
-                help_for(args.get(1))
-            ))),
+            kind => {
+                let (command, path) = named_in(&args);
+                let reason = match kind {
+                    ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                        let names = command.get_subcommands().map(clap::Command::get_name);
+                        format!("name a command: {}", names.collect::<Vec<_>>().join(", "))
+                    }
+                    _ => without_passwords(in_one_line(&error.to_string()), &args),
+                };
+                let message = format_args!("{reason} (see `{path} --help`)");
+                Err(Failure::mistake(message))
+            }
         },
     }
 }
 
-fn subcommands() -> String {
-    let command = Millpond::command();
-    let names: Vec<_> = command
-        .get_subcommands()
-        .map(clap::Command::get_name)
-        .collect();
-    names.join(", ")
-}
-
-/// The command that prints the relevant help.
-fn help_for(subcommand: Option<&OsString>) -> String {
-    let command = Millpond::command();
-    let name = subcommand.and_then(|name| name.to_str());
-    match name.and_then(|name| command.find_subcommand(name)) {
-        Some(subcommand) => format!("millpond {} --help", subcommand.get_name()),
-        None => "millpond --help".to_string(),
+/// The command that the arguments name, as far as they do, and how to write it.
+fn named_in(args: &[OsString]) -> (clap::Command, String) {
+    let mut command = Millpond::command();
+    let mut path = "millpond".to_owned();
+    for arg in args.iter().skip(1) {
+        let Some(named) = command.find_subcommand(arg) else {
+            break;
+        };
+        path = format!("{path} {}", named.get_name());
+        command = named.clone();
     }
+    (command, path)
 }
 
 /// Messages quote what they refuse: hide what the arguments have before the `@` of a URL. Passwords

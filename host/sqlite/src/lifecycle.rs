@@ -124,8 +124,8 @@ impl Folder {
         self.unmark(key)
     }
 
-    /// Delete the database of a key, its log, its shared memory and its marker. Durable when this
-    /// returns. Blocks until then, and up to half a second while the database is open elsewhere.
+    /// Delete the database of a key, its log, its shared memory, its marker, and the files that
+    /// backups were [restored](crate::backup::Restore) over. Durable when this returns. Blocks until then, and up to half a second while the database is open elsewhere.
     ///
     /// Meanwhile no process can open it. If it is in use, it is not deleted. So suspend it first,
     /// close its pool in this process with [`Pools::close_one`], and let other processes close
@@ -197,11 +197,31 @@ impl Folder {
         for file in files::side_files(key.as_str()) {
             self.remove(&file)?;
         }
+        self.remove_former(file)?;
         self.sync()?;
         // After this, files of these names can belong to a new database.
         self.remove(file)?;
         drop(locked);
         self.sync()
+    }
+
+    /// Delete the files that backups were restored over.
+    fn remove_former(&self, file: &str) -> Result<(), FolderError> {
+        let entries = self
+            .dir
+            .entries()
+            .map_err(|error| FolderError::io(".", error))?;
+        for entry in entries {
+            let name = entry
+                .map_err(|error| FolderError::io(".", error))?
+                .file_name();
+            if let Some(name) = name.to_str()
+                && backup::is_former(file, name)
+            {
+                self.remove(name)?;
+            }
+        }
+        Ok(())
     }
 
     /// Lock the database against all connections, of this process and others.

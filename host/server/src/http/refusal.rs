@@ -2,7 +2,7 @@
 
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
-use millpond_wasmtime::pool;
+use millpond_wasmtime::pool::{self, ErrorKind};
 use wasmtime::PoolConcurrencyLimitError;
 use wasmtime_wasi_http::WasiBody;
 
@@ -26,7 +26,12 @@ pub(super) fn without_database(log: &dyn Log, request: u64, error: &pool::Error)
             "the database cannot be opened\n"
         }
     };
-    Answer::Host(answer::text(status, text), None)
+    let hint = match error.kind() {
+        ErrorKind::Unavailable => Some("the database is suspended, or its server does not answer"),
+        ErrorKind::PoolTimeout { .. } => Some("see max-open-pools"),
+        _ => None,
+    };
+    Answer::Host(answer::text(status, text), hint)
 }
 
 /// The answer to a request whose body is not as it should be.

@@ -68,6 +68,7 @@ use millpond_pool::engine::hand_over;
 
 pub(crate) use self::alone::Alone;
 pub use self::error::BackupError;
+pub(crate) use self::names::is_former;
 pub(crate) use self::part::{Part, Publish, remove_stale};
 use self::progress::Monitor;
 pub use self::progress::{Cancel, Phase, Progress};

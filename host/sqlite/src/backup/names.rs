@@ -11,6 +11,20 @@ use jiff::tz::TimeZone;
 /// In UTC, so that names sort by time.
 const FORMAT: &str = "%Y%m%dT%H%M%SZ";
 
+/// What comes between a file's name and the time when a backup was restored over it.
+pub(super) const FORMER: &str = ".before-";
+
+/// Whether `name` is that of a file that a backup was restored over, where `file` is now.
+pub(crate) fn is_former(file: &str, name: &str) -> bool {
+    let time = name
+        .strip_prefix(file)
+        .and_then(|rest| rest.strip_prefix(FORMER));
+    time.is_some_and(|time| {
+        time.bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'T' | b'Z' | b'-'))
+    })
+}
+
 /// A moment as in the name of a file, such as `20261127T184342Z`.
 pub(super) fn timestamp(moment: SystemTime) -> String {
     seconds(moment).strftime(FORMAT).to_string()

@@ -164,7 +164,7 @@ impl<'a> Restore<'a> {
 /// A free name for the old file.
 fn aside(dir: &Dir, file: &OsStr) -> OsString {
     let mut name = file.to_owned();
-    name.push(".before-");
+    name.push(names::FORMER);
     name.push(names::timestamp(SystemTime::now()));
     // There is neither a file of this name nor a log of it.
     let is_free = |name: &OsString| {

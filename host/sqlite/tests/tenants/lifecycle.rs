@@ -3,6 +3,7 @@
 use std::thread;
 
 use millpond_sqlite::FolderError;
+use millpond_sqlite::backup::Restore;
 
 use super::other_process::OtherProcess;
 use super::*;
@@ -131,6 +132,35 @@ fn what_is_left_of_a_deletion_is_deleted() {
     fs::write(here.path().join("x.db"), [b'x'; 4096]).expect("a file");
     folder(&here).delete_database(&key("x")).expect("deleted");
     assert_eq!(names(here.path()), ["a.db"]);
+}
+
+#[test]
+fn what_a_backup_was_restored_over_is_deleted_too() {
+    let here = with_tenants(&["a", "ab"]);
+    let copy = tempfile::tempdir().expect("a folder");
+    let copy = copy.path().join("copy.db");
+    for name in ["a.db", "ab.db"] {
+        let path = here.path().join(name);
+        fs::copy(&path, &copy).expect("a copy");
+        for _ in 0..2 {
+            let restored = Restore::of(&copy).overwrite(true).write(&path);
+            restored.expect("restored");
+        }
+    }
+    let of = |key: &str| {
+        let former = format!("{key}.db.before-");
+        let all = names(here.path());
+        all.iter().filter(|name| name.starts_with(&former)).count()
+    };
+    assert_eq!((of("a"), of("ab")), (2, 2));
+    fs::write(here.path().join("a.db.before-the-move"), "a note").expect("a file");
+    folder(&here).delete_database(&key("a")).expect("deleted");
+    assert_eq!(
+        (of("a"), of("ab")),
+        (1, 2),
+        "but not what someone else named so"
+    );
+    assert!(here.path().join("ab.db").exists());
 }
 
 #[test]
