@@ -22,10 +22,13 @@ struct Fixture {
 
 impl Fixture {
     fn new(max_size: u32) -> Fixture {
+        Fixture::with(PoolBuilder::new().max_size(max_size))
+    }
+
+    fn with(builder: PoolBuilder) -> Fixture {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("app.db");
         // An abandoned statement takes seconds, and more on a busy machine.
-        let builder = PoolBuilder::new().max_size(max_size);
         let pool = builder.timeout(Duration::from_secs(60)).open(path);
         Fixture {
             folder,
@@ -548,6 +551,70 @@ fn a_statement_over_a_replaced_view_does_not_stay() {
     let all = "SELECT * FROM v UNION ALL SELECT * FROM v LIMIT ?1";
     query(&connection, all, one());
     assert!((0..99).any(|_| query(&connection, all, one()).0));
+}
+
+/// SQLite then undoes the write, although it is outside of a transaction, and its cursor would go on
+/// to its end.
+#[test]
+fn a_read_that_runs_out_of_memory_beside_a_write_is_told() {
+    let f = Fixture::with(PoolBuilder::new().max_memory_bytes(8 << 20));
+    let connection = f.get();
+    run(&connection, "CREATE TABLE t (a, b); CREATE TABLE s (x)");
+    let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000)
+        INSERT INTO s SELECT i FROM n";
+    run(&connection, fill);
+    let write = "INSERT INTO t SELECT x, 1 FROM s RETURNING a";
+    let write = block_on(connection.prepare(write)).expect("a statement");
+    let page = block_on(write.query(&NONE, 1, false)).expect("a page");
+    let rest = page.rest.expect("more rows");
+    let large = vec!["hex(zeroblob(400000))"; 30].join(", ");
+    let read = format!("SELECT {large} FROM s LIMIT 1");
+    let error = block_on(connection.query(&read, &NONE)).map(drop);
+    let error = error.expect_err("too large");
+    assert_eq!(
+        (error.kind(), error.rolled_back()),
+        (ErrorKind::QuotaExceeded, true)
+    );
+    let next = block_on(rest.next(0)).map(drop).expect_err("undone");
+    assert_eq!(next.kind(), ErrorKind::StaleHandle);
+    assert_eq!(number(&connection, "SELECT count(*) FROM t"), 0);
+    run(&connection, "INSERT INTO t VALUES (1, 2)");
+    assert_eq!(
+        f.sqlite()
+            .query_row("SELECT count(*) FROM t", [], |row| row.get(0)),
+        Ok(1)
+    );
+}
+
+/// The names of many columns are found in quadratic time, before SQLite asks for anything but
+/// whether it may select.
+#[test]
+fn a_view_replaced_by_a_long_one_is_not_expanded_here() {
+    let f = Fixture::new(2);
+    let (connection, other) = (f.get(), f.get());
+    run(&connection, "CREATE VIEW v AS SELECT 1 AS a");
+    let sql = "SELECT 1 FROM v";
+    query(&connection, sql, vec![]);
+    for table in 0..60 {
+        let columns: Vec<_> = (0..999)
+            .map(|column| format!("d{table}_{column}"))
+            .collect();
+        run(
+            &other,
+            &format!("CREATE TABLE j{table} ({})", columns.join(", ")),
+        );
+    }
+    let joined: Vec<_> = (0..60).map(|table| format!("j{table}")).collect();
+    let view = format!("SELECT 1 AS a FROM {}", joined.join(" NATURAL JOIN "));
+    run(&other, &format!("DROP VIEW v; CREATE VIEW v AS {view}"));
+    let mut call = Box::pin(async { connection.query(sql, &NONE).await.map(drop) });
+    let since = Instant::now();
+    let first = block_on(poll_fn(|context| Poll::Ready(call.as_mut().poll(context))));
+    let time = since.elapsed();
+    // It takes seconds, and this microseconds.
+    assert!(time < Duration::from_millis(200), "{time:?}");
+    assert!(first.is_pending());
+    block_on(call).expect("no rows");
 }
 
 /// Integers stay bound in a cached statement, but not what was bound before them.

@@ -51,6 +51,16 @@ pub(crate) struct Kind {
     pub(crate) counts: bool,
 }
 
+impl Kind {
+    /// Whether the caller's thread must not even begin to compile it again. The first that SQLite
+    /// asks for a read is whether it may select; the next only once it has expanded all views, which
+    /// another connection may have replaced. For a write, it first reads the results of `ANALYZE`:
+    /// see [`reads_statistics`](crate::policy::reads_statistics).
+    pub(crate) fn compiles_aside(&self) -> bool {
+        self.is_long || self.read_only
+    }
+}
+
 impl Compiled {
     /// The compiled statement of `text`. It is not cached yet.
     pub(crate) fn new(

@@ -1,5 +1,7 @@
 //! The session's implementation of the pool's calls.
 
+use std::time::Instant;
+
 use millpond_pool::engine::{self, Call, Reset, Session, Step, Terms};
 use millpond_pool::{
     Access, Column, Description, Parameters, ResultSet, Rows, Summary, TransactionMode,
@@ -15,6 +17,7 @@ impl Db {
     fn call<T>(&mut self, call: &Call, work: impl FnOnce(&mut Db) -> Attempt<T>) -> Attempt<T> {
         let _scope = self.enter();
         (self.aside, self.at_once) = (call.aside, call.at_once);
+        self.aside_since = call.aside.then(Instant::now);
         self.start_call(call.now, call.hold_until, call.left);
         let attempt = match self.at_once && self.turn.is_none() {
             // It has waited, but not for the turn, or lost that: it has to wait for room.

@@ -1,6 +1,7 @@
 //! Compiles SQL text to a statement, and binds its parameters.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use millpond_pool::Parameters;
 use rusqlite::Connection;
@@ -312,14 +313,21 @@ impl Db {
     }
 
     /// After a run on the connection's own thread: look at what SQLite has compiled again, for these
-    /// values or another schema. The next run with the same values may then be on the caller's thread.
+    /// values or another schema. The next run with the same values may then be on the caller's
+    /// thread.
     pub(super) fn look_again(&mut self, compiled: &mut Compiled, parameters: &Parameters) {
-        if !self.aside || !compiled.was_recompiled() || self.watch.must_stop() {
+        /// Looking compiles it twice more, which SQLite does not stop, and the caller waits.
+        const BRIEF_CALL: Duration = Duration::from_millis(5);
+        let is_brief = self
+            .aside_since
+            .is_some_and(|since| since.elapsed() < BRIEF_CALL);
+        if !self.aside || !compiled.was_recompiled() || !is_brief || self.watch.must_stop() {
             return;
         }
         let was_open = !self.conn.is_autocommit();
-        if was_open && !compiled.read_only {
-            // Explaining a write that is interrupted would end the transaction.
+        let writes = raw::transaction_state(&self.conn) == raw::TransactionState::Write;
+        if writes || (was_open && !compiled.read_only) {
+            // If it fails, that undoes what is being written: for a transaction, or a cursor.
             return;
         }
         // If that fails, it runs here the next time too.

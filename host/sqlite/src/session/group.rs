@@ -266,7 +266,7 @@ impl Db {
                 self.watch.start_statement(true, steps);
                 let before = self
                     .running
-                    .begin(compiled.raw.id(), compiled.kind().is_long);
+                    .begin(compiled.raw.id(), compiled.kind().compiles_aside());
                 let result = self
                     .bind(&mut compiled, &job.parameters)
                     .map_err(Stop::into_error)

@@ -117,6 +117,25 @@ impl Db {
         })
     }
 
+    /// End the cursors that write, if SQLite has undone what they wrote: a read that runs out of
+    /// memory beside them does that, outside a transaction too. To the end of their rows they would
+    /// look complete. Returns whether there were any.
+    pub(super) fn end_lost_cursors(&mut self) -> bool {
+        if raw::transaction_state(&self.conn) == raw::TransactionState::Write {
+            return false;
+        }
+        let mut any = false;
+        for (_, open) in &mut self.statements {
+            if open.cursor && !open.compiled.read_only {
+                open.compiled.raw.reset();
+                open.cursor = false;
+                open.run = 0;
+                any = true;
+            }
+        }
+        any
+    }
+
     /// Run the statement behind `key` from the start, with `work`: its cursor becomes stale.
     fn with_open<T>(
         &mut self,

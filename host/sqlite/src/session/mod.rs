@@ -113,6 +113,8 @@ pub(crate) struct Db {
     cut: bool,
     /// Whether the current call runs on that thread.
     aside: bool,
+    /// Since when it does.
+    aside_since: Option<Instant>,
     /// Whether it runs there without having waited for room, because others wait for the turn that
     /// this connection has.
     at_once: bool,
@@ -187,6 +189,7 @@ impl Db {
             reads: Reads::default(),
             cut: false,
             aside: false,
+            aside_since: None,
             at_once: false,
             call_until: (NEVER, NEVER),
             schema_used: 0,
@@ -313,7 +316,7 @@ impl Db {
 
     /// Like [`tracked`](Db::tracked), for a guest's statement that has just been admitted.
     fn run<T>(&mut self, kind: Kind, work: impl FnOnce(&mut Db) -> Result<T>) -> Attempt<T> {
-        let before = self.running.begin(kind.id, kind.is_long);
+        let before = self.running.begin(kind.id, kind.compiles_aside());
         let total = kind.counts.then(|| self.conn.total_changes());
         let result = self.tracked(kind.control, kind.read_only, |db| {
             work(db).map_err(|error| match kind.read_only {
@@ -423,6 +426,9 @@ impl Db {
                 let told = matches!(control, Control::Commit | Control::Rollback) || ends_savepoint;
                 self.aborted = (!told).then_some(Aborted::Sqlite);
             }
+        }
+        if result.is_err() && self.end_lost_cursors() {
+            result = result.map_err(Error::with_rolled_back);
         }
         if let Err(error) = &result {
             self.unhealthy |= error.is_unhealthy();
