@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) waiting: AtomicU32,
     /// Releases calls of `stuck`.
     pub(crate) unstuck: AtomicBool,
+    /// How many calls have begun on a session's own thread.
+    pub(crate) begun_aside: AtomicU32,
     /// Notified when a session begins a call.
     pub(crate) began: Notify,
     pub(crate) done: Mutex<Vec<String>>,
@@ -120,6 +122,9 @@ impl FakeSession {
                 steps: clock::NEVER,
             }),
         };
+        if call.aside {
+            self.shared.begun_aside.fetch_add(1, Ordering::SeqCst);
+        }
         self.shared.began.notify_one();
         match sql {
             "wait" => match call.outcome {
