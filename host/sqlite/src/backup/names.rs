@@ -1,4 +1,4 @@
-//! The names of scheduled backups, and which of them to keep.
+//! The names of scheduled backups, and which of them to keep; and of what backups are restored over.
 
 use std::collections::HashSet;
 use std::hash::Hash;

@@ -32,7 +32,7 @@ pub(crate) enum Pace {
     /// the schema, defer the call.
     Compiles = 1,
     /// On the caller's thread, to run. If running needs to compile again, because the schema has
-    /// changed, defer the call.
+    /// changed or for other values of parameters, defer the call.
     Runs = 2,
 }
 

@@ -163,7 +163,8 @@ fn has_slow_definitions(conn: &rusqlite::Connection) -> bool {
 }
 
 /// Whether this is only a read of the results of `ANALYZE`, which SQLite may do while a statement
-/// runs; it continues without them if refused. Every statement asks for more than this.
+/// runs; it continues without them if refused. A statement that writes asks for more than this; one
+/// that reads first asks only whether it may select.
 pub(crate) fn reads_statistics(action: &AuthAction<'_>) -> bool {
     match action {
         AuthAction::Select => true,

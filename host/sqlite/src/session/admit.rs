@@ -39,11 +39,11 @@ impl Db {
         let may_outlast = compiled.is_for_aside()
             || self.watch.has_indexed_much()
             || (compiled.may_be_deferred() && !can_restart);
-        if may_outlast && !self.aside {
+        if may_outlast && !self.is_aside() {
             return Err(Stop::Aside);
         }
-        let steps = compiled.get_ready(self.aside);
-        self.lengthened = self.aside && std::mem::take(&mut self.too_long);
+        let steps = compiled.get_ready(self.is_aside());
+        self.lengthened = self.is_aside() && std::mem::take(&mut self.too_long);
         if self.lengthened && !compiled.lengthen(&self.conn, self.max_length)? {
             let message = "string or blob too big";
             return Err(Error::sqlite(SQLITE_TOOBIG, message, None).into());

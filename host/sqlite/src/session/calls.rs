@@ -16,8 +16,8 @@ impl Db {
     /// Run `work` within a call's time.
     fn call<T>(&mut self, call: &Call, work: impl FnOnce(&mut Db) -> Attempt<T>) -> Attempt<T> {
         let _scope = self.enter();
-        (self.aside, self.at_once) = (call.aside, call.at_once);
         self.aside_since = call.aside.then(Instant::now);
+        self.at_once = call.at_once;
         self.start_call(call.now, call.hold_until, call.left);
         let attempt = match self.at_once && self.turn.is_none() {
             // It has waited, but not for the turn, or lost that: it has to wait for room.

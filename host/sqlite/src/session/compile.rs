@@ -1,7 +1,7 @@
 //! Compiles SQL text to a statement, and binds its parameters.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millpond_pool::Parameters;
 use rusqlite::Connection;
@@ -223,7 +223,7 @@ impl Db {
         }
         self.seen.start(begun);
         self.hints.start();
-        let limits = TextLimits::lower(&self.conn, begun, self.aside)?;
+        let limits = TextLimits::lower(&self.conn, begun, self.is_aside())?;
         let account = self.memory.account();
         account.start_compiling();
         let prepared = match database_list(begun) {
@@ -305,7 +305,7 @@ impl Db {
     }
 
     pub(super) fn bind(&self, compiled: &mut Compiled, parameters: &Parameters) -> Attempt<()> {
-        if parameters.is_named() && !self.aside && compiled.takes_long_to_name() {
+        if parameters.is_named() && !self.is_aside() && compiled.takes_long_to_name() {
             return Err(Stop::Aside);
         }
         let bound = bind(&self.conn, &mut compiled.raw, parameters);
@@ -318,15 +318,12 @@ impl Db {
     pub(super) fn look_again(&mut self, compiled: &mut Compiled, parameters: &Parameters) {
         /// Looking compiles it twice more, which SQLite does not stop, and the caller waits.
         const BRIEF_CALL: Duration = Duration::from_millis(5);
-        let is_brief = self
-            .aside_since
-            .is_some_and(|since| since.elapsed() < BRIEF_CALL);
-        if !self.aside || !compiled.was_recompiled() || !is_brief || self.watch.must_stop() {
+        let is_due = |since: Instant| compiled.was_recompiled() && since.elapsed() < BRIEF_CALL;
+        if !self.aside_since.is_some_and(is_due) || self.watch.must_stop() {
             return;
         }
         let was_open = !self.conn.is_autocommit();
-        let writes = raw::transaction_state(&self.conn) == raw::TransactionState::Write;
-        if writes || (was_open && !compiled.read_only) {
+        if self.is_writing() || (was_open && !compiled.read_only) {
             // If it fails, that undoes what is being written: for a transaction, or a cursor.
             return;
         }

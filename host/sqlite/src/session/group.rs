@@ -109,7 +109,7 @@ impl Db {
         compiled.control == Control::None
             && !compiled.read_only
             // Others must not wait for a call that may be abandoned.
-            && !self.aside
+            && !self.is_aside()
             && (turn.has_job() || turn.expected_jobs() > 0)
             && self.is_plain()
             && until > clock::after(LEADING_TIME)

@@ -35,6 +35,11 @@ pub(super) struct Open {
 }
 
 impl Open {
+    /// Whether its cursor keeps a write open: SQLite commits that at its last row.
+    fn is_writing(&self) -> bool {
+        self.cursor && !self.compiled.read_only
+    }
+
     /// The page; if there is none, end the run.
     fn unless_failed<T>(&mut self, page: Attempt<T>) -> Attempt<T> {
         if page.is_err() {
@@ -70,7 +75,7 @@ impl Db {
     /// Describe a statement, with the columns of its last rows, or of those that it would yield
     /// now.
     pub(crate) fn describe(&mut self, key: usize) -> Attempt<Description> {
-        if !self.aside
+        if !self.is_aside()
             && let Some(open) = self.statements.get(key)
             && open.compiled.takes_long_to_name()
         {
@@ -117,23 +122,27 @@ impl Db {
         })
     }
 
-    /// End the cursors that write, if SQLite has undone what they wrote: a read that runs out of
-    /// memory beside them does that, outside a transaction too. To the end of their rows they would
-    /// look complete. Returns whether there were any.
-    pub(super) fn end_lost_cursors(&mut self) -> bool {
-        if raw::transaction_state(&self.conn) == raw::TransactionState::Write {
-            return false;
+    /// Whether a cursor other than that of the current call keeps a write open.
+    pub(super) fn has_writing_cursors(&self) -> bool {
+        let mut statements = self.statements.iter();
+        statements.any(|(_, open)| open.is_writing()) && self.is_writing()
+    }
+
+    /// Whether a write has begun, and has not been committed or undone.
+    pub(super) fn is_writing(&self) -> bool {
+        raw::transaction_state(&self.conn) == raw::TransactionState::Write
+    }
+
+    /// End the cursors that write, because SQLite has undone what they wrote: a read that runs out
+    /// of memory beside them does that, outside a transaction too. To the end of their rows they
+    /// would look complete.
+    pub(super) fn end_writing_cursors(&mut self) {
+        let statements = self.statements.iter_mut();
+        for (_, open) in statements.filter(|(_, open)| open.is_writing()) {
+            open.compiled.raw.reset();
+            open.cursor = false;
+            open.run = 0;
         }
-        let mut any = false;
-        for (_, open) in &mut self.statements {
-            if open.cursor && !open.compiled.read_only {
-                open.compiled.raw.reset();
-                open.cursor = false;
-                open.run = 0;
-                any = true;
-            }
-        }
-        any
     }
 
     /// Run the statement behind `key` from the start, with `work`: its cursor becomes stale.
@@ -262,7 +271,7 @@ impl Db {
             let more = open.unless_failed(more)?;
             open.cursor = more;
             // A started run cannot restart on another thread.
-            open.aside = db.aside || open.compiled.may_be_deferred();
+            open.aside = db.is_aside() || open.compiled.may_be_deferred();
             Ok((rows, columns, more.then_some(open.run)))
         })
     }
@@ -281,11 +290,11 @@ impl Db {
             if !open.cursor {
                 return Ok(Rows::new());
             }
-            if open.aside && !db.aside {
+            if open.aside && !db.is_aside() {
                 return Err(Stop::Aside);
             }
             db.watch
-                .start_statement(false, open.compiled.get_ready(db.aside));
+                .start_statement(false, open.compiled.get_ready(db.is_aside()));
             let mut rows = Rows::with_capacity(open.page);
             let more = db.run(open.compiled.kind(), |db| {
                 db.read_page(open, max_rows, &mut rows)

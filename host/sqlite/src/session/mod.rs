@@ -111,9 +111,7 @@ pub(crate) struct Db {
     reads: Reads,
     /// Set if statements were reset during this call: its cursors end with it.
     cut: bool,
-    /// Whether the current call runs on that thread.
-    aside: bool,
-    /// Since when it does.
+    /// Since when the current call runs on that thread, if it does.
     aside_since: Option<Instant>,
     /// Whether it runs there without having waited for room, because others wait for the turn that
     /// this connection has.
@@ -188,7 +186,6 @@ impl Db {
             runs: 0,
             reads: Reads::default(),
             cut: false,
-            aside: false,
             aside_since: None,
             at_once: false,
             call_until: (NEVER, NEVER),
@@ -349,7 +346,7 @@ impl Db {
         let error = self.explain(error);
         let (sql, has_changed) = (self.running.sql(), self.running.has_changed());
         // Compiling it again, to check, would take long too.
-        let may_keep_part = (kind.is_long && !self.aside)
+        let may_keep_part = (kind.is_long && !self.is_aside())
             || self.at_pace(Pace::Free, |db| {
                 program::may_keep_part(&db.conn, &sql, has_changed)
             });
@@ -373,10 +370,15 @@ impl Db {
         self.too_long = too_long && !self.lengthened && !deferred;
         // SQLite has compiled it again as often as it does, while others changed the schema.
         let outdated = error.code() & 0xff == SQLITE_SCHEMA && self.watch.can_restart();
-        match deferred || self.too_long || (outdated && !self.aside) {
+        match deferred || self.too_long || (outdated && !self.is_aside()) {
             true => Stop::Aside,
             false => Stop::Error(error),
         }
+    }
+
+    /// Whether the current call runs on the connection's own thread.
+    fn is_aside(&self) -> bool {
+        self.aside_since.is_some()
     }
 
     /// Run `work` at another pace.
@@ -396,6 +398,7 @@ impl Db {
         work: impl FnOnce(&mut Db) -> Result<T>,
     ) -> Result<T> {
         let (was_open, ended) = (!self.conn.is_autocommit(), self.ended);
+        let has_writing = self.has_writing_cursors();
         let ends_savepoint = control == Control::Savepoint
             && raw::transaction_state(&self.conn) == raw::TransactionState::Write;
         let result = match control {
@@ -427,7 +430,8 @@ impl Db {
                 self.aborted = (!told).then_some(Aborted::Sqlite);
             }
         }
-        if result.is_err() && self.end_lost_cursors() {
+        if has_writing && result.is_err() && !self.is_writing() {
+            self.end_writing_cursors();
             result = result.map_err(Error::with_rolled_back);
         }
         if let Err(error) = &result {

@@ -47,7 +47,7 @@ impl Db {
         let transaction_until = self.watch.stop_flag().transaction_until();
         let until = until.min(hold_until).min(transaction_until);
         self.watch.start(until, steps);
-        self.watch.start_at(match self.aside {
+        self.watch.start_at(match self.is_aside() {
             true => Pace::Free,
             false => Pace::Runs,
         });
@@ -84,7 +84,7 @@ impl Db {
     pub(crate) fn end_call(&mut self) {
         self.watched.end();
         self.watch.set_pace(Pace::Free);
-        self.aside = false;
+        self.aside_since = None;
         let interrupted = self.watched.was_interrupted() && raw::is_interrupted(&self.conn);
         if std::mem::take(&mut self.cut) || interrupted {
             self.end_cursors();

@@ -20,7 +20,7 @@ impl Db {
 
     pub(crate) fn commit(&mut self, number: u64) -> Attempt<()> {
         self.check_transaction(number)?;
-        if self.watch.has_indexed_much() && !self.aside {
+        if self.watch.has_indexed_much() && !self.is_aside() {
             return Err(Stop::Aside);
         }
         let result = self.tracked(Control::Commit, false, |db| db.control("COMMIT"));
