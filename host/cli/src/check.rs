@@ -25,11 +25,15 @@ pub(crate) struct Check {
     /// The file.
     #[arg(default_value = "millpond.toml")]
     file: PathBuf,
+
+    /// The file, written as for `serve`.
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    config: Option<PathBuf>,
 }
 
 impl Check {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
-        let config = configuration::read(&self.file)?;
+        let config = configuration::read(self.config.as_ref().unwrap_or(&self.file))?;
         match millpond_server::check(&config, &terminal()) {
             Ok(description) => {
                 print(&description);

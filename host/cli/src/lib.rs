@@ -121,7 +121,11 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, Failure> {
                         let names = command.get_subcommands().map(clap::Command::get_name);
                         format!("name a command: {}", names.collect::<Vec<_>>().join(", "))
                     }
-                    _ => without_passwords(in_one_line(&error.to_string()), &args),
+                    _ => {
+                        let reason = in_one_line(&error.to_string());
+                        let hint = unexpected_file(&error, &command);
+                        without_passwords(reason + &hint.unwrap_or_default(), &args)
+                    }
                 };
                 let message = format_args!("{reason} (see `{path} --help`)");
                 Err(Failure::mistake(message))
@@ -144,6 +148,21 @@ fn named_in(args: &[OsString]) -> (clap::Command, String) {
     (command, path)
 }
 
+/// What to write for a file that a command does not take as an argument, if it may be a database.
+fn unexpected_file(error: &clap::Error, command: &clap::Command) -> Option<String> {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let takes_database = command.get_arguments().any(|arg| arg.get_id() == "db");
+    if error.kind() != ErrorKind::UnknownArgument || !takes_database {
+        return None;
+    }
+    match error.get(ContextKind::InvalidArg)? {
+        ContextValue::String(arg) if !arg.starts_with('-') => {
+            Some(format!("; for a database, write --db {arg}"))
+        }
+        _ => None,
+    }
+}
+
 /// Messages quote what they refuse: hide what the arguments have before the `@` of a URL. Passwords
 /// may contain anything, unescaped too.
 fn without_passwords(message: String, args: &[OsString]) -> String {
@@ -154,18 +173,21 @@ fn without_passwords(message: String, args: &[OsString]) -> String {
         .fold(message, |message, secret| message.replace(secret, "…@"))
 }
 
-/// clap explains at length, in paragraphs. The first says what is wrong; another may have a tip.
+/// clap explains at length, in paragraphs. The first says what is wrong; another may have tips, each
+/// on a line. Its tip to write `--` before an option that does not exist, in case it was a value, is
+/// left out.
 fn in_one_line(explanation: &str) -> String {
     let explanation = explanation.replace(
         "the following required arguments were not provided:",
         "missing:",
     );
-    let mut paragraphs = explanation.split("\n\n");
     let joined = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let first = joined(paragraphs.next().unwrap_or_default());
+    let (first, rest) = explanation.split_once("\n\n").unwrap_or((&explanation, ""));
+    let first = joined(first);
     let reason = first.strip_prefix("error: ").unwrap_or(&first).to_string();
-    match paragraphs.find(|paragraph| paragraph.trim_start().starts_with("tip:")) {
-        Some(tip) => format!("{reason}; {}", joined(tip)),
+    let is_tip = |line: &&str| line.starts_with("tip:") && !line.contains(" as a value, ");
+    match rest.lines().map(str::trim_start).find(is_tip) {
+        Some(tip) => format!("{reason}; {tip}"),
         None => reason,
     }
 }
@@ -244,6 +266,7 @@ mod tests {
             ),
             ("new --lang cobol x", &["rust, python, js, c"]),
             ("fly", &["fly", "millpond --help"]),
+            ("verify app.db", &["--db app.db"]),
         ] {
             let args = ["millpond"].into_iter().chain(args.split(' '));
             let Err(failure) = parse(args.map(OsString::from)) else {

@@ -16,6 +16,8 @@ use crate::output::print;
 ///
 /// Copies the backup beside the database and checks it, and then exchanges the two files in one
 /// step. Stop the programs that have the database open first: while one does, it is not replaced.
+/// For the database of a tenant, suspend that tenant instead (`millpond tenants suspend`), and
+/// resume it after.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

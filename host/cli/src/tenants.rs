@@ -55,7 +55,8 @@ enum Command {
     Migrate(migrate::Migrate),
     /// Back up the database of one tenant, which may be in use
     ///
-    /// Works like `millpond backup`. To restore it: `millpond restore --db DIR/TENANT.db FILE`.
+    /// Works like `millpond backup`. To restore it: suspend the tenant, run `millpond restore
+    /// --overwrite --db DIR/TENANT.db FILE`, and resume the tenant.
     Backup {
         #[command(flatten)]
         folder: InFolder,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use http::Request;
-use millpond_wasmtime::{EpochCount, InstanceLimits};
+use millpond_wasmtime::InstanceLimits;
 use ring::digest::{SHA256, digest};
 use tokio::sync::oneshot;
 use wasmtime::{Engine, WasmBacktraceDetails};
@@ -42,7 +42,6 @@ pub(crate) type Programs = BTreeMap<Name, Arc<Program>>;
 /// it if it is made of the same: each maps much memory, of which a process may map only so much.
 pub(crate) struct Program {
     pub(crate) engine: Engine,
-    pub(crate) epochs: EpochCount,
     pub(crate) pre: ProxyPre<Guest>,
     made_of: MadeOf,
 }
@@ -127,7 +126,6 @@ pub(crate) fn compile(
         _ => p2::bindings::ProxyPre::new(pre).map(ProxyPre::P2),
     };
     let program = Program {
-        epochs: loaded.start_epochs()?,
         engine: loaded.engine().clone(),
         pre: pre.map_err(|error| Error::about(file, reason(&error)))?,
         made_of,
@@ -282,6 +280,11 @@ impl Site {
             _in_use: in_use,
         };
         Ok((site, is_in_use))
+    }
+
+    /// Those of its components.
+    pub(crate) fn engines(&self) -> impl Iterator<Item = &Engine> {
+        self.programs.values().map(|program| &program.engine)
     }
 
     /// Where a request goes. Its URI has an authority.

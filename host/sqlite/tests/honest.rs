@@ -308,6 +308,15 @@ fn versions_statistics_and_sequences_belong_to_the_schema() {
         INSERT INTO s(a) SELECT value % 7 FROM generate_series(1, 500);;SELECT * FROM s WHERE a = 3 AND id = 3;;
         ANALYZE;;PRAGMA optimize;;PRAGMA optimize(0x10002);;SELECT count(*) FROM sqlite_stat1";
     assert_eq!(run(&connection, tables), Ok(vec!["1".to_owned()]));
+    // It has something to do: the table is new, or has grown.
+    let grown = "CREATE TABLE g(a);;CREATE INDEX ga ON g(a);;
+        INSERT INTO g SELECT value FROM generate_series(1, 100);;PRAGMA optimize(0x10002);;
+        SELECT stat FROM sqlite_stat1 WHERE idx = 'ga'";
+    assert_eq!(run(&connection, grown), Ok(vec!["100 1".to_owned()]));
+    let grown = "INSERT INTO g SELECT value FROM generate_series(1, 4000);;
+        SELECT * FROM g WHERE a = 3;;PRAGMA optimize;;
+        SELECT stat FROM sqlite_stat1 WHERE idx = 'ga'";
+    assert_ne!(run(&connection, grown), Ok(vec!["100 1".to_owned()]));
     let reset = "DELETE FROM s;;DELETE FROM sqlite_sequence WHERE name = 's';;INSERT INTO s(a) VALUES (1) RETURNING id";
     assert_eq!(run(&connection, reset), Ok(vec!["1".to_owned()]));
     let set = "UPDATE sqlite_sequence SET seq = 41 WHERE name = 's';;INSERT INTO s(a) VALUES (1) RETURNING id";

@@ -334,6 +334,10 @@ fn a_server_says_by_its_status_whether_another_start_may_help() {
     let migrated = [SERVE, &["--migrations", path, "--db"]].concat();
     let output = self::output(&migrated, &[&database, notes]);
     assert_eq!(output.status.code(), Some(MISTAKE), "{output:?}");
+    let other = folder.path().join("notes.txt");
+    std::fs::write(&other, "not a database".repeat(100)).expect("a file");
+    let output = self::output(&serve, &[&other, notes]);
+    assert_eq!(output.status.code(), Some(MISTAKE), "{output:?}");
     // A file that may not be opened now.
     let folder_there = folder.path().join("other.db");
     std::fs::create_dir(&folder_there).expect("a folder");

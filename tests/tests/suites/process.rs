@@ -237,6 +237,17 @@ impl Server {
         self.nice(name).len()
     }
 
+    /// The size of its address space, in KiB. Nearly all of that is reserved for the instances of
+    /// its components, as much for each component.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn address_space(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("its status");
+        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+        let size = size.and_then(|size| size.split_whitespace().next());
+        size.and_then(|size| size.parse().ok()).expect("a size")
+    }
+
     /// The nice values of its threads with this name, of up to 15 bytes.
     #[cfg(target_os = "linux")]
     pub(crate) fn nice(&self, name: &str) -> Vec<i32> {

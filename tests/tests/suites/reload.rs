@@ -210,7 +210,13 @@ fn a_signal_during_a_reload_means_another_one() {
     assert!(server.wait().success());
 }
 
-/// Each compiled component has an engine, with a thread and a pool of instances.
+/// How many engines a server has whose address space with one was `one`.
+#[cfg(target_os = "linux")]
+fn engines(server: &Server, one: u64) -> u64 {
+    (server.address_space() + one / 2) / one
+}
+
+/// Each compiled component has an engine, with a pool of instances.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_component_that_did_not_change_is_not_compiled_again() {
@@ -226,7 +232,8 @@ fn a_component_that_did_not_change_is_not_compiled_again() {
     copy("millpond_notes", &app);
     fs::write(&file, &text).expect("a file");
     let server = Server::start(site::command(&file));
-    let engines = || server.threads("millpond-epochs");
+    let one = server.address_space();
+    let engines = || engines(&server, one);
     let note = serde_json::json!({ "title": "Tea" });
     server.ask("POST", "/api/notes", Some(&note)).is(201);
     // A request keeps what it began with.
@@ -255,8 +262,7 @@ fn a_component_that_did_not_change_is_not_compiled_again() {
     );
     server.reload();
     assert_eq!(failures_until_reloaded(&server), 0);
-    // A thread that starts has no name yet.
-    until("the new engine's thread runs", || engines() == 2);
+    assert_eq!(engines(), 2);
     copy("hostile_serves", &app);
     server.reload();
     assert_eq!(failures_until_reloaded(&server), 0);
@@ -275,7 +281,8 @@ fn instances_of_a_replaced_component_are_dropped() {
     let settings = "max-instance-reuse = 1000\nidle-instance-timeout = \"1h\"";
     let (_folder, file) = site::write("hostile_serves", settings, "");
     let server = Server::start(site::command(&file));
-    let engines = || server.threads("millpond-epochs");
+    let one = server.address_space();
+    let engines = || engines(&server, one);
     let sql = b"SELECT 1";
     let mut held = Request::hold(server.address, "POST", "/query", sql.len()).expect("a guest");
     until("an instance waits for another request", || {
@@ -287,7 +294,7 @@ fn instances_of_a_replaced_component_are_dropped() {
     replace(&file, &config.replace("[components.app]\n", limited));
     server.reload();
     assert_eq!(failures_until_reloaded(&server), 0);
-    until("the new engine's thread runs", || engines() == 2);
+    assert_eq!(engines(), 2);
     held.send(sql).expect("the rest");
     held.answer().expect("an answer").is(200);
     until("the former engine ends", || engines() == 1);

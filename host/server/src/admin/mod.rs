@@ -31,6 +31,7 @@ use millpond_wasmtime::pool::observe::prometheus::CONTENT_TYPE as OPEN_METRICS;
 use serde_json::{Value, json};
 
 pub(crate) use self::health::Health;
+pub(crate) use self::requests::Running;
 pub(crate) use self::watch::{State, Watch};
 
 /// Only the page's own files, and nothing written into the page itself, may run or style it.

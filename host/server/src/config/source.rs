@@ -41,7 +41,7 @@ impl<'a> Source<'a> {
                 problems.push(Problem {
                     kind: ProblemKind::Syntax,
                     key: Key::default(),
-                    message: format!("not TOML: {}", error.message().trim()),
+                    message: source.syntax(error.message(), place.line),
                     place: Some(place),
                     quote: source.quote_of_syntax(span.start),
                     about_key: false,
@@ -49,6 +49,19 @@ impl<'a> Source<'a> {
             }
         }
         (source, problems)
+    }
+
+    /// What is wrong in a line that is not TOML.
+    fn syntax(&self, message: &str, line: usize) -> String {
+        let line = self.text.lines().nth(line.saturating_sub(1));
+        let value = line.and_then(|line| Some(line.split_once('=')?.1.trim_start()));
+        let is_bare = value.is_some_and(|value| !value.starts_with(['"', '\'', '[', '{']));
+        // The parser takes what begins with a digit for a number: an address, for example.
+        let hint = match is_bare && message.starts_with("invalid ") {
+            true => ": write text in quotes",
+            false => "",
+        };
+        format!("not TOML: {}{hint}", message.trim())
     }
 
     /// All of its settings.

@@ -68,7 +68,9 @@ fn not_opened(error: pool::Error) -> Error {
 
 /// Whether a database that could not be opened may be later, with the same settings.
 pub(super) fn may_pass(error: &pool::Error) -> bool {
-    !matches!(error.kind(), ErrorKind::Config | ErrorKind::Unsupported)
+    use ErrorKind::{Config, Corrupt, Unsupported};
+
+    !matches!(error.kind(), Config | Corrupt | Unsupported)
 }
 
 /// Whether migrations that failed may succeed later, with the same files.

@@ -1,28 +1,51 @@
 //! Guests that compute continue in the background, where they hold up no other client.
 //!
 //! At first a guest runs where its request arrived: a fast one never changes threads. Once it has
-//! used the processor for a few milliseconds, in however many steps, it moves to a second runtime:
-//! one worker for each processor, at a low priority. There, guests that compute take turns, an epoch
-//! each. However many there are, they leave most of each processor to the server's own workers,
-//! which accept, answer and enforce deadlines.
+//! used the processor for a millisecond, in however many steps, it moves to a second runtime: one
+//! worker for each processor, at a low priority. There, guests that compute take turns. However many
+//! there are, they leave most of each processor to the server's own workers, which accept, answer
+//! and enforce deadlines.
 //!
-//! What a guest holds there, such as a transaction, it holds for longer. The limits on that are
-//! times, so they do not change. Threads that a pool starts meanwhile, for others too, have the
-//! usual priority: see [`spawner`].
+//! One that is stopped, at its deadline or because its client has left, does not wait for its turn
+//! to end: others wait for its place.
+//!
+//! What a guest holds in the background, such as a transaction, it holds for longer. The limits on
+//! that are times, so they do not change. Threads that a pool starts meanwhile, for others too, have
+//! the usual priority: see [`spawner`].
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use millpond_wasmtime::pool::spawner;
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
 
 /// How much of a processor's time a guest may use before it continues in the background. Less than
-/// an epoch: one that computes moves after its first or second.
-const FOREGROUND_TIME: Duration = Duration::from_millis(5);
+/// its first turn: one that computes moves at the end of that.
+const FOREGROUND_TIME: Duration = Duration::from_millis(1);
+
+/// After how many [epochs](super::epochs::EPOCH) a guest that computes lets others run, on the
+/// thread that calls this.
+pub(super) fn turn() -> u64 {
+    /// The first of these is nearly over when the turn begins.
+    const FOREGROUND: u64 = 2;
+    /// Each turn loads the guest's memory into the processor's caches again.
+    const BACKGROUND: u64 = 10;
+    match IS_BACKGROUND.get() {
+        true => BACKGROUND,
+        false => FOREGROUND,
+    }
+}
+
+thread_local! {
+    static IS_BACKGROUND: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Where guests that compute continue.
 pub(super) struct Background {
@@ -38,15 +61,54 @@ pub(super) fn max_blocking_threads(max_requests: u32) -> usize {
     max_requests as usize + SPARE_THREADS
 }
 
-/// A guest's task. Completes when the task has ended, or continues in the background. May be polled
-/// again after that.
-pub(super) struct GuestFuture {
-    task: Option<Task>,
+/// The work of a guest. Completes with its result, wherever it runs: `None` if it panicked in the
+/// background. Dropping this stops it.
+pub(super) struct GuestWork<T> {
+    state: State<T>,
+    stop: Stop,
     background: Arc<Background>,
     used: Duration,
 }
 
-type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+enum State<T> {
+    /// It runs where this is polled.
+    Foreground(Work<T>),
+    Background(Turns<T>, JoinHandle<Option<T>>),
+    Over,
+}
+
+type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Tells a guest's work to end.
+#[derive(Clone, Default)]
+pub(super) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// The result of `call`; `None` if it was stopped, and so dropped.
+    pub(super) async fn unless_stopped<T>(self, call: impl Future<Output = T>) -> Option<T> {
+        let mut call = pin!(call);
+        poll_fn(|cx| match self.is_set() {
+            true => Poll::Ready(None),
+            false => call.as_mut().poll(cx).map(Some),
+        })
+        .await
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Work in the background, for those who may poll it: the background in its turn, or who stops it.
+struct Turns<T> {
+    /// `None` while it is polled, and after its end.
+    work: Arc<Mutex<Option<Work<T>>>>,
+    stop: Stop,
+}
 
 impl Background {
     /// Starts its threads.
@@ -70,20 +132,23 @@ impl Background {
             .global_queue_interval(GLOBAL_QUEUE_INTERVAL)
             .max_blocking_threads(max_blocking_threads(max_requests));
         #[cfg(target_os = "linux")]
-        {
-            let priority = low_priority();
-            builder.on_thread_start(move || set_priority(priority));
-        }
+        let priority = low_priority();
+        builder.on_thread_start(move || {
+            IS_BACKGROUND.set(true);
+            #[cfg(target_os = "linux")]
+            set_priority(priority);
+        });
         let runtime = spawner::run(move || builder.build())??;
         Ok(Background {
             runtime: Some(runtime),
         })
     }
 
-    fn spawn(&self, task: Task) {
-        if let Some(runtime) = &self.runtime {
-            runtime.spawn(task);
-        }
+    fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<JoinHandle<T>> {
+        self.runtime.as_ref().map(|runtime| runtime.spawn(work))
     }
 }
 
@@ -96,51 +161,163 @@ impl Drop for Background {
     }
 }
 
-impl GuestFuture {
-    pub(super) fn new(
-        task: impl Future<Output = ()> + Send + 'static,
-        background: &Arc<Background>,
-    ) -> GuestFuture {
-        GuestFuture {
-            task: Some(Box::pin(task)),
+impl<T: Send + 'static> GuestWork<T> {
+    /// Once `work` is stopped, it must be ready when it is polled next.
+    pub(super) fn new<F>(background: &Arc<Background>, work: impl FnOnce(Stop) -> F) -> GuestWork<T>
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        let stop = Stop::default();
+        GuestWork {
+            state: State::Foreground(Box::pin(work(stop.clone()))),
+            stop,
             background: Arc::clone(background),
             used: Duration::ZERO,
         }
     }
-}
 
-impl Future for GuestFuture {
-    type Output = ();
+    /// Stop it, and wait for its result. Only waits if it runs in the background just now: until
+    /// the end of its turn.
+    pub(super) async fn stop(&mut self) -> Option<T> {
+        self.stop.set();
+        self.await
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(mut task) = self.task.take() else {
-            return Poll::Ready(());
+    fn poll_foreground(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        let State::Foreground(work) = &mut self.state else {
+            return Poll::Pending;
         };
         let since = Since::now();
-        if task.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
+        if let Poll::Ready(result) = work.as_mut().poll(cx) {
+            self.state = State::Over;
+            return Poll::Ready(result);
         }
         self.used += since.computed();
         if self.used >= FOREGROUND_TIME {
-            self.background.spawn(task);
-            return Poll::Ready(());
+            self.move_to_background();
         }
-        self.task = Some(task);
         Poll::Pending
+    }
+
+    fn move_to_background(&mut self) {
+        let work = match std::mem::replace(&mut self.state, State::Over) {
+            State::Foreground(work) => work,
+            other => {
+                self.state = other;
+                return;
+            }
+        };
+        let turns = Turns {
+            work: Arc::new(Mutex::new(Some(work))),
+            stop: self.stop.clone(),
+        };
+        let background = Turns {
+            work: Arc::clone(&turns.work),
+            stop: self.stop.clone(),
+        };
+        if let Some(task) = self.background.spawn(background) {
+            self.state = State::Background(turns, task);
+        }
+    }
+}
+
+impl<T: Send + 'static> Future for GuestWork<T> {
+    type Output = Option<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        if let Poll::Ready(result) = self.poll_foreground(cx) {
+            return Poll::Ready(Some(result));
+        }
+        let result = match &mut self.state {
+            State::Foreground(_) => return Poll::Pending,
+            State::Over => return Poll::Ready(None),
+            State::Background(turns, task) => {
+                let waiting = turns.stop.is_set().then(|| turns.take()).flatten();
+                match waiting {
+                    Some(mut work) => {
+                        // Nothing wakes it any more.
+                        task.abort();
+                        match work.as_mut().poll(cx) {
+                            Poll::Ready(result) => Some(result),
+                            Poll::Pending => None,
+                        }
+                    }
+                    None => match Pin::new(task).poll(cx) {
+                        Poll::Ready(result) => result.ok().flatten(),
+                        Poll::Pending => return Poll::Pending,
+                    },
+                }
+            }
+        };
+        self.state = State::Over;
+        Poll::Ready(result)
+    }
+}
+
+impl<T> Drop for GuestWork<T> {
+    fn drop(&mut self) {
+        if let State::Background(turns, task) = &self.state {
+            turns.stop.set();
+            if let Some(work) = turns.take() {
+                task.abort();
+                drop(work);
+            }
+        }
+    }
+}
+
+impl<T> Turns<T> {
+    fn take(&self) -> Option<Work<T>> {
+        self.lock().take()
+    }
+
+    /// Give it back, to wait for its next turn. If it was stopped meanwhile, it is returned.
+    fn put_back(&self, work: Work<T>) -> Option<Work<T>> {
+        // Who stops it sets that before, and looks here after: one of the two sees the other.
+        let mut place = self.lock();
+        if self.stop.is_set() {
+            return Some(work);
+        }
+        *place = Some(work);
+        None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Work<T>>> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Work in its turns. `None`: it was stopped between two of them.
+impl<T> Future for Turns<T> {
+    type Output = Option<T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let mut next = self.take();
+        while let Some(mut work) = next {
+            if let Poll::Ready(result) = work.as_mut().poll(cx) {
+                return Poll::Ready(Some(result));
+            }
+            next = self.put_back(work);
+            if next.is_none() {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(None)
     }
 }
 
 /// The beginning of a poll.
 struct Since {
     at: Instant,
-    /// How long this thread had computed up to a millisecond before.
+    /// How long this thread had computed up to [`FRESH`] before.
     thread_time: Duration,
 }
 
 /// How old a reading of a thread's time may be. Most polls take some microseconds, and a reading
-/// takes one: so for a poll that takes less than this, how long it takes stands for how long it
-/// computes.
-const FRESH: Duration = Duration::from_millis(1);
+/// takes nearly one: so for a poll that takes less than this, how long it takes stands for how long
+/// it computes. Less than half of [`FOREGROUND_TIME`]: a quick guest whose thread waits for a
+/// processor does not move.
+const FRESH: Duration = Duration::from_micros(400);
 
 thread_local! {
     /// The last reading of this thread's time, and when that was.
@@ -157,8 +334,8 @@ impl Since {
     }
 
     /// How long this thread has computed since. Not how long it took: a guest that waits, or whose
-    /// thread waits for a processor, does not compute meanwhile. Never less; more by up to a
-    /// millisecond, but by no more than it waited.
+    /// thread waits for a processor, does not compute meanwhile. Never less; more by up to
+    /// [`FRESH`], but by no more than it waited.
     fn computed(&self) -> Duration {
         let now = Instant::now();
         let passed = now.saturating_duration_since(self.at);
@@ -218,58 +395,163 @@ mod tests {
 
     use super::*;
 
+    fn background() -> Arc<Background> {
+        Arc::new(Background::start(1).expect("threads"))
+    }
+
+    fn is_in_background() -> bool {
+        thread::current().name() == Some("millpond-guest")
+    }
+
+    fn compute(time: Duration) {
+        let now = || thread_time(Instant::now());
+        let since = now();
+        while now() - since < time {}
+    }
+
+    fn runtime() -> Runtime {
+        let runtime = Builder::new_multi_thread().worker_threads(1).build();
+        runtime.expect("a runtime")
+    }
+
     /// Computes for each of these times in turn, and yields after each. Returns where each ran:
     /// whether in the background.
-    fn is_in_background(times: &'static [Duration]) -> Vec<bool> {
-        let background = Arc::new(Background::start(1).expect("threads"));
-        let runtime = Builder::new_multi_thread().worker_threads(1).build();
-        let runtime = runtime.expect("a runtime");
-        let (sender, receiver) = mpsc::channel();
-        let task = async move {
+    fn where_it_ran(times: &'static [Duration]) -> Vec<bool> {
+        let work = GuestWork::new(&background(), |_| async move {
+            let mut ran = Vec::new();
             for time in times {
-                let now = || thread_time(Instant::now());
-                let since = now();
-                while now() - since < *time {}
-                let name = thread::current().name() == Some("millpond-guest");
-                sender.send(name).expect("a receiver");
+                compute(*time);
+                ran.push(is_in_background());
+                assert_eq!(turn() == 10, is_in_background());
                 yield_now().await;
             }
-        };
-        let task = GuestFuture::new(task, &background);
-        runtime.block_on(async { tokio::spawn(task).await.expect("no panic") });
-        receiver.iter().collect()
+            ran
+        });
+        let ran = runtime().block_on(async { tokio::spawn(work).await.expect("no panic") });
+        ran.expect("a result")
     }
 
     #[test]
-    fn a_task_moves_once_it_has_computed() {
+    fn work_moves_once_it_has_computed() {
         const MOST: Duration = FOREGROUND_TIME;
-        const HALF: Duration = Duration::from_micros(2_600);
-        assert_eq!(is_in_background(&[MOST; 3]), [false, true, true]);
-        assert_eq!(is_in_background(&[HALF; 3]), [false, false, true]);
+        const HALF: Duration = Duration::from_micros(550);
+        assert_eq!(where_it_ran(&[MOST; 3]), [false, true, true]);
+        assert_eq!(where_it_ran(&[HALF; 3]), [false, false, true]);
     }
 
     #[test]
-    fn a_quick_task_stays() {
-        assert_eq!(is_in_background(&[Duration::ZERO; 3]), [false; 3]);
+    fn quick_work_stays() {
+        assert_eq!(where_it_ran(&[Duration::ZERO; 3]), [false; 3]);
     }
 
-    #[test]
-    fn a_task_that_has_not_moved_ends_with_its_future() {
+    /// Work that moves, and then calls `then` at each of its turns in the background until it is
+    /// stopped. It holds what is returned beside it.
+    fn moving(mut then: impl FnMut() + Send + 'static) -> (GuestWork<&'static str>, Arc<()>) {
         let held = Arc::new(());
-        let task = {
+        let work = GuestWork::new(&background(), {
+            let held = Arc::clone(&held);
+            |stop| async move {
+                compute(FOREGROUND_TIME);
+                let turns = async {
+                    loop {
+                        yield_now().await;
+                        then();
+                    }
+                };
+                stop.unless_stopped::<()>(turns).await;
+                drop(held);
+                "stopped"
+            }
+        });
+        (work, held)
+    }
+
+    /// Poll it once: it moves.
+    async fn begin(work: &mut GuestWork<&'static str>) {
+        let moved = poll_fn(|cx| Poll::Ready(Pin::new(&mut *work).poll(cx).is_pending()));
+        assert!(moved.await);
+    }
+
+    #[test]
+    fn work_that_runs_in_the_background_is_stopped_at_the_end_of_its_turn() {
+        let (begins, has_begun) = mpsc::channel();
+        let (ends, may_end) = mpsc::channel::<()>();
+        let (mut work, held) = moving(move || {
+            let _ = begins.send(());
+            let _ = may_end.recv();
+        });
+        let result = runtime().block_on(async {
+            begin(&mut work).await;
+            has_begun.recv().expect("its turn");
+            let mut stopped = pin!(work.stop());
+            let waits = poll_fn(|cx| Poll::Ready(stopped.as_mut().poll(cx).is_pending()));
+            assert!(waits.await);
+            drop(ends);
+            stopped.await
+        });
+        assert_eq!(result, Some("stopped"));
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+
+    /// Both workers are busy, with the turns of others.
+    #[test]
+    fn work_that_waits_for_its_turn_is_stopped_at_once() {
+        let (mut work, held) = moving(|| {});
+        let background = Arc::clone(&work.background);
+        let (begins, has_begun) = mpsc::channel();
+        let (ends, may_end) = mpsc::channel::<()>();
+        let may_end = Arc::new(Mutex::new(may_end));
+        let workers = thread::available_parallelism().expect("processors").get();
+        for _ in 0..workers {
+            let (begins, may_end) = (begins.clone(), Arc::clone(&may_end));
+            background.spawn(async move {
+                let _ = begins.send(());
+                let _ = may_end.lock().map(|may_end| may_end.recv());
+            });
+            has_begun.recv().expect("its turn");
+        }
+        let result = runtime().block_on(async {
+            begin(&mut work).await;
+            work.stop().await
+        });
+        assert_eq!(result, Some("stopped"));
+        assert_eq!(Arc::strong_count(&held), 1);
+        drop(ends);
+    }
+
+    #[test]
+    fn work_ends_when_it_is_dropped() {
+        let (mut work, held) = moving(|| {});
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut work).poll(&mut cx).is_pending());
+        drop(work);
+        let since = Instant::now();
+        while Arc::strong_count(&held) > 1 {
+            assert!(since.elapsed() < Duration::from_secs(30));
+            thread::yield_now();
+        }
+
+        let held = Arc::new(());
+        let mut work = GuestWork::new(&background(), |_| {
             let held = Arc::clone(&held);
             async move {
                 yield_now().await;
                 drop(held);
             }
-        };
-        let mut task = Box::pin(GuestFuture::new(
-            task,
-            &Arc::new(Background::start(1).expect("threads")),
-        ));
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(task.as_mut().poll(&mut cx).is_pending());
-        drop(task);
+        });
+        assert!(Pin::new(&mut work).poll(&mut cx).is_pending());
+        drop(work);
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+
+    #[test]
+    fn a_panic_in_the_background_ends_it() {
+        let (mut work, held) = moving(|| panic!("a host's bug"));
+        let result = runtime().block_on(async {
+            begin(&mut work).await;
+            work.await
+        });
+        assert_eq!(result, None);
         assert_eq!(Arc::strong_count(&held), 1);
     }
 }

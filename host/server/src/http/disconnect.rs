@@ -18,8 +18,8 @@ use crate::http::exchange::Client;
 
 /// How often to check, and how long a request runs before the first check.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// When to probe a client that sends no more.
-const PROBE_AFTER: Duration = Duration::from_secs(1);
+/// When to probe a client that sends no more. Until then its request keeps its place.
+const PROBE_AFTER: Duration = Duration::from_millis(100);
 const PROBE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The requests to watch, by number: the oldest first.

@@ -21,10 +21,11 @@ use crate::config::{Name, Size};
 use crate::guest::Guest;
 use crate::http::access_log::{Line, log_refusal};
 use crate::http::answer::{self, Answer, Outgoing};
-use crate::http::background::{Background, GuestFuture};
+use crate::http::background::Background;
 use crate::http::bounds::{Full, RequestPlace, Tally, counted_as};
 use crate::http::compression::{Coding, compress};
 use crate::http::disconnect::DisconnectWatcher;
+use crate::http::epochs::Epochs;
 use crate::http::exchange::Client;
 use crate::http::guest_output::GuestOutput;
 use crate::http::instances::{Idle, Instance};
@@ -62,7 +63,8 @@ pub(super) struct Handler {
     end: Mutex<Option<watch::Sender<()>>>,
     pub(super) ended: watch::Receiver<()>,
     disconnects: DisconnectWatcher,
-    background: Arc<Background>,
+    pub(super) background: Arc<Background>,
+    pub(super) epochs: Epochs,
 }
 
 impl Handler {
@@ -74,6 +76,8 @@ impl Handler {
         let max_requests = site.settings.max_requests;
         let places = Arc::new(Semaphore::new(max_requests as usize));
         watch.set_places(Arc::clone(&places), max_requests);
+        let epochs = Epochs::start(Arc::clone(&places), max_requests)?;
+        epochs.add(site.engines());
         Ok(Handler {
             site: RwLock::new(Arc::new(site)),
             log: Arc::clone(&watch) as _,
@@ -88,6 +92,7 @@ impl Handler {
             ended,
             disconnects: DisconnectWatcher::default(),
             background: Arc::new(Background::start(max_requests)?),
+            epochs,
         })
     }
 
@@ -98,6 +103,7 @@ impl Handler {
 
     /// Handle the requests from now on as this says.
     pub(super) fn replace_site(&self, site: Site) -> Arc<Site> {
+        self.epochs.add(site.engines());
         let mut current = self.site.write().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *current, Arc::new(site));
         drop(current);
@@ -240,6 +246,7 @@ impl Handler {
                 "the server runs its maximum number of requests: try again\n",
             )
         })?;
+        self.epochs.guest_begins();
         let place = RequestPlace::new(of_all, of_client, of_tenant);
         Ok((target, place))
     }
@@ -348,7 +355,7 @@ impl Handler {
             };
             let (sender, answer) = oneshot::channel();
             let guest = task.run(Arc::clone(&self), request, sender, gone);
-            let guest = GuestFuture::new(guest, &self.background);
+            let guest = Box::pin(guest);
             let answer = match is_plain_http11 {
                 true => answered_by(guest, answer, deadline).await,
                 false => {
@@ -372,25 +379,25 @@ impl Handler {
 
 /// Poll a guest until it answers. `None`: it does not, or not in time.
 async fn answered_by(
-    mut guest: GuestFuture,
+    mut guest: Pin<Box<impl Future<Output = ()> + Send + 'static>>,
     mut answer: oneshot::Receiver<Answer>,
     deadline: Instant,
 ) -> Option<Answer> {
     let mut is_over = false;
     let answer = poll_fn(|cx| {
-        is_over = Pin::new(&mut guest).poll(cx).is_ready();
+        is_over = is_over || guest.as_mut().poll(cx).is_ready();
         Pin::new(&mut answer).poll(cx)
     });
     let answer = answered(answer, deadline).await;
-    if !is_over && answer.is_some() {
-        // It may have work to do after its response.
+    if !is_over {
+        // It may have work to do after its response, or end later than its client waits.
         tokio::spawn(guest);
     }
     answer
 }
 
-/// Wait for an answer. A guest that this polls has ended by the deadline; one elsewhere may take
-/// longer, and the client does not wait for that.
+/// Wait for an answer. A guest that runs in the background may end later than at the deadline, and the
+/// client does not wait for that.
 async fn answered(
     answer: impl Future<Output = Result<Answer, oneshot::Canceled>>,
     deadline: Instant,

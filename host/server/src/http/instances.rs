@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use http::Request;
 use millpond_wasmtime::SqliteCtx;
 use tokio::sync::Notify;
-use wasmtime::Store;
+use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::handler::Proxy;
 
 use crate::config;
 use crate::guest::Guest;
+use crate::http::background::turn;
 use crate::http::call::{Responder, call_02, call_03};
 use crate::http::delivery::Delivery;
 use crate::http::guest_output::GuestOutput;
@@ -48,8 +49,11 @@ impl Instance {
         let guest = &component.guest;
         let mut wasi = guest.wasi();
         wasi.stdout(output.clone()).stderr(output.clone());
+        let mut store = guest.store(&component.program.engine, wasi.build(), sqlite);
+        store.set_epoch_deadline(turn());
+        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(turn())));
         Instance {
-            store: guest.store(&component.program.engine, wasi.build(), sqlite),
+            store,
             component,
             proxy: None,
             output,
@@ -62,6 +66,8 @@ impl Instance {
     pub(super) fn begin_request(&mut self, number: u64, sqlite: SqliteCtx) {
         self.requests = self.requests.saturating_add(1);
         self.output.begin_request(number);
+        // Epochs have passed while it waited.
+        self.store.set_epoch_deadline(turn());
         self.store.data_mut().next_request(sqlite);
     }
 

@@ -10,7 +10,9 @@ use http::Request;
 use millpond_wasmtime::SqliteCtx;
 use wasmtime_wasi_http::WasiBody;
 
+use crate::admin::Running;
 use crate::http::answer::Answer;
+use crate::http::background::GuestWork;
 use crate::http::bounds::RequestPlace;
 use crate::http::call::Responder;
 use crate::http::delivery::Delivery;
@@ -33,7 +35,6 @@ pub(super) struct Task {
     pub(super) delivery: Arc<Delivery>,
     /// Of the request's body.
     pub(super) reading: Arc<Reading>,
-    /// Kept until the guest ends: until then it may ask for connections.
     pub(super) traced: Option<Arc<TracedRequest>>,
 }
 
@@ -53,10 +54,6 @@ impl Task {
         client_gone: impl Future<Output = ()> + Send + 'static,
     ) -> impl Future<Output = ()> + Send + 'static {
         async move {
-            // Dropped last.
-            let _traced = self.traced;
-            let component = &*self.component;
-            let running = handler.watch.running(component.name.as_str());
             let mut instance = handler.instance(
                 &self.site,
                 &self.component,
@@ -64,20 +61,40 @@ impl Task {
                 self.tenant.as_deref(),
                 self.sqlite,
             );
+            let component = &*self.component;
+            let held = Held {
+                place: self.place,
+                running: handler.watch.running(component.name.as_str()),
+                _traced: self.traced,
+            };
+            let responder = Responder::new(answer, Arc::clone(&self.delivery));
+            let called = responder.clone();
+            let mut work = GuestWork::new(&handler.background, |stop| async move {
+                let call = instance.call(request, called);
+                let outcome = stop.unless_stopped(call).await;
+                (instance, outcome, held)
+            });
             // Dropped before the store, and with it the sending end of the response's body.
             let mut unfinished = Unfinished(Some(Arc::clone(&self.delivery)));
 
             let mut ended = handler.ended.clone();
-            let responder = Responder::new(answer, Arc::clone(&self.delivery));
-            let outcome = tokio::select! {
+            let done = tokio::select! {
                 biased;
                 // A guest whose time is over must not run again.
                 () = past(self.deadline) => None,
                 () = client_gone => None,
-                outcome = instance.call(request, responder.clone()) => Some(outcome),
+                done = &mut work => Some(done),
                 // A guest that does not wait for anything pays for no timer.
                 _ = ended.changed() => None,
                 () = tokio::time::sleep_until(self.deadline.into()) => None,
+            };
+            let done = match done {
+                Some(done) => done,
+                None => work.stop().await,
+            };
+            // A host's bug: it panicked in the background, where it dropped all that it held.
+            let Some((mut instance, outcome, held)) = done else {
+                return;
             };
             let unanswered = responder.take();
             let has_responded = unanswered.is_none();
@@ -120,13 +137,21 @@ impl Task {
             } else {
                 drop(instance); // Every connection that the guest still held is back now.
             }
-            drop((self.place, running));
+            drop((held.place, held.running));
             // Last: a client that has its answer can rely on the guest holding nothing.
             if let (Some(answer), Some(failed)) = (unanswered, failed) {
                 let _ = answer.send(failed);
             }
         }
     }
+}
+
+/// What a guest holds until nothing of it is left, wherever that happens.
+struct Held {
+    place: RequestPlace,
+    running: Running,
+    /// Until then it may ask for connections.
+    _traced: Option<Arc<TracedRequest>>,
 }
 
 /// A guest whose work is unfinished. Dropping this, also in a panic, cuts its response.

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -66,8 +67,21 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        /// A head and a short body.
+        const SHORT: usize = 2 << 10;
+
         self.exchange.writing();
-        let written = either!(&mut self.stream, poll_write_vectored, cx, bytes);
+        let size: usize = bytes.iter().map(|bytes| bytes.len()).sum();
+        let written = if size <= SHORT {
+            // The system takes one piece faster than two.
+            let mut joined = SmallVec::<[u8; SHORT]>::new();
+            bytes
+                .iter()
+                .for_each(|bytes| joined.extend_from_slice(bytes));
+            either!(&mut self.stream, poll_write, cx, &joined)
+        } else {
+            either!(&mut self.stream, poll_write_vectored, cx, bytes)
+        };
         self.took(written)
     }
 

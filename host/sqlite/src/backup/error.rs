@@ -80,7 +80,8 @@ impl fmt::Display for BackupError {
             ),
             Self::InUse { path } => write!(
                 f,
-                "the database {} is in use: stop the programs that have it open",
+                "the database {} is in use: stop the programs that have it open, or suspend it if \
+                 it is a tenant's",
                 path.display()
             ),
             Self::SameFile { path } => write!(

@@ -46,7 +46,7 @@ pub(crate) enum PragmaKind {
     /// `journal_mode`, which may only be set to its current value.
     Reads = 1,
     /// `optimize`, which runs `ANALYZE` in statements of its own.
-    Writes = 2,
+    Optimizes = 2,
 }
 
 /// The state of the authorizer. Shared with the connection that it is installed on, and only used
@@ -61,6 +61,8 @@ pub(crate) struct Seen {
     alters: AtomicBool,
     /// The statement changes the schema, for which SQLite writes its own tables.
     defines: AtomicBool,
+    /// `PRAGMA optimize` runs, and compiles statements of its own.
+    optimizes: AtomicBool,
     /// A statement is being compiled, not run.
     compiling: AtomicBool,
     /// The statement writes a table that may not be read completely.
@@ -114,6 +116,7 @@ impl Seen {
             temporary: AtomicBool::new(false),
             alters: AtomicBool::new(false),
             defines: AtomicBool::new(false),
+            optimizes: AtomicBool::new(false),
             compiling: AtomicBool::new(false),
             writes_unread: AtomicBool::new(false),
             writes_undeletable: AtomicBool::new(false),
@@ -153,11 +156,16 @@ impl Seen {
         self.compiling.store(false, Ordering::Relaxed);
     }
 
+    /// Note whether `PRAGMA optimize` runs from now on.
+    pub(crate) fn set_optimizes(&self, optimizes: bool) {
+        self.optimizes.store(optimizes, Ordering::Relaxed);
+    }
+
     /// What SQLite does not report about the last statement, if it is a pragma.
     pub(crate) fn pragma_kind(&self) -> PragmaKind {
         match self.pragma.load(Ordering::Relaxed) {
             1 => PragmaKind::Reads,
-            2 => PragmaKind::Writes,
+            2 => PragmaKind::Optimizes,
             _ => PragmaKind::Other,
         }
     }
@@ -392,9 +400,11 @@ impl Seen {
     }
 
     fn read(&self, rights: &Rights, table: &str, column: &str) -> Decision {
-        let by_sqlite =
-            self.defines.load(Ordering::Relaxed) && names::starts_with(table, "sqlite_stat");
-        if rights::has_all_tables(rights) || names::is_open_table(table) || by_sqlite {
+        let by_sqlite = || {
+            names::starts_with(table, "sqlite_stat")
+                && (self.defines.load(Ordering::Relaxed) || self.optimizes(rights))
+        };
+        if rights::has_all_tables(rights) || names::is_open_table(table) || by_sqlite() {
             return Ok(Allowed::Yes);
         }
         if is_schema(table) {
@@ -424,7 +434,8 @@ impl Seen {
             return Ok(Allowed::Yes);
         }
         if names::starts_with(table, "sqlite_") {
-            let by_sqlite = self.defines.load(Ordering::Relaxed);
+            let statistics = names::starts_with(table, "sqlite_stat") && self.optimizes(rights);
+            let by_sqlite = self.defines.load(Ordering::Relaxed) || statistics;
             return refuse_if(!by_sqlite, || Refusal::always(what()));
         }
         refuse_if(is_host_table(table), || Refusal::always(what()))?;
@@ -438,6 +449,12 @@ impl Seen {
             self.writes_unread.store(true, Ordering::Relaxed);
         }
         Ok(Allowed::Yes)
+    }
+
+    /// Whether SQLite writes the statistics for `PRAGMA optimize`: for each `ANALYZE`, before it
+    /// asks for permission to analyze.
+    fn optimizes(&self, rights: &Rights) -> bool {
+        self.optimizes.load(Ordering::Relaxed) && rights.may_change_schema()
     }
 
     /// Creating, altering or dropping a table, index, view or trigger.
@@ -473,7 +490,7 @@ impl Seen {
         };
         if name.eq_ignore_ascii_case("optimize") {
             self.pragma
-                .store(PragmaKind::Writes as u8, Ordering::Relaxed);
+                .store(PragmaKind::Optimizes as u8, Ordering::Relaxed);
         } else if name.eq_ignore_ascii_case("journal_mode") {
             self.pragma
                 .store(PragmaKind::Reads as u8, Ordering::Relaxed);

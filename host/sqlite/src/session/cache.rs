@@ -36,6 +36,8 @@ pub(crate) struct Compiled {
     is_long: bool,
     /// Whether `changes()` counts it.
     counts: bool,
+    /// Whether it is `PRAGMA optimize`.
+    optimizes: bool,
     sql: Box<str>,
 }
 
@@ -49,6 +51,8 @@ pub(crate) struct Kind {
     pub(crate) read_only: bool,
     /// Whether `changes()` counts it.
     pub(crate) counts: bool,
+    /// Whether it is `PRAGMA optimize`.
+    pub(crate) optimizes: bool,
 }
 
 impl Kind {
@@ -72,7 +76,7 @@ impl Compiled {
     ) -> Compiled {
         // SQLite considers `EXPLAIN DELETE …` a write, although it writes nothing, and `DROP
         // TRIGGER IF EXISTS x` a read, while there is no such trigger.
-        let defines = is_definition(text) || pragma == PragmaKind::Writes;
+        let defines = is_definition(text) || pragma == PragmaKind::Optimizes;
         let read_only =
             raw.is_explain() || pragma == PragmaKind::Reads || (raw.is_read_only() && !defines);
         // Nor does `EXPLAIN ROLLBACK` end a transaction.
@@ -92,6 +96,7 @@ impl Compiled {
             lengthened: None,
             is_long,
             counts: begins_with(text, &["INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"]),
+            optimizes: pragma == PragmaKind::Optimizes,
             sql: Box::default(),
         }
     }
@@ -173,6 +178,7 @@ impl Compiled {
             control: self.control,
             read_only: self.read_only,
             counts: self.counts,
+            optimizes: self.optimizes,
         }
     }
 

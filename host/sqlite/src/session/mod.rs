@@ -314,6 +314,7 @@ impl Db {
     /// Like [`tracked`](Db::tracked), for a guest's statement that has just been admitted.
     fn run<T>(&mut self, kind: Kind, work: impl FnOnce(&mut Db) -> Result<T>) -> Attempt<T> {
         let before = self.running.begin(kind.id, kind.compiles_aside());
+        self.seen.set_optimizes(kind.optimizes);
         let total = kind.counts.then(|| self.conn.total_changes());
         let result = self.tracked(kind.control, kind.read_only, |db| {
             work(db).map_err(|error| match kind.read_only {
@@ -322,6 +323,7 @@ impl Db {
             })
         });
         self.running.end(before);
+        self.seen.set_optimizes(false);
         if !kind.read_only && total == Some(self.conn.total_changes()) {
             self.changes.note_none(&self.conn);
         }
