@@ -71,6 +71,12 @@ pub(crate) fn is_definition(sql: &str) -> bool {
     begins_with(sql, &["CREATE", "DROP", "ALTER"])
 }
 
+/// Whether a statement writes the statistics of tables, which SQLite does before it asks whether it
+/// may analyze.
+pub(crate) fn analyzes(sql: &str) -> bool {
+    begins_with(sql, &["ANALYZE"])
+}
+
 /// Whether SQLite may run a statement without checking that the schema it was compiled against is
 /// current. All other statements check that as they begin (`OP_Transaction`).
 pub(crate) fn trusts_schema(sql: &str) -> bool {

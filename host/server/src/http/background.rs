@@ -2,16 +2,16 @@
 //!
 //! At first a guest runs where its request arrived: a fast one never changes threads. Once it has
 //! used the processor for a millisecond, in however many steps, it moves to a second runtime: one
-//! worker for each processor, at a low priority. There, guests that compute take turns. However many
-//! there are, they leave most of each processor to the server's own workers, which accept, answer
-//! and enforce deadlines.
+//! worker for each processor, at a low priority. There, guests that compute take turns. However
+//! many there are, they leave most of each processor to the server's own workers, which accept,
+//! answer and enforce deadlines.
 //!
-//! One that is stopped, at its deadline or because its client has left, does not wait for its turn
-//! to end: others wait for its place.
+//! A guest that is stopped, at its deadline or because its client has left, ends without waiting
+//! for another turn: others wait for its place.
 //!
 //! What a guest holds in the background, such as a transaction, it holds for longer. The limits on
-//! that are times, so they do not change. Threads that a pool starts meanwhile, for others too, have
-//! the usual priority: see [`spawner`].
+//! that are times, so they do not change. Threads that a pool starts meanwhile, for others too,
+//! have the usual priority: see [`spawner`].
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -23,7 +23,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use millpond_wasmtime::pool::spawner;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 /// How much of a processor's time a guest may use before it continues in the background. Less than
@@ -31,9 +31,9 @@ use tokio::task::JoinHandle;
 const FOREGROUND_TIME: Duration = Duration::from_millis(1);
 
 /// After how many [epochs](super::epochs::EPOCH) a guest that computes lets others run, on the
-/// thread that calls this.
+/// thread that calls this: where its turn before that ends.
 pub(super) fn turn() -> u64 {
-    /// The first of these is nearly over when the turn begins.
+    /// The first of these may be nearly over when the turn begins.
     const FOREGROUND: u64 = 2;
     /// Each turn loads the guest's memory into the processor's caches again.
     const BACKGROUND: u64 = 10;
@@ -49,6 +49,7 @@ thread_local! {
 
 /// Where guests that compute continue.
 pub(super) struct Background {
+    handle: Handle,
     /// `None` once this is dropped.
     runtime: Option<Runtime>,
 }
@@ -63,7 +64,7 @@ pub(super) fn max_blocking_threads(max_requests: u32) -> usize {
 
 /// The work of a guest. Completes with its result, wherever it runs: `None` if it panicked in the
 /// background. Dropping this stops it.
-pub(super) struct GuestWork<T> {
+pub(super) struct GuestWork<T: Send + 'static> {
     state: State<T>,
     stop: Stop,
     background: Arc<Background>,
@@ -103,10 +104,12 @@ impl Stop {
     }
 }
 
-/// Work in the background, for those who may poll it: the background in its turn, or who stops it.
-struct Turns<T> {
+/// Work in the background. It is polled there in its turns, or where it is stopped.
+struct Turns<T>(Arc<Shared<T>>);
+
+struct Shared<T> {
     /// `None` while it is polled, and after its end.
-    work: Arc<Mutex<Option<Work<T>>>>,
+    work: Mutex<Option<Work<T>>>,
     stop: Stop,
 }
 
@@ -117,7 +120,7 @@ impl Background {
     ///
     /// The system has no more threads or descriptors.
     pub(super) fn start(max_requests: u32) -> io::Result<Background> {
-        /// After how many polls, each of which may take an epoch, it looks for due timers and
+        /// After how many polls, each of which may take 10 ms, it looks for due timers and
         /// sockets.
         const EVENT_INTERVAL: u32 = 4;
         /// After how many it looks for tasks from other threads. With 1, those that come would run
@@ -140,6 +143,7 @@ impl Background {
         });
         let runtime = spawner::run(move || builder.build())??;
         Ok(Background {
+            handle: runtime.handle().clone(),
             runtime: Some(runtime),
         })
     }
@@ -147,8 +151,14 @@ impl Background {
     fn spawn<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Option<JoinHandle<T>> {
-        self.runtime.as_ref().map(|runtime| runtime.spawn(work))
+    ) -> JoinHandle<T> {
+        self.handle.spawn(work)
+    }
+
+    /// Drop what may take long, such as a large memory, on a thread of its own. Completes when it
+    /// has been dropped.
+    pub(super) fn discard<T: Send + 'static>(&self, heavy: T) -> JoinHandle<()> {
+        self.handle.spawn_blocking(move || drop(heavy))
     }
 }
 
@@ -183,41 +193,9 @@ impl<T: Send + 'static> GuestWork<T> {
         self.await
     }
 
-    fn poll_foreground(&mut self, cx: &mut Context<'_>) -> Poll<T> {
-        let State::Foreground(work) = &mut self.state else {
-            return Poll::Pending;
-        };
-        let since = Since::now();
-        if let Poll::Ready(result) = work.as_mut().poll(cx) {
-            self.state = State::Over;
-            return Poll::Ready(result);
-        }
-        self.used += since.computed();
-        if self.used >= FOREGROUND_TIME {
-            self.move_to_background();
-        }
-        Poll::Pending
-    }
-
-    fn move_to_background(&mut self) {
-        let work = match std::mem::replace(&mut self.state, State::Over) {
-            State::Foreground(work) => work,
-            other => {
-                self.state = other;
-                return;
-            }
-        };
-        let turns = Turns {
-            work: Arc::new(Mutex::new(Some(work))),
-            stop: self.stop.clone(),
-        };
-        let background = Turns {
-            work: Arc::clone(&turns.work),
-            stop: self.stop.clone(),
-        };
-        if let Some(task) = self.background.spawn(background) {
-            self.state = State::Background(turns, task);
-        }
+    /// Whether it has computed for so long that it does not run here any more.
+    pub(super) fn has_moved(&self) -> bool {
+        self.used >= FOREGROUND_TIME
     }
 }
 
@@ -225,42 +203,57 @@ impl<T: Send + 'static> Future for GuestWork<T> {
     type Output = Option<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        if let Poll::Ready(result) = self.poll_foreground(cx) {
-            return Poll::Ready(Some(result));
-        }
-        let result = match &mut self.state {
-            State::Foreground(_) => return Poll::Pending,
-            State::Over => return Poll::Ready(None),
-            State::Background(turns, task) => {
-                let waiting = turns.stop.is_set().then(|| turns.take()).flatten();
-                match waiting {
-                    Some(mut work) => {
-                        // Nothing wakes it any more.
-                        task.abort();
-                        match work.as_mut().poll(cx) {
-                            Poll::Ready(result) => Some(result),
-                            Poll::Pending => None,
-                        }
+        let this = &mut *self;
+        loop {
+            match std::mem::replace(&mut this.state, State::Over) {
+                State::Over => return Poll::Ready(None),
+                State::Foreground(mut work) => {
+                    let since = Since::now();
+                    if let Poll::Ready(result) = work.as_mut().poll(cx) {
+                        return Poll::Ready(Some(result));
                     }
-                    None => match Pin::new(task).poll(cx) {
-                        Poll::Ready(result) => result.ok().flatten(),
-                        Poll::Pending => return Poll::Pending,
-                    },
+                    this.used += since.computed();
+                    if !this.has_moved() {
+                        this.state = State::Foreground(work);
+                        return Poll::Pending;
+                    }
+                    let turns = Turns(Arc::new(Shared {
+                        work: Mutex::new(Some(work)),
+                        stop: this.stop.clone(),
+                    }));
+                    let task = this.background.spawn(Turns(Arc::clone(&turns.0)));
+                    this.state = State::Background(turns, task);
+                }
+                State::Background(turns, mut task) => {
+                    let waiting = this.stop.is_set().then(|| turns.take()).flatten();
+                    let Some(mut work) = waiting else {
+                        return match Pin::new(&mut task).poll(cx) {
+                            Poll::Ready(result) => Poll::Ready(result.ok().flatten()),
+                            Poll::Pending => {
+                                this.state = State::Background(turns, task);
+                                Poll::Pending
+                            }
+                        };
+                    };
+                    // Nothing wakes it any more.
+                    task.abort();
+                    return match work.as_mut().poll(cx) {
+                        Poll::Ready(result) => Poll::Ready(Some(result)),
+                        Poll::Pending => Poll::Ready(None),
+                    };
                 }
             }
-        };
-        self.state = State::Over;
-        Poll::Ready(result)
+        }
     }
 }
 
-impl<T> Drop for GuestWork<T> {
+impl<T: Send + 'static> Drop for GuestWork<T> {
     fn drop(&mut self) {
         if let State::Background(turns, task) = &self.state {
-            turns.stop.set();
+            self.stop.set();
             if let Some(work) = turns.take() {
                 task.abort();
-                drop(work);
+                drop(self.background.discard(work));
             }
         }
     }
@@ -273,9 +266,10 @@ impl<T> Turns<T> {
 
     /// Give it back, to wait for its next turn. If it was stopped meanwhile, it is returned.
     fn put_back(&self, work: Work<T>) -> Option<Work<T>> {
-        // Who stops it sets that before, and looks here after: one of the two sees the other.
+        // Stopping it sets `stop` first, and then takes this lock. So either it is
+        // found here, or this sees `stop`.
         let mut place = self.lock();
-        if self.stop.is_set() {
+        if self.0.stop.is_set() {
             return Some(work);
         }
         *place = Some(work);
@@ -283,7 +277,7 @@ impl<T> Turns<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Work<T>>> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -493,7 +487,7 @@ mod tests {
         assert_eq!(Arc::strong_count(&held), 1);
     }
 
-    /// Both workers are busy, with the turns of others.
+    /// All workers are busy, with the turns of others.
     #[test]
     fn work_that_waits_for_its_turn_is_stopped_at_once() {
         let (mut work, held) = moving(|| {});

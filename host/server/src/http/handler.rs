@@ -41,7 +41,7 @@ use crate::site::{Component, Site, Target};
 use crate::tenant::{Refusal, TenantResolver};
 
 /// How long after its deadline a client waits for its guest to end. A guest that computes ends at
-/// its next epoch, unless the processors are overloaded.
+/// the end of its turn, unless the processors are overloaded.
 const ENDING_GRACE: Duration = Duration::from_millis(50);
 
 const NO_ROUTE: &str = "no route of this server fits\n";
@@ -123,7 +123,7 @@ impl Handler {
         let _ = self.places.acquire_many(self.max_requests).await;
     }
 
-    /// End every guest that still runs, at its next epoch or after its statement.
+    /// End every guest that still runs, at the end of its turn or after its statement.
     pub(super) fn end_all(&self) {
         self.end
             .lock()
@@ -396,8 +396,8 @@ async fn answered_by(
     answer
 }
 
-/// Wait for an answer. A guest that runs in the background may end later than at the deadline, and the
-/// client does not wait for that.
+/// Wait for an answer. A guest that runs in the background may end later than at the deadline, and
+/// the client does not wait for that.
 async fn answered(
     answer: impl Future<Output = Result<Answer, oneshot::Canceled>>,
     deadline: Instant,

@@ -76,7 +76,7 @@ impl Server {
     ///
     /// The system has no more threads or descriptors.
     pub fn runtime(&self) -> io::Result<Runtime> {
-        /// After how many polls, each of which a guest can make take 10 ms, the runtime looks for
+        /// After how many polls, each of which a guest can make take 2 ms, the runtime looks for
         /// due timers and sockets. With 1, a task that yields runs before all others.
         const EVENT_INTERVAL: u32 = 8;
         tokio::runtime::Builder::new_multi_thread()

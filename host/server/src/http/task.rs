@@ -54,7 +54,7 @@ impl Task {
         client_gone: impl Future<Output = ()> + Send + 'static,
     ) -> impl Future<Output = ()> + Send + 'static {
         async move {
-            let mut instance = handler.instance(
+            let instance = handler.instance(
                 &self.site,
                 &self.component,
                 self.number,
@@ -67,15 +67,19 @@ impl Task {
                 running: handler.watch.running(component.name.as_str()),
                 _traced: self.traced,
             };
+            let unfinished = Unfinished(Some(Arc::clone(&self.delivery)));
             let responder = Responder::new(answer, Arc::clone(&self.delivery));
             let called = responder.clone();
             let mut work = GuestWork::new(&handler.background, |stop| async move {
+                // Dropped in the reverse order, also in a panic: the response is cut before the
+                // store drops the sending end of its body, and the place is free after all else.
+                let held = held;
+                let mut instance = instance;
+                let unfinished = unfinished;
                 let call = instance.call(request, called);
                 let outcome = stop.unless_stopped(call).await;
-                (instance, outcome, held)
+                (unfinished, instance, held, outcome)
             });
-            // Dropped before the store, and with it the sending end of the response's body.
-            let mut unfinished = Unfinished(Some(Arc::clone(&self.delivery)));
 
             let mut ended = handler.ended.clone();
             let done = tokio::select! {
@@ -92,8 +96,8 @@ impl Task {
                 Some(done) => done,
                 None => work.stop().await,
             };
-            // A host's bug: it panicked in the background, where it dropped all that it held.
-            let Some((mut instance, outcome, held)) = done else {
+            // A host's bug: it panicked in the background.
+            let Some((mut unfinished, mut instance, held, outcome)) = done else {
                 return;
             };
             let unanswered = responder.take();
@@ -134,10 +138,16 @@ impl Task {
                 let is_current = || Arc::ptr_eq(&self.site, &handler.site());
                 let delivery = self.delivery;
                 handler.idle.keep(instance, delivery, settings, is_current);
+                drop((held.place, held.running));
             } else {
-                drop(instance); // Every connection that the guest still held is back now.
+                // Every connection that the guest still held is back after this.
+                let rest = (instance, held.place, held.running);
+                match work.has_moved() {
+                    // It may have a large memory.
+                    true => drop(handler.background.discard(rest).await),
+                    false => drop(rest),
+                }
             }
-            drop((held.place, held.running));
             // Last: a client that has its answer can rely on the guest holding nothing.
             if let (Some(answer), Some(failed)) = (unanswered, failed) {
                 let _ = answer.send(failed);

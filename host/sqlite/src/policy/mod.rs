@@ -19,7 +19,7 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization, TransactionOperati
 
 use self::names::PragmaScope;
 use self::rights::Verb;
-use crate::text::{begins_with, mentions, replaces};
+use crate::text::{analyzes, mentions, replaces};
 
 /// The prefix of the host's own tables: the record of migrations, without which they would all run
 /// again. Guests may read them.
@@ -61,8 +61,9 @@ pub(crate) struct Seen {
     alters: AtomicBool,
     /// The statement changes the schema, for which SQLite writes its own tables.
     defines: AtomicBool,
-    /// `PRAGMA optimize` runs, and compiles statements of its own.
-    optimizes: AtomicBool,
+    /// A statement runs that writes the statistics of tables. SQLite may compile it again, or
+    /// compile statements of its own for it.
+    runs_analysis: AtomicBool,
     /// A statement is being compiled, not run.
     compiling: AtomicBool,
     /// The statement writes a table that may not be read completely.
@@ -116,7 +117,7 @@ impl Seen {
             temporary: AtomicBool::new(false),
             alters: AtomicBool::new(false),
             defines: AtomicBool::new(false),
-            optimizes: AtomicBool::new(false),
+            runs_analysis: AtomicBool::new(false),
             compiling: AtomicBool::new(false),
             writes_unread: AtomicBool::new(false),
             writes_undeletable: AtomicBool::new(false),
@@ -144,9 +145,7 @@ impl Seen {
         self.alters.store(false, Ordering::Relaxed);
         self.writes_unread.store(false, Ordering::Relaxed);
         self.writes_undeletable.store(false, Ordering::Relaxed);
-        // For `ANALYZE t`, SQLite writes its own tables before it asks for permission.
-        let analyzes = begins_with(sql, &["ANALYZE"]);
-        self.defines.store(analyzes, Ordering::Relaxed);
+        self.defines.store(analyzes(sql), Ordering::Relaxed);
         self.compiling.store(true, Ordering::Relaxed);
         *self.refusal() = None;
     }
@@ -156,9 +155,16 @@ impl Seen {
         self.compiling.store(false, Ordering::Relaxed);
     }
 
-    /// Note whether `PRAGMA optimize` runs from now on.
-    pub(crate) fn set_optimizes(&self, optimizes: bool) {
-        self.optimizes.store(optimizes, Ordering::Relaxed);
+    /// A statement begins to run. If SQLite compiles it again, it does not call
+    /// [`start`](Seen::start).
+    pub(crate) fn begin_run(&self, is_analysis: bool) {
+        self.defines.store(false, Ordering::Relaxed);
+        self.runs_analysis.store(is_analysis, Ordering::Relaxed);
+    }
+
+    /// The statement has run, for now.
+    pub(crate) fn end_run(&self) {
+        self.begin_run(false);
     }
 
     /// What SQLite does not report about the last statement, if it is a pragma.
@@ -400,11 +406,8 @@ impl Seen {
     }
 
     fn read(&self, rights: &Rights, table: &str, column: &str) -> Decision {
-        let by_sqlite = || {
-            names::starts_with(table, "sqlite_stat")
-                && (self.defines.load(Ordering::Relaxed) || self.optimizes(rights))
-        };
-        if rights::has_all_tables(rights) || names::is_open_table(table) || by_sqlite() {
+        let by_sqlite = self.is_for_sqlite() && names::starts_with(table, "sqlite_stat");
+        if rights::has_all_tables(rights) || names::is_open_table(table) || by_sqlite {
             return Ok(Allowed::Yes);
         }
         if is_schema(table) {
@@ -434,9 +437,7 @@ impl Seen {
             return Ok(Allowed::Yes);
         }
         if names::starts_with(table, "sqlite_") {
-            let statistics = names::starts_with(table, "sqlite_stat") && self.optimizes(rights);
-            let by_sqlite = self.defines.load(Ordering::Relaxed) || statistics;
-            return refuse_if(!by_sqlite, || Refusal::always(what()));
+            return refuse_if(!self.is_for_sqlite(), || Refusal::always(what()));
         }
         refuse_if(is_host_table(table), || Refusal::always(what()))?;
         refuse_if(!rights::may_write(rights, verb, table), || {
@@ -451,10 +452,9 @@ impl Seen {
         Ok(Allowed::Yes)
     }
 
-    /// Whether SQLite writes the statistics for `PRAGMA optimize`: for each `ANALYZE`, before it
-    /// asks for permission to analyze.
-    fn optimizes(&self, rights: &Rights) -> bool {
-        self.optimizes.load(Ordering::Relaxed) && rights.may_change_schema()
+    /// Whether SQLite uses its own tables for the statement.
+    fn is_for_sqlite(&self) -> bool {
+        self.defines.load(Ordering::Relaxed) || self.runs_analysis.load(Ordering::Relaxed)
     }
 
     /// Creating, altering or dropping a table, index, view or trigger.

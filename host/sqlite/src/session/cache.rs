@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::ffi::statement::{RawStatement, StatementId};
 use crate::policy::{Control, PragmaKind};
 use crate::session::program::{self, Look};
-use crate::text::{begins_with, is_definition, trusts_schema};
+use crate::text::{analyzes, begins_with, is_definition, trusts_schema};
 
 /// The maximum length of a cached statement's text, in bytes: a guest could fill the cache with
 /// texts that it never runs again.
@@ -36,8 +36,8 @@ pub(crate) struct Compiled {
     is_long: bool,
     /// Whether `changes()` counts it.
     counts: bool,
-    /// Whether it is `PRAGMA optimize`.
-    optimizes: bool,
+    /// See [`analyzes`].
+    analyzes: bool,
     sql: Box<str>,
 }
 
@@ -51,8 +51,8 @@ pub(crate) struct Kind {
     pub(crate) read_only: bool,
     /// Whether `changes()` counts it.
     pub(crate) counts: bool,
-    /// Whether it is `PRAGMA optimize`.
-    pub(crate) optimizes: bool,
+    /// Whether SQLite writes the statistics of tables for it. See [`analyzes`].
+    pub(crate) analyzes: bool,
 }
 
 impl Kind {
@@ -96,7 +96,7 @@ impl Compiled {
             lengthened: None,
             is_long,
             counts: begins_with(text, &["INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"]),
-            optimizes: pragma == PragmaKind::Optimizes,
+            analyzes: analyzes(text) || pragma == PragmaKind::Optimizes,
             sql: Box::default(),
         }
     }
@@ -178,7 +178,7 @@ impl Compiled {
             control: self.control,
             read_only: self.read_only,
             counts: self.counts,
-            optimizes: self.optimizes,
+            analyzes: self.analyzes,
         }
     }
 

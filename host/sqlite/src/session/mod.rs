@@ -314,7 +314,7 @@ impl Db {
     /// Like [`tracked`](Db::tracked), for a guest's statement that has just been admitted.
     fn run<T>(&mut self, kind: Kind, work: impl FnOnce(&mut Db) -> Result<T>) -> Attempt<T> {
         let before = self.running.begin(kind.id, kind.compiles_aside());
-        self.seen.set_optimizes(kind.optimizes);
+        self.seen.begin_run(kind.analyzes);
         let total = kind.counts.then(|| self.conn.total_changes());
         let result = self.tracked(kind.control, kind.read_only, |db| {
             work(db).map_err(|error| match kind.read_only {
@@ -323,7 +323,7 @@ impl Db {
             })
         });
         self.running.end(before);
-        self.seen.set_optimizes(false);
+        self.seen.end_run();
         if !kind.read_only && total == Some(self.conn.total_changes()) {
             self.changes.note_none(&self.conn);
         }

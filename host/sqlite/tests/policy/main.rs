@@ -8,6 +8,7 @@
 //! `MILLPOND_BLESS=1` rewrites the file: review the changes before committing it.
 
 mod reasons;
+mod statistics;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
