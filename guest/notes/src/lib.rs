@@ -25,6 +25,7 @@ mod version;
 mod wasi_http;
 
 use http::Method;
+use millpond_guest::return_db;
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{IncomingRequest, ResponseOutparam};
 
@@ -39,7 +40,10 @@ wasip2::http::proxy::export!(Notes);
 
 impl Guest for Notes {
     fn handle(request: IncomingRequest, response: ResponseOutparam) {
-        respond(main(&Request(request)), response);
+        let answer = main(&Request(request));
+        // Another request may use the connection while the client takes this response.
+        return_db();
+        respond(answer, response);
     }
 }
 

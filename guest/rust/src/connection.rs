@@ -303,11 +303,11 @@ impl Connection {
 
     /// Whether the host has taken the connection back. Does not wait.
     pub(crate) fn is_stale(&self) -> bool {
-        // Without a statement the call does nothing: it fails with `sql` on a live connection. It
-        // fails with `stale-handle` after a rollback too, but then the transaction counts as open.
-        match self.raw.execute("", &[]) {
+        // An empty script does nothing on a live connection. It fails with `stale-handle` after a
+        // rollback too, but then the transaction counts as open.
+        match self.raw.execute_script("") {
             Err(error) => error.kind == wit::ErrorKind::StaleHandle && !self.in_transaction(),
-            Ok(_) => false,
+            Ok(()) => false,
         }
     }
 
