@@ -134,6 +134,12 @@ impl Guest {
         self.limits.reached
     }
 
+    /// Whether dropping it may take milliseconds.
+    pub(crate) fn is_large(&self) -> bool {
+        const LARGE: usize = 8 << 20;
+        self.limits.memory > LARGE
+    }
+
     /// The instance has started. It may keep the memory that it has now.
     pub(crate) fn has_started(&mut self) {
         self.limits.kept_memory = self.limits.kept_memory.max(self.limits.memory);

@@ -70,7 +70,7 @@ async fn a_good_guest_passes_every_assertion() {
          1 prepare SELECT count(*) FROM notes
          1 query SELECT count(*) FROM notes -> 1 row
          1 commit
-         1 return by the end of the request",
+         1 return",
     );
     assert_eq!(
         (listed.record.journal.rows(), listed.record.journal.waits()),

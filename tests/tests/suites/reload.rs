@@ -2,6 +2,8 @@
 //! migrations change.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
@@ -298,6 +300,27 @@ fn instances_of_a_replaced_component_are_dropped() {
     held.send(sql).expect("the rest");
     held.answer().expect("an answer").is(200);
     until("the former engine ends", || engines() == 1);
+    server.terminate();
+    assert!(server.wait().success());
+}
+
+/// Those of the component before, too.
+#[test]
+fn guests_of_a_new_component_are_interrupted() {
+    let (_folder, file) = site::write("hostile_serves", "request-timeout = \"2s\"", "");
+    let server = Server::start(site::command(&file));
+    let mut before = TcpStream::connect(server.address).expect("a connection");
+    let request = "GET /loop HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    before.write_all(request.as_bytes()).expect("a request");
+    let config = fs::read_to_string(&file).expect("the file");
+    let limited = "[components.app]\nmax-memory-size = \"64MiB\"\n";
+    replace(&file, &config.replace("[components.app]\n", limited));
+    server.reload();
+    assert_eq!(failures_until_reloaded(&server), 0);
+    server.ask("GET", "/loop", None).is(504);
+    let mut answer = String::new();
+    before.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
     server.terminate();
     assert!(server.wait().success());
 }

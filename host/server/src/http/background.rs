@@ -192,11 +192,6 @@ impl<T: Send + 'static> GuestWork<T> {
         self.stop.set();
         self.await
     }
-
-    /// Whether it has computed for so long that it does not run here any more.
-    pub(super) fn has_moved(&self) -> bool {
-        self.used >= FOREGROUND_TIME
-    }
 }
 
 impl<T: Send + 'static> Future for GuestWork<T> {
@@ -213,7 +208,7 @@ impl<T: Send + 'static> Future for GuestWork<T> {
                         return Poll::Ready(Some(result));
                     }
                     this.used += since.computed();
-                    if !this.has_moved() {
+                    if this.used < FOREGROUND_TIME {
                         this.state = State::Foreground(work);
                         return Poll::Pending;
                     }

@@ -141,9 +141,9 @@ impl Task {
                 drop((held.place, held.running));
             } else {
                 // Every connection that the guest still held is back after this.
+                let is_large = instance.store.data().is_large();
                 let rest = (instance, held.place, held.running);
-                match work.has_moved() {
-                    // It may have a large memory.
+                match is_large {
                     true => drop(handler.background.discard(rest).await),
                     false => drop(rest),
                 }

@@ -8,12 +8,21 @@ const PATIENCE_MS = 5000;
 
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
-const bytes = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
 
 function time(ms) {
   if (ms === null) return '–';
   if (ms === Infinity) return '> 10 s';
   return ms < 1000 ? `${short.format(ms)} ms`.replace(/^0 ms$/, `${ms} ms`) : `${short.format(ms / 1000)} s`;
+}
+
+function size(bytes) {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let unit = 0;
+  while (bytes >= 1024 && unit + 1 < units.length) {
+    bytes /= 1024;
+    unit += 1;
+  }
+  return `${short.format(bytes)} ${units[unit]}`;
 }
 
 function duration(seconds) {
@@ -62,7 +71,7 @@ const components = new Table('components-table', 'Components', [
   times('p50', (row) => row.p50),
   times('p99', (row) => row.p99),
   number('Instances', (row) => row.instances),
-  number('Bytes/s', (row) => row.bytes, { text: (row) => bytes.format(row.bytes) }),
+  number('Sent/s', (row) => row.bytes, { text: (row) => size(row.bytes) }),
   { title: 'Failures', text: (row) => Object.entries(row.failures).map(([cause, count]) => `${count} ${cause}`).join(', ') },
 ]);
 
@@ -80,7 +89,7 @@ const databases = new Table('databases-table', 'Databases', [
   problems('Timeouts', (row) => row.counters.timeouts),
   {
     title: 'Disk free',
-    text: (row) => row.disks.map((disk) => bytes.format(disk.free)).join(', '),
+    text: (row) => row.disks.map((disk) => size(disk.free)).join(', '),
     wrong: (row) => row.disks.some((disk) => disk.low),
   },
   {
