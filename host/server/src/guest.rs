@@ -78,6 +78,9 @@ impl GuestSettings {
 /// handles no other request.
 const KEPT_SHARE: usize = 2;
 
+/// To fill so much memory takes a millisecond or longer.
+pub(crate) const LARGE: usize = 4 << 20;
+
 /// Define everything that a guest may import.
 pub(crate) fn linker(
     engine: &Engine,
@@ -134,9 +137,13 @@ impl Guest {
         self.limits.reached
     }
 
-    /// Whether dropping it may take milliseconds.
+    /// What limits its growth.
+    pub(crate) fn limits(&mut self) -> &mut Limits {
+        &mut self.limits
+    }
+
+    /// Whether to fill its memory, or to drop it, may take milliseconds.
     pub(crate) fn is_large(&self) -> bool {
-        const LARGE: usize = 8 << 20;
         self.limits.memory > LARGE
     }
 
@@ -166,7 +173,7 @@ impl Guest {
 }
 
 /// The limits of an instance, and the last one that refused it something.
-struct Limits {
+pub(crate) struct Limits {
     inner: StoreLimits,
     reached: Option<Reached>,
     /// The size of the largest linear memory.

@@ -45,6 +45,24 @@ pub(super) fn turn() -> u64 {
 
 thread_local! {
     static IS_BACKGROUND: Cell<bool> = const { Cell::new(false) };
+    /// Whether the work that is polled must move.
+    static MUST_MOVE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Continue in the background. For a guest whose next step may take long: nothing interrupts it
+/// while it fills or copies memory.
+pub(super) async fn leave_foreground() {
+    let mut has_left = IS_BACKGROUND.get();
+    poll_fn(|cx| {
+        if has_left {
+            return Poll::Ready(());
+        }
+        has_left = true;
+        MUST_MOVE.set(true);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Where guests that compute continue.
@@ -208,7 +226,7 @@ impl<T: Send + 'static> Future for GuestWork<T> {
                         return Poll::Ready(Some(result));
                     }
                     this.used += since.computed();
-                    if this.used < FOREGROUND_TIME {
+                    if !MUST_MOVE.take() && this.used < FOREGROUND_TIME {
                         this.state = State::Foreground(work);
                         return Poll::Pending;
                     }
@@ -426,6 +444,19 @@ mod tests {
         const HALF: Duration = Duration::from_micros(550);
         assert_eq!(where_it_ran(&[MOST; 3]), [false, true, true]);
         assert_eq!(where_it_ran(&[HALF; 3]), [false, false, true]);
+    }
+
+    #[test]
+    fn work_moves_before_it_takes_long() {
+        let work = GuestWork::new(&background(), |_| async move {
+            let before = is_in_background();
+            leave_foreground().await;
+            let after = is_in_background();
+            leave_foreground().await;
+            (before, after)
+        });
+        let ran = runtime().block_on(async { tokio::spawn(work).await.expect("no panic") });
+        assert_eq!(ran, Some((false, true)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use wasmtime_wasi_http::handler::Proxy;
 
 use crate::config;
 use crate::guest::Guest;
-use crate::http::background::turn;
+use crate::http::background::{leave_foreground, turn};
 use crate::http::call::{Responder, call_02, call_03};
 use crate::http::delivery::Delivery;
 use crate::http::guest_output::GuestOutput;
@@ -50,6 +50,7 @@ impl Instance {
         let mut wasi = guest.wasi();
         wasi.stdout(output.clone()).stderr(output.clone());
         let mut store = guest.store(&component.program.engine, wasi.build(), sqlite);
+        store.limiter_async(|guest| guest.limits());
         store.set_epoch_deadline(turn());
         store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(turn())));
         Instance {
@@ -82,6 +83,10 @@ impl Instance {
         responder: Responder,
     ) -> impl Future<Output = wasmtime::Result<()>> + Send {
         async move {
+            if self.store.data().is_large() {
+                // It may fill its memory at once.
+                leave_foreground().await;
+            }
             let proxy = match &self.proxy {
                 Some(proxy) => proxy,
                 None => {

@@ -22,6 +22,7 @@ mod delivery;
 mod disconnect;
 mod epochs;
 mod exchange;
+mod growth;
 mod guest_output;
 mod handler;
 mod http2;

@@ -59,8 +59,10 @@ pub(crate) struct Seen {
     temporary: AtomicBool,
     /// The statement alters a table.
     alters: AtomicBool,
-    /// The statement changes the schema, for which SQLite writes its own tables.
+    /// The statement changes the schema.
     defines: AtomicBool,
+    /// SQLite uses its own tables for the statement, which drops or alters something, or analyzes.
+    uses_own_tables: AtomicBool,
     /// A statement runs that writes the statistics of tables. SQLite may compile it again, or
     /// compile statements of its own for it.
     runs_analysis: AtomicBool,
@@ -117,6 +119,7 @@ impl Seen {
             temporary: AtomicBool::new(false),
             alters: AtomicBool::new(false),
             defines: AtomicBool::new(false),
+            uses_own_tables: AtomicBool::new(false),
             runs_analysis: AtomicBool::new(false),
             compiling: AtomicBool::new(false),
             writes_unread: AtomicBool::new(false),
@@ -145,7 +148,8 @@ impl Seen {
         self.alters.store(false, Ordering::Relaxed);
         self.writes_unread.store(false, Ordering::Relaxed);
         self.writes_undeletable.store(false, Ordering::Relaxed);
-        self.defines.store(analyzes(sql), Ordering::Relaxed);
+        self.defines.store(false, Ordering::Relaxed);
+        self.uses_own_tables.store(analyzes(sql), Ordering::Relaxed);
         self.compiling.store(true, Ordering::Relaxed);
         *self.refusal() = None;
     }
@@ -158,7 +162,7 @@ impl Seen {
     /// A statement begins to run. If SQLite compiles it again, it does not call
     /// [`start`](Seen::start).
     pub(crate) fn begin_run(&self, is_analysis: bool) {
-        self.defines.store(false, Ordering::Relaxed);
+        self.uses_own_tables.store(false, Ordering::Relaxed);
         self.runs_analysis.store(is_analysis, Ordering::Relaxed);
     }
 
@@ -278,15 +282,23 @@ impl Seen {
                 self.may_be_open(table_name)?;
                 match temporary && rights.temporary() {
                     true => Ok(Allowed::Yes),
-                    false => self.read(rights, table_name, column_name),
+                    false => self.read(rights, table_name, column_name, context.accessor),
                 }
             }
-            AuthAction::Insert { table_name } => {
-                self.write(rights, Verb::Insert, table_name, temporary)
-            }
-            AuthAction::Delete { table_name } => {
-                self.write(rights, Verb::Delete, table_name, temporary)
-            }
+            AuthAction::Insert { table_name } => self.write(
+                rights,
+                Verb::Insert,
+                table_name,
+                temporary,
+                context.accessor,
+            ),
+            AuthAction::Delete { table_name } => self.write(
+                rights,
+                Verb::Delete,
+                table_name,
+                temporary,
+                context.accessor,
+            ),
             AuthAction::Update {
                 table_name,
                 column_name,
@@ -294,28 +306,37 @@ impl Seen {
                 refuse_if(rights::is_hidden(rights, table_name, column_name), || {
                     Refusal::needing("update of a hidden column", "the column not hidden")
                 })?;
-                self.write(rights, Verb::Update, table_name, temporary)
+                self.write(
+                    rights,
+                    Verb::Update,
+                    table_name,
+                    temporary,
+                    context.accessor,
+                )
             }
             AuthAction::CreateTable { table_name: name }
-            | AuthAction::CreateView { view_name: name }
-            | AuthAction::DropTable { table_name: name }
+            | AuthAction::CreateView { view_name: name } => self.define(rights, &[name]),
+            AuthAction::DropTable { table_name: name }
             | AuthAction::DropView { view_name: name }
             | AuthAction::DropVtable {
                 table_name: name, ..
-            } => self.define(rights, &[name]),
+            } => self.drop_of(rights, &[name], name),
             // Allowed for the host's tables too: neither changes their content, and without a name
             // each applies to all tables.
-            AuthAction::Reindex { index_name: name } | AuthAction::Analyze { table_name: name } => {
-                self.maintain(rights, name)
+            AuthAction::Reindex { index_name: name } => self.maintain(rights, name),
+            AuthAction::Analyze { table_name: name } => {
+                self.maintain(rights, name)?;
+                self.uses_own_tables.store(true, Ordering::Relaxed);
+                Ok(Allowed::Yes)
             }
             AuthAction::CreateIndex {
                 index_name,
                 table_name,
-            }
-            | AuthAction::DropIndex {
+            } => self.define_on(rights, &[index_name, table_name], table_name),
+            AuthAction::DropIndex {
                 index_name,
                 table_name,
-            } => self.define(rights, &[index_name, table_name]),
+            } => self.drop_of(rights, &[index_name, table_name], table_name),
             AuthAction::CreateTrigger {
                 trigger_name,
                 table_name,
@@ -324,15 +345,20 @@ impl Seen {
                 if !rights::has_all_tables(rights) {
                     self.writes_undeletable.store(true, Ordering::Relaxed);
                 }
-                self.define(rights, &[trigger_name, table_name])
+                self.define_on(rights, &[trigger_name, table_name], table_name)
             }
             AuthAction::DropTrigger {
                 trigger_name,
                 table_name,
-            } => self.define(rights, &[trigger_name, table_name]),
+            } => self.drop_of(rights, &[trigger_name, table_name], table_name),
             AuthAction::AlterTable { table_name, .. } => {
                 self.alters.store(true, Ordering::Relaxed);
-                self.define(rights, &[table_name])
+                // Another name may have other rights, and a column that is dropped is deleted.
+                refuse_if(!rights::may_all(rights, table_name), || {
+                    let what = format!("altering the table {table_name}");
+                    Refusal::needing(what, "everything on it")
+                })?;
+                self.drop_of(rights, &[table_name], table_name)
             }
             AuthAction::CreateVtable {
                 table_name,
@@ -405,8 +431,8 @@ impl Seen {
         }
     }
 
-    fn read(&self, rights: &Rights, table: &str, column: &str) -> Decision {
-        let by_sqlite = self.is_for_sqlite() && names::starts_with(table, "sqlite_stat");
+    fn read(&self, rights: &Rights, table: &str, column: &str, accessor: Option<&str>) -> Decision {
+        let by_sqlite = self.is_by_sqlite(accessor) && names::starts_with(table, "sqlite_");
         if rights::has_all_tables(rights) || names::is_open_table(table) || by_sqlite {
             return Ok(Allowed::Yes);
         }
@@ -425,7 +451,14 @@ impl Seen {
         }
     }
 
-    fn write(&self, rights: &Rights, verb: Verb, table: &str, temporary: bool) -> Decision {
+    fn write(
+        &self,
+        rights: &Rights,
+        verb: Verb,
+        table: &str,
+        temporary: bool,
+        accessor: Option<&str>,
+    ) -> Decision {
         let what = || format!("{} on the table {table}", verb.name());
         if temporary || is_schema(table) {
             // On a defensive connection only SQLite itself can write the schema, and the action
@@ -437,7 +470,7 @@ impl Seen {
             return Ok(Allowed::Yes);
         }
         if names::starts_with(table, "sqlite_") {
-            return refuse_if(!self.is_for_sqlite(), || Refusal::always(what()));
+            return refuse_if(!self.is_by_sqlite(accessor), || Refusal::always(what()));
         }
         refuse_if(is_host_table(table), || Refusal::always(what()))?;
         refuse_if(!rights::may_write(rights, verb, table), || {
@@ -452,9 +485,11 @@ impl Seen {
         Ok(Allowed::Yes)
     }
 
-    /// Whether SQLite uses its own tables for the statement.
-    fn is_for_sqlite(&self) -> bool {
-        self.defines.load(Ordering::Relaxed) || self.runs_analysis.load(Ordering::Relaxed)
+    /// Whether it is SQLite that uses its own tables, for the statement. Not a trigger or a view of
+    /// a guest's (`accessor`): dropping a table can run the triggers of those that refer to it.
+    fn is_by_sqlite(&self, accessor: Option<&str>) -> bool {
+        let uses = &[&self.uses_own_tables, &self.runs_analysis];
+        accessor.is_none() && uses.iter().any(|uses| uses.load(Ordering::Relaxed))
     }
 
     /// Creating, altering or dropping a table, index, view or trigger.
@@ -464,6 +499,22 @@ impl Seen {
             Refusal::always(what())
         })?;
         self.maintain(rights, &objects.join(", "))
+    }
+
+    /// Creating what belongs to a table.
+    fn define_on(&self, rights: &Rights, objects: &[&str], table: &str) -> Decision {
+        refuse_if(!rights::covers(rights, table), || {
+            let what = format!("changing the schema ({})", objects.join(", "));
+            Refusal::needing(what, "the table")
+        })?;
+        self.define(rights, objects)
+    }
+
+    /// Dropping or altering a table, or dropping what belongs to it.
+    fn drop_of(&self, rights: &Rights, objects: &[&str], table: &str) -> Decision {
+        self.define_on(rights, objects, table)?;
+        self.uses_own_tables.store(true, Ordering::Relaxed);
+        Ok(Allowed::Yes)
     }
 
     /// Rebuilding what depends on the schema.

@@ -37,6 +37,17 @@ pub(super) fn has_all_tables(rights: &Rights) -> bool {
     rights.tables().is_none()
 }
 
+/// Whether the table is granted, for whatever.
+pub(super) fn covers(rights: &Rights, table: &str) -> bool {
+    find(rights, table).is_none_or(|granted| granted.is_some())
+}
+
+/// Whether everything may be done with the table.
+pub(super) fn may_all(rights: &Rights, table: &str) -> bool {
+    let may = |verb| may_write(rights, verb, table);
+    may_read_whole(rights, table) && may(Verb::Insert) && may(Verb::Update) && may(Verb::Delete)
+}
+
 /// Whether anything in the table may be read.
 pub(super) fn may_read(rights: &Rights, table: &str) -> bool {
     find(rights, table).is_none_or(|granted| granted.is_some_and(TableGrant::may_read))

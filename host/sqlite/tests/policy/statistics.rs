@@ -1,6 +1,8 @@
 //! Only `ANALYZE` writes SQLite's statistics, also in a statement that SQLite compiles again.
 
-use millpond_pool::{Access, Connection, ErrorKind, Parameters, Pool, Value, block_on};
+use millpond_pool::{
+    Access, Connection, ErrorKind, Grant, Parameters, Pool, Request, TableGrant, Value, block_on,
+};
 use millpond_sqlite::PoolBuilder;
 use tempfile::TempDir;
 
@@ -76,5 +78,47 @@ fn a_cached_analysis_may_be_compiled_again() {
         run(&other, "DROP TABLE n").expect("none");
         run(&one, "SELECT 2").expect("a row");
         run(&one, analysis).expect(analysis);
+    }
+}
+
+/// Dropping a table deletes the rows that refer to its own.
+#[test]
+fn a_trigger_does_not_write_them_while_a_table_is_dropped() {
+    for own in [
+        "sqlite_stat1 SET stat = '9 9'",
+        "sqlite_sequence SET seq = 9",
+    ] {
+        let (_folder, pool, [one, other]) = connections();
+        for sql in [
+            "CREATE TABLE n(id INTEGER PRIMARY KEY AUTOINCREMENT)",
+            "INSERT INTO n VALUES (1)",
+        ] {
+            run(&one, sql).expect(sql);
+        }
+        drop(one);
+        drop(other);
+        let all = TableGrant::new().read().insert().update().delete();
+        let grant = Grant::new(&pool, Access::ReadWrite)
+            .table("parent", all.clone())
+            .table("child", all)
+            .schema(true);
+        let guest = block_on(grant.get(Access::ReadWrite, &Request::new()));
+        let guest = guest.expect("a connection");
+        let trigger = format!("CREATE TRIGGER c AFTER DELETE ON child BEGIN UPDATE {own}; END");
+        for sql in [
+            "CREATE TABLE parent(id INTEGER PRIMARY KEY)",
+            "CREATE TABLE child(p REFERENCES parent ON DELETE CASCADE)",
+            "INSERT INTO parent VALUES (1)",
+            "INSERT INTO child VALUES (1)",
+            &trigger,
+        ] {
+            run(&guest, sql).expect(sql);
+        }
+        let dropped = run(&guest, "DROP TABLE parent");
+        assert_eq!(dropped, Err(ErrorKind::NotAuthorized), "{own}");
+        // Without the trigger, SQLite deletes the table's statistics.
+        for sql in ["DROP TRIGGER c", "ANALYZE parent", "DROP TABLE parent"] {
+            run(&guest, sql).expect(sql);
+        }
     }
 }
