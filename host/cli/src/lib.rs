@@ -76,10 +76,11 @@ Examples:
   millpond test notes.wasm tests
   millpond new --lang rust shortener
 
-Exit status: 0 done; 2 a mistake in the command line, a file or a setting, in one line on
-stderr. `test` exits with 1 if a test failed, `ready` if the server is not ready, `serve` if it cannot
-start for a reason that may pass, and `backup`, `restore` and `verify` if the database is damaged. `run` passes the guest's own exit code on (see
-`millpond run --help`), and exits with 134 where the guest trapped.";
+Exit status: 0 done; 2 a mistake in the command line, a file or a setting, in one line on stderr.
+`test` exits with 1 if a test failed, `ready` if the server is not ready, `serve` if it cannot start
+for a reason that may pass, and `backup`, `restore` and `verify` if the database is damaged. `run`
+passes the guest's own exit code on (see `millpond run --help`), and exits with 134 where the guest
+trapped.";
 
 /// Run the command with `args`, whose first element is the program's name.
 ///
@@ -173,9 +174,9 @@ fn without_passwords(message: String, args: &[OsString]) -> String {
         .fold(message, |message, secret| message.replace(secret, "…@"))
 }
 
-/// clap explains at length, in paragraphs. The first says what is wrong; another may have tips, each
-/// on a line. Its tip to write `--` before an option that does not exist, in case it was a value, is
-/// left out.
+/// clap explains at length, in paragraphs. The first says what is wrong; another may have tips, a
+/// line each. Its tip to write `--` before an option that does not exist, in case it was a value,
+/// is left out.
 fn in_one_line(explanation: &str) -> String {
     let explanation = explanation.replace(
         "the following required arguments were not provided:",

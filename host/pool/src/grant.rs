@@ -80,9 +80,11 @@ impl Grant {
     }
 
     /// Whether to allow changes to the schema: creating, altering and dropping tables, indexes,
-    /// views and triggers. Defaults to true if no [`table`](Grant::table) is named, else false. With
-    /// tables, only theirs: altering one needs all rights on it. A view or trigger runs with the rights of the borrower that uses it, so one that a borrower
-    /// creates may run with a wider grant.
+    /// views and triggers. Defaults to true if no [`table`](Grant::table) is named, else false.
+    ///
+    /// With tables, it allows creating others, and changing those named and what belongs to them.
+    /// Altering one needs all rights on it. A view or trigger runs with the rights of the borrower
+    /// that uses it, so one that a borrower creates may run with a wider grant.
     pub fn schema(mut self, allowed: bool) -> Grant {
         Arc::make_mut(&mut self.rights).schema = Some(allowed);
         self

@@ -307,6 +307,10 @@ fn a_grant_of_the_schema_does_not_widen_that_of_tables() {
         "ALTER TABLE note RENAME author TO a",
         "ALTER TABLE note DROP COLUMN author",
         "DROP TABLE note",
+        // A part of it is hidden.
+        "CREATE INDEX n ON note(lower(author))",
+        "CREATE UNIQUE INDEX n ON note(author)",
+        "CREATE INDEX n ON log(entry)",
         "CREATE TABLE mine AS SELECT * FROM sqlite_stat1",
         "CREATE TABLE mine AS SELECT * FROM secret",
     ] {
@@ -317,19 +321,39 @@ fn a_grant_of_the_schema_does_not_widen_that_of_tables() {
         "ALTER TABLE own ADD b; ALTER TABLE own RENAME b TO c; ALTER TABLE own DROP COLUMN c",
         "ALTER TABLE own RENAME TO mine; CREATE INDEX m ON mine(a); ANALYZE mine; DROP INDEX m",
         "CREATE TRIGGER r AFTER INSERT ON mine BEGIN SELECT 1; END; DROP TRIGGER r; DROP TABLE mine",
-        "CREATE TABLE mine(id INTEGER PRIMARY KEY AUTOINCREMENT); DROP TABLE mine",
+        "CREATE TABLE own(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO own VALUES (7)",
+        "ALTER TABLE own RENAME TO mine; DROP TABLE mine",
     ] {
         run(&connection, sql).expect(sql);
     }
 }
 
 #[test]
-fn a_grant_of_the_schema_changes_it() {
+fn temporary_objects_need_no_grant_and_widen_none() {
     let f = fixture();
-    let connection = f.get(&f.narrow().schema(true));
+    let grant = f.narrow().schema(true).temporary(true);
+    let connection = f.get(&grant);
     run(
         &connection,
-        "CREATE INDEX n ON note(body); DROP INDEX n; ANALYZE note",
+        "CREATE TEMP TABLE t(a); ALTER TABLE t ADD b; ALTER TABLE t RENAME b TO c;
+         ALTER TABLE t RENAME TO u; CREATE INDEX temp.i ON u(c); INSERT INTO u VALUES (1, 2)",
+    )
+    .expect("allowed");
+    // It would delete a row, which the grant does not allow.
+    let trigger = "CREATE TEMP TRIGGER r AFTER INSERT ON u BEGIN
+        INSERT OR REPLACE INTO note(id, body) VALUES (1, 'other'); END";
+    let error = run(&connection, trigger).expect_err("not granted");
+    assert_eq!(error.kind(), ErrorKind::NotAuthorized);
+}
+
+#[test]
+fn a_grant_of_the_schema_changes_it() {
+    let f = fixture();
+    let grant = f.narrow().table("quiet", TableGrant::new().read());
+    let connection = f.get(&grant.schema(true));
+    run(
+        &connection,
+        "CREATE INDEX n ON quiet(a); DROP INDEX n; ANALYZE note",
     )
     .expect("allowed");
     query(&connection, "SELECT name FROM sqlite_schema").expect("allowed");

@@ -22,9 +22,10 @@ settings! {
         tables: BTreeMap<String, Table>, unset "all tables",
             example r#"{ note = { allow = ["read", "insert"] } }"#;
 
-        /// Whether the component may create, alter and drop tables, indexes, views and triggers. With
-        /// `tables`, only these and what belongs to them: altering one needs everything on it. A view
-        /// or trigger that it creates runs with the rights of the component that uses it.
+        /// Whether the component may create, alter and drop tables, indexes, views and triggers.
+        /// With `tables`, it may create others, and change these and what belongs to them: altering
+        /// one needs everything on it. A view or trigger that it creates runs with the rights of
+        /// the component that uses it.
         schema: Option<bool>, unset "yes if `tables` is unset, else no",
             example false;
 

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use wasmtime::{ResourceLimiter, ResourceLimiterAsync, Result};
 
 use crate::guest::{LARGE, Limits};
-use crate::http::background::leave_foreground;
+use crate::http::guest_work::leave_foreground;
 
 type Allowed<'a> = Pin<Box<dyn Future<Output = Result<bool>> + Send + 'a>>;
 

@@ -324,8 +324,8 @@ impl Handler {
                 Err(answer) => return Some(*answer),
             };
             // Over this, hyper does not notice a disconnect before the response, so a probe must.
-            // An HTTP/1.0 client is assumed to wait. Otherwise hyper notices, while the connection is
-            // polled; and a probe would go around it, and around TLS.
+            // An HTTP/1.0 client is assumed to wait. Otherwise hyper notices, while the connection
+            // is polled; and a probe would go around it, and around TLS.
             let is_plain_http11 =
                 request.version() == Version::HTTP_11 && client.scheme == uri::Scheme::HTTP;
             let most = placed.site.settings.max_body_size.map(Size::bytes);

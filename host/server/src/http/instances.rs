@@ -13,10 +13,11 @@ use wasmtime_wasi_http::handler::Proxy;
 
 use crate::config;
 use crate::guest::Guest;
-use crate::http::background::{leave_foreground, turn};
+use crate::http::background::turn;
 use crate::http::call::{Responder, call_02, call_03};
 use crate::http::delivery::Delivery;
 use crate::http::guest_output::GuestOutput;
+use crate::http::guest_work::leave_foreground;
 use crate::site::Component;
 
 /// How long an instance waits until its last response has been taken by its connection. A guest may

@@ -12,10 +12,10 @@ use wasmtime_wasi_http::WasiBody;
 
 use crate::admin::Running;
 use crate::http::answer::Answer;
-use crate::http::background::GuestWork;
 use crate::http::bounds::RequestPlace;
 use crate::http::call::Responder;
 use crate::http::delivery::Delivery;
+use crate::http::guest_work::GuestWork;
 use crate::http::handler::Handler;
 use crate::http::refusal::{failed, wrong_body};
 use crate::http::upload::Reading;

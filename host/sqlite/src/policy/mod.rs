@@ -274,7 +274,15 @@ impl Seen {
             self.may_be_temporary(rights)?;
         }
         match context.action {
-            AuthAction::Select | AuthAction::Recursive => Ok(Allowed::Yes),
+            AuthAction::Select => {
+                // SQLite's statements on its own tables have none. A guest's may have no accessor
+                // either: those of a full-text table, and of actions of foreign keys.
+                if context.accessor.is_none() {
+                    self.uses_own_tables.store(false, Ordering::Relaxed);
+                }
+                Ok(Allowed::Yes)
+            }
+            AuthAction::Recursive => Ok(Allowed::Yes),
             AuthAction::Read {
                 table_name,
                 column_name,
@@ -332,7 +340,15 @@ impl Seen {
             AuthAction::CreateIndex {
                 index_name,
                 table_name,
-            } => self.define_on(rights, &[index_name, table_name], table_name),
+            } => {
+                // A hidden column would read as null where the index is built, but not where it is
+                // used; and a unique index shows which values there are twice.
+                refuse_if(!rights::may_read_whole(rights, table_name), || {
+                    let what = format!("an index of the table {table_name}");
+                    Refusal::needing(what, "`read` on all of it")
+                })?;
+                self.define_on(rights, &[index_name, table_name], table_name)
+            }
             AuthAction::DropIndex {
                 index_name,
                 table_name,
@@ -341,18 +357,22 @@ impl Seen {
                 trigger_name,
                 table_name,
             } => {
-                // What the trigger writes is authorized when it runs, but not how it replaces rows.
-                if !rights::has_all_tables(rights) {
-                    self.writes_undeletable.store(true, Ordering::Relaxed);
-                }
+                self.note_trigger(rights);
                 self.define_on(rights, &[trigger_name, table_name], table_name)
             }
             AuthAction::DropTrigger {
                 trigger_name,
                 table_name,
             } => self.drop_of(rights, &[trigger_name, table_name], table_name),
-            AuthAction::AlterTable { table_name, .. } => {
+            AuthAction::AlterTable {
+                database_name,
+                table_name,
+            } => {
                 self.alters.store(true, Ordering::Relaxed);
+                if database_name == "temp" {
+                    self.may_be_temporary(rights)?;
+                    return self.maintain(rights, table_name);
+                }
                 // Another name may have other rights, and a column that is dropped is deleted.
                 refuse_if(!rights::may_all(rights, table_name), || {
                     let what = format!("altering the table {table_name}");
@@ -369,9 +389,12 @@ impl Seen {
                 })?;
                 self.define(rights, &[table_name])
             }
+            AuthAction::CreateTempTrigger { .. } => {
+                self.note_trigger(rights);
+                self.may_be_temporary(rights)
+            }
             AuthAction::CreateTempIndex { .. }
             | AuthAction::CreateTempTable { .. }
-            | AuthAction::CreateTempTrigger { .. }
             | AuthAction::CreateTempView { .. }
             | AuthAction::DropTempIndex { .. }
             | AuthAction::DropTempTable { .. }
@@ -485,8 +508,8 @@ impl Seen {
         Ok(Allowed::Yes)
     }
 
-    /// Whether it is SQLite that uses its own tables, for the statement. Not a trigger or a view of
-    /// a guest's (`accessor`): dropping a table can run the triggers of those that refer to it.
+    /// Whether it is SQLite that uses its own tables, for the statement. False for a guest's trigger
+    /// or view (`accessor`): dropping a table can run the triggers of those that refer to it.
     fn is_by_sqlite(&self, accessor: Option<&str>) -> bool {
         let uses = &[&self.uses_own_tables, &self.runs_analysis];
         accessor.is_none() && uses.iter().any(|uses| uses.load(Ordering::Relaxed))
@@ -499,6 +522,14 @@ impl Seen {
             Refusal::always(what())
         })?;
         self.maintain(rights, &objects.join(", "))
+    }
+
+    /// A trigger is created. What it writes is authorized when it runs, but not how it replaces
+    /// rows.
+    fn note_trigger(&self, rights: &Rights) {
+        if !rights::has_all_tables(rights) {
+            self.writes_undeletable.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Creating what belongs to a table.

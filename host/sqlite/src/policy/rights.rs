@@ -37,7 +37,7 @@ pub(super) fn has_all_tables(rights: &Rights) -> bool {
     rights.tables().is_none()
 }
 
-/// Whether the table is granted, for whatever.
+/// Whether the grant names the table, or all.
 pub(super) fn covers(rights: &Rights, table: &str) -> bool {
     find(rights, table).is_none_or(|granted| granted.is_some())
 }

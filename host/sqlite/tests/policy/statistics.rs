@@ -122,3 +122,35 @@ fn a_trigger_does_not_write_them_while_a_table_is_dropped() {
         }
     }
 }
+
+/// Its statements are compiled while the table of another is dropped, and belong to no trigger.
+#[test]
+fn a_full_text_table_does_not_read_them_while_a_table_is_dropped() {
+    let (_folder, pool, [one, other]) = connections();
+    drop(one);
+    drop(other);
+    let all = TableGrant::new().read().insert().update().delete();
+    let text = all.clone().shadow_tables();
+    let grant = Grant::new(&pool, Access::ReadWrite)
+        .table("f", text.clone())
+        .table("g", text)
+        .table("child", all.clone())
+        .table("mine", all)
+        .schema(true);
+    let guest = block_on(grant.get(Access::ReadWrite, &Request::new()));
+    let guest = guest.expect("a connection");
+    for sql in [
+        "CREATE VIRTUAL TABLE f USING fts5(a)",
+        "CREATE VIRTUAL TABLE g USING fts5(tbl, idx, stat, content = 'sqlite_stat1')",
+        "CREATE TABLE child(p REFERENCES f_data(id) ON DELETE CASCADE)",
+        "CREATE TABLE mine(a)",
+        "INSERT INTO child VALUES (10)",
+        "CREATE TRIGGER c AFTER DELETE ON child BEGIN
+            INSERT INTO mine SELECT tbl || idx || stat FROM g; END",
+    ] {
+        run(&guest, sql).expect(sql);
+    }
+    assert!(run(&guest, "DROP TABLE f").is_err());
+    let copied = block_on(guest.query("SELECT * FROM mine", &NONE)).expect("a table");
+    assert_eq!(copied.rows.len(), 0);
+}
