@@ -273,6 +273,8 @@ impl Seen {
         if temporary && !by_sqlite && changes_something(&context.action) {
             self.may_be_temporary(rights)?;
         }
+        let write =
+            |verb, table: &str| self.write(rights, verb, table, temporary, context.accessor);
         match context.action {
             AuthAction::Select => {
                 // SQLite's statements on its own tables have none. A guest's may have no accessor
@@ -293,20 +295,8 @@ impl Seen {
                     false => self.read(rights, table_name, column_name, context.accessor),
                 }
             }
-            AuthAction::Insert { table_name } => self.write(
-                rights,
-                Verb::Insert,
-                table_name,
-                temporary,
-                context.accessor,
-            ),
-            AuthAction::Delete { table_name } => self.write(
-                rights,
-                Verb::Delete,
-                table_name,
-                temporary,
-                context.accessor,
-            ),
+            AuthAction::Insert { table_name } => write(Verb::Insert, table_name),
+            AuthAction::Delete { table_name } => write(Verb::Delete, table_name),
             AuthAction::Update {
                 table_name,
                 column_name,
@@ -314,13 +304,7 @@ impl Seen {
                 refuse_if(rights::is_hidden(rights, table_name, column_name), || {
                     Refusal::needing("update of a hidden column", "the column not hidden")
                 })?;
-                self.write(
-                    rights,
-                    Verb::Update,
-                    table_name,
-                    temporary,
-                    context.accessor,
-                )
+                write(Verb::Update, table_name)
             }
             AuthAction::CreateTable { table_name: name }
             | AuthAction::CreateView { view_name: name } => self.define(rights, &[name]),
