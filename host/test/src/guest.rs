@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use http::{Request, Response};
-use millpond_wasmtime::{InstanceLimits, SqliteCtx, SqliteCtxView, SqliteView};
-use wasmtime::component::{Component, Linker, ResourceTable};
-use wasmtime::{Engine, Store, StoreLimits};
+use millpond_wasmtime::{InstanceLimits, SqliteCtx, SqliteCtxView, SqliteView, StoreData};
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Engine, Store};
 use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
     Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
@@ -30,49 +30,37 @@ pub(crate) fn add_to_linker(
 
 /// The data of a guest's store. Dropping it returns every connection.
 pub(crate) struct Guest {
-    wasi: WasiCtx,
-    sqlite: SqliteCtx,
+    data: StoreData,
     http: WasiHttpCtx,
     no_requests: NoRequests,
-    table: ResourceTable,
-    limits: StoreLimits,
 }
 
 impl Guest {
     pub(crate) fn store(engine: &Engine, wasi: WasiCtx, sqlite: SqliteCtx) -> Store<Guest> {
         let limits = InstanceLimits::new();
         let guest = Guest {
-            wasi,
-            sqlite,
+            data: StoreData::new(wasi, sqlite, &limits),
             http: WasiHttpCtx::new(),
             no_requests: NoRequests,
-            table: limits.resource_table(),
-            limits: limits.store_limits(),
         };
-        limits.store(engine, guest, |guest| &mut guest.limits)
+        limits.store(engine, guest, |guest| guest.data.limiter())
     }
 
     /// The first database that the guest asked for but was not granted.
-    pub(crate) fn unknown_database(&self) -> Option<&str> {
-        self.sqlite.unknown_database()
+    pub(crate) fn unknown_database(&mut self) -> Option<&str> {
+        self.data.sqlite().ctx.unknown_database()
     }
 }
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
-        }
+        self.data.ctx()
     }
 }
 
 impl SqliteView for Guest {
     fn sqlite(&mut self) -> SqliteCtxView<'_> {
-        SqliteCtxView {
-            ctx: &mut self.sqlite,
-            table: &mut self.table,
-        }
+        self.data.sqlite()
     }
 }
 
@@ -80,7 +68,7 @@ impl WasiHttpView for Guest {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView {
             hooks: &mut self.no_requests,
-            table: &mut self.table,
+            table: self.data.ctx().table,
             ctx: &mut self.http,
         }
     }

@@ -115,7 +115,7 @@ impl Instance {
             () = recorder.leave.notified() => Ended::ClientLeft,
             outcome = work(&mut store) => Ended::Done(outcome),
         };
-        let unknown_database = store.data().unknown_database().map(str::to_owned);
+        let unknown_database = store.data_mut().unknown_database().map(str::to_owned);
         recorder.guest_has_ended();
         drop(store);
         // Every connection that the guest still held is back now, unless a statement did not stop.

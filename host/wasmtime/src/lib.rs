@@ -78,7 +78,8 @@
 //! it as a [`SqliteCtxView`]. [`Sqlite`] is the [`HasData`](wasmtime::component::HasData) marker.
 //! [`add_to_linker`], and [`add_to_linker_sync`] for blocking calls, define the functions; with
 //! [`add_to_linker_with`] the store's data may be of another crate's type. [`bindings`] has the
-//! generated types, for an embedder's own bindings.
+//! generated types, for an embedder's own bindings. With the feature `wasi`, `StoreData` is the data
+//! of a store for a guest that has WASI and Millpond, and no other interfaces.
 //!
 //! # Guests that may be hostile
 //!
@@ -236,6 +237,8 @@ mod held;
 mod host;
 mod limits;
 mod linker;
+#[cfg(feature = "wasi")]
+mod store_data;
 
 pub use count::CursorPlace;
 pub use ctx::{Sqlite, SqliteCtx, SqliteCtxBuilder, SqliteCtxView, SqliteView};
@@ -246,3 +249,5 @@ pub use millpond_pool as pool;
 pub use millpond_pool::{Grant, Request, StatsScope, TableGrant};
 #[cfg(feature = "sqlite")]
 pub use millpond_sqlite as sqlite;
+#[cfg(feature = "wasi")]
+pub use store_data::StoreData;
