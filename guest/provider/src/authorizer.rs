@@ -32,6 +32,8 @@ pub(crate) struct Authorizer {
     control: AtomicU8,
     /// The statement changes the schema, for which SQLite writes its own tables.
     defines: AtomicBool,
+    /// The statement is a `PRAGMA optimize`, which analyzes in statements of SQLite's own.
+    optimizes: AtomicBool,
     alters: AtomicBool,
     refusal: Mutex<Option<String>>,
 }
@@ -49,6 +51,7 @@ impl Authorizer {
     pub(crate) fn start(&self, sql: &str) {
         self.control.store(Control::None as u8, Ordering::Relaxed);
         self.alters.store(false, Ordering::Relaxed);
+        self.optimizes.store(false, Ordering::Relaxed);
         // For `ANALYZE t`, SQLite writes its own tables before it asks for permission.
         let analyzes = crate::text::begins_with(sql, &["ANALYZE"]);
         self.defines.store(analyzes, Ordering::Relaxed);
@@ -92,14 +95,19 @@ impl Authorizer {
             return Authorization::Allow;
         }
         let temporary = context.database_name == Some("temp");
-        self.decide(&context.action, temporary)
+        self.decide(&context.action, temporary, context.accessor)
             .unwrap_or_else(|what| {
                 *self.refusal() = Some(format!("not allowed: {what}; no grant allows it"));
                 Authorization::Deny
             })
     }
 
-    fn decide(&self, action: &AuthAction<'_>, temporary: bool) -> Result<Authorization, String> {
+    fn decide(
+        &self,
+        action: &AuthAction<'_>,
+        temporary: bool,
+        accessor: Option<&str>,
+    ) -> Result<Authorization, String> {
         match *action {
             AuthAction::Read { table_name, .. } => {
                 allow_if(!names::is_closed_table(table_name), || {
@@ -108,7 +116,7 @@ impl Authorizer {
             }
             AuthAction::Insert { table_name }
             | AuthAction::Delete { table_name }
-            | AuthAction::Update { table_name, .. } => self.write(table_name, temporary),
+            | AuthAction::Update { table_name, .. } => self.write(table_name, temporary, accessor),
             AuthAction::CreateTable { table_name: name }
             | AuthAction::CreateView { view_name: name }
             | AuthAction::DropTable { table_name: name }
@@ -157,7 +165,11 @@ impl Authorizer {
             AuthAction::Pragma {
                 pragma_name,
                 pragma_value,
-            } => pragma(pragma_name, pragma_value),
+            } => {
+                let optimizes = pragma_name.eq_ignore_ascii_case("optimize");
+                self.optimizes.fetch_or(optimizes, Ordering::Relaxed);
+                pragma(pragma_name, pragma_value)
+            }
             AuthAction::Transaction { operation } => {
                 let control = match operation {
                     TransactionOperation::Begin => Control::Begin,
@@ -188,10 +200,18 @@ impl Authorizer {
         }
     }
 
-    fn write(&self, table: &str, temporary: bool) -> Result<Authorization, String> {
+    fn write(
+        &self,
+        table: &str,
+        temporary: bool,
+        accessor: Option<&str>,
+    ) -> Result<Authorization, String> {
         // Only SQLite itself can write the schema: the connection is defensive.
         const SCHEMA: &[&str] = &["sqlite_master", "sqlite_schema", "sqlite_sequence"];
-        let by_sqlite = self.defines() && names::starts_with(table, "sqlite_");
+        // Not a trigger, which runs while a table is dropped that others refer to.
+        let by_sqlite = accessor.is_none()
+            && (self.defines() || self.optimizes.load(Ordering::Relaxed))
+            && names::starts_with(table, "sqlite_");
         let free = !names::starts_with(table, "sqlite_") && !is_host_table(table);
         let allowed = temporary || by_sqlite || free || names::contains(SCHEMA, table);
         allow_if(allowed, || format!("writing the table {table}"))

@@ -1,5 +1,6 @@
 //! SQL text, before SQLite parses it.
 
+use std::borrow::Cow;
 use std::ffi::CString;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -152,6 +153,40 @@ pub(crate) fn replaces(sql: &str) -> bool {
     false
 }
 
+/// The tables that the foreign keys of a `CREATE TABLE` or `ALTER TABLE` refer to.
+pub(crate) fn referenced_tables(sql: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let mut rest = sql;
+    std::iter::from_fn(move || {
+        loop {
+            let (word, after) = next_word(rest)?;
+            rest = after;
+            if word.eq_ignore_ascii_case("REFERENCES") {
+                return Some(first_name(after));
+            }
+        }
+    })
+}
+
+/// The name at the beginning of `sql`, without its quotes.
+fn first_name(sql: &str) -> Cow<'_, str> {
+    let sql = &sql[blank(sql)..];
+    let quote = match sql.chars().next() {
+        Some(quote @ ('\'' | '"' | '`')) => quote,
+        Some('[') => return Cow::from(sql[1..].split(']').next().unwrap_or_default()),
+        _ => return Cow::from(next_word(sql).map_or("", |(word, _)| word)),
+    };
+    let mut name = String::new();
+    let mut parts = sql[1..].split(quote);
+    loop {
+        name.push_str(parts.next().unwrap_or_default());
+        // A doubled quote stands for one.
+        match (parts.next(), parts.clone().next()) {
+            (Some(""), Some(_)) => name.push(quote),
+            _ => return Cow::from(name),
+        }
+    }
+}
+
 /// The next keyword or plain name in `sql`, and the text after it. Skips comments and quoted text.
 fn next_word(sql: &str) -> Option<(&str, &str)> {
     let mut rest = sql;
@@ -203,6 +238,33 @@ pub(crate) fn comments(sql: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_tables_that_foreign_keys_refer_to() {
+        for (sql, tables) in [
+            ("CREATE TABLE t(a REFERENCES b)", &["b"] as &[&str]),
+            (
+                "CREATE TABLE t(a REFERENCES b(c), d references/**/ [e f] (g))",
+                &["b", "e f"],
+            ),
+            (
+                "CREATE TABLE t(a, FOREIGN KEY (a) REFERENCES\n-- x\n\"b\"\"c\"(d))",
+                &["b\"c"],
+            ),
+            ("CREATE TABLE t(a DEFAULT(1)REFERENCES'b''''c')", &["b''c"]),
+            ("ALTER TABLE t ADD COLUMN a REFERENCES `b`", &["b"]),
+            (
+                "CREATE TABLE t(\"REFERENCES\" TEXT DEFAULT 'REFERENCES b', c REFERENCES \"\")",
+                &[""],
+            ),
+            ("CREATE TABLE t(a REFERENCES 'b", &["b"]),
+            ("CREATE TABLE t(a REFERENCES", &[""]),
+            ("CREATE TABLE t(a REFERENCES été)", &["été"]),
+            ("CREATE TABLE references_of(a) -- REFERENCES b", &[]),
+        ] {
+            assert!(referenced_tables(sql).eq(tables.iter().copied()), "{sql}");
+        }
+    }
 
     #[test]
     fn replacing_rows_is_distinguished_from_the_function_replace() {

@@ -257,6 +257,51 @@ fn a_statement_compiled_under_one_grant_does_not_run_under_another() {
 }
 
 #[test]
+fn a_full_text_table_shows_each_borrower_what_its_own_grant_allows_of_the_content() {
+    let f = fixture();
+    let all = Grant::new(&f.pool, Access::ReadWrite);
+    let reads = TableGrant::new().read();
+    let search = || {
+        let table = TableGrant::new().read().shadow_tables();
+        Grant::new(&f.pool, Access::ReadWrite).table("found", table)
+    };
+    let (index, hidden) = (
+        search(),
+        search().table("note", reads.clone().hide("author")),
+    );
+    run(
+        &f.get(&all),
+        "CREATE VIRTUAL TABLE found USING fts5(body, author, content = note, content_rowid = id);
+         INSERT INTO found(found) VALUES ('rebuild')",
+    )
+    .expect("an index");
+    let authors = |grant: &Grant| {
+        let found = "SELECT author FROM found WHERE found MATCH 'one'";
+        let rows = query(&f.get(grant), found);
+        rows.map(|found| {
+            found
+                .rows
+                .iter()
+                .map(|row| row.to_vec())
+                .collect::<Vec<_>>()
+        })
+    };
+    // Each keeps its statement on the content, on the one connection, for the next.
+    let refused = || {
+        let error = authors(&index).expect_err("the content is not granted");
+        assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{error:?}");
+    };
+    for _ in 0..2 {
+        refused();
+        assert_eq!(authors(&all), Ok(vec![vec![text("me")]]));
+        refused();
+        assert_eq!(authors(&hidden), Ok(vec![vec![Value::Null]]));
+        assert_eq!(authors(&all), Ok(vec![vec![text("me")]]));
+        assert_eq!(authors(&hidden), Ok(vec![vec![Value::Null]]));
+    }
+}
+
+#[test]
 fn a_statement_is_authorized_again_when_the_schema_changes() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.db");
@@ -400,4 +445,39 @@ fn rows_that_may_not_be_deleted_are_not_replaced() {
         "REPLACE INTO note(id, body) VALUES (1, 'mine')",
     )
     .expect("it may delete");
+}
+
+#[test]
+fn a_foreign_key_refers_to_granted_tables_only() {
+    let f = fixture();
+    let all = TableGrant::new().read().insert().update().delete();
+    let grant = f.narrow().schema(true).temporary(true);
+    let grant = grant.table("own", all.clone());
+    let grant = grant.table("v", all.clone().shadow_tables());
+    let grant = grant.table("w", all.shadow_tables());
+    let connection = f.get(&grant);
+    for sql in [
+        "CREATE TABLE a(x REFERENCES note(id))",
+        "CREATE TABLE b(x REFERENCES b, y, FOREIGN KEY (y) REFERENCES \"B\"(x))",
+        "CREATE TABLE own(x)",
+        "ALTER TABLE own ADD COLUMN y REFERENCES note",
+        "ALTER TABLE own ADD COLUMN z DEFAULT 'REFERENCES secret'",
+        "CREATE TEMP TABLE t(x REFERENCES secret)",
+        "ALTER TABLE temp.t ADD COLUMN y REFERENCES secret",
+        "CREATE VIRTUAL TABLE v USING fts5(\"references\", secret)",
+        "CREATE VIRTUAL TABLE w USING fts5(references UNINDEXED)",
+    ] {
+        run(&connection, sql).expect(sql);
+    }
+    for sql in [
+        "CREATE TABLE c(x REFERENCES secret)",
+        "CREATE TABLE c(x REFERENCES [Secret](y))",
+        "CREATE TABLE c(x, y REFERENCES note, FOREIGN KEY (x) REFERENCES 'log_of_others'(y))",
+        "CREATE TABLE c(x) /**/; CREATE TABLE IF NOT EXISTS d(x REFERENCES/**/\"secret\")",
+        "ALTER TABLE own ADD COLUMN c REFERENCES secret",
+        "ALTER TABLE own ADD COLUMN c REFERENCES millpond_migrations",
+    ] {
+        let error = run(&connection, sql).expect_err(sql);
+        assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{sql}");
+    }
 }

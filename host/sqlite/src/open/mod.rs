@@ -1,6 +1,7 @@
 //! Opens an SQLite connection with everything installed on it, and the errors for databases that
 //! cannot be used.
 
+mod authorizer;
 mod configure;
 mod location;
 pub(crate) mod self_test;
@@ -11,15 +12,15 @@ use std::sync::Arc;
 use millpond_pool::clock::NEVER;
 use millpond_pool::engine::StopFlag;
 use rusqlite::ffi::{SQLITE_CANTOPEN, SQLITE_READONLY};
-use rusqlite::hooks::{AuthAction, Authorization};
 use rusqlite::{Connection, OpenFlags};
 
+pub(crate) use self::authorizer::Authorizer;
 pub(crate) use self::configure::limit_definitions;
 use self::configure::standing;
 pub(crate) use self::location::{LOST, Location, cannot_open};
 use self::settings::Settings;
+use crate::deadline::Watch;
 use crate::deadline::Watched;
-use crate::deadline::{Pace, Watch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::changes::{self, Changes};
 use crate::ffi::fts5;
@@ -35,14 +36,11 @@ use crate::ffi::vfs::Folder;
 use crate::ffi::vfs::identity::Identity;
 use crate::math;
 use crate::policy::Seen;
-use crate::policy::hints::{Hints, reads_statistics};
+use crate::policy::hints::Hints;
 
 /// VDBE instructions between two checks of the deadline. An instruction can be a function call on a
 /// large value, so even this few can take milliseconds.
 pub(crate) const PROGRESS_INTERVAL: i32 = 50;
-
-/// Authorizer calls between two checks of the deadline.
-const AUTHORIZER_LOOKS: u32 = 32;
 
 /// A connection that is configured, and has read its database.
 #[derive(Debug)]
@@ -50,6 +48,7 @@ pub(crate) struct Opened {
     // Before the connection: see there.
     pub(crate) log: LeavesLog,
     pub(crate) conn: Connection,
+    pub(crate) authorizer: Authorizer,
     pub(crate) seen: Arc<Seen>,
     pub(crate) hints: Arc<Hints>,
     pub(crate) watch: Arc<Watch>,
@@ -123,41 +122,9 @@ impl Location {
             modules(&conn)?,
             standing(&conn, settings, self.is_memory())?,
         ));
-        let (authorizer, asked) = (Arc::clone(&seen), Arc::clone(&watch));
-        let noted = Arc::clone(&hints);
         let running = Arc::new(Running::default());
-        let asked_for = Arc::clone(&running);
-        let mut times = 0_u32;
-        conn.authorizer(Some(move |context: rusqlite::hooks::AuthContext<'_>| {
-            noted.see(&context);
-            // SQLite is compiling a statement again, during a call: run it on the connection's own
-            // thread.
-            let again = !authorizer.trusts() && asked_for.is_beginning();
-            if again {
-                noted.set_schema_changed(true);
-            }
-            if again
-                && asked.pace() == Pace::Runs
-                && (asked_for.is_long() || !reads_statistics(&context.action))
-                && asked.defer_start()
-            {
-                return Authorization::Deny;
-            }
-            // While SQLite resolves names, it calls nothing else of ours. Few statements take long,
-            // and checking costs as much as the rest, so check only now and then.
-            times = times.wrapping_add(1);
-            if !times.is_multiple_of(AUTHORIZER_LOOKS) {
-                return authorizer.authorize(&context);
-            }
-            let ends = matches!(
-                context.action,
-                AuthAction::Transaction { .. } | AuthAction::Savepoint { .. }
-            );
-            match asked.look() && !ends && !authorizer.trusts() {
-                true => Authorization::Deny,
-                false => authorizer.authorize(&context),
-            }
-        }))?;
+        let authorizer = Authorizer::new(&seen, &hints, &watch, &running);
+        authorizer.install(&mut conn)?;
         let progress = hooks::set_hooks(&conn, PROGRESS_INTERVAL, &watch, &running, &self.identity);
         watch.start(NEVER, NEVER);
         let watched = Watched::new(
@@ -170,6 +137,7 @@ impl Location {
             log,
             conn,
             progress,
+            authorizer,
             seen,
             hints,
             watch,

@@ -219,11 +219,12 @@ impl StatementCache {
     }
 
     /// From now on, use only statements that were compiled under `rights`: SQLite asks whether a
-    /// statement is allowed when it compiles it, not when it runs.
-    pub(crate) fn set_rights(&mut self, rights: &Arc<Rights>) {
+    /// statement is allowed when it compiles it, not when it runs. Returns whether these rights
+    /// differ from the ones before.
+    pub(crate) fn set_rights(&mut self, rights: &Arc<Rights>) -> bool {
         let same = |other: &Arc<Rights>| Arc::ptr_eq(other, rights) || other == rights;
         if same(&self.rights) {
-            return;
+            return false;
         }
         let found = self.others.iter().position(|(other, _)| same(other));
         let next = match found {
@@ -236,6 +237,7 @@ impl StatementCache {
             self.others.remove(0);
         }
         self.others.push((last_rights, last));
+        true
     }
 
     /// Finalize every statement.

@@ -11,7 +11,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use millpond_pool::engine::Rights;
 use millpond_pool::{Parameters, Rows, clock};
 
 use super::run::columns_of;
@@ -228,12 +227,12 @@ impl Db {
             }
         }
         self.set_bounds(bounds);
-        self.use_rights(&own.0);
+        self.unhealthy |= self.use_rights(&own.0).is_err();
         self.set_told(own.1);
     }
 
     fn run_job(&mut self, job: &mut Job) -> Result<()> {
-        self.use_rights(&job.rights);
+        self.use_rights(&job.rights)?;
         self.set_told(job.told);
         self.set_bounds((clock::after(job.time.min(JOB_TIME)), job.steps));
         self.watch.start_writing(raw::pages_written(&self.conn));
@@ -311,13 +310,6 @@ impl Db {
         match raw::constraints_hold(&self.conn) {
             true => Ok(answer),
             false => Err(by_itself()),
-        }
-    }
-
-    fn use_rights(&mut self, rights: &Arc<Rights>) {
-        if !Arc::ptr_eq(self.cache.rights(), rights) {
-            self.seen.set_rights(rights);
-            self.cache.set_rights(rights);
         }
     }
 }

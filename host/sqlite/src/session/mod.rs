@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use millpond_pool::Access;
 use millpond_pool::clock::NEVER;
-use millpond_pool::engine::{Checkpoint, Limits, RequestId, Terms};
+use millpond_pool::engine::{Checkpoint, Limits, RequestId, Rights, Terms};
 use rusqlite::Connection;
 use rusqlite::ffi::{
     SQLITE_AUTH, SQLITE_CONSTRAINT, SQLITE_CONSTRAINT_COMMITHOOK, SQLITE_CONSTRAINT_DATATYPE,
@@ -48,7 +48,7 @@ use crate::ffi::statement::Running;
 use crate::ffi::vfs::Folder;
 use crate::ffi::vfs::identity::Identity;
 use crate::open::settings::Settings;
-use crate::open::{LOST, Opened, PROGRESS_INTERVAL, cannot_open};
+use crate::open::{Authorizer, LOST, Opened, PROGRESS_INTERVAL, cannot_open};
 use crate::policy::hints::Hints;
 use crate::policy::{Control, Seen};
 use crate::writers::checkpoint::Checkpoints;
@@ -148,6 +148,7 @@ pub(crate) struct Db {
     steps: u64,
     /// How long the last commit of a group took.
     commit_time: Duration,
+    authorizer: Authorizer,
     seen: Arc<Seen>,
     hints: Arc<Hints>,
     _log: LeavesLog,
@@ -204,6 +205,7 @@ impl Db {
             limits: Limits::default(),
             steps: NEVER,
             commit_time: Duration::ZERO,
+            authorizer: opened.authorizer,
             seen: opened.seen,
             hints: opened.hints,
             _log: opened.log,
@@ -251,10 +253,23 @@ impl Db {
             .limits
             .steps
             .map_or(NEVER, |steps| steps.div_ceil(interval));
-        self.seen.set_rights(terms.rights);
-        self.cache.set_rights(terms.rights);
+        self.use_rights(terms.rights)?;
         self.watch.renew();
         self.set_told(Told::default());
+        Ok(())
+    }
+
+    /// From now on, allow what these rights say.
+    fn use_rights(&mut self, rights: &Arc<Rights>) -> Result<()> {
+        if !self.cache.set_rights(rights) {
+            return Ok(());
+        }
+        self.seen.set_rights(rights);
+        if self.seen.take_has_inner_statements() {
+            self.authorizer.install(&mut self.conn)?;
+            // As above.
+            self.cache.clear();
+        }
         Ok(())
     }
 

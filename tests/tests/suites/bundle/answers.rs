@@ -1,7 +1,7 @@
 //! What the provider answers where no program of the other suites asks.
 
 use super::late::count;
-use super::{Clock, Place, run_with};
+use super::{Clock, Place, native, run_with};
 
 #[test]
 fn a_file_with_two_names_is_one() {
@@ -56,6 +56,33 @@ fn a_script_analyzes_twice() {
     let said = place.run(&plant, &folder, &[script]);
     assert_eq!(said.as_deref(), Ok("Ok(())\n"));
     assert_eq!(count(&folder, "ü"), 1);
+}
+
+#[test]
+fn an_optimization_that_has_something_to_do_does_it() {
+    let Some(place) = Place::new() else { return };
+    let plant = place.shared("clean_plant");
+    let folder = place.database("optimizes", "");
+    let script = "CREATE TABLE t(a); CREATE INDEX i ON t(a); INSERT INTO t VALUES (1);
+        PRAGMA optimize(0x10002);
+        INSERT INTO t SELECT count(*) FROM sqlite_stat1 WHERE idx = 'i'";
+    let said = place.run(&plant, &folder, &[script]);
+    assert_eq!(said.as_deref(), Ok("Ok(())\n"));
+    let rows = native(&folder).query_one("SELECT sum(a) FROM t", (), |row| row.get(0));
+    assert_eq!(rows, Ok(2));
+}
+
+#[test]
+fn a_trigger_does_not_write_the_statistics_while_a_table_is_dropped() {
+    let Some(place) = Place::new() else { return };
+    let plant = place.shared("clean_plant");
+    let folder = place.database("triggers", "");
+    let script = "CREATE TABLE t(a PRIMARY KEY); INSERT INTO t VALUES (1); ANALYZE;
+        CREATE TABLE child(x REFERENCES t ON DELETE CASCADE); INSERT INTO child VALUES (1);
+        CREATE TRIGGER g AFTER DELETE ON child BEGIN UPDATE sqlite_stat1 SET stat = '9'; END;
+        DROP TABLE t";
+    let said = place.run(&plant, &folder, &[script]).expect("a program");
+    assert!(said.contains("NotAuthorized"), "{said}");
 }
 
 #[test]
