@@ -244,7 +244,8 @@ fn config(
         .concurrency_support(concurrency)
         .wasm_component_model_async(concurrency);
     if let Instances::Pooled(at_once) = instances {
-        config.allocation_strategy(limits.pooling(at_once));
+        // One more: an instance that has waited for too long leaves without a place.
+        config.allocation_strategy(limits.pooling(at_once.saturating_add(1)));
     }
     config
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
+use millpond_tests::component;
 use rusqlite::Connection;
 
 use crate::process::{PATIENCE, Server, here, text, until};
-use crate::site::{head, http2, talk};
+use crate::site::{self, head, http2, talk};
 
 const MOST: u32 = 4;
 
@@ -186,6 +187,25 @@ fn an_instance_that_waits_for_too_long_is_dropped() {
         last = instance;
         assert!(since.elapsed() < PATIENCE, "all are used again");
     }
+}
+
+#[test]
+fn an_instance_that_waits_leaves_its_room_to_another_components() {
+    let settings = "max-instance-reuse = 100\nidle-instance-timeout = \"1h\"\nmax-requests = 1";
+    let (_folder, file) = site::write("hostile_serves", settings, "");
+    let mut config = std::fs::read_to_string(&file).expect("the configuration");
+    let component = component("hostile_serves").display();
+    config += &format!("[components.other]\nfile = \"{component}\"\n");
+    for (path, name) in [("/count", "app"), ("/count/print", "other")] {
+        config += &format!("[[routes]]\npath = \"{path}\"\ncomponent = \"{name}\"\n");
+    }
+    std::fs::write(&file, config).expect("the configuration");
+    let server = Server::start(site::command(&file));
+    let counts = ["/count", "/count", "/count/print", "/count/print", "/count"].map(|path| {
+        settled(&server);
+        count(&server, path).1
+    });
+    assert_eq!(counts, [1, 2, 1, 2, 1]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use millpond_wasmtime::SqliteCtx;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::admin::Watch;
@@ -28,7 +29,7 @@ use crate::http::disconnect::DisconnectWatcher;
 use crate::http::epochs::Epochs;
 use crate::http::exchange::Client;
 use crate::http::guest_output::GuestOutput;
-use crate::http::instances::{Idle, Instance};
+use crate::http::instances::{Idle, Instance, Taken, Waiting};
 use crate::http::listener::Service;
 use crate::http::refusal::{
     lost, shutting_down, timed_out, without_database, without_tenant, wrong_body,
@@ -108,14 +109,14 @@ impl Handler {
         let before = std::mem::replace(&mut *current, Arc::new(site));
         drop(current);
         // Those that wait are instances of the components before.
-        self.idle.clear();
+        self.idle.dismiss();
         before
     }
 
     /// Look for clients that have left, and for instances that have waited for too long. Never
     /// returns.
     pub(super) async fn look_for_leftovers(&self) {
-        tokio::join!(self.disconnects.look(), self.idle.expire());
+        tokio::join!(self.disconnects.look(), self.idle.expire(&self.background));
     }
 
     /// Wait until no guest runs.
@@ -129,7 +130,7 @@ impl Handler {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        self.idle.clear();
+        self.idle.dismiss();
     }
 
     fn is_ending(&self) -> bool {
@@ -260,7 +261,8 @@ impl Handler {
         }
     }
 
-    /// An instance for a request: one that waits for another, or a new one.
+    /// An instance for a request: one that waits for another, or a new one. That must not start
+    /// before what is returned beside it completes.
     pub(super) fn instance(
         &self,
         site: &Site,
@@ -268,16 +270,25 @@ impl Handler {
         number: u64,
         tenant: Option<&str>,
         sqlite: SqliteCtx,
-    ) -> Instance {
+    ) -> (Instance, Option<JoinHandle<()>>) {
         let room = self.places.available_permits();
-        if site.settings.max_instance_reuse > 1
-            && let Some(mut instance) = self.idle.take(component, tenant, room)
-        {
-            instance.begin_request(number, sqlite);
-            return instance;
+        let mut leaving = None;
+        if site.settings.max_instance_reuse > 1 {
+            match self.idle.take(component, tenant, room) {
+                Taken::Waited(mut instance) => {
+                    instance.begin_request(number, sqlite);
+                    return (instance, None);
+                }
+                Taken::Excess(excess) if excess.iter().any(Waiting::is_large) => {
+                    leaving = Some(self.background.discard(excess));
+                }
+                Taken::Excess(excess) => drop(excess),
+            }
         }
         let output = GuestOutput::new(number, site.max_output_size(), Arc::clone(&self.log));
-        Instance::new(Arc::clone(component), sqlite, output, tenant.map(Arc::from))
+        let tenant = tenant.map(Arc::from);
+        let instance = Instance::new(Arc::clone(component), sqlite, output, tenant);
+        (instance, leaving)
     }
 
     fn next_number(&self) -> u64 {

@@ -13,7 +13,7 @@ use wasmtime_wasi_http::handler::Proxy;
 
 use crate::config;
 use crate::guest::Guest;
-use crate::http::background::turn;
+use crate::http::background::{Background, turn};
 use crate::http::call::{Responder, call_02, call_03};
 use crate::http::delivery::Delivery;
 use crate::http::guest_output::GuestOutput;
@@ -118,39 +118,55 @@ impl Instance {
 pub(super) struct Idle {
     /// The one that waits for longest is first.
     waiting: Mutex<VecDeque<Waiting>>,
-    /// Notified when the first begins to wait.
-    filled: Notify,
+    /// Notified when the first begins to wait, and when they are dismissed.
+    changed: Notify,
 }
 
-struct Waiting {
+pub(super) struct Waiting {
     instance: Instance,
     since: Instant,
     /// How long it may wait for a request.
     patience: Duration,
     /// Of its last response.
     delivery: Arc<Delivery>,
+    /// Its component is no longer served.
+    is_dismissed: bool,
 }
 
 impl Waiting {
     fn is_over(&self, now: Instant) -> bool {
         let patience = match self.delivery.is_complete() {
+            _ if self.is_dismissed => Duration::ZERO,
             None => RESPONSE_PATIENCE,
             Some(true) => self.patience,
             Some(false) => Duration::ZERO,
         };
         now.saturating_duration_since(self.since) >= patience
     }
+
+    pub(super) fn is_large(&self) -> bool {
+        self.instance.store.data().is_large()
+    }
+}
+
+/// An instance for a request, from those that wait.
+pub(super) enum Taken {
+    /// One that has waited for such a request.
+    Waited(Instance),
+    /// None has. A new one must not start before these have been dropped: they leave their room to
+    /// it.
+    Excess(Vec<Waiting>),
 }
 
 impl Idle {
     /// Take the instance of this component that has waited for the shortest time for this tenant.
-    /// If there is none, drop others until there are no more than `room`.
+    /// If there is none, take others until there are no more than `room`.
     pub(super) fn take(
         &self,
         component: &Arc<Component>,
         tenant: Option<&str>,
         room: usize,
-    ) -> Option<Instance> {
+    ) -> Taken {
         let now = Instant::now();
         let mut waiting = self.waiting();
         let is_its = |kept: &Waiting| {
@@ -159,80 +175,75 @@ impl Idle {
                 && kept.delivery.is_complete() == Some(true)
                 && !kept.is_over(now)
         };
-        if let Some(index) = waiting.iter().rposition(is_its) {
-            return Some(waiting.remove(index)?.instance);
+        let index = waiting.iter().rposition(is_its);
+        if let Some(kept) = index.and_then(|index| waiting.remove(index)) {
+            return Taken::Waited(kept.instance);
         }
         let excess = waiting.len().saturating_sub(room);
-        // Under the lock: another request must not see their room before they have left it.
-        drop(waiting.drain(..excess));
-        None
+        Taken::Excess(waiting.drain(..excess).collect())
     }
 
-    /// Keep an instance for another request, if it may handle one and its component is current;
-    /// otherwise drop it. It is not used before its last response is complete.
+    /// Keep an instance for another request. It is not used before its last response is complete.
+    /// Returns it if it may handle no other, or its component is not current.
     pub(super) fn keep(
         &self,
         mut instance: Instance,
         delivery: Arc<Delivery>,
         settings: &config::Server,
         is_current: impl Fn() -> bool,
-    ) {
-        let most = settings.max_instance_reuse;
-        let is_kept = instance.end_request() && instance.requests < most;
-        if !is_kept {
-            return;
+    ) -> Option<Instance> {
+        let may_handle = instance.end_request() && instance.requests < settings.max_instance_reuse;
+        let mut waiting = self.waiting();
+        // Under the lock: a reload dismisses these after it has replaced the components.
+        if !may_handle || !is_current() {
+            return Some(instance);
         }
-        let kept = Waiting {
+        if waiting.is_empty() {
+            self.changed.notify_one();
+        }
+        waiting.push_back(Waiting {
             instance,
             since: Instant::now(),
             patience: settings.idle_instance_timeout,
             delivery,
-        };
-        let mut waiting = self.waiting();
-        // Under the lock: a reload clears these after it has replaced the components.
-        if is_current() {
-            if waiting.is_empty() {
-                self.filled.notify_one();
-            }
-            waiting.push_back(kept);
-        } else {
-            drop(waiting);
-            drop(kept);
-        }
+            is_dismissed: false,
+        });
+        None
     }
 
     /// Drop instances that have waited for too long. Never returns. Sleeps while there are none, so
     /// that an idle server does not wake for them.
-    pub(super) async fn expire(&self) {
+    pub(super) async fn expire(&self, background: &Background) {
         loop {
-            self.filled.notified().await;
-            while !self.drop_expired() {
-                tokio::time::sleep(LOOK_EVERY).await;
+            self.changed.notified().await;
+            while !self.drop_expired(background).await {
+                let _ = tokio::time::timeout(LOOK_EVERY, self.changed.notified()).await;
             }
         }
     }
 
     /// Returns whether none is left.
-    fn drop_expired(&self) -> bool {
-        let now = Instant::now();
+    async fn drop_expired(&self, background: &Background) -> bool {
         loop {
-            // One at a time: a request may wait for the lock.
-            let mut waiting = self.waiting();
-            let Some(index) = waiting.iter().position(|kept| kept.is_over(now)) else {
-                return waiting.is_empty();
+            let expired = {
+                let now = Instant::now();
+                let mut waiting = self.waiting();
+                match waiting.iter().position(|kept| kept.is_over(now)) {
+                    Some(index) => waiting.remove(index),
+                    None => return waiting.is_empty(),
+                }
             };
-            // Under the lock, as in `take`.
-            drop(waiting.remove(index));
+            // One at a time: a component's pool has room for one that leaves.
+            let _ = background.discard(expired).await;
         }
     }
 
-    /// Drop those that wait now.
-    pub(super) fn clear(&self) {
-        let count = self.waiting().len();
-        for _ in 0..count {
-            // One at a time: a request may wait for the lock.
-            drop(self.waiting().pop_front());
+    /// Let none of those that wait handle another request.
+    pub(super) fn dismiss(&self) {
+        for kept in &mut *self.waiting() {
+            kept.is_dismissed = true;
         }
+        self.changed.notify_one();
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
@@ -251,7 +262,8 @@ mod tests {
     #[test]
     fn no_timer_runs_while_no_instance_waits() {
         let idle = Idle::default();
-        let mut expire = pin!(idle.expire());
+        let background = Background::start(1).expect("threads");
+        let mut expire = pin!(idle.expire(&background));
         let mut context = Context::from_waker(Waker::noop());
         assert_eq!(expire.as_mut().poll(&mut context), Poll::Pending);
     }

@@ -54,7 +54,7 @@ impl Task {
         client_gone: impl Future<Output = ()> + Send + 'static,
     ) -> impl Future<Output = ()> + Send + 'static {
         async move {
-            let instance = handler.instance(
+            let (instance, leaving) = handler.instance(
                 &self.site,
                 &self.component,
                 self.number,
@@ -76,7 +76,12 @@ impl Task {
                 let held = held;
                 let mut instance = instance;
                 let unfinished = unfinished;
-                let call = instance.call(request, called);
+                let call = async {
+                    if let Some(leaving) = leaving {
+                        let _ = leaving.await;
+                    }
+                    instance.call(request, called).await
+                };
                 let outcome = stop.unless_stopped(call).await;
                 (unfinished, instance, held, outcome)
             });
@@ -134,19 +139,19 @@ impl Task {
             // client has sent of that, or the whole connection.
             let is_done = ended_well && has_responded && self.reading.is_done();
             let settings = &self.site.settings;
-            if is_done && settings.max_instance_reuse > 1 {
+            let left = if is_done && settings.max_instance_reuse > 1 {
                 let is_current = || Arc::ptr_eq(&self.site, &handler.site());
                 let delivery = self.delivery;
-                handler.idle.keep(instance, delivery, settings, is_current);
-                drop((held.place, held.running));
+                handler.idle.keep(instance, delivery, settings, is_current)
             } else {
-                // Every connection that the guest still held is back after this.
-                let is_large = instance.store.data().is_large();
-                let rest = (instance, held.place, held.running);
-                match is_large {
-                    true => drop(handler.background.discard(rest).await),
-                    false => drop(rest),
-                }
+                Some(instance)
+            };
+            let is_large = left.as_ref().is_some_and(|it| it.store.data().is_large());
+            // Every connection that the guest still held is back after this.
+            let rest = (left, held.place, held.running);
+            match is_large {
+                true => drop(handler.background.discard(rest).await),
+                false => drop(rest),
             }
             // Last: a client that has its answer can rely on the guest holding nothing.
             if let (Some(answer), Some(failed)) = (unanswered, failed) {
