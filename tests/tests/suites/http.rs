@@ -426,6 +426,13 @@ fn a_client_that_closes_its_connection_ends_its_guest() {
     until("its guest runs", || running() == 1);
     drop(client);
     until("its guest has ended", || running() == 0);
+    // It waits at first.
+    let mut client = Client::sending(server.address, "GET /loop HTTP/1.1\r\nhost: x\r\n\r\n");
+    client.close_sending_half();
+    assert_eq!(status(&client.head()), 100);
+    assert_eq!(running(), 1);
+    drop(client);
+    until("its guest has ended", || running() == 0);
 }
 
 #[test]

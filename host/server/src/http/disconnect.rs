@@ -18,8 +18,13 @@ use crate::http::exchange::Client;
 
 /// How often to check, and how long a request runs before the first check.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// When to probe a client that sends no more. Until then its request keeps its place.
+/// When to probe a client that sends no more for the first time. Until then its request keeps its
+/// place.
 const PROBE_AFTER: Duration = Duration::from_millis(100);
+/// How much later each time, for a client that first waits and then closes its connection.
+const LATER: u32 = 5;
+/// How often to probe. A client in Go accepts five interim responses.
+const MOST_PROBES: u32 = 4;
 const PROBE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The requests to watch, by number: the oldest first.
@@ -34,7 +39,8 @@ pub(super) struct DisconnectWatcher {
 struct Watched {
     since: Instant,
     client: Client,
-    may_be_probed: bool,
+    probes_left: u32,
+    probe_after: Duration,
     request: Request,
     gone: Option<oneshot::Sender<()>>,
 }
@@ -58,7 +64,8 @@ impl DisconnectWatcher {
         let watched = Watched {
             since: Instant::now(),
             client,
-            may_be_probed,
+            probes_left: if may_be_probed { MOST_PROBES } else { 0 },
+            probe_after: PROBE_AFTER,
             request,
             gone: Some(gone),
         };
@@ -96,8 +103,12 @@ impl DisconnectWatcher {
             }
             if is_reset(&watched.client.socket) {
                 watched.disconnected();
-            } else if age > PROBE_AFTER && watched.may_be_probed && watched.sends_no_more() {
-                watched.may_be_probed = false;
+            } else if age > watched.probe_after
+                && watched.probes_left > 0
+                && watched.sends_no_more()
+            {
+                watched.probes_left -= 1;
+                watched.probe_after = age * LATER;
                 watched.probe();
             }
         }
