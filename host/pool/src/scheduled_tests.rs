@@ -4,6 +4,7 @@
 #![expect(
     dead_code,
     unreachable_pub,
+    unused_imports,
     reason = "not all of what is compiled once more is tried here, and none of it leaves"
 )]
 
@@ -16,7 +17,7 @@ mod sync {
 }
 #[path = "request.rs"]
 mod request;
-#[path = "slots.rs"]
+#[path = "slots/mod.rs"]
 mod slots;
 #[path = "stop_flag.rs"]
 mod stop_flag;

@@ -8,11 +8,13 @@
 //! - at most one caller holds a place, and dropping it hands it to the next in line;
 //! - an abandoned resource keeps its place, and counts as in use, until it is returned.
 
-use std::collections::BTreeMap;
+mod risk;
+
 use std::sync::PoisonError;
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
+pub(crate) use self::risk::Risk;
+use self::risk::{Risks, wake_risk_waiter};
 use super::sync::{
     Arc, Mutex, MutexGuard, Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError,
 };
@@ -45,12 +47,7 @@ struct State<R> {
     dropped: u32,
     /// How many of these [`drained`](Slots::drained) no longer waits for.
     forgotten: u32,
-    /// Resources in use in a way that may end in abandoning them.
-    risky: u32,
-    /// Those that wait for a [`Risk`], in order.
-    risk_waiters: BTreeMap<u64, RiskWaiter>,
-    /// The number of the next one.
-    next_risk_wait: u64,
+    risks: Risks,
     closed: bool,
     counters: PoolStats,
 }
@@ -82,27 +79,6 @@ pub(crate) enum Taken<'a, R> {
 #[derive(Debug)]
 pub(crate) struct Opening<'a, R> {
     slots: &'a Slots<R>,
-}
-
-/// The permission to use a resource in a way that may end in abandoning it. Dropping it ends that.
-#[derive(Debug)]
-pub(crate) struct Risk<'a, R> {
-    slots: &'a Slots<R>,
-    at_once: bool,
-}
-
-/// A caller that waits for a [`Risk`], until this is dropped.
-#[derive(Debug)]
-pub(crate) struct RiskWait<'a, R> {
-    slots: &'a Slots<R>,
-    number: u64,
-}
-
-/// How a caller that waits for a [`Risk`] has last asked.
-#[derive(Debug)]
-struct RiskWaiter {
-    asked: Instant,
-    waker: Waker,
 }
 
 /// The slots are closed.
@@ -146,9 +122,7 @@ impl<R> Slots<R> {
                 abandoned: 0,
                 dropped: 0,
                 forgotten: 0,
-                risky: 0,
-                risk_waiters: BTreeMap::new(),
-                next_risk_wait: 0,
+                risks: Risks::default(),
                 closed: false,
                 counters: PoolStats {
                     max_size,
@@ -286,37 +260,6 @@ impl<R> Slots<R> {
         self.tell_if_drained(&state);
     }
 
-    /// Ask to use a resource in a way that may end in abandoning it. Refused if others wait for
-    /// that, or at the limit: all but a quarter, rounded down; or a quarter, at least two, once any
-    /// is abandoned or its call dropped, and these count. Never refused if `at_once`: the others
-    /// may wait for that one.
-    pub(crate) fn try_risk(&self, at_once: bool) -> Option<Risk<'_, R>> {
-        let mut state = self.lock();
-        let may = at_once || state.may_risk(u64::MAX);
-        may.then(|| self.risk(&mut state, at_once))
-    }
-
-    /// Wait for a [`Risk`], in the order of these calls.
-    pub(crate) fn wait_risk(&self) -> RiskWait<'_, R> {
-        let mut state = self.lock();
-        let number = state.next_risk_wait;
-        state.next_risk_wait += 1;
-        // The number is new.
-        let _ = state.note_asked(number, Waker::noop().clone());
-        RiskWait {
-            slots: self,
-            number,
-        }
-    }
-
-    fn risk(&self, state: &mut State<R>, at_once: bool) -> Risk<'_, R> {
-        state.risky += 1;
-        Risk {
-            slots: self,
-            at_once,
-        }
-    }
-
     pub(crate) fn stats(&self) -> PoolStats {
         let state = self.lock();
         PoolStats {
@@ -415,60 +358,6 @@ impl<R> State<R> {
         let lost = self.abandoned + self.forgotten.min(self.dropped);
         self.counters.in_use == lost && self.opening == 0
     }
-
-    /// Note that the one that waits as `number` for a [`Risk`] asks now. Returns its former entry,
-    /// to be dropped after unlocking.
-    #[must_use]
-    fn note_asked(&mut self, number: u64, waker: Waker) -> Option<RiskWaiter> {
-        let asked = Instant::now();
-        let waiter = RiskWaiter { asked, waker };
-        self.risk_waiters.insert(number, waiter)
-    }
-
-    /// The first that waits for a [`Risk`], if there is room.
-    fn next_risk_waiter(&self) -> Option<&RiskWaiter> {
-        let mut waiters = self.risk_waiters.values();
-        waiters.find(|waiter| self.has_room() && waiter.has_asked_lately())
-    }
-
-    /// Whether the one that waits as `number` may use a resource in a way that may end in
-    /// abandoning it: if there is room, and no one before it has asked lately.
-    fn may_risk(&self, number: u64) -> bool {
-        let mut before = self.risk_waiters.range(..number);
-        self.has_room() && !before.any(|(_, waiter)| waiter.has_asked_lately())
-    }
-
-    /// Whether there is room for one more of these.
-    fn has_room(&self) -> bool {
-        let (size, quarter) = (self.counters.max_size, self.counters.max_size / 4);
-        let lost = self.abandoned + self.dropped;
-        let most = match lost {
-            0 => size - quarter,
-            _ => quarter.max(2),
-        };
-        lost + self.risky < most
-    }
-}
-
-/// Wake the first that waits for a [`Risk`], if there is room. When that leaves the queue, this is
-/// called for the next. Unlocks the slots before: a waker is a stranger's code, and may drop a task
-/// that needs them.
-fn wake_risk_waiter<R>(state: MutexGuard<'_, State<R>>) {
-    let next = state.next_risk_waiter();
-    let waker = next.map(|waiter| waiter.waker.clone());
-    drop(state);
-    if let Some(waker) = waker {
-        waker.wake();
-    }
-}
-
-impl RiskWaiter {
-    fn has_asked_lately(&self) -> bool {
-        /// Those that wait ask every 10 ms, unless their futures are not polled, or late: those
-        /// must not hold up the others.
-        const LATELY: Duration = Duration::from_millis(30);
-        self.asked.elapsed() < LATELY
-    }
 }
 
 impl<R> Opening<'_, R> {
@@ -494,45 +383,6 @@ impl<R> Drop for Opening<'_, R> {
         let mut state = self.slots.lock();
         state.opening -= 1;
         self.slots.tell_if_drained(&state);
-    }
-}
-
-impl<'a, R> RiskWait<'a, R> {
-    /// Take it, if there is room. Call it again when it wakes `waker`, and every 10 ms: one before
-    /// may have been woken in vain.
-    pub(crate) fn try_risk(&mut self, waker: &Waker) -> Option<Risk<'a, R>> {
-        let waker = waker.clone();
-        let mut state = self.slots.lock();
-        let former = state.note_asked(self.number, waker);
-        let may = state.may_risk(self.number);
-        let risk = may.then(|| self.slots.risk(&mut state, false));
-        drop(state);
-        drop(former);
-        risk
-    }
-}
-
-impl<R> Drop for RiskWait<'_, R> {
-    fn drop(&mut self) {
-        let mut state = self.slots.lock();
-        let waiter = state.risk_waiters.remove(&self.number);
-        wake_risk_waiter(state);
-        drop(waiter);
-    }
-}
-
-impl<R> Risk<'_, R> {
-    /// Whether it was given although there may be no room.
-    pub(crate) fn at_once(&self) -> bool {
-        self.at_once
-    }
-}
-
-impl<R> Drop for Risk<'_, R> {
-    fn drop(&mut self) {
-        let mut state = self.slots.lock();
-        state.risky -= 1;
-        wake_risk_waiter(state);
     }
 }
 
