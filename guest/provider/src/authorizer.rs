@@ -32,8 +32,6 @@ pub(crate) struct Authorizer {
     control: AtomicU8,
     /// The statement changes the schema, for which SQLite writes its own tables.
     defines: AtomicBool,
-    /// The statement is a `PRAGMA optimize`, which analyzes in statements of SQLite's own.
-    optimizes: AtomicBool,
     alters: AtomicBool,
     refusal: Mutex<Option<String>>,
 }
@@ -51,7 +49,6 @@ impl Authorizer {
     pub(crate) fn start(&self, sql: &str) {
         self.control.store(Control::None as u8, Ordering::Relaxed);
         self.alters.store(false, Ordering::Relaxed);
-        self.optimizes.store(false, Ordering::Relaxed);
         // For `ANALYZE t`, SQLite writes its own tables before it asks for permission.
         let analyzes = crate::text::begins_with(sql, &["ANALYZE"]);
         self.defines.store(analyzes, Ordering::Relaxed);
@@ -166,8 +163,10 @@ impl Authorizer {
                 pragma_name,
                 pragma_value,
             } => {
-                let optimizes = pragma_name.eq_ignore_ascii_case("optimize");
-                self.optimizes.fetch_or(optimizes, Ordering::Relaxed);
+                // It analyzes, in statements of SQLite's own.
+                if pragma_name.eq_ignore_ascii_case("optimize") {
+                    self.defines.store(true, Ordering::Relaxed);
+                }
                 pragma(pragma_name, pragma_value)
             }
             AuthAction::Transaction { operation } => {
@@ -208,10 +207,9 @@ impl Authorizer {
     ) -> Result<Authorization, String> {
         // Only SQLite itself can write the schema: the connection is defensive.
         const SCHEMA: &[&str] = &["sqlite_master", "sqlite_schema", "sqlite_sequence"];
-        // Not a trigger, which runs while a table is dropped that others refer to.
-        let by_sqlite = accessor.is_none()
-            && (self.defines() || self.optimizes.load(Ordering::Relaxed))
-            && names::starts_with(table, "sqlite_");
+        // Not a guest's trigger: dropping a table can run triggers of tables that refer to it.
+        let by_sqlite =
+            accessor.is_none() && self.defines() && names::starts_with(table, "sqlite_");
         let free = !names::starts_with(table, "sqlite_") && !is_host_table(table);
         let allowed = temporary || by_sqlite || free || names::contains(SCHEMA, table);
         allow_if(allowed, || format!("writing the table {table}"))

@@ -60,6 +60,7 @@ impl Sqlite {
     fn open(&self, stop: Arc<StopFlag>, until: u64) -> Result<Db> {
         let opened = self.location.open(&self.settings, stop, until)?;
         if !self.is_tested.load(Ordering::Relaxed) {
+            let _compiling = opened.authorizer.start_inspection();
             self_test::run(&opened.conn)?;
             self.is_tested.store(true, Ordering::Relaxed);
         }

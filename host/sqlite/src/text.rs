@@ -54,7 +54,7 @@ impl<'a> SqlText<'a> {
 pub(crate) fn blank(sql: &str) -> usize {
     let mut rest = sql;
     loop {
-        rest = rest.trim_start_matches([' ', '\t', '\n', '\x0c', '\r', ';', '\u{feff}']);
+        rest = rest.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r', ';', '\u{feff}']);
         let comment = if rest.starts_with("--") {
             rest.find('\n')
         } else if let Some(text) = rest.strip_prefix("/*") {
@@ -167,13 +167,13 @@ pub(crate) fn referenced_tables(sql: &str) -> impl Iterator<Item = Cow<'_, str>>
     })
 }
 
-/// The name at the beginning of `sql`, without its quotes.
+/// The name at the beginning of `sql`, without its quotes. Empty if there is none.
 fn first_name(sql: &str) -> Cow<'_, str> {
     let sql = &sql[blank(sql)..];
     let quote = match sql.chars().next() {
         Some(quote @ ('\'' | '"' | '`')) => quote,
         Some('[') => return Cow::from(sql[1..].split(']').next().unwrap_or_default()),
-        _ => return Cow::from(next_word(sql).map_or("", |(word, _)| word)),
+        _ => return Cow::from(&sql[..sql.find(ends_word).unwrap_or(sql.len())]),
     };
     let mut name = String::new();
     let mut parts = sql[1..].split(quote);
@@ -203,13 +203,16 @@ fn next_word(sql: &str) -> Option<(&str, &str)> {
             rest = rest[1..].split_once(quote)?.1;
             continue;
         }
-        let is_other = |c: char| c.is_ascii() && !c.is_ascii_alphanumeric() && c != '_' && c != '$';
-        let end = rest.find(is_other).unwrap_or(rest.len());
+        let end = rest.find(ends_word).unwrap_or(rest.len());
         if end > 0 {
             return Some(rest.split_at(end));
         }
         rest = &rest[first.len_utf8()..];
     }
+}
+
+fn ends_word(c: char) -> bool {
+    c.is_ascii() && !c.is_ascii_alphanumeric() && c != '_' && c != '$'
 }
 
 /// The comments that begin with `--`, each up to the end of its line.
@@ -259,6 +262,8 @@ mod tests {
             ),
             ("CREATE TABLE t(a REFERENCES 'b", &["b"]),
             ("CREATE TABLE t(a REFERENCES", &[""]),
+            ("CREATE TABLE t(a REFERENCES \x0b\"b\"(c))", &["b"]),
+            ("CREATE TABLE t(a REFERENCES \x01\"b\"(c))", &[""]),
             ("CREATE TABLE t(a REFERENCES été)", &["été"]),
             ("CREATE TABLE references_of(a) -- REFERENCES b", &[]),
         ] {

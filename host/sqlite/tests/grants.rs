@@ -368,13 +368,18 @@ fn a_grant_of_the_schema_does_not_widen_that_of_tables() {
         "CREATE TRIGGER r AFTER INSERT ON mine BEGIN SELECT 1; END; DROP TRIGGER r; DROP TABLE mine",
         "CREATE TABLE own(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO own VALUES (7)",
         "ALTER TABLE own RENAME TO mine; DROP TABLE mine",
+        "CREATE TABLE own(a, temp); ALTER TABLE own DROP COLUMN temp; DROP TABLE own",
+        "CREATE TABLE new(a INTEGER PRIMARY KEY, b)",
+        "CREATE TABLE own(id INTEGER PRIMARY KEY AUTOINCREMENT);
+         CREATE TABLE mine(own REFERENCES own ON DELETE RESTRICT)",
+        "DROP TABLE own",
     ] {
         run(&connection, sql).expect(sql);
     }
 }
 
 #[test]
-fn temporary_objects_need_no_grant_and_widen_none() {
+fn temporary_objects_need_no_grant_of_tables_and_widen_none() {
     let f = fixture();
     let grant = f.narrow().schema(true).temporary(true);
     let connection = f.get(&grant);
@@ -466,6 +471,7 @@ fn a_foreign_key_refers_to_granted_tables_only() {
         "ALTER TABLE temp.t ADD COLUMN y REFERENCES secret",
         "CREATE VIRTUAL TABLE v USING fts5(\"references\", secret)",
         "CREATE VIRTUAL TABLE w USING fts5(references UNINDEXED)",
+        "CREATE TABLE d(id INTEGER PRIMARY KEY AUTOINCREMENT, up REFERENCES d)",
     ] {
         run(&connection, sql).expect(sql);
     }
@@ -474,6 +480,8 @@ fn a_foreign_key_refers_to_granted_tables_only() {
         "CREATE TABLE c(x REFERENCES [Secret](y))",
         "CREATE TABLE c(x, y REFERENCES note, FOREIGN KEY (x) REFERENCES 'log_of_others'(y))",
         "CREATE TABLE c(x) /**/; CREATE TABLE IF NOT EXISTS d(x REFERENCES/**/\"secret\")",
+        "CREATE TABLE id(x REFERENCES \x0b\"secret\"(id))",
+        "CREATE TABLE e(id INTEGER PRIMARY KEY AUTOINCREMENT, x REFERENCES sqlite_sequence)",
         "ALTER TABLE own ADD COLUMN c REFERENCES secret",
         "ALTER TABLE own ADD COLUMN c REFERENCES millpond_migrations",
     ] {

@@ -525,3 +525,41 @@ fn many_writers_at_once_get_correct_results() {
         "{stats:?}"
     );
 }
+
+#[tokio::test]
+async fn a_full_text_table_is_written_with_the_rights_of_each_borrower() {
+    let f = fixture().await;
+    let create = "CREATE VIRTUAL TABLE s USING fts5(x)";
+    f.get().await.execute_script(create).await.expect("a table");
+    let table = || TableGrant::new().read().insert();
+    let text_only = |grant: Grant| grant.table("s", table().shadow_tables());
+    let rows_only = |grant: Grant| grant.table("t", table());
+    let (all, own) = (f.get().await, f.get_granted(text_only).await);
+    let (other, last) = (
+        f.get_granted(rows_only).await,
+        f.get_granted(text_only).await,
+    );
+    for _ in 0..2 {
+        let (_holder, transaction) = f.hold().await;
+        let insert = "INSERT INTO s VALUES ('one')";
+        let mut first = pin!(all.execute(insert, &NONE));
+        let mut second = pin!(own.execute(insert, &NONE));
+        let mut third = pin!(other.execute("INSERT INTO t(a) VALUES (NULL)", &NONE));
+        let mut fourth = pin!(last.execute(insert, &NONE));
+        assert!(poll(first.as_mut()).is_pending());
+        assert!(poll(second.as_mut()).is_pending());
+        assert!(poll(third.as_mut()).is_pending());
+        assert!(poll(fourth.as_mut()).is_pending());
+        transaction.commit().await.expect("a commit");
+        ready(first.as_mut()).expect("the leader's row");
+        let results = tokio::join!(second, third, fourth);
+        for result in [results.0, results.1, results.2] {
+            assert_eq!(result.expect("a row").changes, 1);
+        }
+    }
+    let check = "INSERT INTO s(s) VALUES ('integrity-check')";
+    all.execute(check, &NONE).await.expect("it is sound");
+    let count = "SELECT count(*) FROM s WHERE s MATCH 'one'";
+    let count = all.query(count, &NONE).await.expect("a number");
+    assert_eq!(count.rows.to_vec(), [[Value::Integer(6)]]);
+}

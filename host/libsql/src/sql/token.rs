@@ -84,7 +84,7 @@ impl<'a> Tokens<'a> {
     fn skip_blank(&mut self) {
         loop {
             let rest = self.rest();
-            let blank = [' ', '\t', '\n', '\x0c', '\r', '\u{feff}'];
+            let blank = [' ', '\t', '\n', '\x0b', '\x0c', '\r', '\u{feff}'];
             self.at += rest.len() - rest.trim_start_matches(blank).len();
             let rest = self.rest();
             let comment = if rest.starts_with("--") {

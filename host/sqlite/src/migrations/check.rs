@@ -150,10 +150,12 @@ impl Guest {
 
     /// Create it. Returns false if it exists: a virtual table creates its shadow tables itself.
     fn make(&self, object: &Object) -> Result<bool, Error> {
-        let Opened { conn, seen, .. } = &self.opened;
+        let Opened {
+            conn, authorizer, ..
+        } = &self.opened;
         let _scope = self.opened.memory.enter();
         let has = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1)";
-        let made = seen.trusting(|| {
+        let made = authorizer.trusting(|| {
             if conn.query_row(has, [&object.name], |row| row.get(0))? {
                 return Ok(false);
             }
@@ -168,10 +170,12 @@ impl Guest {
 
     /// Compile what a guest may do with a table or a view.
     fn use_table(&self, table: &Object) -> Result<(), Error> {
-        let Opened { conn, seen, .. } = &self.opened;
+        let Opened {
+            conn, authorizer, ..
+        } = &self.opened;
         let _scope = self.opened.memory.enter();
         let name = format!("\"{}\"", table.name.replace('"', "\"\""));
-        let columns = seen.trusting(|| {
+        let columns = authorizer.trusting(|| {
             let info = "SELECT name FROM pragma_table_info(?1)";
             conn.prepare(info)?
                 .query_map([&table.name], |row| row.get::<_, String>(0))?
@@ -194,10 +198,10 @@ impl Guest {
             }
         }
         for sql in uses {
-            seen.start(&sql);
+            let _compiling = authorizer.start(&sql);
             if let Err(error) = conn.prepare(&sql) {
                 let error = Error::from(error);
-                match seen.take_refusal() {
+                match authorizer.take_refusal() {
                     Some(refusal) => {
                         return Err(error
                             .with_kind(ErrorKind::NotAuthorized)

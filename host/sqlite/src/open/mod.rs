@@ -1,7 +1,7 @@
 //! Opens an SQLite connection with everything installed on it, and the errors for databases that
 //! cannot be used.
 
-mod authorizer;
+mod callback;
 mod configure;
 mod location;
 pub(crate) mod self_test;
@@ -14,7 +14,7 @@ use millpond_pool::engine::StopFlag;
 use rusqlite::ffi::{SQLITE_CANTOPEN, SQLITE_READONLY};
 use rusqlite::{Connection, OpenFlags};
 
-pub(crate) use self::authorizer::Authorizer;
+pub(crate) use self::callback::AuthorizerCallback;
 pub(crate) use self::configure::limit_definitions;
 use self::configure::standing;
 pub(crate) use self::location::{LOST, Location, cannot_open};
@@ -35,7 +35,7 @@ use crate::ffi::statement::Running;
 use crate::ffi::vfs::Folder;
 use crate::ffi::vfs::identity::Identity;
 use crate::math;
-use crate::policy::Seen;
+use crate::policy::Authorizer;
 use crate::policy::hints::Hints;
 
 /// VDBE instructions between two checks of the deadline. An instruction can be a function call on a
@@ -48,8 +48,8 @@ pub(crate) struct Opened {
     // Before the connection: see there.
     pub(crate) log: LeavesLog,
     pub(crate) conn: Connection,
-    pub(crate) authorizer: Authorizer,
-    pub(crate) seen: Arc<Seen>,
+    pub(crate) callback: AuthorizerCallback,
+    pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) hints: Arc<Hints>,
     pub(crate) watch: Arc<Watch>,
     pub(crate) watched: Arc<Watched>,
@@ -118,13 +118,13 @@ impl Location {
 
         let hints = Arc::new(Hints::new(&self.slow_schema));
         hints.check_definitions(&conn);
-        let seen = Arc::new(Seen::new(
+        let authorizer = Arc::new(Authorizer::new(
             modules(&conn)?,
             standing(&conn, settings, self.is_memory())?,
         ));
         let running = Arc::new(Running::default());
-        let authorizer = Authorizer::new(&seen, &hints, &watch, &running);
-        authorizer.install(&mut conn)?;
+        let callback = AuthorizerCallback::new(&authorizer, &hints, &watch, &running);
+        callback.install(&mut conn)?;
         let progress = hooks::set_hooks(&conn, PROGRESS_INTERVAL, &watch, &running, &self.identity);
         watch.start(NEVER, NEVER);
         let watched = Watched::new(
@@ -137,8 +137,8 @@ impl Location {
             log,
             conn,
             progress,
+            callback,
             authorizer,
-            seen,
             hints,
             watch,
             watched,

@@ -7,12 +7,16 @@ use rusqlite::hooks::{AuthAction, AuthContext, TransactionOperation};
 
 use super::refusal::{Allowed, Decision, Refusal, refuse_if};
 use super::rights::{self, Verb};
-use super::{Control, HOST_TABLES, Seen, names};
+use super::{Authorizer, Control, HOST_TABLES, names};
 
-impl Seen {
+impl Authorizer {
     pub(super) fn decide(&self, rights: &Rights, context: &AuthContext<'_>) -> Decision {
         // Temporary objects have their own schema, with a table `sqlite_temp_schema`.
-        let temporary = context.database_name == Some("temp");
+        let temporary = match context.action {
+            // Here SQLite passes the name of the column in that place.
+            AuthAction::AlterTable { database_name, .. } => database_name == "temp",
+            _ => context.database_name == Some("temp"),
+        };
         // When SQLite alters a table, it also rewrites the names in this schema.
         let by_sqlite = self.alters.load(Ordering::Relaxed)
             && matches!(context.action, AuthAction::Update { .. });
@@ -22,15 +26,7 @@ impl Seen {
         let write =
             |verb, table: &str| self.write(rights, verb, table, temporary, context.accessor);
         match context.action {
-            AuthAction::Select => {
-                // SQLite's statements on its own tables have none. A guest's may have no accessor
-                // either: those of a full-text table, and of actions of foreign keys.
-                if context.accessor.is_none() {
-                    self.uses_own_tables.store(false, Ordering::Relaxed);
-                }
-                Ok(Allowed::Yes)
-            }
-            AuthAction::Recursive => Ok(Allowed::Yes),
+            AuthAction::Select | AuthAction::Recursive => Ok(Allowed::Yes),
             AuthAction::Read {
                 table_name,
                 column_name,
@@ -242,7 +238,7 @@ impl Seen {
         Ok(Allowed::Yes)
     }
 
-    /// Whether it is SQLite that uses its own tables, for the statement. False for a guest's trigger
+    /// Whether SQLite itself uses its own tables for this statement. False for a guest's trigger
     /// or view (`accessor`): dropping a table can run the triggers of those that refer to it.
     fn is_by_sqlite(&self, accessor: Option<&str>) -> bool {
         let uses = &[&self.uses_own_tables, &self.runs_analysis];
@@ -261,7 +257,8 @@ impl Seen {
     /// A table is created or altered. SQLite does not ask about the tables that its foreign keys
     /// refer to.
     fn note_table(&self, rights: &Rights, table: &str) {
-        if !rights::has_all_tables(rights) {
+        // For `AUTOINCREMENT`, SQLite creates a table of its own too.
+        if !rights::has_all_tables(rights) && !names::starts_with(table, "sqlite_") {
             *self.defined_table() = Some(table.to_owned());
         }
     }

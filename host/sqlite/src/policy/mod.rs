@@ -54,7 +54,7 @@ pub(crate) enum PragmaKind {
 /// The state of the authorizer. Shared with the connection that it is installed on, and only used
 /// while that connection compiles a statement.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct Authorizer {
     /// The host's own statement is being compiled: allow everything.
     trusted: AtomicBool,
     /// A temporary object was created or written since the last reset.
@@ -82,7 +82,8 @@ pub(crate) struct Seen {
     /// The [`PragmaKind`] of the statement.
     pragma: AtomicU8,
     refusal: Mutex<Option<String>>,
-    /// The table that the statement creates or alters, unless it is temporary.
+    /// The table that the statement creates or alters. `None` if it is temporary, or if every table
+    /// is granted.
     defined_table: Mutex<Option<String>>,
     rights: Mutex<Arc<Rights>>,
     /// Virtual tables of the linked library that exist without being created, and are not known to
@@ -96,17 +97,27 @@ pub(crate) struct Seen {
     standing: Vec<(&'static str, Vec<String>)>,
 }
 
-impl Seen {
+/// A statement is being compiled, until this is dropped.
+#[must_use]
+pub(crate) struct Compiling<'a>(&'a Authorizer);
+
+impl Drop for Compiling<'_> {
+    fn drop(&mut self) {
+        self.0.compiling.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Authorizer {
     /// `modules` are the modules of the linked library; `standing` are pragmas with the values that
     /// every connection has.
     pub(crate) fn new(
         modules: impl IntoIterator<Item = String>,
         standing: Vec<(&'static str, Vec<String>)>,
-    ) -> Seen {
+    ) -> Authorizer {
         let closed = modules
             .into_iter()
             .filter(|name| !names::is_open_module(name));
-        Seen {
+        Authorizer {
             trusted: AtomicBool::new(false),
             temporary: AtomicBool::new(false),
             alters: AtomicBool::new(false),
@@ -134,13 +145,32 @@ impl Seen {
         *self.rights() = Arc::clone(rights);
     }
 
-    /// Whether a module may keep statements that were compiled under the rights before. Forgets it.
-    pub(crate) fn take_has_inner_statements(&self) -> bool {
-        self.has_inner_statements.swap(false, Ordering::Relaxed)
+    /// SQLite compiles a statement, and not one again that is about to run. Unless the host has
+    /// asked for it, the statement is a module's, within one that runs.
+    pub(crate) fn note_inner(&self, context: &AuthContext<'_>) {
+        if self.trusts() || self.compiling.load(Ordering::Relaxed) {
+            return;
+        }
+        match context.action {
+            AuthAction::Read { .. } => self.has_inner_statements.store(true, Ordering::Relaxed),
+            // It is not SQLite that uses its own tables here.
+            AuthAction::Select => self.uses_own_tables.store(false, Ordering::Relaxed),
+            _ => {}
+        }
+    }
+
+    /// Whether a module may keep statements that were compiled under the present rights.
+    pub(crate) fn has_inner_statements(&self) -> bool {
+        self.has_inner_statements.load(Ordering::Relaxed)
+    }
+
+    /// All statements have been expired.
+    pub(crate) fn forget_inner_statements(&self) {
+        self.has_inner_statements.store(false, Ordering::Relaxed);
     }
 
     /// Start a new statement, before `sql` is compiled.
-    pub(crate) fn start(&self, sql: &str) {
+    pub(crate) fn start(&self, sql: &str) -> Compiling<'_> {
         self.control.store(Control::None as u8, Ordering::Relaxed);
         self.pragma
             .store(PragmaKind::Other as u8, Ordering::Relaxed);
@@ -149,18 +179,19 @@ impl Seen {
         self.writes_undeletable.store(false, Ordering::Relaxed);
         self.defines.store(false, Ordering::Relaxed);
         self.uses_own_tables.store(analyzes(sql), Ordering::Relaxed);
-        self.compiling.store(true, Ordering::Relaxed);
         *self.refusal() = None;
         *self.defined_table() = None;
+        self.start_inspection()
     }
 
-    /// The statement has been compiled, or compiling it has failed.
-    pub(crate) fn finish(&self) {
-        self.compiling.store(false, Ordering::Relaxed);
+    /// The host compiles statements that do not run, to inspect or to try them.
+    pub(crate) fn start_inspection(&self) -> Compiling<'_> {
+        self.compiling.store(true, Ordering::Relaxed);
+        Compiling(self)
     }
 
     /// A statement begins to run. If SQLite compiles it again, it does not call
-    /// [`start`](Seen::start).
+    /// [`start`](Authorizer::start).
     pub(crate) fn begin_run(&self, is_analysis: bool) {
         self.uses_own_tables.store(false, Ordering::Relaxed);
         self.runs_analysis.store(is_analysis, Ordering::Relaxed);
@@ -209,8 +240,9 @@ impl Seen {
         Err(refusal.into_message())
     }
 
-    /// A table that a foreign key of the statement refers to, without a grant of it. Such a key can
-    /// make every change of that table fail: because it does not fit, or because of its rows.
+    /// A table that a foreign key of the statement refers to, and that is not granted. A foreign key
+    /// can make changes to its parent table fail: it does not match the parent's key, or its rows
+    /// refer to the parent's.
     fn refers_elsewhere<'s>(&self, sql: &'s str) -> Option<Cow<'s, str>> {
         let defined = self.defined_table();
         let defined = defined.as_deref()?;
@@ -266,10 +298,6 @@ impl Seen {
         if self.trusts() {
             return Authorization::Allow;
         }
-        let reads = matches!(context.action, AuthAction::Read { .. });
-        if reads && !self.compiling.load(Ordering::Relaxed) {
-            self.has_inner_statements.store(true, Ordering::Relaxed);
-        }
         let rights = self.rights();
         match self.decide(&rights, context) {
             Ok(Allowed::Yes) => Authorization::Allow,
@@ -323,7 +351,7 @@ mod tests {
             database_name: None,
             accessor: None,
         };
-        Seen::new([], Vec::new())
+        Authorizer::new([], Vec::new())
             .decide(&Rights::default(), &context)
             .is_ok()
     }

@@ -6,9 +6,9 @@ use millpond_pool::engine::Rights;
 
 use super::names::PragmaScope;
 use super::refusal::{Allowed, Decision, Refusal, refuse_if};
-use super::{PragmaKind, Seen, names, rights};
+use super::{Authorizer, PragmaKind, names, rights};
 
-impl Seen {
+impl Authorizer {
     pub(super) fn pragma(&self, rights: &Rights, name: &str, value: Option<&str>) -> Decision {
         let what = || match value {
             Some(_) => format!("PRAGMA {name} with a value"),

@@ -134,7 +134,8 @@ impl Db {
             // Not on the thread of a caller that ends this transaction because it waits for it.
             if self.hints.is_unchecked() && self.watched.is_in_phase() {
                 let conn = &self.conn;
-                self.seen.trusting(|| self.hints.check_definitions(conn));
+                self.authorizer
+                    .trusting(|| self.hints.check_definitions(conn));
             }
         }
     }

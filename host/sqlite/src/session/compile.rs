@@ -1,6 +1,7 @@
 //! Compiles SQL text to a statement, and binds its parameters.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millpond_pool::Parameters;
@@ -191,7 +192,7 @@ impl Db {
         let pace = self.pace_of_compiling();
         let was_open = !self.conn.is_autocommit() && !self.grouped;
         self.at_pace(pace, |db| {
-            db.seen.trusting(|| drop(db.conn.prepare(UNKNOWN)));
+            db.authorizer.trusting(|| drop(db.conn.prepare(UNKNOWN)));
         });
         // The schema may be different, and larger.
         self.hints.set_schema_changed(true);
@@ -221,7 +222,8 @@ impl Db {
         {
             return Err(Stop::Aside);
         }
-        self.seen.start(begun);
+        let authorizer = Arc::clone(&self.authorizer);
+        let _compiling = authorizer.start(begun);
         self.hints.start();
         let limits = TextLimits::lower(&self.conn, begun, self.is_aside())?;
         let account = self.memory.account();
@@ -232,7 +234,6 @@ impl Db {
                 .map(|(list, _)| (list, sql.len() - begun.len() + length)),
             None => RawStatement::prepare(&self.conn, sql, start),
         };
-        self.seen.finish();
         if account.fetched() {
             self.hints.set_schema_changed(true);
         }
@@ -252,17 +253,17 @@ impl Db {
             return Ok((None, end));
         };
         let text = sql.statement(start, end);
-        self.seen
+        self.authorizer
             .check_compiled(text, raw.column_count())
             .map_err(|refusal| Error::sqlite(SQLITE_AUTH, refusal, None))?;
         self.check_alteration(text)
             .map_err(|error| error.at(start))?;
-        let control = (self.seen.control(), self.seen.pragma_kind());
+        let control = (self.authorizer.control(), self.authorizer.pragma_kind());
         let is_long = text.len() > BRIEF_TEXT || self.is_schema_large(text.len());
         let look = match acts {
             true => Look::ASIDE,
             false => {
-                let may_be_slow = self.hints.may_be_slow(text, self.seen.defines());
+                let may_be_slow = self.hints.may_be_slow(text, self.authorizer.defines());
                 let is_short = !account.grew_large();
                 program::look(&self.conn, &raw, text, may_be_slow, is_short)
                     .map_err(|error| self.explain(error))?
@@ -276,7 +277,7 @@ impl Db {
     /// quadratic time, in one call of a function.
     fn check_alteration(&self, sql: &str) -> Result<()> {
         const MAX_ALTERED_BYTES: i64 = 4_000;
-        if !self.seen.alters() || !has_word(sql, &["RENAME", "DROP"]) {
+        if !self.authorizer.alters() || !has_word(sql, &["RENAME", "DROP"]) {
             return Ok(());
         }
         let longest = "SELECT coalesce(max(length(sql)), 0) FROM
@@ -327,6 +328,8 @@ impl Db {
             // If it fails, that undoes what is being written: for a transaction, or a cursor.
             return;
         }
+        let authorizer = Arc::clone(&self.authorizer);
+        let _compiling = authorizer.start_inspection();
         // If that fails, it runs here the next time too.
         let _ = compiled.look_again(&self.conn, |listing| bind(&self.conn, listing, parameters));
         if was_open && self.conn.is_autocommit() {

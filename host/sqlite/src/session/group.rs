@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use millpond_pool::engine::Rights;
 use millpond_pool::{Parameters, Rows, clock};
 
 use super::run::columns_of;
@@ -80,8 +81,8 @@ impl Db {
         self.aborted.is_none()
             && self.conn.is_autocommit()
             && raw::transaction_state(&self.conn) == raw::TransactionState::None
-            && !self.seen.temporary()
-            && !self.seen.is_set_for_transaction()
+            && !self.authorizer.temporary()
+            && !self.authorizer.is_set_for_transaction()
     }
 
     /// Run a statement together with those of waiting connections, if any, and commit them. Returns
@@ -221,7 +222,7 @@ impl Db {
                 continue;
             };
             // Dropping a failed job puts its owner at the front of the queue: no one overtakes it.
-            match next.job_mut().map(|job| self.run_job(job)) {
+            match next.job_mut().map(|job| self.run_job(job, &own.0)) {
                 Some(Ok(())) => taken.push(next),
                 _ => break,
             }
@@ -231,13 +232,25 @@ impl Db {
         self.set_told(own.1);
     }
 
-    fn run_job(&mut self, job: &mut Job) -> Result<()> {
-        self.use_rights(&job.rights)?;
+    /// `own` are the leader's rights.
+    fn run_job(&mut self, job: &mut Job, own: &Arc<Rights>) -> Result<()> {
+        // A module's own statements run until the commit, which has the leader's rights.
+        let has_others = job.rights != *own;
+        if has_others && self.authorizer.has_inner_statements() {
+            return Err(by_itself());
+        }
+        if let Err(error) = self.use_rights(&job.rights) {
+            self.unhealthy = true;
+            return Err(error);
+        }
         self.set_told(job.told);
         self.set_bounds((clock::after(job.time.min(JOB_TIME)), job.steps));
         self.watch.start_writing(raw::pages_written(&self.conn));
         self.control("SAVEPOINT millpond")?;
-        let result = self.run_job_within(job);
+        let mut result = self.run_job_within(job);
+        if has_others && self.authorizer.has_inner_statements() {
+            result = result.and(Err(by_itself()));
+        }
         // If this fails, nothing of it may be committed: its owner runs it again.
         let result = result.and_then(|()| self.control("RELEASE millpond"));
         if result.is_err() && !self.conn.is_autocommit() {

@@ -48,9 +48,9 @@ use crate::ffi::statement::Running;
 use crate::ffi::vfs::Folder;
 use crate::ffi::vfs::identity::Identity;
 use crate::open::settings::Settings;
-use crate::open::{Authorizer, LOST, Opened, PROGRESS_INTERVAL, cannot_open};
+use crate::open::{AuthorizerCallback, LOST, Opened, PROGRESS_INTERVAL, cannot_open};
 use crate::policy::hints::Hints;
-use crate::policy::{Control, Seen};
+use crate::policy::{Authorizer, Control};
 use crate::writers::checkpoint::Checkpoints;
 use crate::writers::job::Job;
 use crate::writers::queue::{Turn, TurnQueue};
@@ -148,8 +148,8 @@ pub(crate) struct Db {
     steps: u64,
     /// How long the last commit of a group took.
     commit_time: Duration,
-    authorizer: Authorizer,
-    seen: Arc<Seen>,
+    callback: AuthorizerCallback,
+    authorizer: Arc<Authorizer>,
     hints: Arc<Hints>,
     _log: LeavesLog,
     conn: Connection,
@@ -205,8 +205,8 @@ impl Db {
             limits: Limits::default(),
             steps: NEVER,
             commit_time: Duration::ZERO,
+            callback: opened.callback,
             authorizer: opened.authorizer,
-            seen: opened.seen,
             hints: opened.hints,
             _log: opened.log,
             conn: opened.conn,
@@ -224,7 +224,7 @@ impl Db {
 
     /// Whether it can be lent for `access` without changes.
     fn suits(&self, access: Access) -> bool {
-        self.seen.is_query_only() == (access == Access::ReadOnly)
+        self.authorizer.is_query_only() == (access == Access::ReadOnly)
     }
 
     /// Prepare for a new borrower.
@@ -240,7 +240,7 @@ impl Db {
         if !self.suits(terms.access) {
             let query_only = terms.access == Access::ReadOnly;
             self.trusted(&format!("PRAGMA query_only = {}", u8::from(query_only)))?;
-            self.seen.set_query_only(query_only);
+            self.authorizer.set_query_only(query_only);
             // The pragma has made them outdated (`OP_Expire`), and SQLite would compile each again
             // as it runs, on the connection's own thread.
             self.cache.clear();
@@ -264,10 +264,12 @@ impl Db {
         if !self.cache.set_rights(rights) {
             return Ok(());
         }
-        self.seen.set_rights(rights);
-        if self.seen.take_has_inner_statements() {
-            self.authorizer.install(&mut self.conn)?;
-            // As above.
+        self.authorizer.set_rights(rights);
+        if self.authorizer.has_inner_statements() {
+            self.callback.install(&mut self.conn)?;
+            self.authorizer.forget_inner_statements();
+            // Installing it has expired them, and SQLite would compile each again as it runs, on the
+            // connection's own thread.
             self.cache.clear();
         }
         Ok(())
@@ -323,13 +325,13 @@ impl Db {
     }
 
     pub(super) fn trusted(&self, sql: &str) -> Result<()> {
-        Ok(self.seen.trusting(|| self.conn.execute_batch(sql))?)
+        Ok(self.authorizer.trusting(|| self.conn.execute_batch(sql))?)
     }
 
     /// Like [`tracked`](Db::tracked), for a guest's statement that has just been admitted.
     fn run<T>(&mut self, kind: Kind, work: impl FnOnce(&mut Db) -> Result<T>) -> Attempt<T> {
         let before = self.running.begin(kind.id, kind.compiles_aside());
-        self.seen.begin_run(kind.analyzes);
+        self.authorizer.begin_run(kind.analyzes);
         let total = kind.counts.then(|| self.conn.total_changes());
         let result = self.tracked(kind.control, kind.read_only, |db| {
             work(db).map_err(|error| match kind.read_only {
@@ -338,7 +340,7 @@ impl Db {
             })
         });
         self.running.end(before);
-        self.seen.end_run();
+        self.authorizer.end_run();
         if !kind.read_only && total == Some(self.conn.total_changes()) {
             self.changes.note_none(&self.conn);
         }
@@ -531,7 +533,7 @@ impl Db {
                 .with_kind(ErrorKind::DeadlineExceeded)
                 .with_message("the statement ran out of time waiting for another process"),
             // SQLite has no code of its own for a function that is not allowed.
-            _ => match self.seen.take_refusal() {
+            _ => match self.authorizer.take_refusal() {
                 Some(refusal) => error
                     .with_kind(ErrorKind::NotAuthorized)
                     .with_message(refusal),

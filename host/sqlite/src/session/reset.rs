@@ -48,9 +48,9 @@ impl Db {
 
     /// This setting ends with a transaction, but there may have been none.
     fn unset_for_transaction(&mut self) -> Result<()> {
-        if self.seen.is_set_for_transaction() {
+        if self.authorizer.is_set_for_transaction() {
             self.trusted("PRAGMA defer_foreign_keys = OFF")?;
-            self.seen.forget_set_for_transaction();
+            self.authorizer.forget_set_for_transaction();
         }
         Ok(())
     }
@@ -59,7 +59,7 @@ impl Db {
     /// tables from the next borrower. Changing where they are stored deletes them all
     /// (<https://sqlite.org/pragma.html#pragma_temp_store>).
     fn drop_temporary(&mut self) -> Result<()> {
-        if !self.seen.temporary() {
+        if !self.authorizer.temporary() {
             return Ok(());
         }
         let store = self.trusted_number("PRAGMA temp_store")?;
@@ -72,13 +72,13 @@ impl Db {
         if left > 0 {
             return Err(Error::new(ErrorKind::Other, "temporary objects are left"));
         }
-        self.seen.forget_temporary();
+        self.authorizer.forget_temporary();
         self.hints.set_schema_changed(true);
         Ok(())
     }
 
     pub(super) fn trusted_number(&self, sql: &str) -> Result<i64> {
         let number = || self.conn.query_row(sql, [], |row| row.get(0));
-        Ok(self.seen.trusting(number)?)
+        Ok(self.authorizer.trusting(number)?)
     }
 }

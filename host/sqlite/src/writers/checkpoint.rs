@@ -373,13 +373,13 @@ impl Checkpointer<'_> {
     fn keep_mark(&self) -> Result<()> {
         let _scope = self.opened.memory.enter();
         let (mark, conn) = (&self.shared.read_mark, &self.opened.conn);
-        Ok(self.opened.seen.trusting(|| mark.keep(conn))?)
+        Ok(self.opened.authorizer.trusting(|| mark.keep(conn))?)
     }
 
     fn let_go_of_mark(&self) -> Result<()> {
         let _scope = self.opened.memory.enter();
         let (mark, conn) = (&self.shared.read_mark, &self.opened.conn);
-        Ok(self.opened.seen.trusting(|| mark.let_go(conn))?)
+        Ok(self.opened.authorizer.trusting(|| mark.let_go(conn))?)
     }
 
     fn checkpoint(&mut self) {
@@ -433,7 +433,7 @@ impl Checkpointer<'_> {
                 })
             })
         };
-        Ok(self.opened.seen.trusting(checkpoint)?)
+        Ok(self.opened.authorizer.trusting(checkpoint)?)
     }
 
     /// With the gate closed, wait until no one reads, and for the turn to write.

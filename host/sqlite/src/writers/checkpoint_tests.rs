@@ -58,9 +58,12 @@ fn after_upkeep_the_connection_still_stops_when_it_must() {
         let opened = &thread.opened;
         let _scope = opened.memory.enter();
         let count = || opened.conn.query_row(COUNT, [], |row| row.get::<_, i64>(0));
-        assert_eq!(opened.seen.trusting(count), Ok(100_000));
+        assert_eq!(opened.authorizer.trusting(count), Ok(100_000));
         opened.watch.start(NEVER, 10);
-        let stopped = opened.seen.trusting(count).expect_err("it is stopped");
+        let stopped = opened
+            .authorizer
+            .trusting(count)
+            .expect_err("it is stopped");
         let code = stopped.sqlite_error_code();
         assert_eq!(code, Some(ErrorCode::OperationInterrupted));
     });

@@ -97,7 +97,10 @@ impl Steps<'_> {
         let turn = self.shared.turns().try_take(self.request);
         let _turn = turn.map_err(|_| stopped())?;
         self.opened.watch.start(clock::after(BUSY_TIME), NEVER);
-        Ok(self.opened.seen.trusting(|| work(&self.opened.conn))?)
+        Ok(self
+            .opened
+            .authorizer
+            .trusting(|| work(&self.opened.conn))?)
     }
 
     fn analyze(&mut self, done: &mut Upkeep) -> Result<()> {
