@@ -244,7 +244,7 @@ fn config(
         .concurrency_support(concurrency)
         .wasm_component_model_async(concurrency);
     if let Instances::Pooled(at_once) = instances {
-        // One more: an instance that has waited for too long leaves without a place.
+        // One more than requests: an expired instance has no place while it is dropped.
         config.allocation_strategy(limits.pooling(at_once.saturating_add(1)));
     }
     config

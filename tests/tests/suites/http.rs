@@ -426,7 +426,7 @@ fn a_client_that_closes_its_connection_ends_its_guest() {
     until("its guest runs", || running() == 1);
     drop(client);
     until("its guest has ended", || running() == 0);
-    // It waits at first.
+    // A client that closes its sending half and waits, and then closes.
     let mut client = Client::sending(server.address, "GET /loop HTTP/1.1\r\nhost: x\r\n\r\n");
     client.close_sending_half();
     assert_eq!(status(&client.head()), 100);

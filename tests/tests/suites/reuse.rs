@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::thread;
 use std::time::Instant;
 
 use millpond_tests::component;
@@ -189,10 +190,12 @@ fn an_instance_that_waits_for_too_long_is_dropped() {
     }
 }
 
-#[test]
-fn an_instance_that_waits_leaves_its_room_to_another_components() {
-    let settings = "max-instance-reuse = 100\nidle-instance-timeout = \"1h\"\nmax-requests = 1";
-    let (_folder, file) = site::write("hostile_serves", settings, "");
+/// Serves the same component as two, each for a path of its own.
+fn serve_two(max_requests: u32) -> (tempfile::TempDir, Server) {
+    let settings = format!(
+        "max-instance-reuse = 100\nidle-instance-timeout = \"1h\"\nmax-requests = {max_requests}"
+    );
+    let (folder, file) = site::write("hostile_serves", &settings, "");
     let mut config = std::fs::read_to_string(&file).expect("the configuration");
     let component = component("hostile_serves").display();
     config += &format!("[components.other]\nfile = \"{component}\"\n");
@@ -200,12 +203,32 @@ fn an_instance_that_waits_leaves_its_room_to_another_components() {
         config += &format!("[[routes]]\npath = \"{path}\"\ncomponent = \"{name}\"\n");
     }
     std::fs::write(&file, config).expect("the configuration");
-    let server = Server::start(site::command(&file));
+    (folder, Server::start(site::command(&file)))
+}
+
+#[test]
+fn an_instance_that_waits_leaves_its_room_to_another_components() {
+    let (_folder, server) = serve_two(1);
     let counts = ["/count", "/count", "/count/print", "/count/print", "/count"].map(|path| {
         settled(&server);
         count(&server, path).1
     });
     assert_eq!(counts, [1, 2, 1, 2, 1]);
+}
+
+#[test]
+fn requests_at_the_same_time_find_room() {
+    const AT_ONCE: u32 = 4;
+    let (_folder, server) = serve_two(AT_ONCE);
+    for round in 0..40 {
+        settled(&server);
+        let path = ["/count", "/count/print"][round % 2];
+        thread::scope(|scope| {
+            for _ in 0..AT_ONCE {
+                scope.spawn(|| server.ask("GET", path, None).is(200));
+            }
+        });
+    }
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! A client that closes its connection, and one that closes its sending half and waits, look the
 //! same: there is nothing more to read. But a closed connection answers data with a reset. So a
-//! request that takes long gets an interim response, which every HTTP/1.1 client must accept (RFC
-//! 9110, 15.2). An HTTP/1.0 client is assumed to wait.
+//! long request whose client sends no more gets a few interim responses, which every HTTP/1.1 client
+//! must accept (RFC 9110, 15.2). An HTTP/1.0 client is assumed to wait.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -21,10 +21,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// When to probe a client that sends no more for the first time. Until then its request keeps its
 /// place.
 const PROBE_AFTER: Duration = Duration::from_millis(100);
-/// How much later each time, for a client that first waits and then closes its connection.
-const LATER: u32 = 5;
-/// How often to probe. A client in Go accepts five interim responses.
-const MOST_PROBES: u32 = 4;
+/// By what factor the next probe is later. A client may wait at first, and close its connection
+/// afterwards.
+const PROBE_BACKOFF: u32 = 5;
+/// The maximum number of probes. Go's client accepts five interim responses, one of which may
+/// answer `expect`.
+const MAX_PROBES: u32 = 4;
 const PROBE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The requests to watch, by number: the oldest first.
@@ -64,7 +66,7 @@ impl DisconnectWatcher {
         let watched = Watched {
             since: Instant::now(),
             client,
-            probes_left: if may_be_probed { MOST_PROBES } else { 0 },
+            probes_left: if may_be_probed { MAX_PROBES } else { 0 },
             probe_after: PROBE_AFTER,
             request,
             gone: Some(gone),
@@ -108,7 +110,7 @@ impl DisconnectWatcher {
                 && watched.sends_no_more()
             {
                 watched.probes_left -= 1;
-                watched.probe_after = age * LATER;
+                watched.probe_after = age * PROBE_BACKOFF;
                 watched.probe();
             }
         }

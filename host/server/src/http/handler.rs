@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use millpond_wasmtime::SqliteCtx;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::task::spawn_blocking;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::admin::Watch;
@@ -29,7 +29,7 @@ use crate::http::disconnect::DisconnectWatcher;
 use crate::http::epochs::Epochs;
 use crate::http::exchange::Client;
 use crate::http::guest_output::GuestOutput;
-use crate::http::instances::{Idle, Instance, Taken, Waiting};
+use crate::http::instances::{Found, Idle, IdleInstance, Instance};
 use crate::http::listener::Service;
 use crate::http::refusal::{
     lost, shutting_down, timed_out, without_database, without_tenant, wrong_body,
@@ -261,34 +261,37 @@ impl Handler {
         }
     }
 
-    /// An instance for a request: one that waits for another, or a new one. That must not start
-    /// before what is returned beside it completes.
-    pub(super) fn instance(
+    /// An instance that waits for another request, if one fits. Otherwise there is room for a new
+    /// one after this. The request has its place.
+    pub(super) async fn idle_instance(
+        &self,
+        component: &Arc<Component>,
+        tenant: Option<&str>,
+    ) -> Option<Instance> {
+        match self.idle.take(component, tenant, &self.places) {
+            Found::Reused(instance) => Some(instance),
+            Found::Excess(excess) => {
+                if excess.as_ref().is_some_and(IdleInstance::is_large) {
+                    // Not in the background: the request waits for it.
+                    let _ = spawn_blocking(move || drop(excess)).await;
+                }
+                None
+            }
+        }
+    }
+
+    /// A new instance for a request.
+    pub(super) fn new_instance(
         &self,
         site: &Site,
         component: &Arc<Component>,
         number: u64,
         tenant: Option<&str>,
         sqlite: SqliteCtx,
-    ) -> (Instance, Option<JoinHandle<()>>) {
-        let room = self.places.available_permits();
-        let mut leaving = None;
-        if site.settings.max_instance_reuse > 1 {
-            match self.idle.take(component, tenant, room) {
-                Taken::Waited(mut instance) => {
-                    instance.begin_request(number, sqlite);
-                    return (instance, None);
-                }
-                Taken::Excess(excess) if excess.iter().any(Waiting::is_large) => {
-                    leaving = Some(self.background.discard(excess));
-                }
-                Taken::Excess(excess) => drop(excess),
-            }
-        }
+    ) -> Instance {
         let output = GuestOutput::new(number, site.max_output_size(), Arc::clone(&self.log));
         let tenant = tenant.map(Arc::from);
-        let instance = Instance::new(Arc::clone(component), sqlite, output, tenant);
-        (instance, leaving)
+        Instance::new(Arc::clone(component), sqlite, output, tenant)
     }
 
     fn next_number(&self) -> u64 {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use http::Request;
 use millpond_wasmtime::SqliteCtx;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::handler::Proxy;
@@ -117,26 +117,23 @@ impl Instance {
 #[derive(Default)]
 pub(super) struct Idle {
     /// The one that waits for longest is first.
-    waiting: Mutex<VecDeque<Waiting>>,
+    instances: Mutex<VecDeque<IdleInstance>>,
     /// Notified when the first begins to wait, and when they are dismissed.
     changed: Notify,
 }
 
-pub(super) struct Waiting {
+pub(super) struct IdleInstance {
     instance: Instance,
     since: Instant,
     /// How long it may wait for a request.
     patience: Duration,
     /// Of its last response.
     delivery: Arc<Delivery>,
-    /// Its component is no longer served.
-    is_dismissed: bool,
 }
 
-impl Waiting {
+impl IdleInstance {
     fn is_over(&self, now: Instant) -> bool {
         let patience = match self.delivery.is_complete() {
-            _ if self.is_dismissed => Duration::ZERO,
             None => RESPONSE_PATIENCE,
             Some(true) => self.patience,
             Some(false) => Duration::ZERO,
@@ -149,38 +146,40 @@ impl Waiting {
     }
 }
 
-/// An instance for a request, from those that wait.
-pub(super) enum Taken {
-    /// One that has waited for such a request.
-    Waited(Instance),
-    /// None has. A new one must not start before these have been dropped: they leave their room to
-    /// it.
-    Excess(Vec<Waiting>),
+/// What a request finds among the instances that wait.
+pub(super) enum Found {
+    /// One that fits.
+    Reused(Instance),
+    /// None fits. Drop this one, if any, before a new one starts: it needs the room.
+    Excess(Option<IdleInstance>),
 }
 
 impl Idle {
     /// Take the instance of this component that has waited for the shortest time for this tenant.
-    /// If there is none, take others until there are no more than `room`.
+    /// If there is none, and all room is taken, take the one that has waited for longest. The
+    /// caller has one of the `places`.
     pub(super) fn take(
         &self,
         component: &Arc<Component>,
         tenant: Option<&str>,
-        room: usize,
-    ) -> Taken {
+        places: &Semaphore,
+    ) -> Found {
         let now = Instant::now();
-        let mut waiting = self.waiting();
-        let is_its = |kept: &Waiting| {
-            Arc::ptr_eq(&kept.instance.component, component)
-                && kept.instance.tenant.as_deref() == tenant
-                && kept.delivery.is_complete() == Some(true)
-                && !kept.is_over(now)
+        let mut instances = self.instances();
+        let is_its = |idle: &IdleInstance| {
+            Arc::ptr_eq(&idle.instance.component, component)
+                && idle.instance.tenant.as_deref() == tenant
+                && idle.delivery.is_complete() == Some(true)
+                && !idle.is_over(now)
         };
-        let index = waiting.iter().rposition(is_its);
-        if let Some(kept) = index.and_then(|index| waiting.remove(index)) {
-            return Taken::Waited(kept.instance);
+        let index = instances.iter().rposition(is_its);
+        if let Some(idle) = index.and_then(|index| instances.remove(index)) {
+            return Found::Reused(idle.instance);
         }
-        let excess = waiting.len().saturating_sub(room);
-        Taken::Excess(waiting.drain(..excess).collect())
+        // Each request takes one at most, and looks under the lock: then the instances that wait,
+        // and those of requests, are never more than the places.
+        let is_full = instances.len() > places.available_permits();
+        Found::Excess(is_full.then(|| instances.pop_front()).flatten())
     }
 
     /// Keep an instance for another request. It is not used before its last response is complete.
@@ -192,21 +191,22 @@ impl Idle {
         settings: &config::Server,
         is_current: impl Fn() -> bool,
     ) -> Option<Instance> {
-        let may_handle = instance.end_request() && instance.requests < settings.max_instance_reuse;
-        let mut waiting = self.waiting();
-        // Under the lock: a reload dismisses these after it has replaced the components.
-        if !may_handle || !is_current() {
+        if !instance.end_request() || instance.requests >= settings.max_instance_reuse {
             return Some(instance);
         }
-        if waiting.is_empty() {
+        let mut instances = self.instances();
+        // Under the lock: a reload dismisses these after it has replaced the components.
+        if !is_current() {
+            return Some(instance);
+        }
+        if instances.is_empty() {
             self.changed.notify_one();
         }
-        waiting.push_back(Waiting {
+        instances.push_back(IdleInstance {
             instance,
             since: Instant::now(),
             patience: settings.idle_instance_timeout,
             delivery,
-            is_dismissed: false,
         });
         None
     }
@@ -227,27 +227,29 @@ impl Idle {
         loop {
             let expired = {
                 let now = Instant::now();
-                let mut waiting = self.waiting();
-                match waiting.iter().position(|kept| kept.is_over(now)) {
-                    Some(index) => waiting.remove(index),
-                    None => return waiting.is_empty(),
+                let mut instances = self.instances();
+                match instances.iter().position(|idle| idle.is_over(now)) {
+                    Some(index) => instances.remove(index),
+                    None => return instances.is_empty(),
                 }
             };
-            // One at a time: a component's pool has room for one that leaves.
+            // One at a time: a component's pool has room for one without a place.
             let _ = background.discard(expired).await;
         }
     }
 
-    /// Let none of those that wait handle another request.
+    /// Stop reusing those that wait now: they are dropped soon.
     pub(super) fn dismiss(&self) {
-        for kept in &mut *self.waiting() {
-            kept.is_dismissed = true;
+        for idle in &mut *self.instances() {
+            idle.patience = Duration::ZERO;
         }
         self.changed.notify_one();
     }
 
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn instances(&self) -> MutexGuard<'_, VecDeque<IdleInstance>> {
+        self.instances
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -54,13 +54,24 @@ impl Task {
         client_gone: impl Future<Output = ()> + Send + 'static,
     ) -> impl Future<Output = ()> + Send + 'static {
         async move {
-            let (instance, leaving) = handler.instance(
-                &self.site,
-                &self.component,
-                self.number,
-                self.tenant.as_deref(),
-                self.sqlite,
-            );
+            let tenant = self.tenant.as_deref();
+            let idle = match self.site.settings.max_instance_reuse > 1 {
+                true => handler.idle_instance(&self.component, tenant).await,
+                false => None,
+            };
+            let instance = match idle {
+                Some(mut instance) => {
+                    instance.begin_request(self.number, self.sqlite);
+                    instance
+                }
+                None => handler.new_instance(
+                    &self.site,
+                    &self.component,
+                    self.number,
+                    tenant,
+                    self.sqlite,
+                ),
+            };
             let component = &*self.component;
             let held = Held {
                 place: self.place,
@@ -76,12 +87,7 @@ impl Task {
                 let held = held;
                 let mut instance = instance;
                 let unfinished = unfinished;
-                let call = async {
-                    if let Some(leaving) = leaving {
-                        let _ = leaving.await;
-                    }
-                    instance.call(request, called).await
-                };
+                let call = instance.call(request, called);
                 let outcome = stop.unless_stopped(call).await;
                 (unfinished, instance, held, outcome)
             });
