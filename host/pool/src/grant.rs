@@ -73,7 +73,9 @@ impl Grant {
     /// A full-text or R*Tree table needs [`TableGrant::shadow_tables`].
     ///
     /// A grant with tables cannot read `sqlite_schema`, nor use pragmas that describe other tables,
-    /// unless it may change the schema.
+    /// unless it may change the schema. It cannot use `NATURAL JOIN` and `USING`, because SQLite does
+    /// not ask about the columns that these match: write `ON`. A table with the name of a
+    /// table-valued function, such as `json_each`, can be read without being named.
     pub fn table(mut self, name: &str, table: TableGrant) -> Grant {
         Arc::make_mut(&mut self.rights).table(name, table);
         self
@@ -82,15 +84,18 @@ impl Grant {
     /// Whether to allow changes to the schema: creating, altering and dropping tables, indexes,
     /// views and triggers. Defaults to true if no [`table`](Grant::table) is named, else false.
     ///
-    /// With tables, it allows creating others, and changing those named and what belongs to them.
-    /// Altering one needs all rights on it. A view or trigger runs with the rights of the borrower
-    /// that uses it, so one that a borrower creates may run with a wider grant.
+    /// With tables, it allows creating others, and changing only those named, with their indexes,
+    /// views and triggers. Altering one needs all rights on it; a new index, also that of `UNIQUE`,
+    /// needs `read` without hidden columns. Foreign keys refer to named tables. A view or trigger
+    /// runs with the rights of the borrower that uses it, so one that a borrower creates may run
+    /// with a wider grant.
     pub fn schema(mut self, allowed: bool) -> Grant {
         Arc::make_mut(&mut self.rights).schema = Some(allowed);
         self
     }
 
-    /// Whether to allow temporary tables, views, triggers and indexes. Defaults to false. They are
+    /// Whether to allow temporary tables, views, triggers and indexes. Defaults to false. Altering a
+    /// temporary table needs [`schema`](Grant::schema) too. They are
     /// dropped when the connection is returned, which then takes longer
     /// (<https://sqlite.org/pragma.html#pragma_temp_store>).
     pub fn temporary(mut self, allowed: bool) -> Grant {

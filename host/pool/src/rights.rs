@@ -51,7 +51,9 @@ impl TableGrant {
 
     /// The table is a full-text or R*Tree table: include its shadow tables, in which it keeps its
     /// content (<https://sqlite.org/vtab.html#the_xshadowname_method>). Without this, using it is
-    /// not authorized.
+    /// not authorized. A full-text table with `content=` also needs `read` on its content table.
+    /// `insert` allows its commands too, such as `delete-all`
+    /// (<https://sqlite.org/fts5.html#special_insert_commands>).
     ///
     /// Shadow tables are known by their names alone: for a table `note`, all tables named
     /// `note_config`, `note_content`, `note_data`, `note_docsize`, `note_idx`, `note_node`,
@@ -62,10 +64,11 @@ impl TableGrant {
         self
     }
 
-    /// Hide the column `name`: it reads as null, and cannot be updated, but can be inserted. A
-    /// failing unique constraint still reveals whether a value exists, and the shadow tables of a
+    /// Hide the column `name`: it reads as null, and cannot be updated, but can be inserted. Where a
+    /// null would damage something, reading it is not authorized: in statements that write, also by
+    /// a trigger or for a foreign key, and for a full-text table with `content=`. A failing unique constraint still reveals whether a value exists, and the shadow tables of a
     /// full-text table reveal its content: grant such a table only if nothing in it must stay
-    /// hidden.
+    /// hidden. The borrower can create no index of a table with a hidden column.
     pub fn hide(mut self, name: &str) -> TableGrant {
         self.hidden.insert(name.to_ascii_lowercase());
         self

@@ -9,7 +9,7 @@ use millpond_wasmtime::pool::{Access, StatsScope};
 
 use crate::component::Instances;
 use crate::config::{
-    Component, Config, Database, Grant, Listener, Location, Operation, Route, Table,
+    Component, Config, Database, Grant, Listener, Location, Name, Operation, Route, Table,
 };
 use crate::databases::migrations;
 use crate::error::{Error, Result};
@@ -115,7 +115,7 @@ impl fmt::Display for Description<'_> {
         }
         for (name, component) in &config.components {
             writeln!(f, "component {name}")?;
-            describe_component(component, config, f)?;
+            describe_component(name, component, config, f)?;
         }
         for (name, database) in &config.databases {
             writeln!(f, "database {name}")?;
@@ -140,6 +140,7 @@ impl fmt::Display for RouteLine<'_> {
 }
 
 fn describe_component(
+    component_name: &Name,
     component: &Component,
     config: &Config,
     f: &mut fmt::Formatter<'_>,
@@ -160,8 +161,12 @@ fn describe_component(
     }
     for (name, grant) in &component.grants {
         let database = config.databases.get(grant.database.as_str());
-        let per_tenant = match database.is_some_and(Database::is_per_tenant) {
+        let is_per_tenant = database.is_some_and(Database::is_per_tenant);
+        let has_tenants =
+            |route: &Route| route.component == component_name.as_str() && route.tenant.is_some();
+        let per_tenant = match is_per_tenant {
             true => ", of the request's tenant",
+            false if config.routes.iter().any(has_tenants) => ", the same for all tenants",
             false => "",
         };
         writeln!(
@@ -169,12 +174,16 @@ fn describe_component(
             "  `{name}` is the database {}{per_tenant}",
             grant.database
         )?;
-        describe_grant(grant, f)?;
+        describe_grant(grant, database, f)?;
     }
     Ok(())
 }
 
-fn describe_grant(grant: &Grant, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn describe_grant(
+    grant: &Grant,
+    database: Option<&Database>,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
     let access = match grant.access {
         Access::ReadOnly => "read-only",
         Access::ReadWrite => "read and write",
@@ -186,6 +195,7 @@ fn describe_grant(grant: &Grant, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     };
     match grant.tables.is_empty() {
         true => writeln!(f, "    all tables, {access}, {schema}")?,
+        false if grant.access == Access::ReadWrite => writeln!(f, "    these tables, {schema}")?,
         false => writeln!(f, "    these tables, {access}, {schema}")?,
     }
     for (name, table) in &grant.tables {
@@ -194,11 +204,9 @@ fn describe_grant(grant: &Grant, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if grant.temporary {
         writeln!(f, "    temporary tables")?;
     }
-    write!(
-        f,
-        "    up to {} connections a request",
-        grant.max_connections
-    )?;
+    let pool_size = database.map_or(u32::MAX, |database| database.pool_size);
+    let connections = grant.max_connections.min(pool_size);
+    write!(f, "    up to {connections} connections a request")?;
     if let Some(share) = grant.share {
         write!(f, ", {share} in all")?;
     }

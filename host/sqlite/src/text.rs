@@ -187,7 +187,28 @@ fn first_name(sql: &str) -> Cow<'_, str> {
     }
 }
 
-/// The next keyword or plain name in `sql`, and the text after it. Skips comments and quoted text.
+/// Whether the text has a `NATURAL JOIN`, or a `USING` that is not that of a virtual table.
+pub(crate) fn joins_by_name(sql: &str) -> bool {
+    const BETWEEN: &[&str] = &["LEFT", "RIGHT", "FULL", "INNER", "OUTER", "CROSS"];
+    let is = |word: &str, keywords: &[&str]| keywords.iter().any(|k| word.eq_ignore_ascii_case(k));
+    let mut words = 0;
+    let mut is_virtual = false;
+    let mut is_natural = false;
+    let mut rest = sql;
+    while let Some((word, after)) = next_word(rest) {
+        words += 1;
+        is_virtual |= words == 2 && is(word, &["VIRTUAL"]);
+        if is(word, &["USING"]) && !is_virtual || is_natural && is(word, &["JOIN"]) {
+            return true;
+        }
+        is_natural = is(word, &["NATURAL"]) || is_natural && is(word, BETWEEN);
+        rest = after;
+    }
+    false
+}
+
+/// The next keyword or plain name in `sql`, and the text after it. Skips comments, quoted text and
+/// parameters.
 fn next_word(sql: &str) -> Option<(&str, &str)> {
     let mut rest = sql;
     loop {
@@ -203,12 +224,42 @@ fn next_word(sql: &str) -> Option<(&str, &str)> {
             rest = rest[1..].split_once(quote)?.1;
             continue;
         }
+        if let '$' | '@' | ':' | '#' = first {
+            rest = &rest[parameter(rest)..];
+            continue;
+        }
         let end = rest.find(ends_word).unwrap_or(rest.len());
         if end > 0 {
             return Some(rest.split_at(end));
         }
         rest = &rest[first.len_utf8()..];
     }
+}
+
+/// The length of the parameter that `sql` begins with. Its name may have a part in parentheses, in
+/// which quotes are part of the name (`sqlite3GetToken` in SQLite's source).
+fn parameter(sql: &str) -> usize {
+    let bytes = sql.as_bytes();
+    let mut at = 1;
+    let mut has_name = false;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b':' if bytes.get(at + 1) == Some(&b':') => at += 2,
+            b'(' if has_name => {
+                let ends = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0x0b | b')');
+                let length = bytes[at..].iter().position(ends);
+                return length.map_or(bytes.len(), |length| {
+                    at + length + usize::from(bytes[at + length] == b')')
+                });
+            }
+            _ if !byte.is_ascii() || !ends_word(char::from(byte)) => {
+                has_name = true;
+                at += 1;
+            }
+            _ => break,
+        }
+    }
+    at
 }
 
 fn ends_word(c: char) -> bool {
@@ -241,6 +292,30 @@ pub(crate) fn comments(sql: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn joins_by_the_names_of_columns() {
+        for sql in [
+            "SELECT * FROM a JOIN b USING (c)",
+            "SELECT * FROM a natural/**/join b",
+            "SELECT * FROM a NATURAL LEFT OUTER JOIN b",
+            "SELECT * FROM a LEFT NATURAL JOIN b",
+            "SELECT $a(') FROM a JOIN b USING (c) WHERE d = $b(')",
+            "SELECT @a::b('x'), :c(\") FROM a JOIN b USING (c) WHERE d = :e(\")",
+            "CREATE VIEW v AS SELECT * FROM a JOIN b USING (c)",
+        ] {
+            assert!(joins_by_name(sql), "{sql}");
+        }
+        for sql in [
+            "CREATE VIRTUAL TABLE t USING fts5(a)",
+            "create /* a */ virtual table if not exists t using fts5(a)",
+            "SELECT natural, 'USING' FROM a JOIN b ON a.c = b.c -- USING (c)",
+            "SELECT $a FROM a JOIN b ON a.\"using\" = b.c AND a.d = :USING",
+            "SELECT $a(USING) FROM a",
+        ] {
+            assert!(!joins_by_name(sql), "{sql}");
+        }
+    }
 
     #[test]
     fn the_tables_that_foreign_keys_refer_to() {
@@ -282,6 +357,7 @@ mod tests {
             "EXPLAIN REPLACE INTO t VALUES (1)",
             "CREATE TRIGGER g AFTER INSERT ON t BEGIN REPLACE INTO u VALUES (1); END",
             "INSERT INTO t VALUES ('it''s'); INSERT OR REPLACE INTO t VALUES (1)",
+            "WITH c AS (SELECT $a(') AS z) REPLACE INTO t SELECT 1, 'mine'",
         ] {
             assert!(replaces(sql), "{sql}");
         }

@@ -265,10 +265,7 @@ fn a_full_text_table_shows_each_borrower_what_its_own_grant_allows_of_the_conten
         let table = TableGrant::new().read().shadow_tables();
         Grant::new(&f.pool, Access::ReadWrite).table("found", table)
     };
-    let (index, hidden) = (
-        search(),
-        search().table("note", reads.clone().hide("author")),
-    );
+    let (index, hidden) = (search(), search().table("note", reads.hide("author")));
     run(
         &f.get(&all),
         "CREATE VIRTUAL TABLE found USING fts5(body, author, content = note, content_rowid = id);
@@ -295,10 +292,86 @@ fn a_full_text_table_shows_each_borrower_what_its_own_grant_allows_of_the_conten
         refused();
         assert_eq!(authors(&all), Ok(vec![vec![text("me")]]));
         refused();
-        assert_eq!(authors(&hidden), Ok(vec![vec![Value::Null]]));
+        // A null instead would be indexed.
+        let error = authors(&hidden).expect_err("not all of the content is granted");
+        assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{error:?}");
         assert_eq!(authors(&all), Ok(vec![vec![text("me")]]));
-        assert_eq!(authors(&hidden), Ok(vec![vec![Value::Null]]));
     }
+}
+
+#[test]
+fn a_hidden_column_is_not_null_where_that_would_damage_something() {
+    let f = fixture();
+    let all = Grant::new(&f.pool, Access::ReadWrite);
+    run(
+        &f.get(&all),
+        "CREATE VIRTUAL TABLE found USING fts5(body, author, content = note, content_rowid = id);
+         INSERT INTO found(found) VALUES ('rebuild');
+         CREATE TABLE audit(author);
+         CREATE TABLE parent(id INTEGER PRIMARY KEY, code UNIQUE);
+         INSERT INTO parent VALUES (1, 'a'), (2, 'b');
+         CREATE TABLE child(parent REFERENCES parent);
+         CREATE TABLE by_code(code REFERENCES parent(code));
+         INSERT INTO child VALUES (1)",
+    )
+    .expect("tables");
+    let every = TableGrant::new().read().insert().update().delete();
+    let grant = Grant::new(&f.pool, Access::ReadWrite)
+        .table("note", every.clone().hide("author"))
+        .table("found", every.clone().shadow_tables())
+        .table("audit", every.clone())
+        .table("parent", every.clone().hide("code"))
+        .table("by_code", every.clone())
+        .table("child", every.hide("parent"));
+    let refused = |sql: &str| {
+        let error = run(&f.get(&grant), sql).expect_err(sql);
+        assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{sql}: {error}");
+    };
+    for sql in [
+        "DELETE FROM found WHERE rowid = 2",
+        "UPDATE found SET body = 'x' WHERE rowid = 2",
+        "INSERT INTO found(found) VALUES ('rebuild')",
+        "DELETE FROM parent WHERE id = 1",
+        "INSERT INTO by_code VALUES ('a')",
+        "DELETE FROM note WHERE author IS NULL",
+    ] {
+        refused(sql);
+    }
+    run(&f.get(&grant), "UPDATE note SET body = 'x' WHERE id = 1").expect("it reads no author");
+    let trigger = "CREATE TRIGGER t AFTER DELETE ON note BEGIN
+        INSERT INTO audit VALUES (old.author); END";
+    run(&f.get(&all), trigger).expect("a trigger");
+    refused("DELETE FROM note");
+    run(
+        &f.get(&all),
+        "UPDATE note SET body = 'one' WHERE id = 1;
+         INSERT INTO found(found, rank) VALUES ('integrity-check', 1)",
+    )
+    .expect("the index is sound");
+}
+
+/// SQLite does not ask about the columns that it matches.
+#[test]
+fn a_join_by_the_names_of_columns_reads_nothing_that_is_not_granted() {
+    let f = fixture();
+    let connection = f.get(&f.narrow().schema(true));
+    for sql in [
+        "SELECT t.x FROM (SELECT 's3cret' AS x) t NATURAL JOIN secret",
+        "SELECT count(*) FROM secret a NATURAL JOIN secret b",
+        "SELECT t.author FROM (SELECT 'me' AS author) t JOIN note USING (author)",
+        "INSERT INTO note(body) SELECT t.x FROM secret JOIN (SELECT 1 AS x) t USING (x)",
+        "SELECT $a(') FROM (SELECT 's3cret' AS x) t JOIN secret USING (x) WHERE 1 = $b(')",
+        "CREATE VIEW v AS SELECT t.x FROM (SELECT 's3cret' AS x) t NATURAL JOIN secret",
+        "EXPLAIN SELECT t.x FROM (SELECT 's3cret' AS x) t NATURAL JOIN secret",
+    ] {
+        let error = run(&connection, sql).expect_err(sql);
+        assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{sql}: {error}");
+    }
+    run(
+        &connection,
+        "SELECT a.id FROM note a JOIN note b ON a.id = b.id",
+    )
+    .expect("granted");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use wasmtime_wasi_http::{p2, p3};
 
 use crate::error::Mistake;
 use crate::guest::{self, Guest};
+use crate::outdated::newer_source;
 
 /// A component, ready to be instantiated, in an engine configured as the command `millpond`'s.
 pub(crate) struct Compiled {
@@ -59,6 +60,13 @@ pub(crate) fn compiled(path: &Path) -> Result<Arc<Compiled>, Mistake> {
 }
 
 fn compile(path: &Path) -> Result<Compiled, Mistake> {
+    if let Some(source) = newer_source(path) {
+        let source = source.display();
+        let message = format_args!(
+            "older than {source}: build it again, with `cargo build --target wasm32-wasip2`"
+        );
+        return Err(Mistake::about(path, message));
+    }
     let bytes = fs::read(path).map_err(|error| Mistake::about(path, error))?;
     let cache = Cache::new(CacheConfig::new()).ok();
     let limits = InstanceLimits::new();

@@ -53,6 +53,7 @@ mod fault;
 mod guest;
 mod journal;
 mod lent;
+mod outdated;
 mod plan;
 mod record;
 mod recorder;

@@ -112,6 +112,10 @@ impl Record {
         for fault in &self.unused_faults {
             _ = writeln!(text, "the fault did not happen: {fault}");
         }
+        if !text.is_empty() {
+            text.push_str("the guest ran:\n");
+            self.list_statements(&mut text);
+        }
         (!text.is_empty()).then_some(text)
     }
 
@@ -128,15 +132,29 @@ impl Record {
         let mut text = format!("the guest ran {total} statements, more than {most}");
         let mut repeated: Vec<_> = counts.into_iter().filter(|(_, count)| *count > 1).collect();
         repeated.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        text.push_str(if repeated.is_empty() {
-            "\n"
+        if repeated.is_empty() {
+            text.push_str(":\n");
+            self.list_statements(&mut text);
         } else {
-            "; repeated:\n"
-        });
+            text.push_str("; repeated:\n");
+        }
         for (sql, count) in repeated {
             _ = writeln!(text, "  {count} times: {sql}");
         }
         Some(text)
+    }
+
+    fn list_statements(&self, text: &mut String) {
+        const MOST: usize = 20;
+        let entries = self.journal.entries().iter();
+        let mut statements = entries.flat_map(Entry::sql_statements);
+        for sql in statements.by_ref().take(MOST) {
+            _ = writeln!(text, "  {}", normal(sql));
+        }
+        let more = statements.count() + self.journal.omitted_statements;
+        if more > 0 {
+            _ = writeln!(text, "  and {more} more");
+        }
     }
 
     /// What helps to understand a failure: how the guest ended, and what it printed.
@@ -254,12 +272,15 @@ impl Answer {
     /// It is not JSON.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
-        let value = serde_json::from_slice(&self.body);
-        value.unwrap_or_else(|error| {
-            let problem = format!("the body is not JSON: {error}: {}", self.text());
-            self.must(Some(problem));
-            serde_json::Value::Null
-        })
+        match serde_json::from_slice(&self.body) {
+            Ok(value) => value,
+            // Not in a closure, which would be the place of the panic.
+            Err(error) => {
+                let problem = format!("the body is not JSON: {error}: {}", self.text());
+                self.must(Some(problem));
+                serde_json::Value::Null
+            }
+        }
     }
 
     /// A header's first value, if it is there and is text.

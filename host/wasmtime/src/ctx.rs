@@ -39,8 +39,10 @@ impl SqliteCtxBuilder {
     /// Set when the request's statements and waits must end. A running statement then fails with
     /// `deadline-exceeded`, and a wait as if it had timed out. Defaults to no deadline.
     ///
-    /// This does not limit the guest's own computing: use wasmtime's epochs
-    /// ([`Store::set_epoch_deadline`](wasmtime::Store::set_epoch_deadline)) for that.
+    /// This does not limit the guest's own computing. With a store of
+    /// [`InstanceLimits::store`](crate::InstanceLimits::store), put a timeout around the call, and do
+    /// not set the store's epoch deadline: the guest would no longer yield. With
+    /// [`store_sync`](crate::InstanceLimits::store_sync), `max_time` limits it.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.ctx.request = self.ctx.request.clone().deadline(deadline);
         self

@@ -78,15 +78,15 @@
 //! it as a [`SqliteCtxView`]. [`Sqlite`] is the [`HasData`](wasmtime::component::HasData) marker.
 //! [`add_to_linker`], and [`add_to_linker_sync`] for blocking calls, define the functions; with
 //! [`add_to_linker_with`] the store's data may be of another crate's type. [`bindings`] has the
-//! generated types, for an embedder's own bindings. With the feature `wasi`, `StoreData` is the data
-//! of a store for a guest that has WASI and Millpond, and no other interfaces.
+//! generated types, for an embedder's own bindings. With the feature `wasi`, `StoreData` is store
+//! data for guests that use only WASI and Millpond.
 //!
 //! # Guests that may be hostile
 //!
-//! The pool and the grants limit what a guest does with SQL. [`recommended_config`] creates an
-//! engine's configuration, and [`InstanceLimits`] a store, that limit the rest: memory, stack,
-//! tables, handles, the size of one call's arguments, and with [`start_epochs`] its computing. The
-//! command `millpond` uses the same functions.
+//! The pool and the grants limit what a guest does with SQL. [`InstanceLimits`] creates an engine and
+//! stores that limit the rest: memory, stack, tables, handles, the size of one call's arguments, and
+//! its computing. For an engine with a configuration of your own there are [`recommended_config`]
+//! and [`start_epochs`]. The command `millpond` uses the same functions.
 //!
 //! # What happens
 //!

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use wasmtime::component::ResourceTable;
 use wasmtime::{
-    Config, Enabled, Engine, PoolingAllocationConfig, ResourceLimiter, Store, StoreLimits,
+    Config, Enabled, Engine, PoolingAllocationConfig, ResourceLimiter, Result, Store, StoreLimits,
     StoreLimitsBuilder, WasmBacktraceDetails,
 };
 
@@ -39,15 +39,18 @@ const HOST_STACK: usize = 2 * MIB;
 /// }
 ///
 /// let limits = InstanceLimits::new().max_memory_size(64 << 20);
-/// let mut config = recommended_config(&limits);
-/// config.allocation_strategy(limits.pooling(100)); // where instances are many and short-lived
-/// let engine = Engine::new(&config)?;
-/// start_epochs(&engine)?;
+/// let engine = limits.engine()?;
 ///
 /// // For each request:
 /// let host = Host { limits: limits.store_limits(), table: limits.resource_table() };
 /// let store = limits.store(&engine, host, |host| &mut host.limits);
 /// # drop(store);
+///
+/// // Where instances are many and short-lived, make the engine like this instead:
+/// let mut config = recommended_config(&limits);
+/// config.allocation_strategy(limits.pooling(100));
+/// let engine = Engine::new(&config)?;
+/// start_epochs(&engine)?;
 /// # Ok(())
 /// # }
 /// ```
@@ -142,6 +145,18 @@ impl InstanceLimits {
         self
     }
 
+    /// Create an engine for guests that may be hostile: with [`recommended_config`], and with its
+    /// epochs started ([`start_epochs`]).
+    ///
+    /// # Errors
+    ///
+    /// wasmtime cannot run on this system, or the system could not start a thread.
+    pub fn engine(&self) -> Result<Engine> {
+        let engine = Engine::new(&recommended_config(self))?;
+        start_epochs(&engine)?;
+        Ok(engine)
+    }
+
     /// Allocate the memory, tables and stacks of up to `at_once` instances from a pool, which makes
     /// creating an instance cheap.
     ///
@@ -198,7 +213,9 @@ impl InstanceLimits {
     ///
     /// A guest that computes yields to the runtime at each epoch ([`start_epochs`]), and continues
     /// for as long as it is polled. To stop it, drop the call's future, for example with a timeout
-    /// around the call. Then drop the store.
+    /// around the call. Then drop the store. Set the
+    /// [`deadline`](crate::SqliteCtxBuilder::deadline) of its statements to the same time: a
+    /// statement that runs delays the timeout until it ends.
     pub fn store<T: 'static>(
         &self,
         engine: &Engine,
@@ -248,7 +265,8 @@ impl InstanceLimits {
 
 /// Create the configuration of an engine for guests that may be hostile.
 ///
-/// - Epochs interrupt a guest that computes: call [`start_epochs`] for the engine.
+/// - Epochs interrupt a guest that computes: call [`start_epochs`] for the engine. Without it, a
+///   guest that loops cannot be stopped, not even by a timeout around the call.
 /// - A guest has the stack size of `limits`, and the host's functions 2 MiB more. Stacks are zeroed
 ///   between guests.
 /// - Features that a WASI 0.2 guest does not need are off, because a hostile guest could reach
@@ -319,8 +337,8 @@ impl EpochCount {
 mod tests {
     use std::time::Instant;
 
+    use wasmtime::Trap;
     use wasmtime::component::{Component, Linker, TypedFunc};
-    use wasmtime::{Result, Trap};
 
     use super::*;
 

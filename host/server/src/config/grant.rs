@@ -18,18 +18,21 @@ settings! {
 
         /// The tables that the component may use, each with what is allowed on it. Names are
         /// case-insensitive. The tables behind a view, and those that a trigger reads and writes,
-        /// must be listed too.
+        /// must be listed too. Statements must join with `ON`, not with `USING` or `NATURAL JOIN`.
         tables: BTreeMap<String, Table>, unset "all tables",
             example r#"{ note = { allow = ["read", "insert"] } }"#;
 
         /// Whether the component may create, alter and drop tables, indexes, views and triggers.
-        /// With `tables`, it may create others, and change these and what belongs to them: altering
-        /// one needs everything on it. A view or trigger that it creates runs with the rights of
-        /// the component that uses it.
+        /// With `tables`, it may create other tables, and change only the listed ones, with their
+        /// indexes, views and triggers: altering one needs everything on it, and a new index, also
+        /// that of `UNIQUE`, needs `read` without hidden columns. Foreign keys refer to listed
+        /// tables. A view or trigger that it creates runs with the rights of the component that
+        /// uses it.
         schema: Option<bool>, unset "yes if `tables` is unset, else no",
             example false;
 
-        /// Whether the component may create temporary tables, indexes, views and triggers.
+        /// Whether the component may create temporary tables, indexes, views and triggers. Altering
+        /// a temporary table needs `schema` too.
         temporary: bool, default false;
 
         /// Maximum number of connections that a request may hold at once; never more than the
@@ -83,12 +86,15 @@ settings! {
         /// and `REPLACE` needs `delete`.
         allow: Vec<Operation>, unset "nothing", example r#"["read"]"#;
 
-        /// Columns that read as null and cannot be updated. A failing unique constraint still
-        /// reveals whether a value exists.
+        /// Columns that read as null and cannot be updated. Statements that write, and their
+        /// triggers and foreign keys, cannot read them, nor can full-text tables. A failing unique
+        /// constraint still reveals whether a value exists. The component can create no index of such a table.
         hidden: Vec<String>, unset "none", example r#"["password"]"#;
 
         /// Whether it is a full-text or R*Tree table, whose shadow tables are included. Do not set
-        /// this for an ordinary table: other tables are only known by their names.
+        /// this for an ordinary table: other tables are only known by their names. A full-text
+        /// table with `content=` also needs `read` on its content table. `insert` allows its
+        /// commands too, such as `delete-all`.
         shadow_tables: bool, default false;
     }
 }

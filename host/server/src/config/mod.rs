@@ -34,6 +34,7 @@ mod collections;
 mod commented;
 mod component;
 mod database;
+mod elsewhere;
 mod endpoint;
 mod grant;
 mod macros;

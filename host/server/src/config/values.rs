@@ -6,6 +6,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::address::Address;
+use crate::config::elsewhere::table_of;
 use crate::config::endpoint::Endpoint;
 use crate::config::problem::ProblemKind::{InvalidValue, OutOfBounds, UnknownKey, WrongType};
 use crate::config::report::{Report, did_you_mean};
@@ -26,7 +27,15 @@ pub(crate) fn table<'v, 'i>(
     };
     for name in table.keys().map(|name| &**name.get_ref()) {
         if !keys.iter().any(|key| key == name) {
-            let suggestion = did_you_mean(name, keys.iter().map(String::as_str));
+            let mut suggestion = did_you_mean(name, keys.iter().map(String::as_str));
+            if suggestion.is_empty()
+                && let Some(table) = table_of(name)
+            {
+                suggestion = match table.as_str() {
+                    "" => " here (it belongs before the first table)".to_owned(),
+                    table => format!(" here (it belongs into `{table}`)"),
+                };
+            }
             let message = format!("there is no setting of this name{suggestion}");
             report.under(name, |report| report.key(UnknownKey, message));
         }

@@ -6,8 +6,8 @@
 //! [`instances`], whose exported handler it [`call`]s. The [`answer`] is the guest's response or
 //! the host's.
 //!
-//! A guest runs on the runtime's workers. If it computes for long, it continues in the
-//! [`background`]; a slow statement hands its worker over to another thread. So neither holds up
+//! A guest runs on the runtime's workers. If it computes for long, its [work](guest_work) continues
+//! in the [`background`]; a slow statement hands its worker over to another thread. So neither holds up
 //! other clients.
 
 mod access_log;

@@ -149,10 +149,13 @@ impl Folder {
             let about = |error| Error::new(ErrorKind::CannotOpen, format!("{file}: {error}"));
             found.map(|found| found.is_some()).map_err(about)
         };
-        if !is_key(key) || !(self.create || find(files::database(key))?) {
-            // Without the key, which may be long, and a client's.
-            let message = "there is no such database";
-            return Err(Error::new(ErrorKind::NoSuchDatabase, message));
+        // Without the key, which may be long, and a client's.
+        let no_such = |message: String| Error::new(ErrorKind::NoSuchDatabase, message);
+        if !is_key(key) {
+            return Err(no_such(format!("there is no such database: {InvalidKey}")));
+        }
+        if !(self.create || find(files::database(key))?) {
+            return Err(no_such("there is no such database".to_owned()));
         }
         if find(files::marker(key))? {
             let message = "the database is suspended";

@@ -62,8 +62,6 @@ impl AuthorizerCallback {
         let again = !authorizer.trusts() && running.is_beginning();
         if again {
             hints.set_schema_changed(true);
-        } else {
-            authorizer.note_inner(context);
         }
         if again
             && watch.pace() == Pace::Runs
@@ -75,7 +73,7 @@ impl AuthorizerCallback {
         // While SQLite resolves names, it calls nothing else of ours. Few statements take long, and
         // checking costs as much as the rest, so check only now and then.
         if !calls.is_multiple_of(CALLS_PER_CHECK) {
-            return authorizer.authorize(context);
+            return authorizer.authorize(context, again);
         }
         let ends = matches!(
             context.action,
@@ -83,7 +81,7 @@ impl AuthorizerCallback {
         );
         match watch.look() && !ends && !authorizer.trusts() {
             true => Authorization::Deny,
-            false => authorizer.authorize(context),
+            false => authorizer.authorize(context, again),
         }
     }
 }

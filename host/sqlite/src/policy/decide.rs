@@ -10,7 +10,13 @@ use super::rights::{self, Verb};
 use super::{Authorizer, Control, HOST_TABLES, names};
 
 impl Authorizer {
-    pub(super) fn decide(&self, rights: &Rights, context: &AuthContext<'_>) -> Decision {
+    /// `is_inner`: for a statement that a module compiles within one that runs.
+    pub(super) fn decide(
+        &self,
+        rights: &Rights,
+        context: &AuthContext<'_>,
+        is_inner: bool,
+    ) -> Decision {
         // Temporary objects have their own schema, with a table `sqlite_temp_schema`.
         let temporary = match context.action {
             // Here SQLite passes the name of the column in that place.
@@ -34,7 +40,7 @@ impl Authorizer {
                 self.may_be_open(table_name)?;
                 match temporary && rights.temporary() {
                     true => Ok(Allowed::Yes),
-                    false => self.read(rights, table_name, column_name, context.accessor),
+                    false => self.read(rights, table_name, column_name, context.accessor, is_inner),
                 }
             }
             AuthAction::Insert { table_name } => write(Verb::Insert, table_name),
@@ -49,7 +55,9 @@ impl Authorizer {
                 write(Verb::Update, table_name)
             }
             AuthAction::CreateTable { table_name: name } => {
-                self.note_table(rights, name);
+                if !temporary {
+                    self.note_table(rights, name);
+                }
                 self.define(rights, &[name])
             }
             AuthAction::CreateView { view_name: name } => self.define(rights, &[name]),
@@ -184,7 +192,14 @@ impl Authorizer {
         }
     }
 
-    fn read(&self, rights: &Rights, table: &str, column: &str, accessor: Option<&str>) -> Decision {
+    fn read(
+        &self,
+        rights: &Rights,
+        table: &str,
+        column: &str,
+        accessor: Option<&str>,
+        is_inner: bool,
+    ) -> Decision {
         let by_sqlite = self.is_by_sqlite(accessor) && names::starts_with(table, "sqlite_");
         if rights::has_all_tables(rights) || names::is_open_table(table) || by_sqlite {
             return Ok(Allowed::Yes);
@@ -198,10 +213,19 @@ impl Authorizer {
         refuse_if(!rights::may_read(rights, table), || {
             Refusal::needing(format!("reading the table {table}"), "`read` on it")
         })?;
-        match rights::is_hidden(rights, table, column) {
-            true => Ok(Allowed::Ignored),
-            false => Ok(Allowed::Yes),
+        if !rights::is_hidden(rights, table, column) {
+            return Ok(Allowed::Yes);
         }
+        // Where it is read to check a foreign key, for a trigger, or for the index of a full-text
+        // table, a null would damage what the guest does not see.
+        refuse_if(is_inner || self.writes.load(Ordering::Relaxed), || {
+            let what = format!(
+                "reading a hidden column of {table} in a statement that writes, or for a \
+                 full-text table"
+            );
+            Refusal::needing(what, "the column not hidden")
+        })?;
+        Ok(Allowed::Ignored)
     }
 
     fn write(
@@ -218,6 +242,7 @@ impl Authorizer {
             // that defines the object is authorized separately.
             return Ok(Allowed::Yes);
         }
+        self.writes.store(true, Ordering::Relaxed);
         // `AUTOINCREMENT` stores its counters of all tables here.
         if table.eq_ignore_ascii_case("sqlite_sequence") && rights::has_all_tables(rights) {
             return Ok(Allowed::Yes);

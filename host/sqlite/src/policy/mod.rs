@@ -21,7 +21,7 @@ use millpond_pool::engine::Rights;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
 use self::refusal::{Allowed, Refusal};
-use crate::text::{analyzes, mentions, referenced_tables, replaces};
+use crate::text::{analyzes, joins_by_name, mentions, referenced_tables, replaces};
 
 /// The prefix of the host's own tables: the record of migrations, without which they would all run
 /// again. Guests may read them.
@@ -68,6 +68,8 @@ pub(crate) struct Authorizer {
     /// A statement runs that writes the statistics of tables. SQLite may compile it again, or
     /// compile statements of its own for it.
     runs_analysis: AtomicBool,
+    /// The statement writes a table.
+    writes: AtomicBool,
     /// A statement is being compiled, not run.
     compiling: AtomicBool,
     /// SQLite has compiled a statement within one that runs, under the current rights. A full-text
@@ -124,6 +126,7 @@ impl Authorizer {
             defines: AtomicBool::new(false),
             uses_own_tables: AtomicBool::new(false),
             runs_analysis: AtomicBool::new(false),
+            writes: AtomicBool::new(false),
             compiling: AtomicBool::new(false),
             has_inner_statements: AtomicBool::new(false),
             writes_unread: AtomicBool::new(false),
@@ -145,20 +148,6 @@ impl Authorizer {
         *self.rights() = Arc::clone(rights);
     }
 
-    /// SQLite compiles a statement, and not one again that is about to run. Unless the host has
-    /// asked for it, the statement is a module's, within one that runs.
-    pub(crate) fn note_inner(&self, context: &AuthContext<'_>) {
-        if self.trusts() || self.compiling.load(Ordering::Relaxed) {
-            return;
-        }
-        match context.action {
-            AuthAction::Read { .. } => self.has_inner_statements.store(true, Ordering::Relaxed),
-            // It is not SQLite that uses its own tables here.
-            AuthAction::Select => self.uses_own_tables.store(false, Ordering::Relaxed),
-            _ => {}
-        }
-    }
-
     /// Whether a module may keep statements that were compiled under the present rights.
     pub(crate) fn has_inner_statements(&self) -> bool {
         self.has_inner_statements.load(Ordering::Relaxed)
@@ -177,6 +166,7 @@ impl Authorizer {
         self.alters.store(false, Ordering::Relaxed);
         self.writes_unread.store(false, Ordering::Relaxed);
         self.writes_undeletable.store(false, Ordering::Relaxed);
+        self.writes.store(false, Ordering::Relaxed);
         self.defines.store(false, Ordering::Relaxed);
         self.uses_own_tables.store(analyzes(sql), Ordering::Relaxed);
         *self.refusal() = None;
@@ -193,6 +183,7 @@ impl Authorizer {
     /// A statement begins to run. If SQLite compiles it again, it does not call
     /// [`start`](Authorizer::start).
     pub(crate) fn begin_run(&self, is_analysis: bool) {
+        self.writes.store(false, Ordering::Relaxed);
         self.uses_own_tables.store(false, Ordering::Relaxed);
         self.runs_analysis.store(is_analysis, Ordering::Relaxed);
     }
@@ -222,14 +213,17 @@ impl Authorizer {
     }
 
     /// Check what SQLite does not ask about: the name that `ALTER TABLE` gives, the tables that
-    /// foreign keys refer to, the columns that `RETURNING` reads, and the rows that `REPLACE`
-    /// deletes. `sql` has been compiled, and its result has `columns` columns.
+    /// foreign keys refer to, the columns that a join matches by name, the columns that `RETURNING`
+    /// reads, and the rows that `REPLACE` deletes. `sql` has been compiled, and its result has `columns` columns.
     pub(crate) fn check_compiled(&self, sql: &str, columns: usize) -> Result<(), String> {
         let refusal = if self.alters.load(Ordering::Relaxed) && mentions(sql, HOST_TABLES) {
             // Such a name is always literal in the text.
             Refusal::always(format!("{HOST_TABLES} in a statement that alters a table"))
         } else if let Some(table) = self.refers_elsewhere(sql) {
             Refusal::needing(format!("REFERENCES {table}"), "the table")
+        } else if !rights::has_all_tables(&self.rights()) && joins_by_name(sql) {
+            let what = "NATURAL JOIN, or JOIN with USING: write ON instead";
+            Refusal::needing(what, "all tables")
         } else if self.writes_unread.load(Ordering::Relaxed) && columns > 0 {
             Refusal::needing("RETURNING", "`read` on the table, and no hidden column")
         } else if self.writes_undeletable.load(Ordering::Relaxed) && replaces(sql) {
@@ -293,13 +287,19 @@ impl Authorizer {
         work()
     }
 
-    /// The authorizer callback.
-    pub(crate) fn authorize(&self, context: &AuthContext<'_>) -> Authorization {
+    /// The authorizer callback. `again` says that SQLite is compiling a statement again that is about
+    /// to run.
+    pub(crate) fn authorize(&self, context: &AuthContext<'_>, again: bool) -> Authorization {
         if self.trusts() {
             return Authorization::Allow;
         }
+        // Then it is a module's, within a statement that runs.
+        let is_inner = !again && !self.compiling.load(Ordering::Relaxed);
+        if is_inner {
+            self.note_inner(context);
+        }
         let rights = self.rights();
-        match self.decide(&rights, context) {
+        match self.decide(&rights, context, is_inner) {
             Ok(Allowed::Yes) => Authorization::Allow,
             Ok(Allowed::Ignored) => Authorization::Ignore,
             Err(refusal) => {
@@ -324,6 +324,15 @@ impl Authorizer {
 
     pub(crate) fn forget_set_for_transaction(&self) {
         self.set_for_transaction.store(false, Ordering::Relaxed);
+    }
+
+    fn note_inner(&self, context: &AuthContext<'_>) {
+        match context.action {
+            AuthAction::Read { .. } => self.has_inner_statements.store(true, Ordering::Relaxed),
+            // It is not SQLite that uses its own tables here.
+            AuthAction::Select => self.uses_own_tables.store(false, Ordering::Relaxed),
+            _ => {}
+        }
     }
 
     fn refusal(&self) -> MutexGuard<'_, Option<String>> {
@@ -352,7 +361,7 @@ mod tests {
             accessor: None,
         };
         Authorizer::new([], Vec::new())
-            .decide(&Rights::default(), &context)
+            .decide(&Rights::default(), &context, false)
             .is_ok()
     }
 

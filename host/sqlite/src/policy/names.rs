@@ -284,8 +284,12 @@ pub(crate) fn is_open_module(name: &str) -> bool {
     contains(TABLES, name) || contains(MODULES, name) || starts_with(name, "pragma_")
 }
 
+/// Whether it is the name of a table-valued function. An ordinary table of this name hides it.
 pub(super) fn is_open_table(name: &str) -> bool {
-    contains(TABLES, name) || starts_with(name, "pragma_")
+    let is_pragma =
+        |name: &str| pragma_scope(name, None).is_some() || pragma_scope(name, Some("")).is_some();
+    let pragma = name.get("pragma_".len()..).unwrap_or_default();
+    contains(TABLES, name) || (starts_with(name, "pragma_") && is_pragma(pragma))
 }
 
 pub(super) fn is_closed_table(name: &str) -> bool {
