@@ -319,6 +319,32 @@ async fn anything_is_any_value_in_expected_json() {
     }
 }
 
+/// Cargo writes what it has built a component of next to it.
+#[test]
+fn a_component_older_than_its_source_is_a_mistake() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (built, source) = (
+        folder.path().join("a.wasm"),
+        folder.path().join("my source.rs"),
+    );
+    std::fs::copy(component("kit_renames"), &built).expect("a component");
+    let file = std::fs::File::create(&source).expect("a file");
+    let escaped = source.display().to_string().replace(' ', "\\ ");
+    let rule = format!("{}: /gone.rs {escaped}\n", built.display());
+    std::fs::write(built.with_extension("d"), rule).expect("a file");
+    let of_built = std::fs::metadata(&built).and_then(|built| built.modified());
+    let of_built = of_built.expect("a time");
+    let later = of_built + Duration::from_secs(1);
+    file.set_modified(later).expect("a newer file");
+    App::builder(&built).build().expect_err("it is older");
+    file.set_modified(of_built).expect("an older file");
+    // A component is only compiled once, at its path.
+    let again = folder.path().join("b.wasm");
+    std::fs::rename(&built, &again).expect("another name");
+    std::fs::rename(built.with_extension("d"), again.with_extension("d")).expect("another name");
+    App::builder(&again).build().expect("an app");
+}
+
 #[test]
 fn a_mistake_says_what_to_do() {
     let missing = App::builder("missing.wasm").build().expect_err("a mistake");
