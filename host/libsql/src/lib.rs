@@ -100,8 +100,8 @@
 //!   `OutcomeUnknown`. A text that is not UTF-8 ends the transaction after a read, too.
 //! - A cursor over a result that is larger than the server answers at once, which is 10 MB of JSON,
 //!   takes some 20 µs a row, nearly ten times as long as any other. In a transaction no other call
-//!   can be made until it has been read or dropped ([`Busy`](millpond_pool::ErrorKind::Busy)). Raise
-//!   `--max-response-size` where this matters.
+//!   can be made until it has been read or dropped ([`Busy`](millpond_pool::ErrorKind::Busy)).
+//!   Raise `--max-response-size` where this matters.
 //! - `changes()`, `total_changes()` and `last_insert_rowid()` in SQL tell of the server's stream.
 //!   Where an earlier borrower wrote on it, another one is taken, or if it is too late for that,
 //!   the statement is `Unsupported`. Views and triggers that call them are not seen. After nine

@@ -73,9 +73,13 @@ impl Grant {
     /// A full-text or R*Tree table needs [`TableGrant::shadow_tables`].
     ///
     /// A grant with tables cannot read `sqlite_schema`, nor use pragmas that describe other tables,
-    /// unless it may change the schema. It cannot use `NATURAL JOIN` and `USING`, because SQLite does
-    /// not ask about the columns that these match: write `ON`. A table with the name of a
-    /// table-valued function, such as `json_each`, can be read without being named.
+    /// unless it may change the schema. It cannot use `NATURAL JOIN` and `USING`, because SQLite
+    /// does not ask about the columns that these match: write `ON`. An existing view or trigger
+    /// that joins so reads those columns, also of tables that are not named.
+    ///
+    /// A common table expression no column of which is used, as in `SELECT count(*) FROM c`, counts
+    /// as a table of that name: count one of its columns. A table with the name of a table-valued
+    /// function, such as `json_each`, can be read without being named.
     pub fn table(mut self, name: &str, table: TableGrant) -> Grant {
         Arc::make_mut(&mut self.rights).table(name, table);
         self
@@ -86,18 +90,17 @@ impl Grant {
     ///
     /// With tables, it allows creating others, and changing only those named, with their indexes,
     /// views and triggers. Altering one needs all rights on it; a new index, also that of `UNIQUE`,
-    /// needs `read` without hidden columns. Foreign keys refer to named tables. A view or trigger
-    /// runs with the rights of the borrower that uses it, so one that a borrower creates may run
-    /// with a wider grant.
+    /// needs `read` without hidden columns. A foreign key needs `update` and `delete` on the table
+    /// that it refers to, because it can make these fail. A view or trigger runs with the rights of
+    /// the borrower that uses it, so one that a borrower creates may run with a wider grant.
     pub fn schema(mut self, allowed: bool) -> Grant {
         Arc::make_mut(&mut self.rights).schema = Some(allowed);
         self
     }
 
-    /// Whether to allow temporary tables, views, triggers and indexes. Defaults to false. Altering a
-    /// temporary table needs [`schema`](Grant::schema) too. They are
-    /// dropped when the connection is returned, which then takes longer
-    /// (<https://sqlite.org/pragma.html#pragma_temp_store>).
+    /// Whether to allow temporary tables, views, triggers and indexes. Defaults to false. Altering
+    /// a temporary table needs [`schema`](Grant::schema) too. They are dropped when the connection
+    /// is returned, which then takes longer (<https://sqlite.org/pragma.html#pragma_temp_store>).
     pub fn temporary(mut self, allowed: bool) -> Grant {
         Arc::make_mut(&mut self.rights).temporary = allowed;
         self

@@ -64,11 +64,14 @@ impl TableGrant {
         self
     }
 
-    /// Hide the column `name`: it reads as null, and cannot be updated, but can be inserted. Where a
-    /// null would damage something, reading it is not authorized: in statements that write, also by
-    /// a trigger or for a foreign key, and for a full-text table with `content=`. A failing unique constraint still reveals whether a value exists, and the shadow tables of a
+    /// Hide the column `name`: it reads as null, and cannot be updated, but can be inserted.
+    /// Statements that write cannot read it, not even by a trigger or for a foreign key, nor can a
+    /// full-text table with `content=`: a null would damage what they write. Hide a generated
+    /// column that is computed from it too.
+    ///
+    /// A failing unique constraint still reveals whether a value exists, and the shadow tables of a
     /// full-text table reveal its content: grant such a table only if nothing in it must stay
-    /// hidden. The borrower can create no index of a table with a hidden column.
+    /// hidden. The borrower cannot create an index of a table with a hidden column.
     pub fn hide(mut self, name: &str) -> TableGrant {
         self.hidden.insert(name.to_ascii_lowercase());
         self

@@ -1,8 +1,8 @@
 //! Starts the threads that serve a pool, or all pools.
 //!
-//! On Linux a thread inherits the priority of the one that starts it, and can never raise it again. A
-//! caller may have a low one, for the sake of others, but these threads outlive its call and serve
-//! others too. So one thread starts them.
+//! On Linux a thread inherits the priority of the one that starts it, and can never raise it again.
+//! A caller may have a low one, for the sake of others, but these threads outlive its call and
+//! serve others too. So one thread starts them.
 
 use std::io;
 use std::sync::OnceLock;

@@ -125,7 +125,8 @@ impl Folder {
     }
 
     /// Delete the database of a key, its log, its shared memory, its marker, and the files that
-    /// backups were [restored](crate::backup::Restore) over. Durable when this returns. Blocks until then, and up to half a second while the database is open elsewhere.
+    /// backups were [restored](crate::backup::Restore) over. Durable when this returns. Blocks
+    /// until then, and up to half a second while the database is open elsewhere.
     ///
     /// Meanwhile no process can open it. If it is in use, it is not deleted. So suspend it first,
     /// close its pool in this process with [`Pools::close_one`], and let other processes close

@@ -191,18 +191,18 @@ fn first_name(sql: &str) -> Cow<'_, str> {
 pub(crate) fn joins_by_name(sql: &str) -> bool {
     const BETWEEN: &[&str] = &["LEFT", "RIGHT", "FULL", "INNER", "OUTER", "CROSS"];
     let is = |word: &str, keywords: &[&str]| keywords.iter().any(|k| word.eq_ignore_ascii_case(k));
-    let mut words = 0;
     let mut is_virtual = false;
     let mut is_natural = false;
+    let mut before = "";
     let mut rest = sql;
     while let Some((word, after)) = next_word(rest) {
-        words += 1;
-        is_virtual |= words == 2 && is(word, &["VIRTUAL"]);
+        // `VIRTUAL` is a name elsewhere, but `CREATE` is never one.
+        is_virtual |= is(before, &["CREATE"]) && is(word, &["VIRTUAL"]);
         if is(word, &["USING"]) && !is_virtual || is_natural && is(word, &["JOIN"]) {
             return true;
         }
         is_natural = is(word, &["NATURAL"]) || is_natural && is(word, BETWEEN);
-        rest = after;
+        (before, rest) = (word, after);
     }
     false
 }
@@ -226,6 +226,11 @@ fn next_word(sql: &str) -> Option<(&str, &str)> {
         }
         if let '$' | '@' | ':' | '#' = first {
             rest = &rest[parameter(rest)..];
+            continue;
+        }
+        if first == '?' {
+            // A word may follow its number immediately.
+            rest = rest[1..].trim_start_matches(|c: char| c.is_ascii_digit());
             continue;
         }
         let end = rest.find(ends_word).unwrap_or(rest.len());
@@ -291,6 +296,12 @@ pub(crate) fn comments(sql: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::AssertUnwindSafe;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+    use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+
     use super::*;
 
     #[test]
@@ -303,18 +314,107 @@ mod tests {
             "SELECT $a(') FROM a JOIN b USING (c) WHERE d = $b(')",
             "SELECT @a::b('x'), :c(\") FROM a JOIN b USING (c) WHERE d = :e(\")",
             "CREATE VIEW v AS SELECT * FROM a JOIN b USING (c)",
+            "WITH virtual AS (SELECT 1) SELECT * FROM a JOIN b USING (c)",
+            "SELECT 'x' virtual FROM a JOIN b USING (c)",
+            "SELECT * FROM a JOIN b ON ?1NATURAL JOIN c",
+            "SELECT * FROM a JOIN b ON ?NATURAL JOIN c",
         ] {
             assert!(joins_by_name(sql), "{sql}");
         }
         for sql in [
             "CREATE VIRTUAL TABLE t USING fts5(a)",
             "create /* a */ virtual table if not exists t using fts5(a)",
+            "EXPLAIN CREATE VIRTUAL TABLE t USING fts5(a)",
             "SELECT natural, 'USING' FROM a JOIN b ON a.c = b.c -- USING (c)",
             "SELECT $a FROM a JOIN b ON a.\"using\" = b.c AND a.d = :USING",
             "SELECT $a(USING) FROM a",
         ] {
             assert!(!joins_by_name(sql), "{sql}");
         }
+    }
+
+    /// SQLite asks about every table that a statement reads, unless it is joined by name. Random
+    /// texts, so that no way to write such a join goes unnoticed.
+    #[test]
+    fn a_table_that_sqlite_does_not_ask_about_is_joined_by_name() {
+        const BEGINS: &[&str] = &[
+            "{}SELECT{} a.y{} FROM a ",
+            "WITH virtual AS(SELECT 1){}SELECT{} a.y{} FROM a ",
+            "EXPLAIN QUERY PLAN{} SELECT a.y{} FROM a ",
+        ];
+        const JOINS: &[&str] = &[
+            "JOIN b ",
+            "LEFT{}JOIN b ",
+            "NATURAL{}JOIN b ",
+            "NATURAL{}LEFT{}JOIN b ",
+            "JOIN c ON {}NATURAL{}JOIN b ",
+            "JOIN c ON {}1{}NATURAL JOIN b ",
+        ];
+        const ENDS: &[&str] = &["", "{}USING{}(x)", "ON {}USING{}(x)", "ON 1{}"];
+        // All that makes SQLite's tokenizer, or this one, begin or end a token.
+        #[rustfmt::skip]
+        const PARTS: &[&str] = &[
+            "/**/", "--\n", "'", "\"", "[", "]", "`", "?", "?1", "1", "$a", "$a(')", ":b", "@c::d(\")",
+            "#", "x", "''", "\"x\"", "[x]", "x'00'", "1.", ".5e1", "0x1f", "_", "\u{feff}", "é", "\u{b}",
+            "(", ")", ",", "=", "->>", " AS virtual", " CREATE ", " VIRTUAL ", " USING ", " NATURAL ",
+            " LEFT ", " AND ", "a", "*", ";",
+        ];
+        fn fill(templates: &[&str], bytes: &mut dyn Iterator<Item = u8>) -> String {
+            let mut next = || bytes.next().map_or(0, usize::from);
+            let template = templates[next() % templates.len()];
+            let mut text = String::new();
+            for (at, piece) in template.split("{}").enumerate() {
+                if at > 0 {
+                    // In half of the places none.
+                    text += PARTS.get(next() % (2 * PARTS.len())).unwrap_or(&"");
+                }
+                text += piece;
+            }
+            text
+        }
+
+        let mut conn = rusqlite::Connection::open_in_memory().expect("a connection");
+        conn.execute_batch("CREATE TABLE a(x, y); CREATE TABLE b(x, z); CREATE TABLE c(w)")
+            .expect("tables");
+        let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'b'";
+        let root: i64 = conn.query_row(root, [], |row| row.get(0)).expect("a page");
+        let asked = Arc::new(AtomicBool::new(false));
+        let asks = Arc::clone(&asked);
+        conn.authorizer(Some(move |context: AuthContext<'_>| {
+            if let AuthAction::Read {
+                table_name: "b", ..
+            } = context.action
+            {
+                asks.store(true, Ordering::Relaxed);
+            }
+            Authorization::Allow
+        }))
+        .expect("an authorizer");
+        let reads_b = |sql: &str| -> rusqlite::Result<bool> {
+            let mut program = conn.prepare(&format!("EXPLAIN {sql}"))?;
+            // Without values for its parameters.
+            let opens = program.raw_query().mapped(|row| {
+                Ok(row.get_ref(1)?.as_str()? == "OpenRead" && row.get::<_, i64>(3)? == root)
+            });
+            Ok(opens.flatten().any(|opens| opens))
+        };
+        let reads_b = AssertUnwindSafe(reads_b);
+        let found = AtomicU32::new(0);
+        bolero::check!()
+            .with_iterations(100_000)
+            .with_type::<[u8; 16]>()
+            .for_each(|bytes| {
+                let mut bytes = bytes.iter().copied();
+                let sql = [BEGINS, JOINS, ENDS].map(|templates| fill(templates, &mut bytes));
+                let sql = sql.concat();
+                asked.store(false, Ordering::Relaxed);
+                if reads_b(&sql).unwrap_or(false) && !asked.load(Ordering::Relaxed) {
+                    found.fetch_add(1, Ordering::Relaxed);
+                    assert!(joins_by_name(&sql), "{sql}");
+                }
+            });
+        let found = found.into_inner();
+        assert!(found > 100, "only {found} such joins were tried");
     }
 
     #[test]

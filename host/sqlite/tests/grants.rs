@@ -186,15 +186,20 @@ fn a_hidden_column_is_null_on_every_path() {
     ] {
         assert!(query(&connection, sql).expect(sql).rows.is_empty(), "{sql}");
     }
-    // SQLite does not ask about what RETURNING reads.
-    let insert = "INSERT INTO note(body, author) VALUES ('x', 'y') RETURNING author";
-    let error = run(&connection, insert).expect_err("hidden");
-    assert_eq!(error.kind(), ErrorKind::NotAuthorized);
-    run(
-        &connection,
-        "INSERT INTO note(body, author) VALUES ('x', 'y')",
-    )
-    .expect("not read");
+    for sql in [
+        "INSERT INTO note(body, author) VALUES ('x', 'y') RETURNING author",
+        "INSERT INTO note(body, author) VALUES ('x', 'y') RETURNING *",
+        "INSERT INTO note(body, author) VALUES ('x', 'y') RETURNING id, author || ''",
+        "INSERT INTO note(body) VALUES ('x') RETURNING (SELECT author FROM note WHERE id = 1)",
+        "INSERT INTO note(body) VALUES ('x') RETURNING (SELECT n.x FROM (SELECT author AS x) n)",
+        "INSERT INTO note(id) VALUES (1) ON CONFLICT (id) DO NOTHING RETURNING author",
+    ] {
+        let error = run(&connection, sql).expect_err(sql);
+        assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{sql}");
+    }
+    let insert = "INSERT INTO note(body, author) VALUES ('x', 'y') RETURNING body";
+    let table = query(&connection, insert).expect("not read");
+    assert_eq!(table.rows, [[text("x")]]);
     drop(connection);
     let blind = f
         .narrow()
@@ -214,8 +219,21 @@ fn a_hidden_column_is_null_on_every_path() {
     let wide = f
         .narrow()
         .table("note", TableGrant::new().read().update().hide("author"));
-    let error = run(&f.get(&wide), "UPDATE note SET author = 'x'").expect_err("hidden");
-    assert_eq!(error.kind(), ErrorKind::NotAuthorized);
+    let wide = f.get(&wide);
+    for sql in [
+        "UPDATE note SET author = 'x'",
+        "UPDATE note SET body = author WHERE id = 1",
+        "UPDATE note SET body = author WHERE id = 1 OR id = 2",
+        "UPDATE note SET body = (SELECT n.author FROM note n WHERE n.id = 1)",
+        "UPDATE note SET body = n.author FROM note AS n WHERE n.id = note.id",
+        "UPDATE note SET body = 'x' RETURNING author",
+    ] {
+        let error = run(&wide, sql).expect_err(sql);
+        assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{sql}");
+    }
+    let update = "UPDATE note SET body = 'x' WHERE id = 1 RETURNING id, body";
+    let table = query(&wide, update).expect("not hidden");
+    assert_eq!(table.rows, [[Value::Integer(1), text("x")]]);
 }
 
 #[test]
@@ -350,6 +368,33 @@ fn a_hidden_column_is_not_null_where_that_would_damage_something() {
     .expect("the index is sound");
 }
 
+#[test]
+fn what_a_statement_causes_elsewhere_need_not_be_readable_for_returning() {
+    let f = fixture();
+    let all = Grant::new(&f.pool, Access::ReadWrite);
+    run(
+        &f.get(&all),
+        "CREATE TABLE audit(body);
+         CREATE TRIGGER t AFTER INSERT ON note BEGIN INSERT INTO audit VALUES (new.body); END;
+         CREATE TABLE part(note REFERENCES note ON DELETE CASCADE)",
+    )
+    .expect("tables");
+    let grant = Grant::new(&f.pool, Access::ReadWrite)
+        .table("note", TableGrant::new().read().insert().delete())
+        .table("part", TableGrant::new().read().delete().hide("secret"))
+        .table("audit", TableGrant::new().insert());
+    let guest = f.get(&grant);
+    for sql in [
+        "INSERT INTO note(id, body) VALUES (7, 'x') RETURNING id",
+        "DELETE FROM note WHERE id = 7 RETURNING id",
+    ] {
+        let table = query(&guest, sql).expect(sql);
+        assert_eq!(table.rows, [[Value::Integer(7)]], "{sql}");
+    }
+    let error = query(&guest, "SELECT body FROM audit").expect_err("only inserted");
+    assert_eq!(error.kind(), ErrorKind::NotAuthorized);
+}
+
 /// SQLite does not ask about the columns that it matches.
 #[test]
 fn a_join_by_the_names_of_columns_reads_nothing_that_is_not_granted() {
@@ -363,6 +408,9 @@ fn a_join_by_the_names_of_columns_reads_nothing_that_is_not_granted() {
         "SELECT $a(') FROM (SELECT 's3cret' AS x) t JOIN secret USING (x) WHERE 1 = $b(')",
         "CREATE VIEW v AS SELECT t.x FROM (SELECT 's3cret' AS x) t NATURAL JOIN secret",
         "EXPLAIN SELECT t.x FROM (SELECT 's3cret' AS x) t NATURAL JOIN secret",
+        "WITH virtual AS (SELECT 1) SELECT t.x FROM (SELECT 's3cret' AS x) t JOIN secret USING (x)",
+        "SELECT virtual.id FROM note AS virtual JOIN (SELECT 'me' AS author) USING (author)",
+        "SELECT id FROM (SELECT 1 AS z) JOIN note ON ?1NATURAL JOIN (SELECT 'me' AS author)",
     ] {
         let error = run(&connection, sql).expect_err(sql);
         assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{sql}: {error}");
@@ -526,19 +574,20 @@ fn rows_that_may_not_be_deleted_are_not_replaced() {
 }
 
 #[test]
-fn a_foreign_key_refers_to_granted_tables_only() {
+fn a_foreign_key_refers_to_tables_that_may_be_changed_only() {
     let f = fixture();
     let all = TableGrant::new().read().insert().update().delete();
     let grant = f.narrow().schema(true).temporary(true);
     let grant = grant.table("own", all.clone());
+    let grant = grant.table("parent", TableGrant::new().update().delete());
     let grant = grant.table("v", all.clone().shadow_tables());
     let grant = grant.table("w", all.shadow_tables());
     let connection = f.get(&grant);
     for sql in [
-        "CREATE TABLE a(x REFERENCES note(id))",
+        "CREATE TABLE a(x REFERENCES parent(id))",
         "CREATE TABLE b(x REFERENCES b, y, FOREIGN KEY (y) REFERENCES \"B\"(x))",
         "CREATE TABLE own(x)",
-        "ALTER TABLE own ADD COLUMN y REFERENCES note",
+        "ALTER TABLE own ADD COLUMN y REFERENCES parent",
         "ALTER TABLE own ADD COLUMN z DEFAULT 'REFERENCES secret'",
         "CREATE TEMP TABLE t(x REFERENCES secret)",
         "ALTER TABLE temp.t ADD COLUMN y REFERENCES secret",
@@ -550,8 +599,9 @@ fn a_foreign_key_refers_to_granted_tables_only() {
     }
     for sql in [
         "CREATE TABLE c(x REFERENCES secret)",
+        "CREATE TABLE c(x REFERENCES note)",
         "CREATE TABLE c(x REFERENCES [Secret](y))",
-        "CREATE TABLE c(x, y REFERENCES note, FOREIGN KEY (x) REFERENCES 'log_of_others'(y))",
+        "CREATE TABLE c(x, y REFERENCES parent, FOREIGN KEY (x) REFERENCES 'log_of_others'(y))",
         "CREATE TABLE c(x) /**/; CREATE TABLE IF NOT EXISTS d(x REFERENCES/**/\"secret\")",
         "CREATE TABLE id(x REFERENCES \x0b\"secret\"(id))",
         "CREATE TABLE e(id INTEGER PRIMARY KEY AUTOINCREMENT, x REFERENCES sqlite_sequence)",

@@ -40,8 +40,8 @@ impl SqliteCtxBuilder {
     /// `deadline-exceeded`, and a wait as if it had timed out. Defaults to no deadline.
     ///
     /// This does not limit the guest's own computing. With a store of
-    /// [`InstanceLimits::store`](crate::InstanceLimits::store), put a timeout around the call, and do
-    /// not set the store's epoch deadline: the guest would no longer yield. With
+    /// [`InstanceLimits::store`](crate::InstanceLimits::store), put a timeout around the call, and
+    /// do not set the store's epoch deadline: the guest would no longer yield. With
     /// [`store_sync`](crate::InstanceLimits::store_sync), `max_time` limits it.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.ctx.request = self.ctx.request.clone().deadline(deadline);

@@ -83,10 +83,10 @@
 //!
 //! # Guests that may be hostile
 //!
-//! The pool and the grants limit what a guest does with SQL. [`InstanceLimits`] creates an engine and
-//! stores that limit the rest: memory, stack, tables, handles, the size of one call's arguments, and
-//! its computing. For an engine with a configuration of your own there are [`recommended_config`]
-//! and [`start_epochs`]. The command `millpond` uses the same functions.
+//! The pool and the grants limit what a guest does with SQL. [`InstanceLimits`] creates an engine
+//! and stores that limit the rest: memory, stack, tables, handles, the size of one call's
+//! arguments, and its computing. For an engine with a configuration of your own there are
+//! [`recommended_config`] and [`start_epochs`]. The command `millpond` uses the same functions.
 //!
 //! # What happens
 //!
@@ -107,8 +107,8 @@
 //! its end, and its handles are stale. But the guest's memory is one for all of the instance's
 //! requests:
 //!
-//! - What it has read for one client is there while it answers the next. A guest that mixes them up,
-//!   or is made to, shows one client's data to another.
+//! - What it has read for one client is there while it answers the next. A guest that mixes them
+//!   up, or is made to, shows one client's data to another.
 //! - A guest that has been corrupted, by its own mistake or by a client, stays corrupted.
 //! - What it leaks adds up: memory, and handles in the table of resources.
 //!
@@ -125,11 +125,12 @@
 //! - In one process, keep the [`Component`](wasmtime::component::Component) and its
 //!   [`InstancePre`](wasmtime::component::InstancePre).
 //! - On one machine, set [`Config::cache`](wasmtime::Config::cache) (wasmtime's feature `cache`):
-//!   wasmtime keeps compiled code in a folder of the user's, as the command `millpond` does. No other
-//!   user may write there.
+//!   wasmtime keeps compiled code in a folder of the user's, as the command `millpond` does. No
+//!   other user may write there.
 //! - For other machines, compile it with [`Engine::precompile_component`], deploy the result, and
-//!   load it with [`Component::deserialize_file`]. The engine needs the same version of wasmtime and
-//!   the same configuration, so the same [`InstanceLimits`]: otherwise loading returns an error.
+//!   load it with [`Component::deserialize_file`]. The engine needs the same version of wasmtime
+//!   and the same configuration, so the same [`InstanceLimits`]: otherwise loading returns an
+//!   error.
 //!
 //! `deserialize_file` is `unsafe`, because such a file is native code: who can write it can do
 //! everything that the process can. wasmtime checks that it fits, not where it comes from. Load

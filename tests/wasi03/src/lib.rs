@@ -7,9 +7,9 @@
 //! - `/numbers/endless` sends them again and again.
 //! - `/count` returns how many requests this instance has counted.
 //! - `/numbers/held` does the same, and holds a connection meanwhile.
-//! - `/echo` returns the request's body as it arrives. Its URI and its cookies are in the response's
-//!   headers, as is each header of the request whose name begins with `set-`, without that. Its header
-//!   `status` is the response's status.
+//! - `/echo` returns the request's body as it arrives. Its URI and its cookies are in the
+//!   response's headers, as is each header of the request whose name begins with `set-`, without
+//!   that. Its header `status` is the response's status.
 //! - `/trap` traps with a visit in an open transaction.
 //!
 //! Empty for any other target, whose linker does not accept a component's export names.

@@ -18,16 +18,19 @@ settings! {
 
         /// The tables that the component may use, each with what is allowed on it. Names are
         /// case-insensitive. The tables behind a view, and those that a trigger reads and writes,
-        /// must be listed too. Statements must join with `ON`, not with `USING` or `NATURAL JOIN`.
+        /// must be listed too. Statements must join with `ON`, not with `USING` or `NATURAL JOIN`;
+        /// a view or trigger that joins so reads the matched columns of tables that are not listed
+        /// too. In `WITH c AS (...) SELECT count(*) FROM c`, write `count(x)`, with a column of
+        /// `c`.
         tables: BTreeMap<String, Table>, unset "all tables",
             example r#"{ note = { allow = ["read", "insert"] } }"#;
 
         /// Whether the component may create, alter and drop tables, indexes, views and triggers.
         /// With `tables`, it may create other tables, and change only the listed ones, with their
         /// indexes, views and triggers: altering one needs everything on it, and a new index, also
-        /// that of `UNIQUE`, needs `read` without hidden columns. Foreign keys refer to listed
-        /// tables. A view or trigger that it creates runs with the rights of the component that
-        /// uses it.
+        /// that of `UNIQUE`, needs `read` without hidden columns. A foreign key needs `update` and
+        /// `delete` on the table that it refers to, because it can make these fail. A view or
+        /// trigger that it creates runs with the rights of the component that uses it.
         schema: Option<bool>, unset "yes if `tables` is unset, else no",
             example false;
 
@@ -87,8 +90,9 @@ settings! {
         allow: Vec<Operation>, unset "nothing", example r#"["read"]"#;
 
         /// Columns that read as null and cannot be updated. Statements that write, and their
-        /// triggers and foreign keys, cannot read them, nor can full-text tables. A failing unique
-        /// constraint still reveals whether a value exists. The component can create no index of such a table.
+        /// triggers and foreign keys, cannot read them, nor can full-text tables. Hide a generated
+        /// column that is computed from one too. A failing unique constraint still reveals whether
+        /// a value exists. The component cannot create an index of a table with a hidden column.
         hidden: Vec<String>, unset "none", example r#"["password"]"#;
 
         /// Whether it is a full-text or R*Tree table, whose shadow tables are included. Do not set

@@ -33,7 +33,7 @@ pub(crate) fn table<'v, 'i>(
             {
                 suggestion = match table.as_str() {
                     "" => " here (it belongs before the first table)".to_owned(),
-                    table => format!(" here (it belongs into `{table}`)"),
+                    table => format!(" here (it belongs in `{table}`)"),
                 };
             }
             let message = format!("there is no setting of this name{suggestion}");

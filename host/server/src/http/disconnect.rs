@@ -2,8 +2,8 @@
 //!
 //! A client that closes its connection, and one that closes its sending half and waits, look the
 //! same: there is nothing more to read. But a closed connection answers data with a reset. So a
-//! long request whose client sends no more gets a few interim responses, which every HTTP/1.1 client
-//! must accept (RFC 9110, 15.2). An HTTP/1.0 client is assumed to wait.
+//! long request whose client sends no more gets a few interim responses, which every HTTP/1.1
+//! client must accept (RFC 9110, 15.2). An HTTP/1.0 client is assumed to wait.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::background::{self, Background};
-use super::thread_time::Since;
+use super::thread_time::ThreadTimer;
 
 /// How much of a processor's time a guest may use before it continues in the background. Less than
 /// its first turn: one that computes moves at the end of that.
@@ -124,11 +124,11 @@ impl<T: Send + 'static> Future for GuestWork<T> {
                 State::Foreground(mut work) => {
                     // Work that was dropped may have left it.
                     MUST_MOVE.set(false);
-                    let since = Since::now();
+                    let timer = ThreadTimer::start();
                     if let Poll::Ready(result) = work.as_mut().poll(cx) {
                         return Poll::Ready(Some(result));
                     }
-                    this.used += since.computed();
+                    this.used += timer.computed();
                     if !MUST_MOVE.take() && this.used < FOREGROUND_TIME {
                         this.state = State::Foreground(work);
                         return Poll::Pending;

@@ -29,7 +29,7 @@ use crate::http::disconnect::DisconnectWatcher;
 use crate::http::epochs::Epochs;
 use crate::http::exchange::Client;
 use crate::http::guest_output::GuestOutput;
-use crate::http::instances::{Found, Idle, IdleInstance, Instance};
+use crate::http::instances::{Found, Idle, Instance};
 use crate::http::listener::Service;
 use crate::http::refusal::{
     lost, shutting_down, timed_out, without_database, without_tenant, wrong_body,
@@ -261,22 +261,27 @@ impl Handler {
         }
     }
 
-    /// An instance that waits for another request, if one fits. Otherwise there is room for a new
-    /// one after this. The request has its place.
+    /// An instance that waits for another request, if one fits; otherwise there is room for a new
+    /// one. And the request's `place`, without which it does not have that room. `None` if dropping
+    /// an instance panicked, which is the host's bug.
     pub(super) async fn idle_instance(
         &self,
         component: &Arc<Component>,
         tenant: Option<&str>,
-    ) -> Option<Instance> {
+        place: RequestPlace,
+    ) -> Option<(Option<Instance>, RequestPlace)> {
         match self.idle.take(component, tenant, &self.places) {
-            Found::Reused(instance) => Some(instance),
-            Found::Excess(excess) => {
-                if excess.as_ref().is_some_and(IdleInstance::is_large) {
-                    // Not in the background: the request waits for it.
-                    let _ = spawn_blocking(move || drop(excess)).await;
-                }
-                None
+            Found::Reused(instance) => Some((Some(instance), place)),
+            Found::Excess(Some(excess)) if excess.is_large() => {
+                // Not in the background: the request waits for it. If its client leaves meanwhile,
+                // its place is not free before the instance's room is.
+                let room = spawn_blocking(move || {
+                    drop(excess);
+                    place
+                });
+                Some((None, room.await.ok()?))
             }
+            Found::Excess(_) => Some((None, place)),
         }
     }
 

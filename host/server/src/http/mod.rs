@@ -7,8 +7,8 @@
 //! the host's.
 //!
 //! A guest runs on the runtime's workers. If it computes for long, its [work](guest_work) continues
-//! in the [`background`]; a slow statement hands its worker over to another thread. So neither holds up
-//! other clients.
+//! in the [`background`]; a slow statement hands its worker over to another thread. So neither
+//! holds up other clients.
 
 mod access_log;
 mod admin;

@@ -55,9 +55,14 @@ impl Task {
     ) -> impl Future<Output = ()> + Send + 'static {
         async move {
             let tenant = self.tenant.as_deref();
-            let idle = match self.site.settings.max_instance_reuse > 1 {
-                true => handler.idle_instance(&self.component, tenant).await,
-                false => None,
+            let (idle, place) = if self.site.settings.max_instance_reuse > 1 {
+                let idle = handler.idle_instance(&self.component, tenant, self.place);
+                let Some(idle) = idle.await else {
+                    return;
+                };
+                idle
+            } else {
+                (None, self.place)
             };
             let instance = match idle {
                 Some(mut instance) => {
@@ -74,7 +79,7 @@ impl Task {
             };
             let component = &*self.component;
             let held = Held {
-                place: self.place,
+                place,
                 running: handler.watch.running(component.name.as_str()),
                 _traced: self.traced,
             };

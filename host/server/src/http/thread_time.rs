@@ -3,10 +3,10 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// The beginning of a poll.
-pub(super) struct Since {
-    at: Instant,
-    /// How long this thread had computed up to [`FRESH`] before.
+/// How long this thread has computed since the start of a poll.
+pub(super) struct ThreadTimer {
+    start: Instant,
+    /// How long this thread had computed at the start, or up to [`FRESH`] before.
     thread_time: Duration,
 }
 
@@ -21,21 +21,21 @@ thread_local! {
     static LAST: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
 }
 
-impl Since {
-    pub(super) fn now() -> Since {
-        let at = Instant::now();
+impl ThreadTimer {
+    pub(super) fn start() -> ThreadTimer {
+        let start = Instant::now();
         let last = LAST.get();
-        let fresh = last.filter(|(then, _)| at.saturating_duration_since(*then) < FRESH);
-        let thread_time = fresh.map_or_else(|| read_thread_time(at), |(_, time)| time);
-        Since { at, thread_time }
+        let fresh = last.filter(|(then, _)| start.saturating_duration_since(*then) < FRESH);
+        let thread_time = fresh.map_or_else(|| read_thread_time(start), |(_, time)| time);
+        ThreadTimer { start, thread_time }
     }
 
-    /// How long this thread has computed since. Not how long it took: a guest that waits, or whose
-    /// thread waits for a processor, does not compute meanwhile. Never less; more by up to
+    /// How long this thread has computed since the start. Not how long it took: a guest that waits,
+    /// or whose thread waits for a processor, does not compute meanwhile. Never less; more by up to
     /// [`FRESH`], but by no more than it waited.
     pub(super) fn computed(&self) -> Duration {
         let now = Instant::now();
-        let passed = now.saturating_duration_since(self.at);
+        let passed = now.saturating_duration_since(self.start);
         if passed < FRESH {
             return passed;
         }

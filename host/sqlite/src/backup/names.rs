@@ -1,4 +1,5 @@
-//! The names of scheduled backups, and which of them to keep; and of what backups are restored over.
+//! The names of scheduled backups, and which of them to keep; and of what backups are restored
+//! over.
 
 use std::collections::HashSet;
 use std::hash::Hash;

@@ -98,7 +98,8 @@ impl Running {
     }
 
     /// Whether it is about to take its first step. If so, SQLite is compiling it again, because the
-    /// schema has changed, or for other values of its parameters; later, SQLite compiles a virtual table's own statements.
+    /// schema has changed, or for other values of its parameters; later, SQLite compiles a virtual
+    /// table's own statements.
     pub(crate) fn is_beginning(&self) -> bool {
         let stmt = self.stmt.load(Ordering::Relaxed);
         // SAFETY: null, or a statement that lives, by `end`. SQLite asks on the thread that runs

@@ -37,8 +37,8 @@ impl AuthorizerCallback {
         }
     }
 
-    /// Let the connection call this from now on. Expires all of its statements: SQLite compiles each
-    /// again when it runs next (`sqlite3_set_authorizer`).
+    /// Let the connection call this from now on. Expires all of its statements: SQLite compiles
+    /// each again when it runs next (`sqlite3_set_authorizer`).
     pub(crate) fn install(&self, conn: &mut Connection) -> Result<()> {
         let callback = self.clone();
         let mut calls = 0_u32;

@@ -211,20 +211,29 @@ impl Authorizer {
             });
         }
         refuse_if(!rights::may_read(rights, table), || {
-            Refusal::needing(format!("reading the table {table}"), "`read` on it")
+            // SQLite does not say where it is if none of its columns is used.
+            let hint = match column {
+                "" => " (if it is a common table expression or temporary, use a column of it)",
+                _ => "",
+            };
+            let what = format!("reading the table {table}{hint}");
+            Refusal::needing(what, "`read` on it")
         })?;
         if !rights::is_hidden(rights, table, column) {
             return Ok(Allowed::Yes);
         }
         // Where it is read to check a foreign key, for a trigger, or for the index of a full-text
         // table, a null would damage what the guest does not see.
-        refuse_if(is_inner || self.writes.load(Ordering::Relaxed), || {
-            let what = format!(
-                "reading a hidden column of {table} in a statement that writes, or for a \
-                 full-text table"
-            );
+        let writes = self.writes.load(Ordering::Relaxed);
+        refuse_if(is_inner || writes, || {
+            let place = match writes {
+                true => "in a statement that writes",
+                false => "for a full-text table",
+            };
+            let what = format!("reading a hidden column of {table} {place}");
             Refusal::needing(what, "the column not hidden")
         })?;
+        self.reads_hidden.store(true, Ordering::Relaxed);
         Ok(Allowed::Ignored)
     }
 
@@ -243,6 +252,11 @@ impl Authorizer {
             return Ok(Allowed::Yes);
         }
         self.writes.store(true, Ordering::Relaxed);
+        // SQLite asks about what the first `SET` reads before it asks about the `UPDATE`.
+        refuse_if(self.reads_hidden.load(Ordering::Relaxed), || {
+            let what = "reading a hidden column in a statement that writes";
+            Refusal::needing(what, "the column not hidden")
+        })?;
         // `AUTOINCREMENT` stores its counters of all tables here.
         if table.eq_ignore_ascii_case("sqlite_sequence") && rights::has_all_tables(rights) {
             return Ok(Allowed::Yes);
@@ -256,9 +270,6 @@ impl Authorizer {
         })?;
         if verb != Verb::Delete && !rights::may_write(rights, Verb::Delete, table) {
             self.writes_undeletable.store(true, Ordering::Relaxed);
-        }
-        if !rights::may_read_whole(rights, table) {
-            self.writes_unread.store(true, Ordering::Relaxed);
         }
         Ok(Allowed::Yes)
     }

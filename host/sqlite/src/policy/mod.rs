@@ -21,6 +21,7 @@ use millpond_pool::engine::Rights;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
 use self::refusal::{Allowed, Refusal};
+use self::rights::Verb;
 use crate::text::{analyzes, joins_by_name, mentions, referenced_tables, replaces};
 
 /// The prefix of the host's own tables: the record of migrations, without which they would all run
@@ -70,13 +71,15 @@ pub(crate) struct Authorizer {
     runs_analysis: AtomicBool,
     /// The statement writes a table.
     writes: AtomicBool,
+    /// A hidden column reads as null in the statement.
+    reads_hidden: AtomicBool,
     /// A statement is being compiled, not run.
     compiling: AtomicBool,
-    /// SQLite has compiled a statement within one that runs, under the current rights. A full-text
-    /// table keeps such statements on its content, and would run them for the next borrower.
+    /// SQLite has compiled a statement that reads within one that runs, under the current rights. A
+    /// full-text table keeps such statements on its content, and would run them for the next
+    /// borrower. Those that write are only on its shadow tables, which the grant of the table
+    /// covers.
     has_inner_statements: AtomicBool,
-    /// The statement writes a table that may not be read completely.
-    writes_unread: AtomicBool,
     /// The statement writes a table whose rows may not be deleted, or creates a trigger that may do
     /// so.
     writes_undeletable: AtomicBool,
@@ -129,7 +132,7 @@ impl Authorizer {
             writes: AtomicBool::new(false),
             compiling: AtomicBool::new(false),
             has_inner_statements: AtomicBool::new(false),
-            writes_unread: AtomicBool::new(false),
+            reads_hidden: AtomicBool::new(false),
             writes_undeletable: AtomicBool::new(false),
             control: AtomicU8::new(Control::None as u8),
             pragma: AtomicU8::new(PragmaKind::Other as u8),
@@ -148,7 +151,7 @@ impl Authorizer {
         *self.rights() = Arc::clone(rights);
     }
 
-    /// Whether a module may keep statements that were compiled under the present rights.
+    /// Whether a module may keep statements that read with the present rights.
     pub(crate) fn has_inner_statements(&self) -> bool {
         self.has_inner_statements.load(Ordering::Relaxed)
     }
@@ -164,9 +167,9 @@ impl Authorizer {
         self.pragma
             .store(PragmaKind::Other as u8, Ordering::Relaxed);
         self.alters.store(false, Ordering::Relaxed);
-        self.writes_unread.store(false, Ordering::Relaxed);
         self.writes_undeletable.store(false, Ordering::Relaxed);
         self.writes.store(false, Ordering::Relaxed);
+        self.reads_hidden.store(false, Ordering::Relaxed);
         self.defines.store(false, Ordering::Relaxed);
         self.uses_own_tables.store(analyzes(sql), Ordering::Relaxed);
         *self.refusal() = None;
@@ -184,6 +187,7 @@ impl Authorizer {
     /// [`start`](Authorizer::start).
     pub(crate) fn begin_run(&self, is_analysis: bool) {
         self.writes.store(false, Ordering::Relaxed);
+        self.reads_hidden.store(false, Ordering::Relaxed);
         self.uses_own_tables.store(false, Ordering::Relaxed);
         self.runs_analysis.store(is_analysis, Ordering::Relaxed);
     }
@@ -213,19 +217,18 @@ impl Authorizer {
     }
 
     /// Check what SQLite does not ask about: the name that `ALTER TABLE` gives, the tables that
-    /// foreign keys refer to, the columns that a join matches by name, the columns that `RETURNING`
-    /// reads, and the rows that `REPLACE` deletes. `sql` has been compiled, and its result has `columns` columns.
-    pub(crate) fn check_compiled(&self, sql: &str, columns: usize) -> Result<(), String> {
+    /// foreign keys refer to, the columns that a join matches by name, and the rows that `REPLACE`
+    /// deletes. `sql` has been compiled.
+    pub(crate) fn check_compiled(&self, sql: &str) -> Result<(), String> {
         let refusal = if self.alters.load(Ordering::Relaxed) && mentions(sql, HOST_TABLES) {
             // Such a name is always literal in the text.
             Refusal::always(format!("{HOST_TABLES} in a statement that alters a table"))
         } else if let Some(table) = self.refers_elsewhere(sql) {
-            Refusal::needing(format!("REFERENCES {table}"), "the table")
+            let what = format!("REFERENCES {table}");
+            Refusal::needing(what, "`update` and `delete` on that table")
         } else if !rights::has_all_tables(&self.rights()) && joins_by_name(sql) {
-            let what = "NATURAL JOIN, or JOIN with USING: write ON instead";
+            let what = "joining by the names of columns (NATURAL JOIN or USING; write ON)";
             Refusal::needing(what, "all tables")
-        } else if self.writes_unread.load(Ordering::Relaxed) && columns > 0 {
-            Refusal::needing("RETURNING", "`read` on the table, and no hidden column")
         } else if self.writes_undeletable.load(Ordering::Relaxed) && replaces(sql) {
             Refusal::needing("REPLACE", "`delete` on the table")
         } else {
@@ -234,15 +237,18 @@ impl Authorizer {
         Err(refusal.into_message())
     }
 
-    /// A table that a foreign key of the statement refers to, and that is not granted. A foreign key
-    /// can make changes to its parent table fail: it does not match the parent's key, or its rows
-    /// refer to the parent's.
+    /// A table that a foreign key of the statement refers to, and whose rows may not be changed and
+    /// deleted. A foreign key can make others' changes to it fail: it does not match a key of the
+    /// table, or its rows refer to the table's.
     fn refers_elsewhere<'s>(&self, sql: &'s str) -> Option<Cow<'s, str>> {
         let defined = self.defined_table();
         let defined = defined.as_deref()?;
         let rights = self.rights();
-        let may_refer =
-            |table: &str| rights::covers(&rights, table) || table.eq_ignore_ascii_case(defined);
+        let may = |verb, table: &str| rights::may_write(&rights, verb, table);
+        let may_refer = |table: &str| {
+            table.eq_ignore_ascii_case(defined)
+                || may(Verb::Update, table) && may(Verb::Delete, table)
+        };
         referenced_tables(sql).find(|table| !may_refer(table))
     }
 
@@ -287,8 +293,8 @@ impl Authorizer {
         work()
     }
 
-    /// The authorizer callback. `again` says that SQLite is compiling a statement again that is about
-    /// to run.
+    /// The authorizer callback. `again` says that SQLite is compiling a statement again that is
+    /// about to run.
     pub(crate) fn authorize(&self, context: &AuthContext<'_>, again: bool) -> Authorization {
         if self.trusts() {
             return Authorization::Allow;

@@ -57,9 +57,9 @@ pub(crate) struct Kind {
 
 impl Kind {
     /// Whether the caller's thread must not even begin to compile it again. The first that SQLite
-    /// asks for a read is whether it may select; the next only once it has expanded all views, which
-    /// another connection may have replaced. For a write, it first reads the results of `ANALYZE`:
-    /// see [`reads_statistics`](crate::policy::reads_statistics).
+    /// asks for a read is whether it may select; the next only once it has expanded all views,
+    /// which another connection may have replaced. For a write, it first reads the results of
+    /// `ANALYZE`: see [`reads_statistics`](crate::policy::reads_statistics).
     pub(crate) fn compiles_aside(&self) -> bool {
         self.is_long || self.read_only
     }
@@ -258,8 +258,8 @@ impl StatementCache {
         Some(compiled)
     }
 
-    /// Cache a statement, reset and without bound values, except integers. Evicts the least recently
-    /// used.
+    /// Cache a statement, reset and without bound values, except integers. Evicts the least
+    /// recently used.
     pub(crate) fn put(&mut self, mut compiled: Compiled) {
         let kept = (1..=MAX_KEPT_SQL_BYTES).contains(&compiled.sql.len());
         if !kept || compiled.trusts_schema || compiled.was_recompiled() {

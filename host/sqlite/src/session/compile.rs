@@ -84,8 +84,8 @@ impl Db {
         })
     }
 
-    /// Compiling reads the schema; if SQLite runs out of memory there, it ends the transaction. So it does
-    /// when it explains a statement.
+    /// Compiling reads the schema; if SQLite runs out of memory there, it ends the transaction. So
+    /// it does when it explains a statement.
     fn note_lost_transaction(&mut self) {
         self.ended += 1;
         self.aborted = Some(Aborted::Sqlite);
@@ -254,7 +254,7 @@ impl Db {
         };
         let text = sql.statement(start, end);
         self.authorizer
-            .check_compiled(text, raw.column_count())
+            .check_compiled(text)
             .map_err(|refusal| Error::sqlite(SQLITE_AUTH, refusal, None))?;
         self.check_alteration(text)
             .map_err(|error| error.at(start))?;
@@ -313,9 +313,9 @@ impl Db {
         bound.map_err(|error| self.explain(error).into())
     }
 
-    /// After a run on the connection's own thread: look at what SQLite has compiled again, for these
-    /// values or another schema. The next run with the same values may then be on the caller's
-    /// thread.
+    /// After a run on the connection's own thread: look at what SQLite has compiled again, for
+    /// these values or another schema. The next run with the same values may then be on the
+    /// caller's thread.
     pub(super) fn look_again(&mut self, compiled: &mut Compiled, parameters: &Parameters) {
         /// Looking compiles it twice more, which SQLite does not stop, and the caller waits.
         const BRIEF_CALL: Duration = Duration::from_millis(5);

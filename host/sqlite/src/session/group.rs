@@ -234,7 +234,9 @@ impl Db {
 
     /// `own` are the leader's rights.
     fn run_job(&mut self, job: &mut Job, own: &Arc<Rights>) -> Result<()> {
-        // A module's own statements run until the commit, which has the leader's rights.
+        // A module keeps statements that read with the rights of one, and would run them for the
+        // other. What it writes at the commit, to its shadow tables, has the leader's rights: if
+        // they do not suffice, each statement of the group runs alone.
         let has_others = job.rights != *own;
         if has_others && self.authorizer.has_inner_statements() {
             return Err(by_itself());
@@ -319,7 +321,7 @@ impl Db {
         };
         compiled.raw.reset();
         let answer = answer?;
-        // A constraint that is only checked at the commit would fail everybody's statements.
+        // A constraint that is only checked at the commit would fail all statements of the group.
         match raw::constraints_hold(&self.conn) {
             true => Ok(answer),
             false => Err(by_itself()),

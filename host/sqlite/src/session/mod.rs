@@ -268,8 +268,8 @@ impl Db {
         if self.authorizer.has_inner_statements() {
             self.callback.install(&mut self.conn)?;
             self.authorizer.forget_inner_statements();
-            // Installing it has expired them, and SQLite would compile each again as it runs, on the
-            // connection's own thread.
+            // Installing it has expired them, and SQLite would compile each again as it runs, on
+            // the connection's own thread.
             self.cache.clear();
         }
         Ok(())

@@ -119,8 +119,8 @@ impl Steps<'_> {
         Ok(())
     }
 
-    /// Give free pages back to the disk, if the schema's owner has chosen `auto_vacuum = INCREMENTAL`
-    /// (<https://sqlite.org/pragma.html#pragma_incremental_vacuum>).
+    /// Give free pages back to the disk, if the schema's owner has chosen `auto_vacuum =
+    /// INCREMENTAL` (<https://sqlite.org/pragma.html#pragma_incremental_vacuum>).
     fn free(&mut self, done: &mut Upkeep) -> Result<()> {
         const INCREMENTAL: u32 = 2;
         let one = |conn: &Connection, pragma: &str| {

@@ -450,8 +450,8 @@ fn a_statement_runs_after_the_schema_changed_under_it() {
     }
 }
 
-/// SQLite then undoes the write, although it is outside of a transaction, and its cursor would go on
-/// to its end.
+/// SQLite then undoes the write, although it is outside of a transaction, and its cursor would go
+/// on to its end.
 #[test]
 fn a_read_that_runs_out_of_memory_beside_a_write_is_told() {
     let f = Fixture::with(PoolBuilder::new().max_memory_bytes(8 << 20));

@@ -15,11 +15,11 @@
 //! Two spans are opened, with the target `millpond::spans` and the level `debug`:
 //!
 //! - `connection`: from when a caller asks for a connection until the connection was returned and
-//!   reset. Its parent is the caller's current span. If the caller does not get a connection, the span
-//!   has the field `error.type`.
-//! - `statement`: each call that runs SQL, including its cursor, but not `prepare`. Its parent is the
-//!   `connection`, or the current span if the connection was returned already. When it closes, it has
-//!   the fields of the event `statement`, except the time.
+//!   reset. Its parent is the caller's current span. If the caller does not get a connection, the
+//!   span has the field `error.type`.
+//! - `statement`: each call that runs SQL, including its cursor, but not `prepare`. Its parent is
+//!   the `connection`, or the current span if the connection was returned already. When it closes,
+//!   it has the fields of the event `statement`, except the time.
 //!
 //! No span is entered while a call runs or waits, so a span's time is that from its opening to its
 //! closing. Subscribers that do not want spans turn off their target.
