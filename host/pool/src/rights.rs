@@ -28,10 +28,10 @@ impl TableGrant {
         self
     }
 
-    /// Allow inserting rows. `RETURNING`, with any write, also needs `read`, and no hidden columns.
-    /// `REPLACE` and `OR REPLACE` also need `delete`, but a constraint that the schema declares
-    /// `ON CONFLICT REPLACE` does not (<https://sqlite.org/lang_conflict.html>). `ON CONFLICT DO
-    /// UPDATE` needs `update`.
+    /// Allow inserting rows. `REPLACE` and `OR REPLACE` also need `delete`, but a constraint that
+    /// the schema declares `ON CONFLICT REPLACE` does not
+    /// (<https://sqlite.org/lang_conflict.html>). `ON CONFLICT DO UPDATE` needs `update`. What
+    /// `RETURNING` reads, and the columns that `ON CONFLICT` names, need `read`.
     pub fn insert(mut self) -> TableGrant {
         self.insert = true;
         self
@@ -69,9 +69,13 @@ impl TableGrant {
     /// full-text table with `content=`: a null would damage what they write. Hide a generated
     /// column that is computed from it too.
     ///
-    /// A failing unique constraint still reveals whether a value exists, and the shadow tables of a
-    /// full-text table reveal its content: grant such a table only if nothing in it must stay
-    /// hidden. The borrower cannot create an index of a table with a hidden column.
+    /// What uses the column still reveals something of it. Constraints, when they fail: whether a
+    /// value exists, is referred to, or meets a `CHECK`. An index, and the key of a table without
+    /// rowids, by the order of rows: how values compare, with each other and with one that the
+    /// borrower may insert. The shadow tables of a full-text table have its content, and an R*Tree
+    /// table's `rowid` is its id. So hide a column that nothing else uses, and do not grant a table
+    /// in which another must stay secret. The borrower cannot create an index of a table with a
+    /// hidden column.
     pub fn hide(mut self, name: &str) -> TableGrant {
         self.hidden.insert(name.to_ascii_lowercase());
         self

@@ -207,38 +207,64 @@ pub(crate) fn joins_by_name(sql: &str) -> bool {
     false
 }
 
+/// Whether the text ends in a comment that would go on with a text after it. Space and semicolons
+/// at the end do not count.
+pub(crate) fn ends_in_comment(sql: &str) -> bool {
+    let mut rest = sql;
+    loop {
+        let (comments, begun) = rest.split_at(blank(rest));
+        match next_token(begun) {
+            Some((_, after)) => rest = after,
+            // The last comment, or those in front of a quoted text that does not end.
+            None => return is_open(comments),
+        }
+    }
+}
+
+/// Whether the comments in a text without tokens go on after it.
+fn is_open(comments: &str) -> bool {
+    let mut rest = comments;
+    loop {
+        let begun = rest.trim_start_matches(|c: char| !matches!(c, '-' | '/'));
+        match begun.strip_prefix("/*").map(|text| text.split_once("*/")) {
+            Some(Some((_, after))) => rest = after,
+            Some(None) => return true,
+            None => return !begun.is_empty(),
+        }
+    }
+}
+
 /// The next keyword or plain name in `sql`, and the text after it. Skips comments, quoted text and
 /// parameters.
 fn next_word(sql: &str) -> Option<(&str, &str)> {
     let mut rest = sql;
     loop {
         rest = &rest[blank(rest)..];
-        let first = rest.chars().next()?;
-        let quote = match first {
-            '\'' | '"' | '`' => Some(first),
-            '[' => Some(']'),
-            _ => None,
-        };
-        if let Some(quote) = quote {
-            // A doubled quote looks like another quoted text right after this one.
-            rest = rest[1..].split_once(quote)?.1;
-            continue;
+        let (word, after) = next_token(rest)?;
+        if let Some(word) = word {
+            return Some((word, after));
         }
-        if let '$' | '@' | ':' | '#' = first {
-            rest = &rest[parameter(rest)..];
-            continue;
-        }
-        if first == '?' {
-            // A word may follow its number immediately.
-            rest = rest[1..].trim_start_matches(|c: char| c.is_ascii_digit());
-            continue;
-        }
-        let end = rest.find(ends_word).unwrap_or(rest.len());
-        if end > 0 {
-            return Some(rest.split_at(end));
-        }
-        rest = &rest[first.len_utf8()..];
+        rest = after;
     }
+}
+
+/// The token that `sql` begins with, if that is a keyword or a plain name, and the text after the
+/// token. `None` if the text ends, or a quoted text does not.
+fn next_token(sql: &str) -> Option<(Option<&str>, &str)> {
+    let first = sql.chars().next()?;
+    let after = match first {
+        // A doubled quote looks like another quoted text right after this one.
+        '\'' | '"' | '`' => sql[1..].split_once(first)?.1,
+        '[' => sql[1..].split_once(']')?.1,
+        '$' | '@' | ':' | '#' => &sql[parameter(sql)..],
+        // A word may follow its number immediately.
+        '?' => sql[1..].trim_start_matches(|c: char| c.is_ascii_digit()),
+        _ => match sql.find(ends_word).unwrap_or(sql.len()) {
+            0 => &sql[first.len_utf8()..],
+            end => return Some((Some(&sql[..end]), &sql[end..])),
+        },
+    };
+    Some((None, after))
 }
 
 /// The length of the parameter that `sql` begins with. Its name may have a part in parentheses, in
@@ -415,6 +441,31 @@ mod tests {
             });
         let found = found.into_inner();
         assert!(found > 100, "only {found} such joins were tried");
+    }
+
+    #[test]
+    fn a_comment_at_the_end_goes_on() {
+        for sql in [
+            "ALTER TABLE t ADD c --",
+            "ALTER TABLE t ADD c -- why\n;\n",
+            "ALTER TABLE t ADD c /* why",
+            "ALTER TABLE t ADD c /*/",
+            "ALTER TABLE t ADD c /* a */ -- b\n /* c */ ; ",
+            "ALTER TABLE t ADD c DEFAULT '/*' /* '",
+        ] {
+            assert!(ends_in_comment(sql), "{sql}");
+        }
+        for sql in [
+            "",
+            "ALTER TABLE t ADD c",
+            "ALTER TABLE t ADD c /* a */ ; /**/",
+            "ALTER TABLE t ADD c -- why\n INTEGER;",
+            "ALTER TABLE t ADD c DEFAULT '-- no'",
+            "ALTER TABLE t ADD c DEFAULT (1 - -1)",
+            "ALTER TABLE t ADD [c -- d]",
+        ] {
+            assert!(!ends_in_comment(sql), "{sql}");
+        }
     }
 
     #[test]

@@ -395,6 +395,191 @@ fn what_a_statement_causes_elsewhere_need_not_be_readable_for_returning() {
     assert_eq!(error.kind(), ErrorKind::NotAuthorized);
 }
 
+/// SQLite puts the end of such a statement into the definition of the table, and asks nothing about
+/// what that then means.
+#[test]
+fn a_comment_at_the_end_of_an_alteration_does_not_rewrite_the_definition() {
+    let f = fixture();
+    let all = TableGrant::new().read().insert().update().delete();
+    let narrow = f.narrow().table("own", all.clone()).schema(true);
+    for grant in [narrow, Grant::new(&f.pool, Access::ReadWrite)] {
+        let connection = f.get(&grant);
+        for (definition, alteration) in [
+            (
+                "CREATE TABLE own(a, b, c -- */ UNIQUE, h INTEGER PRIMARY KEY\n)",
+                "ALTER TABLE own ALTER COLUMN b SET NOT NULL /* open",
+            ),
+            (
+                "CREATE TABLE own(a, CHECK (1 -- */ REFERENCES secret(x)) /*\n))",
+                "ALTER TABLE own ADD COLUMN d /* open",
+            ),
+            (
+                "CREATE TABLE own(a, CHECK ('\n REFERENCES secret(x)) /* ' <> a))",
+                "ALTER TABLE own ADD COLUMN d -- open",
+            ),
+            (
+                "CREATE TABLE own(a PRIMARY KEY) -- */ , CHECK (1)) /*\n WITHOUT ROWID",
+                "ALTER TABLE own ADD CONSTRAINT q CHECK (1) /**/ /* open",
+            ),
+        ] {
+            run(&connection, definition).expect(definition);
+            let error = run(&connection, alteration).expect_err(alteration);
+            assert_eq!(error.kind(), ErrorKind::Sql, "{alteration}: {error}");
+            run(&connection, "DROP TABLE own").expect("it is as it was");
+        }
+        run(
+            &connection,
+            "CREATE TABLE own(a); ALTER TABLE own ADD b /* why */; ALTER TABLE own ADD -- why
+             c; ALTER TABLE own RENAME c TO d; -- why
+             ALTER TABLE own DROP d -- why",
+        )
+        .expect("comments elsewhere");
+        run(&connection, "DROP TABLE own").expect("its own");
+    }
+}
+
+#[test]
+fn a_foreign_key_check_needs_all_tables() {
+    let f = fixture();
+    let all = TableGrant::new().read().insert().update().delete();
+    let connection = f.get(&f.narrow().table("own", all).schema(true));
+    for sql in [
+        "PRAGMA foreign_key_check",
+        "PRAGMA foreign_key_check(own)",
+        "SELECT * FROM pragma_foreign_key_check('own')",
+    ] {
+        let error = query(&connection, sql).expect_err(sql);
+        assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{sql}: {error}");
+    }
+}
+
+/// SQLite compiles a statement again for another schema, in which its names may mean other tables.
+#[test]
+fn a_statement_that_is_compiled_again_is_checked_again() {
+    let f = fixture();
+    let owner = Grant::new(&f.pool, Access::ReadWrite);
+    run(
+        &f.get(&owner),
+        "CREATE TABLE kept(id INTEGER PRIMARY KEY, x UNIQUE);
+         INSERT INTO kept VALUES (1, 'theirs'), (2, 'others');
+         CREATE TABLE parent(id INTEGER PRIMARY KEY)",
+    )
+    .expect("tables");
+    let all = TableGrant::new().read().insert().update().delete();
+    let grant = f.narrow().schema(true).temporary(true);
+    let grant = grant.table("kept", TableGrant::new().read().insert().update());
+    let guest = f.get(&grant.table("own", all));
+    let refused = |sql: &str| {
+        let error = run(&guest, sql).expect_err(sql);
+        assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{sql}: {error}");
+    };
+    let allowed = |sql: &str| run(&guest, sql).expect(sql);
+
+    // What was a temporary table is another's.
+    for sql in [
+        "REPLACE INTO kept VALUES (1, 'mine')",
+        "UPDATE OR REPLACE kept SET x = 'mine'",
+    ] {
+        allowed("CREATE TEMP TABLE kept(id INTEGER PRIMARY KEY, x UNIQUE)");
+        let prepared = block_on(guest.prepare(sql)).expect(sql);
+        allowed(sql);
+        allowed("DROP TABLE temp.kept");
+        refused(sql);
+        let error = block_on(prepared.execute(&NONE)).expect_err(sql);
+        assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{sql}: {error}");
+    }
+    // A table has a trigger that it did not have.
+    allowed("CREATE TABLE own(id INTEGER PRIMARY KEY, x)");
+    let replace = "REPLACE INTO own VALUES (1, 'mine')";
+    allowed(replace);
+    allowed(
+        "CREATE TRIGGER r AFTER INSERT ON own BEGIN INSERT INTO kept VALUES (new.id, new.x); END",
+    );
+    refused(replace);
+    allowed("DROP TRIGGER r");
+    // What was a temporary table is not.
+    let refers = "ALTER TABLE own ADD z REFERENCES parent";
+    allowed("CREATE TEMP TABLE own(id)");
+    allowed(refers);
+    allowed("DROP TABLE temp.own");
+    refused(refers);
+
+    drop(guest);
+    let rows = query(&f.get(&owner), "SELECT x FROM kept ORDER BY id").expect("rows");
+    assert_eq!(rows.rows, [[text("theirs")], [text("others")]]);
+}
+
+#[test]
+fn a_hidden_key_is_not_updated_by_another_of_its_names() {
+    let f = fixture();
+    let grant = Grant::new(&f.pool, Access::ReadWrite).table(
+        "note",
+        TableGrant::new().read().insert().update().hide("id"),
+    );
+    let guest = f.get(&grant);
+    for sql in [
+        "UPDATE note SET id = 9 WHERE body = 'one'",
+        "UPDATE note SET rowid = 9 WHERE body = 'one'",
+        "UPDATE note SET body = 'x', _rowid_ = 9 WHERE body = 'one'",
+        "INSERT INTO note(id, body) VALUES (1, 'x') ON CONFLICT DO UPDATE SET oid = 9",
+    ] {
+        let error = run(&guest, sql).expect_err(sql);
+        assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{sql}: {error}");
+    }
+    run(&guest, "UPDATE note SET body = 'x' WHERE body = 'one'").expect("not hidden");
+}
+
+/// An R*Tree table reads the statistics when a connection first uses it.
+#[test]
+fn an_rtree_table_with_statistics_needs_no_grant_of_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.db");
+    let open = || PoolBuilder::new().max_size(1).open(&path).expect("a pool");
+    {
+        let pool = open();
+        let owner = pool.get_blocking(Access::ReadWrite).expect("a connection");
+        run(
+            &owner,
+            "CREATE VIRTUAL TABLE boxes USING rtree(id, x0, x1);
+             INSERT INTO boxes VALUES (1, 2, 3);
+             CREATE TABLE note(body); CREATE INDEX b ON note(body);
+             INSERT INTO note VALUES ('one'); ANALYZE;
+             CREATE VIEW counts AS SELECT stat FROM sqlite_stat1;
+             CREATE VIRTUAL TABLE found USING fts5(stat, content = 'sqlite_stat1')",
+        )
+        .expect("a schema");
+    }
+    for (sql, allowed) in [
+        ("SELECT id FROM boxes", true),
+        ("INSERT INTO boxes VALUES (2, 3, 4)", true),
+        ("CREATE VIRTUAL TABLE more USING rtree(id, x0, x1)", true),
+        ("SELECT stat FROM sqlite_stat1", false),
+        (
+            "SELECT id, (SELECT max(stat) FROM \"SQLITE_stat1\") FROM boxes",
+            false,
+        ),
+        ("SELECT stat FROM counts", false),
+        ("SELECT stat FROM found", false),
+    ] {
+        let pool = open();
+        let all = TableGrant::new().read().insert().update().delete();
+        let grant = Grant::new(&pool, Access::ReadWrite)
+            .table("boxes", all.clone().shadow_tables())
+            .table("more", all.clone().shadow_tables())
+            .table("found", all.clone().shadow_tables())
+            .table("counts", all)
+            .schema(true);
+        let guest = block_on(grant.get(Access::ReadWrite, &Request::new())).expect("a connection");
+        match (run(&guest, sql), allowed) {
+            (Ok(()), true) => {}
+            (Err(error), false) => {
+                assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{sql}: {error}");
+            }
+            (result, _) => panic!("{sql}: {result:?}"),
+        }
+    }
+}
+
 /// SQLite does not ask about the columns that it matches.
 #[test]
 fn a_join_by_the_names_of_columns_reads_nothing_that_is_not_granted() {

@@ -91,8 +91,10 @@ settings! {
 
         /// Columns that read as null and cannot be updated. Statements that write, and their
         /// triggers and foreign keys, cannot read them, nor can full-text tables. Hide a generated
-        /// column that is computed from one too. A failing unique constraint still reveals whether
-        /// a value exists. The component cannot create an index of a table with a hidden column.
+        /// column that is computed from one too. Only hide a column that no index, constraint or
+        /// foreign key uses: they reveal something of its values, by their errors and by the order
+        /// of rows. The content of a full-text table, and the id of an R*Tree table, cannot be
+        /// hidden. The component cannot create an index of a table with a hidden column.
         hidden: Vec<String>, unset "none", example r#"["password"]"#;
 
         /// Whether it is a full-text or R*Tree table, whose shadow tables are included. Do not set

@@ -73,7 +73,7 @@ impl AuthorizerCallback {
         // While SQLite resolves names, it calls nothing else of ours. Few statements take long, and
         // checking costs as much as the rest, so check only now and then.
         if !calls.is_multiple_of(CALLS_PER_CHECK) {
-            return authorizer.authorize(context, again);
+            return authorizer.authorize(context, running, again);
         }
         let ends = matches!(
             context.action,
@@ -81,7 +81,7 @@ impl AuthorizerCallback {
         );
         match watch.look() && !ends && !authorizer.trusts() {
             true => Authorization::Deny,
-            false => authorizer.authorize(context, again),
+            false => authorizer.authorize(context, running, again),
         }
     }
 }

@@ -7,15 +7,15 @@ use rusqlite::hooks::{AuthAction, AuthContext, TransactionOperation};
 
 use super::refusal::{Allowed, Decision, Refusal, refuse_if};
 use super::rights::{self, Verb};
-use super::{Authorizer, Control, HOST_TABLES, names};
+use super::{Authorizer, Compilation, Control, HOST_TABLES, STATISTICS, names, refer, replace};
+use crate::text::{begins_with, mentions, replaces};
 
 impl Authorizer {
-    /// `is_inner`: for a statement that a module compiles within one that runs.
     pub(super) fn decide(
         &self,
         rights: &Rights,
         context: &AuthContext<'_>,
-        is_inner: bool,
+        compilation: Compilation<'_>,
     ) -> Decision {
         // Temporary objects have their own schema, with a table `sqlite_temp_schema`.
         let temporary = match context.action {
@@ -29,8 +29,12 @@ impl Authorizer {
         if temporary && !by_sqlite && changes_something(&context.action) {
             self.may_be_temporary(rights)?;
         }
-        let write =
-            |verb, table: &str| self.write(rights, verb, table, temporary, context.accessor);
+        let write = |verb, table: &str| match temporary || is_schema(table) {
+            // On a defensive connection only SQLite itself can write the schema, and the action
+            // that defines the object is authorized separately.
+            true => Ok(Allowed::Yes),
+            false => self.write(rights, verb, table, context.accessor, compilation),
+        };
         match context.action {
             AuthAction::Select | AuthAction::Recursive => Ok(Allowed::Yes),
             AuthAction::Read {
@@ -40,7 +44,12 @@ impl Authorizer {
                 self.may_be_open(table_name)?;
                 match temporary && rights.temporary() {
                     true => Ok(Allowed::Yes),
-                    false => self.read(rights, table_name, column_name, context.accessor, is_inner),
+                    false => self.read(
+                        rights,
+                        (table_name, column_name),
+                        context.accessor,
+                        compilation,
+                    ),
                 }
             }
             AuthAction::Insert { table_name } => write(Verb::Insert, table_name),
@@ -49,14 +58,15 @@ impl Authorizer {
                 table_name,
                 column_name,
             } => {
-                refuse_if(rights::is_hidden(rights, table_name, column_name), || {
-                    Refusal::needing("update of a hidden column", "the column not hidden")
-                })?;
+                refuse_if(
+                    rights::may_be_hidden(rights, table_name, column_name),
+                    || Refusal::needing("update of a hidden column", "the column not hidden"),
+                )?;
                 write(Verb::Update, table_name)
             }
             AuthAction::CreateTable { table_name: name } => {
                 if !temporary {
-                    self.note_table(rights, name);
+                    self.note_table(rights, name, compilation)?;
                 }
                 self.define(rights, &[name])
             }
@@ -110,7 +120,7 @@ impl Authorizer {
                     self.may_be_temporary(rights)?;
                     return self.maintain(rights, table_name);
                 }
-                self.note_table(rights, table_name);
+                self.note_table(rights, table_name, compilation)?;
                 // Another name may have other rights, and a column that is dropped is deleted.
                 refuse_if(!rights::may_all(rights, table_name), || {
                     let what = format!("altering the table {table_name}");
@@ -195,13 +205,16 @@ impl Authorizer {
     fn read(
         &self,
         rights: &Rights,
-        table: &str,
-        column: &str,
+        (table, column): (&str, &str),
         accessor: Option<&str>,
-        is_inner: bool,
+        compilation: Compilation<'_>,
     ) -> Decision {
         let by_sqlite = self.is_by_sqlite(accessor) && names::starts_with(table, "sqlite_");
-        if rights::has_all_tables(rights) || names::is_open_table(table) || by_sqlite {
+        if rights::has_all_tables(rights)
+            || names::is_open_table(table)
+            || by_sqlite
+            || self.is_estimate(table, accessor, compilation)
+        {
             return Ok(Allowed::Yes);
         }
         if is_schema(table) {
@@ -225,6 +238,7 @@ impl Authorizer {
         // Where it is read to check a foreign key, for a trigger, or for the index of a full-text
         // table, a null would damage what the guest does not see.
         let writes = self.writes.load(Ordering::Relaxed);
+        let is_inner = matches!(compilation, Compilation::Inner(_));
         refuse_if(is_inner || writes, || {
             let place = match writes {
                 true => "in a statement that writes",
@@ -242,15 +256,10 @@ impl Authorizer {
         rights: &Rights,
         verb: Verb,
         table: &str,
-        temporary: bool,
         accessor: Option<&str>,
+        compilation: Compilation<'_>,
     ) -> Decision {
         let what = || format!("{} on the table {table}", verb.name());
-        if temporary || is_schema(table) {
-            // On a defensive connection only SQLite itself can write the schema, and the action
-            // that defines the object is authorized separately.
-            return Ok(Allowed::Yes);
-        }
         self.writes.store(true, Ordering::Relaxed);
         // SQLite asks about what the first `SET` reads before it asks about the `UPDATE`.
         refuse_if(self.reads_hidden.load(Ordering::Relaxed), || {
@@ -269,6 +278,10 @@ impl Authorizer {
             Refusal::needing(what(), verb.needs())
         })?;
         if verb != Verb::Delete && !rights::may_write(rights, Verb::Delete, table) {
+            // When it was compiled for the first time, it may have written another table.
+            if let Compilation::Again(running) = compilation {
+                refuse_if(replaces(&running.sql()), replace)?;
+            }
             self.writes_undeletable.store(true, Ordering::Relaxed);
         }
         Ok(Allowed::Yes)
@@ -290,13 +303,38 @@ impl Authorizer {
         self.maintain(rights, &objects.join(", "))
     }
 
+    /// An R*Tree table reads the statistics itself, to estimate its size, when it is first used or
+    /// created. A statement that reads them is not one of a guest, nor a full-text table's on its
+    /// content: their names would be in the guest's text, or in a view, trigger or definition.
+    fn is_estimate(
+        &self,
+        table: &str,
+        accessor: Option<&str>,
+        compilation: Compilation<'_>,
+    ) -> bool {
+        let is_own = || match compilation {
+            Compilation::First => !self.mentions_statistics.load(Ordering::Relaxed),
+            Compilation::Again(running) => !mentions(&running.sql(), STATISTICS),
+            Compilation::Inner(running) => {
+                let sql = running.sql();
+                begins_with(&sql, &["CREATE"]) && !mentions(&sql, STATISTICS)
+            }
+        };
+        table == STATISTICS && accessor.is_none() && is_own()
+    }
+
     /// A table is created or altered. SQLite does not ask about the tables that its foreign keys
     /// refer to.
-    fn note_table(&self, rights: &Rights, table: &str) {
+    fn note_table(&self, rights: &Rights, table: &str, compilation: Compilation<'_>) -> Decision {
         // For `AUTOINCREMENT`, SQLite creates a table of its own too.
         if !rights::has_all_tables(rights) && !names::starts_with(table, "sqlite_") {
+            // When it was compiled for the first time, it may have been a temporary table.
+            if let Compilation::Again(running) = compilation {
+                refer(rights, table, &running.sql())?;
+            }
             *self.defined_table() = Some(table.to_owned());
         }
+        Ok(Allowed::Yes)
     }
 
     /// A trigger is created. What it writes is authorized when it runs, but not how it replaces

@@ -13,7 +13,6 @@ mod pragma;
 mod refusal;
 mod rights;
 
-use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,11 +21,15 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
 use self::refusal::{Allowed, Refusal};
 use self::rights::Verb;
+use crate::ffi::statement::Running;
 use crate::text::{analyzes, joins_by_name, mentions, referenced_tables, replaces};
 
 /// The prefix of the host's own tables: the record of migrations, without which they would all run
 /// again. Guests may read them.
 const HOST_TABLES: &str = "millpond_";
+
+/// The statistics of tables, by `ANALYZE`.
+const STATISTICS: &str = "sqlite_stat1";
 
 /// What a statement does to its transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,17 @@ pub(crate) enum PragmaKind {
     Optimizes = 2,
 }
 
+/// Which statement SQLite asks for.
+#[derive(Clone, Copy)]
+pub(crate) enum Compilation<'a> {
+    /// One that is compiled for the first time.
+    First,
+    /// One that is about to run, and is compiled again: for another schema, or for other values.
+    Again(&'a Running),
+    /// A module's own, within one that runs.
+    Inner(&'a Running),
+}
+
 /// The state of the authorizer. Shared with the connection that it is installed on, and only used
 /// while that connection compiles a statement.
 #[derive(Debug)]
@@ -75,6 +89,8 @@ pub(crate) struct Authorizer {
     reads_hidden: AtomicBool,
     /// A statement is being compiled, not run.
     compiling: AtomicBool,
+    /// Its text, or one after it in the script, mentions the statistics of tables.
+    mentions_statistics: AtomicBool,
     /// SQLite has compiled a statement that reads within one that runs, under the current rights. A
     /// full-text table keeps such statements on its content, and would run them for the next
     /// borrower. Those that write are only on its shadow tables, which the grant of the table
@@ -131,6 +147,7 @@ impl Authorizer {
             runs_analysis: AtomicBool::new(false),
             writes: AtomicBool::new(false),
             compiling: AtomicBool::new(false),
+            mentions_statistics: AtomicBool::new(false),
             has_inner_statements: AtomicBool::new(false),
             reads_hidden: AtomicBool::new(false),
             writes_undeletable: AtomicBool::new(false),
@@ -172,6 +189,8 @@ impl Authorizer {
         self.reads_hidden.store(false, Ordering::Relaxed);
         self.defines.store(false, Ordering::Relaxed);
         self.uses_own_tables.store(analyzes(sql), Ordering::Relaxed);
+        let mentions = !rights::has_all_tables(&self.rights()) && mentions(sql, STATISTICS);
+        self.mentions_statistics.store(mentions, Ordering::Relaxed);
         *self.refusal() = None;
         *self.defined_table() = None;
         self.start_inspection()
@@ -218,38 +237,26 @@ impl Authorizer {
 
     /// Check what SQLite does not ask about: the name that `ALTER TABLE` gives, the tables that
     /// foreign keys refer to, the columns that a join matches by name, and the rows that `REPLACE`
-    /// deletes. `sql` has been compiled.
+    /// deletes. `sql` has been compiled for the first time: before, it is not known where in a
+    /// script it ends. If it is compiled again, [`authorize`](Authorizer::authorize) checks what
+    /// may be different then.
     pub(crate) fn check_compiled(&self, sql: &str) -> Result<(), String> {
         let refusal = if self.alters.load(Ordering::Relaxed) && mentions(sql, HOST_TABLES) {
             // Such a name is always literal in the text.
             Refusal::always(format!("{HOST_TABLES} in a statement that alters a table"))
-        } else if let Some(table) = self.refers_elsewhere(sql) {
-            let what = format!("REFERENCES {table}");
-            Refusal::needing(what, "`update` and `delete` on that table")
+        } else if let Some(table) = self.defined_table().as_deref()
+            && let Err(refusal) = refer(&self.rights(), table, sql)
+        {
+            refusal
         } else if !rights::has_all_tables(&self.rights()) && joins_by_name(sql) {
             let what = "joining by the names of columns (NATURAL JOIN or USING; write ON)";
             Refusal::needing(what, "all tables")
         } else if self.writes_undeletable.load(Ordering::Relaxed) && replaces(sql) {
-            Refusal::needing("REPLACE", "`delete` on the table")
+            replace()
         } else {
             return Ok(());
         };
         Err(refusal.into_message())
-    }
-
-    /// A table that a foreign key of the statement refers to, and whose rows may not be changed and
-    /// deleted. A foreign key can make others' changes to it fail: it does not match a key of the
-    /// table, or its rows refer to the table's.
-    fn refers_elsewhere<'s>(&self, sql: &'s str) -> Option<Cow<'s, str>> {
-        let defined = self.defined_table();
-        let defined = defined.as_deref()?;
-        let rights = self.rights();
-        let may = |verb, table: &str| rights::may_write(&rights, verb, table);
-        let may_refer = |table: &str| {
-            table.eq_ignore_ascii_case(defined)
-                || may(Verb::Update, table) && may(Verb::Delete, table)
-        };
-        referenced_tables(sql).find(|table| !may_refer(table))
     }
 
     /// Take the reason why the last statement was refused.
@@ -293,19 +300,26 @@ impl Authorizer {
         work()
     }
 
-    /// The authorizer callback. `again` says that SQLite is compiling a statement again that is
-    /// about to run.
-    pub(crate) fn authorize(&self, context: &AuthContext<'_>, again: bool) -> Authorization {
+    /// The authorizer callback. `again` says that SQLite compiles the running statement again.
+    pub(crate) fn authorize(
+        &self,
+        context: &AuthContext<'_>,
+        running: &Running,
+        again: bool,
+    ) -> Authorization {
         if self.trusts() {
             return Authorization::Allow;
         }
-        // Then it is a module's, within a statement that runs.
-        let is_inner = !again && !self.compiling.load(Ordering::Relaxed);
-        if is_inner {
+        let compilation = match self.compiling.load(Ordering::Relaxed) {
+            _ if again => Compilation::Again(running),
+            true => Compilation::First,
+            false => Compilation::Inner(running),
+        };
+        if let Compilation::Inner(_) = compilation {
             self.note_inner(context);
         }
         let rights = self.rights();
-        match self.decide(&rights, context, is_inner) {
+        match self.decide(&rights, context, compilation) {
             Ok(Allowed::Yes) => Authorization::Allow,
             Ok(Allowed::Ignored) => Authorization::Ignore,
             Err(refusal) => {
@@ -356,6 +370,26 @@ impl Authorizer {
     }
 }
 
+/// Whether the foreign keys of `sql`, which creates or alters `table`, may refer to their tables.
+/// They can make others' changes to one fail: they do not match a key of it, or rows refer to its.
+fn refer(rights: &Rights, table: &str, sql: &str) -> Result<(), Refusal> {
+    let may = |verb, parent: &str| rights::may_write(rights, verb, parent);
+    let may_refer = |parent: &str| {
+        parent.eq_ignore_ascii_case(table) || may(Verb::Update, parent) && may(Verb::Delete, parent)
+    };
+    match referenced_tables(sql).find(|parent| !may_refer(parent)) {
+        Some(parent) => Err(Refusal::needing(
+            format!("REFERENCES {parent}"),
+            "`update` and `delete` on that table",
+        )),
+        None => Ok(()),
+    }
+}
+
+fn replace() -> Refusal {
+    Refusal::needing("REPLACE", "`delete` on the table")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -367,7 +401,7 @@ mod tests {
             accessor: None,
         };
         Authorizer::new([], Vec::new())
-            .decide(&Rights::default(), &context, false)
+            .decide(&Rights::default(), &context, Compilation::First)
             .is_ok()
     }
 

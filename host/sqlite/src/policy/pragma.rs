@@ -22,7 +22,12 @@ impl Authorizer {
         let Some(scope) = names::pragma_scope(name, value) else {
             return Err(Refusal::always(what()));
         };
-        if name.eq_ignore_ascii_case("optimize") {
+        if name.eq_ignore_ascii_case("foreign_key_check") {
+            // SQLite does not ask about the tables that foreign keys refer to.
+            refuse_if(!rights::has_all_tables(rights), || {
+                Refusal::needing(what(), "all tables")
+            })?;
+        } else if name.eq_ignore_ascii_case("optimize") {
             self.pragma
                 .store(PragmaKind::Optimizes as u8, Ordering::Relaxed);
         } else if name.eq_ignore_ascii_case("journal_mode") {

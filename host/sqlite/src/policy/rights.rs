@@ -62,6 +62,16 @@ pub(super) fn is_hidden(rights: &Rights, table: &str, column: &str) -> bool {
     !granted.hidden().is_empty() && granted.hidden().contains(&column.to_ascii_lowercase())
 }
 
+/// Like [`is_hidden`], for an update: SQLite then calls the `INTEGER PRIMARY KEY` "ROWID" if it is
+/// updated by another of its names.
+pub(super) fn may_be_hidden(rights: &Rights, table: &str, column: &str) -> bool {
+    let has_hidden = || {
+        let granted = find(rights, table).flatten();
+        granted.is_some_and(|granted| !granted.hidden().is_empty())
+    };
+    is_hidden(rights, table, column) || column.eq_ignore_ascii_case("ROWID") && has_hidden()
+}
+
 /// Whether every column of the table may be read.
 pub(super) fn may_read_whole(rights: &Rights, table: &str) -> bool {
     find(rights, table).is_none_or(|granted| {
