@@ -118,6 +118,7 @@ mod scheduled_tests;
 mod session;
 mod sync;
 mod text;
+mod words;
 mod writers;
 
 pub use builder::PoolBuilder;

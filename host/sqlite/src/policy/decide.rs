@@ -8,7 +8,8 @@ use rusqlite::hooks::{AuthAction, AuthContext, TransactionOperation};
 use super::refusal::{Allowed, Decision, Refusal, refuse_if};
 use super::rights::{self, Verb};
 use super::{Authorizer, Compilation, Control, HOST_TABLES, STATISTICS, names, refer, replace};
-use crate::text::{begins_with, mentions, replaces};
+use crate::text::{begins_with, mentions};
+use crate::words::replaces;
 
 impl Authorizer {
     pub(super) fn decide(

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use rusqlite::hooks::{AuthAction, AuthContext};
 
 use crate::policy::names::{ends_with, starts_with};
-use crate::text::{begins_with, has_more_tokens, has_or};
+use crate::text::{begins_with, has_more_tokens};
+use crate::words::has_or;
 
 /// Prefixes of functions that may take ten milliseconds or more for a megabyte.
 const SLOW_FUNCTIONS: &[&str] = &["json", "->", "strftime", "max", "min", "char"];

@@ -22,7 +22,8 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use self::refusal::{Allowed, Refusal};
 use self::rights::Verb;
 use crate::ffi::statement::Running;
-use crate::text::{analyzes, joins_by_name, mentions, referenced_tables, replaces};
+use crate::text::{analyzes, mentions};
+use crate::words::{joins_by_name, referenced_tables, replaces};
 
 /// The prefix of the host's own tables: the record of migrations, without which they would all run
 /// again. Guests may read them.

@@ -18,10 +18,8 @@ use crate::ffi::statement::{BRIEF_TEXT, RawStatement};
 use crate::limits::{MAX_COLUMNS, MAX_COMPOUND, MAX_DEFINITION_BYTES, MAX_DEPTH};
 use crate::session::cache::Compiled;
 use crate::session::program::{self, Look};
-use crate::text::{
-    MAX_SQL_BYTES, SqlText, begins_with, blank, ends_in_comment, has_word, is_definition,
-    trusts_schema,
-};
+use crate::text::{MAX_SQL_BYTES, SqlText, begins_with, blank, is_definition, trusts_schema};
+use crate::words::{ends_in_comment, has_word};
 
 /// A compiled statement, and where it ends in its text.
 pub(super) struct First {

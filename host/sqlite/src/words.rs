@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::blank;
+use crate::text::blank;
 
 /// Whether the text contains one of these keywords, outside of quotes and comments.
 pub(crate) fn has_word(sql: &str, words: &[&str]) -> bool {

@@ -1,12 +1,7 @@
 //! SQL text, before SQLite parses it.
 
-mod words;
-
 use std::ffi::CString;
 
-pub(crate) use self::words::{
-    ends_in_comment, has_or, has_word, joins_by_name, referenced_tables, replaces,
-};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The maximum length of a statement, in bytes (`SQLITE_LIMIT_SQL_LENGTH`).
