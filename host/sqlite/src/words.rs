@@ -96,29 +96,101 @@ pub(crate) fn joins_by_name(sql: &str) -> bool {
     false
 }
 
-/// Whether the text ends in a comment that would go on with a text after it. Space and semicolons
-/// at the end do not count.
-pub(crate) fn ends_in_comment(sql: &str) -> bool {
+/// Whether a statement creates a virtual table.
+pub(crate) fn creates_virtual_table(sql: &str) -> bool {
+    let begins = |(word, _): &(&str, &str)| word.eq_ignore_ascii_case("CREATE");
+    let verb = next_word(sql).filter(begins);
+    let second = verb.and_then(|(_, after)| next_word(after));
+    second.is_some_and(|(word, _)| word.eq_ignore_ascii_case("VIRTUAL"))
+}
+
+/// The names, also in quotes, that parentheses follow: of functions, and others.
+pub(crate) fn called(sql: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let mut rest = sql;
+    std::iter::from_fn(move || {
+        loop {
+            let begun = &rest[blank(rest)..];
+            let (_, after) = next_token(begun)?;
+            rest = after;
+            if after[blank(after)..].starts_with('(') {
+                return Some(first_name(begun));
+            }
+        }
+    })
+}
+
+/// The name of a column, `true` or `false`, that an `ALTER TABLE` adds, alters, drops, or renames
+/// from or to.
+pub(crate) fn alters_truth(sql: &str) -> Option<Cow<'_, str>> {
+    const BEFORE_NAMES: &[&str] = &["ADD", "ALTER", "COLUMN", "DROP", "RENAME", "TO"];
+    let mut rest = sql;
+    while let Some((word, after)) = next_word(rest) {
+        let name = first_name(after);
+        let is_truth = || {
+            ["true", "false"]
+                .iter()
+                .any(|t| name.eq_ignore_ascii_case(t))
+        };
+        if BEFORE_NAMES
+            .iter()
+            .any(|known| word.eq_ignore_ascii_case(known))
+            && is_truth()
+        {
+            return Some(name);
+        }
+        rest = after;
+    }
+    None
+}
+
+/// Whether an `ALTER TABLE` adds a column that may not be null, with a default that computes a null.
+pub(crate) fn adds_null(sql: &str) -> bool {
+    let is = |word: &str, keywords: &[&str]| keywords.iter().any(|k| word.eq_ignore_ascii_case(k));
+    let (mut adds, mut forbids, mut has_null) = (false, false, false);
+    let mut before = "";
+    let mut rest = sql;
+    while let Some((word, after)) = next_word(rest) {
+        adds |= is(word, &["ADD"]);
+        if is(word, &["NULL"]) {
+            forbids |= is(before, &["NOT"]);
+            // As in `CHECK (a IS NULL)` and `ON DELETE SET NULL`.
+            has_null |= !is(before, &["NOT", "IS", "SET"]);
+        }
+        (before, rest) = (word, after);
+    }
+    adds && forbids && has_null
+}
+
+/// The beginning of the comment that the text ends in, and that would go on with a text after it:
+/// `--` or `/*`. Space and semicolons at the end do not count.
+pub(crate) fn open_comment(sql: &str) -> Option<&'static str> {
     let mut rest = sql;
     loop {
         let (comments, begun) = rest.split_at(blank(rest));
         match next_token(begun) {
             Some((_, after)) => rest = after,
-            // The last comment, or those in front of a quoted text that does not end.
-            None => return is_open(comments),
+            // The last comments, or those in front of a quoted text that does not end.
+            None => return open_of(comments),
         }
     }
 }
 
-/// Whether the comments in a text without tokens go on after it.
-fn is_open(comments: &str) -> bool {
+/// Like [`open_comment`], for a text without tokens.
+fn open_of(comments: &str) -> Option<&'static str> {
+    let mut open = None;
     let mut rest = comments;
     loop {
         let begun = rest.trim_start_matches(|c: char| !matches!(c, '-' | '/'));
-        match begun.strip_prefix("/*").map(|text| text.split_once("*/")) {
-            Some(Some((_, after))) => rest = after,
-            Some(None) => return true,
-            None => return !begun.is_empty(),
+        if let Some(text) = begun.strip_prefix("/*") {
+            let Some((_, after)) = text.split_once("*/") else {
+                return Some("/*");
+            };
+            rest = after;
+        } else if begun.starts_with("--") {
+            open = Some("--");
+            rest = begun.split_once('\n').map_or("", |(_, after)| after);
+        } else {
+            return open;
         }
     }
 }
@@ -311,26 +383,64 @@ mod tests {
 
     #[test]
     fn a_comment_at_the_end_goes_on() {
-        for sql in [
-            "ALTER TABLE t ADD c --",
-            "ALTER TABLE t ADD c -- why\n;\n",
-            "ALTER TABLE t ADD c /* why",
-            "ALTER TABLE t ADD c /*/",
-            "ALTER TABLE t ADD c /* a */ -- b\n /* c */ ; ",
-            "ALTER TABLE t ADD c DEFAULT '/*' /* '",
+        for (sql, open) in [
+            ("ALTER TABLE t ADD c --", Some("--")),
+            ("ALTER TABLE t ADD c -- why\n;\n", Some("--")),
+            ("ALTER TABLE t ADD c /* why", Some("/*")),
+            ("ALTER TABLE t ADD c /*/;", Some("/*")),
+            ("ALTER TABLE t ADD c -- why\n /* ;", Some("/*")),
+            ("ALTER TABLE t ADD c /* a */ -- b\n /* c */ ; ", Some("--")),
+            ("ALTER TABLE t ADD c DEFAULT '/*' /* '", Some("/*")),
+            ("", None),
+            ("ALTER TABLE t ADD c", None),
+            ("ALTER TABLE t ADD c /* a */ ; /**/", None),
+            ("ALTER TABLE t ADD c -- why\n INTEGER;", None),
+            ("ALTER TABLE t ADD c DEFAULT '-- no'", None),
+            ("ALTER TABLE t ADD c DEFAULT (1 - -1)", None),
+            ("ALTER TABLE t ADD [c -- d]", None),
         ] {
-            assert!(ends_in_comment(sql), "{sql}");
+            assert_eq!(open_comment(sql), open, "{sql}");
+        }
+    }
+
+    #[test]
+    fn names_that_parentheses_follow() {
+        let sql = "ALTER TABLE t ADD c DECIMAL(5) CHECK (\"f\" /* a */ (c) OR [g](1, 'h') < :p(i) + h\n())";
+        assert!(called(sql).eq(["DECIMAL", "CHECK", "f", "g", "h"]));
+    }
+
+    #[test]
+    fn alterations_after_which_sqlite_reads_a_table_differently() {
+        for sql in [
+            "ALTER TABLE t ADD true",
+            "ALTER TABLE t ADD COLUMN 'TRUE' DEFAULT 0",
+            "ALTER TABLE t RENAME \"false\" TO b",
+            "ALTER TABLE t RENAME COLUMN b TO/**/[true]",
+            "ALTER TABLE t DROP `False`",
+        ] {
+            assert!(alters_truth(sql).is_some(), "{sql}");
         }
         for sql in [
-            "",
-            "ALTER TABLE t ADD c",
-            "ALTER TABLE t ADD c /* a */ ; /**/",
-            "ALTER TABLE t ADD c -- why\n INTEGER;",
-            "ALTER TABLE t ADD c DEFAULT '-- no'",
-            "ALTER TABLE t ADD c DEFAULT (1 - -1)",
-            "ALTER TABLE t ADD [c -- d]",
+            "ALTER TABLE t ADD done BOOLEAN NOT NULL DEFAULT true",
+            "ALTER TABLE t ADD done CHECK (done IN (true, false))",
+            "ALTER TABLE t RENAME truth TO falsehood",
         ] {
-            assert!(!ends_in_comment(sql), "{sql}");
+            assert!(alters_truth(sql).is_none() && !adds_null(sql), "{sql}");
+        }
+        for sql in [
+            "ALTER TABLE t ADD d NOT NULL DEFAULT (+NULL)",
+            "ALTER TABLE t ADD d DEFAULT -NULL NOT/**/NULL",
+            "ALTER TABLE t ADD d NOT NULL DEFAULT (CAST(NULL AS TEXT))",
+        ] {
+            assert!(adds_null(sql), "{sql}");
+        }
+        for sql in [
+            "ALTER TABLE t ADD d NOT NULL DEFAULT 'NULL'",
+            "ALTER TABLE t ADD d DEFAULT (+NULL)",
+            "ALTER TABLE t ADD d REFERENCES u ON DELETE SET NULL CHECK (d IS NOT NULL)",
+            "ALTER TABLE t ALTER d SET NOT NULL",
+        ] {
+            assert!(!adds_null(sql), "{sql}");
         }
     }
 

@@ -119,7 +119,8 @@ impl Location {
         let hints = Arc::new(Hints::new(&self.slow_schema));
         hints.check_definitions(&conn);
         let authorizer = Arc::new(Authorizer::new(
-            modules(&conn)?,
+            names_in(&conn, "module_list")?,
+            names_in(&conn, "function_list")?,
             standing(&conn, settings, self.is_memory())?,
         ));
         let running = Arc::new(Running::default());
@@ -180,9 +181,9 @@ impl Location {
     }
 }
 
-/// The virtual table modules of the linked library.
-fn modules(conn: &Connection) -> rusqlite::Result<Vec<String>> {
-    conn.prepare("SELECT name FROM pragma_module_list")?
+/// What the linked library has, by one of SQLite's lists: of modules, or of functions.
+fn names_in(conn: &Connection, list: &str) -> rusqlite::Result<Vec<String>> {
+    conn.prepare(&format!("SELECT DISTINCT name FROM pragma_{list}"))?
         .query_map([], |row| row.get(0))?
         .collect()
 }

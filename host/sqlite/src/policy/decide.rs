@@ -8,8 +8,8 @@ use rusqlite::hooks::{AuthAction, AuthContext, TransactionOperation};
 use super::refusal::{Allowed, Decision, Refusal, refuse_if};
 use super::rights::{self, Verb};
 use super::{Authorizer, Compilation, Control, HOST_TABLES, STATISTICS, names, refer, replace};
-use crate::text::{begins_with, mentions};
-use crate::words::replaces;
+use crate::text::mentions;
+use crate::words::{creates_virtual_table, replaces};
 
 impl Authorizer {
     pub(super) fn decide(
@@ -214,7 +214,7 @@ impl Authorizer {
         if rights::has_all_tables(rights)
             || names::is_open_table(table)
             || by_sqlite
-            || self.is_estimate(table, accessor, compilation)
+            || self.is_estimate((table, column), accessor, compilation)
         {
             return Ok(Allowed::Yes);
         }
@@ -305,11 +305,12 @@ impl Authorizer {
     }
 
     /// An R*Tree table reads the statistics itself, to estimate its size, when it is first used or
-    /// created. A statement that reads them is not one of a guest, nor a full-text table's on its
-    /// content: their names would be in the guest's text, or in a view, trigger or definition.
+    /// created. Not so a guest's statement, with the table's name in it; a view or trigger, which is
+    /// the accessor, unless no column is used; or a full-text table on its content, which does so
+    /// within a statement that runs.
     fn is_estimate(
         &self,
-        table: &str,
+        (table, column): (&str, &str),
         accessor: Option<&str>,
         compilation: Compilation<'_>,
     ) -> bool {
@@ -318,10 +319,10 @@ impl Authorizer {
             Compilation::Again(running) => !mentions(&running.sql(), STATISTICS),
             Compilation::Inner(running) => {
                 let sql = running.sql();
-                begins_with(&sql, &["CREATE"]) && !mentions(&sql, STATISTICS)
+                creates_virtual_table(&sql) && !mentions(&sql, STATISTICS)
             }
         };
-        table == STATISTICS && accessor.is_none() && is_own()
+        table == STATISTICS && !column.is_empty() && accessor.is_none() && is_own()
     }
 
     /// A table is created or altered. SQLite does not ask about the tables that its foreign keys

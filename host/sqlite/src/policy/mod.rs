@@ -13,6 +13,7 @@ mod pragma;
 mod refusal;
 mod rights;
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,7 +24,7 @@ use self::refusal::{Allowed, Refusal};
 use self::rights::Verb;
 use crate::ffi::statement::Running;
 use crate::text::{analyzes, mentions};
-use crate::words::{joins_by_name, referenced_tables, replaces};
+use crate::words::{called, joins_by_name, referenced_tables, replaces};
 
 /// The prefix of the host's own tables: the record of migrations, without which they would all run
 /// again. Guests may read them.
@@ -111,6 +112,8 @@ pub(crate) struct Authorizer {
     /// Virtual tables of the linked library that exist without being created, and are not known to
     /// be harmless. In lower case.
     closed_tables: Vec<String>,
+    /// Functions of the linked library that are not on the list.
+    closed_functions: Vec<String>,
     /// A pragma that lasts until the transaction ends was used since the last reset.
     set_for_transaction: AtomicBool,
     /// The current value of `PRAGMA query_only`.
@@ -130,16 +133,19 @@ impl Drop for Compiling<'_> {
 }
 
 impl Authorizer {
-    /// `modules` are the modules of the linked library; `standing` are pragmas with the values that
-    /// every connection has.
+    /// `modules` and `functions` are those of the linked library; `standing` are pragmas with the
+    /// values that every connection has.
     pub(crate) fn new(
         modules: impl IntoIterator<Item = String>,
+        functions: impl IntoIterator<Item = String>,
         standing: Vec<(&'static str, Vec<String>)>,
     ) -> Authorizer {
         let closed = modules
             .into_iter()
             .filter(|name| !names::is_open_module(name));
+        let functions = functions.into_iter();
         Authorizer {
+            closed_functions: functions.filter(|name| !names::is_function(name)).collect(),
             trusted: AtomicBool::new(false),
             temporary: AtomicBool::new(false),
             alters: AtomicBool::new(false),
@@ -236,8 +242,8 @@ impl Authorizer {
         }
     }
 
-    /// Check what SQLite does not ask about: the name that `ALTER TABLE` gives, the tables that
-    /// foreign keys refer to, the columns that a join matches by name, and the rows that `REPLACE`
+    /// Check what SQLite does not ask about: the name that `ALTER TABLE` gives, the functions in the
+    /// constraints of a column that it adds, the tables that foreign keys refer to, the columns that a join matches by name, and the rows that `REPLACE`
     /// deletes. `sql` has been compiled for the first time: before, it is not known where in a
     /// script it ends. If it is compiled again, [`authorize`](Authorizer::authorize) checks what
     /// may be different then.
@@ -245,6 +251,8 @@ impl Authorizer {
         let refusal = if self.alters.load(Ordering::Relaxed) && mentions(sql, HOST_TABLES) {
             // Such a name is always literal in the text.
             Refusal::always(format!("{HOST_TABLES} in a statement that alters a table"))
+        } else if let Some(function) = self.adds_function(sql) {
+            Refusal::always(format!("the function {function}()"))
         } else if let Some(table) = self.defined_table().as_deref()
             && let Err(refusal) = refer(&self.rights(), table, sql)
         {
@@ -258,6 +266,19 @@ impl Authorizer {
             return Ok(());
         };
         Err(refusal.into_message())
+    }
+
+    /// A function in a statement that alters a table. SQLite only resolves it when it reads the
+    /// schema again.
+    fn adds_function<'s>(&self, sql: &'s str) -> Option<Cow<'s, str>> {
+        let is_closed = |name: &str| {
+            let closed = &mut self.closed_functions.iter();
+            closed.any(|closed| closed.eq_ignore_ascii_case(name))
+        };
+        match self.alters.load(Ordering::Relaxed) {
+            true => called(sql).find(|name| is_closed(name)),
+            false => None,
+        }
     }
 
     /// Take the reason why the last statement was refused.
@@ -401,7 +422,7 @@ mod tests {
             database_name: None,
             accessor: None,
         };
-        Authorizer::new([], Vec::new())
+        Authorizer::new([], [], Vec::new())
             .decide(&Rights::default(), &context, Compilation::First)
             .is_ok()
     }

@@ -38,6 +38,8 @@ pub(crate) struct Compiled {
     counts: bool,
     /// See [`analyzes`].
     analyzes: bool,
+    /// Whether it alters a table.
+    alters: bool,
     sql: Box<str>,
 }
 
@@ -53,6 +55,8 @@ pub(crate) struct Kind {
     pub(crate) counts: bool,
     /// Whether SQLite writes the statistics of tables for it. See [`analyzes`].
     pub(crate) analyzes: bool,
+    /// Whether it alters a table.
+    pub(crate) alters: bool,
 }
 
 impl Kind {
@@ -97,6 +101,7 @@ impl Compiled {
             is_long,
             counts: begins_with(text, &["INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"]),
             analyzes: analyzes(text) || pragma == PragmaKind::Optimizes,
+            alters: begins_with(text, &["ALTER"]),
             sql: Box::default(),
         }
     }
@@ -179,6 +184,7 @@ impl Compiled {
             read_only: self.read_only,
             counts: self.counts,
             analyzes: self.analyzes,
+            alters: self.alters,
         }
     }
 

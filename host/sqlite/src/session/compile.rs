@@ -19,7 +19,7 @@ use crate::limits::{MAX_COLUMNS, MAX_COMPOUND, MAX_DEFINITION_BYTES, MAX_DEPTH};
 use crate::session::cache::Compiled;
 use crate::session::program::{self, Look};
 use crate::text::{MAX_SQL_BYTES, SqlText, begins_with, blank, is_definition, trusts_schema};
-use crate::words::{ends_in_comment, has_word};
+use crate::words::{adds_null, alters_truth, has_word, open_comment};
 
 /// A compiled statement, and where it ends in its text.
 pub(super) struct First {
@@ -255,8 +255,9 @@ impl Db {
         self.authorizer
             .check_compiled(text)
             .map_err(|refusal| Error::sqlite(SQLITE_AUTH, refusal, None))?;
+        check_definition(text).map_err(|error| error.at(start))?;
         if self.authorizer.alters() {
-            self.check_alteration(text)
+            self.check_altered_schema(text)
                 .map_err(|error| error.at(start))?;
         }
         let control = (self.authorizer.control(), self.authorizer.pragma_kind());
@@ -274,22 +275,14 @@ impl Db {
         Ok((Some(compiled), end))
     }
 
-    fn check_alteration(&self, sql: &str) -> Result<()> {
+    /// To rename something, or to drop a column, SQLite parses every definition in the schema, in
+    /// quadratic time, in one call of a function. Checked again at each run, because the schema may
+    /// have changed.
+    pub(super) fn check_altered_schema(&self, sql: &str) -> Result<()> {
         const MAX_ALTERED_BYTES: i64 = 4_000;
-        // SQLite puts the end of the text into the table's definition, and parses that without
-        // asking what it means. A comment there would hide a part of the definition, and could show
-        // what was in a comment of it.
-        if has_word(sql, &["ADD", "SET"]) && ends_in_comment(sql) {
-            return Err(Error::new(
-                ErrorKind::Sql,
-                "ALTER TABLE ends in a comment: put the semicolon in front of it",
-            ));
-        }
         if !has_word(sql, &["RENAME", "DROP"]) {
             return Ok(());
         }
-        // SQLite then parses every definition in the schema, in quadratic time, in one call of a
-        // function.
         let longest = "SELECT coalesce(max(length(sql)), 0) FROM
              (SELECT sql FROM main.sqlite_schema UNION ALL SELECT sql FROM temp.sqlite_schema)";
         let longest = self
@@ -345,6 +338,37 @@ impl Db {
         if was_open && self.conn.is_autocommit() {
             self.note_lost_transaction();
         }
+    }
+}
+
+/// Check a definition for what SQLite would store, but not understand as it did.
+fn check_definition(sql: &str) -> Result<()> {
+    if !is_definition(sql) {
+        return Ok(());
+    }
+    let open = open_comment(sql);
+    let refusal = if !begins_with(sql, &["ALTER"]) {
+        // It removes a semicolon at the end, also from a comment, and then cannot read the rest.
+        (open == Some("/*"))
+            .then(|| "the statement ends in a comment that is not closed".to_owned())
+    } else if open.is_some() && has_word(sql, &["ADD", "SET"]) {
+        // It puts the end of the text into the table's definition, and parses that without asking
+        // what it means. A comment there would hide a part of the definition, and could show what
+        // was in a comment of it.
+        Some("ALTER TABLE ends in a comment: put the semicolon in front of it".to_owned())
+    } else if let Some(name) = alters_truth(sql) {
+        // It does not check the indexes and constraints in which the word then means something
+        // else.
+        Some(format!("ALTER TABLE cannot change a column named {name}"))
+    } else if adds_null(sql) {
+        // It only compares the default with a plain null.
+        Some("a column that is NOT NULL needs a default that is not null".to_owned())
+    } else {
+        None
+    };
+    match refusal {
+        Some(message) => Err(Error::new(ErrorKind::Sql, message)),
+        None => Ok(()),
     }
 }
 

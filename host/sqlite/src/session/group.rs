@@ -281,10 +281,12 @@ impl Db {
                 let before = self
                     .running
                     .begin(compiled.raw.id(), compiled.kind().compiles_aside());
+                self.authorizer.begin_run(compiled.kind().analyzes);
                 let result = self
                     .bind(&mut compiled, &job.parameters)
                     .map_err(Stop::into_error)
                     .and_then(|()| self.answer(&mut compiled, job.wants));
+                self.authorizer.end_run();
                 self.running.end(before);
                 result
             }

@@ -334,6 +334,9 @@ impl Db {
         self.authorizer.begin_run(kind.analyzes);
         let total = kind.counts.then(|| self.conn.total_changes());
         let result = self.tracked(kind.control, kind.read_only, |db| {
+            if kind.alters {
+                db.check_altered_schema(&db.running.sql())?;
+            }
             work(db).map_err(|error| match kind.read_only {
                 true => error,
                 false => db.undo_part(kind, error),

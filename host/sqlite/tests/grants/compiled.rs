@@ -99,6 +99,28 @@ fn a_statement_that_is_compiled_again_is_checked_again() {
     assert_eq!(rows.rows, [[text("theirs")], [text("others")]]);
 }
 
+/// SQLite would parse it for long, in one step.
+#[test]
+fn an_alteration_is_not_run_again_beside_a_long_definition() {
+    let f = fixture();
+    let connection = f.get(&Grant::new(&f.pool, Access::ReadWrite));
+    run(&connection, "CREATE TABLE own(a)").expect("a table");
+    let there = "ALTER TABLE own RENAME a TO b";
+    let prepared = block_on(connection.prepare(there)).expect("a statement");
+    run(&connection, there).expect("a short schema");
+    run(&connection, "ALTER TABLE own RENAME b TO a").expect("a short schema");
+    let names = vec!["a"; 3_000].join(", ");
+    let view = format!("CREATE VIEW long AS SELECT 1 FROM own WHERE a IN ({names})");
+    run(&connection, &view).expect("a view");
+    for result in [
+        run(&connection, there),
+        block_on(prepared.execute(&NONE)).map(drop),
+    ] {
+        let error = result.expect_err("a long schema");
+        assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+    }
+}
+
 #[test]
 fn a_statement_is_authorized_again_when_the_schema_changes() {
     let folder = tempfile::tempdir().expect("a folder");

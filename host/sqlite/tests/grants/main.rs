@@ -195,7 +195,14 @@ fn an_rtree_table_with_statistics_needs_no_grant_of_them() {
             false,
         ),
         ("SELECT stat FROM counts", false),
+        ("SELECT count(*) FROM counts", false),
         ("SELECT stat FROM found", false),
+        ("CREATE TABLE own AS SELECT stat FROM found", false),
+        ("CREATE TEMP TABLE own AS SELECT stat FROM found", false),
+        (
+            "CREATE TEMP VIEW t AS SELECT 1 FROM sqlite_stat1; SELECT count(*) FROM t",
+            false,
+        ),
     ] {
         let pool = open();
         let all = TableGrant::new().read().insert().update().delete();
@@ -203,7 +210,10 @@ fn an_rtree_table_with_statistics_needs_no_grant_of_them() {
             .table("boxes", all.clone().shadow_tables())
             .table("more", all.clone().shadow_tables())
             .table("found", all.clone().shadow_tables())
-            .table("counts", all)
+            .table("counts", all.clone())
+            .table("own", all.clone())
+            .table("t", all)
+            .temporary(true)
             .schema(true);
         let guest = block_on(grant.get(Access::ReadWrite, &Request::new())).expect("a connection");
         match (run(&guest, sql), allowed) {

@@ -2,7 +2,7 @@
 
 use millpond_pool::{Access, ErrorKind, Grant, TableGrant};
 
-use super::{fixture, query, run};
+use super::{fixture, query, run, text};
 
 /// SQLite puts the end of such a statement into the definition of the table, and asks nothing about
 /// what that then means.
@@ -45,6 +45,87 @@ fn a_comment_at_the_end_of_an_alteration_does_not_rewrite_the_definition() {
         .expect("comments elsewhere");
         run(&connection, "DROP TABLE own").expect("its own");
     }
+}
+
+/// SQLite does not check what it has stored by then.
+#[test]
+fn an_alteration_leaves_a_sound_table() {
+    let f = fixture();
+    let all = TableGrant::new().read().insert().update().delete();
+    let connection = f.get(&f.narrow().table("own", all).schema(true));
+    for (definition, alteration) in [
+        (
+            "CREATE TABLE own(a); INSERT INTO own VALUES (1)",
+            "ALTER TABLE own ADD d NOT NULL DEFAULT (+NULL)",
+        ),
+        (
+            "CREATE TABLE own(a); INSERT INTO own VALUES (1)",
+            "ALTER TABLE own ADD d NOT NULL DEFAULT (CAST(NULL AS TEXT))",
+        ),
+        (
+            "CREATE TABLE own(a, b); INSERT INTO own VALUES (1, 2);
+             CREATE INDEX i ON own(a, (true))",
+            "ALTER TABLE own RENAME b TO \"true\"",
+        ),
+        (
+            "CREATE TABLE own(a); INSERT INTO own VALUES (1); CREATE INDEX i ON own(a, (true))",
+            "ALTER TABLE own ADD [True] DEFAULT 0",
+        ),
+        (
+            "CREATE TABLE own(a, 'true' DEFAULT 0); INSERT INTO own(a) VALUES (1);
+             CREATE INDEX i ON own(a) WHERE true",
+            "ALTER TABLE own DROP COLUMN 'true'",
+        ),
+    ] {
+        run(&connection, definition).expect(definition);
+        let error = run(&connection, alteration).expect_err(alteration);
+        assert_eq!(error.kind(), ErrorKind::Sql, "{alteration}: {error}");
+        let check = query(&connection, "PRAGMA integrity_check").expect("a check");
+        assert_eq!(check.rows, [[text("ok")]], "{alteration}");
+        run(&connection, "DROP TABLE own").expect("its own");
+    }
+    run(
+        &connection,
+        "CREATE TABLE own(a); INSERT INTO own VALUES (1);
+         ALTER TABLE own ADD b BOOLEAN NOT NULL DEFAULT true;
+         ALTER TABLE own ADD c REFERENCES own ON DELETE SET NULL CHECK (c IS NOT NULL OR b)",
+    )
+    .expect("sound");
+}
+
+/// SQLite resolves them when it reads the schema again.
+#[test]
+fn the_functions_in_a_column_that_is_added_are_checked() {
+    let f = fixture();
+    let connection = f.get(&Grant::new(&f.pool, Access::ReadWrite));
+    run(&connection, "CREATE TABLE own(a)").expect("a table");
+    for sql in [
+        "ALTER TABLE own ADD d CHECK (sqlite_version() < d)",
+        "ALTER TABLE own ADD d CHECK (\"SQLite_Version\" /**/ () < d)",
+        "ALTER TABLE own ADD d AS ([subtype](a))",
+        "ALTER TABLE own ADD CHECK (sqlite_source_id() < a)",
+    ] {
+        let error = run(&connection, sql).expect_err(sql);
+        assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{sql}: {error}");
+    }
+    let sql = "ALTER TABLE own ADD d DECIMAL(5, 2) CHECK (abs(d) < 9 AND d IN (1, 2))";
+    run(&connection, sql).expect("allowed functions");
+}
+
+#[test]
+fn a_definition_that_sqlite_would_cut_within_a_comment_is_refused() {
+    let f = fixture();
+    let all = TableGrant::new().read().insert().update().delete();
+    let connection = f.get(&f.narrow().table("own", all).schema(true));
+    run(&connection, "CREATE TABLE own(a)").expect("a table");
+    for sql in [
+        "CREATE INDEX i ON own(a) /*;",
+        "CREATE VIEW v AS SELECT 1 /* ;",
+    ] {
+        let error = run(&connection, sql).expect_err(sql);
+        assert_eq!(error.kind(), ErrorKind::Sql, "{sql}: {error}");
+    }
+    run(&connection, "CREATE INDEX i ON own(a) -- why").expect("another comment");
 }
 
 #[test]
