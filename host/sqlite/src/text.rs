@@ -1,24 +1,33 @@
 //! SQL text, before SQLite parses it.
 
 use std::ffi::CString;
+use std::sync::OnceLock;
 
 use crate::error::{Error, ErrorKind, Result};
 
 /// The maximum length of a statement, in bytes (`SQLITE_LIMIT_SQL_LENGTH`).
 pub(crate) const MAX_SQL_BYTES: usize = 100_000;
 
+/// The statistics of tables, by `ANALYZE`.
+pub(crate) const STATISTICS: &str = "sqlite_stat1";
+
 /// SQL text in SQLite's form: with a NUL at the end, and none before it.
 #[derive(Debug)]
 pub(crate) struct SqlText<'a> {
     text: &'a str,
     terminated: CString,
+    mentions_statistics: OnceLock<bool>,
 }
 
 impl<'a> SqlText<'a> {
     /// Refuses a NUL: SQLite reads up to the first one, and would silently not run the rest.
     pub(crate) fn new(text: &'a str) -> Result<SqlText<'a>> {
         match CString::new(text) {
-            Ok(terminated) => Ok(SqlText { text, terminated }),
+            Ok(terminated) => Ok(SqlText {
+                text,
+                terminated,
+                mentions_statistics: OnceLock::new(),
+            }),
             Err(error) => Err(
                 Error::new(ErrorKind::Sql, "the SQL text holds a NUL character")
                     .at(error.nul_position()),
@@ -39,6 +48,13 @@ impl<'a> SqlText<'a> {
     /// The text from the byte `start`.
     pub(crate) fn rest(&self, start: usize) -> &'a str {
         self.text.get(start..).unwrap_or(self.text)
+    }
+
+    /// Whether the whole text mentions [`STATISTICS`]. Searched once, however many statements it has.
+    pub(crate) fn mentions_statistics(&self) -> bool {
+        *self
+            .mentions_statistics
+            .get_or_init(|| mentions(self.text, STATISTICS))
     }
 
     /// The statement between two bytes, at boundaries that SQLite found.

@@ -104,22 +104,25 @@ pub(crate) fn creates_virtual_table(sql: &str) -> bool {
     second.is_some_and(|(word, _)| word.eq_ignore_ascii_case("VIRTUAL"))
 }
 
-/// The names, also in quotes, that parentheses follow: of functions, and others.
+/// The names, also in quotes, that parentheses follow: of functions, and others, but not of tables
+/// that foreign keys refer to.
 pub(crate) fn called(sql: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let mut before = None;
     let mut rest = sql;
     std::iter::from_fn(move || {
         loop {
             let begun = &rest[blank(rest)..];
-            let (_, after) = next_token(begun)?;
-            rest = after;
-            if after[blank(after)..].starts_with('(') {
+            let (word, after) = next_token(begun)?;
+            let refers = before.is_some_and(|word: &str| word.eq_ignore_ascii_case("REFERENCES"));
+            (before, rest) = (word, after);
+            if !refers && after[blank(after)..].starts_with('(') {
                 return Some(first_name(begun));
             }
         }
     })
 }
 
-/// The name of a column, `true` or `false`, that an `ALTER TABLE` adds, alters, drops, or renames
+/// The name `true` or `false` of something that an `ALTER TABLE` adds, alters, drops, or renames
 /// from or to.
 pub(crate) fn alters_truth(sql: &str) -> Option<Cow<'_, str>> {
     const BEFORE_NAMES: &[&str] = &["ADD", "ALTER", "COLUMN", "DROP", "RENAME", "TO"];
@@ -147,18 +150,31 @@ pub(crate) fn alters_truth(sql: &str) -> Option<Cow<'_, str>> {
 pub(crate) fn adds_null(sql: &str) -> bool {
     let is = |word: &str, keywords: &[&str]| keywords.iter().any(|k| word.eq_ignore_ascii_case(k));
     let (mut adds, mut forbids, mut has_null) = (false, false, false);
+    // Within parentheses, `NOT NULL` is an operator.
+    let mut depth = 0_i32;
     let mut before = "";
     let mut rest = sql;
-    while let Some((word, after)) = next_word(rest) {
-        adds |= is(word, &["ADD"]);
-        if is(word, &["NULL"]) {
-            forbids |= is(before, &["NOT"]);
-            // As in `CHECK (a IS NULL)` and `ON DELETE SET NULL`.
-            has_null |= !is(before, &["NOT", "IS", "SET"]);
+    loop {
+        let begun = &rest[blank(rest)..];
+        let Some((word, after)) = next_token(begun) else {
+            return adds && forbids && has_null;
+        };
+        rest = after;
+        match word {
+            None if begun.starts_with('(') => depth += 1,
+            None if begun.starts_with(')') => depth -= 1,
+            None => {}
+            Some(word) => {
+                adds |= is(word, &["ADD"]);
+                if is(word, &["NULL"]) {
+                    forbids |= depth == 0 && is(before, &["NOT"]);
+                    // As in `CHECK (a IS NULL)` and `ON DELETE SET NULL`.
+                    has_null |= !is(before, &["NOT", "IS", "SET"]);
+                }
+                before = word;
+            }
         }
-        (before, rest) = (word, after);
     }
-    adds && forbids && has_null
 }
 
 /// The beginning of the comment that the text ends in, and that would go on with a text after it:
@@ -407,6 +423,7 @@ mod tests {
     fn names_that_parentheses_follow() {
         let sql = "ALTER TABLE t ADD c DECIMAL(5) CHECK (\"f\" /* a */ (c) OR [g](1, 'h') < :p(i) + h\n())";
         assert!(called(sql).eq(["DECIMAL", "CHECK", "f", "g", "h"]));
+        assert!(called("ALTER TABLE t ADD c REFERENCES subtype(id)").eq::<[&str; 0]>([]));
     }
 
     #[test]
@@ -431,6 +448,7 @@ mod tests {
             "ALTER TABLE t ADD d NOT NULL DEFAULT (+NULL)",
             "ALTER TABLE t ADD d DEFAULT -NULL NOT/**/NULL",
             "ALTER TABLE t ADD d NOT NULL DEFAULT (CAST(NULL AS TEXT))",
+            "ALTER TABLE t ADD d CHECK (a IS 'x') NOT NULL DEFAULT (+NULL)",
         ] {
             assert!(adds_null(sql), "{sql}");
         }
@@ -439,6 +457,9 @@ mod tests {
             "ALTER TABLE t ADD d DEFAULT (+NULL)",
             "ALTER TABLE t ADD d REFERENCES u ON DELETE SET NULL CHECK (d IS NOT NULL)",
             "ALTER TABLE t ALTER d SET NOT NULL",
+            "ALTER TABLE t ADD d TEXT AS (CASE WHEN a IS NOT NULL THEN a ELSE NULL END)",
+            "ALTER TABLE t ADD d INTEGER DEFAULT NULL CHECK (d IS NOT NULL OR a > 0)",
+            "ALTER TABLE t ADD d INTEGER NULL CHECK (a IS NOT NULL OR d = 1)",
         ] {
             assert!(!adds_null(sql), "{sql}");
         }

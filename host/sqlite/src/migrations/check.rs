@@ -14,7 +14,7 @@ use super::{MigrationError, Warning};
 use crate::error::{Error, ErrorKind};
 use crate::open::settings::Settings;
 use crate::open::{Location, Opened};
-use crate::text::mentions;
+use crate::text::{SqlText, mentions};
 
 /// A schema object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,7 +198,7 @@ impl Guest {
             }
         }
         for sql in uses {
-            let _compiling = authorizer.start(&sql);
+            let _compiling = authorizer.start(&sql, &SqlText::new(&sql)?);
             if let Err(error) = conn.prepare(&sql) {
                 let error = Error::from(error);
                 match authorizer.take_refusal() {

@@ -7,8 +7,8 @@ use rusqlite::hooks::{AuthAction, AuthContext, TransactionOperation};
 
 use super::refusal::{Allowed, Decision, Refusal, refuse_if};
 use super::rights::{self, Verb};
-use super::{Authorizer, Compilation, Control, HOST_TABLES, STATISTICS, names, refer, replace};
-use crate::text::mentions;
+use super::{Authorizer, Compilation, Control, HOST_TABLES, names, refer, replace};
+use crate::text::{STATISTICS, mentions};
 use crate::words::{creates_virtual_table, replaces};
 
 impl Authorizer {
@@ -304,10 +304,10 @@ impl Authorizer {
         self.maintain(rights, &objects.join(", "))
     }
 
-    /// An R*Tree table reads the statistics itself, to estimate its size, when it is first used or
-    /// created. Not so a guest's statement, with the table's name in it; a view or trigger, which is
-    /// the accessor, unless no column is used; or a full-text table on its content, which does so
-    /// within a statement that runs.
+    /// An R*Tree table reads the statistics itself, to estimate its size, when it is created or
+    /// first used. To tell that from others' reads: a guest's statement has the table's name in its
+    /// text; a view or trigger is the accessor, unless no column is used; and a full-text table
+    /// reads its content within a statement that runs.
     fn is_estimate(
         &self,
         (table, column): (&str, &str),

@@ -23,15 +23,12 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use self::refusal::{Allowed, Refusal};
 use self::rights::Verb;
 use crate::ffi::statement::Running;
-use crate::text::{analyzes, mentions};
+use crate::text::{SqlText, analyzes, mentions};
 use crate::words::{called, joins_by_name, referenced_tables, replaces};
 
 /// The prefix of the host's own tables: the record of migrations, without which they would all run
 /// again. Guests may read them.
 const HOST_TABLES: &str = "millpond_";
-
-/// The statistics of tables, by `ANALYZE`.
-const STATISTICS: &str = "sqlite_stat1";
 
 /// What a statement does to its transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +88,7 @@ pub(crate) struct Authorizer {
     reads_hidden: AtomicBool,
     /// A statement is being compiled, not run.
     compiling: AtomicBool,
-    /// Its text, or one after it in the script, mentions the statistics of tables.
+    /// Its text, or another of the script, mentions the statistics of tables.
     mentions_statistics: AtomicBool,
     /// SQLite has compiled a statement that reads within one that runs, under the current rights. A
     /// full-text table keeps such statements on its content, and would run them for the next
@@ -185,8 +182,8 @@ impl Authorizer {
         self.has_inner_statements.store(false, Ordering::Relaxed);
     }
 
-    /// Start a new statement, before `sql` is compiled.
-    pub(crate) fn start(&self, sql: &str) -> Compiling<'_> {
+    /// Start a new statement, before it is compiled: the first of `sql`, which is the end of `text`.
+    pub(crate) fn start(&self, sql: &str, text: &SqlText<'_>) -> Compiling<'_> {
         self.control.store(Control::None as u8, Ordering::Relaxed);
         self.pragma
             .store(PragmaKind::Other as u8, Ordering::Relaxed);
@@ -196,7 +193,7 @@ impl Authorizer {
         self.reads_hidden.store(false, Ordering::Relaxed);
         self.defines.store(false, Ordering::Relaxed);
         self.uses_own_tables.store(analyzes(sql), Ordering::Relaxed);
-        let mentions = !rights::has_all_tables(&self.rights()) && mentions(sql, STATISTICS);
+        let mentions = !rights::has_all_tables(&self.rights()) && text.mentions_statistics();
         self.mentions_statistics.store(mentions, Ordering::Relaxed);
         *self.refusal() = None;
         *self.defined_table() = None;
@@ -242,11 +239,11 @@ impl Authorizer {
         }
     }
 
-    /// Check what SQLite does not ask about: the name that `ALTER TABLE` gives, the functions in the
-    /// constraints of a column that it adds, the tables that foreign keys refer to, the columns that a join matches by name, and the rows that `REPLACE`
-    /// deletes. `sql` has been compiled for the first time: before, it is not known where in a
-    /// script it ends. If it is compiled again, [`authorize`](Authorizer::authorize) checks what
-    /// may be different then.
+    /// Check what SQLite does not ask about: the name that `ALTER TABLE` gives, and the functions
+    /// in it; the tables that foreign keys refer to; the columns that a join matches by name; and
+    /// the rows that `REPLACE` deletes. `sql` has been compiled for the first time: before, it is
+    /// not known where in a script it ends. If it is compiled again,
+    /// [`authorize`](Authorizer::authorize) checks what may be different then.
     pub(crate) fn check_compiled(&self, sql: &str) -> Result<(), String> {
         let refusal = if self.alters.load(Ordering::Relaxed) && mentions(sql, HOST_TABLES) {
             // Such a name is always literal in the text.

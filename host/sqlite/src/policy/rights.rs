@@ -63,7 +63,7 @@ pub(super) fn is_hidden(rights: &Rights, table: &str, column: &str) -> bool {
 }
 
 /// Like [`is_hidden`], for an update: SQLite then calls the `INTEGER PRIMARY KEY` "ROWID" if it is
-/// updated by another of its names.
+/// updated by another of its names, whichever column is hidden.
 pub(super) fn may_be_hidden(rights: &Rights, table: &str, column: &str) -> bool {
     let has_hidden = || {
         let granted = find(rights, table).flatten();

@@ -222,7 +222,7 @@ impl Db {
             return Err(Stop::Aside);
         }
         let authorizer = Arc::clone(&self.authorizer);
-        let _compiling = authorizer.start(begun);
+        let _compiling = authorizer.start(begun, sql);
         self.hints.start();
         let limits = TextLimits::lower(&self.conn, begun, self.is_aside())?;
         let account = self.memory.account();
@@ -341,14 +341,14 @@ impl Db {
     }
 }
 
-/// Check a definition for what SQLite would store, but not understand as it did.
+/// Refuse a definition that SQLite would store, and later read differently or not at all.
 fn check_definition(sql: &str) -> Result<()> {
     if !is_definition(sql) {
         return Ok(());
     }
     let open = open_comment(sql);
     let refusal = if !begins_with(sql, &["ALTER"]) {
-        // It removes a semicolon at the end, also from a comment, and then cannot read the rest.
+        // SQLite removes a semicolon at the end, also from a comment, and cannot read the rest.
         (open == Some("/*"))
             .then(|| "the statement ends in a comment that is not closed".to_owned())
     } else if open.is_some() && has_word(sql, &["ADD", "SET"]) {
@@ -359,7 +359,7 @@ fn check_definition(sql: &str) -> Result<()> {
     } else if let Some(name) = alters_truth(sql) {
         // It does not check the indexes and constraints in which the word then means something
         // else.
-        Some(format!("ALTER TABLE cannot change a column named {name}"))
+        Some(format!("ALTER TABLE cannot change something named {name}"))
     } else if adds_null(sql) {
         // It only compares the default with a plain null.
         Some("a column that is NOT NULL needs a default that is not null".to_owned())
