@@ -106,7 +106,7 @@ pub(crate) fn creates_virtual_table(sql: &str) -> bool {
 
 /// The names, also in quotes, that parentheses follow: of functions, and others, but not of tables
 /// that foreign keys refer to.
-pub(crate) fn called(sql: &str) -> impl Iterator<Item = Cow<'_, str>> {
+pub(crate) fn parenthesized_names(sql: &str) -> impl Iterator<Item = Cow<'_, str>> {
     let mut before = None;
     let mut rest = sql;
     std::iter::from_fn(move || {
@@ -124,7 +124,7 @@ pub(crate) fn called(sql: &str) -> impl Iterator<Item = Cow<'_, str>> {
 
 /// The name `true` or `false` of something that an `ALTER TABLE` adds, alters, drops, or renames
 /// from or to.
-pub(crate) fn alters_truth(sql: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn alters_truth_value(sql: &str) -> Option<Cow<'_, str>> {
     const BEFORE_NAMES: &[&str] = &["ADD", "ALTER", "COLUMN", "DROP", "RENAME", "TO"];
     let mut rest = sql;
     while let Some((word, after)) = next_word(rest) {
@@ -422,8 +422,10 @@ mod tests {
     #[test]
     fn names_that_parentheses_follow() {
         let sql = "ALTER TABLE t ADD c DECIMAL(5) CHECK (\"f\" /* a */ (c) OR [g](1, 'h') < :p(i) + h\n())";
-        assert!(called(sql).eq(["DECIMAL", "CHECK", "f", "g", "h"]));
-        assert!(called("ALTER TABLE t ADD c REFERENCES subtype(id)").eq::<[&str; 0]>([]));
+        assert!(parenthesized_names(sql).eq(["DECIMAL", "CHECK", "f", "g", "h"]));
+        assert!(
+            parenthesized_names("ALTER TABLE t ADD c REFERENCES subtype(id)").eq::<[&str; 0]>([])
+        );
     }
 
     #[test]
@@ -435,14 +437,17 @@ mod tests {
             "ALTER TABLE t RENAME COLUMN b TO/**/[true]",
             "ALTER TABLE t DROP `False`",
         ] {
-            assert!(alters_truth(sql).is_some(), "{sql}");
+            assert!(alters_truth_value(sql).is_some(), "{sql}");
         }
         for sql in [
             "ALTER TABLE t ADD done BOOLEAN NOT NULL DEFAULT true",
             "ALTER TABLE t ADD done CHECK (done IN (true, false))",
             "ALTER TABLE t RENAME truth TO falsehood",
         ] {
-            assert!(alters_truth(sql).is_none() && !adds_null(sql), "{sql}");
+            assert!(
+                alters_truth_value(sql).is_none() && !adds_null(sql),
+                "{sql}"
+            );
         }
         for sql in [
             "ALTER TABLE t ADD d NOT NULL DEFAULT (+NULL)",

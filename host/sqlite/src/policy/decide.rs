@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use millpond_pool::engine::Rights;
 use rusqlite::hooks::{AuthAction, AuthContext, TransactionOperation};
 
+use super::definition::check_foreign_keys;
 use super::refusal::{Allowed, Decision, Refusal, refuse_if};
 use super::rights::{self, Verb};
-use super::{Authorizer, Compilation, Control, HOST_TABLES, names, refer, replace};
+use super::{Authorizer, Compilation, Control, HOST_TABLES, names, replace_refusal};
 use crate::text::{STATISTICS, mentions};
 use crate::words::{creates_virtual_table, replaces};
 
@@ -59,10 +60,10 @@ impl Authorizer {
                 table_name,
                 column_name,
             } => {
-                refuse_if(
-                    rights::may_be_hidden(rights, table_name, column_name),
-                    || Refusal::needing("update of a hidden column", "the column not hidden"),
-                )?;
+                let hidden = !temporary && rights::may_be_hidden(rights, table_name, column_name);
+                refuse_if(hidden, || {
+                    Refusal::needing("update of a hidden column", "the column not hidden")
+                })?;
                 write(Verb::Update, table_name)
             }
             AuthAction::CreateTable { table_name: name } => {
@@ -281,7 +282,7 @@ impl Authorizer {
         if verb != Verb::Delete && !rights::may_write(rights, Verb::Delete, table) {
             // When it was compiled for the first time, it may have written another table.
             if let Compilation::Again(running) = compilation {
-                refuse_if(replaces(&running.sql()), replace)?;
+                refuse_if(replaces(&running.sql()), replace_refusal)?;
             }
             self.writes_undeletable.store(true, Ordering::Relaxed);
         }
@@ -332,7 +333,7 @@ impl Authorizer {
         if !rights::has_all_tables(rights) && !names::starts_with(table, "sqlite_") {
             // When it was compiled for the first time, it may have been a temporary table.
             if let Compilation::Again(running) = compilation {
-                refer(rights, table, &running.sql())?;
+                check_foreign_keys(rights, table, &running.sql())?;
             }
             *self.defined_table() = Some(table.to_owned());
         }

@@ -7,6 +7,7 @@
 //! versions have no name here: both arrive as unknown, and must be denied.
 
 mod decide;
+mod definition;
 pub(crate) mod hints;
 pub(crate) mod names;
 mod pragma;
@@ -20,11 +21,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use millpond_pool::engine::Rights;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
+pub(crate) use self::definition::check_definition;
+use self::definition::check_foreign_keys;
 use self::refusal::{Allowed, Refusal};
-use self::rights::Verb;
 use crate::ffi::statement::Running;
 use crate::text::{SqlText, analyzes, mentions};
-use crate::words::{called, joins_by_name, referenced_tables, replaces};
+use crate::words::{joins_by_name, parenthesized_names, replaces};
 
 /// The prefix of the host's own tables: the record of migrations, without which they would all run
 /// again. Guests may read them.
@@ -251,14 +253,14 @@ impl Authorizer {
         } else if let Some(function) = self.adds_function(sql) {
             Refusal::always(format!("the function {function}()"))
         } else if let Some(table) = self.defined_table().as_deref()
-            && let Err(refusal) = refer(&self.rights(), table, sql)
+            && let Err(refusal) = check_foreign_keys(&self.rights(), table, sql)
         {
             refusal
         } else if !rights::has_all_tables(&self.rights()) && joins_by_name(sql) {
             let what = "joining by the names of columns (NATURAL JOIN or USING; write ON)";
             Refusal::needing(what, "all tables")
         } else if self.writes_undeletable.load(Ordering::Relaxed) && replaces(sql) {
-            replace()
+            replace_refusal()
         } else {
             return Ok(());
         };
@@ -273,7 +275,7 @@ impl Authorizer {
             closed.any(|closed| closed.eq_ignore_ascii_case(name))
         };
         match self.alters.load(Ordering::Relaxed) {
-            true => called(sql).find(|name| is_closed(name)),
+            true => parenthesized_names(sql).find(|name| is_closed(name)),
             false => None,
         }
     }
@@ -389,23 +391,7 @@ impl Authorizer {
     }
 }
 
-/// Whether the foreign keys of `sql`, which creates or alters `table`, may refer to their tables.
-/// They can make others' changes to one fail: they do not match a key of it, or rows refer to its.
-fn refer(rights: &Rights, table: &str, sql: &str) -> Result<(), Refusal> {
-    let may = |verb, parent: &str| rights::may_write(rights, verb, parent);
-    let may_refer = |parent: &str| {
-        parent.eq_ignore_ascii_case(table) || may(Verb::Update, parent) && may(Verb::Delete, parent)
-    };
-    match referenced_tables(sql).find(|parent| !may_refer(parent)) {
-        Some(parent) => Err(Refusal::needing(
-            format!("REFERENCES {parent}"),
-            "`update` and `delete` on that table",
-        )),
-        None => Ok(()),
-    }
-}
-
-fn replace() -> Refusal {
+fn replace_refusal() -> Refusal {
     Refusal::needing("REPLACE", "`delete` on the table")
 }
 

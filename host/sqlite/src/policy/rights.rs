@@ -62,8 +62,8 @@ pub(super) fn is_hidden(rights: &Rights, table: &str, column: &str) -> bool {
     !granted.hidden().is_empty() && granted.hidden().contains(&column.to_ascii_lowercase())
 }
 
-/// Like [`is_hidden`], for an update: SQLite then calls the `INTEGER PRIMARY KEY` "ROWID" if it is
-/// updated by another of its names, whichever column is hidden.
+/// Like [`is_hidden`], for an update. If that names the `INTEGER PRIMARY KEY` "rowid", SQLite does
+/// not say which column it is: then true if any column is hidden.
 pub(super) fn may_be_hidden(rights: &Rights, table: &str, column: &str) -> bool {
     let has_hidden = || {
         let granted = find(rights, table).flatten();

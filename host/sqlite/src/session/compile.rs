@@ -16,10 +16,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::raw;
 use crate::ffi::statement::{BRIEF_TEXT, RawStatement};
 use crate::limits::{MAX_COLUMNS, MAX_COMPOUND, MAX_DEFINITION_BYTES, MAX_DEPTH};
+use crate::policy::check_definition;
 use crate::session::cache::Compiled;
 use crate::session::program::{self, Look};
 use crate::text::{MAX_SQL_BYTES, SqlText, begins_with, blank, is_definition, trusts_schema};
-use crate::words::{adds_null, alters_truth, has_word, open_comment};
+use crate::words::has_word;
 
 /// A compiled statement, and where it ends in its text.
 pub(super) struct First {
@@ -338,37 +339,6 @@ impl Db {
         if was_open && self.conn.is_autocommit() {
             self.note_lost_transaction();
         }
-    }
-}
-
-/// Refuse a definition that SQLite would store, and later read differently or not at all.
-fn check_definition(sql: &str) -> Result<()> {
-    if !is_definition(sql) {
-        return Ok(());
-    }
-    let open = open_comment(sql);
-    let refusal = if !begins_with(sql, &["ALTER"]) {
-        // SQLite removes a semicolon at the end, also from a comment, and cannot read the rest.
-        (open == Some("/*"))
-            .then(|| "the statement ends in a comment that is not closed".to_owned())
-    } else if open.is_some() && has_word(sql, &["ADD", "SET"]) {
-        // It puts the end of the text into the table's definition, and parses that without asking
-        // what it means. A comment there would hide a part of the definition, and could show what
-        // was in a comment of it.
-        Some("ALTER TABLE ends in a comment: put the semicolon in front of it".to_owned())
-    } else if let Some(name) = alters_truth(sql) {
-        // It does not check the indexes and constraints in which the word then means something
-        // else.
-        Some(format!("ALTER TABLE cannot change something named {name}"))
-    } else if adds_null(sql) {
-        // It only compares the default with a plain null.
-        Some("a column that is NOT NULL needs a default that is not null".to_owned())
-    } else {
-        None
-    };
-    match refusal {
-        Some(message) => Err(Error::new(ErrorKind::Sql, message)),
-        None => Ok(()),
     }
 }
 

@@ -219,4 +219,12 @@ fn a_hidden_key_is_not_updated_by_another_of_its_names() {
         assert_eq!(error.kind(), ErrorKind::NotAuthorized, "{sql}: {error}");
     }
     run(&guest, "UPDATE note SET body = 'x' WHERE body = 'one'").expect("not hidden");
+    drop(guest);
+    let guest = f.get(&grant.temporary(true));
+    run(
+        &guest,
+        "CREATE TEMP TABLE note(id INTEGER PRIMARY KEY); INSERT INTO note VALUES (1);
+         UPDATE note SET id = 2; UPDATE note SET rowid = 3",
+    )
+    .expect("a table of its own, of that name");
 }
